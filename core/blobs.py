@@ -1,0 +1,156 @@
+"""The blob store: bytes named by their sha256. A blob is written before the row that names it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+import fsspec
+
+from core.errors import ChecksumMismatch, StoreError
+
+
+class Blobs(Protocol):
+    def put(self, content: bytes, *, durable: bool = True) -> str:
+        """Store and return the sha256. With `durable` it survives a power cut."""
+
+    def get(self, digest: str) -> bytes:
+        """Raises ChecksumMismatch if the bytes are not the ones stored, StoreError if absent."""
+
+    def has(self, digest: str) -> bool: ...
+
+    def delete(self, digest: str) -> None:
+        """Deleting what is not there is not an error."""
+
+
+def open_blobs(url: str) -> Blobs:
+    """A plain path or `file://` is a local folder; any other URL goes through fsspec."""
+    if "://" not in url or url.startswith("file://"):
+        return LocalBlobs(Path(url.removeprefix("file://")))
+    return RemoteBlobs(url)
+
+
+class LocalBlobs:
+    """A folder with 256 sub-folders. A blob appears under its name complete, or not at all."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the blob folder {root} cannot be made: {error}") from error
+
+    def put(self, content: bytes, *, durable: bool = True) -> str:
+        digest = sha256(content)
+        path = self._path(digest)
+        if path.exists() and not durable:
+            return digest
+        try:
+            path.parent.mkdir(exist_ok=True)
+            fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+            try:
+                with os.fdopen(fd, "wb") as file:
+                    file.write(content)
+                    if durable:
+                        file.flush()
+                        os.fsync(fd)
+                os.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+            if durable:
+                _sync_folder(path.parent)
+        except OSError as error:
+            raise StoreError(
+                f"a blob of {len(content):,} bytes cannot be written below {self._root}: {error}"
+            ) from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        try:
+            content = self._path(digest).read_bytes()
+        except OSError as error:
+            raise StoreError(f"blob {digest} cannot be read: {error}") from error
+        return _checked(content, digest)
+
+    def has(self, digest: str) -> bool:
+        return self._path(digest).exists()
+
+    def delete(self, digest: str) -> None:
+        self._path(digest).unlink(missing_ok=True)
+
+    def _path(self, digest: str) -> Path:
+        return self._root / digest[:2] / digest
+
+
+class RemoteBlobs:
+    """Any store that fsspec knows, S3 for one. Object stores write whole objects or nothing."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+            self._fs.makedirs(self._root, exist_ok=True)
+        except (ImportError, ValueError, OSError) as error:
+            raise StoreError(f"the blob store {url} cannot be used: {error}") from error
+
+    def put(self, content: bytes, *, durable: bool = True) -> str:
+        digest = sha256(content)
+        if not self.has(digest):
+            try:
+                self._fs.pipe_file(self._path(digest), content)
+            except OSError as error:
+                raise StoreError(f"blob {digest} cannot be written: {error}") from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        try:
+            content: bytes = self._fs.cat_file(self._path(digest))
+        except OSError as error:
+            raise StoreError(f"blob {digest} cannot be read: {error}") from error
+        return _checked(content, digest)
+
+    def has(self, digest: str) -> bool:
+        try:
+            return bool(self._fs.exists(self._path(digest)))
+        except OSError as error:
+            raise StoreError(f"the blob store cannot be asked for {digest}: {error}") from error
+
+    def delete(self, digest: str) -> None:
+        try:
+            self._fs.rm_file(self._path(digest))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
+
+    def _path(self, digest: str) -> str:
+        return f"{self._root}/{digest[:2]}/{digest}"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _checked(content: bytes, digest: str) -> bytes:
+    found = sha256(content)
+    if found != digest:
+        raise ChecksumMismatch(
+            f"blob {digest} is damaged: its {len(content):,} bytes have the digest {found}; "
+            "restore it from a backup"
+        )
+    return content
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,195 @@
+"""The champion: which version answers, and how it changes hands.
+
+    promotion (wanted)  ->  every live worker loads it and says `ready`  ->  activation (at a time)
+
+A promotion is a wish; an activation is a fact, append-only, and the newest is the truth. All
+workers switch at the moment it names, so no client sees an old version after a new one. Whoever
+looks first moves a promotion on (`advance`): no one process has to live for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from core import versions, workers
+from core.errors import PromotionConflict
+from core.schema import activations, promotions
+from core.workers import Worker
+
+# Workers look every 0.1 s (`service/swap.py`); each must have seen an activation before its time.
+LEAD_S = 0.4
+# A worker that lives but does not get a version loaded for so long blocks it no longer: it fails.
+MAX_WAIT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    id: int
+    version: int
+    state: str
+    who: str
+    why: str
+    error: str | None
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    id: int
+    version: int
+    promotion_id: int
+    activate_at: float
+    who: str
+    why: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do about a waiting promotion."""
+
+    action: Literal["wait", "activate", "fail"]
+    reason: str = ""
+
+
+def next_step(promotion: Promotion, serving: Sequence[Worker], now: float) -> Step:
+    """Decide from who is ready. With no worker alive there is nobody to wait for."""
+    for worker in serving:
+        why = worker.failed.get(promotion.version)
+        if why is not None:
+            return Step("fail", f"worker {worker.pid} on {worker.host} cannot load it: {why}")
+    late = [worker for worker in serving if promotion.version not in worker.ready]
+    if not late:
+        return Step("activate")
+    if now - promotion.created_at > MAX_WAIT_S:
+        return Step(
+            "fail",
+            f"{len(late)} of {len(serving)} workers have not loaded it within {MAX_WAIT_S:.0f} s",
+        )
+    return Step("wait")
+
+
+def request(
+    conn: Connection,
+    version: int,
+    *,
+    who: str,
+    why: str,
+    now: float,
+    expected_activation: int | None = None,
+) -> Promotion:
+    """Wish for a version to become champion. A newer wish replaces one that still waits.
+
+    Raises UnknownVersion; PromotionConflict if the newest activation is not the expected one.
+    """
+    versions.get(conn, version)
+    if expected_activation is not None:
+        newest = newest_activation(conn)
+        found = newest.id if newest else 0
+        if found != expected_activation:
+            raise PromotionConflict(
+                f"the champion has changed: its tag is \"{found}\", not "
+                f"\"{expected_activation}\"; read /v1/champion and decide again"
+            )
+    conn.execute(
+        update(promotions)
+        .where(promotions.c.state == "waiting")
+        .values(state="superseded", error=f"replaced by a wish for version {version}")
+    )
+    result = conn.execute(
+        insert(promotions).values(
+            version=version, state="waiting", who=who, why=why, created_at=now
+        )
+    )
+    key = result.inserted_primary_key
+    assert key is not None
+    return Promotion(key[0], version, "waiting", who, why, None, now)
+
+
+def advance(conn: Connection, now: float) -> Activation | None:
+    """Move the waiting promotion on, if there is one; returns the activation that this wrote."""
+    promotion = waiting(conn)
+    if promotion is None:
+        return None
+    serving = workers.live(conn, now, "serving")
+    step = next_step(promotion, serving, now)
+    if step.action == "wait":
+        return None
+    if step.action == "fail":
+        _finish(conn, promotion.id, "failed", step.reason)
+        return None
+    activate_at = now + LEAD_S if serving else now
+    values = {
+        "version": promotion.version,
+        "promotion_id": promotion.id,
+        "activate_at": activate_at,
+        "who": promotion.who,
+        "why": promotion.why,
+        "created_at": now,
+    }
+    try:
+        with conn.begin_nested():
+            result = conn.execute(insert(activations).values(**values))
+            _finish(conn, promotion.id, "activated", None)
+    except IntegrityError:
+        return None  # another worker was first
+    key = result.inserted_primary_key
+    assert key is not None
+    return Activation(id=key[0], **values)  # type: ignore[arg-type]
+
+
+def waiting(conn: Connection) -> Promotion | None:
+    row = conn.execute(
+        select(promotions)
+        .where(promotions.c.state == "waiting")
+        .order_by(promotions.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Promotion(*row)
+
+
+def promotion(conn: Connection, promotion_id: int) -> Promotion:
+    return Promotion(
+        *conn.execute(select(promotions).where(promotions.c.id == promotion_id)).one()
+    )
+
+
+def newest_activation(conn: Connection) -> Activation | None:
+    """The truth, though its moment may lie a little ahead."""
+    row = conn.execute(
+        select(activations).order_by(activations.c.id.desc()).limit(1)
+    ).one_or_none()
+    return None if row is None else Activation(*row)
+
+
+def history(conn: Connection, limit: int) -> list[Activation]:
+    """Newest first."""
+    rows = conn.execute(select(activations).order_by(activations.c.id.desc()).limit(limit))
+    return [Activation(*row) for row in rows]
+
+
+def version_before(conn: Connection) -> int | None:
+    """Where a rollback goes: the champion before this one, in the order of activations.
+
+    A rollback of a rollback goes further back, never forth: what it left is not returned to.
+    """
+    rows = [a.version for a in reversed(history(conn, 10_000))]
+    stack: list[int] = []
+    for version in rows:
+        if version in stack:
+            del stack[stack.index(version) :]
+        stack.append(version)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def _finish(conn: Connection, promotion_id: int, state: str, error: str | None) -> None:
+    conn.execute(
+        update(promotions)
+        .where(promotions.c.id == promotion_id, promotions.c.state == "waiting")
+        .values(state=state, error=error)
+    )

@@ -1,0 +1,122 @@
+"""Every error that Evergreen raises on purpose.
+
+    EvergreenError
+      InputError       UndecodableImage, ImageTooLarge, BodyTooLarge, UnsupportedMediaType,
+                       InvalidLabel, InvalidRequest, UnknownPrediction, UnknownFeedback,
+                       UnknownExample, UnknownRun, UnknownVersion, InvalidRecipe
+      StateError       NotReady, NotEnoughLabels, PromotionConflict, PromotionFailed,
+                       IdempotencyConflict, RunFinished
+      ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
+      StoreError       the database or the blob store cannot be used; the cause is kept
+
+A message names the value, the limit and the remedy. `code` is stable: clients may rely on it.
+HTTP status codes live in `service/problems.py`, exit codes in `cli`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EvergreenError(Exception):
+    code: ClassVar[str] = "evergreen-error"
+
+
+class InputError(EvergreenError):
+    code = "invalid-input"
+
+
+class UndecodableImage(InputError):
+    code = "undecodable-image"
+
+
+class ImageTooLarge(InputError):
+    code = "image-too-large"
+
+
+class BodyTooLarge(InputError):
+    code = "body-too-large"
+
+
+class UnsupportedMediaType(InputError):
+    code = "unsupported-media-type"
+
+
+class InvalidLabel(InputError):
+    code = "invalid-label"
+
+
+class InvalidRequest(InputError):
+    code = "invalid-request"
+
+
+class UnknownPrediction(InputError):
+    code = "unknown-prediction"
+
+
+class UnknownFeedback(InputError):
+    code = "unknown-feedback"
+
+
+class UnknownExample(InputError):
+    code = "unknown-example"
+
+
+class UnknownRun(InputError):
+    code = "unknown-run"
+
+
+class UnknownVersion(InputError):
+    code = "unknown-version"
+
+
+class InvalidRecipe(InputError):
+    code = "invalid-recipe"
+
+
+class StateError(EvergreenError):
+    code = "conflict"
+
+
+class NotReady(StateError):
+    code = "not-ready"
+
+
+class NotEnoughLabels(StateError):
+    code = "not-enough-labels"
+
+
+class PromotionConflict(StateError):
+    code = "promotion-conflict"
+
+
+class PromotionFailed(StateError):
+    code = "promotion-failed"
+
+
+class IdempotencyConflict(StateError):
+    code = "idempotency-conflict"
+
+
+class RunFinished(StateError):
+    code = "run-finished"
+
+
+class ArtifactError(EvergreenError):
+    code = "bad-artifact"
+
+
+class ChecksumMismatch(ArtifactError):
+    code = "checksum-mismatch"
+
+
+class SpecMismatch(ArtifactError):
+    code = "spec-mismatch"
+
+
+class ParityFailure(ArtifactError):
+    code = "parity-failure"
+
+
+class StoreError(EvergreenError):
+    code = "store-unavailable"

@@ -1,0 +1,47 @@
+"""Predictions: what was answered, for which image, by which version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import uuid_utils
+from sqlalchemy import Connection, insert, select
+
+from core.schema import predictions
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    id: str
+    image: str
+    version: int
+    label: str
+    confidence: float
+    # How far the first class is ahead of the second: small means unsure.
+    margin: float
+    created_at: float
+
+
+def new_id() -> str:
+    """A UUIDv7: sorts by time, so that rows arrive at the end of the index."""
+    return str(uuid_utils.uuid7())
+
+
+def add(conn: Connection, rows: Sequence[Prediction]) -> None:
+    conn.execute(insert(predictions), [asdict(row) for row in rows])
+
+
+def get(conn: Connection, prediction_id: str) -> Prediction | None:
+    row = conn.execute(
+        select(
+            predictions.c.id,
+            predictions.c.image,
+            predictions.c.version,
+            predictions.c.label,
+            predictions.c.confidence,
+            predictions.c.margin,
+            predictions.c.created_at,
+        ).where(predictions.c.id == prediction_id)
+    ).one_or_none()
+    return None if row is None else Prediction(*row)

@@ -1,0 +1,101 @@
+"""Settings: where things are. How to learn is a recipe (`training/recipe.py`), never a setting.
+
+Read once, at an entry point, and passed in. Nothing reads the environment on import.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import InvalidRequest
+
+PREFIX = "EVERGREEN_"
+
+
+class Settings(BaseSettings):
+    """Every setting is an environment variable, `EVERGREEN_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    home: Path = Field(
+        Path("evergreen-data"), description="folder of the embedded database, blobs and caches"
+    )
+    database_url: str = Field(
+        "", description="SQLAlchemy URL; empty means SQLite in the home folder"
+    )
+    blob_url: str = Field(
+        "", description="fsspec URL of the blob store; empty means a folder in the home folder"
+    )
+    host: str = Field("127.0.0.1", description="address to serve on")
+    port: int = Field(3000, ge=1, le=65535, description="port to serve on")
+    workers: int = Field(0, ge=0, description="serving processes; 0 means one per CPU core")
+    threads: int = Field(1, ge=1, description="onnxruntime threads in each serving process")
+    provider: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where models run; auto takes CUDA when a GPU is there"
+    )
+    max_body_mb: float = Field(25.0, gt=0, description="largest request body, in MB (10^6 bytes)")
+    max_pixels: int = Field(50_000_000, ge=1, description="largest image, in pixels")
+    recipe: Path | None = Field(
+        None, description="TOML file that says how to learn; empty means the built-in recipe"
+    )
+    trainer: bool = Field(
+        True, description="train beside serving; turn off where `evergreen worker` runs elsewhere"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log line to write"
+    )
+
+    @property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'evergreen.db'}"
+
+    @property
+    def resolved_blob_url(self) -> str:
+        return self.blob_url or str(self.home.absolute() / "blobs")
+
+    @property
+    def resolved_workers(self) -> int:
+        return self.workers or available_cores()
+
+    @property
+    def max_body_bytes(self) -> int:
+        return int(self.max_body_mb * 1_000_000)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment. All problems are reported together, a misspelt name among them.
+
+    Raises InvalidRequest.
+    """
+    env = os.environ if environ is None else environ
+    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    problems = []
+    for key in sorted(k for k in env if k.startswith(PREFIX) and k not in names):
+        close = difflib.get_close_matches(key, names, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        problems.append(f"{key} is not a setting{hint}")
+    given = {k[len(PREFIX) :].lower(): env[k] for k in names if env.get(k, "") != ""}
+    settings = None
+    try:
+        settings = Settings.model_validate(given, by_name=True)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = f"{PREFIX}{str(problem['loc'][0]).upper()}"
+            problems.append(f"{name}={problem['input']!r}: {problem['msg']}")
+    if problems or settings is None:
+        raise InvalidRequest("; ".join(problems))
+    return settings
+
+
+def available_cores() -> int:
+    """Cores that this process may use (a container's limit counts where the system shows it)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

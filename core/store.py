@@ -1,0 +1,23 @@
+"""The store: the database and the blobs together. Everything else may be deleted at any time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.blobs import Blobs, open_blobs
+from core.database import Database
+from core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    db: Database
+    blobs: Blobs
+
+
+def open_store(settings: Settings) -> Store:
+    """Open both, creating or migrating the tables. Raises StoreError."""
+    blobs = open_blobs(settings.resolved_blob_url)
+    db = Database(settings.resolved_database_url)
+    db.ensure_schema()
+    return Store(db, blobs)

@@ -1,0 +1,96 @@
+"""The registry of versions: immutable rows, each naming the blobs of its bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from core.blobs import Blobs
+from core.errors import UnknownVersion
+from core.manifest import Manifest
+from core.schema import versions
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    number: int
+    run_id: str | None
+    parent: int | None
+    backbone: str
+    head: str
+    manifest: str
+    classes: tuple[str, ...]
+    snapshot: int
+    metrics: dict[str, Any]
+    gate: dict[str, Any]
+    created_at: float
+
+    @property
+    def passed_gate(self) -> bool:
+        return bool(self.gate.get("promote"))
+
+
+def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
+    """Add the version under the next number. The blobs of both models must be stored already.
+
+    Returns the manifest with its number. Two that publish at once: the database refuses one.
+    """
+    number = (newest_number(conn) or 0) + 1
+    numbered = replace(manifest, version=number)
+    digest = blobs.put(numbered.to_bytes())
+    conn.execute(
+        insert(versions).values(
+            number=number,
+            run_id=manifest.run_id,
+            parent=manifest.parent,
+            backbone=manifest.backbone,
+            head=manifest.head,
+            manifest=digest,
+            classes=list(manifest.classes),
+            snapshot=manifest.snapshot,
+            metrics=manifest.metrics,
+            gate=gate,
+            created_at=manifest.created_at,
+        )
+    )
+    return numbered
+
+
+def newest_number(conn: Connection) -> int | None:
+    return conn.execute(select(func.max(versions.c.number))).scalar_one()
+
+
+def get(conn: Connection, number: int) -> Version:
+    """Raises UnknownVersion."""
+    row = conn.execute(select(versions).where(versions.c.number == number)).one_or_none()
+    if row is None:
+        newest = newest_number(conn)
+        there = f"there are 1 to {newest}" if newest else "none is published yet"
+        raise UnknownVersion(f"version {number} does not exist; {there}")
+    return _version(row)
+
+
+def by_run(conn: Connection, run_id: str) -> Version | None:
+    row = conn.execute(select(versions).where(versions.c.run_id == run_id)).one_or_none()
+    return None if row is None else _version(row)
+
+
+def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[Version]:
+    """Newest first."""
+    query = select(versions).order_by(versions.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(versions.c.number < before)
+    return [_version(row) for row in conn.execute(query)]
+
+
+def read_manifest(version: Version, blobs: Blobs) -> Manifest:
+    """Raises ChecksumMismatch, SpecMismatch or StoreError."""
+    return Manifest.from_bytes(blobs.get(version.manifest))
+
+
+def _version(row: Any) -> Version:
+    fields = dict(row._mapping)
+    fields["classes"] = tuple(fields["classes"])
+    return Version(**fields)

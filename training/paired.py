@@ -1,0 +1,86 @@
+"""Statistics of two versions judged on the same examples.
+
+Owns the paired comparison: counts of examples that only one of the two got right, the score test and
+interval for the difference of accuracies, the exact test for harm. Owns no rule of promotion.
+
+Everything is vectorised over counts, so that a test can put tens of thousands of histories through
+the very functions that the gate uses.
+
+    b  examples that only the challenger got right      n  examples judged
+    c  examples that only the champion got right        N  (suffix) one entry per judged example
+
+Tango T. (1998), "Equivalence test and confidence interval for the difference in proportions for the
+paired-sample design", Statistics in Medicine 17:891-908.
+McNemar Q. (1947), "Note on the sampling error of the difference between correlated proportions or
+percentages", Psychometrika 12:153-157; here in its exact, binomial form.
+"""
+
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Counts = Any  # an int, or an integer array that broadcasts with the others
+
+# Halvings of [-1, 1]: the ends are then exact to 1e-12, far finer than one example in a million.
+BISECTIONS = 41
+
+
+def quantile(confidence: float) -> float:
+    """Return z with P(Z <= z) = confidence for a standard normal Z."""
+    return NormalDist().inv_cdf(confidence)
+
+
+def flips(champion_correct_N: Bools, challenger_correct_N: Bools) -> tuple[int, int]:
+    """Count the examples that only the challenger (b), and only the champion (c), got right."""
+    b = np.count_nonzero(challenger_correct_N & ~champion_correct_N)
+    c = np.count_nonzero(champion_correct_N & ~challenger_correct_N)
+    return int(b), int(c)
+
+
+def score(b: Counts, c: Counts, n: Counts, difference: Any) -> Floats:
+    """Tango's z for "the true change in accuracy is `difference`", -1 < difference < 1, n > 0.
+
+    Large means that the change is more than that. The nuisance parameter is its restricted
+    maximum-likelihood estimate, so that no discordant pairs (b = c = 0) need no special case.
+    """
+    b, c, n = (np.asarray(count, dtype=np.float64) for count in (b, c, n))
+    d = np.asarray(difference, dtype=np.float64)
+    linear = (2 * n - b + c) * d - b - c
+    constant = -c * d * (1 - d)
+    only_champion = (np.sqrt(np.maximum(linear**2 - 8 * n * constant, 0)) - linear) / (4 * n)
+    variance = n * (2 * only_champion + d * (1 - d))
+    return np.asarray((b - c - n * d) / np.sqrt(np.maximum(variance, 1e-12)))
+
+
+def harm_p(b: Counts, c: Counts) -> Floats:
+    """Exact one-sided McNemar p: how often equal versions look at least this bad by chance."""
+    return np.asarray(bdtr(b, np.asarray(b) + c, 0.5), dtype=np.float64)
+
+
+def interval(b: int, c: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Two-sided score interval for the change in accuracy; (-1, 1) when nothing was judged."""
+    if n == 0:
+        return -1.0, 1.0
+    z = quantile((1 + confidence) / 2)
+    targets = np.array([z, -z])
+    low, high = np.full(2, -1.0), np.full(2, 1.0)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        is_below = score(b, c, n, middle) > targets
+        low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+    return float(low[0]), float(high[1])
+
+
+def paired_change(
+    champion_correct_N: Bools, challenger_correct_N: Bools, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Return the change in accuracy and the two ends of its interval, as shares of one."""
+    n = len(champion_correct_N)
+    b, c = flips(champion_correct_N, challenger_correct_N)
+    low, high = interval(b, c, n, confidence)
+    return (b - c) / max(n, 1), low, high
