@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core import versions, workers
 from core.errors import PromotionConflict
 from core.schema import activations, promotions
+from core.schema import versions as versions_table
 from core.workers import Worker
 
 # Workers look every 0.1 s (`service/swap.py`); each must have seen an activation before its time.
@@ -60,7 +61,7 @@ class Step:
 def next_step(promotion: Promotion, serving: Sequence[Worker], now: float) -> Step:
     """Decide from who is ready. With no worker alive there is nobody to wait for."""
     for worker in serving:
-        why = worker.failed.get(promotion.version)
+        why = worker.failed.get(promotion.id)
         if why is not None:
             return Step("fail", f"worker {worker.pid} on {worker.host} cannot load it: {why}")
     late = [worker for worker in serving if promotion.version not in worker.ready]
@@ -93,8 +94,8 @@ def request(
         found = newest.id if newest else 0
         if found != expected_activation:
             raise PromotionConflict(
-                f"the champion has changed: its tag is \"{found}\", not "
-                f"\"{expected_activation}\"; read /v1/champion and decide again"
+                f'the champion has changed: its tag is "{found}", not '
+                f'"{expected_activation}"; read /v1/champion and decide again'
             )
     conn.execute(
         update(promotions)
@@ -154,16 +155,12 @@ def waiting(conn: Connection) -> Promotion | None:
 
 
 def promotion(conn: Connection, promotion_id: int) -> Promotion:
-    return Promotion(
-        *conn.execute(select(promotions).where(promotions.c.id == promotion_id)).one()
-    )
+    return Promotion(*conn.execute(select(promotions).where(promotions.c.id == promotion_id)).one())
 
 
 def newest_activation(conn: Connection) -> Activation | None:
     """The truth, though its moment may lie a little ahead."""
-    row = conn.execute(
-        select(activations).order_by(activations.c.id.desc()).limit(1)
-    ).one_or_none()
+    row = conn.execute(select(activations).order_by(activations.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else Activation(*row)
 
 
@@ -185,6 +182,16 @@ def version_before(conn: Connection) -> int | None:
             del stack[stack.index(version) :]
         stack.append(version)
     return stack[-2] if len(stack) > 1 else None
+
+
+def seen_before(conn: Connection, activation_id: int) -> int:
+    """The newest label event that any champion before this activation was trained on."""
+    snapshot: int = conn.execute(
+        select(func.coalesce(func.max(versions_table.c.snapshot), 0))
+        .join(activations, activations.c.version == versions_table.c.number)
+        .where(activations.c.id < activation_id)
+    ).scalar_one()
+    return snapshot
 
 
 def _finish(conn: Connection, promotion_id: int, state: str, error: str | None) -> None:

@@ -43,7 +43,8 @@ def standalone(backbone: bytes, head: bytes, manifest: Manifest) -> bytes:
         },
     )
     onnx.checker.check_model(merged, full_check=True)
-    return merged.SerializeToString(deterministic=True)
+    content: bytes = merged.SerializeToString(deterministic=True)
+    return content
 
 
 def verify(model: bytes, servable: Servable) -> float:

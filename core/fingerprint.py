@@ -49,7 +49,7 @@ class Fingerprint:
         return (b >> 48, b >> 32 & 0xFFFF, b >> 16 & 0xFFFF, b & 0xFFFF)
 
 
-def fingerprint(image: bytes, limits: Limits = Limits()) -> Fingerprint:
+def fingerprint(image: bytes, limits: Limits) -> Fingerprint:
     """Fingerprint the centre square of an image as displayed. Raises as `pixels.decode` does."""
     pixels_HWC = decode(image, _SPEC, limits)
     grey_HW = pixels_HWC @ _LUMA_C / 1000

@@ -32,7 +32,7 @@ def head_onnx(
         [
             numpy_helper.from_array(np.ascontiguousarray(weights_DK, np.float32), "weights"),
             numpy_helper.from_array(np.ascontiguousarray(bias_K, np.float32), "bias"),
-            numpy_helper.from_array(np.float32(temperature).reshape(()), "temperature"),
+            numpy_helper.from_array(np.asarray(temperature, np.float32), "temperature"),
         ],
     )
     model = helper.make_model(
@@ -40,4 +40,5 @@ def head_onnx(
     )
     model.producer_name = "evergreen"
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString(deterministic=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content

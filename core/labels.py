@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, func, insert, select, text
 
 from core.errors import InvalidLabel
 from core.schema import examples, labels
@@ -99,7 +99,7 @@ def retraction_of(conn: Connection, event_id: int) -> LabelEvent | None:
 
 def newest_id(conn: Connection) -> int:
     """The watermark: the highest event id, 0 if there is none."""
-    return conn.execute(select(func.coalesce(func.max(labels.c.id), 0))).scalar_one()
+    return int(conn.execute(select(func.coalesce(func.max(labels.c.id), 0))).scalar_one())
 
 
 def count_after(conn: Connection, snapshot: int) -> tuple[int, float | None, float | None]:
@@ -122,7 +122,7 @@ def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]
     """Each example's label as of a snapshot (now, if None), in the order of the examples."""
     retraction = labels.alias("retraction")
     taken_back = select(retraction.c.retracts).where(retraction.c.retracts.is_not(None))
-    standing = labels.c.label.is_not(None)
+    standing: ColumnElement[bool] = labels.c.label.is_not(None)
     if snapshot is not None:
         taken_back = taken_back.where(retraction.c.id <= snapshot)
         standing &= labels.c.id <= snapshot

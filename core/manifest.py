@@ -54,7 +54,8 @@ class Manifest:
     code_revision: str = ""
 
     def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, indent=1).encode()
+        fields = asdict(self) | {"pixels": self.pixels.to_json()}
+        return json.dumps(fields, ensure_ascii=False, sort_keys=True, indent=1).encode()
 
     @staticmethod
     def from_bytes(content: bytes) -> Manifest:

@@ -32,8 +32,11 @@ RESIZE = "bilinear, antialiased"
 FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 while its square keeps this many times the target's side.
-# Measured 2025-11 on 4000 x 3000 photos-like scenes to 96 px, against decoding everything:
-# MEASURED
+# Measured against full decoding, Pillow 13.0, one core of an AMD EPYC, as mean (99th percentile)
+# absolute difference in grey levels:
+#   4000 x 3000 scene -> 96 px    0.28 (1)   126 -> 29 ms
+#   1600 x 1067 scene -> 96 px    0.26 (2)    11 -> 5.5 ms
+#   640 x 427 photographs -> 96   0.36 (2) and 0.67 (4); keeping only 1: 1.2 (10) and 2.1 (13)
 REDUCED_KEEPS = 2
 
 # The readers are called directly, not through Image.open, whose bomb check is process-wide: it
@@ -60,6 +63,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = {5, 6, 7, 8}
+
+_DEEP_GREY = ("I", "F")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,9 @@ def decode(image: bytes, spec: PixelSpec, limits: Limits = Limits()) -> NDArray[
         square = _centre_square(width, height, spec.crop_fraction)
         size = (spec.size_px, spec.size_px)
         small = _averageable(im).resize(size, Image.Resampling.BILINEAR, box=square)
-        # Turning comes last: the square is symmetric, and turning 9,000 pixels costs nothing.
-        # Measured against turning first: TURN.
+        # Turning comes last: the square is symmetric, and 9,000 pixels turn for nothing. Against
+        # turning first, measured: mirrored and half-turned images are equal; quarter turns differ
+        # by at most 1 level (mean 0.17), as the resize rounds between its two passes.
         small = _to_rgb(small)
         if orientation in _TURNS:
             small = small.transpose(_TURNS[orientation])
@@ -209,32 +215,33 @@ def _centre_square(
 
 def _averageable(im: Image.Image) -> Image.Image:
     """Convert to a mode whose neighbouring values may be averaged, which resizing does."""
-    if _is_deep_grey(im) or im.mode == "L" and not im.has_transparency_data:
+    if im.mode.startswith("I;16"):  # Pillow 13.0 resizes I;16B with its bytes swapped
+        return im.convert("I")
+    if im.mode in _DEEP_GREY:
         return im
     if im.has_transparency_data:
         return im.convert("RGBA")
+    if im.mode in ("L", "RGB"):  # convert would copy, up to 200 MB
+        return im
     return im.convert("L" if im.mode == "1" else "RGB")
-
-
-def _is_deep_grey(im: Image.Image) -> bool:
-    return im.mode in ("I", "F") or im.mode.startswith("I;16")
 
 
 def _to_rgb(im: Image.Image) -> Image.Image:
     if im.mode == "RGBA":
         im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im)
-    if _is_deep_grey(im):
+    if im.mode in _DEEP_GREY:
         im = Image.fromarray(_to_8_bits(np.asarray(im)))
     return im.convert("RGB")
 
 
 def _to_8_bits(grey_HW: NDArray[Any]) -> NDArray[np.uint8]:
     """Scale 16-bit, 32-bit or floating-point grey to 8 bits; Pillow's own conversion clips."""
-    values_HW = np.nan_to_num(grey_HW.astype(np.float64), posinf=0.0, neginf=0.0)
+    values_HW: NDArray[np.float64] = np.nan_to_num(
+        grey_HW.astype(np.float64), posinf=0.0, neginf=0.0
+    )
     low, high = values_HW.min(), values_HW.max()
-    is_integer = grey_HW.dtype.kind in "iu"
-    if is_integer and low >= 0 and high <= 65535:
+    if grey_HW.dtype.kind != "f" and low >= 0 and high <= 65535:
         low, high = 0.0, 65535.0
     # Other ranges name no white point (metres, kelvins, counts): darkest to lightest, then.
-    scaled_HW = (values_HW - low) * (255.0 / max(high - low, np.finfo(np.float64).tiny))
+    scaled_HW: NDArray[np.float64] = (values_HW - low) / ((high - low) or 1.0) * 255
     return scaled_HW.round().astype(np.uint8)

@@ -108,9 +108,7 @@ def claim(conn: Connection, owner: str, now: float) -> Run | None:
     return get(conn, waiting.id) if result.rowcount == 1 else None
 
 
-def beat(
-    conn: Connection, run_id: str, owner: str, now: float, step: str, progress: float
-) -> bool:
+def beat(conn: Connection, run_id: str, owner: str, now: float, step: str, progress: float) -> bool:
     """Keep the lease and show progress (0 to 1). False: stop, it was cancelled or lost."""
     result = conn.execute(
         update(runs)
@@ -127,9 +125,7 @@ def beat(
 
 def set_snapshot(conn: Connection, run_id: str, snapshot: int, parameters: dict[str, Any]) -> None:
     conn.execute(
-        update(runs)
-        .where(runs.c.id == run_id)
-        .values(snapshot=snapshot, parameters=parameters)
+        update(runs).where(runs.c.id == run_id).values(snapshot=snapshot, parameters=parameters)
     )
 
 
@@ -210,9 +206,10 @@ def listing(conn: Connection, limit: int) -> list[Run]:
 
 def newest_snapshot(conn: Connection) -> int:
     """The highest label event that any finished run has seen: what is above is new."""
-    return conn.execute(
+    snapshot: int = conn.execute(
         select(func.coalesce(func.max(runs.c.snapshot), 0)).where(runs.c.state == "finished")
     ).scalar_one()
+    return snapshot
 
 
 def last_of(conn: Connection) -> Run | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from core.errors import SpecMismatch
-
-if TYPE_CHECKING:
-    from core.pixels import PixelSpec
+from core.pixels import PixelSpec
 
 FILES = files("core") / "starter_files"
 
@@ -57,9 +55,7 @@ def head() -> Head:
 
 def pixel_spec() -> PixelSpec:
     """Say how a photo becomes the starter's pixels."""
-    from core.pixels import PixelSpec
-
-    return PixelSpec(**card()["pixels"])
+    return PixelSpec.from_json(card()["pixels"])
 
 
 def provenance() -> dict[str, Any]:
@@ -105,7 +101,8 @@ def bind_weights(graph: bytes, weights: Mapping[str, NDArray[Any]]) -> bytes:
     del model.graph.input[:]
     model.graph.input.extend(pixels)
     model.graph.initializer.extend(tensors)
-    return model.SerializeToString(deterministic=True)
+    bound: bytes = model.SerializeToString(deterministic=True)
+    return bound
 
 
 def bound_weights(model: bytes) -> dict[str, NDArray[np.float32]]:

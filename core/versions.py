@@ -59,7 +59,8 @@ def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, 
 
 
 def newest_number(conn: Connection) -> int | None:
-    return conn.execute(select(func.max(versions.c.number))).scalar_one()
+    number: int | None = conn.execute(select(func.max(versions.c.number))).scalar_one()
+    return number
 
 
 def get(conn: Connection, number: int) -> Version:

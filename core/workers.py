@@ -31,7 +31,7 @@ class Worker:
     version: int | None
     # Versions that it has loaded and warmed up.
     ready: tuple[int, ...]
-    # Versions that it could not load, and why.
+    # Promotions whose version it could not load, and why.
     failed: dict[int, str] = field(default_factory=dict)
     started_at: float = 0.0
     last_seen: float = 0.0

@@ -2,8 +2,8 @@
 
 WEIGHTS holds `features.*`, `head.weight` and `head.bias` in any float type; CARD has the layout of
 the bundled `starter.json`. Making the bundle from the bundle gives the same bytes. With --photos, a
-folder of JPEGs, also measures what halving the weights changes and writes it on the card; that needs
-the full-precision weights.
+folder of JPEGs, also measures what halving the weights changes and writes it on the card; WEIGHTS
+must be float32 then.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import starter
+from core.pixels import PixelSpec, decode
 from training.torch_backbone import StarterBackbone, load_weights
 from training.torch_export import export_graph
 
@@ -47,7 +48,7 @@ def make_bundle(weights: Weights, card: Mapping[str, Any], folder: Path) -> None
 
 
 def halve(weights: Weights) -> dict[str, NDArray[np.float16]]:
-    """Store every tensor in float16, leaving out BatchNorm's counters, which inference never reads."""
+    """Store every tensor in float16, but for BatchNorm's counters, which inference never reads."""
     return {
         name: tensor.astype(np.float16)
         for name, tensor in sorted(weights.items())
@@ -55,14 +56,14 @@ def halve(weights: Weights) -> dict[str, NDArray[np.float16]]:
     }
 
 
-@torch.inference_mode()
 def measure_halving(
     module: StarterBackbone, weights: Weights, pixels_BHWC: NDArray[np.uint8]
 ) -> dict[str, float]:
     """Compare embeddings and top classes of the weights as given and as stored in float16."""
     batch = torch.from_numpy(pixels_BHWC)
-    full_BD, full_B = _outputs(module, weights, batch)
-    half_BD, half_B = _outputs(module, halve(weights), batch)
+    with torch.inference_mode():
+        full_BD, full_B = _outputs(module, weights, batch)
+        half_BD, half_B = _outputs(module, halve(weights), batch)
     cosine_B = torch.nn.functional.cosine_similarity(full_BD, half_BD)
     return {
         "photos": len(batch),
@@ -83,19 +84,10 @@ def _outputs(
     return embedding_BD, (embedding_BD @ head_KD.T + bias_K).argmax(1)
 
 
-def _read_photos(folder: Path, limit: int) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
-
+def _read_photos(folder: Path, spec: PixelSpec, limit: int) -> NDArray[np.uint8]:
     paths = sorted(folder.rglob("*.jpg"))
     chosen = paths[:: max(1, len(paths) // limit)][:limit]
-    return np.stack(
-        [
-            np.asarray(
-                ImageOps.fit(Image.open(p).convert("RGB"), (96, 96), Image.Resampling.BILINEAR)
-            )
-            for p in chosen
-        ]
-    )
+    return np.stack([decode(path.read_bytes(), spec) for path in chosen])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -110,7 +102,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     card = json.loads(options.card.read_text(encoding="utf-8"))
     if options.photos:
         module = StarterBackbone(**card["normalisation"])
-        figures = measure_halving(module, weights, _read_photos(options.photos, limit=300))
+        photos = _read_photos(options.photos, PixelSpec.from_json(card["pixels"]), limit=300)
+        figures = measure_halving(module, weights, photos)
         card["figures"]["half_precision"] = {"sample": options.sample, **figures}
     make_bundle(weights, card, options.into)
 

@@ -3,7 +3,7 @@
 It owns folds, out-of-fold logits and the choice of `l2`. It does not own the fit
 (`training/head.py`) or what is concluded from the logits (the gate).
 
-Suffixes: N rows, K classes.
+Suffixes: N rows, M rows that can be judged, K classes, G near-duplicate groups, F folds.
 """
 
 from __future__ import annotations
@@ -15,18 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from training.head import Coefficients, Design, Floats, Integers, fit, is_scorable
+from training.head import (
+    Coefficients,
+    Design,
+    Floats,
+    Integers,
+    choose_temperature,
+    fit,
+    is_scorable,
+)
 
-L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 
 _MAX_ROWS = 1_000
 """Enough rows to tell one `l2` from another: the loss is flat around its minimum."""
 
 _MAX_LOGITS = 50_000
-"""Above this many logits per fit, every second `l2` is tried."""
+"""Above this many logits per fit, every second `l2` is tried, and on two folds only."""
 
-_TOLERANCE = 1e-4
-"""Judging needs less precision than publishing: probabilities are off by about 1e-3."""
+_ROUGHLY = 1e-4
+"""Telling one `l2` from another takes a tenth of the precision of a fit that is published."""
 
 
 def assign_folds(
@@ -76,9 +84,19 @@ def out_of_fold(
     on today's rows as if refitted on the labels of its own snapshot. Where a fit has seen no row
     of a class, that class gets `training.head.ABSENT_BIAS`.
     """
-    splits = _splits(fold_N, train_mask_N)
-    found = _fit_folds(design, y_N, num_classes, splits, l2, balance, should_stop)
-    return _held_logits(design, splits, found)
+    logits_NK = np.empty((len(y_N), num_classes), np.float32)
+    for held_N, seen_N in _splits(fold_N, train_mask_N):
+        found = fit(
+            design,
+            y_N,
+            num_classes,
+            l2=l2,
+            rows=seen_N,
+            balance=balance,
+            should_stop=should_stop,
+        )
+        logits_NK[held_N] = design.logits(found, held_N)
+    return logits_NK
 
 
 def choose_l2(
@@ -91,96 +109,87 @@ def choose_l2(
     balance: float = 0.5,
     should_stop: Callable[[], bool] | None = None,
 ) -> tuple[float, Floats]:
-    """Return the `l2` with the least out-of-fold loss, and its out-of-fold logits_NK for all rows.
+    """Return the `l2` with the least out-of-fold loss, and the logits_NK of `out_of_fold` at it.
 
-    From strong to weak, each fit starting at the last, until the loss has risen twice. Of many
-    rows, a stratified thousand choose; `l2` then shrinks in proportion, because the penalty is a
-    prior worth a fixed number of rows whereas the loss is a mean over all of them.
+    The loss is taken at its best temperature, since every head gets one. From strong to weak,
+    each fit starting at the last, a weaker penalty must lower it by more than one standard error
+    (Breiman et al., 1984): weak ones are slow to fit and brittle. Two failures in a row end the
+    search; where no row can be judged, the strongest stays. Of many rows, a stratified thousand
+    choose; `l2` then shrinks in proportion, because the penalty is a prior worth a fixed number
+    of rows, whereas the loss is a mean over all of them.
     """
     sampled_N = _stratified(y_N, fold_N, max(_MAX_ROWS, 4 * num_classes))
     num_sampled = int(sampled_N.sum())
-    ordered = sorted(grid, reverse=True)
+    ordered, splits = sorted(grid, reverse=True), _splits(fold_N, sampled_N)
     if num_sampled * num_classes > _MAX_LOGITS:
-        ordered = ordered[::2]
-    splits = _splits(fold_N, sampled_N)
-    best_loss, best_l2, best_found = np.inf, ordered[0], None
-    found: list[Coefficients] | None = None
-    num_risen = 0
+        ordered, splits = ordered[::2], splits[:2]
+    # A start must come from the same fold, or held-out labels would leak.
+    starts: list[Coefficients | None] = [None] * len(splits)
+    best_l2, num_idle = ordered[0], 0
+    best_M: NDArray[np.float64] | None = None
     for l2 in ordered:
-        found = _fit_folds(design, y_N, num_classes, splits, l2, balance, should_stop, found)
-        loss = _loss(_held_logits(design, splits, found)[sampled_N], y_N[sampled_N])
-        if loss < best_loss:
-            best_loss, best_l2, best_found, num_risen = loss, l2, found, 0
+        logits, labels = [], []
+        for fold, (held_N, seen_N) in enumerate(splits):
+            judged_N = held_N & sampled_N
+            found = fit(
+                design,
+                y_N,
+                num_classes,
+                l2=l2,
+                rows=seen_N,
+                balance=balance,
+                start=starts[fold],
+                tolerance=_ROUGHLY,
+                should_stop=should_stop,
+            )
+            starts[fold] = found
+            logits.append(design.logits(found, judged_N))
+            labels.append(y_N[judged_N])
+        loss_M = _calibrated_losses(np.concatenate(logits), np.concatenate(labels))
+        if best_M is None or _is_clearly_less(loss_M, best_M):
+            best_M, best_l2, num_idle = loss_M, l2, 0
         else:
-            num_risen += 1
-        if num_risen == 2 or (should_stop is not None and should_stop()):
+            num_idle += 1
+        if num_idle == 2:
             break
-    assert best_found is not None
-    if num_sampled < len(y_N):
-        best_l2 *= num_sampled / len(y_N)
-        splits = _splits(fold_N, None)
-        best_found = _fit_folds(
-            design, y_N, num_classes, splits, best_l2, balance, should_stop, best_found
-        )
-    return best_l2, _held_logits(design, splits, best_found)
+    best_l2 *= num_sampled / max(len(y_N), 1)
+    return best_l2, out_of_fold(
+        design,
+        y_N,
+        fold_N,
+        num_classes,
+        l2=best_l2,
+        balance=balance,
+        should_stop=should_stop,
+    )
 
 
-_Split = tuple[NDArray[np.bool_], NDArray[np.bool_]]
-
-
-def _splits(fold_N: Integers, train_mask_N: NDArray[np.bool_] | None) -> list[_Split]:
+def _splits(
+    fold_N: Integers, train_mask_N: NDArray[np.bool_] | None
+) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Return (held_N, seen_N) for each fold."""
     held = [fold_N == fold for fold in np.unique(fold_N)]
     return [(h_N, ~h_N if train_mask_N is None else ~h_N & train_mask_N) for h_N in held]
 
 
-def _fit_folds(
-    design: Design,
-    y_N: Integers,
-    num_classes: int,
-    splits: list[_Split],
-    l2: float,
-    balance: float,
-    should_stop: Callable[[], bool] | None,
-    starts: list[Coefficients] | None = None,
-) -> list[Coefficients]:
-    """Fit each fold. A start must come from the same fold, or held-out labels would leak."""
-    return [
-        fit(
-            design,
-            y_N,
-            num_classes,
-            l2=l2,
-            rows=seen_N,
-            balance=balance,
-            start=start,
-            tolerance=_TOLERANCE,
-            should_stop=should_stop,
-        )
-        for (_, seen_N), start in zip(splits, starts or [None] * len(splits), strict=True)
-    ]
-
-
-def _held_logits(design: Design, splits: list[_Split], found: list[Coefficients]) -> Floats:
-    logits_NK = np.empty((len(design.x_NR), len(found[0].bias_K)), np.float32)
-    for (held_N, _), coefficients in zip(splits, found, strict=True):
-        logits_NK[held_N] = design.logits(coefficients, held_N)
-    return logits_NK
-
-
 def _stratified(y_N: Integers, fold_N: Integers, limit: int) -> NDArray[np.bool_]:
     """Mark at most `limit` rows, evenly over classes and, within each, over folds."""
-    num_rows = len(y_N)
+    num_rows, num_picks = len(y_N), min(limit, len(y_N))
     sampled_N = np.zeros(num_rows, np.bool_)
-    picks = np.arange(min(limit, num_rows)) * num_rows // min(limit, num_rows)
+    picks = np.arange(num_picks) * num_rows // max(num_picks, 1)
     sampled_N[np.lexsort((fold_N, y_N))[picks]] = True
     return sampled_N
 
 
-def _loss(logits_NK: Floats, y_N: Integers) -> float:
-    """Return the mean loss of the rows that can be judged, 0 where none can."""
+def _calibrated_losses(logits_NK: Floats, y_N: Integers) -> NDArray[np.float64]:
+    """Return, at the best temperature, the losses of the M rows that can be judged."""
     scorable_N = is_scorable(logits_NK, y_N)
-    if not scorable_N.any():
-        return 0.0
-    log_probs_NK = log_softmax(logits_NK[scorable_N].astype(np.float64), axis=1)
-    return float(-log_probs_NK[np.arange(len(log_probs_NK)), y_N[scorable_N]].mean())
+    logits_MK, y_M = logits_NK[scorable_N].astype(np.float64), y_N[scorable_N]
+    log_probs_MK = log_softmax(logits_MK / choose_temperature(logits_MK, y_M), axis=1)
+    losses_M: NDArray[np.float64] = -log_probs_MK[np.arange(len(y_M)), y_M]
+    return losses_M
+
+
+def _is_clearly_less(loss_M: NDArray[np.float64], than_M: NDArray[np.float64]) -> bool:
+    gain_M = than_M - loss_M
+    return len(gain_M) > 0 and bool(gain_M.mean() > gain_M.std() / np.sqrt(len(gain_M)))

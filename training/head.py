@@ -247,7 +247,7 @@ def _stopper(should_stop: Callable[[], bool] | None) -> Callable[[Any], None] | 
     return callback
 
 
-def is_scorable(logits_NK: Floats, y_N: Integers) -> NDArray[np.bool_]:
+def is_scorable(logits_NK: NDArray[np.floating[Any]], y_N: Integers) -> NDArray[np.bool_]:
     """Say which rows have a true class and a rival that the fit behind their logits had seen.
 
     Any other row's loss is set by `ABSENT_BIAS` alone and says nothing about the head.
@@ -260,7 +260,9 @@ def is_scorable(logits_NK: Floats, y_N: Integers) -> NDArray[np.bool_]:
     return known_N
 
 
-def choose_temperature(logits_NK: Floats, y_N: Integers, *, min_examples: int = 20) -> float:
+def choose_temperature(
+    logits_NK: NDArray[np.floating[Any]], y_N: Integers, *, min_examples: int = 20
+) -> float:
     """Return the temperature in [0.05, 20] that minimises the loss of held-out logits.
 
     Guo et al. (2017), "On calibration of modern neural networks". As in Platt (1999), the labels

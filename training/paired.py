@@ -1,13 +1,14 @@
 """Statistics of two versions judged on the same examples.
 
-Owns the paired comparison: counts of examples that only one of the two got right, the score test and
-interval for the difference of accuracies, the exact test for harm. Owns no rule of promotion.
+Owns the paired comparison: counts of examples that only one of the two got right, the score
+test and interval for the change in accuracy, the exact test for harm. Owns no rule of promotion.
 
 Everything is vectorised over counts, so that a test can put tens of thousands of histories through
 the very functions that the gate uses.
 
     b  examples that only the challenger got right      n  examples judged
     c  examples that only the champion got right        N  (suffix) one entry per judged example
+    K  (suffix) one entry per class
 
 Tango T. (1998), "Equivalence test and confidence interval for the difference in proportions for the
 paired-sample design", Statistics in Medicine 17:891-908.
@@ -15,15 +16,17 @@ McNemar Q. (1947), "Note on the sampling error of the difference between correla
 percentages", Psychometrika 12:153-157; here in its exact, binomial form.
 """
 
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
+from scipy.special import bdtr, bdtrc
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
 Counts = Any  # an int, or an integer array that broadcasts with the others
 
 # Halvings of [-1, 1]: the ends are then exact to 1e-12, far finer than one example in a million.
@@ -33,13 +36,6 @@ BISECTIONS = 41
 def quantile(confidence: float) -> float:
     """Return z with P(Z <= z) = confidence for a standard normal Z."""
     return NormalDist().inv_cdf(confidence)
-
-
-def flips(champion_correct_N: Bools, challenger_correct_N: Bools) -> tuple[int, int]:
-    """Count the examples that only the challenger (b), and only the champion (c), got right."""
-    b = np.count_nonzero(challenger_correct_N & ~champion_correct_N)
-    c = np.count_nonzero(champion_correct_N & ~challenger_correct_N)
-    return int(b), int(c)
 
 
 def score(b: Counts, c: Counts, n: Counts, difference: Any) -> Floats:
@@ -62,6 +58,12 @@ def harm_p(b: Counts, c: Counts) -> Floats:
     return np.asarray(bdtr(b, np.asarray(b) + c, 0.5), dtype=np.float64)
 
 
+def tail_p(count: Counts, n: Counts, rate: float) -> Floats:
+    """P(X >= count) for X binomial (n, rate)."""
+    below = np.maximum(np.asarray(count) - 1, 0)
+    return np.where(np.asarray(count) > 0, bdtrc(below, n, rate), 1.0)
+
+
 def interval(b: int, c: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Two-sided score interval for the change in accuracy; (-1, 1) when nothing was judged."""
     if n == 0:
@@ -76,11 +78,70 @@ def interval(b: int, c: int, n: int, confidence: float = 0.95) -> tuple[float, f
     return float(low[0]), float(high[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two versions on the same n examples. `low` and `high` end the interval of the change."""
+
+    n: int
+    b: int
+    c: int
+    champion_right: int
+    challenger_right: int
+    low: float
+    high: float
+
+    @property
+    def champion_accuracy(self) -> float:
+        return self.champion_right / max(self.n, 1)
+
+    @property
+    def challenger_accuracy(self) -> float:
+        return self.challenger_right / max(self.n, 1)
+
+    @property
+    def change(self) -> float:
+        return (self.b - self.c) / max(self.n, 1)
+
+    @property
+    def harm_p(self) -> float:
+        return float(harm_p(self.b, self.c))
+
+
+def compare(
+    champion_correct_N: Bools, challenger_correct_N: Bools, confidence: float = 0.95
+) -> Comparison:
+    n = len(champion_correct_N)
+    b = int(np.count_nonzero(challenger_correct_N & ~champion_correct_N))
+    c = int(np.count_nonzero(champion_correct_N & ~challenger_correct_N))
+    right = int(np.count_nonzero(champion_correct_N))
+    return Comparison(n, b, c, right, right + b - c, *interval(b, c, n, confidence))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCounts:
+    """Per class: examples judged, right in the champion, right in the challenger, and flips."""
+
+    n_K: Ints
+    before_K: Ints
+    after_K: Ints
+    b_K: Ints
+    c_K: Ints
+
+
+def count_classes(
+    label_N: NDArray[np.integer[Any]],
+    champion_correct_N: Bools,
+    challenger_correct_N: Bools,
+    num_classes: int,
+) -> ClassCounts:
+    before, after = champion_correct_N, challenger_correct_N
+    masks = (before | True, before, after, after & ~before, before & ~after)
+    return ClassCounts(*(np.bincount(label_N[mask], minlength=num_classes) for mask in masks))
+
+
 def paired_change(
     champion_correct_N: Bools, challenger_correct_N: Bools, confidence: float = 0.95
 ) -> tuple[float, float, float]:
     """Return the change in accuracy and the two ends of its interval, as shares of one."""
-    n = len(champion_correct_N)
-    b, c = flips(champion_correct_N, challenger_correct_N)
-    low, high = interval(b, c, n, confidence)
-    return (b - c) / max(n, 1), low, high
+    pair = compare(champion_correct_N, challenger_correct_N, confidence)
+    return pair.change, pair.low, pair.high

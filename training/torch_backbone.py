@@ -1,7 +1,7 @@
 """The starter's backbone as a torch module: pixels to embedding, normalisation inside.
 
 Its state-dict keys (`features.*`) are those of the bundled weights and of the initializers in every
-exported `backbone.onnx`, so weights move between the three by name. Does not train and holds no head.
+exported `backbone.onnx`, so weights move between the three by name. Holds no head; trains nothing.
 
 Axes: B batch, H/W pixels, C channels, D embedding (576).
 """
@@ -19,7 +19,7 @@ from core import starter
 from training.torch_vision import torchvision
 
 
-class StarterBackbone(nn.Module):
+class StarterBackbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
     """MobileNetV3-small without its classifier; `features` are its 13 blocks, in order.
 
     BatchNorm stays in inference mode also after `train()`: on few examples, statistics of small

@@ -36,7 +36,7 @@ def export_graph(module: nn.Module, size_px: int) -> bytes:
     The same architecture gives the same bytes, whatever the weights.
     """
     hollow = deepcopy(module).cpu().eval()
-    # The exporter merges weights of equal value (fresh BatchNorms, say), so make all of them differ.
+    # The exporter merges weights of equal value (fresh BatchNorms, say), so make all differ.
     for index, tensor in enumerate(hollow.state_dict().values()):
         tensor.fill_(index + 1)
     example = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
@@ -52,11 +52,12 @@ def export_graph(module: nn.Module, size_px: int) -> bytes:
             output_names=[EMBEDDING],
             dynamic_axes={PIXELS: {0: "B"}, EMBEDDING: {0: "B"}},
             opset_version=OPSET,
-            dynamo=False,  # the newer exporter takes ten times as long (14 s, 1.3 s) for no gain here
+            dynamo=False,  # the newer exporter takes ten times as long (14 s against 1.3 s)
             export_params=False,
             do_constant_folding=False,
-            training=torch.onnx.TrainingMode.PRESERVE,  # keeps BatchNorm apart from the convolutions
+            training=torch.onnx.TrainingMode.PRESERVE,  # keeps BatchNorm unfolded
         )
     model = onnx.load_from_string(buffer.getvalue())
     model.producer_name, model.producer_version = "evergreen", ""
-    return model.SerializeToString(deterministic=True)
+    graph: bytes = model.SerializeToString(deterministic=True)
+    return graph

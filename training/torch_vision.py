@@ -1,4 +1,4 @@
-"""torchvision, imported so that it also works beside a torch that its compiled operators do not fit.
+"""torchvision, imported so that it also works beside a torch its compiled operators do not fit.
 
 Next to a CPU-only torch, the wheel of torchvision that a package index gives may not load its
 compiled operators, and then `import torchvision` fails with `operator torchvision::nms does not

@@ -1,0 +1,91 @@
+"""What `bentoml serve` runs: the entry service `Evergreen`, and `Trainer` beside it.
+
+They meet in the database and never call each other. What BentoML would do per request and we do
+ourselves, or do not want, is switched off.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Annotated, Any
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
+
+import bentoml
+from bentoml.exceptions import BentoMLException
+from bentoml.validators import ContentType
+
+from core import logs
+from core.errors import EvergreenError
+from core.settings import load_settings
+from service import problems
+from service.answers import PredictionAnswer
+from service.app import create_app
+from service.serving import Serving
+from service.trainer import Supervisor
+
+SETTINGS = load_settings()
+_QUIET: dict[str, Any] = {
+    "logging": {"access": {"enabled": False}},
+    "metrics": {"enabled": False},  # its label is the path, of which there is no end
+    "tracing": {"excluded_urls": ".*"},
+    "runner_probe": {"enabled": False},  # readiness is ours to tell, not the trainer's
+}
+_TOP = 5
+
+app = create_app(SETTINGS)
+
+
+@bentoml.service(name="Trainer", workers=1, **_QUIET)
+class Trainer:
+    @bentoml.on_startup
+    def start_supervisor(self) -> None:
+        logs.configure(SETTINGS.log_level)
+        self.supervisor = Supervisor()
+        self.supervisor.start()
+
+    @bentoml.on_shutdown
+    def stop_supervisor(self) -> None:
+        self.supervisor.stop()
+
+
+@bentoml.service(
+    name="Evergreen",
+    workers=SETTINGS.resolved_workers,
+    threads=SETTINGS.threads + 1,
+    traffic={"timeout": 60},
+    **_QUIET,
+)
+@bentoml.asgi_app(app, path="/")
+class Evergreen:
+    if SETTINGS.trainer:
+        trainer = bentoml.depends(Trainer)
+
+    def __init__(self) -> None:
+        logs.configure(SETTINGS.log_level)
+        self.serving = Serving.start(SETTINGS)
+        app.state.serving = self.serving
+        # What is loaded now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    def __is_ready__(self) -> bool:
+        return self.serving.slot.version is not None
+
+    @bentoml.on_shutdown
+    def stop_serving(self) -> None:
+        self.serving.stop()
+
+    @bentoml.api(route="/predict")
+    async def predict(self, image: Annotated[bytes, ContentType("image/*")], /) -> PredictionAnswer:
+        """Classify an image; for BentoML's own clients. Others use POST /v1/predict."""
+        try:
+            return PredictionAnswer.of(await self.serving.predict(image), _TOP)
+        except EvergreenError as error:
+            raise _for_bentoml(error) from error
+
+
+def _for_bentoml(error: EvergreenError) -> BentoMLException:
+    status = problems.status_of(error)
+    return BentoMLException(str(error), error_code=bentoml.exceptions.HTTPStatus(status))

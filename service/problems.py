@@ -1,0 +1,111 @@
+"""Errors as HTTP answers: RFC 9457 `application/problem+json`."""
+
+from __future__ import annotations
+
+import http
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from core import errors
+from core.errors import EvergreenError
+
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS: dict[type[EvergreenError], int] = {
+    errors.UndecodableImage: 422,
+    errors.ImageTooLarge: 422,
+    errors.InvalidLabel: 422,
+    errors.InvalidRequest: 422,
+    errors.IdempotencyConflict: 422,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.UnknownPrediction: 404,
+    errors.UnknownFeedback: 404,
+    errors.UnknownExample: 404,
+    errors.UnknownRun: 404,
+    errors.UnknownVersion: 404,
+    errors.NotEnoughLabels: 409,
+    errors.RunFinished: 409,
+    errors.PromotionFailed: 409,
+    errors.PromotionConflict: 412,
+    errors.NotReady: 503,
+    errors.StoreError: 503,
+}
+_TRY_AGAIN_AFTER_S = "1"
+
+log = logging.getLogger(__name__)
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 describes it."""
+
+    type: str = Field(examples=["urn:evergreen:problem:undecodable-image"])
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(description="What is wrong, the limit, and what to do about it.")
+    code: str = Field(description="Stable; made for programs.", examples=["undecodable-image"])
+
+
+def status_of(error: EvergreenError) -> int:
+    for cls in type(error).__mro__:
+        if cls in _STATUS:
+            return _STATUS[cls]
+    return 500
+
+
+def problem(status: int, code: str, detail: str, **headers: str) -> JSONResponse:
+    body = Problem(
+        type=f"urn:evergreen:problem:{code}",
+        title=http.HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+    )
+    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = _TRY_AGAIN_AFTER_S
+    return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def of(error: EvergreenError) -> JSONResponse:
+    return problem(status_of(error), error.code, str(error))
+
+
+def install(app: FastAPI) -> None:
+    @app.exception_handler(EvergreenError)
+    async def _evergreen(_request: Request, error: EvergreenError) -> JSONResponse:
+        if status_of(error) >= 500:
+            log.error("request.failed", extra={"error": str(error)}, exc_info=error)
+        return of(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(422, "invalid-request", "; ".join(map(_describe, error.errors())))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        code = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        detail = str(error.detail)
+        if error.status_code == 404:
+            detail = f"there is nothing at {request.url.path[:200]}; /openapi.json says what is"
+        elif error.status_code == 405:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            detail = f"{request.method} is not for {request.url.path[:200]}; use {allowed}"
+        return problem(error.status_code, code, detail, **dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+        log.error("request.crashed", exc_info=error)
+        return problem(
+            500, "internal-error", "something is wrong in the service; its log says what"
+        )
+
+
+def _describe(error: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
+    return f"{where}: {error['msg'].lower()}"

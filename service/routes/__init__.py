@@ -1,0 +1,1 @@
+"""One file for a noun of the HTTP surface."""

@@ -1,0 +1,101 @@
+"""The champion: which version answers. PUT promotes one, or rolls back to one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from starlette.concurrency import run_in_threadpool
+
+from core import champion
+from core.errors import InvalidRequest, NotReady, PromotionFailed
+from service.answers import ChampionAnswer, ChampionRequest
+from service.deps import ServingDep
+from service.serving import Serving
+
+router = APIRouter(tags=["champion"])
+
+_LOOK_EVERY_S = 0.05
+_WAIT_S = 30.0
+
+
+@router.get("/v1/champion", response_model=ChampionAnswer)
+def current(response: Response, serving: ServingDep) -> ChampionAnswer:
+    """The newest activation. Its ETag goes into If-Match of a PUT."""
+    return _answer(response, serving)
+
+
+@router.put(
+    "/v1/champion",
+    response_model=ChampionAnswer,
+    responses={202: {"description": "The workers are still loading it; GET tells when."}},
+)
+async def promote(
+    body: ChampionRequest,
+    response: Response,
+    serving: ServingDep,
+    if_match: Annotated[str | None, Header()] = None,
+) -> ChampionAnswer:
+    """Make a version the champion. Answers once every worker answers with it."""
+    expected = _activation_of(if_match)
+    promotion_id = await run_in_threadpool(_request, serving, body, expected)
+    serving.swap.wake()
+    deadline = time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline:
+        activate_at = await run_in_threadpool(_activate_at, serving, promotion_id)
+        if activate_at is not None:
+            await asyncio.sleep(max(0.0, activate_at - time.time()))
+            return await run_in_threadpool(_answer, response, serving)
+        await asyncio.sleep(_LOOK_EVERY_S)
+    response.status_code = 202
+    return await run_in_threadpool(_answer, response, serving)
+
+
+def _request(serving: Serving, body: ChampionRequest, expected: int | None) -> int:
+    with serving.store.db.write() as conn:
+        return champion.request(
+            conn,
+            body.version,
+            who=body.who,
+            why=body.why,
+            now=time.time(),
+            expected_activation=expected,
+        ).id
+
+
+def _activate_at(serving: Serving, promotion_id: int) -> float | None:
+    """When the promotion takes effect, None while it waits. Raises PromotionFailed."""
+    with serving.store.db.read() as conn:
+        promotion = champion.promotion(conn, promotion_id)
+        if promotion.state == "waiting":
+            return None
+        if promotion.state == "activated":
+            newest = champion.newest_activation(conn)
+            return newest.activate_at if newest else None
+    raise PromotionFailed(
+        f"version {promotion.version} did not become champion: {promotion.error}; "
+        "the version before it goes on answering"
+    )
+
+
+def _answer(response: Response, serving: Serving) -> ChampionAnswer:
+    with serving.store.db.read() as conn:
+        newest = champion.newest_activation(conn)
+        previous = champion.version_before(conn)
+    if newest is None:
+        raise NotReady("no version is published yet; try again in a second")
+    response.headers["ETag"] = f'"{newest.id}"'
+    return ChampionAnswer.of(newest, previous)
+
+
+def _activation_of(if_match: str | None) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tag = if_match.strip().removeprefix("W/").strip('"')
+    if not tag.isdigit():
+        raise InvalidRequest(
+            f"If-Match is {if_match[:40]!r}; send the ETag that GET /v1/champion answers with"
+        )
+    return int(tag)

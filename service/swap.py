@@ -1,0 +1,212 @@
+"""The swap: this worker's part in a change of champion.
+
+Every tick it looks at two rows. A promotion that waits: load its version beside the one that
+answers, say that it is ready, and help to decide (`core/champion.py`). A new activation: hand the
+loaded version to the slot for the moment it names. Loading never holds up a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+
+from sqlalchemy import Connection
+
+from core import champion, labels, versions, workers
+from core.champion import Activation, Promotion
+from core.errors import EvergreenError, StoreError
+from core.predictions import new_id
+from core.servable import Runtime, Servable, load
+from core.store import Store
+from core.workers import Worker
+from service import metrics
+from service.slot import Slot
+
+TICK_S = 0.1
+_FALL_BACK_ON = 20
+
+log = logging.getLogger(__name__)
+
+
+class Swap:
+    def __init__(self, store: Store, runtime: Runtime, slot: Slot) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._slot = slot
+        self._id = new_id()
+        self._started_at = time.time()
+        self._loaded: dict[int, Servable] = {}
+        self._failed: dict[int, str] = {}
+        self._noticed_at: dict[int, float] = {}
+        self._seen_activation = 0
+        self._reported: tuple[object, ...] = ()
+        self._reported_at = 0.0
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="swap", daemon=True)
+
+    def start(self) -> None:
+        """Load the champion, say so, and follow it from then on. Raises StoreError."""
+        self._load_first()
+        self._report(time.time())
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout=5)
+        try:
+            with self._store.db.write(durable=False) as conn:
+                workers.leave(conn, self._id)
+        except StoreError:
+            log.warning("worker.leave_failed")  # others will see that it is gone
+
+    def wake(self) -> None:
+        """Look now rather than at the next tick."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(TICK_S)
+            self._wake.clear()
+            try:
+                self._tick()
+            except StoreError as error:
+                log.warning("swap.store_unavailable", extra={"error": str(error)})
+                self._stop.wait(1.0)
+            except Exception:
+                # The old version goes on answering, whatever is wrong with the new one.
+                log.exception("swap.failed")
+                self._stop.wait(1.0)
+
+    def _tick(self) -> None:
+        now = time.time()
+        with self._store.db.read() as conn:
+            waiting = champion.waiting(conn)
+            newest = champion.newest_activation(conn)
+        if newest is not None and newest.id != self._seen_activation:
+            self._follow(newest)
+        if waiting is not None:
+            self._prepare(waiting)
+        self._slot.current()
+        self._forget(waiting, newest)
+        self._report(now)
+        if waiting is not None and waiting.version in self._loaded:
+            self._advance(now)
+
+    def _follow(self, activation: Activation) -> None:
+        servable = self._loaded.get(activation.version)
+        if servable is None:
+            try:
+                servable = self._load(activation.version)
+            except EvergreenError as error:
+                self._fail(activation.promotion_id, activation.version, error)
+                self._seen_activation = activation.id
+                return
+        self._slot.put_at(servable, activation.activate_at)
+        self._seen_activation = activation.id
+        noticed = self._noticed_at.pop(activation.version, activation.created_at)
+        metrics.swap_seconds.observe(max(0.0, activation.activate_at - noticed))
+        log.info(
+            "swap.scheduled",
+            extra={"version": activation.version, "activate_at": activation.activate_at},
+        )
+
+    def _prepare(self, promotion: Promotion) -> None:
+        if promotion.version in self._loaded or promotion.id in self._failed:
+            return
+        self._noticed_at[promotion.version] = time.time()
+        try:
+            self._load(promotion.version)
+        except EvergreenError as error:
+            self._fail(promotion.id, promotion.version, error)
+            with self._store.db.write() as conn:
+                workers.report(conn, self._worker(time.time()))
+                champion.advance(conn, time.time())
+
+    def _advance(self, now: float) -> None:
+        with self._store.db.write() as conn:
+            activation = champion.advance(conn, now)
+            acknowledged: list[float] = []
+            if activation is not None:
+                acknowledged = _went_live(conn, activation)
+        if activation is not None:
+            for created_at in acknowledged:
+                metrics.label_to_live_seconds.observe(activation.activate_at - created_at)
+            log.info(
+                "version.promoted",
+                extra={"version": activation.version, "why": activation.why},
+            )
+            self._wake.set()
+
+    def _load_first(self) -> None:
+        """The champion; if it cannot be loaded, the newest before it that can."""
+        with self._store.db.read() as conn:
+            activations = champion.history(conn, _FALL_BACK_ON)
+        problem: EvergreenError | None = None
+        for activation in activations:
+            try:
+                self._slot.put(self._load(activation.version))
+            except EvergreenError as error:
+                self._fail(activation.promotion_id, activation.version, error)
+                problem = problem or error
+                continue
+            self._seen_activation = activations[0].id
+            return
+        raise StoreError(
+            "no version can be loaded; restore the blob store, or begin with an empty home folder"
+        ) from problem
+
+    def _load(self, number: int) -> Servable:
+        with self._store.db.read() as conn:
+            version = versions.get(conn, number)
+        started = time.perf_counter()
+        servable = load(
+            versions.read_manifest(version, self._store.blobs), self._store.blobs, self._runtime
+        )
+        self._loaded[number] = servable
+        duration_ms = round((time.perf_counter() - started) * 1000, 1)
+        log.info("version.loaded", extra={"version": number, "duration_ms": duration_ms})
+        return servable
+
+    def _fail(self, promotion_id: int, version: int, error: EvergreenError) -> None:
+        self._failed[promotion_id] = str(error)
+        metrics.swap_failures.inc()
+        log.error("version.load_failed", extra={"version": version, "error": str(error)})
+
+    def _forget(self, waiting: Promotion | None, newest: Activation | None) -> None:
+        """Drop versions that neither answer nor are about to; their last requests keep them."""
+        wanted = {self._slot.version}
+        wanted.update(x.version for x in (waiting, newest) if x is not None)
+        for number in self._loaded.keys() - wanted:
+            del self._loaded[number]
+
+    def _report(self, now: float) -> None:
+        state = (self._slot.version, tuple(sorted(self._loaded)), tuple(self._failed))
+        if state == self._reported and now - self._reported_at < workers.HEARTBEAT_S:
+            return
+        with self._store.db.write(durable=False) as conn:
+            workers.report(conn, self._worker(now))
+        self._reported, self._reported_at = state, now
+
+    def _worker(self, now: float) -> Worker:
+        return Worker(
+            id=self._id,
+            role="serving",
+            host=workers.this_host(),
+            pid=os.getpid(),
+            provider=self._runtime.provider,
+            version=self._slot.version,
+            ready=tuple(sorted(self._loaded)),
+            failed=dict(self._failed),
+            started_at=self._started_at,
+            last_seen=now,
+        )
+
+
+def _went_live(conn: Connection, activation: Activation) -> list[float]:
+    """When the labels were acknowledged that this activation is the first to answer with."""
+    version = versions.get(conn, activation.version)
+    return labels.times_between(conn, champion.seen_before(conn, activation.id), version.snapshot)

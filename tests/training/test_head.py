@@ -1,0 +1,275 @@
+"""Suffixes: N rows, D embedding, R rotated embedding, K classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import softmax
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from training.head import (
+    ABSENT_BIAS,
+    Head,
+    abstain_threshold,
+    choose_temperature,
+    expected_calibration_error,
+    fit,
+    is_scorable,
+    prepare,
+)
+
+SAME_PROBABILITY = 1e-3  # far below what a reader of a confidence could notice
+SAME_LOGIT = 2e-3  # float32 products in another order
+
+
+def clusters(num_rows, num_features, num_classes, separation, seed=0):
+    """Gaussian classes whose covariance has the spectrum 1/k, in a random basis."""
+    rng = np.random.default_rng(seed)
+    basis_DD, _ = np.linalg.qr(rng.normal(size=(num_features, num_features)))
+    spread_D = np.sqrt(1 / np.arange(1, num_features + 1))
+    y_N = rng.integers(0, num_classes, num_rows)
+    centre_KD = separation * spread_D * rng.normal(size=(num_classes, num_features))
+    x_ND = centre_KD[y_N] + spread_D * rng.normal(size=(num_rows, num_features))
+    return (3 * x_ND @ basis_DD.T + 1).astype(np.float32), y_N
+
+
+def probabilities(design, coefficients):
+    return softmax(design.logits(coefficients), axis=1)
+
+
+@pytest.mark.parametrize("l2", [1.0, 0.03])
+def test_fit_equals_scikit_learn(l2):
+    x_ND, y_N = load_digits(return_X_y=True)
+    design = prepare(x_ND)
+    theirs = LogisticRegression(C=1 / (l2 * len(y_N)), tol=1e-8, max_iter=5000)
+    x_NR = design.x_NR.astype(np.float64)
+    expected_NK = theirs.fit(x_NR, y_N).predict_proba(x_NR)
+    found = fit(design, y_N, 10, l2=l2, balance=0)
+    np.testing.assert_allclose(probabilities(design, found), expected_NK, atol=SAME_PROBABILITY)
+
+
+def test_fit_converges_in_few_iterations_however_ill_conditioned():
+    x_ND, y_N = clusters(1500, 576, 5, separation=0.08)
+    # Without standardisation only the preconditioner stands between L-BFGS and the spectrum.
+    design = prepare(x_ND * np.float32(0.001))
+    found = fit(design, y_N, 5, l2=0.1)
+    assert found.num_iterations <= 20
+    further = fit(design, y_N, 5, l2=0.1, tolerance=1e-7, max_iterations=1000)
+    np.testing.assert_allclose(
+        probabilities(design, found), probabilities(design, further), atol=SAME_PROBABILITY
+    )
+
+
+def test_preconditioning_saves_most_iterations():
+    x_ND, y_N = clusters(1500, 100, 5, separation=0.3)
+    x_ND *= np.linspace(0.02, 1, 100, dtype=np.float32)
+    design = prepare(x_ND)
+    one_hot_NK = np.eye(5)[y_N]
+
+    def plain(flat):
+        w_RK = flat.reshape(-1, 5)
+        z_NK = design.x_NR @ w_RK
+        p_NK = softmax(z_NK, axis=1)
+        loss = -np.log((p_NK * one_hot_NK).sum(axis=1)).mean() + 0.005 * np.square(w_RK).sum()
+        return loss, (design.x_NR.T @ (p_NK - one_hot_NK) / len(y_N) + 0.01 * w_RK).ravel()
+
+    options = {"gtol": 1e-5, "ftol": 1e-10, "maxiter": 1000}
+    theirs = minimize(plain, np.zeros(500), method="L-BFGS-B", jac=True, options=options)
+    assert fit(design, y_N, 5, l2=0.01, balance=0).num_iterations < theirs.nit / 2
+
+
+def test_fewer_rows_than_features_solves_the_same_problem():
+    x_ND, y_N = clusters(120, 576, 3, separation=0.3)
+    design = prepare(x_ND)
+    assert design.x_NR.shape[1] == 119  # centring takes one direction
+    standard_ND = (x_ND - design.mean_D) / design.scale_D
+    theirs = LogisticRegression(C=1 / (0.1 * 120), tol=1e-8, max_iter=5000)
+    expected_NK = theirs.fit(standard_ND, y_N).predict_proba(standard_ND)
+    found = fit(design, y_N, 3, l2=0.1, balance=0)
+    np.testing.assert_allclose(probabilities(design, found), expected_NK, atol=SAME_PROBABILITY)
+
+
+@pytest.mark.parametrize("num_rows", [60, 400])
+def test_head_is_one_affine_map_on_raw_embeddings(num_rows):
+    x_ND, y_N = clusters(num_rows, 100, 3, separation=0.5)
+    x_ND[:, 7] = 5  # a dead feature
+    design = prepare(x_ND)
+    found = fit(design, y_N, 3, l2=0.01)
+    head = design.head(found, ("a", "b", "c"), temperature=2.0)
+    np.testing.assert_allclose(head.logits(x_ND), design.logits(found), atol=SAME_LOGIT)
+    assert head.weights_DK.dtype == head.bias_K.dtype == head.logits(x_ND).dtype == np.float32
+    expected_NK = softmax(design.logits(found) / 2, axis=1)
+    np.testing.assert_allclose(head.probabilities(x_ND), expected_NK, atol=SAME_PROBABILITY)
+
+
+def test_one_row_can_be_prepared():
+    design = prepare(np.ones((1, 8), np.float16))
+    head = design.head(fit(design, np.array([1]), 2, l2=0.1), ("a", "b"))
+    assert head.probabilities(np.ones((1, 8))).argmax() == 1
+
+
+def test_warm_start_reaches_the_same_optimum_sooner():
+    x_ND, y_N = clusters(800, 100, 4, separation=0.3)
+    classes = ("a", "b", "c", "d")
+    earlier = prepare(x_ND[:700])
+    head = earlier.head(fit(earlier, y_N[:700], 4, l2=0.01), classes)
+    design = prepare(x_ND)
+    cold = fit(design, y_N, 4, l2=0.01)
+    warm = fit(design, y_N, 4, l2=0.01, start=design.start(head, classes))
+    np.testing.assert_allclose(
+        probabilities(design, warm), probabilities(design, cold), atol=SAME_PROBABILITY
+    )
+    assert warm.num_iterations < cold.num_iterations
+
+
+def test_warm_start_carries_classes_by_name():
+    x_ND, y_N = clusters(300, 20, 3, separation=1.0)
+    design = prepare(x_ND)
+    head = design.head(fit(design, y_N, 3, l2=0.01), ("a", "b", "c"))
+    start = design.start(head, ("c", "new", "a"))
+    logits_NK = design.logits(start)
+    np.testing.assert_allclose(logits_NK[:, [2, 0]], head.logits(x_ND)[:, [0, 2]], atol=SAME_LOGIT)
+    renamed_N = np.array([2, 1, 0])[y_N]
+    cold = fit(design, renamed_N, 3, l2=0.01)
+    warm = fit(design, renamed_N, 3, l2=0.01, start=start)
+    np.testing.assert_allclose(
+        probabilities(design, warm), probabilities(design, cold), atol=SAME_PROBABILITY
+    )
+
+
+@pytest.mark.parametrize("by", ["labels", "rows", "weights"])
+def test_class_without_rows_is_never_predicted(by):
+    x_ND, y_N = clusters(300, 30, 4, separation=0.5)
+    design = prepare(x_ND)
+    others_N = y_N != 2
+    if by == "labels":
+        found = fit(design, np.where(others_N, y_N, 1), 4, l2=0.01)
+    elif by == "rows":
+        found = fit(design, y_N, 4, l2=0.01, rows=np.flatnonzero(others_N))
+    else:
+        found = fit(design, y_N, 4, l2=0.01, sample_weights_N=others_N.astype(np.float32))
+    assert found.bias_K[2] == ABSENT_BIAS
+    head = design.head(found, tuple("abcd"))
+    far_ND = 100 * np.random.default_rng(1).normal(size=(500, 30))
+    assert head.probabilities(far_ND)[:, 2].max() < 1e-6
+
+
+def test_rows_and_weights_of_zero_mean_the_same():
+    x_ND, y_N = clusters(300, 30, 3, separation=0.3)
+    design = prepare(x_ND)
+    kept_N = np.arange(300) % 3 > 0
+    by_rows = fit(design, y_N, 3, l2=0.1, rows=kept_N)
+    by_weights = fit(design, y_N, 3, l2=0.1, sample_weights_N=kept_N.astype(np.float64))
+    np.testing.assert_allclose(
+        probabilities(design, by_rows), probabilities(design, by_weights), atol=SAME_PROBABILITY
+    )
+
+
+def test_one_class_or_no_rows_need_no_optimiser():
+    design = prepare(clusters(20, 5, 2, separation=1.0)[0])
+    y_N = np.ones(20, np.intp)
+    assert (design.logits(fit(design, y_N, 3, l2=0.1)).argmax(axis=1) == 1).all()
+    nothing = fit(design, y_N, 3, l2=0.1, rows=np.zeros(20, np.bool_))
+    np.testing.assert_allclose(probabilities(design, nothing), 1 / 3, rtol=1e-6)
+
+
+def test_balance_improves_the_recall_of_a_rare_class():
+    x_ND, y_N = clusters(4000, 30, 2, separation=0.25)
+    kept = np.flatnonzero((y_N == 0) | (np.arange(4000) % 20 == 0))
+    design, labels_N = prepare(x_ND[kept]), y_N[kept]
+    recalls = []
+    for balance in (0.0, 0.5, 1.0):
+        predicted_N = design.logits(fit(design, labels_N, 2, l2=0.01, balance=balance)).argmax(1)
+        recalls.append((predicted_N == 1)[labels_N == 1].mean())
+    assert recalls[0] + 0.05 < recalls[1] < recalls[2] - 0.05
+
+
+def test_should_stop_ends_the_fit_early():
+    x_ND, y_N = clusters(300, 50, 3, separation=0.3)
+    answers = iter([False, False, True])
+    found = fit(prepare(x_ND), y_N, 3, l2=0.001, should_stop=lambda: next(answers))
+    assert found.num_iterations == 3
+    assert np.isfinite(found.weights_RK).all()
+
+
+def test_same_inputs_give_the_same_bits():
+    x_ND, y_N = clusters(700, 100, 5, separation=0.2)
+    heads = []
+    for _ in range(2):
+        design = prepare(x_ND)
+        heads.append(design.head(fit(design, y_N, 5, l2=0.01), tuple("abcde")))
+    assert heads[0].weights_DK.tobytes() == heads[1].weights_DK.tobytes()
+    assert heads[0].bias_K.tobytes() == heads[1].bias_K.tobytes()
+
+
+def drawn(num_rows, num_classes=5, scale=2.0, seed=0):
+    """Logits, and labels drawn from their softmax: calibrated by construction."""
+    rng = np.random.default_rng(seed)
+    logits_NK = scale * rng.normal(size=(num_rows, num_classes))
+    cumulative_NK = softmax(logits_NK, axis=1).cumsum(axis=1)
+    y_N = (rng.random((num_rows, 1)) > cumulative_NK[:, :-1]).sum(axis=1)
+    return logits_NK.astype(np.float32), y_N
+
+
+@pytest.mark.parametrize("known", [0.3, 1.0, 4.0])
+def test_temperature_recovers_a_known_one(known):
+    logits_NK, y_N = drawn(20_000)
+    assert choose_temperature(logits_NK * np.float32(known), y_N) == pytest.approx(known, rel=0.05)
+
+
+def test_temperature_stays_within_bounds_and_needs_examples():
+    logits_NK, y_N = drawn(1000)
+    assert choose_temperature(logits_NK * np.float32(1000), y_N) == pytest.approx(20, rel=1e-3)
+    assert choose_temperature(logits_NK * np.float32(0.001), y_N) == pytest.approx(0.05, rel=1e-3)
+    assert choose_temperature(logits_NK[:5], y_N[:5]) == 1.0
+    assert choose_temperature(logits_NK[:, :1], np.zeros(1000, np.intp)) == 1.0
+
+
+def test_temperature_of_few_right_answers_is_not_certainty():
+    logits_NK = np.tile(np.array([2.0, 0.0], np.float32), (30, 1))
+    temperature = choose_temperature(logits_NK, np.zeros(30, np.intp))
+    confidence = softmax(logits_NK[0] / temperature).max()
+    assert confidence == pytest.approx(31 / 32, abs=1e-3)
+
+
+def test_temperature_ignores_rows_whose_class_the_fit_had_not_seen():
+    logits_NK, y_N = drawn(2000)
+    unseen_NK = logits_NK.copy()
+    unseen_NK[:500, 4] = ABSENT_BIAS
+    y_N[:500] = 4
+    assert is_scorable(unseen_NK, y_N).sum() == 1500
+    expected = choose_temperature(logits_NK[500:], y_N[500:])
+    assert choose_temperature(unseen_NK, y_N) == expected
+
+
+def test_calibration_error_tells_calibrated_from_overconfident():
+    logits_NK, y_N = drawn(20_000)
+    assert expected_calibration_error(softmax(logits_NK, axis=1), y_N) < 0.02
+    assert expected_calibration_error(softmax(5 * logits_NK, axis=1), y_N) > 0.1
+    assert expected_calibration_error(np.eye(3)[[0, 1, 2]], np.array([1, 2, 0])) == 1.0
+    assert expected_calibration_error(np.zeros((0, 3)), np.zeros(0, np.intp)) == 0.0
+
+
+def test_abstaining_reaches_the_target_precision():
+    confidence_N = np.random.default_rng(0).random(5000)
+    correct_N = np.random.default_rng(1).random(5000) < confidence_N
+    threshold = abstain_threshold(confidence_N, correct_N)
+    assert threshold == pytest.approx(0.9, abs=0.05)  # the mean of U(t, 1) is 0.95 at t = 0.9
+    assert correct_N[confidence_N >= threshold].mean() >= 0.95
+
+
+def test_abstaining_is_all_or_nothing_when_it_must_be():
+    sure_N = np.full(40, 0.8)
+    assert abstain_threshold(sure_N, np.ones(40, np.bool_)) == 0.0
+    assert abstain_threshold(sure_N, np.zeros(40, np.bool_)) is None
+    assert abstain_threshold(sure_N[:5], np.ones(5, np.bool_)) is None
+    assert abstain_threshold(np.zeros(0), np.zeros(0, np.bool_)) is None
+    # Equal confidences cannot be parted, though the first thirty were right.
+    assert abstain_threshold(sure_N, np.arange(40) < 30) is None
+
+
+def test_probabilities_sum_to_one():
+    head = Head(("a", "b"), np.ones((3, 2), np.float32), np.array([0, 200], np.float32), 0.5)
+    np.testing.assert_allclose(head.probabilities(np.ones((4, 3))).sum(axis=1), 1, rtol=1e-6)
