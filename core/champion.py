@@ -158,6 +158,16 @@ def promotion(conn: Connection, promotion_id: int) -> Promotion:
     return Promotion(*conn.execute(select(promotions).where(promotions.c.id == promotion_id)).one())
 
 
+def newest_promotion_of(conn: Connection, version: int) -> Promotion | None:
+    row = conn.execute(
+        select(promotions)
+        .where(promotions.c.version == version)
+        .order_by(promotions.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Promotion(*row)
+
+
 def newest_activation(conn: Connection) -> Activation | None:
     """The truth, though its moment may lie a little ahead."""
     row = conn.execute(select(activations).order_by(activations.c.id.desc()).limit(1)).one_or_none()

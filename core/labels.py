@@ -118,6 +118,25 @@ def times_between(conn: Connection, after: int, up_to: int) -> list[float]:
     return list(conn.execute(query).scalars())
 
 
+def labelled_after(conn: Connection, after: int, limit: int) -> list[tuple[int, CurrentLabel]]:
+    """The next label events after one, with their examples, in order."""
+    rows = conn.execute(
+        select(
+            labels.c.id,
+            examples.c.id,
+            examples.c.image,
+            labels.c.label,
+            examples.c.is_held_out,
+            examples.c.group_id,
+        )
+        .join(examples, labels.c.example_id == examples.c.id)
+        .where(labels.c.id > after, labels.c.label.is_not(None))
+        .order_by(labels.c.id)
+        .limit(limit)
+    )
+    return [(row[0], CurrentLabel(*row[1:])) for row in rows]
+
+
 def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]:
     """Each example's label as of a snapshot (now, if None), in the order of the examples."""
     retraction = labels.alias("retraction")

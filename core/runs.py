@@ -160,6 +160,16 @@ def finish(
     return result.rowcount == 1
 
 
+def hand_back(conn: Connection, run_id: str, owner: str) -> None:
+    """Give a run up unfinished; a newer request that waits stands in for it."""
+    held = (runs.c.id == run_id) & (runs.c.owner == owner) & (runs.c.state == "running")
+    values: dict[str, Any] = {"state": "waiting", "step": "waiting", "owner": None}
+    if _one(conn, runs.c.state == "waiting") is not None:
+        values = {"state": "cancelled", "step": "cancelled", "reason": "a newer request stands in"}
+    # It was no fault of the run's: the attempt does not count.
+    conn.execute(update(runs).where(held).values(**values, attempts=runs.c.attempts - 1))
+
+
 def cancel(conn: Connection, run_id: str, now: float) -> Run:
     """Cancel at once what waits; ask what runs to stop. Raises UnknownRun, RunFinished."""
     run = get(conn, run_id)

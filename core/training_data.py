@@ -40,9 +40,14 @@ def census(current: Sequence[CurrentLabel]) -> Census:
 def require_enough(conn: Connection) -> Census:
     """Raises NotEnoughLabels, which says what is missing."""
     found = census(labels.current(conn))
+    check_enough(found)
+    return found
+
+
+def check_enough(found: Census) -> None:
+    """Raises NotEnoughLabels."""
     if not found.is_enough:
         raise NotEnoughLabels(missing(found))
-    return found
 
 
 def missing(found: Census) -> str:

@@ -25,13 +25,16 @@ from training.head import (
     is_scorable,
 )
 
-L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+L2_GRID = (10.0, 2.0, 0.5, 0.1, 0.02, 0.005, 0.001)
 
 _MAX_ROWS = 1_000
 """Enough rows to tell one `l2` from another: the loss is flat around its minimum."""
 
 _MAX_LOGITS = 50_000
-"""Above this many logits per fit, every second `l2` is tried, and on two folds only."""
+"""Above this many logits per fit, every second `l2` is tried."""
+
+_MAX_FOLDS = 3
+"""Folds that choose `l2`: it is judged on the same rows throughout, so few will do."""
 
 _ROUGHLY = 1e-4
 """Telling one `l2` from another takes a tenth of the precision of a fit that is published."""
@@ -47,13 +50,15 @@ def assign_folds(
     a fit that never saw it. Groups (any sortable dtype) with several labels count as their
     commonest. A single group in all puts every row in fold 0.
     """
+    if len(y_N) == 0:
+        return np.zeros(0, np.intp)
     _, group_N = np.unique(groups_N, return_inverse=True)
-    num_groups, num_classes = int(group_N.max(initial=-1)) + 1, int(y_N.max(initial=-1)) + 1
+    num_groups, num_classes = int(group_N.max()) + 1, int(y_N.max()) + 1
     counts_GK = np.zeros((num_groups, num_classes), np.intp)
     np.add.at(counts_GK, (group_N, y_N), 1)
     class_G, size_G = counts_GK.argmax(axis=1), counts_GK.sum(axis=1)
     groups_K = np.bincount(class_G, minlength=num_classes)
-    num_folds = min([num_folds, max(num_groups, 1), *groups_K[groups_K >= 2].tolist()])
+    num_folds = min([num_folds, num_groups, *groups_K[groups_K >= 2].tolist()])
     # The largest groups first, rare classes before common ones, so that small groups even out
     # what large ones upset; the shuffle breaks ties.
     shuffled_G = np.random.default_rng(seed).permutation(num_groups)
@@ -120,9 +125,9 @@ def choose_l2(
     """
     sampled_N = _stratified(y_N, fold_N, max(_MAX_ROWS, 4 * num_classes))
     num_sampled = int(sampled_N.sum())
-    ordered, splits = sorted(grid, reverse=True), _splits(fold_N, sampled_N)
+    ordered, splits = sorted(grid, reverse=True), _splits(fold_N, sampled_N)[:_MAX_FOLDS]
     if num_sampled * num_classes > _MAX_LOGITS:
-        ordered, splits = ordered[::2], splits[:2]
+        ordered = ordered[::2]
     # A start must come from the same fold, or held-out labels would leak.
     starts: list[Coefficients | None] = [None] * len(splits)
     best_l2, num_idle = ordered[0], 0

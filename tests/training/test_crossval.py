@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from training.crossval import assign_folds, choose_l2, out_of_fold
 from training.head import ABSENT_BIAS, prepare
 
-STRONGEST, WEAKEST = 3.0, 0.001
+STRONGEST = 3.0
 GRID = (0.001, 0.01, 0.1, 1.0, 3.0)
 
 
@@ -104,7 +104,7 @@ def test_rows_outside_the_training_mask_are_scored_but_not_learnt_from(digits, d
     fold_N = assign_folds(np.arange(len(y_N)), y_N, 5)
     seen_N = np.arange(len(y_N)) < 600
     logits_NK = out_of_fold(design, y_N, fold_N, 10, l2=0.01, train_mask_N=seen_N)
-    assert accuracy(logits_NK[~seen_N], y_N[~seen_N]) > 0.9
+    assert accuracy(logits_NK[~seen_N], y_N[~seen_N]) > 0.8
     y_N[~seen_N] = 0
     again_NK = out_of_fold(design, y_N, fold_N, 10, l2=0.01, train_mask_N=seen_N)
     np.testing.assert_array_equal(logits_NK, again_NK)

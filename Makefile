@@ -1,0 +1,52 @@
+# make serve   set up, and serve on 127.0.0.1:3000
+# make test    set up, and run every test
+# make check   what to run before each commit: formatting, lint, types, quick tests
+# make demo    watch it learn, with real images, in two minutes
+# make bench   measure what the README quotes
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SERVE_READY := $(VENV)/.serve-ready
+TEST_READY := $(VENV)/.test-ready
+
+.PHONY: serve test check demo bench clean
+
+serve: $(SERVE_READY)
+	@$(BIN)/evergreen serve
+
+test: $(TEST_READY)
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+check: $(TEST_READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 --dist loadgroup -q -m "not training and not end_to_end and not slow"
+
+demo: $(TEST_READY)
+	@$(BIN)/python -m bench.demo
+
+bench: $(TEST_READY)
+	$(BIN)/python -m bench.loop
+
+# A changed pyproject.toml installs again.
+$(SERVE_READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Evergreen needs Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up in $(VENV); this takes a minute the first time."
+	@$(PIP) --editable .
+	@touch $@
+
+# The exact torch: where only a CPU build is provided, it is of this release.
+$(TEST_READY): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up in $(VENV) with torch and the test tools; this takes a few minutes."
+	@$(PIP) "torch==2.13.0"
+	@$(PIP) --editable ".[training,dev]"
+	@touch $@ $(SERVE_READY)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

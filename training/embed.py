@@ -1,0 +1,67 @@
+"""Embeddings of examples: computed once for each backbone, from the same pixels as in serving."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import embeddings, pixels
+from core.errors import InputError
+from core.labels import CurrentLabel
+from core.pixels import Limits, PixelSpec
+from core.servable import Backbone
+from core.store import Store
+
+_BATCH = 16
+
+log = logging.getLogger(__name__)
+
+
+def embed(
+    store: Store,
+    backbone: Backbone,
+    spec: PixelSpec,
+    rows: Sequence[CurrentLabel],
+    limits: Limits,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> dict[int, NDArray[np.float16]]:
+    """The embedding of each example [D], from the cache where it is there, by example id.
+
+    An example that can't be decoded any more (a limit was lowered) is left out and logged.
+    """
+    with store.db.read() as conn:
+        found = embeddings.get(conn, backbone.digest, [row.example_id for row in rows])
+    missing = [row for row in rows if row.example_id not in found]
+    for start in range(0, len(missing), _BATCH):
+        batch = missing[start : start + _BATCH]
+        fresh = _embed_batch(store, backbone, spec, batch, limits)
+        with store.db.write(durable=False) as conn:
+            embeddings.put(conn, backbone.digest, fresh)
+        # What comes out of the cache later is float16; so that nothing depends on when it did.
+        found.update((example_id, vector.astype(np.float16)) for example_id, vector in fresh)
+        progress((start + len(batch)) / len(missing))
+    return found
+
+
+def _embed_batch(
+    store: Store,
+    backbone: Backbone,
+    spec: PixelSpec,
+    batch: Sequence[CurrentLabel],
+    limits: Limits,
+) -> list[tuple[int, NDArray[np.float32]]]:
+    decoded = []
+    for row in batch:
+        try:
+            decoded.append(
+                (row.example_id, pixels.decode(store.blobs.get(row.image), spec, limits))
+            )
+        except InputError as error:
+            log.warning("example.left_out", extra={"example": row.example_id, "error": str(error)})
+    if not decoded:
+        return []
+    vectors_BD = backbone.embed(np.stack([pixels_HWC for _, pixels_HWC in decoded]))
+    return [(row_id, vectors_BD[i]) for i, (row_id, _) in enumerate(decoded)]

@@ -1,0 +1,144 @@
+"""Judging: champion and challenger on the same examples, through their exported heads.
+
+With enough held-out examples, on those. Else by cross-validation: each training row is judged by a
+challenger that did not see it, and by the champion refitted without it on the labels of its own
+snapshot; held-out rows, which neither ever saw, are judged as well.
+
+Suffixes: N rows, D embedding, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.labels import CurrentLabel
+from core.servable import Servable
+from training.crossval import out_of_fold
+from training.dataset import Dataset
+from training.fit_head import FittedHead
+from training.gate import Evidence, GatePolicy, choose_method
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contender:
+    """A version that answered before. `rows`: the labels that it was trained on."""
+
+    servable: Servable
+    rows: Sequence[CurrentLabel]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.servable.manifest.classes
+
+    @property
+    def is_starter(self) -> bool:
+        return self.servable.manifest.snapshot == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What else the gate checks of the exported challenger."""
+
+    parity: float
+    latency_ratio: float
+    size_bytes: int
+
+
+def gather(
+    dataset: Dataset,
+    fitted: FittedHead,
+    challenger: Servable,
+    champion: Contender,
+    earlier: Sequence[Servable],
+    bounds: Bounds,
+    policy: GatePolicy,
+    balance: float,
+) -> Evidence:
+    """Measure. `earlier`: versions on the same backbone that were champion before; the best of
+    them is compared with too, so that small losses don't add up."""
+    held_out = dataset.held_out
+    method = choose_method(len(held_out), policy)
+    champion_N = is_right(champion.servable, held_out)
+    challenger_N = is_right(challenger, held_out)
+    label_N = held_out.y_N
+    best_N: Bools | None = None
+    best_version: int | None = None
+    if method == "cross-validation":
+        training = dataset.training
+        refitted_N = _refitted_is_right(training, fitted, champion, balance)
+        own_N = fitted.out_of_fold_NK.argmax(axis=1) == training.y_N
+        champion_N = np.concatenate([refitted_N, champion_N])
+        challenger_N = np.concatenate([own_N, challenger_N])
+        label_N = np.concatenate([training.y_N, label_N])
+    else:
+        best_N, best_version = _best(held_out, champion, earlier)
+    return Evidence(
+        method=method,
+        classes=dataset.classes,
+        label_N=label_N,
+        champion_correct_N=champion_N,
+        challenger_correct_N=challenger_N,
+        old_classes=frozenset(champion.classes),
+        champion_version=champion.servable.version,
+        best_correct_N=best_N,
+        best_version=best_version,
+        parity=bounds.parity,
+        latency_ratio=bounds.latency_ratio,
+        size_bytes=bounds.size_bytes,
+    )
+
+
+def is_right(servable: Servable, rows: Dataset) -> Bools:
+    """Where the version's most likely class is the row's. Classes it does not know are wrong."""
+    if len(rows) == 0:
+        return np.zeros(0, np.bool_)
+    logits_NK, _ = servable.score(rows.x_ND)
+    return _names_match(logits_NK, servable.manifest.classes, rows)
+
+
+def _refitted_is_right(
+    training: Dataset, fitted: FittedHead, champion: Contender, balance: float
+) -> Bools:
+    if champion.is_starter:
+        return is_right(champion.servable, training)  # it saw none of these rows
+    classes = champion.classes
+    index = {name: k for k, name in enumerate(classes)}
+    was = {row.example_id: index[row.label] for row in champion.rows if row.label in index}
+    was_N = np.array([was.get(int(example), -1) for example in training.example_id_N])
+    logits_NK = out_of_fold(
+        fitted.design,
+        np.maximum(was_N, 0),
+        fitted.fold_N,
+        len(classes),
+        l2=fitted.l2,
+        train_mask_N=was_N >= 0,
+        balance=balance,
+    )
+    return _names_match(logits_NK, classes, training)
+
+
+def _best(
+    held_out: Dataset, champion: Contender, earlier: Sequence[Servable]
+) -> tuple[Bools | None, int | None]:
+    """The best of the earlier champions on the classes that today's champion knows."""
+    known = frozenset(champion.classes)
+    is_old_N = np.array([held_out.classes[k] in known for k in held_out.y_N], np.bool_)
+    best_N = is_right(champion.servable, held_out)
+    best_version: int | None = None
+    for servable in earlier:
+        found_N = is_right(servable, held_out)
+        if np.count_nonzero(found_N & is_old_N) > np.count_nonzero(best_N & is_old_N):
+            best_N, best_version = found_N, servable.version
+    return (None, None) if best_version is None else (best_N, best_version)
+
+
+def _names_match(logits_NK: NDArray[np.float32], classes: tuple[str, ...], rows: Dataset) -> Bools:
+    index = {name: k for k, name in enumerate(classes)}
+    wanted_K = np.array([index.get(name, -1) for name in rows.classes])
+    return np.asarray(logits_NK.argmax(axis=1) == wanted_K[rows.y_N])

@@ -1,0 +1,57 @@
+"""Progress of a run: each step is told to the database, and told back whether to go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from core import runs
+from core.runs import Run
+from core.store import Store
+
+# Often enough for a progress bar, seldom enough for the database.
+_TELL_EVERY_S = 0.25
+
+
+class Stopped(Exception):
+    """The run was cancelled, or its lease was lost."""
+
+
+class Handed(Exception):
+    """This process is stopping; the run goes back to wait for another."""
+
+
+class Progress:
+    def __init__(self, store: Store, run: Run, owner: str, is_stopping: Callable[[], bool]) -> None:
+        self._store = store
+        self._run_id = run.id
+        self._owner = owner
+        self._is_stopping = is_stopping
+        self._step = "starting"
+        self._fraction = 0.0
+        self._told_at = 0.0
+
+    def tell(self, step: str, fraction: float) -> None:
+        """Say where the run is (fraction of the whole, 0 to 1). Raises Stopped or Handed."""
+        is_new = step != self._step
+        self._step, self._fraction = step, fraction
+        now = time.time()
+        if is_new or now - self._told_at >= _TELL_EVERY_S:
+            self._told_at = now
+            self._beat(now)
+
+    def should_stop(self) -> bool:
+        """For long calculations to ask; `tell` then raises."""
+        try:
+            self.tell(self._step, self._fraction)
+        except (Stopped, Handed):
+            self._told_at = 0.0
+            return True
+        return False
+
+    def _beat(self, now: float) -> None:
+        if self._is_stopping():
+            raise Handed
+        with self._store.db.write(durable=False) as conn:
+            if not runs.beat(conn, self._run_id, self._owner, now, self._step, self._fraction):
+                raise Stopped

@@ -1,0 +1,100 @@
+"""From a fitted head to a challenger: exported, checked against the trained one, and described."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.blobs import Blobs
+from core.head_graph import head_onnx
+from core.manifest import Manifest, code_revision, library_versions
+from core.runs import Run
+from core.servable import Backbone, HeadSession, Runtime, Servable, golden
+from training.dataset import Dataset
+from training.fit_head import FittedHead
+from training.head import Head
+from training.judge import Bounds
+from training.recipe import Recipe
+
+_MAX_PARITY_ROWS = 1000
+
+
+def make_challenger(
+    run: Run,
+    snapshot: int,
+    dataset: Dataset,
+    fitted: FittedHead,
+    parent: Manifest,
+    backbone: Backbone,
+    blobs: Blobs,
+    runtime: Runtime,
+    recipe: Recipe,
+) -> tuple[Servable, Bounds]:
+    """Export to ONNX, store the file, and load it. The version has no number yet (0)."""
+    head = fitted.head
+    content = head_onnx(head.weights_DK, head.bias_K, head.temperature)
+    session = HeadSession(content, runtime)
+    difference = parity(head, session, dataset.x_ND[:_MAX_PARITY_ROWS])
+    manifest = replace(
+        parent,
+        version=0,
+        parent=parent.version,
+        run_id=run.id,
+        tier=run.tier,
+        created_at=time.time(),
+        classes=dataset.classes,
+        head=blobs.put(content),
+        temperature=head.temperature,
+        abstain_below=fitted.abstain_below,
+        snapshot=snapshot,
+        num_trained=len(dataset.training),
+        num_held_out=len(dataset.held_out),
+        metrics={},
+        parity=difference,
+        golden=golden(backbone, session, parent.pixels),
+        recipe=recipe.to_json() | {"l2": fitted.l2},
+        libraries=library_versions(),
+        code_revision=code_revision(),
+    )
+    # The same backbone takes the same time; a head adds microseconds.
+    bounds = Bounds(parity=difference, latency_ratio=1.0, size_bytes=len(content))
+    return Servable(manifest, backbone, session), bounds
+
+
+def parity(head: Head, session: HeadSession, x_ND: NDArray[np.float32]) -> float:
+    """Largest difference between trained and exported probabilities."""
+    _, exported_NK = session.score(x_ND)
+    return float(np.abs(exported_NK - head.probabilities(x_ND)).max())
+
+
+def metrics_of(
+    dataset: Dataset,
+    fitted: FittedHead,
+    challenger: Servable,
+    correct_N: NDArray[np.bool_],
+    label_N: NDArray[np.integer[Any]],
+    method: str,
+) -> dict[str, Any]:
+    """What is shown of a version: accuracy as the gate judged it, overall and by class."""
+    num_right_K = np.bincount(label_N[correct_N], minlength=len(dataset.classes))
+    num_K = np.bincount(label_N, minlength=len(dataset.classes))
+    per_class = {
+        name: {"judged": int(num_K[k]), "right": int(num_right_K[k])}
+        for k, name in enumerate(dataset.classes)
+    }
+    return {
+        "accuracy": float(correct_N.mean()) if len(correct_N) else None,
+        "judged_by": method,
+        "num_judged": len(correct_N),
+        "num_trained": len(dataset.training),
+        "num_held_out": len(dataset.held_out),
+        "expected_calibration_error": round(fitted.calibration_error, 4),
+        "temperature": round(fitted.head.temperature, 4),
+        "abstain_below": fitted.abstain_below,
+        "parity": challenger.manifest.parity,
+        "classes": per_class,
+    }

@@ -1,0 +1,187 @@
+"""One run of tier `head`, from the labels to the champion. Read it from top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core import champion, labels, runs, training_data, versions
+from core.errors import EvergreenError
+from core.pixels import Limits
+from core.runs import Run
+from core.servable import Runtime, Servable, load
+from core.store import Store
+from core.versions import Version
+from training import fit_head, gate, judge, publish
+from training.dataset import assemble
+from training.embed import embed
+from training.head import Head
+from training.progress import Progress, Stopped
+from training.recipe import Recipe
+
+_LOOK_EVERY_S = 0.03
+_MAX_EARLIER = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    outcome: str
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a run works with."""
+
+    store: Store
+    runtime: Runtime
+    recipe: Recipe
+    limits: Limits
+    owner: str
+
+
+def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
+    """Train, judge, publish, and wait until every worker answers with it or the gate said no.
+
+    Raises NotEnoughLabels, Stopped, Handed, ArtifactError or StoreError.
+    """
+    with shop.store.db.read() as conn:
+        published = versions.by_run(conn, run.id)
+    if published is None:
+        published = _train(shop, run, progress)
+    else:
+        log.info("run.resumed", extra={"run_id": run.id, "version": published.number})
+    reason = str(published.gate["reason"])
+    if not published.passed_gate:
+        return Outcome("held-back", published.number, reason)
+    return _see_through(shop, published, reason, progress)
+
+
+def _train(shop: Workshop, run: Run, progress: Progress) -> Version:
+    store, recipe = shop.store, shop.recipe
+    progress.tell("reading labels", 0.0)
+    with store.db.write() as conn:
+        snapshot = labels.newest_id(conn)
+        rows = labels.current(conn, snapshot)
+        census = training_data.census(rows)
+        training_data.check_enough(census)
+        runs.set_snapshot(conn, run.id, snapshot, recipe.to_json())
+    contender, earlier = _contenders(shop)
+    parent = contender.servable.manifest
+    backbone = contender.servable.backbone
+
+    progress.tell("embedding", 0.05)
+    vectors = embed(
+        store,
+        backbone,
+        parent.pixels,
+        rows,
+        shop.limits,
+        lambda fraction: progress.tell("embedding", 0.05 + 0.45 * fraction),
+    )
+    dataset = assemble(rows, vectors, census.classes)
+
+    progress.tell("training", 0.5)
+    fitted = fit_head.fit_head(
+        dataset.training,
+        recipe.head,
+        start=_head_of(contender.servable),
+        should_stop=progress.should_stop,
+    )
+
+    progress.tell("judging", 0.75)
+    challenger, bounds = publish.make_challenger(
+        run, snapshot, dataset, fitted, parent, backbone, store.blobs, shop.runtime, recipe
+    )
+    evidence = judge.gather(
+        dataset,
+        fitted,
+        challenger,
+        contender,
+        earlier,
+        bounds,
+        recipe.gate,
+        recipe.head.balance,
+    )
+    decision = gate.decide(evidence, recipe.gate)
+
+    progress.tell("publishing", 0.85)
+    manifest = replace(
+        challenger.manifest,
+        metrics=publish.metrics_of(
+            dataset,
+            fitted,
+            challenger,
+            evidence.challenger_correct_N,
+            evidence.label_N,
+            evidence.method,
+        ),
+    )
+    with store.db.write() as conn:
+        now = time.time()
+        if not runs.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
+            raise Stopped
+        numbered = versions.publish(conn, store.blobs, manifest, decision.to_json())
+        if decision.promote:
+            champion.request(conn, numbered.version, who="trainer", why=decision.reason, now=now)
+        return versions.get(conn, numbered.version)
+
+
+def _see_through(shop: Workshop, published: Version, reason: str, progress: Progress) -> Outcome:
+    """Wait for the swap. The workers do it; with none alive this moves the promotion on itself."""
+    progress.tell("swapping", 0.95)
+    while True:
+        with shop.store.db.read() as conn:
+            promotion = champion.newest_promotion_of(conn, published.number)
+            newest = champion.newest_activation(conn)
+        if promotion is None or promotion.state == "activated":
+            if newest is not None and newest.version == published.number:
+                time.sleep(max(0.0, newest.activate_at - time.time()))
+            return Outcome("promoted", published.number, reason)
+        if promotion.state != "waiting":
+            return Outcome("held-back", published.number, f"not swapped in: {promotion.error}")
+        with shop.store.db.write() as conn:
+            champion.advance(conn, time.time())
+        progress.tell("swapping", 0.95)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _contenders(shop: Workshop) -> tuple[judge.Contender, list[Servable]]:
+    """The champion with the labels that it was trained on, and champions before it that share
+    its backbone and can still be loaded."""
+    with shop.store.db.read() as conn:
+        history = champion.history(conn, 10 * _MAX_EARLIER)
+        numbers = list(dict.fromkeys(activation.version for activation in history))
+        rows = [versions.get(conn, number) for number in numbers[: _MAX_EARLIER + 1]]
+        live, *before = rows
+        seen = labels.current(conn, live.snapshot)
+    servable = _load(shop, live)
+    earlier = []
+    for version in before:
+        if version.backbone != live.backbone:
+            continue
+        try:
+            earlier.append(_load(shop, version))
+        except EvergreenError as error:
+            log.warning("version.load_failed", extra={"version": version.number, "error": error})
+    return judge.Contender(servable, seen), earlier
+
+
+def _load(shop: Workshop, version: Version) -> Servable:
+    return load(versions.read_manifest(version, shop.store.blobs), shop.store.blobs, shop.runtime)
+
+
+def _head_of(servable: Servable) -> Head:
+    """The exported head as the affine map that it is: where the next fit starts."""
+    size = servable.manifest.embedding_size
+    probe = np.vstack([np.zeros((1, size)), np.eye(size)]).astype(np.float32)
+    logits, _ = servable.score(probe)
+    return Head(
+        servable.manifest.classes, logits[1:] - logits[0], logits[0], servable.manifest.temperature
+    )
