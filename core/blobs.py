@@ -47,9 +47,10 @@ class LocalBlobs:
     def put(self, content: bytes, *, durable: bool = True) -> str:
         digest = sha256(content)
         path = self._path(digest)
-        if path.exists() and not durable:
-            return digest
         try:
+            # A file of another size was cut off when the power failed.
+            if not durable and _size_of(path) == len(content):
+                return digest
             path.parent.mkdir(exist_ok=True)
             fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
             try:
@@ -65,6 +66,7 @@ class LocalBlobs:
                 raise
             if durable:
                 _sync_folder(path.parent)
+                _sync_folder(self._root)  # the sub-folder may be new
         except OSError as error:
             raise StoreError(
                 f"a blob of {len(content):,} bytes cannot be written below {self._root}: {error}"
@@ -82,20 +84,26 @@ class LocalBlobs:
         return self._path(digest).exists()
 
     def delete(self, digest: str) -> None:
-        self._path(digest).unlink(missing_ok=True)
+        try:
+            self._path(digest).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
 
     def _path(self, digest: str) -> Path:
         return self._root / digest[:2] / digest
 
 
 class RemoteBlobs:
-    """Any store that fsspec knows, S3 for one. Object stores write whole objects or nothing."""
+    """Any store that fsspec knows, S3 for one. Object stores write whole objects or nothing.
+
+    Drivers raise classes of their own besides OSError: botocore, EndpointConnectionError.
+    """
 
     def __init__(self, url: str) -> None:
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url)
             self._fs.makedirs(self._root, exist_ok=True)
-        except (ImportError, ValueError, OSError) as error:
+        except Exception as error:
             raise StoreError(f"the blob store {url} cannot be used: {error}") from error
 
     def put(self, content: bytes, *, durable: bool = True) -> str:
@@ -103,21 +111,21 @@ class RemoteBlobs:
         if not self.has(digest):
             try:
                 self._fs.pipe_file(self._path(digest), content)
-            except OSError as error:
+            except Exception as error:
                 raise StoreError(f"blob {digest} cannot be written: {error}") from error
         return digest
 
     def get(self, digest: str) -> bytes:
         try:
             content: bytes = self._fs.cat_file(self._path(digest))
-        except OSError as error:
+        except Exception as error:
             raise StoreError(f"blob {digest} cannot be read: {error}") from error
         return _checked(content, digest)
 
     def has(self, digest: str) -> bool:
         try:
             return bool(self._fs.exists(self._path(digest)))
-        except OSError as error:
+        except Exception as error:
             raise StoreError(f"the blob store cannot be asked for {digest}: {error}") from error
 
     def delete(self, digest: str) -> None:
@@ -125,7 +133,7 @@ class RemoteBlobs:
             self._fs.rm_file(self._path(digest))
         except FileNotFoundError:
             return
-        except OSError as error:
+        except Exception as error:
             raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
 
     def _path(self, digest: str) -> str:
@@ -144,6 +152,13 @@ def _checked(content: bytes, digest: str) -> bytes:
             "restore it from a backup"
         )
     return content
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from core import versions, workers
 from core.errors import PromotionConflict
+from core.plain_text import MAX_WHO_CHARACTERS, MAX_WHY_CHARACTERS, check_plain
 from core.schema import activations, promotions
 from core.schema import versions as versions_table
 from core.workers import Worker
@@ -26,6 +26,7 @@ from core.workers import Worker
 LEAD_S = 0.4
 # A worker that lives but does not get a version loaded for so long blocks it no longer: it fails.
 MAX_WAIT_S = 120.0
+_MOVE_LOCK = 7_140_223
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,13 @@ def request(
 ) -> Promotion:
     """Wish for a version to become champion. A newer wish replaces one that still waits.
 
-    Raises UnknownVersion; PromotionConflict if the newest activation is not the expected one.
+    Raises UnknownVersion, InvalidRequest; PromotionConflict if the newest activation is not the
+    expected one.
     """
+    check_plain("who", who, MAX_WHO_CHARACTERS)
+    check_plain("why", why, MAX_WHY_CHARACTERS)
     versions.get(conn, version)
+    _lock_moves(conn)
     if expected_activation is not None:
         newest = newest_activation(conn)
         found = newest.id if newest else 0
@@ -114,6 +119,7 @@ def request(
 
 def advance(conn: Connection, now: float) -> Activation | None:
     """Move the waiting promotion on, if there is one; returns the activation that this wrote."""
+    _lock_moves(conn)
     promotion = waiting(conn)
     if promotion is None:
         return None
@@ -133,12 +139,8 @@ def advance(conn: Connection, now: float) -> Activation | None:
         "why": promotion.why,
         "created_at": now,
     }
-    try:
-        with conn.begin_nested():
-            result = conn.execute(insert(activations).values(**values))
-            _finish(conn, promotion.id, "activated", None)
-    except IntegrityError:
-        return None  # another worker was first
+    result = conn.execute(insert(activations).values(**values))
+    _finish(conn, promotion.id, "activated", None)
     key = result.inserted_primary_key
     assert key is not None
     return Activation(id=key[0], **values)  # type: ignore[arg-type]
@@ -202,6 +204,15 @@ def seen_before(conn: Connection, activation_id: int) -> int:
         .where(activations.c.id < activation_id)
     ).scalar_one()
     return snapshot
+
+
+def _lock_moves(conn: Connection) -> None:
+    """One at a time looks at promotions and moves them on, or two would each miss the other's.
+
+    SQLite has one writer anyway.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MOVE_LOCK})
 
 
 def _finish(conn: Connection, promotion_id: int, state: str, error: str | None) -> None:

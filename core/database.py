@@ -11,8 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from core import schema
@@ -26,15 +34,12 @@ _MIGRATION_LOCK = 7_140_221
 class Database:
     def __init__(self, url: str) -> None:
         """Open, and do not yet connect. Raises StoreError if the URL makes no sense."""
-        try:
-            self._engine = _engine(url)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise StoreError(
-                f"the database URL cannot be used ({error}); write it like "
-                "postgresql+psycopg://user:password@host/name, or leave it empty for SQLite"
-            ) from error
+        self._engine = _engine(_parsed(url))
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         self._reader = self._engine.execution_options(begin="BEGIN")
+        if not self.is_sqlite:
+            # Each statement of "read committed" would see the rows of another moment.
+            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE", durable=True)
         self._quick_writer = self._engine.execution_options(begin="BEGIN IMMEDIATE", durable=False)
 
@@ -64,6 +69,11 @@ class Database:
             if not self.is_sqlite:
                 conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})
             found = _revision(conn)
+            if found is not None and found > schema.REVISION:
+                raise StoreError(
+                    f"the database has schema {found}, this release knows {schema.REVISION}; "
+                    "install the newer release that made it"
+                )
             if found != schema.REVISION:
                 _migrate(conn)
 
@@ -71,11 +81,33 @@ class Database:
         self._engine.dispose()
 
 
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
+def _parsed(url: str) -> URL:
+    """Raises StoreError, which quotes nothing of the URL: there may be a password in it."""
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect().import_dbapi()
+    except ValueError:
+        found = "its port is not a number; write %40, %2F and %3A for @, / and : in a password"
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        found = str(error)
+    else:
+        if parsed.get_backend_name() != "sqlite" or parsed.database not in (None, "", ":memory:"):
+            return parsed
+        found = "a SQLite database in memory is not shared"
+    raise StoreError(
+        f"the database URL cannot be used ({found}); write it like "
+        "postgresql+psycopg://user:password@host/name, or leave it empty for SQLite"
+    )
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=8)
-    path = url.removeprefix("sqlite:///")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(url.database or "").parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the database folder {folder} cannot be made: {error}") from error
     engine = create_engine(
         url,
         poolclass=QueuePool,
@@ -109,13 +141,23 @@ def _engine(url: str) -> Engine:
 def _as_store_error(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        where = engine.url.render_as_string(hide_password=True)
-        raise StoreError(f"the database at {where} cannot be used: {error.orig}") from error
+    except IntegrityError:
+        raise
+    except (OperationalError, PoolTimeout) as error:
+        raise _store_error(engine, error) from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise StoreError("the connection to the database was lost; try again") from error
+        # Its own class, none below it: a damaged file, or one that is no database.
+        if type(error) is DatabaseError:
+            raise _store_error(engine, error) from error
         raise
+
+
+def _store_error(engine: Engine, error: DBAPIError | PoolTimeout) -> StoreError:
+    where = engine.url.render_as_string(hide_password=True)
+    found = error.orig if isinstance(error, DBAPIError) else error
+    return StoreError(f"the database at {where} cannot be used: {found}")
 
 
 def _revision(conn: Connection) -> str | None:

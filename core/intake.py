@@ -5,6 +5,7 @@ Used alike by HTTP and by the command line. What this returns is durable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -16,10 +17,10 @@ from core.examples import Example, NewExample
 from core.fingerprint import fingerprint
 from core.labels import LabelEvent
 from core.pixels import Limits, size_of
+from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store import Store
 
 MAX_KEY_CHARACTERS = 255
-MAX_WHO_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,18 @@ def label_image(
     return _append(store, new, request, None, now)
 
 
+def label_described(
+    store: Store, batch: Sequence[tuple[NewExample, LabelRequest]], now: float
+) -> list[Taken]:
+    """Label images in one transaction, in this order. Their blobs must be stored already.
+
+    Raises InvalidLabel, IdempotencyConflict; then none of them is labelled.
+    """
+    checked = [(new, _checked(request)) for new, request in batch]
+    with store.db.write() as conn:
+        return [_append_to(conn, new, request, None, now) for new, request in checked]
+
+
 def label_prediction(
     store: Store, prediction_id: str, request: LabelRequest, limits: Limits, now: float
 ) -> Taken:
@@ -73,7 +86,11 @@ def label_prediction(
 
 
 def retract(store: Store, event_id: int, *, who: str, now: float) -> Taken:
-    """Take a label back; the label before it, if any, holds again. Raises UnknownFeedback."""
+    """Take a label back; the label before it, if any, holds again.
+
+    Raises UnknownFeedback, InvalidRequest.
+    """
+    check_plain("who", who, MAX_WHO_CHARACTERS)
     with store.db.write() as conn:
         labels.lock_order(conn)
         event = labels.get(conn, event_id)
@@ -89,7 +106,7 @@ def retract(store: Store, event_id: int, *, who: str, now: float) -> Taken:
             example_id=event.example_id,
             label=None,
             retracts=event_id,
-            who=who[:MAX_WHO_CHARACTERS],
+            who=who,
             now=now,
         )
         return Taken(retraction, is_new=True)
@@ -114,30 +131,40 @@ def _append(
     prediction_id: str | None,
     now: float,
 ) -> Taken:
-    image = new if isinstance(new, str) else new.image
     with store.db.write() as conn:
-        labels.lock_order(conn)
-        key = request.idempotency_key
-        if key is not None:
-            earlier = labels.by_idempotency_key(conn, key)
-            if earlier is not None:
-                _check_same(conn, earlier, request, image, key)
-                return Taken(earlier, is_new=False)
-        example = examples.find(conn, image)
-        if example is None:
-            if isinstance(new, str):  # its example was erased a moment ago
-                raise UnknownPrediction("the image of this prediction was erased; send it again")
-            example = examples.add(conn, new, request.label, now)
-        event = labels.append(
-            conn,
-            example_id=example.id,
-            label=request.label,
-            who=request.who,
-            prediction_id=prediction_id,
-            idempotency_key=key,
-            now=now,
-        )
-        return Taken(event, is_new=True)
+        return _append_to(conn, new, request, prediction_id, now)
+
+
+def _append_to(
+    conn: Connection,
+    new: NewExample | str,
+    request: LabelRequest,
+    prediction_id: str | None,
+    now: float,
+) -> Taken:
+    image = new if isinstance(new, str) else new.image
+    labels.lock_order(conn)
+    key = request.idempotency_key
+    if key is not None:
+        earlier = labels.by_idempotency_key(conn, key)
+        if earlier is not None:
+            _check_same(conn, earlier, request, image, key)
+            return Taken(earlier, is_new=False)
+    example = examples.find(conn, image)
+    if example is None:
+        if isinstance(new, str):  # its example was erased a moment ago
+            raise UnknownPrediction("the image of this prediction was erased; send it again")
+        example = examples.add(conn, new, request.label, now)
+    event = labels.append(
+        conn,
+        example_id=example.id,
+        label=request.label,
+        who=request.who,
+        prediction_id=prediction_id,
+        idempotency_key=key,
+        now=now,
+    )
+    return Taken(event, is_new=True)
 
 
 def _check_same(
@@ -153,12 +180,10 @@ def _check_same(
 
 def _checked(request: LabelRequest) -> LabelRequest:
     key = request.idempotency_key
-    if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
+    if key is not None and not (0 < len(key) <= MAX_KEY_CHARACTERS and key.isprintable()):
         raise InvalidRequest(
-            f"the Idempotency-Key has {len(key)} characters; send 1 to {MAX_KEY_CHARACTERS}"
+            f"the Idempotency-Key has {len(key):,} characters; send 1 to {MAX_KEY_CHARACTERS}, "
+            "none of them a control character"
         )
-    if len(request.who) > MAX_WHO_CHARACTERS:
-        raise InvalidRequest(
-            f"`who` has {len(request.who):,} characters; the limit is {MAX_WHO_CHARACTERS}"
-        )
+    check_plain("who", request.who, MAX_WHO_CHARACTERS)
     return LabelRequest(labels.normalise(request.label), request.who, key, request.source)

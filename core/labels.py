@@ -86,7 +86,7 @@ def append(
 
 
 def get(conn: Connection, event_id: int) -> LabelEvent | None:
-    return _one(conn, labels.c.id == event_id)
+    return _one(conn, labels.c.id == event_id) if 0 < event_id < 2**63 else None
 
 
 def by_idempotency_key(conn: Connection, key: str) -> LabelEvent | None:
@@ -163,6 +163,21 @@ def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]
         .order_by(examples.c.id)
     )
     return [CurrentLabel(*row) for row in rows]
+
+
+def newest_of(conn: Connection, who: str) -> dict[str, str]:
+    """By image, the newest label that `who` gave, though it may hold no longer."""
+    newest = (
+        select(func.max(labels.c.id))
+        .where(labels.c.who == who, labels.c.label.is_not(None))
+        .group_by(labels.c.example_id)
+    )
+    rows = conn.execute(
+        select(examples.c.image, labels.c.label)
+        .join(labels, labels.c.example_id == examples.c.id)
+        .where(labels.c.id.in_(newest))
+    )
+    return {image: label for image, label in rows}
 
 
 def _one(conn: Connection, condition: object) -> LabelEvent | None:

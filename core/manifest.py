@@ -12,6 +12,7 @@ from typing import Any
 
 from core.errors import SpecMismatch
 from core.pixels import PixelSpec
+from core.release import DISTRIBUTION, release
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ class Manifest:
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    names = ("evergreen-classifier", "numpy", "scipy", "onnx", "pillow", "torch", "torchvision")
-    found = {}
+    names = ("numpy", "scipy", "onnx", "pillow", "torch", "torchvision")
+    found = {DISTRIBUTION: release()}
     for name in (*names, "onnxruntime-gpu", "onnxruntime"):
         try:
             found[name] = importlib.metadata.version(name)

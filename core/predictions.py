@@ -28,11 +28,18 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def may_be_id(text: str) -> bool:
+    """False for what no id looks like, and a database may refuse to compare with."""
+    return len(text) <= 36 and text.isascii() and text.isprintable()
+
+
 def add(conn: Connection, rows: Sequence[Prediction]) -> None:
     conn.execute(insert(predictions), [asdict(row) for row in rows])
 
 
 def get(conn: Connection, prediction_id: str) -> Prediction | None:
+    if not may_be_id(prediction_id):
+        return None
     row = conn.execute(
         select(
             predictions.c.id,

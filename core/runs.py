@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core import predictions
@@ -160,14 +160,22 @@ def finish(
     return result.rowcount == 1
 
 
-def hand_back(conn: Connection, run_id: str, owner: str) -> None:
+def hand_back(conn: Connection, run_id: str, owner: str, now: float) -> None:
     """Give a run up unfinished; a newer request that waits stands in for it."""
     held = (runs.c.id == run_id) & (runs.c.owner == owner) & (runs.c.state == "running")
-    values: dict[str, Any] = {"state": "waiting", "step": "waiting", "owner": None}
-    if _one(conn, runs.c.state == "waiting") is not None:
-        values = {"state": "cancelled", "step": "cancelled", "reason": "a newer request stands in"}
     # It was no fault of the run's: the attempt does not count.
-    conn.execute(update(runs).where(held).values(**values, attempts=runs.c.attempts - 1))
+    fewer = runs.c.attempts - 1
+    wanted = held & runs.c.is_cancel_requested.is_(False)
+    if _wait_again(conn, wanted, attempts=fewer):
+        return
+    reason = case(
+        (runs.c.is_cancel_requested, "cancelled on request"), else_="a newer request stands in"
+    )
+    conn.execute(
+        update(runs)
+        .where(held)
+        .values(state="cancelled", step="cancelled", reason=reason, attempts=fewer, finished_at=now)
+    )
 
 
 def cancel(conn: Connection, run_id: str, now: float) -> Run:
@@ -197,7 +205,7 @@ def cancel(conn: Connection, run_id: str, now: float) -> Run:
 
 def get(conn: Connection, run_id: str) -> Run:
     """Raises UnknownRun."""
-    found = _one(conn, runs.c.id == run_id)
+    found = _one(conn, runs.c.id == run_id) if predictions.may_be_id(run_id) else None
     if found is None:
         raise UnknownRun(f"run {run_id[:40]!r} does not exist; /v1/runs lists them")
     return found
@@ -235,23 +243,38 @@ def last_of(conn: Connection) -> Run | None:
 
 def _give_up_on(conn: Connection, run: Run, now: float) -> None:
     """Its trainer died. Try again, unless it was tried often or a newer request stands in."""
-    again = run.attempts < MAX_ATTEMPTS and not run.is_cancel_requested
-    if again and _one(conn, runs.c.state == "waiting") is None:
-        values: dict[str, Any] = {"state": "waiting", "step": "waiting", "owner": None}
-    else:
-        values = {
-            "state": "cancelled" if run.is_cancel_requested else "failed",
-            "step": "failed",
-            "error": f"its trainer stopped answering (attempt {run.attempts} of {MAX_ATTEMPTS})",
-            "finished_at": now,
-        }
+    expired = (
+        (runs.c.id == run.id)
+        & (runs.c.state == "running")
+        & (runs.c.heartbeat_at == run.heartbeat_at)
+    )
+    if run.attempts < MAX_ATTEMPTS and not run.is_cancel_requested and _wait_again(conn, expired):
+        return
+    state = "cancelled" if run.is_cancel_requested else "failed"
     conn.execute(
         update(runs)
-        .where(
-            runs.c.id == run.id, runs.c.state == "running", runs.c.heartbeat_at == run.heartbeat_at
+        .where(expired)
+        .values(
+            state=state,
+            step=state,
+            error=f"its trainer stopped answering (attempt {run.attempts} of {MAX_ATTEMPTS})",
+            finished_at=now,
         )
-        .values(**values)
     )
+
+
+def _wait_again(conn: Connection, condition: ColumnElement[bool], **values: Any) -> bool:
+    """Put a run back to wait. False if another one waits by now, or it meets no condition."""
+    try:
+        with conn.begin_nested():
+            result = conn.execute(
+                update(runs)
+                .where(condition)
+                .values(state="waiting", step="waiting", owner=None, **values)
+            )
+    except IntegrityError:
+        return False
+    return result.rowcount == 1
 
 
 def _one(conn: Connection, condition: Any) -> Run | None:

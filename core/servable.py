@@ -51,7 +51,10 @@ class HeadSession:
 
     def __init__(self, content: bytes, runtime: Runtime) -> None:
         self._session = runtime.session(content, on_cpu=True)
-        self.num_classes = int(self._session.get_outputs()[0].shape[-1])
+        shape = self._session.get_outputs()[0].shape
+        if not shape or not isinstance(shape[-1], int):
+            raise SpecMismatch(f"head.onnx has outputs of shape {shape}; the classes must be fixed")
+        self.num_classes: int = shape[-1]
 
     def score(
         self, embedding_BD: NDArray[np.float32]
@@ -145,8 +148,18 @@ def golden_pixels(spec: PixelSpec, seed: int) -> NDArray[np.uint8]:
 
 def _check_golden(servable: Servable) -> None:
     manifest = servable.manifest
-    scores = servable.predict(golden_pixels(manifest.pixels, manifest.golden.seed))
+    try:
+        scores = servable.predict(golden_pixels(manifest.pixels, manifest.golden.seed))
+    except Exception as error:  # onnxruntime raises its own classes, derived from Exception
+        raise SpecMismatch(
+            f"the files of version {manifest.version} do not fit together: {error}"
+        ) from error
     expected = np.asarray(manifest.golden.logits, np.float32)
+    if scores.logits_BK.shape != (1, len(expected)):
+        raise SpecMismatch(
+            f"version {manifest.version} gives logits of shape {scores.logits_BK.shape}, "
+            f"its golden output has {len(expected)}; train again"
+        )
     scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
     difference = float(np.abs(scores.logits_BK[0] - expected).max(initial=0.0)) / scale
     if not difference <= GOLDEN_TOLERANCE:  # also false for NaN

@@ -12,6 +12,8 @@ from core.errors import UnknownVersion
 from core.manifest import Manifest
 from core.schema import versions
 
+_MAX_NUMBER = 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -65,7 +67,9 @@ def newest_number(conn: Connection) -> int | None:
 
 def get(conn: Connection, number: int) -> Version:
     """Raises UnknownVersion."""
-    row = conn.execute(select(versions).where(versions.c.number == number)).one_or_none()
+    row = None
+    if 0 < number <= _MAX_NUMBER:  # a database refuses to compare with more
+        row = conn.execute(select(versions).where(versions.c.number == number)).one_or_none()
     if row is None:
         newest = newest_number(conn)
         there = f"there are 1 to {newest}" if newest else "none is published yet"
@@ -82,7 +86,7 @@ def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[
     """Newest first."""
     query = select(versions).order_by(versions.c.number.desc()).limit(limit)
     if before is not None:
-        query = query.where(versions.c.number < before)
+        query = query.where(versions.c.number < min(max(before, 0), _MAX_NUMBER))
     return [_version(row) for row in conn.execute(query)]
 
 

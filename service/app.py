@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import time
-from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.release import release
 from core.settings import Settings
 from service import metrics, problems
 from service.bodies import BodyLimit
 from service.problems import Problem
-from service.routes import champion, feedback, predict, runs, status, versions
+from service.routes import champion, feedback, page, predict, runs, status, versions
 
-_PAGE = Path(__file__).parent / "page" / "index.html"
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_REFUSED = ("HEAD", "OPTIONS", "TRACE")
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The routes. Until `app.state.serving` is set they answer 503."""
     app = FastAPI(
         title="Evergreen",
-        version=version("evergreen-classifier"),
+        version=release(),
         description="An image classifier that keeps learning from the people who use it.",
         docs_url=None,  # its page loads scripts from the web
         redoc_url=None,
@@ -35,17 +33,11 @@ def create_app(settings: Settings) -> FastAPI:
         },
     )
     problems.install(app)
-    for module in (predict, feedback, runs, versions, champion, status):
+    for module in (predict, feedback, runs, versions, champion, status, page):
         app.include_router(module.router)
 
-    page = _PAGE.read_text(encoding="utf-8")
-
-    @app.get("/", include_in_schema=False)
-    def index() -> HTMLResponse:
-        return HTMLResponse(page)
-
     # Last: whatever is left is ours to refuse, in our own words.
-    @app.api_route("/{path:path}", methods=list(_METHODS), include_in_schema=False)
+    @app.api_route("/{path:path}", methods=[*_METHODS, *_REFUSED], include_in_schema=False)
     def nothing(request: Request, path: str) -> None:
         allowed = _allowed_methods(app, request)
         if allowed:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Annotated, Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
 import bentoml
-from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
 
 from core import logs
@@ -22,9 +23,21 @@ from core.settings import load_settings
 from service import problems
 from service.answers import PredictionAnswer
 from service.app import create_app
+from service.bodies import BodyLimit
 from service.serving import Serving
 from service.trainer import Supervisor
 
+
+def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> None:
+    """BentoML serves a Bento from inside the Bento's folder, and the next Bento has another one:
+    there, a relative EVERGREEN_HOME is taken from BENTOML_HOME."""
+    if (root.parent / "bento.yaml").exists():
+        bentoml_home = environ.get("BENTOML_HOME") or Path.home() / "bentoml"
+        home = Path(bentoml_home, environ.get("EVERGREEN_HOME") or "evergreen-data")
+        environ["EVERGREEN_HOME"] = str(home)
+
+
+keep_data_out_of_bento(Path(__file__).parents[1], os.environ)
 SETTINGS = load_settings()
 _QUIET: dict[str, Any] = {
     "logging": {"access": {"enabled": False}},
@@ -83,9 +96,11 @@ class Evergreen:
         try:
             return PredictionAnswer.of(await self.serving.predict(image), _TOP)
         except EvergreenError as error:
-            raise _for_bentoml(error) from error
+            # Raised, BentoML would log a traceback for every bad image, and hide what a 503 says.
+            return problems.of(error)  # type: ignore[return-value]
 
 
-def _for_bentoml(error: EvergreenError) -> BentoMLException:
-    status = problems.status_of(error)
-    return BentoMLException(str(error), error_code=bentoml.exceptions.HTTPStatus(status))
+# The app has its own; this one is for `predict`.
+Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
+    BodyLimit, max_bytes=SETTINGS.max_body_bytes
+)

@@ -84,21 +84,32 @@ class BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"")
         if announced.isdigit() and int(announced) > self._max_bytes:
-            response = problems.of(self._too_large(f"{int(announced):,}"))
-            response.headers["Connection"] = "close"
-            await response(scope, receive, send)
+            # The connection stays: closed at once, a client still sending would see a reset.
+            await problems.of(self._too_large(f"{int(announced):,}"))(scope, receive, send)
             return
         num_bytes = 0
+        refused: BodyTooLarge | None = None
+        has_started = False
 
         async def limited() -> Message:
-            nonlocal num_bytes
+            nonlocal num_bytes, refused
             message = await receive()
             num_bytes += len(message.get("body", b""))
             if num_bytes > self._max_bytes:
-                raise self._too_large(f"more than {self._max_bytes:,}")
+                refused = self._too_large(f"more than {self._max_bytes:,}")
+                raise refused
             return message
 
-        await self._app(scope, limited, send)
+        async def answer(message: Message) -> None:
+            nonlocal has_started
+            if refused is None or has_started:
+                has_started = True
+                await send(message)
+            elif message["type"] == "http.response.start":
+                # Frameworks make a 400 or a 500 of what interrupts their reading.
+                await problems.of(refused)(scope, receive, send)
+
+        await self._app(scope, limited, answer)
 
     def _too_large(self, found: str) -> BodyTooLarge:
         return BodyTooLarge(

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from core import errors
 from core.errors import EvergreenError
@@ -98,6 +99,11 @@ def install(app: FastAPI) -> None:
             detail = f"{request.method} is not for {request.url.path[:200]}; use {allowed}"
         return problem(error.status_code, code, detail, **dict(error.headers or {}))
 
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
+        # Nobody reads this; it ends the request without the look of a crash.
+        return problem(400, "client-disconnected", "the body ended early; send it again")
+
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
         log.error("request.crashed", exc_info=error)
@@ -108,4 +114,6 @@ def install(app: FastAPI) -> None:
 
 def _describe(error: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
-    return f"{where}: {error['msg'].lower()}"
+    found = error.get("input")
+    shown = f" is {found!r:.60}" if isinstance(found, str | int | float) else ""
+    return f"{where}{shown}: {error['msg'][:1].lower()}{error['msg'][1:]}"

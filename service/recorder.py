@@ -26,15 +26,21 @@ class Recorder:
         self._store = store
         self._queue: queue.SimpleQueue[tuple[Prediction, Future[None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._is_stopped = False
         self._thread.start()
 
     def record(self, prediction: Prediction) -> Future[None]:
         """Done when the row is written; raises StoreError if it cannot be."""
         done: Future[None] = Future()
-        self._queue.put((prediction, done))
+        if self._is_stopped:
+            done.set_exception(StoreError("the service is stopping; try again in a second"))
+        else:
+            self._queue.put((prediction, done))
         return done
 
     def stop(self) -> None:
+        """Write what waits, then end."""
+        self._is_stopped = True
         self._queue.put(None)
         self._thread.join(timeout=5)
 
@@ -55,6 +61,10 @@ class Recorder:
                 return
 
     def _write(self, group: list[tuple[Prediction, Future[None]]]) -> None:
+        # A request that timed out has cancelled its future; the others still want theirs.
+        group = [(row, done) for row, done in group if done.set_running_or_notify_cancel()]
+        if not group:
+            return
         try:
             with self._store.db.write(durable=False) as conn:
                 predictions.add(conn, [prediction for prediction, _ in group])

@@ -12,8 +12,6 @@ import os
 import threading
 import time
 
-from sqlalchemy import Connection
-
 from core import champion, labels, versions, workers
 from core.champion import Activation, Promotion
 from core.errors import EvergreenError, StoreError
@@ -51,6 +49,8 @@ class Swap:
         """Load the champion, say so, and follow it from then on. Raises StoreError."""
         self._load_first()
         self._report(time.time())
+        # From that report on, promotions wait for this worker; one decided before it is seen here.
+        self._tick()
         self._thread.start()
 
     def stop(self) -> None:
@@ -113,6 +113,22 @@ class Swap:
             "swap.scheduled",
             extra={"version": activation.version, "activate_at": activation.activate_at},
         )
+        self._observe_labels(activation)
+
+    def _observe_labels(self, activation: Activation) -> None:
+        """How long the labels waited that this activation is the first to answer with.
+
+        The worker that is listed first counts them: a trainer may have written the activation.
+        """
+        with self._store.db.read() as conn:
+            live = workers.live(conn, time.time(), "serving")
+            if not live or live[0].id != self._id:
+                return
+            snapshot = versions.get(conn, activation.version).snapshot
+            before = champion.seen_before(conn, activation.id)
+            acknowledged = labels.times_between(conn, before, snapshot)
+        for created_at in acknowledged:
+            metrics.label_to_live_seconds.observe(activation.activate_at - created_at)
 
     def _prepare(self, promotion: Promotion) -> None:
         if promotion.version in self._loaded or promotion.id in self._failed:
@@ -129,12 +145,7 @@ class Swap:
     def _advance(self, now: float) -> None:
         with self._store.db.write() as conn:
             activation = champion.advance(conn, now)
-            acknowledged: list[float] = []
-            if activation is not None:
-                acknowledged = _went_live(conn, activation)
         if activation is not None:
-            for created_at in acknowledged:
-                metrics.label_to_live_seconds.observe(activation.activate_at - created_at)
             log.info(
                 "version.promoted",
                 extra={"version": activation.version, "why": activation.why},
@@ -144,7 +155,10 @@ class Swap:
     def _load_first(self) -> None:
         """The champion; if it cannot be loaded, the newest before it that can."""
         with self._store.db.read() as conn:
-            activations = champion.history(conn, _FALL_BACK_ON)
+            found = champion.history(conn, _FALL_BACK_ON)
+        # What is to answer only in a moment is followed like any other change.
+        now = time.time()
+        activations = [a for a in found if a.activate_at <= now] or found
         problem: EvergreenError | None = None
         for activation in activations:
             try:
@@ -204,9 +218,3 @@ class Swap:
             started_at=self._started_at,
             last_seen=now,
         )
-
-
-def _went_live(conn: Connection, activation: Activation) -> list[float]:
-    """When the labels were acknowledged that this activation is the first to answer with."""
-    version = versions.get(conn, activation.version)
-    return labels.times_between(conn, champion.seen_before(conn, activation.id), version.snapshot)

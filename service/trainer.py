@@ -12,17 +12,19 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 _HEALTHY_AFTER_S = 60.0
 _MAX_PAUSE_S = 30.0
 _STOP_WITHIN_S = 10.0
+_ROOT = str(Path(__file__).parents[1])
 
 log = logging.getLogger(__name__)
 
 
 class Supervisor:
     def __init__(self, command: list[str] | None = None) -> None:
-        self._command = command or [sys.executable, "-m", "training", "--stop-with-parent"]
+        self._command = command or [sys.executable, "-P", "-m", "training", "--stop-with-parent"]
         self._child: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="trainer", daemon=True)
@@ -44,7 +46,11 @@ class Supervisor:
         while not self._stop.is_set():
             started = time.monotonic()
             self._child = child = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, env=_environment()
+                self._command,
+                stdin=subprocess.PIPE,
+                env=_environment(),
+                # Ctrl-C in the terminal is for the server, which then ends this one in order.
+                process_group=0 if os.name == "posix" else None,
             )
             log.info("trainer.started", extra={"child": child.pid})
             while child.poll() is None and not self._stop.wait(0.5):
@@ -67,7 +73,11 @@ def next_pause_s(num_failures: int) -> float:
 
 def _environment() -> dict[str, str]:
     # One thread for linear algebra: predictions need the other cores.
-    return {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **os.environ}
+    found = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **os.environ}
+    # The child takes `training` from where this was taken: in a Bento nothing is installed, and
+    # it may be another release than one that is.
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, [_ROOT, found.get("PYTHONPATH")]))
+    return found
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _follow_parent(trainer: Trainer) -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: the interpreter aborts if a thread still holds its lock at the end.
+    while os.read(0, 4096):
+        pass
     trainer.stop()
 
 

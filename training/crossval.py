@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from training.calibration import choose_temperature
 from training.head import (
     Coefficients,
     Design,
     Floats,
     Integers,
-    choose_temperature,
     fit,
     is_scorable,
 )
@@ -45,10 +45,10 @@ def assign_folds(
 ) -> NDArray[np.intp]:
     """Return fold_N: near-duplicate groups stay whole, classes are spread evenly.
 
-    The number of folds is lowered to the number of groups of the rarest class that has at least
-    two. A class with a single group cannot be both learnt and judged: it is always predicted by
-    a fit that never saw it. Groups (any sortable dtype) with several labels count as their
-    commonest. A single group in all puts every row in fold 0.
+    A class of fewer groups than folds lies in as many folds as it has groups. One with a single
+    group cannot be both learnt and judged: it is always predicted by a fit that never saw it.
+    Groups (any sortable dtype) with several labels count as their commonest. A single group in
+    all puts every row in fold 0.
     """
     if len(y_N) == 0:
         return np.zeros(0, np.intp)
@@ -58,7 +58,7 @@ def assign_folds(
     np.add.at(counts_GK, (group_N, y_N), 1)
     class_G, size_G = counts_GK.argmax(axis=1), counts_GK.sum(axis=1)
     groups_K = np.bincount(class_G, minlength=num_classes)
-    num_folds = min([num_folds, num_groups, *groups_K[groups_K >= 2].tolist()])
+    num_folds = min(num_folds, num_groups)
     # The largest groups first, rare classes before common ones, so that small groups even out
     # what large ones upset; the shuffle breaks ties.
     shuffled_G = np.random.default_rng(seed).permutation(num_groups)
@@ -81,16 +81,20 @@ def out_of_fold(
     l2: float,
     train_mask_N: NDArray[np.bool_] | None = None,
     balance: float = 0.5,
+    folds: Sequence[int] | None = None,
+    tolerance: float = 1e-5,
     should_stop: Callable[[], bool] | None = None,
 ) -> Floats:
     """Return logits_NK, every row scored by a fit that saw neither it nor its fold.
+
+    With `folds`, only those are scored; the other rows are NaN.
 
     Rows outside `train_mask_N` are scored too, but no fit sees them: so the champion is judged
     on today's rows as if refitted on the labels of its own snapshot. Where a fit has seen no row
     of a class, that class gets `training.head.ABSENT_BIAS`.
     """
-    logits_NK = np.empty((len(y_N), num_classes), np.float32)
-    for held_N, seen_N in _splits(fold_N, train_mask_N):
+    logits_NK = np.full((len(y_N), num_classes), np.nan, np.float32)
+    for held_N, seen_N in _splits(fold_N, train_mask_N, folds):
         found = fit(
             design,
             y_N,
@@ -98,6 +102,7 @@ def out_of_fold(
             l2=l2,
             rows=seen_N,
             balance=balance,
+            tolerance=tolerance,
             should_stop=should_stop,
         )
         logits_NK[held_N] = design.logits(found, held_N)
@@ -113,8 +118,8 @@ def choose_l2(
     *,
     balance: float = 0.5,
     should_stop: Callable[[], bool] | None = None,
-) -> tuple[float, Floats]:
-    """Return the `l2` with the least out-of-fold loss, and the logits_NK of `out_of_fold` at it.
+) -> float:
+    """Return the `l2` with the least out-of-fold loss.
 
     The loss is taken at its best temperature, since every head gets one. From strong to weak,
     each fit starting at the last, a weaker penalty must lower it by more than one standard error
@@ -157,23 +162,16 @@ def choose_l2(
             num_idle += 1
         if num_idle == 2:
             break
-    best_l2 *= num_sampled / max(len(y_N), 1)
-    return best_l2, out_of_fold(
-        design,
-        y_N,
-        fold_N,
-        num_classes,
-        l2=best_l2,
-        balance=balance,
-        should_stop=should_stop,
-    )
+    return best_l2 * num_sampled / max(len(y_N), 1)
 
 
 def _splits(
-    fold_N: Integers, train_mask_N: NDArray[np.bool_] | None
+    fold_N: Integers,
+    train_mask_N: NDArray[np.bool_] | None,
+    folds: Sequence[int] | None = None,
 ) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Return (held_N, seen_N) for each fold."""
-    held = [fold_N == fold for fold in np.unique(fold_N)]
+    held = [fold_N == fold for fold in (np.unique(fold_N) if folds is None else folds)]
     return [(h_N, ~h_N if train_mask_N is None else ~h_N & train_mask_N) for h_N in held]
 
 

@@ -1,41 +1,62 @@
-"""Tier `head`: from a data set to a head, its regularisation, temperature and abstain threshold."""
+"""Tier `head`: from a data set to a head, its regularisation, temperature and abstain threshold.
+
+Suffixes: N rows, K classes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from training.crossval import assign_folds, choose_l2
-from training.dataset import Dataset
-from training.head import (
-    Design,
-    Head,
+from training.calibration import (
     abstain_threshold,
     choose_temperature,
     expected_calibration_error,
-    fit,
-    prepare,
 )
+from training.crossval import assign_folds, choose_l2, out_of_fold
+from training.dataset import Dataset
+from training.head import Design, Head, fit, prepare
 from training.recipe import HeadRecipe
 
 # Above any confidence: no threshold reaches the precision yet, so a person should always look.
 ALWAYS_ABSTAIN = 1.01
 _MIN_FOR_ABSTAINING = 20
+# One temperature and one threshold are settled by so many rows.
+_ENOUGH_TO_CALIBRATE = 400
+# The best penalty follows the number of rows so closely that a choice holds while they grow so far.
+_CHOICE_HOLDS = 1.25
+_ROUGHLY = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """A choice of `l2`, and how many training rows it was made on."""
+
+    l2: float
+    num_rows: int
+
+    def at(self, num_rows: int) -> float:
+        """A prior is worth a fixed number of rows, whereas the loss is a mean over all of them."""
+        return self.l2 * self.num_rows / num_rows
+
+    def holds_for(self, num_rows: int) -> bool:
+        return self.num_rows / _CHOICE_HOLDS <= num_rows <= self.num_rows * _CHOICE_HOLDS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedHead:
-    """A head with what the out-of-fold scores of its training rows said of it."""
+    """A head, with what the out-of-fold scores of its training rows said of it."""
 
     head: Head
-    l2: float
+    penalty: Penalty
     abstain_below: float | None
     calibration_error: float
-    # Of the training rows (N), for judging while held-out examples are few.
+    # Of the training rows, for judging while held-out examples are few. Rows that were not scored
+    # out of fold are NaN.
     design: Design
     fold_N: NDArray[np.intp]
     out_of_fold_NK: NDArray[np.float32]
@@ -44,42 +65,64 @@ class FittedHead:
 def fit_head(
     training: Dataset,
     recipe: HeadRecipe,
-    start: Head | None = None,
+    *,
+    score_all: bool,
+    penalty: Penalty | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> FittedHead:
-    """Train on every row given. `start`: an earlier head over the same embeddings, for speed."""
-    num_classes = len(training.classes)
+    """Train on every row given, from nothing: the head depends on these rows and the penalty alone,
+    so a label that was taken back leaves no trace, and a run can be repeated to the bit.
+
+    `penalty` is an earlier choice, used again while it holds. With `score_all` every row gets
+    out-of-fold logits, else enough of them to calibrate.
+    """
+    y_N, num_classes, num_rows = training.y_N, len(training.classes), len(training)
     design = prepare(training.x_ND)
-    fold_N = assign_folds(training.group_N, training.y_N, recipe.num_folds)
-    l2, logits_NK = choose_l2(
+    fold_N = assign_folds(training.group_N, y_N, recipe.num_folds)
+    if penalty is None or not penalty.holds_for(num_rows):
+        chosen = choose_l2(
+            design, y_N, fold_N, num_classes, balance=recipe.balance, should_stop=should_stop
+        )
+        penalty = Penalty(chosen, num_rows)
+    l2 = penalty.at(num_rows)
+    logits_NK = out_of_fold(
         design,
-        training.y_N,
+        y_N,
         fold_N,
         num_classes,
+        l2=l2,
         balance=recipe.balance,
+        folds=None if score_all else _enough_folds(fold_N),
+        tolerance=_ROUGHLY,
         should_stop=should_stop,
     )
     coefficients = fit(
         design,
-        training.y_N,
+        y_N,
         num_classes,
         l2=l2,
         balance=recipe.balance,
-        start=design.start(start, training.classes) if start is not None else None,
         should_stop=should_stop,
     )
-    temperature = choose_temperature(logits_NK, training.y_N)
-    probs_NK = softmax(logits_NK / temperature, axis=1)
-    correct_N = probs_NK.argmax(axis=1) == training.y_N
+    scored_N = ~np.isnan(logits_NK[:, 0])
+    scored_NK, true_N = logits_NK[scored_N], y_N[scored_N]
+    temperature = choose_temperature(scored_NK, true_N)
+    probs_NK = softmax(scored_NK / temperature, axis=1)
+    correct_N = probs_NK.argmax(axis=1) == true_N
     return FittedHead(
         head=design.head(coefficients, training.classes, temperature),
-        l2=l2,
+        penalty=penalty,
         abstain_below=_abstain_below(probs_NK.max(axis=1), correct_N, recipe.target_precision),
-        calibration_error=expected_calibration_error(probs_NK, training.y_N),
+        calibration_error=expected_calibration_error(probs_NK, true_N),
         design=design,
         fold_N=fold_N,
         out_of_fold_NK=logits_NK,
     )
+
+
+def _enough_folds(fold_N: NDArray[np.intp]) -> Sequence[int]:
+    sizes = np.bincount(fold_N).cumsum()
+    return range(min(len(sizes), int(np.searchsorted(sizes, _ENOUGH_TO_CALIBRATE)) + 1))
 
 
 def _abstain_below(

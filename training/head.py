@@ -1,8 +1,8 @@
-"""The head tier: multinomial logistic regression on cached embeddings, and its calibration.
+"""The head tier: multinomial logistic regression on cached embeddings.
 
-It owns preparing the embeddings, one fit, the affine map that a fit becomes, and reading its
-probabilities (temperature, calibration error, when to abstain). It does not own folds or the
-choice of `l2` (`training/crossval.py`), nor the export to ONNX, and it never touches torch.
+It owns preparing the embeddings, one fit, and the affine map that a fit becomes. It does not own
+folds or the choice of `l2` (`training/crossval.py`), what its confidence means
+(`training/calibration.py`), nor the export to ONNX, and it never touches torch.
 
 Suffixes: N rows, D embedding, R rotated embedding (R <= D), K classes.
 """
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.optimize import minimize
+from scipy.special import softmax
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.integer[Any]]
@@ -30,8 +30,6 @@ _FLATTEST_FEATURE = 1e-2
 
 _NO_VARIANCE = 1e-10
 """A direction with less than this share of the largest variance is float64 round-off."""
-
-_TEMPERATURES = (0.05, 20.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +87,6 @@ class Design:
         weights_DK /= self.scale_D[:, None]
         bias_K = coefficients.bias_K - self.mean_D @ weights_DK
         return Head(classes, weights_DK.astype(np.float32), bias_K.astype(np.float32), temperature)
-
-    def start(self, head: Head, classes: tuple[str, ...]) -> Coefficients:
-        """Express an earlier head over the same embedding as a warm start for `classes`.
-
-        Classes that the head does not know start at zero weights; those it alone knows are dropped.
-        """
-        weights_DK = np.zeros((len(self.mean_D), len(classes)))
-        bias_K = np.full(len(classes), ABSENT_BIAS)
-        for k, name in enumerate(classes):
-            if name in head.classes:
-                old = head.classes.index(name)
-                weights_DK[:, k] = head.weights_DK[:, old]
-                bias_K[k] = head.bias_K[old] + self.mean_D @ weights_DK[:, k]
-        weights_RK = self.basis_DR.T @ (weights_DK * self.scale_D[:, None])
-        return Coefficients(weights_RK.astype(np.float32), bias_K.astype(np.float32))
 
 
 def prepare(x_ND: NDArray[np.floating[Any]]) -> Design:
@@ -258,70 +241,3 @@ def is_scorable(logits_NK: NDArray[np.floating[Any]], y_N: Integers) -> NDArray[
     second_N = np.partition(logits_NK, -2, axis=1)[:, -2]
     known_N: NDArray[np.bool_] = np.minimum(own_N, second_N) > ABSENT_BIAS / 2
     return known_N
-
-
-def choose_temperature(
-    logits_NK: NDArray[np.floating[Any]], y_N: Integers, *, min_examples: int = 20
-) -> float:
-    """Return the temperature in [0.05, 20] that minimises the loss of held-out logits.
-
-    Guo et al. (2017), "On calibration of modern neural networks". As in Platt (1999), the labels
-    are trusted only to (n + 1) / (n + 2) and the runner-up gets the rest, so that n right answers
-    out of n do not read as certainty. Returns 1.0 when fewer than `min_examples` are scorable.
-    """
-    scorable = is_scorable(logits_NK, y_N)
-    num_rows = int(scorable.sum())
-    if num_rows < min_examples:
-        return 1.0
-    z_NK, y_N = logits_NK[scorable].astype(np.float64), y_N[scorable]
-    every_N = np.arange(num_rows)
-    rivals_NK = z_NK.copy()
-    rivals_NK[every_N, y_N] = -np.inf
-    doubt = 1 / (num_rows + 2)
-    target_N = (1 - doubt) * z_NK[every_N, y_N] + doubt * rivals_NK.max(axis=1)
-
-    def loss(log_temperature: float) -> float:
-        inverse = np.exp(-log_temperature)
-        return float((logsumexp(z_NK * inverse, axis=1) - target_N * inverse).mean())
-
-    found = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded")
-    return float(np.clip(np.exp(found.x), *_TEMPERATURES))
-
-
-def expected_calibration_error(
-    probs_NK: NDArray[np.floating[Any]], y_N: Integers, bins: int = 15
-) -> float:
-    """Return the mean gap in [0, 1] between confidence and accuracy, over equal-width bins.
-
-    Naeini et al. (2015). Returns 0.0 for no rows.
-    """
-    if len(y_N) == 0:
-        return 0.0
-    confidence_N = probs_NK.max(axis=1).astype(np.float64)
-    surplus_N = confidence_N - (probs_NK.argmax(axis=1) == y_N)
-    bin_N = np.minimum((confidence_N * bins).astype(np.intp), bins - 1)
-    return float(np.abs(np.bincount(bin_N, surplus_N, minlength=bins)).sum() / len(y_N))
-
-
-def abstain_threshold(
-    confidence_N: NDArray[np.floating[Any]],
-    correct_N: NDArray[np.bool_],
-    precision: float = 0.95,
-    *,
-    min_examples: int = 20,
-) -> float | None:
-    """Return the smallest t for which predictions with confidence >= t are precise enough.
-
-    Returns 0.0 when there is no need to abstain, None when no threshold that keeps at least
-    `min_examples` reaches `precision`.
-    """
-    order_N = np.argsort(-confidence_N, kind="stable")
-    sorted_N = confidence_N[order_N]
-    num_kept_N = np.arange(1, len(order_N) + 1)
-    # Equal confidences are kept or dropped together.
-    is_cut_N = np.append(sorted_N[1:] < sorted_N[:-1], True)[: len(order_N)]
-    reached_N = np.cumsum(correct_N[order_N]) >= precision * num_kept_N
-    cuts = np.flatnonzero(is_cut_N & reached_N & (num_kept_N >= min_examples))
-    if len(cuts) == 0:
-        return None
-    return 0.0 if cuts[-1] == len(order_N) - 1 else float(sorted_N[cuts[-1]])

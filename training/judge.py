@@ -116,7 +116,7 @@ def _refitted_is_right(
         np.maximum(was_N, 0),
         fitted.fold_N,
         len(classes),
-        l2=fitted.l2,
+        l2=fitted.penalty.at(len(training)),
         train_mask_N=was_N >= 0,
         balance=balance,
     )

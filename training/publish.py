@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def make_challenger(
         metrics={},
         parity=difference,
         golden=golden(backbone, session, parent.pixels),
-        recipe=recipe.to_json() | {"l2": fitted.l2},
+        recipe=recipe.to_json() | {"penalty": asdict(fitted.penalty)},
         libraries=library_versions(),
         code_revision=code_revision(),
     )

@@ -19,7 +19,7 @@ class TriggerRecipe:
     after_labels: int = 10
     after_quiet_s: float = 0.5
     every_s: float = 3600.0
-    min_interval_s: float = 1.0
+    min_interval_s: float = 0.0
     pause_after_failure_s: float = 60.0
 
 

@@ -6,10 +6,9 @@ import logging
 import time
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from core import champion, labels, runs, training_data, versions
 from core.errors import EvergreenError
+from core.manifest import Manifest
 from core.pixels import Limits
 from core.runs import Run
 from core.servable import Runtime, Servable, load
@@ -18,7 +17,7 @@ from core.versions import Version
 from training import fit_head, gate, judge, publish
 from training.dataset import assemble
 from training.embed import embed
-from training.head import Head
+from training.fit_head import Penalty
 from training.progress import Progress, Stopped
 from training.recipe import Recipe
 
@@ -91,7 +90,8 @@ def _train(shop: Workshop, run: Run, progress: Progress) -> Version:
     fitted = fit_head.fit_head(
         dataset.training,
         recipe.head,
-        start=_head_of(contender.servable),
+        score_all=gate.choose_method(len(dataset.held_out), recipe.gate) == "cross-validation",
+        penalty=_penalty_of(parent),
         should_stop=progress.should_stop,
     )
 
@@ -177,11 +177,6 @@ def _load(shop: Workshop, version: Version) -> Servable:
     return load(versions.read_manifest(version, shop.store.blobs), shop.store.blobs, shop.runtime)
 
 
-def _head_of(servable: Servable) -> Head:
-    """The exported head as the affine map that it is: where the next fit starts."""
-    size = servable.manifest.embedding_size
-    probe = np.vstack([np.zeros((1, size)), np.eye(size)]).astype(np.float32)
-    logits, _ = servable.score(probe)
-    return Head(
-        servable.manifest.classes, logits[1:] - logits[0], logits[0], servable.manifest.temperature
-    )
+def _penalty_of(manifest: Manifest) -> Penalty | None:
+    found = manifest.recipe.get("penalty")
+    return Penalty(**found) if found else None

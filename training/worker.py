@@ -109,7 +109,7 @@ class Trainer:
             }
         except Handed:
             with self._store.db.write() as conn:
-                runs.hand_back(conn, run.id, self._id)
+                runs.hand_back(conn, run.id, self._id, time.time())
             log.info("run.handed_back", extra={"run_id": run.id})
             return
         except Stopped:

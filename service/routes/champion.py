@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Annotated
 
@@ -94,7 +95,7 @@ def _activation_of(if_match: str | None) -> int | None:
     if if_match is None or if_match.strip() == "*":
         return None
     tag = if_match.strip().removeprefix("W/").strip('"')
-    if not tag.isdigit():
+    if not re.fullmatch(r"[0-9]{1,19}", tag):
         raise InvalidRequest(
             f"If-Match is {if_match[:40]!r}; send the ETag that GET /v1/champion answers with"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,6 +12,9 @@ from service.bodies import read_image
 from service.deps import ServingDep
 
 router = APIRouter(tags=["predict"])
+
+# Which process answered: what one needs to see that a swap has reached them all.
+_WORKER = {"Evergreen-Worker": str(os.getpid())}
 
 _IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 _BODY = {
@@ -42,5 +46,7 @@ async def predict(
     answer = await serving.predict(body.image)
     # Serialised here, once: the framework would validate our own answer again.
     return Response(
-        PredictionAnswer.of(answer, top).model_dump_json(), media_type="application/json"
+        PredictionAnswer.of(answer, top).model_dump_json(),
+        media_type="application/json",
+        headers=_WORKER,
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -51,8 +51,15 @@ def cancel(run_id: str, serving: ServingDep) -> RunAnswer:
         return RunAnswer.of(runs.cancel(conn, run_id, time.time()))
 
 
+def _existing(run_id: str, serving: ServingDep) -> str:
+    """Looked up before the answer begins: in the midst of a stream it is too late for a 404."""
+    return _get(serving, run_id).id
+
+
 @router.get("/v1/runs/{run_id}/events", response_class=EventSourceResponse)
-async def events(run_id: str, serving: ServingDep) -> AsyncIterator[ServerSentEvent]:
+async def events(
+    run_id: Annotated[str, Depends(_existing)], serving: ServingDep
+) -> AsyncIterator[ServerSentEvent]:
     """Follow a run: an event `progress` for each change, and `end` at the end."""
     shown: tuple[object, ...] = ()
     while True:

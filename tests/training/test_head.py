@@ -9,12 +9,10 @@ from scipy.special import softmax
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from training.calibration import abstain_threshold, choose_temperature, expected_calibration_error
 from training.head import (
     ABSENT_BIAS,
     Head,
-    abstain_threshold,
-    choose_temperature,
-    expected_calibration_error,
     fit,
     is_scorable,
     prepare,
@@ -113,48 +111,13 @@ def test_one_row_can_be_prepared():
 
 def test_warm_start_reaches_the_same_optimum_sooner():
     x_ND, y_N = clusters(800, 100, 4, separation=0.3)
-    classes = ("a", "b", "c", "d")
-    earlier = prepare(x_ND[:700])
-    head = earlier.head(fit(earlier, y_N[:700], 4, l2=0.01), classes)
     design = prepare(x_ND)
     cold = fit(design, y_N, 4, l2=0.01)
-    warm = fit(design, y_N, 4, l2=0.01, start=design.start(head, classes))
+    warm = fit(design, y_N, 4, l2=0.01, start=fit(design, y_N, 4, l2=0.03))
     np.testing.assert_allclose(
         probabilities(design, warm), probabilities(design, cold), atol=SAME_PROBABILITY
     )
     assert warm.num_iterations < cold.num_iterations
-
-
-def test_warm_start_carries_classes_by_name():
-    x_ND, y_N = clusters(300, 20, 3, separation=1.0)
-    design = prepare(x_ND)
-    head = design.head(fit(design, y_N, 3, l2=0.01), ("a", "b", "c"))
-    start = design.start(head, ("c", "new", "a"))
-    logits_NK = design.logits(start)
-    np.testing.assert_allclose(logits_NK[:, [2, 0]], head.logits(x_ND)[:, [0, 2]], atol=SAME_LOGIT)
-    renamed_N = np.array([2, 1, 0])[y_N]
-    cold = fit(design, renamed_N, 3, l2=0.01)
-    warm = fit(design, renamed_N, 3, l2=0.01, start=start)
-    np.testing.assert_allclose(
-        probabilities(design, warm), probabilities(design, cold), atol=SAME_PROBABILITY
-    )
-
-
-@pytest.mark.parametrize("by", ["labels", "rows", "weights"])
-def test_class_without_rows_is_never_predicted(by):
-    x_ND, y_N = clusters(300, 30, 4, separation=0.5)
-    design = prepare(x_ND)
-    others_N = y_N != 2
-    if by == "labels":
-        found = fit(design, np.where(others_N, y_N, 1), 4, l2=0.01)
-    elif by == "rows":
-        found = fit(design, y_N, 4, l2=0.01, rows=np.flatnonzero(others_N))
-    else:
-        found = fit(design, y_N, 4, l2=0.01, sample_weights_N=others_N.astype(np.float32))
-    assert found.bias_K[2] == ABSENT_BIAS
-    head = design.head(found, tuple("abcd"))
-    far_ND = 100 * np.random.default_rng(1).normal(size=(500, 30))
-    assert head.probabilities(far_ND)[:, 2].max() < 1e-6
 
 
 def test_rows_and_weights_of_zero_mean_the_same():

@@ -1,0 +1,123 @@
+"""make bench: how soon a server is ready, what a worker weighs, how soon a label is live.
+
+    python -m bench.loop [--trials 20] [--labels 200 2000]
+
+A trial labels one more image and waits until every worker answers with a version that was trained
+on it, the triggers' own waiting included. Trials that the gate holds back are counted apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import platform
+import re
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image, ImageChops
+from rich.console import Console
+from rich.table import Table
+
+from bench.demo import teach, until_live
+from bench.digits import Digit, digits
+from bench.server import Server, running
+from core.settings import available_cores
+
+console = Console()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--labels", type=int, nargs="+", default=[200, 2000])
+    options = parser.parse_args()
+    table = Table(title=f"The loop on {available_cores()} cores, {platform.processor() or 'CPU'}")
+    table.add_column("figure")
+    table.add_column("measured", justify="right")
+    with tempfile.TemporaryDirectory() as folder:
+        starts = [start_to_ready(Path(folder) / f"start-{i}") for i in range(4)]
+        table.add_row("start to ready, empty home folder (median of 4)", _seconds(starts))
+        for num_labels in options.labels:
+            home = Path(folder) / f"labels-{num_labels}"
+            live, held_back, memory = label_to_live(home, num_labels, options.trials)
+            table.add_row(f"label to live at {num_labels} labels, p50", f"{_quantile(live, 0.5)} s")
+            table.add_row(
+                f"label to live at {num_labels} labels, p95", f"{_quantile(live, 0.95)} s"
+            )
+            table.add_row("... of so many trials (held back)", f"{len(live)} ({held_back})")
+            table.add_row("memory of a serving worker after that (RSS, largest)", memory)
+    console.print(table)
+
+
+def start_to_ready(home: Path) -> float:
+    server = Server(home)
+    try:
+        return server.start()
+    finally:
+        server.stop()
+
+
+def label_to_live(home: Path, num_labels: int, trials: int) -> tuple[list[float], int, str]:
+    pool = enough_images(num_labels + trials)
+    live: list[float] = []
+    held_back = 0
+    with running(home) as server:
+        newest = teach(server, pool[:num_labels], f"{num_labels} labels")
+        until_live(server, newest, pool[0].image)
+        for digit in pool[num_labels:]:
+            time.sleep(0.3)
+            newest = teach(server, [digit], "one more")
+            seconds, _ = until_live(server, newest, digit.image)
+            if seconds is None:
+                held_back += 1
+            else:
+                live.append(seconds)
+        check_torch_is_not_loaded(server)
+        return live, held_back, memory_of_workers(server)
+
+
+def enough_images(count: int) -> list[Digit]:
+    """The digits, and beyond those the digits again, moved a little."""
+    found = digits()
+    again = [
+        Digit(_shifted(digit.image), digit.label) for digit in found[: max(0, count - len(found))]
+    ]
+    return [*found, *again][:count]
+
+
+def _shifted(image: bytes) -> bytes:
+    buffer = io.BytesIO()
+    ImageChops.offset(Image.open(io.BytesIO(image)), 5, 3).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def memory_of_workers(server: Server) -> str:
+    sizes = []
+    for worker in server.status()["workers"]:
+        text = Path(f"/proc/{worker['pid']}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", text)
+        assert found is not None
+        sizes.append(int(found[1]) / 1000)
+    return f"{max(sizes):.0f} MB"
+
+
+def check_torch_is_not_loaded(server: Server) -> None:
+    for worker in server.status()["workers"]:
+        maps = Path(f"/proc/{worker['pid']}/maps").read_text()
+        assert "libtorch" not in maps, "a serving worker has loaded torch"
+
+
+def _seconds(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} s"
+
+
+def _quantile(values: list[float], q: float) -> str:
+    ordered = sorted(values)
+    return f"{ordered[min(len(ordered) - 1, int(q * len(ordered)))]:.2f}" if ordered else "none"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""`evergreen`, the command line. Only wires; `cli/verbs.py` lists what there is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.exit_codes import IN_BRIEF
+from cli.verbs import Verbs
+
+app = typer.Typer(
+    name="evergreen",
+    cls=Verbs,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Settings are EVERGREEN_ variables; EVERGREEN_HOME says where the data is. {IN_BRIEF}",
+)
+
+
+def _print_release(wanted: bool) -> None:
+    if wanted:
+        from core.release import release
+
+        print(f"evergreen {release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def evergreen(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_release, is_eager=True, help="Print the release and stop."
+        ),
+    ] = False,
+) -> None:
+    """An image classifier that keeps learning from the people who use it."""
+
+
+if __name__ == "__main__":
+    app()

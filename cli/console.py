@@ -1,0 +1,72 @@
+"""What is printed: results to stdout, notes for people to stderr, times as people say them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import time
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+# Labels and file names are other people's texts: nothing in them is markup.
+out = Console(markup=False, emoji=False, highlight=False)
+notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) -> Table:
+    """An empty table; the columns in `right` hold numbers."""
+    made = Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False
+    )
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return made
+
+
+def print_json(content: Any) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def as_json(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON takes it, its times in ISO 8601."""
+    fields = dataclasses.asdict(record)
+    return {k: iso(v) if k.endswith(("_at", "_seen")) else v for k, v in fields.items()}
+
+
+def iso(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+
+
+def moment(seconds: float) -> str:
+    """Local time, to the minute."""
+    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
+def ago(seconds: float) -> str:
+    """How long ago a moment was, in its largest unit."""
+    age_s = max(0.0, time.time() - seconds)
+    for unit, length_s in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if age_s >= length_s:
+            return f"{count(int(age_s / length_s), unit)} ago"
+    return f"{age_s:.0f} s ago"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 image`, `2 images`, `3 classes`."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def some(names: tuple[str, ...], most: int) -> str:
+    """The names if they are few, else how many."""
+    return ", ".join(names) if len(names) <= most else count(len(names), "class")

@@ -1,0 +1,38 @@
+"""Exit codes: what a script may rely on.
+
+0    done
+1    tried, and it did not come about: a run failed, a promotion failed, nothing could be imported
+2    the command or its input is wrong (InputError)
+3    it cannot be done in this state, or the gate held the version back (StateError)
+4    a file of a version is damaged (ArtifactError)
+5    the database or the blob store cannot be used (StoreError)
+130  stopped by Ctrl-C
+"""
+
+from __future__ import annotations
+
+from core.errors import ArtifactError, EvergreenError, InputError, StateError, StoreError
+
+DONE = 0
+FAILED = 1
+INPUT = 2
+STATE = 3
+ARTIFACT = 4
+STORE = 5
+INTERRUPTED = 130
+
+IN_BRIEF = (
+    "Exit codes: 0 done; 1 tried in vain; 2 wrong input; 3 not possible now, or held back by the "
+    "gate; 4 damaged files; 5 storage unavailable."
+)
+
+_CODES: tuple[tuple[type[EvergreenError], int], ...] = (
+    (InputError, INPUT),
+    (StateError, STATE),
+    (ArtifactError, ARTIFACT),
+    (StoreError, STORE),
+)
+
+
+def exit_code(error: EvergreenError) -> int:
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)

@@ -1,0 +1,60 @@
+"""The home: opens the store that the settings name, and makes it where a verb may."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from cli.console import notes
+from core import versions
+from core.errors import NotReady
+from core.settings import Settings
+from core.store import Store, open_store
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[Store]:
+    """The store, made with version 1 if there is none. Raises StoreError."""
+    if not exists(settings):
+        notes.print(f"Making a new home in {settings.home.absolute()}")
+    with _closing(open_store(settings)) as store:
+        with store.db.read() as conn:
+            is_empty = versions.newest_number(conn) is None
+        if is_empty:
+            # Imported here: only the first start runs a model.
+            from core.bootstrap import ensure_first_version
+
+            ensure_first_version(store)
+        yield store
+
+
+@contextlib.contextmanager
+def opened_existing(settings: Settings) -> Iterator[Store]:
+    """The store that is there: asking in the wrong folder makes no second one.
+
+    Raises NotReady, StoreError.
+    """
+    if not exists(settings):
+        raise NotReady(
+            f"there is no home in {settings.home.absolute()}: make one with `evergreen init`, "
+            "or name yours with EVERGREEN_HOME"
+        )
+    with _closing(open_store(settings)) as store:
+        yield store
+
+
+def exists(settings: Settings) -> bool:
+    """Whether there is a database; one on a server is taken to be there."""
+    url = settings.resolved_database_url
+    return not url.startswith("sqlite") or Path(make_url(url).database or "").exists()
+
+
+@contextlib.contextmanager
+def _closing(store: Store) -> Iterator[Store]:
+    try:
+        yield store
+    finally:
+        store.db.close()

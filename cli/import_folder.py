@@ -1,0 +1,172 @@
+"""`evergreen import`: images in folders that name their classes become examples.
+
+Images are read, checked and stored in several threads; their labels are appended in the order of
+the folder, a batch at a time. What was appended stays, whatever happens next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import home
+from cli.console import notes
+from cli.exit_codes import DONE, FAILED, INTERRUPTED
+from cli.folder import Candidate, Verdict, decide, scan
+from cli.image_file import read_image
+from cli.import_report import Report, following, print_report
+from core import intake, labels
+from core.blobs import sha256
+from core.errors import BodyTooLarge, ImageTooLarge, InputError, UndecodableImage
+from core.examples import NewExample
+from core.intake import LabelRequest
+from core.pixels import Limits
+from core.settings import Settings, available_cores, load_settings
+from core.store import Store
+
+WHO = "import"
+_BATCH = 32
+_MAX_THREADS = 8
+
+
+def import_folder(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds one folder per class.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be imported.")
+    ] = False,
+) -> None:
+    """Label a folder of images, one folder per class.
+
+    DIR/cat/1.jpg is labelled cat, and so is DIR/cat/2024/may/2.jpg. Call it as often as you like:
+    what was imported is passed over, what moved to another folder is labelled anew, and what
+    people corrected after an import stays as they said.
+    """
+    settings = load_settings()
+    found = scan(folder)
+    report = Report(is_dry_run=dry_run)
+    for path in found.strays:
+        report.skip(None, "not in a folder of a class", path)
+    with contextlib.ExitStack() as stack:
+        store = None
+        if not dry_run or home.exists(settings):
+            store = stack.enter_context(home.opened(settings))
+        has_stopped = _import(found.candidates, _Import.of(store, settings, dry_run), report)
+        print_report(report, store)
+    if has_stopped:
+        notes.print("Stopped. What is listed above is stored; the same command goes on from there.")
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(DONE if report.num_usable else FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    store: Store | None
+    settings: Settings
+    is_dry_run: bool
+    # By image: the label that holds, and the one that an import gave last.
+    current: dict[str, str] = field(default_factory=dict)
+    imported: dict[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(store: Store | None, settings: Settings, is_dry_run: bool) -> _Import:
+        if store is None:
+            return _Import(None, settings, is_dry_run)
+        with store.db.read() as conn:
+            current = {row.image: row.label for row in labels.current(conn)}
+            return _Import(store, settings, is_dry_run, current, labels.newest_of(conn, WHO))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    image: str
+    verdict: Verdict
+    # None if there is nothing to label.
+    new: NewExample | None = None
+
+
+def _import(candidates: list[Candidate], job: _Import, report: Report) -> bool:
+    """Returns whether Ctrl-C ended it early."""
+    placed: dict[str, str] = {}
+    batch: list[tuple[Candidate, _Prepared]] = []
+    try:
+        with following(len(candidates)) as advance:
+            for candidate, result in _prepare_all(candidates, job):
+                advance()
+                if isinstance(result, InputError):
+                    report.skip(candidate.label, _reason(result), candidate.path)
+                elif placed.setdefault(result.image, candidate.label) != candidate.label:
+                    report.skip(candidate.label, "also in another class", candidate.path)
+                elif result.new is None or any(p.image == result.image for _, p in batch):
+                    report.count(candidate.label, result.verdict)
+                else:
+                    batch.append((candidate, result))
+                if len(batch) == _BATCH:
+                    _append(batch, job, report)
+            _append(batch, job, report)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _prepare_all(
+    candidates: list[Candidate], job: _Import
+) -> Iterator[tuple[Candidate, _Prepared | InputError]]:
+    """In the order of the candidates, a few ahead of what is taken."""
+    num_threads = min(available_cores(), _MAX_THREADS)
+    ahead: deque[tuple[Candidate, Future[_Prepared | InputError]]] = deque()
+    pool = ThreadPoolExecutor(num_threads)
+    try:
+        for candidate in candidates:
+            ahead.append((candidate, pool.submit(_prepare, candidate, job)))
+            if len(ahead) > 4 * num_threads:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        for first, future in ahead:
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare(candidate: Candidate, job: _Import) -> _Prepared | InputError:
+    """Look at one file; keep its bytes if its label is news."""
+    try:
+        content = read_image(candidate.path, job.settings)
+        image = sha256(content)
+        verdict = decide(candidate.label, job.current.get(image), job.imported.get(image))
+        if verdict in ("already there", "corrected since"):
+            return _Prepared(image, verdict)
+        new = intake.describe(content, Limits(job.settings.max_pixels), "import")
+    except InputError as error:
+        return error
+    if job.store is not None and not job.is_dry_run:
+        job.store.blobs.put(content)
+    return _Prepared(image, verdict, new)
+
+
+def _append(batch: list[tuple[Candidate, _Prepared]], job: _Import, report: Report) -> None:
+    if job.store is not None and not job.is_dry_run:
+        requests = [
+            (prepared.new, LabelRequest(candidate.label, WHO, source="import"))
+            for candidate, prepared in batch
+            if prepared.new is not None
+        ]
+        intake.label_described(job.store, requests, time.time())
+    for candidate, prepared in batch:
+        report.count(candidate.label, prepared.verdict)
+    batch.clear()
+
+
+def _reason(error: InputError) -> str:
+    if isinstance(error, (BodyTooLarge, ImageTooLarge)):
+        return "too large"
+    if isinstance(error, UndecodableImage):
+        return "empty" if "it is empty" in str(error) else "not a readable image"
+    return "not a file, or not readable"

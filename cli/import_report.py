@@ -1,0 +1,106 @@
+"""What an import came to: a bar while it runs, a table by class at its end, and what comes next."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn
+from rich.progress import ProgressColumn, TimeRemainingColumn
+from rich.text import Text
+
+from cli.console import count, notes, out, table
+from cli.folder import Verdict
+from core import labels, training_data, workers
+from core.store import Store
+
+_COLUMNS: tuple[Verdict, ...] = ("added", "already there", "relabelled")
+
+
+@dataclass(slots=True)
+class Report:
+    is_dry_run: bool
+    by_class: dict[str, Counter[str]] = field(default_factory=dict)
+    # Why files were skipped: how many, and one of them.
+    skipped: dict[str, tuple[int, Path]] = field(default_factory=dict)
+
+    def count(self, label: str, verdict: Verdict) -> None:
+        self.by_class.setdefault(label, Counter())[verdict] += 1
+
+    def skip(self, label: str | None, reason: str, path: Path) -> None:
+        if label is not None:
+            self.by_class.setdefault(label, Counter())["skipped"] += 1
+        number, first = self.skipped.get(reason, (0, path))
+        self.skipped[reason] = (number + 1, first)
+
+    def total(self, verdict: str) -> int:
+        return sum(counts[verdict] for counts in self.by_class.values())
+
+    @property
+    def num_usable(self) -> int:
+        return sum(self.total(verdict) for verdict in (*_COLUMNS, "corrected since"))
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f} a second")
+
+
+@contextlib.contextmanager
+def following(total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar; what it gives is called after each file."""
+    columns = (
+        TextColumn("Importing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=notes, disable=not notes.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
+
+
+def print_report(report: Report, store: Store | None) -> None:
+    title = "Would be imported" if report.is_dry_run else None
+    shown = table(
+        *("Class", "Added", "Already there", "Relabelled", "Skipped"),
+        right=("Added", "Already there", "Relabelled", "Skipped"),
+        title=title,
+    )
+    for label, counts in sorted(report.by_class.items()):
+        there = counts["already there"] + counts["corrected since"]
+        row = (counts["added"], there, counts["relabelled"], counts["skipped"])
+        shown.add_row(label, *(f"{number:,}" if number else "-" for number in row))
+    out.print(shown)
+    for reason, (number, first) in sorted(report.skipped.items()):
+        others = f" and {number - 1:,} more" if number > 1 else ""
+        out.print(f"Skipped, {reason}: {first}{others}", soft_wrap=True)
+    corrected = report.total("corrected since")
+    if corrected:
+        out.print(f"{count(corrected, 'image')} corrected after an import: left as people said.")
+    if store is not None and not report.is_dry_run:
+        _print_next(store, bool(report.total("added") or report.total("relabelled")))
+
+
+def _print_next(store: Store, is_news: bool) -> None:
+    now = time.time()
+    with store.db.read() as conn:
+        census = training_data.census(labels.current(conn))
+        has_trainer = bool(workers.live(conn, now, "trainer"))
+    if not is_news:
+        out.print("Nothing is new.")
+    elif not census.is_enough:
+        need = f"{training_data.MIN_CLASSES} classes of {training_data.MIN_EXAMPLES_OF_CLASS}"
+        out.print(f"Still too few to train on: it takes {need} images each.")
+    elif has_trainer:
+        out.print("A trainer is at work and will retrain by itself: evergreen status")
+    else:
+        out.print(
+            "No trainer is at work. Train now: evergreen retrain --wait\n"
+            "or let a server do it by itself: evergreen serve"
+        )

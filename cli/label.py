@@ -1,0 +1,77 @@
+"""`evergreen label`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import home
+from cli.console import out
+from cli.image_file import naming, read_image
+from core import intake, predictions
+from core.errors import InvalidRequest
+from core.intake import LabelRequest, Taken
+from core.pixels import Limits
+from core.settings import Settings, load_settings
+from core.store import Store
+
+
+def label(
+    target: Annotated[
+        str | None, typer.Argument(metavar="FILE|PREDICTION_ID", show_default=False)
+    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="LABEL", show_default=False)] = None,
+    undo: Annotated[
+        int | None, typer.Option(metavar="ID", help="Take the label of this id back.")
+    ] = None,
+    who: Annotated[str, typer.Option(help="Who says so.")] = "anonymous",
+) -> None:
+    """Say what an image shows, or take a label back.
+
+    The image is a file, or the one of a prediction. A label replaces the one before it.
+    """
+    settings = load_settings()
+    if undo is not None:
+        if target is not None:
+            raise InvalidRequest("--undo takes the id of a label and nothing else")
+        with home.opened_existing(settings) as store:
+            _undo(store, undo, who)
+        return
+    if target is None or name is None:
+        raise InvalidRequest(
+            "two things are needed: an image and its label, as in `evergreen label photo.jpg cat`"
+        )
+    with home.opened(settings) as store:
+        taken = _label(store, settings, target, LabelRequest(name, who))
+    out.print(
+        f"Labelled {taken.event.label!r}. To take it back: evergreen label --undo {taken.event.id}",
+        soft_wrap=True,
+    )
+
+
+def _label(store: Store, settings: Settings, target: str, request: LabelRequest) -> Taken:
+    limits = Limits(settings.max_pixels)
+    path = Path(target)
+    if path.exists():
+        with naming(path):
+            image = read_image(path, settings)
+            return intake.label_image(store, image, request, limits, time.time())
+    with store.db.read() as conn:
+        is_known = predictions.get(conn, target) is not None
+    if not is_known:
+        raise InvalidRequest(
+            f"{target!r} is neither a file that is there nor the id of a prediction"
+        )
+    return intake.label_prediction(store, target, request, limits, time.time())
+
+
+def _undo(store: Store, event_id: int, who: str) -> None:
+    taken = intake.retract(store, event_id, who=who, now=time.time())
+    out.print(
+        f"Label {event_id} is taken back."
+        if taken.is_new
+        else f"Label {event_id} was taken back before."
+    )

@@ -1,0 +1,120 @@
+"""`evergreen predict`: the champion, loaded in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import home
+from cli.console import notes, out, percent, print_json, table
+from cli.exit_codes import DONE, INPUT
+from cli.image_file import naming, read_image
+from core import champion, predictions, versions
+from core.answer import Answer, answer
+from core.errors import InputError, NotReady
+from core.pixels import Limits
+from core.servable import Runtime, Servable, load
+from core.settings import Settings, load_settings
+from core.store import Store
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = 5,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Classify image files with the champion.
+
+    No server is needed. Each prediction is kept, so that its id takes a correction.
+    """
+    settings = load_settings()
+    found: list[tuple[Path, Answer | InputError]] = []
+    with home.opened(settings) as store:
+        for path, result in _answers(files, store, settings):
+            found.append((path, result))
+            if isinstance(result, InputError):
+                notes.print(f"evergreen: {result}", soft_wrap=True)
+            elif not json and len(files) == 1:
+                _print_one(path, result, top)
+    if json:
+        print_json([_as_json(path, result, top) for path, result in found])
+    elif len(files) > 1:
+        _print_many([(p, r) for p, r in found if isinstance(r, Answer)])
+    has_failed = any(isinstance(result, InputError) for _, result in found)
+    raise typer.Exit(INPUT if has_failed else DONE)
+
+
+def _answers(
+    files: list[Path], store: Store, settings: Settings
+) -> Iterator[tuple[Path, Answer | InputError]]:
+    """Each file's answer, or why there is none."""
+    servable = _champion(store, settings)
+    limits = Limits(settings.max_pixels)
+    for path in files:
+        try:
+            with naming(path):
+                image = read_image(path, settings)
+                result = answer(servable, image, store.blobs, limits, time.time())
+        except InputError as error:
+            yield path, error
+            continue
+        with store.db.write(durable=False) as conn:
+            predictions.add(conn, [result.prediction])
+        yield path, result
+
+
+def _champion(store: Store, settings: Settings) -> Servable:
+    with store.db.read() as conn:
+        live = champion.newest_activation(conn)
+        if live is None:
+            raise NotReady("there is no champion: promote a version with `evergreen promote N`")
+        version = versions.get(conn, live.version)
+    manifest = versions.read_manifest(version, store.blobs)
+    return load(manifest, store.blobs, Runtime(settings.provider, settings.threads))
+
+
+def _print_one(path: Path, result: Answer, top: int) -> None:
+    found = result.prediction
+    unsure = ", too unsure to rely on" if result.abstains else ""
+    out.print(
+        f"{path}: {found.label}, {percent(found.confidence)} (version {found.version}{unsure})",
+        soft_wrap=True,
+    )
+    shown = table("Class", "Confidence", right=("Confidence",))
+    for name, confidence in result.ranking[:top]:
+        shown.add_row(name, percent(confidence))
+    out.print(shown)
+    out.print(f"Is it something else? evergreen label {found.id} LABEL", soft_wrap=True)
+
+
+def _print_many(found: list[tuple[Path, Answer]]) -> None:
+    shown = table("File", "Label", "Conf.", "Prediction", right=("Conf.",))
+    shown.columns[-1].no_wrap = True
+    for path, result in found:
+        prediction = result.prediction
+        mark = "?" if result.abstains else ""
+        shown.add_row(
+            str(path), prediction.label + mark, percent(prediction.confidence), prediction.id
+        )
+    out.print(shown)
+    if any(result.abstains for _, result in found):
+        out.print("?  too unsure to rely on")
+
+
+def _as_json(path: Path, result: Answer | InputError, top: int) -> dict[str, Any]:
+    if isinstance(result, InputError):
+        return {"file": str(path), "error": {"code": result.code, "detail": str(result)}}
+    found = result.prediction
+    return {
+        "file": str(path),
+        "prediction_id": found.id,
+        "version": found.version,
+        "label": found.label,
+        "confidence": found.confidence,
+        "abstains": result.abstains,
+        "top": [{"label": name, "confidence": c} for name, c in result.ranking[:top]],
+    }

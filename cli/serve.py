@@ -1,0 +1,125 @@
+"""`evergreen serve`: prepare, say what to try, and become `bentoml serve`."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cli import home
+from cli.console import count, notes
+from core import champion, versions
+from core.errors import InvalidRequest, NotReady
+from core.settings import PREFIX, Settings, load_settings
+
+_STOP_WITHIN_S = 20
+
+
+def serve() -> None:
+    """Serve predictions over HTTP, and train beside it.
+
+    EVERGREEN_HOST and EVERGREEN_PORT say where, EVERGREEN_WORKERS with how many processes.
+    """
+    settings = load_settings()
+    if settings.recipe is not None and not settings.recipe.is_file():
+        raise InvalidRequest(f"EVERGREEN_RECIPE names {settings.recipe}, which is not a file")
+    address = free_address(settings.host, settings.port)
+    with home.opened(settings) as store, store.db.read() as conn:
+        live = champion.newest_activation(conn)
+        if live is None:
+            raise NotReady("there is no champion: promote a version with `evergreen promote N`")
+        num_classes = len(versions.get(conn, live.version).classes)
+    notes.print(welcome(settings, live.version, num_classes), soft_wrap=True)
+    command = bentoml_command(address, settings.port)
+    # It takes the place of this process: signals reach it directly.
+    os.execvpe(command[0], command, environment(settings, os.environ))
+
+
+def free_address(host: str, port: int) -> str:
+    """The IP address to bind, which is free. Raises InvalidRequest, NotReady."""
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise InvalidRequest(
+            f"EVERGREEN_HOST={host!r} is no address of this machine ({error.strerror}); "
+            "127.0.0.1 serves this machine only, 0.0.0.0 every network"
+        ) from error
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(where)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise NotReady(
+                    f"port {port} is taken, maybe by a server that runs already; stop that one, "
+                    f"or serve elsewhere: EVERGREEN_PORT={port + 1} evergreen serve"
+                ) from error
+            raise InvalidRequest(
+                f"EVERGREEN_HOST={host} with EVERGREEN_PORT={port} cannot be served on "
+                f"({error.strerror}); 127.0.0.1 and a port from 1024 to 65535 can"
+            ) from error
+    return str(where[0])
+
+
+def bentoml_command(address: str, port: int) -> list[str]:
+    spec = importlib.util.find_spec("service")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    # BentoML starts its processes in this folder: the one that holds the package `service`.
+    folder = Path(next(iter(spec.submodule_search_locations))).absolute().parent
+    # -P: a module in the folder where the user stands must not be taken for one of ours.
+    return [
+        *(sys.executable, "-P", "-m", "bentoml", "serve", "service.bento:Evergreen"),
+        *("--working-dir", str(folder)),
+        *("--host", address),
+        *("--port", str(port)),
+        *("--timeout-graceful-shutdown", str(_STOP_WITHIN_S)),
+    ]
+
+
+def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the server is told: places as they are seen from where the user stands."""
+    found = dict(environ)
+    places = {
+        "HOME": settings.home.absolute(),
+        "DATABASE_URL": settings.database_url and _absolute_url(settings.database_url),
+        "BLOB_URL": settings.blob_url and _absolute_path(settings.blob_url),
+        "RECIPE": settings.recipe and settings.recipe.absolute(),
+    }
+    found |= {PREFIX + name: str(place) for name, place in places.items() if place}
+    found.setdefault("BENTOML_HOME", str(settings.home.absolute() / "bentoml"))
+    found.setdefault("BENTOML_DO_NOT_TRACK", "true")
+    # With it BentoML would not start a dead worker again.
+    found.pop("BENTOML_CONTAINERIZED", None)
+    return found
+
+
+def welcome(settings: Settings, version: int, num_classes: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{settings.port}"
+    command = "evergreen" if shutil.which("evergreen") else sys.argv[0]
+    return f"""\
+Evergreen answers on {url} in a moment, with version {version} ({count(num_classes, "class")}).
+It keeps what it learns in {settings.home.absolute()}
+
+Try, from another terminal:
+  curl -F image=@photo.jpg {url}/v1/predict
+  curl -F image=@photo.jpg -F label=cat {url}/v1/feedback
+  {command} status
+or open {url} in a browser. Ctrl-C stops it.
+"""
+
+
+def _absolute_url(url: str) -> str:
+    """SQLite by a relative path: `sqlite:///here.db`, against `sqlite:////there/it.db`."""
+    scheme, _, path = url.partition(":///")
+    return f"{scheme}:///{_absolute_path(path)}" if url.startswith("sqlite") else url
+
+
+def _absolute_path(path: str) -> str:
+    return path if "://" in path else str(Path(path).absolute())

@@ -1,0 +1,48 @@
+"""An answer: what a version says of one image, and the prediction that is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core import pixels
+from core.blobs import Blobs
+from core.pixels import Limits
+from core.predictions import Prediction, new_id
+from core.servable import Servable
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A prediction with all that its version says of it: (class, confidence), best first."""
+
+    prediction: Prediction
+    ranking: list[tuple[str, float]]
+    abstains: bool
+
+
+def answer(servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: float) -> Answer:
+    """Predict, and keep the image. The prediction is not yet a row.
+
+    Raises UndecodableImage, ImageTooLarge, StoreError.
+    """
+    manifest = servable.manifest
+    pixels_HWC = pixels.decode(image, manifest.pixels, limits)
+    probabilities_K = servable.predict(pixels_HWC[np.newaxis]).probabilities_BK[0]
+    # The image is kept before the row that names it, so that it can be corrected by id.
+    digest = blobs.put(image, durable=False)
+    order = np.argsort(-probabilities_K, kind="stable")
+    ranking = [(manifest.classes[k], float(probabilities_K[k])) for k in order]
+    confidence = ranking[0][1]
+    prediction = Prediction(
+        id=new_id(),
+        image=digest,
+        version=manifest.version,
+        label=ranking[0][0],
+        confidence=confidence,
+        margin=confidence - ranking[1][1] if len(ranking) > 1 else 1.0,
+        created_at=now,
+    )
+    below = manifest.abstain_below
+    return Answer(prediction, ranking, abstains=below is not None and confidence < below)

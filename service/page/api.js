@@ -1,0 +1,105 @@
+// The HTTP interface, one function for each thing that the page asks of it.
+
+/** A refusal, in the service's own words (RFC 9457). */
+export class Problem extends Error {
+  constructor(status, code, detail) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+// Who the page says it is, where the service notes who did something.
+const WHO = "page";
+const ATTEMPTS = 3;
+const PAUSE_MS = 700;
+
+async function send(method, path, { headers = {}, body, cache } = {}) {
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body, cache: cache ?? "no-store" });
+  } catch {
+    throw new Problem(0, "unreachable", "the service cannot be reached, or the file cannot be read; try again");
+  }
+  const answer = await response.json().catch(() => null);
+  if (!response.ok) {
+    const detail = answer?.detail ?? `the service answered ${response.status}`;
+    throw new Problem(response.status, answer?.code ?? "unknown", detail);
+  }
+  return { answer, response };
+}
+
+/** For what may be sent twice without harm: go on after a short pause of the service. */
+async function sendAgain(method, path, options) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await send(method, path, options);
+    } catch (problem) {
+      if (attempt === ATTEMPTS || ![0, 503].includes(problem.status)) throw problem;
+      await new Promise((resolve) => setTimeout(resolve, attempt * PAUSE_MS));
+    }
+  }
+}
+
+const asJson = (value) => ({
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(value),
+});
+
+/** For Idempotency-Key. `crypto.randomUUID` is missing on plain http from another machine. */
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export async function predict(file) {
+  // The service looks at the bytes; a file of unknown type is for it to refuse, with a reason.
+  const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
+  const options = { headers: { "Content-Type": type }, body: file };
+  return (await sendAgain("POST", "v1/predict?top=5", options)).answer;
+}
+
+/** One key for one click: however often it is sent, one label is stored. */
+export async function labelPrediction(predictionId, label) {
+  const options = asJson({ prediction_id: predictionId, label, who: WHO });
+  options.headers["Idempotency-Key"] = newKey();
+  return (await sendAgain("POST", "v1/feedback", options)).answer;
+}
+
+export async function labelPhoto(file, label) {
+  const body = new FormData();
+  body.append("label", label);
+  body.append("who", WHO);
+  body.append("image", file);
+  const options = { headers: { "Idempotency-Key": newKey() }, body };
+  return (await sendAgain("POST", "v1/feedback", options)).answer;
+}
+
+export async function takeBack(feedbackId) {
+  return (await sendAgain("DELETE", `v1/feedback/${feedbackId}?who=${WHO}`)).answer;
+}
+
+export const status = async () => (await send("GET", "v1/status")).answer;
+
+export const retrain = async () => (await send("POST", "v1/retrain")).answer;
+
+export const cancelRun = async (id) => (await send("DELETE", `v1/runs/${id}`)).answer;
+
+export const versions = async (limit) =>
+  (await send("GET", `v1/versions?limit=${limit}`)).answer.versions;
+
+export const classesOf = async (version) =>
+  (await send("GET", `v1/versions/${version}`)).answer.classes;
+
+/** The champion and its ETag: what a change must name, so that two people cannot both win. */
+export async function champion() {
+  const { answer, response } = await send("GET", "v1/champion");
+  return { ...answer, etag: response.headers.get("ETag") };
+}
+
+export async function promote(version, etag) {
+  const options = asJson({ version, who: WHO, why: "chosen by hand on the page" });
+  options.headers["If-Match"] = etag;
+  const { answer, response } = await send("PUT", "v1/champion", options);
+  return { ...answer, isLive: response.status === 200 };
+}

@@ -1,0 +1,35 @@
+// The names that a label may well be: those labelled so far first, then those the model knows.
+
+import * as api from "./api.js";
+import { byId, el } from "./dom.js";
+import * as live from "./live.js";
+
+let known = [];
+let knownOf = null;
+let shown = "";
+
+live.watch(async (status) => {
+  if (!status) return;
+  if (status.version !== knownOf) {
+    knownOf = status.version;
+    try {
+      known = await api.classesOf(status.version);
+    } catch {
+      knownOf = null; // asked again at the next look
+    }
+  }
+  offer([...new Set([...labelled(), ...known])]);
+});
+
+/** Labelled classes, the most labelled first. */
+export function labelled() {
+  const examples = Object.entries(live.now?.labels.examples ?? {});
+  return examples.sort(([, a], [, b]) => b - a).map(([name]) => name);
+}
+
+function offer(names) {
+  const key = JSON.stringify(names);
+  if (key === shown) return;
+  shown = key;
+  byId("classes").replaceChildren(...names.map((name) => el("option", { value: name })));
+}

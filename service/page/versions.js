@@ -1,0 +1,79 @@
+// The versions: how good, why live or held back, and the way to any of them.
+
+import * as api from "./api.js";
+import { byId, count, el, percent, say, when } from "./dom.js";
+import * as live from "./live.js";
+import { confirm } from "./toast.js";
+
+const STEP = 6;
+
+let limit = STEP;
+let seen = "";
+
+export function startVersions() {
+  byId("versions-older").addEventListener("click", () => {
+    limit += 4 * STEP;
+    load();
+  });
+  live.watch((status) => {
+    if (!status) return;
+    // A new champion, or a run that ended: either may have changed the list.
+    const key = `${status.version} ${status.last_run?.id} ${status.last_run?.state}`;
+    if (key === seen) return;
+    seen = key;
+    load();
+  });
+}
+
+async function load() {
+  try {
+    const found = await api.versions(limit + 1);
+    byId("versions-older").hidden = found.length <= limit;
+    byId("versions").replaceChildren(...found.slice(0, limit).map(makeRow));
+  } catch {
+    seen = ""; // asked again at the next look
+  }
+}
+
+function makeRow(version) {
+  const number = version.version;
+  const promoteButton = el("button", { type: "button", class: "plain small", onclick: () => promote(version, promoteButton) }, "Make it the champion");
+  return el("li", { class: version.is_champion ? "version champion" : "version", "data-version": number },
+    el("div", { class: "version-head" },
+      el("h3", {}, `Version ${number}`),
+      version.is_champion && el("span", { class: "badge live-badge" }, "champion"),
+      version.gate.promote === false && el("span", { class: "badge" }, "held back"),
+      el("span", { class: "quiet fine" }, when(version.created_at))),
+    el("p", { class: "fine" }, describe(version)),
+    el("p", { class: "quiet fine" }, String(version.gate.reason ?? "")),
+    el("div", { class: "buttons" },
+      !version.is_champion && promoteButton,
+      el("a", { href: `v1/versions/${number}/model.onnx`, download: `evergreen-${number}.onnx`, class: "fine" }, "model.onnx")));
+}
+
+function describe({ metrics, classes }) {
+  const known = count(classes.length, "class", "classes");
+  if (typeof metrics.accuracy !== "number") return known;
+  return `${percent(metrics.accuracy)} right of ${count(metrics.num_judged, "photo")} (${metrics.judged_by}) · ${known}`;
+}
+
+async function promote(version, button) {
+  const number = version.version;
+  const heldBack = version.gate.promote === false ? " The gate held it back." : "";
+  const isSure = await confirm(`Make version ${number} the champion?`,
+    `Every answer will come from version ${number}, without a pause, until another takes over.${heldBack}`,
+    `Use version ${number}`);
+  if (!isSure) return;
+  button.disabled = true;
+  button.textContent = "Swapping in…";
+  say(byId("versions-problem"), null);
+  try {
+    const { etag } = await api.champion();
+    const answer = await api.promote(number, etag);
+    if (!answer.isLive) say(byId("versions-problem"), `Version ${number} is still being loaded; it takes over by itself.`);
+  } catch (problem) {
+    say(byId("versions-problem"), problem.message);
+  }
+  seen = "";
+  live.refresh();
+}

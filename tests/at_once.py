@@ -1,0 +1,69 @@
+"""The same thing done many times at once, by threads or by processes that start together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[1]
+_WITHIN_S = 60.0
+
+
+def in_threads(count: int, do: Callable[[int], T]) -> list[T]:
+    """What each of `do(0)`, `do(1)`, … returned; what one raised is raised."""
+    start = threading.Barrier(count)
+
+    def one(i: int) -> T:
+        start.wait(_WITHIN_S)
+        return do(i)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count), timeout=_WITHIN_S))
+
+
+def in_processes(count: int, setup: str, do: str, **environ: str) -> list[str]:
+    """Run `do` (Python) in new processes at the same moment, each after `setup`.
+
+    Returns what each printed; fails with its traceback if one did not end well.
+    """
+    program = f"{setup}\nprint('ready', flush=True)\ninput()\n{do}\n"
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", program],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    try:
+        for child in children:
+            assert child.stdout is not None
+            child.stdout.readline()  # "ready", or nothing if it failed
+        for child in children:
+            assert child.stdin is not None
+            try:
+                child.stdin.write("go\n")
+                child.stdin.flush()
+            except BrokenPipeError:
+                continue
+        printed = []
+        for child in children:
+            out, err = child.communicate(timeout=_WITHIN_S)
+            assert child.returncode == 0, err
+            printed.append(out)
+        return printed
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()

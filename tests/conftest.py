@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.blobs import LocalBlobs
+from core.database import Database
+from core.settings import PREFIX, Settings
+from core.store import Store, open_store
+from tests import postgres
+
+# Taken out of the environment: what is set where the tests run must not reach the code under test.
+_SURROUNDINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An installation of its own: SQLite and a folder of blobs, on the CPU."""
+    return Settings(home=tmp_path / "home", provider="cpu", workers=1)
+
+
+@pytest.fixture
+def sqlite_store(settings: Settings) -> Iterator[Store]:
+    opened = open_store(settings)
+    yield opened
+    opened.db.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest) -> Store:
+    """An empty store, once on each database."""
+    opened: Store = request.getfixturevalue(f"{request.param}_store")
+    return opened
+
+
+@pytest.fixture
+def postgres_store(postgres_url: str, tmp_path: Path) -> Iterator[Store]:
+    db = Database(postgres_url)
+    yield Store(db, LocalBlobs(tmp_path / "blobs"))
+    db.close()
+
+
+@pytest.fixture
+def postgres_url(_postgres_server: postgres.Server, _postgres_template: str) -> Iterator[str]:
+    """A new PostgreSQL database, with the tables."""
+    with _postgres_server.database(_postgres_template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(_postgres_server: postgres.Server) -> Iterator[str]:
+    """A new PostgreSQL database, without the tables."""
+    with _postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _postgres_server() -> Iterator[postgres.Server]:
+    # A server that others use too would do the same: each test has its own database.
+    with postgres.server(_SURROUNDINGS.get(postgres.OVERRIDE)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(_postgres_server: postgres.Server) -> Iterator[str]:
+    with _postgres_server.database() as url:
+        db = Database(url)
+        db.ensure_schema()
+        db.close()
+        yield url.rsplit("/", 1)[1].split("?")[0]
