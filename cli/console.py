@@ -20,7 +20,13 @@ notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
 def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) -> Table:
     """An empty table; the columns in `right` hold numbers."""
     made = Table(
-        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
     )
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")

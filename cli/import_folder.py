@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from cli.image_file import read_image
 from cli.import_report import Report, following, print_report
 from core import intake, labels
 from core.blobs import sha256
-from core.errors import BodyTooLarge, ImageTooLarge, InputError, UndecodableImage
+from core.errors import BodyTooLarge, ImageTooLarge, InvalidRequest, UndecodableImage
 from core.examples import NewExample
 from core.intake import LabelRequest
 from core.pixels import Limits
@@ -94,17 +94,22 @@ class _Prepared:
 
 def _import(candidates: list[Candidate], job: _Import, report: Report) -> bool:
     """Returns whether Ctrl-C ended it early."""
-    placed: dict[str, str] = {}
+    placed: dict[str, Candidate] = {}
     batch: list[tuple[Candidate, _Prepared]] = []
+    prepared_all = _prepare_all(candidates, job)
     try:
-        with following(len(candidates)) as advance:
-            for candidate, result in _prepare_all(candidates, job):
+        with following(len(candidates)) as advance, contextlib.closing(prepared_all):
+            for candidate, result in prepared_all:
                 advance()
-                if isinstance(result, InputError):
-                    report.skip(candidate.label, _reason(result), candidate.path)
-                elif placed.setdefault(result.image, candidate.label) != candidate.label:
+                if isinstance(result, str):
+                    report.skip(candidate.label, result, candidate.path)
+                    continue
+                first = placed.setdefault(result.image, candidate)
+                if first.label != candidate.label:
                     report.skip(candidate.label, "also in another class", candidate.path)
-                elif result.new is None or any(p.image == result.image for _, p in batch):
+                elif first is not candidate:
+                    report.count(candidate.label, "already there")
+                elif result.new is None:
                     report.count(candidate.label, result.verdict)
                 else:
                     batch.append((candidate, result))
@@ -118,10 +123,10 @@ def _import(candidates: list[Candidate], job: _Import, report: Report) -> bool:
 
 def _prepare_all(
     candidates: list[Candidate], job: _Import
-) -> Iterator[tuple[Candidate, _Prepared | InputError]]:
+) -> Generator[tuple[Candidate, _Prepared | str], None, None]:
     """In the order of the candidates, a few ahead of what is taken."""
     num_threads = min(available_cores(), _MAX_THREADS)
-    ahead: deque[tuple[Candidate, Future[_Prepared | InputError]]] = deque()
+    ahead: deque[tuple[Candidate, Future[_Prepared | str]]] = deque()
     pool = ThreadPoolExecutor(num_threads)
     try:
         for candidate in candidates:
@@ -135,17 +140,23 @@ def _prepare_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(candidate: Candidate, job: _Import) -> _Prepared | InputError:
-    """Look at one file; keep its bytes if its label is news."""
+def _prepare(candidate: Candidate, job: _Import) -> _Prepared | str:
+    """Look at one file; keep its bytes if its label is news. Or say why it is skipped."""
     try:
         content = read_image(candidate.path, job.settings)
+        if not content:
+            return "empty"
         image = sha256(content)
         verdict = decide(candidate.label, job.current.get(image), job.imported.get(image))
         if verdict in ("already there", "corrected since"):
             return _Prepared(image, verdict)
         new = intake.describe(content, Limits(job.settings.max_pixels), "import")
-    except InputError as error:
-        return error
+    except (BodyTooLarge, ImageTooLarge):
+        return "too large"
+    except UndecodableImage:
+        return "not a readable image"
+    except InvalidRequest:
+        return "not a file, or not readable"
     if job.store is not None and not job.is_dry_run:
         job.store.blobs.put(content)
     return _Prepared(image, verdict, new)
@@ -162,11 +173,3 @@ def _append(batch: list[tuple[Candidate, _Prepared]], job: _Import, report: Repo
     for candidate, prepared in batch:
         report.count(candidate.label, prepared.verdict)
     batch.clear()
-
-
-def _reason(error: InputError) -> str:
-    if isinstance(error, (BodyTooLarge, ImageTooLarge)):
-        return "too large"
-    if isinstance(error, UndecodableImage):
-        return "empty" if "it is empty" in str(error) else "not a readable image"
-    return "not a file, or not readable"

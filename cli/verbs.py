@@ -6,6 +6,7 @@ A function is imported when its verb is called, so that the list of verbs is the
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from typing import Any, NamedTuple
 
@@ -83,5 +84,11 @@ def load(verb: Verb) -> Any:
     found = getattr(importlib.import_module(module), name)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False)
-        found.command(verb.name)(function)
+        found.command(verb.name, help=_unwrapped(function.__doc__))(function)
     return typer.main.get_command(found)
+
+
+def _unwrapped(docstring: str) -> str:
+    """Paragraphs of one line each, for the terminal to wrap."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

@@ -72,8 +72,7 @@ def next_pause_s(num_failures: int) -> float:
 
 
 def _environment() -> dict[str, str]:
-    # One thread for linear algebra: predictions need the other cores.
-    found = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **os.environ}
+    found = dict(os.environ)
     # The child takes `training` from where this was taken: in a Bento nothing is installed, and
     # it may be another release than one that is.
     found["PYTHONPATH"] = os.pathsep.join(filter(None, [_ROOT, found.get("PYTHONPATH")]))

@@ -7,13 +7,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
+from sqlalchemy import Connection
+
+from core.database import Database
+
 T = TypeVar("T")
+U = TypeVar("U")
 ROOT = Path(__file__).parents[1]
 _WITHIN_S = 60.0
+_OVERTAKE_S = 0.15
 
 
 def in_threads(count: int, do: Callable[[int], T]) -> list[T]:
@@ -26,6 +32,24 @@ def in_threads(count: int, do: Callable[[int], T]) -> list[T]:
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(one, range(count), timeout=_WITHIN_S))
+
+
+def overtaking(
+    db: Database, first: Callable[[Connection], T], second: Callable[[Connection], U]
+) -> tuple[T, U]:
+    """Begin `second`, in another transaction, while that of `first` is not committed yet."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def late() -> U:
+            with db.write() as conn:
+                return second(conn)
+
+        with db.write() as conn:
+            one = first(conn)
+            other = pool.submit(late)
+            # Long enough to reach the rows of the first, or the lock that keeps it away from them.
+            wait([other], timeout=_OVERTAKE_S)
+        return one, other.result(_WITHIN_S)
 
 
 def in_processes(count: int, setup: str, do: str, **environ: str) -> list[str]:

@@ -28,6 +28,7 @@ _START_WITHIN_S = 30.0
 # Nothing here has to survive a power cut.
 _HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 _SETTINGS = (*_HASTY, "listen_addresses=", "max_connections=60", "shared_buffers=16MB")
+_NEW_CLUSTER = ("-U", "evergreen", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
 # The server ends when its standard input closes: also when the tests are killed.
 _FOLLOW = '"$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"'
 
@@ -75,8 +76,7 @@ def server(override: str | None) -> Iterator[Server]:
     try:
         account = _unprivileged(home)
         subprocess.run(
-            [initdb, "-D", home / "data", "-U", "evergreen", "-A", "trust", "-E", "UTF8"]
-            + ["--no-locale", "--no-sync"],
+            [initdb, "-D", home / "data", *_NEW_CLUSTER],
             check=True,
             capture_output=True,
             cwd=home,

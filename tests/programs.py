@@ -21,7 +21,7 @@ def require(*names: str, places: tuple[str, ...] = ()) -> Path:
         found = shutil.which(name) or _newest(name, places)
         if found:
             return Path(found)
-    unavailable(f"needs {' or '.join(names)}, which is not installed")
+    return unavailable(f"needs {' or '.join(names)}, which is not installed")
 
 
 def unavailable(why: str) -> NoReturn:

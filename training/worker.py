@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from core import champion, labels, runs, training_data, versions, workers
 from core.bootstrap import ensure_first_version
 from core.errors import EvergreenError, StoreError
@@ -66,7 +68,7 @@ class Trainer:
         log.info("trainer.ready")
         while not self._stop.is_set():
             try:
-                busy = self._tick(time.time())
+                busy = self.tick(time.time())
             except StoreError as error:
                 log.warning("trainer.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(1.0)
@@ -77,7 +79,8 @@ class Trainer:
             workers.leave(conn, self._id)
         self._store.db.close()
 
-    def _tick(self, now: float) -> bool:
+    def tick(self, now: float) -> bool:
+        """Look once, and do at most one thing. True if there was something to do."""
         self._report(now)
         self._request_if_due(now)
         with self._store.db.read() as conn:
@@ -101,7 +104,10 @@ class Trainer:
         state = "finished"
         fields: dict[str, Any] = {}
         try:
-            outcome = execute(self._shop, run, progress)
+            # One core: predictions need the others, and a linear algebra library that waits for
+            # cores that are taken is ten times slower than one that does not ask for them.
+            with threadpool_limits(1):
+                outcome = execute(self._shop, run, progress)
             fields = {
                 "outcome": outcome.outcome,
                 "version": outcome.version,

@@ -34,7 +34,7 @@ function add(files) {
 }
 
 function remove(card) {
-  card.element.remove();
+  card.remove();
   cards.delete(card);
   refresh();
 }

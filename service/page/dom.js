@@ -42,15 +42,22 @@ export function percent(fraction) {
 }
 
 export const count = (number, one, many = `${one}s`) =>
-  `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+  `${number.toLocaleString("en")}\u00a0${number === 1 ? one : many}`;
 
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
-/** "3 minutes ago", with the full date on hover. */
+/** "3 minutes ago", with the full date on hover. `refreshTimes` keeps it true. */
 export function when(iso) {
+  return el("time", { datetime: iso, title: new Date(iso).toLocaleString() }, ago(iso));
+}
+
+export function refreshTimes() {
+  for (const time of document.querySelectorAll("time")) setText(time, ago(time.dateTime));
+}
+
+function ago(iso) {
   const seconds = (Date.parse(iso) - Date.now()) / 1000;
   const [unit, size] = UNITS.find(([, size]) => -seconds >= size) ?? ["second", 1];
-  const text = unit === "second" ? "just now" : relative.format(Math.round(seconds / size), unit);
-  return el("time", { datetime: iso, title: new Date(iso).toLocaleString() }, text);
+  return unit === "second" ? "just now" : relative.format(Math.round(seconds / size), unit);
 }

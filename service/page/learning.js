@@ -3,12 +3,14 @@
 import * as api from "./api.js";
 import { byId, count, el, fill, say, setText } from "./dom.js";
 import * as live from "./live.js";
-import { toast } from "./toast.js";
+import { announce, toast } from "./toast.js";
 
 const MAX_CLASSES_SHOWN = 12;
 
 let version = null;
+let isReachable = true;
 let tally = "";
+let changed = "";
 
 export function startLearning() {
   byId("retrain").addEventListener("click", () => act(byId("retrain"), api.retrain));
@@ -20,23 +22,26 @@ export function startLearning() {
 }
 
 async function act(button, work) {
-  button.disabled = true;
+  if (button.ariaDisabled === "true") return;
+  button.ariaDisabled = "true"; // `disabled` would take the focus away
   say(byId("retrain-problem"), null);
   try {
     await work();
   } catch (problem) {
     say(byId("retrain-problem"), problem.message);
   }
-  button.disabled = false;
+  button.ariaDisabled = "false";
   live.refresh();
 }
 
 function show(status, problem) {
   byId("live").classList.toggle("off", !status);
+  if (!status && isReachable) announce("The service does not answer");
+  isReachable = Boolean(status);
   if (!status) {
     setText(byId("live-text"), "Not reachable");
     setText(byId("state-title"), "The service does not answer");
-    say(byId("state-detail"), `${problem.message}. Asking again every two seconds.`);
+    say(byId("state-detail"), problem.status ? problem.message : "Asking again every two seconds.");
     return;
   }
   const { labels } = status;
@@ -52,9 +57,11 @@ function show(status, problem) {
   showTally(labels.examples);
   if (version !== null && version !== status.version) {
     toast(`Version ${status.version} is live`);
-    say(byId("retrain-problem"), null);
   }
   version = status.version;
+  const newest = `${version} ${numTrained} ${labels.held_out}`;
+  if (newest !== changed) say(byId("retrain-problem"), null); // it may hold no longer
+  changed = newest;
 }
 
 function showRun(status) {
@@ -73,21 +80,22 @@ function showRun(status) {
 }
 
 /** Nothing runs: what happened last, or what is missing. Returns a title and a line. */
-function describeRest({ labels, last_run: last, trainers, promotion_waiting: waiting }) {
+function describeRest({ version, labels, last_run: last, trainers, promotion_waiting: waiting }) {
   if (waiting !== null) return [`Swapping in version ${waiting}`, "every process loads it first; nothing is interrupted"];
   if (labels.missing) {
     const isEmpty = Object.keys(labels.examples).length === 0;
     return isEmpty
-      ? ["Ready to learn", "It begins with two classes of two photos each: correct predictions, or teach it photos."]
-      : ["Nearly ready to learn", labels.missing];
+      ? ["Waiting for its first labels", "It begins by itself with two classes of two photos each: correct predictions, or teach it photos."]
+      : ["Waiting for more labels", labels.missing];
   }
   if (trainers === 0) return ["No trainer is running", "Labels are kept, but nothing retrains until one starts."];
   if (!last) return ["Ready to learn", null];
   if (last.state === "failed") return ["The last run failed", last.error];
   if (last.state === "cancelled") return ["The last run was cancelled", null];
-  return last.outcome === "promoted"
-    ? [`Version ${last.version} was better, and took over`, last.reason]
-    : [`Version ${last.version} was held back`, last.reason];
+  if (last.outcome !== "promoted") return [`Version ${last.version} was held back`, last.reason];
+  return last.version === version
+    ? [`Version ${last.version} took over`, last.reason]
+    : [`Version ${version} is live again, chosen after version ${last.version}`, null];
 }
 
 function describeWorkers({ workers, version: current }) {

@@ -3,13 +3,15 @@
 import * as api from "./api.js";
 
 const EVERY_MS = 2000;
-// A run can be over in a second: look closer while there is one, or one is about to begin.
+// A run can be over in a second: look closer while there is one, and after something was sent.
 const CLOSER_MS = 500;
+const CLOSER_FOR_MS = 10_000;
 
 const watchers = [];
 let timer = 0;
 let asking = false;
 let askAgain = false;
+let closerUntil = 0;
 
 /** The newest status, null before the first and while the service cannot be reached. */
 export let now = null;
@@ -19,8 +21,13 @@ export function watch(watcher) {
   watchers.push(watcher);
 }
 
-/** Look at once, for instance after something was sent. */
-export async function refresh() {
+/** Look at once, and closely for a while: something was sent, or the page came into view. */
+export function refresh() {
+  closerUntil = Date.now() + CLOSER_FOR_MS;
+  return look();
+}
+
+async function look() {
   clearTimeout(timer);
   if (asking) {
     askAgain = true;
@@ -38,7 +45,7 @@ export async function refresh() {
   for (const watcher of watchers) watcher(now, problem);
   if (askAgain) {
     askAgain = false;
-    refresh();
+    look();
   } else {
     schedule();
   }
@@ -47,8 +54,8 @@ export async function refresh() {
 function schedule() {
   clearTimeout(timer);
   if (document.hidden) return; // nobody looks; visibilitychange goes on
-  const isBusy = now !== null && (now.runs.length > 0 || now.labels.waiting > 0);
-  timer = setTimeout(refresh, isBusy ? CLOSER_MS : EVERY_MS);
+  const isBusy = now !== null && (now.runs.length > 0 || Date.now() < closerUntil);
+  timer = setTimeout(look, isBusy ? CLOSER_MS : EVERY_MS);
 }
 
 document.addEventListener("visibilitychange", () => {

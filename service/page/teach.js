@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { byId, count, el, fill, say } from "./dom.js";
 import * as live from "./live.js";
 import { acceptPhotos, makeQueue } from "./photos.js";
+import { announce } from "./toast.js";
 
 // Enough to keep the line busy, few enough to leave the service to others.
 const AT_ONCE = 3;
@@ -20,7 +21,11 @@ export function startTeaching() {
   byId("teach-label").addEventListener("input", refresh);
   byId("teach").addEventListener("submit", (event) => {
     event.preventDefault();
-    send(byId("teach-label").value.trim());
+    const label = byId("teach-label").value.trim();
+    if (sending) return;
+    if (!label) byId("teach-label").focus();
+    else if (!chosen.length) byId("teach-files").focus();
+    else send(label);
   });
   refresh();
 }
@@ -29,13 +34,12 @@ function refresh() {
   const label = byId("teach-label").value.trim();
   byId("teach-chosen").textContent = chosen.length
     ? `${count(chosen.length, "photo")} chosen` : "Choose the photos";
-  byId("teach-send").disabled = sending || !label || !chosen.length;
+  byId("teach-send").ariaDisabled = String(sending || !label || !chosen.length);
   byId("teach-send").textContent = chosen.length && label
     ? `Teach ${count(chosen.length, "photo")} of “${label}”` : "Teach";
 }
 
 async function send(label) {
-  if (sending || !label || !chosen.length) return;
   const files = chosen;
   chosen = [];
   sending = true;
@@ -70,7 +74,7 @@ function showProgress(done, all) {
 function showProblems(refused) {
   const list = byId("teach-problems");
   list.hidden = refused.length === 0;
-  list.replaceChildren(...refused.map(({ name, detail }) => el("li", {}, el("b", {}, name), ` ${detail}`)));
+  list.replaceChildren(...refused.map(({ name, detail }) => el("li", {}, el("b", {}, name), `: ${detail}`)));
 }
 
 function showResult(label, stored, numRefused) {
@@ -79,6 +83,7 @@ function showResult(label, stored, numRefused) {
   line.replaceChildren(text, el("b", {}, label), ". ");
   if (stored.length) line.append(el("button", { type: "button", class: "link", onclick: undo }, "Undo"));
   line.hidden = false;
+  announce(`${text}${label}`);
 
   async function undo() {
     let failed = 0;

@@ -6,7 +6,7 @@ const SHOWN_MS = 6000;
 
 export function toast(text) {
   const node = el("p", { class: "toast" }, text);
-  byId("toasts").append(node);
+  byId("toasts").replaceChildren(node); // one at a time: the newest counts
   setTimeout(() => node.remove(), SHOWN_MS);
 }
 

@@ -1,11 +1,12 @@
 // The versions: how good, why live or held back, and the way to any of them.
 
 import * as api from "./api.js";
-import { byId, count, el, percent, say, when } from "./dom.js";
+import { byId, count, el, percent, refreshTimes, say, when } from "./dom.js";
 import * as live from "./live.js";
 import { confirm } from "./toast.js";
 
 const STEP = 6;
+const MINUTE_MS = 60_000;
 
 let limit = STEP;
 let seen = "";
@@ -15,6 +16,7 @@ export function startVersions() {
     limit += 4 * STEP;
     load();
   });
+  setInterval(refreshTimes, MINUTE_MS);
   live.watch((status) => {
     if (!status) return;
     // A new champion, or a run that ended: either may have changed the list.
@@ -29,23 +31,25 @@ async function load() {
   try {
     const found = await api.versions(limit + 1);
     byId("versions-older").hidden = found.length <= limit;
+    const focused = document.activeElement?.closest("[data-version]")?.dataset.version;
     byId("versions").replaceChildren(...found.slice(0, limit).map(makeRow));
+    if (focused) document.querySelector(`[data-version="${focused}"] summary`)?.focus({ preventScroll: true });
   } catch {
     seen = ""; // asked again at the next look
   }
 }
 
-function makeRow(version) {
+function makeRow(version, index) {
   const number = version.version;
   const promoteButton = el("button", { type: "button", class: "plain small", onclick: () => promote(version, promoteButton) }, "Make it the champion");
   return el("li", { class: version.is_champion ? "version champion" : "version", "data-version": number },
     el("div", { class: "version-head" },
       el("h3", {}, `Version ${number}`),
-      version.is_champion && el("span", { class: "badge live-badge" }, "champion"),
+      version.is_champion && el("span", { class: "badge good" }, "champion"),
       version.gate.promote === false && el("span", { class: "badge" }, "held back"),
       el("span", { class: "quiet fine" }, when(version.created_at))),
     el("p", { class: "fine" }, describe(version)),
-    el("p", { class: "quiet fine" }, String(version.gate.reason ?? "")),
+    el("details", { class: "quiet fine", open: index === 0 || version.is_champion }, el("summary", {}, "Why"), el("p", {}, String(version.gate.reason ?? "not said"))),
     el("div", { class: "buttons" },
       !version.is_champion && promoteButton,
       el("a", { href: `v1/versions/${number}/model.onnx`, download: `evergreen-${number}.onnx`, class: "fine" }, "model.onnx")));
@@ -58,13 +62,14 @@ function describe({ metrics, classes }) {
 }
 
 async function promote(version, button) {
+  if (button.ariaDisabled === "true") return;
   const number = version.version;
   const heldBack = version.gate.promote === false ? " The gate held it back." : "";
   const isSure = await confirm(`Make version ${number} the champion?`,
     `Every answer will come from version ${number}, without a pause, until another takes over.${heldBack}`,
     `Use version ${number}`);
   if (!isSure) return;
-  button.disabled = true;
+  button.ariaDisabled = "true";
   button.textContent = "Swapping in…";
   say(byId("versions-problem"), null);
   try {

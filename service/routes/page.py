@@ -55,12 +55,12 @@ _FILES = {
 
 
 @router.get("/")
-def index(request: Request) -> Response:
+async def index(request: Request) -> Response:
     return _answer(request, _FILES[_INDEX])
 
 
 @router.get("/page/{name}")
-def file(request: Request, name: str) -> Response:
+async def file(request: Request, name: str) -> Response:
     if name not in _FILES:
         raise HTTPException(404)
     return _answer(request, _FILES[name])

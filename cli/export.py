@@ -1,0 +1,78 @@
+"""`evergreen export`: a version as files, checked before they are written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import home
+from cli.console import out
+from core import versions
+from core.compose import standalone, verify
+from core.errors import InvalidRequest
+from core.manifest import Manifest
+from core.servable import Runtime, load
+from core.settings import load_settings
+from core.store import Store
+
+
+def export(
+    number: Annotated[int, typer.Argument(metavar="N", help="The number of the version.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="The file to write; with --bundle, a folder.")
+    ],
+    bundle: Annotated[
+        bool,
+        typer.Option("--bundle", help="Write backbone.onnx, head.onnx and manifest.json instead."),
+    ] = False,
+) -> None:
+    """Write a version to disk as ONNX.
+
+    One file that needs nothing else: uint8 pixels in, probabilities out, the classes inside.
+    """
+    with home.opened_existing(load_settings()) as store:
+        with store.db.read() as conn:
+            version = versions.get(conn, number)
+        manifest = versions.read_manifest(version, store.blobs)
+        files = _bundle(store, manifest) if bundle else {"": _model(store, manifest)}
+    target = path / f"evergreen-{number}.onnx" if path.is_dir() and not bundle else path
+    for name, content in files.items():
+        file = target / name if name else target
+        _write(file, content, make_folder=bundle)
+        out.print(f"{file}  {len(content):,} bytes", soft_wrap=True)
+
+
+def _model(store: Store, manifest: Manifest) -> bytes:
+    """Composed, and compared with what the service answers. Raises ArtifactError."""
+    servable = load(manifest, store.blobs, Runtime("cpu"))
+    content = standalone(
+        store.blobs.get(manifest.backbone), store.blobs.get(manifest.head), manifest
+    )
+    verify(content, servable)
+    return content
+
+
+def _bundle(store: Store, manifest: Manifest) -> dict[str, bytes]:
+    """By file name. Loaded once first, which checks digests and the golden output."""
+    load(manifest, store.blobs, Runtime("cpu"))
+    return {
+        "backbone.onnx": store.blobs.get(manifest.backbone),
+        "head.onnx": store.blobs.get(manifest.head),
+        "manifest.json": manifest.to_bytes(),
+    }
+
+
+def _write(file: Path, content: bytes, *, make_folder: bool) -> None:
+    """Whole or not at all."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        if make_folder:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InvalidRequest(f"{file} cannot be written: {error.strerror}") from error

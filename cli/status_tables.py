@@ -1,0 +1,109 @@
+"""The status as people read it, in 80 columns."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from cli.console import ago, count, out, percent, some, table
+from cli.status import Status
+from core import training_data
+from core.runs import Run
+
+_MOST_NAMES = 8
+_MOST_ROWS = 20
+
+
+def print_status(found: Status) -> None:
+    out.print(_facts(found))
+    if found.serving or found.trainers:
+        out.print(_processes(found))
+    if found.census.num_trained or found.held_out:
+        out.print(_labels(found))
+
+
+def _facts(found: Status) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("Home", found.home)
+    grid.add_row("Champion", _champion(found))
+    if found.promotion is not None:
+        promotion = found.promotion
+        grid.add_row(
+            "Loading", f"version {promotion.version}, asked for {ago(promotion.created_at)}"
+        )
+    if not found.serving:
+        grid.add_row("Servers", "none is running: evergreen serve")
+    if not found.trainers and not any(run.state == "running" for run in found.unfinished):
+        grid.add_row("Trainers", "none is running: evergreen serve, or evergreen worker")
+    grid.add_row("Labels", _waiting(found))
+    for run in found.unfinished:
+        grid.add_row("Run", _unfinished(run))
+    if found.last_run is not None:
+        grid.add_row("Last run", _ended(found.last_run))
+    return grid
+
+
+def _champion(found: Status) -> str:
+    live, version = found.activation, found.champion
+    if live is None or version is None:
+        return "none yet: evergreen init"
+    return (
+        f"version {live.version} ({some(version.classes, _MOST_NAMES)}), "
+        f"since {ago(live.activate_at)}, by {live.who}"
+    )
+
+
+def _waiting(found: Status) -> str:
+    if not found.census.num_trained and not found.held_out:
+        return "none yet: evergreen import DIR, or evergreen label FILE LABEL"
+    if found.oldest_waiting is None:
+        news = "all are trained on"
+    else:
+        news = f"{found.num_waiting:,} not trained on yet, since {ago(found.oldest_waiting)}"
+    if found.census.is_enough:
+        return news
+    need = f"{training_data.MIN_CLASSES} classes of {training_data.MIN_EXAMPLES_OF_CLASS} images"
+    return f"{news}; too few to train, which takes {need} each"
+
+
+def _unfinished(run: Run) -> str:
+    if run.state == "waiting":
+        return f"waits since {ago(run.created_at)}"
+    return f"{run.step}, {percent(run.progress)}, started {ago(run.started_at or run.created_at)}"
+
+
+def _ended(run: Run) -> str:
+    ended = ago(run.finished_at or run.created_at)
+    if run.state != "finished":
+        return f"{run.state} {ended}: {run.error or run.reason}"
+    # The gate's reason opens with its decision.
+    return f"version {run.version}, {ended}: {run.reason}"
+
+
+def _processes(found: Status) -> Table:
+    shown = table("Process", "Host", "PID", "Version", "Runs on", "Seen", right=("PID", "Version"))
+    for role, those in (("server", found.serving), ("trainer", found.trainers)):
+        for worker in those:
+            version = "-" if worker.version is None else str(worker.version)
+            provider = worker.provider.removesuffix("ExecutionProvider")
+            seen = ago(worker.last_seen)
+            shown.add_row(role, worker.host, str(worker.pid), version, provider, seen)
+            for problem in worker.failed.values():
+                shown.add_row("", f"cannot load: {problem}", style="red")
+    return shown
+
+
+def _labels(found: Status) -> Table:
+    """By class: images that train, images held out, and whether the champion knows the class."""
+    shown = table("Class", "Train", "Held out", "", right=("Train", "Held out"))
+    known = found.champion.classes if found.champion else ()
+    trained = found.census.num_trained
+    names = sorted(trained.keys() | found.held_out.keys())
+    for name in names[:_MOST_ROWS]:
+        mark = "" if name in known else "new"
+        shown.add_row(name, f"{trained.get(name, 0):,}", f"{found.held_out[name]:,}", mark)
+    if len(names) > _MOST_ROWS:
+        rest = count(len(names) - _MOST_ROWS, "class")
+        shown.caption = f"and {rest} more: --json lists them"
+    return shown

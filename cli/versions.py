@@ -1,0 +1,166 @@
+"""`evergreen versions`: all of them, or one with what the gate said of it."""
+
+from __future__ import annotations
+
+import json as json_format
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+from cli import home
+from cli.console import as_json, count, moment, notes, out, percent, print_json, some, table
+from core import champion, versions
+from core.settings import load_settings
+from core.versions import Version
+
+_MOST_NAMES = 5
+_MOST_CLASSES = 20
+_JUDGES = {"hold-out": "hold-out", "cross-validation": "cross-val."}
+
+
+class _NumberShows(TyperGroup):
+    """`versions 3` is `versions show 3`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, ["show", *args] if args[0].isdigit() else args)
+
+
+app = typer.Typer(
+    cls=_NumberShows,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    subcommand_metavar="[N | COMMAND]",
+)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback(invoke_without_command=True)
+def listing(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many to list, newest first.")] = 50,
+    json: _Json = False,
+) -> None:
+    """List the versions, or show one.
+
+    `evergreen versions 3` shows version 3: its classes, and what the gate checked.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    with home.opened_existing(load_settings()) as store, store.db.read() as conn:
+        live = champion.newest_activation(conn)
+        found = versions.listing(conn, limit=limit)
+    number = live.version if live else None
+    if json:
+        print_json([_as_json(version, number) for version in found])
+        return
+    out.print(_list(found, number))
+    if len(found) == limit:
+        notes.print(f"Only the newest {limit:,} are listed; --limit takes more.")
+
+
+@app.command()
+def show(
+    number: Annotated[int, typer.Argument(metavar="N", help="The number of the version.")],
+    json: _Json = False,
+) -> None:
+    """Show a version: what it was trained on, and what the gate checked."""
+    with home.opened_existing(load_settings()) as store:
+        with store.db.read() as conn:
+            version = versions.get(conn, number)
+            live = champion.newest_activation(conn)
+        manifest = versions.read_manifest(version, store.blobs)
+    is_champion = live is not None and live.version == number
+    if json:
+        fields = _as_json(version, number if is_champion else None)
+        print_json(fields | {"manifest": json_format.loads(manifest.to_bytes())})
+        return
+    out.print(f"Version {number}{', the champion' if is_champion else ''}", style="bold")
+    out.print(_facts(version, manifest.num_trained, manifest.num_held_out))
+    checks = version.gate.get("checks", ())
+    if checks:
+        out.print(_checks(checks))
+    if version.metrics.get("classes"):
+        out.print(_by_class(version.metrics["classes"]))
+
+
+def _list(found: list[Version], champion_number: int | None) -> Table:
+    shown = table(
+        *("No.", "", "Created", "Classes", "Images", "Accuracy", "Judged by", "Gate"),
+        right=("No.", "Images", "Accuracy"),
+    )
+    for version in found:
+        is_champion = version.number == champion_number
+        shown.add_row(
+            str(version.number),
+            "*" if is_champion else "",
+            Text(moment(version.created_at), no_wrap=True),
+            some(version.classes, _MOST_NAMES),
+            f"{version.metrics['num_trained']:,}" if "num_trained" in version.metrics else "-",
+            _accuracy(version),
+            Text(_JUDGES.get(version.metrics.get("judged_by", ""), "-"), no_wrap=True),
+            Text("passed" if version.passed_gate else "held back", no_wrap=True),
+            style="bold" if is_champion else "",
+        )
+    shown.caption = "* the champion"
+    return shown
+
+
+def _facts(version: Version, num_trained: int, num_held_out: int) -> Table:
+    metrics = version.metrics
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    rows = {
+        "Created": moment(version.created_at),
+        "Classes": some(version.classes, _MOST_CLASSES),
+        "Trained on": f"{count(num_trained, 'image')}, {num_held_out:,} held out",
+        "After version": str(version.parent) if version.parent else "",
+        "Run": version.run_id or "",
+    }
+    if metrics.get("accuracy") is not None:
+        judged = f"{count(metrics['num_judged'], 'image')} by {metrics['judged_by']}"
+        rows["Accuracy"] = f"{_accuracy(version)} of {judged}"
+    rows["Gate"] = str(version.gate.get("reason", ""))
+    for name, value in rows.items():
+        if value:
+            grid.add_row(name, value)
+    return grid
+
+
+def _checks(checks: list[dict[str, Any]]) -> Table:
+    shown = table("Check", "", "Finding")
+    for check in checks:
+        shown.add_row(
+            check["name"],
+            Text("passed") if check["passed"] else Text("failed", style="red"),
+            check["detail"],
+        )
+    return shown
+
+
+def _by_class(classes: dict[str, dict[str, int]]) -> Table:
+    shown = table("Class", "Judged", "Right", right=("Judged", "Right"))
+    for name, found in list(classes.items())[:_MOST_CLASSES]:
+        share = f"  {percent(found['right'] / found['judged'])}" if found["judged"] else ""
+        shown.add_row(name, f"{found['judged']:,}", f"{found['right']:,}{share}")
+    if len(classes) > _MOST_CLASSES:
+        shown.caption = f"and {len(classes) - _MOST_CLASSES:,} more: --json lists them"
+    return shown
+
+
+def _accuracy(version: Version) -> str:
+    accuracy = version.metrics.get("accuracy")
+    return "-" if accuracy is None else percent(accuracy)
+
+
+def _as_json(version: Version, champion_number: int | None) -> dict[str, Any]:
+    fields = as_json(version)
+    return {
+        "version": fields.pop("number"),
+        "is_champion": version.number == champion_number,
+        **fields,
+    }

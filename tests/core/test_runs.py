@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Connection, func, select, update
+
+from core import runs
+from core.database import Database
+from core.errors import RunFinished, UnknownRun
+from core.runs import LEASE_S, MAX_ATTEMPTS, Run
+from core.schema import runs as table
+from core.store import Store
+from tests.at_once import in_threads, overtaking
+
+NOW = 1_700_000_000.0
+LATE = NOW + LEASE_S + 1
+
+
+@pytest.fixture
+def db(store: Store) -> Database:
+    return store.db
+
+
+def ask(db: Database, now: float = NOW) -> Run:
+    with db.write() as conn:
+        return runs.request(conn, trigger="request", now=now)[0]
+
+
+def take(db: Database, owner: str = "a", now: float = NOW) -> Run | None:
+    with db.write() as conn:
+        return runs.claim(conn, owner, now)
+
+
+def begin(db: Database, owner: str = "a", now: float = NOW) -> Run:
+    ask(db, now)
+    run = take(db, owner, now)
+    assert run is not None
+    return run
+
+
+def look(db: Database, run_id: str) -> Run:
+    with db.read() as conn:
+        return runs.get(conn, run_id)
+
+
+def end(
+    db: Database, run_id: str, owner: str = "a", state: str = "finished", **how: object
+) -> bool:
+    with db.write() as conn:
+        return runs.finish(conn, run_id, owner, state=state, now=NOW + 5, **how)  # type: ignore[arg-type]
+
+
+def num_in(db: Database, state: str) -> int:
+    with db.read() as conn:
+        query = select(func.count()).select_from(table).where(table.c.state == state)
+        return conn.execute(query).scalar_one()
+
+
+def test_requests_coalesce_into_the_run_that_waits(db: Database) -> None:
+    with db.write() as conn:
+        first, is_first_new = runs.request(conn, trigger="labels", now=NOW)
+        again, is_again_new = runs.request(conn, trigger="request", now=NOW + 1)
+    assert (is_first_new, is_again_new) == (True, False)
+    assert again == first
+    assert (first.state, first.trigger, first.created_at) == ("waiting", "labels", NOW)
+
+
+def test_requests_from_many_threads_make_one_run(db: Database) -> None:
+    def request(i: int) -> tuple[Run, bool]:
+        with db.write() as conn:
+            return runs.request(conn, trigger=f"thread {i}", now=NOW)
+
+    answers = in_threads(8, request)
+    assert sum(is_new for _, is_new in answers) == 1
+    assert len({run.id for run, _ in answers}) == 1
+    assert num_in(db, "waiting") == 1
+
+
+def test_request_beside_a_running_run_waits_behind_it(db: Database) -> None:
+    running, waiting = begin(db), ask(db)
+    assert waiting.id != running.id
+    assert take(db, "b") is None
+    with db.read() as conn:
+        assert {run.id for run in runs.unfinished(conn)} == {running.id, waiting.id}
+
+
+def test_request_that_meets_a_claim_makes_a_run_of_its_own(db: Database) -> None:
+    waiting = ask(db)
+    claimed, (asked, is_new) = overtaking(
+        db,
+        lambda conn: runs.claim(conn, "a", NOW),
+        lambda conn: runs.request(conn, trigger="request", now=NOW),
+    )
+    assert claimed is not None
+    assert claimed.id == waiting.id
+    assert is_new
+    assert asked.id != waiting.id
+
+
+def test_claimed_run_is_running_under_its_owner(db: Database) -> None:
+    asked = ask(db)
+    run = take(db, "a", NOW + 1)
+    assert run is not None
+    assert (run.id, run.state, run.owner, run.attempts) == (asked.id, "running", "a", 1)
+    assert run.heartbeat_at == run.started_at == NOW + 1
+
+
+def test_nothing_waiting_is_nothing_to_claim(db: Database) -> None:
+    assert take(db) is None
+
+
+def test_claim_from_many_threads_goes_to_one(db: Database) -> None:
+    for _ in range(5):
+        ask(db)
+        claimed = in_threads(6, lambda i: take(db, f"owner {i}"))
+        (winner,) = [run for run in claimed if run is not None]
+        assert num_in(db, "running") == 1
+        assert end(db, winner.id, str(winner.owner))
+
+
+def test_two_claims_that_overlap_go_to_the_first(db: Database) -> None:
+    ask(db)
+    first, second = overtaking(
+        db, lambda conn: runs.claim(conn, "a", NOW), lambda conn: runs.claim(conn, "b", NOW)
+    )
+    assert first is not None
+    assert first.owner == "a"
+    assert second is None
+
+
+def test_at_most_one_runs_whatever_many_trainers_do(db: Database) -> None:
+    """Requests, claims, losses and ends at random: the database allows one of each state."""
+
+    def trainer(i: int) -> int:
+        done = 0
+        for n in range(15):
+            ask(db, NOW + n)
+            # Every third trainer thinks that the lease ran out long ago.
+            run = take(db, f"owner {i}", NOW + n + (LEASE_S * 2 if i % 3 == 0 else 0))
+            assert num_in(db, "running") <= 1
+            assert num_in(db, "waiting") <= 1
+            if run is not None and n % 4:
+                done += end(db, run.id, f"owner {i}")
+        return done
+
+    assert sum(in_threads(6, trainer)) == num_in(db, "finished") > 0
+
+
+def test_lease_that_holds_is_respected(db: Database) -> None:
+    begin(db)
+    ask(db)
+    assert take(db, "b", NOW + LEASE_S - 0.01) is None
+
+
+def test_run_whose_lease_ran_out_is_taken_over(db: Database) -> None:
+    run = begin(db)
+    again = take(db, "b", LATE)
+    assert again is not None
+    assert (again.id, again.owner, again.attempts, again.state) == (run.id, "b", 2, "running")
+    assert again.started_at == NOW
+
+
+def test_run_that_loses_its_trainer_too_often_fails(db: Database) -> None:
+    run = begin(db)
+    now = NOW
+    for _ in range(MAX_ATTEMPTS - 1):
+        now += LEASE_S + 1
+        assert take(db, "a", now) is not None
+    assert take(db, "a", now + LEASE_S + 1) is None
+    found = look(db, run.id)
+    assert (found.state, found.step, found.attempts) == ("failed", "failed", MAX_ATTEMPTS)
+    assert found.error == "its trainer stopped answering (attempt 3 of 3)"
+    assert found.finished_at == now + LEASE_S + 1
+
+
+def test_newer_request_stands_in_for_a_run_whose_trainer_died(db: Database) -> None:
+    dead, newer = begin(db), ask(db)
+    claimed = take(db, "b", LATE)
+    assert claimed is not None
+    assert claimed.id == newer.id
+    assert look(db, dead.id).state == "failed"
+
+
+def test_request_that_appears_during_a_takeover_stands_in(db: Database) -> None:
+    """On PostgreSQL the trainer has seen nothing wait when the request commits."""
+    dead = begin(db)
+    (newer, _), claimed = overtaking(
+        db,
+        lambda conn: runs.request(conn, trigger="request", now=LATE),
+        lambda conn: runs.claim(conn, "b", LATE),
+    )
+    assert claimed is not None
+    assert claimed.id == newer.id
+    assert look(db, dead.id).state == "failed"
+
+
+def test_two_takeovers_that_overlap_count_one_attempt(db: Database) -> None:
+    run = begin(db)
+    first, second = overtaking(
+        db, lambda conn: runs.claim(conn, "b", LATE), lambda conn: runs.claim(conn, "c", LATE)
+    )
+    assert first is not None
+    assert second is None
+    assert (look(db, run.id).owner, look(db, run.id).attempts) == ("b", 2)
+
+
+def test_cancelled_run_whose_trainer_died_is_cancelled(db: Database) -> None:
+    run = begin(db)
+    with db.write() as conn:
+        runs.cancel(conn, run.id, NOW)
+    assert take(db, "b", LATE) is None
+    found = look(db, run.id)
+    assert (found.state, found.step, found.finished_at) == ("cancelled", "cancelled", LATE)
+
+
+def test_beat_keeps_the_lease_and_shows_progress(db: Database) -> None:
+    run = begin(db)
+    with db.write() as conn:
+        assert runs.beat(conn, run.id, "a", NOW + 10, "embedding", 0.25)
+    found = look(db, run.id)
+    assert (found.step, found.progress, found.heartbeat_at) == ("embedding", 0.25, NOW + 10)
+    assert take(db, "b", LATE) is None
+
+
+@pytest.mark.parametrize("why", ["cancelled", "lost to another", "failed for good", "finished"])
+def test_beat_says_stop_once_the_run_is_no_longer_held(db: Database, why: str) -> None:
+    run = begin(db)
+    if why == "cancelled":
+        with db.write() as conn:
+            runs.cancel(conn, run.id, NOW)
+    elif why == "lost to another":
+        take(db, "b", LATE)
+    elif why == "failed for good":
+        ask(db)
+        take(db, "b", LATE)
+    else:
+        end(db, run.id)
+    with db.write() as conn:
+        assert not runs.beat(conn, run.id, "a", LATE + 1, "training", 0.5)
+
+
+def test_waiting_run_is_cancelled_at_once(db: Database) -> None:
+    run = ask(db)
+    with db.write() as conn:
+        found = runs.cancel(conn, run.id, NOW + 1)
+    assert (found.state, found.finished_at) == ("cancelled", NOW + 1)
+    assert take(db) is None
+
+
+def test_running_run_is_asked_to_stop(db: Database) -> None:
+    run = begin(db)
+    with db.write() as conn:
+        found = runs.cancel(conn, run.id, NOW + 1)
+        again = runs.cancel(conn, run.id, NOW + 2)
+    assert (found.state, found.is_cancel_requested, found.finished_at) == ("running", True, None)
+    assert again == found
+    assert end(db, run.id, state="cancelled", reason="cancelled on request")
+    assert look(db, run.id).state == "cancelled"
+
+
+def test_cancel_that_meets_a_claim_still_stops_the_run(db: Database) -> None:
+    run = ask(db)
+    _, found = overtaking(
+        db,
+        lambda conn: runs.claim(conn, "a", NOW),
+        lambda conn: runs.cancel(conn, run.id, NOW),
+    )
+    assert (found.state, found.is_cancel_requested) == ("running", True)
+
+
+@pytest.mark.parametrize("state", ["finished", "failed", "cancelled"])
+def test_ended_run_cannot_be_cancelled(db: Database, state: str) -> None:
+    run = begin(db)
+    end(db, run.id, state=state)
+    with pytest.raises(RunFinished, match=state), db.write() as conn:
+        runs.cancel(conn, run.id, NOW)
+
+
+@pytest.mark.parametrize("run_id", ["", "nope", "x" * 1000, "\x00", "\ud800"], ids=range(5))
+def test_unknown_run_is_refused(db: Database, run_id: str) -> None:
+    with db.write() as conn:
+        with pytest.raises(UnknownRun):
+            runs.get(conn, run_id)
+        with pytest.raises(UnknownRun):
+            runs.cancel(conn, run_id, NOW)
+
+
+def hand_back(conn: Connection, run: Run, owner: str = "a") -> None:
+    runs.hand_back(conn, run.id, owner, NOW + 3)
+
+
+def test_run_handed_back_waits_and_has_lost_no_attempt(db: Database) -> None:
+    run = begin(db)
+    with db.write() as conn:
+        hand_back(conn, run)
+    found = look(db, run.id)
+    assert (found.state, found.owner, found.attempts) == ("waiting", None, 0)
+    again = take(db, "b", NOW + 4)
+    assert again is not None
+    assert (again.id, again.attempts) == (run.id, 1)
+
+
+def test_newer_request_stands_in_for_a_run_handed_back(db: Database) -> None:
+    run, newer = begin(db), ask(db)
+    with db.write() as conn:
+        hand_back(conn, run)
+    found = look(db, run.id)
+    assert (found.state, found.reason) == ("cancelled", "a newer request stands in")
+    assert found.finished_at == NOW + 3
+    assert look(db, newer.id).state == "waiting"
+
+
+def test_request_that_appears_during_a_hand_back_stands_in(db: Database) -> None:
+    run = begin(db)
+    overtaking(
+        db,
+        lambda conn: runs.request(conn, trigger="request", now=NOW),
+        lambda conn: hand_back(conn, run),
+    )
+    assert look(db, run.id).state == "cancelled"
+    assert num_in(db, "waiting") == 1
+
+
+def test_run_cancelled_before_it_is_handed_back_does_not_wait(db: Database) -> None:
+    run = begin(db)
+    with db.write() as conn:
+        runs.cancel(conn, run.id, NOW)
+        hand_back(conn, run)
+    found = look(db, run.id)
+    assert (found.state, found.reason) == ("cancelled", "cancelled on request")
+    assert found.finished_at == NOW + 3
+
+
+def test_only_the_owner_hands_back_or_ends_a_run(db: Database) -> None:
+    run = begin(db)
+    with db.write() as conn:
+        hand_back(conn, run, "b")
+    assert not end(db, run.id, "b")
+    assert look(db, run.id) == run
+
+
+def test_end_of_a_run_is_kept_with_its_outcome(db: Database) -> None:
+    run = begin(db)
+    assert end(db, run.id, outcome="promoted", version=7, reason="it is better")
+    found = look(db, run.id)
+    assert found.is_finished
+    assert (found.outcome, found.version, found.reason) == ("promoted", 7, "it is better")
+    assert (found.progress, found.step, found.finished_at) == (1.0, "finished", NOW + 5)
+    assert not end(db, run.id)
+
+
+def test_snapshot_and_parameters_are_kept_with_the_run(db: Database) -> None:
+    run = begin(db)
+    with db.write() as conn:
+        runs.set_snapshot(conn, run.id, 12, {"head": {"l2": 0.5}})
+    found = look(db, run.id)
+    assert (found.snapshot, found.parameters) == (12, {"head": {"l2": 0.5}})
+
+
+def test_newest_snapshot_is_that_of_finished_runs_only(db: Database) -> None:
+    with db.read() as conn:
+        assert runs.newest_snapshot(conn) == 0
+    for snapshot, state in ((5, "finished"), (9, "failed"), (3, "finished")):
+        run = begin(db)
+        with db.write() as conn:
+            runs.set_snapshot(conn, run.id, snapshot, {})
+        end(db, run.id, state=state)
+    with db.read() as conn:
+        assert runs.newest_snapshot(conn) == 5
+
+
+def test_runs_are_listed_newest_first(db: Database) -> None:
+    made = []
+    for n in range(3):
+        made.append(begin(db, now=NOW + n))
+        end(db, made[-1].id)
+    with db.write() as conn:
+        last = made[1].id
+        conn.execute(update(table).where(table.c.id == last).values(finished_at=NOW + 60))
+    with db.read() as conn:
+        assert [run.id for run in runs.listing(conn, 2)] == [made[2].id, made[1].id]
+        ended_last = runs.last_of(conn)
+    assert ended_last is not None
+    assert ended_last.id == last

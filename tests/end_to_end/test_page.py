@@ -1,0 +1,261 @@
+"""The page at `/`, in a real browser against a real server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from bench.server import Server, running
+from tests.programs import require
+from tests.service.taught import tinted
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
+
+_WAIT_S = 20.0
+_NUM_OF_EACH = 12
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # Chromium has none as root, and it loads only what the test serves
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",  # 64 MB in a container
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Text that would run as HTML, if anything on the page took it for HTML.
+_TRICK = '<img src=x onerror="document.title=1">'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("page") / "home") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    chromium, driver = (
+        require("chromium", "chromium-browser", "google-chrome"),
+        require("chromedriver"),
+    )
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(chromium)
+    for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(str(driver)))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(server: Server, _browser: webdriver.Chrome) -> Page:
+    for kind in ("browser", "performance"):
+        _browser.get_log(kind)  # what an earlier test left
+    opened = Page(_browser, server)
+    opened.open()
+    return opened
+
+
+class Page:
+    """What a person does with the page, and sees."""
+
+    def __init__(self, browser: webdriver.Chrome, server: Server) -> None:
+        self.browser = browser
+        self.server = server
+
+    def open(self) -> None:
+        self.browser.get(self.server.url)
+        self.until(lambda: self.text("live-text").endswith("is live"), "the page to be filled")
+
+    def at(self, identity: str) -> WebElement:
+        return self.browser.find_element(By.ID, identity)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str) -> WebElement:
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, identity: str) -> str:
+        return str(self.at(identity).text)
+
+    def until(self, is_so: Any, what: str) -> None:
+        WebDriverWait(self.browser, _WAIT_S, poll_frequency=0.05).until(
+            lambda _: is_so(), f"waited {_WAIT_S:.0f} s for {what}"
+        )
+
+    def choose(self, *photos: Path) -> None:
+        """Photos to predict on."""
+        known = len(self.all(".card"))
+        self.at("ask-files").send_keys("\n".join(map(str, photos)))
+        self.until(
+            lambda: len(self.all('.card[aria-busy="false"]')) == known + len(photos), "predictions"
+        )
+
+    def teach(self, label: str, *photos: Path) -> None:
+        field = self.at("teach-label")
+        field.clear()
+        field.send_keys(label)
+        self.at("teach-files").send_keys("\n".join(map(str, photos)))
+        self.click(self.at("teach-send"))
+        self.until(lambda: label in self.text("teach-result"), f"the result of teaching {label}")
+
+    def click(self, element: WebElement) -> None:
+        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    def console(self) -> list[str]:
+        return [entry["message"] for entry in self.browser.get_log("browser")]
+
+    def requested(self) -> list[str]:
+        """Addresses that the page asked the network for."""
+        events = [json.loads(e["message"])["message"] for e in self.browser.get_log("performance")]
+        urls = [
+            e["params"]["request"]["url"]
+            for e in events
+            if e["method"].endswith("requestWillBeSent")
+        ]
+        return [url for url in urls if not url.startswith(("blob:", "data:", "chrome"))]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    folder = tmp_path_factory.mktemp("photos")
+    found: dict[str, list[Path]] = {}
+    for k, name in enumerate(("red", "blue")):
+        found[name] = [folder / f"{name}-{i}.png" for i in range(_NUM_OF_EACH)]
+        for i, path in enumerate(found[name]):
+            path.write_bytes(tinted(name, 1000 * k + i))
+    return found
+
+
+def test_a_person_corrects_teaches_and_rolls_back(
+    page: Page, server: Server, photos: dict[str, list[Path]]
+) -> None:
+    assert page.text("live-text") == "Version 1 is live"
+
+    page.choose(photos["red"][0])
+    card = page.one(".card")
+    first_guess = card.find_element(By.TAG_NAME, "h3").text
+    assert first_guess
+    assert "version 1" in card.text
+
+    field = card.find_element(By.CSS_SELECTOR, "input[type=text]")
+    field.send_keys("red")
+    field.submit()
+    thanks = card.find_element(By.CLASS_NAME, "thanks")
+    page.until(thanks.is_displayed, "the thanks")
+    assert "red is stored as label" in thanks.text
+    assert labelled(server) == 1
+
+    page.click(thanks.find_element(By.TAG_NAME, "button"))
+    page.until(lambda: not thanks.is_displayed(), "the label to be taken back")
+    assert labelled(server) == 0
+
+    page.click(card.find_element(By.CLASS_NAME, "correct"))
+    page.until(thanks.is_displayed, "the thanks")
+    assert f"{first_guess} is stored" in thanks.text
+    page.click(thanks.find_element(By.TAG_NAME, "button"))
+    page.until(lambda: not thanks.is_displayed(), "the label to be taken back")
+
+    for name, files in photos.items():
+        page.teach(name, *files)
+        assert f"{_NUM_OF_EACH} photos stored as {name}" in page.text("teach-result")
+    page.until(lambda: page.text("live-text") != "Version 1 is live", "another version")
+    until_idle(server)
+    newest = server.status()["version"]
+    page.until(lambda: page.text("live-text") == f"Version {newest} is live", "the newest version")
+    assert page.text("figure-classes") == "2"
+    page.until(lambda: f"version {newest}" in card.find_element(By.CLASS_NAME, "again").text, "it")
+
+    page.click(card.find_element(By.CLASS_NAME, "again"))
+    page.until(lambda: card.find_element(By.TAG_NAME, "h3").text == "red", "the new answer")
+    assert f"was {first_guess} in version 1" in card.text
+
+    page.until(lambda: page.all('[data-version="1"] button'), "the list of versions")
+    page.click(page.one('[data-version="1"] button'))
+    page.click(page.at("confirm-yes"))
+    page.until(lambda: page.text("live-text") == "Version 1 is live", "the rollback")
+    page.until(lambda: page.all('[data-version="1"].champion'), "the mark of the champion")
+    assert httpx.get(f"{server.url}/v1/champion").json()["version"] == 1
+
+    assert page.console() == []
+    requested = page.requested()
+    assert len(requested) > 10
+    assert [url for url in requested if not url.startswith(f"{server.url}/")] == []
+
+
+def test_text_from_people_stays_text(page: Page, photos: dict[str, list[Path]]) -> None:
+    page.teach(_TRICK, photos["red"][0])
+    page.until(lambda: _TRICK in page.text("labels"), "the label in the tally")
+    page.choose(photos["blue"][0])
+    assert _TRICK in page.one(".card .chips").text
+    assert page.browser.title == "Evergreen"
+    assert [img for img in page.all("img") if img.get_attribute("src").endswith("/x")] == []
+    page.click(page.one("#teach-result button"))
+    page.until(lambda: "taken back" in page.text("teach-result"), "the label to be taken back")
+    assert page.console() == []
+
+
+def test_a_file_that_is_no_photo_is_refused_in_the_services_words(
+    page: Page, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("no photo")
+    page.choose(tmp_path / "notes.txt")
+    assert "not a readable image" in page.one(".card .problem").text
+    page.teach("red", tmp_path / "notes.txt")
+    assert "notes.txt: the body is not a readable image" in page.text("teach-problems")
+
+
+def test_everything_has_a_name_and_fits_a_narrow_screen(
+    page: Page, photos: dict[str, list[Path]]
+) -> None:
+    page.choose(photos["blue"][1])
+    controls = [e for e in page.all("button, input, a") if e.is_displayed()]
+    assert len(controls) > 10
+    assert [e.get_attribute("outerHTML") for e in controls if not e.accessible_name] == []
+    size = {"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": True}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    width = page.browser.execute_script("return document.documentElement.scrollWidth")
+    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert width == 320
+
+
+def test_the_files_of_the_page_are_kept_until_they_change(server: Server) -> None:
+    for path in ("/", "/page/app.js", "/page/style.css"):
+        first = httpx.get(f"{server.url}{path}")
+        assert first.status_code == 200
+        assert first.headers["Cache-Control"] == "no-cache"
+        assert "default-src 'self'" in first.headers["Content-Security-Policy"]
+        again = httpx.get(f"{server.url}{path}", headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert httpx.get(f"{server.url}/page/..%2fapp.py").status_code == 404
+
+
+def labelled(server: Server) -> int:
+    labels = server.status()["labels"]
+    return sum(labels["examples"].values()) + int(labels["held_out"])
+
+
+def until_idle(server: Server) -> None:
+    """Until every label is seen and no run waits: the version stays from here on."""
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        status = server.status()
+        if not status["runs"] and not status["labels"]["waiting"]:
+            return
+        assert time.monotonic() < deadline, status
+        time.sleep(0.05)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+with warnings.catch_warnings():
+    # It asks for httpx2, which takes httpx's place some day; both will do until then.
+    warnings.simplefilter("ignore")
+    from starlette.testclient import TestClient
+
+from core.settings import Settings
+from core.store import open_store
+from service.app import create_app
+from service.serving import Serving
+from tests.service import taught
+
+
+def client_of(serving: Serving) -> TestClient:
+    app = create_app(serving.settings)
+    app.state.serving = serving
+    # An unexpected exception is answered, as a server would.
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def settings_in(home: Path) -> Settings:
+    return Settings(home=home, provider="cpu", workers=1)
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A serving process with version 1, shared by the tests of a file."""
+    started = Serving.start(settings_in(tmp_path_factory.mktemp("serving")))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def client(serving: Serving) -> TestClient:
+    return client_of(serving)
+
+
+@pytest.fixture
+def fresh(settings: Settings) -> Iterator[TestClient]:
+    """A serving process of this test alone."""
+    started = Serving.start(settings)
+    yield client_of(started)
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def _taught_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("taught")
+    taught.teach(settings_in(home))
+    store = open_store(settings_in(home))
+    with store.db.write() as conn:  # or the copies would lack what is still in the log
+        conn.exec_driver_sql("SELECT 1")
+    store.db.close()
+    return home
+
+
+@pytest.fixture(scope="session")
+def copy_taught(_taught_home: Path) -> Callable[[Path], Settings]:
+    """Copy an installation with version 2, trained on red and blue, as champion."""
+
+    def copy(home: Path) -> Settings:
+        shutil.copytree(_taught_home, home)
+        return settings_in(home)
+
+    return copy
+
+
+@pytest.fixture(scope="module")
+def taught_serving(
+    copy_taught: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serving]:
+    started = Serving.start(copy_taught(tmp_path_factory.mktemp("copy") / "home"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def taught_client(taught_serving: Serving) -> TestClient:
+    return client_of(taught_serving)

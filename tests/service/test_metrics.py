@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from core import intake, runs
+from core.intake import LabelRequest
+from core.pixels import Limits
+from tests import at_once, images
+from tests.service.conftest import settings_in
+
+Key = tuple[str, frozenset[tuple[str, str]]]
+JPEG = {"Content-Type": "image/jpeg"}
+EVERY_ROUTE = (
+    ("GET", "/v1/status", "/v1/status"),
+    ("GET", "/v1/versions", "/v1/versions"),
+    ("GET", "/v1/versions/1", "/v1/versions/{number}"),
+    ("GET", "/v1/versions/77/model.onnx", "/v1/versions/{number}/model.onnx"),
+    ("GET", "/v1/runs/abc", "/v1/runs/{run_id}"),
+    ("DELETE", "/v1/runs/abc", "/v1/runs/{run_id}"),
+    ("GET", "/v1/runs/abc/events", "/v1/runs/{run_id}/events"),
+    ("DELETE", "/v1/feedback/5", "/v1/feedback/{feedback_id}"),
+    ("POST", "/v1/predict?top=3", "/v1/predict"),
+    ("GET", "/metrics", "/metrics"),
+    ("GET", "/", "/"),
+)
+
+
+def parse(text: str) -> dict[Key, float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def scrape(client: TestClient) -> dict[Key, float]:
+    response = client.get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    return parse(response.text)
+
+
+def value(samples: dict[Key, float], name: str, **labels: str) -> float:
+    return samples.get((name, frozenset(labels.items())), 0.0)
+
+
+def added(before: dict[Key, float], after: dict[Key, float], name: str, **labels: str) -> float:
+    return value(after, name, **labels) - value(before, name, **labels)
+
+
+def test_predictions_are_counted(client: TestClient) -> None:
+    before = scrape(client)
+    for _ in range(3):
+        client.post("/v1/predict", content=images.jpeg(), headers=JPEG)
+    client.post("/v1/predict", content=b"nope", headers=JPEG)
+    after = scrape(client)
+    assert added(before, after, "evergreen_predictions_total") == 3
+    for status, expected in (("200", 3), ("422", 1)):
+        labels = {"route": "/v1/predict", "method": "POST", "status": status}
+        assert added(before, after, "evergreen_requests_total", **labels) == expected
+    name = "evergreen_request_seconds_count"
+    assert added(before, after, name, route="/v1/predict") == 4
+
+
+@pytest.mark.parametrize(("method", "path", "route"), EVERY_ROUTE)
+def test_requests_are_counted_by_route_not_by_path(
+    client: TestClient, method: str, path: str, route: str
+) -> None:
+    before = scrape(client)
+    status = str(client.request(method, path).status_code)
+    after = scrape(client)
+    labels = {"route": route, "method": method, "status": status}
+    # A scrape sees those before itself.
+    expected = 2 if path == "/metrics" else 1
+    assert added(before, after, "evergreen_requests_total", **labels) == expected
+
+
+def test_random_urls_and_methods_add_no_series(client: TestClient) -> None:
+    rng = random.Random(0)
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "BREW", "TRACE"]
+
+    def visit(count: int) -> None:
+        for i in range(count):
+            path = f"/{rng.choice(['', 'v1/', 'v1/runs/', 'v2/'])}{rng.getrandbits(64):x}"
+            client.request(methods[i % len(methods)], path)
+
+    visit(60)
+    before = scrape(client)
+    visit(1000)
+    after = scrape(client)
+    assert after.keys() == before.keys()
+    total = sum(
+        after[key] - before[key] for key in after if key[0] == "evergreen_requests_total"
+    )
+    assert total == 1001
+
+
+def test_facts_come_from_the_database(fresh: TestClient) -> None:
+    samples = scrape(fresh)
+    for name, expected in {
+        "evergreen_live_version": 1,
+        "evergreen_workers": 1,
+        "evergreen_workers_behind": 0,
+        "evergreen_trainers": 0,
+        "evergreen_labels_waiting": 0,
+        "evergreen_labels_waiting_seconds": 0,
+    }.items():
+        assert samples[name, frozenset()] == expected, name
+
+
+def test_waiting_labels_and_their_age_are_shown(fresh: TestClient) -> None:
+    store = fresh.app.state.serving.store  # type: ignore[attr-defined]
+    request = LabelRequest("cat")
+    intake.label_image(store, images.png(48, 48), request, Limits(), time.time() - 100)
+    samples = scrape(fresh)
+    assert samples["evergreen_labels_waiting", frozenset()] == 1
+    assert samples["evergreen_labels_waiting_seconds", frozenset()] == pytest.approx(100, abs=20)
+
+
+def test_runs_are_counted_by_outcome_with_their_durations(fresh: TestClient) -> None:
+    store = fresh.app.state.serving.store  # type: ignore[attr-defined]
+    endings = [("finished", "promoted", 0.7), ("finished", "promoted", 40), ("failed", None, 3)]
+    for i, (state, outcome, seconds) in enumerate(endings):
+        began = 1000.0 * (i + 1)
+        with store.db.write() as conn:
+            runs.request(conn, trigger="request", now=began)
+            run = runs.claim(conn, "owner", began)
+            assert run is not None
+            now = began + seconds
+            runs.finish(conn, run.id, "owner", state=state, outcome=outcome, now=now)
+    samples = scrape(fresh)
+    counted = {
+        outcome: value(samples, "evergreen_runs_total", outcome=outcome)
+        for outcome in ("promoted", "held-back", "failed", "cancelled")
+    }
+    assert counted == {"promoted": 2, "held-back": 0, "failed": 1, "cancelled": 0}
+    assert value(samples, "evergreen_run_seconds_sum", outcome="promoted") == pytest.approx(40.7)
+    for limit, expected in (("0.5", 0), ("1.0", 1), ("30.0", 1), ("60.0", 2), ("+Inf", 2)):
+        name = "evergreen_run_seconds_bucket"
+        assert value(samples, name, outcome="promoted", le=limit) == expected
+
+
+def test_counters_of_two_processes_add_up(tmp_path: Path) -> None:
+    together = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    count = "metrics.predictions.inc(3)\nmetrics.request_seconds.labels('/x').observe(0.2)"
+    at_once.in_processes(2, "from service import metrics", count, **together)
+    home = tmp_path / "home"
+    setup = f"""
+from pathlib import Path
+from core.store import open_store
+from service import metrics
+from tests.service.conftest import settings_in
+store = open_store(settings_in(Path({str(home)!r})))
+metrics.predictions.inc()
+"""
+    show = "print(metrics.render(store).decode())\nstore.db.close()"
+    (text,) = at_once.in_processes(1, setup, show, **together)
+    samples = parse(text)
+    assert samples["evergreen_predictions_total", frozenset()] == 7
+    assert value(samples, "evergreen_request_seconds_count", route="/x") == 2
+    assert value(samples, "evergreen_request_seconds_bucket", route="/x", le="0.1") == 0
+    assert value(samples, "evergreen_request_seconds_bucket", route="/x", le="0.25") == 2
+    assert samples["evergreen_live_version", frozenset()] == 0
+    assert not [name for name, labels in samples if "pid" in dict(labels)]

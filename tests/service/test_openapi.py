@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from core.release import release
+
+PROBLEM = "application/problem+json"
+PUBLIC = {
+    ("post", "/v1/predict"),
+    ("post", "/v1/feedback"),
+    ("delete", "/v1/feedback/{feedback_id}"),
+    ("post", "/v1/retrain"),
+    ("get", "/v1/runs"),
+    ("get", "/v1/runs/{run_id}"),
+    ("delete", "/v1/runs/{run_id}"),
+    ("get", "/v1/runs/{run_id}/events"),
+    ("get", "/v1/versions"),
+    ("get", "/v1/versions/{number}"),
+    ("get", "/v1/versions/{number}/model.onnx"),
+    ("get", "/v1/champion"),
+    ("put", "/v1/champion"),
+    ("get", "/v1/status"),
+}
+
+
+@pytest.fixture(scope="module")
+def document(client: TestClient) -> dict[str, Any]:
+    response = client.get("/openapi.json")
+    assert response.status_code == 200
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield method, path, operation
+
+
+def references(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for child in node.values():
+            yield from references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from references(child)
+
+
+def test_document_says_what_it_is(document: dict[str, Any]) -> None:
+    assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
+    assert document["info"]["title"] == "Evergreen"
+    assert document["info"]["version"] == release()
+
+
+def test_every_public_route_is_documented(document: dict[str, Any]) -> None:
+    found = {(method, path) for method, path, _ in operations(document)}
+    assert found >= PUBLIC
+    assert not [path for _, path in found if not path.startswith("/v1/")]
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for reference in set(references(document)):
+        node: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+        assert node
+
+
+def test_operations_have_ids_of_their_own_and_a_description(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(ids)) == len(ids)
+    undescribed = [
+        path
+        for method, path, operation in operations(document)
+        if not operation.get("description") and path not in ("/v1/runs/{run_id}", "/v1/status")
+    ]
+    assert undescribed == []
+
+
+def test_path_parameters_are_declared(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+        assert declared == set(re.findall(r"{(\w+)}", path))
+
+
+def test_every_route_documents_problems(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        for status in ("4XX", "5XX"):
+            content = operation["responses"][status]["content"]
+            assert content.keys() == {PROBLEM}, path
+            assert content[PROBLEM]["schema"] == {"$ref": "#/components/schemas/Problem"}, path
+
+
+def test_framework_errors_that_we_do_not_send_are_not_documented(
+    document: dict[str, Any],
+) -> None:
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    for _, path, operation in operations(document):
+        assert "422" not in operation["responses"], path
+
+
+def test_every_route_documents_its_success(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        assert any(status.startswith("2") for status in operation["responses"]), path
+
+
+def test_predict_documents_its_bodies_as_binary(document: dict[str, Any]) -> None:
+    body = document["paths"]["/v1/predict"]["post"]["requestBody"]
+    assert body["required"] is True
+    binary = {"type": "string", "format": "binary"}
+    assert body["content"]["image/*"]["schema"] == binary
+    assert body["content"]["application/octet-stream"]["schema"] == binary
+    form = body["content"]["multipart/form-data"]["schema"]
+    assert (form["required"], form["properties"]["image"]) == (["image"], binary)
+
+
+def test_feedback_documents_both_bodies_and_both_answers(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/feedback"]["post"]
+    content = operation["requestBody"]["content"]
+    assert content["application/json"]["schema"]["required"] == ["prediction_id", "label"]
+    assert content["multipart/form-data"]["schema"]["required"] == ["image", "label"]
+    assert operation["responses"].keys() >= {"200", "201"}
+    (key,) = [p for p in operation["parameters"] if p["in"] == "header"]
+    assert key["name"].lower() == "idempotency-key"

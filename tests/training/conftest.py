@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.bootstrap import ensure_first_version
+from core.settings import Settings
+from core.store import Store, open_store
+from tests.training.school import all_digits, label
+from training.recipe import Recipe
+from training.worker import Trainer
+
+
+@pytest.fixture
+def school_store(sqlite_store: Store) -> Store:
+    ensure_first_version(sqlite_store)
+    return sqlite_store
+
+
+@pytest.fixture(scope="session")
+def _home_with_700_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("taught") / "home"
+    store = open_store(Settings(home=home, provider="cpu"))
+    ensure_first_version(store)
+    label(store, all_digits()[:700])
+    store.db.close()
+    return home
+
+
+@pytest.fixture
+def taught_store(_home_with_700_labels: Path, settings: Settings) -> Iterator[Store]:
+    """700 digits are labelled, about 130 of them held out; nothing is trained yet."""
+    shutil.copytree(_home_with_700_labels, settings.home)
+    store = open_store(settings)
+    yield store
+    store.db.close()
+
+
+@pytest.fixture
+def trainer(school_store: Store, settings: Settings) -> Trainer:
+    return Trainer(school_store, Recipe(), settings)

@@ -1,0 +1,61 @@
+"""A store with digits to label, and a trainer that is driven by hand."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Sequence
+
+from bench.digits import Digit, digits
+from core import champion, intake, runs, versions
+from core.intake import LabelRequest, Taken
+from core.pixels import Limits
+from core.runs import Run
+from core.store import Store
+from core.versions import Version
+from training.worker import Trainer
+
+
+@functools.cache
+def all_digits() -> list[Digit]:
+    return digits()
+
+
+def of(*labels: str) -> list[Digit]:
+    return [digit for digit in all_digits() if digit.label in labels]
+
+
+def label(store: Store, lesson: Iterable[Digit]) -> list[Taken]:
+    return [
+        intake.label_image(store, digit.image, LabelRequest(digit.label), Limits(), time.time())
+        for digit in lesson
+    ]
+
+
+def retrain(store: Store, trainer: Trainer) -> Run:
+    """Ask for a run and let the trainer do it."""
+    with store.db.write() as conn:
+        run, _ = runs.request(conn, trigger="request", now=time.time())
+    return finish(store, trainer, run.id)
+
+
+def finish(store: Store, trainer: Trainer, run_id: str, max_ticks: int = 50) -> Run:
+    for _ in range(max_ticks):
+        trainer.tick(time.time())
+        with store.db.read() as conn:
+            run = runs.get(conn, run_id)
+        if run.is_finished:
+            return run
+    raise AssertionError(f"the run did not end: {run}")
+
+
+def live(store: Store) -> Version:
+    with store.db.read() as conn:
+        newest = champion.newest_activation(conn)
+        assert newest is not None
+        return versions.get(conn, newest.version)
+
+
+def published(store: Store) -> Sequence[Version]:
+    with store.db.read() as conn:
+        return versions.listing(conn, limit=1000)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from training.recipe import TriggerRecipe
+from training.triggers import News, due
+
+NOW = 1_000_000.0
+RECIPE = TriggerRecipe(
+    after_labels=10, after_quiet_s=2, every_s=3600, min_interval_s=5, pause_after_failure_s=60
+)
+NOTHING = News(0, None, None, None, False)
+BUSY = News(3, NOW - 1, NOW - 1, None, False)  # three labels, the last a second ago
+
+
+@pytest.mark.parametrize(
+    ("news", "expected"),
+    [
+        (NOTHING, None),
+        (BUSY, None),
+        (replace(BUSY, num_new=9), None),
+        (replace(BUSY, num_new=10), "labels"),
+        (replace(BUSY, newest_at=NOW - 2), "quiet"),
+        (replace(BUSY, oldest_at=NOW - 3599), None),
+        (replace(BUSY, oldest_at=NOW - 3600), "schedule"),
+        (replace(BUSY, num_new=10, last_ended_at=NOW - 4), None),
+        (replace(BUSY, num_new=10, last_ended_at=NOW - 5), "labels"),
+        (replace(BUSY, num_new=10, last_ended_at=NOW - 59, last_failed=True), None),
+        (replace(BUSY, num_new=10, last_ended_at=NOW - 60, last_failed=True), "labels"),
+    ],
+)
+def test_the_trigger_that_fires(news: News, expected: str | None) -> None:
+    assert due(news, NOW, RECIPE) == expected
+
+
+@pytest.mark.parametrize("name", ["after_labels", "after_quiet_s", "every_s"])
+def test_zero_turns_a_trigger_off(name: str) -> None:
+    off = {"after_labels": 0, "after_quiet_s": 0.0, "every_s": 0.0}
+    waiting_long = News(10_000, NOW - 1e6, NOW - 1e6, None, False)
+    assert due(waiting_long, NOW, TriggerRecipe(**off)) is None
+    on = off | {name: 1}
+    assert due(waiting_long, NOW, TriggerRecipe(**on)) is not None
