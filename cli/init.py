@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.table import Table
 from sqlalchemy import make_url
 
 from cli import home
@@ -21,25 +20,23 @@ def init() -> None:
     was_there = home.exists(settings)
     with home.opened(settings) as store:
         out.print("This home was made before." if was_there else "Ready.")
-        out.print(_places(settings, store))
+        for name, place in _places(settings, store).items():
+            # Not in a table: a path that is broken in two cannot be copied.
+            out.print(f"{name:<10}{place}", soft_wrap=True)
         out.print("Next: evergreen serve")
 
 
-def _places(settings: Settings, store: Store) -> Table:
+def _places(settings: Settings, store: Store) -> dict[str, str]:
     with store.db.read() as conn:
         live = champion.newest_activation(conn)
         version = versions.get(conn, live.version) if live else None
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    grid.add_row("Home", str(settings.home.absolute()))
-    grid.add_row("Database", _without_password(settings.resolved_database_url))
-    grid.add_row("Blobs", settings.resolved_blob_url)
-    if version is not None:
-        grid.add_row(
-            "Champion", f"version {version.number}, {count(len(version.classes), 'class')}"
-        )
-    return grid
+    classes = count(len(version.classes), "class") if version else ""
+    return {
+        "Home": str(settings.home.absolute()),
+        "Database": _without_password(settings.resolved_database_url),
+        "Blobs": settings.resolved_blob_url,
+        "Champion": f"version {version.number}, {classes}" if version else "none",
+    }
 
 
 def _without_password(url: str) -> str:

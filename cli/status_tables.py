@@ -11,9 +11,12 @@ from core.runs import Run
 
 _MOST_NAMES = 8
 _MOST_ROWS = 20
+_NAME_WIDTH = 8
 
 
 def print_status(found: Status) -> None:
+    # Not in the table: a path that is broken in two cannot be copied.
+    out.print(f"{'Home':<{_NAME_WIDTH}}  {found.home}", soft_wrap=True)
     out.print(_facts(found))
     if found.serving or found.trainers:
         out.print(_processes(found))
@@ -23,9 +26,8 @@ def print_status(found: Status) -> None:
 
 def _facts(found: Status) -> Table:
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(width=_NAME_WIDTH)
     grid.add_column(overflow="fold")
-    grid.add_row("Home", found.home)
     grid.add_row("Champion", _champion(found))
     if found.promotion is not None:
         promotion = found.promotion

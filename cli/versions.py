@@ -112,7 +112,7 @@ def _list(found: list[Version], champion_number: int | None) -> Table:
 def _facts(version: Version, num_trained: int, num_held_out: int) -> Table:
     metrics = version.metrics
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     rows = {
         "Created": moment(version.created_at),

@@ -7,6 +7,8 @@ that a read in it can't be overtaken before its write.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,12 +122,9 @@ def _engine(url: URL) -> Engine:
     def _on_connect(connection: Any, _record: Any) -> None:
         # Transactions are ours: the driver would begin them late, and not at all for DDL.
         connection.isolation_level = None
-        for pragma in (
-            "journal_mode=WAL",
-            "foreign_keys=ON",
-            f"busy_timeout={_BUSY_TIMEOUT_MS}",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
+        connection.execute("PRAGMA foreign_keys=ON").close()
+        _enter_wal(connection)
 
     @event.listens_for(engine, "begin")
     def _on_begin(conn: Connection) -> None:
@@ -135,6 +134,20 @@ def _engine(url: URL) -> Engine:
         conn.exec_driver_sql(options.get("begin", "BEGIN IMMEDIATE"))
 
     return engine
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """The first change of a new file to WAL does not wait for its turn as all else does."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager

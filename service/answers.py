@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from core.answer import Answer
 from core.champion import Activation
 from core.intake import Taken
 from core.runs import Run
 from core.versions import Version
-from service.serving import Answer
 
 
 def moment(seconds: float) -> datetime.datetime:

@@ -27,10 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
         description="An image classifier that keeps learning from the people who use it.",
         docs_url=None,  # its page loads scripts from the web
         redoc_url=None,
-        responses={
-            "4XX": {"model": Problem, "content": {problems.MEDIA_TYPE: {}}},
-            "5XX": {"model": Problem, "content": {problems.MEDIA_TYPE: {}}},
-        },
+        responses={status: {"model": Problem} for status in problems.DOCUMENTED},
     )
     problems.install(app)
     for module in (predict, feedback, runs, versions, champion, status, page):

@@ -17,6 +17,7 @@ from core import errors
 from core.errors import EvergreenError
 
 MEDIA_TYPE = "application/problem+json"
+DOCUMENTED: tuple[int | str, ...] = ("4XX", "5XX")
 
 _STATUS: dict[type[EvergreenError], int] = {
     errors.UndecodableImage: 422,
@@ -78,6 +79,9 @@ def of(error: EvergreenError) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
+    generate = app.openapi
+    app.openapi = lambda: _documented(generate())  # type: ignore[method-assign]
+
     @app.exception_handler(EvergreenError)
     async def _evergreen(_request: Request, error: EvergreenError) -> JSONResponse:
         if status_of(error) >= 500:
@@ -110,6 +114,16 @@ def install(app: FastAPI) -> None:
         return problem(
             500, "internal-error", "something is wrong in the service; its log says what"
         )
+
+
+def _documented(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI gives errors the media type that the route's other answers have."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for item in document["paths"].values():
+        for operation in item.values():
+            for status in DOCUMENTED:
+                operation["responses"][status]["content"] = content
+    return document
 
 
 def _describe(error: dict[str, Any]) -> str:

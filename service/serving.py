@@ -5,30 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
-import numpy as np
-
-from core import pixels
+from core.answer import Answer, answer
 from core.bootstrap import ensure_first_version
 from core.pixels import Limits
-from core.predictions import Prediction, new_id
-from core.servable import Runtime, Servable
+from core.servable import Runtime
 from core.settings import Settings
 from core.store import Store, open_store
 from service import metrics
 from service.recorder import Recorder
 from service.slot import Slot
 from service.swap import Swap
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A prediction with all that its version says of it: (class, confidence), best first."""
-
-    prediction: Prediction
-    ranking: list[tuple[str, float]]
-    abstains: bool
 
 
 class Serving:
@@ -64,30 +51,11 @@ class Serving:
         NotReady, StoreError."""
         servable = self.slot.current()
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._pool, self._answer, servable, image)
-        await asyncio.wrap_future(self._recorder.record(answer.prediction))
-        metrics.predictions.inc()
-        if answer.abstains:
-            metrics.abstentions.inc()
-        return answer
-
-    def _answer(self, servable: Servable, image: bytes) -> Answer:
-        manifest = servable.manifest
-        pixels_HWC = pixels.decode(image, manifest.pixels, self.limits)
-        probabilities_K = servable.predict(pixels_HWC[np.newaxis]).probabilities_BK[0]
-        # The image is kept before the row that names it, so that it can be corrected by id.
-        digest = self.store.blobs.put(image, durable=False)
-        order = np.argsort(-probabilities_K, kind="stable")
-        ranking = [(manifest.classes[k], float(probabilities_K[k])) for k in order]
-        confidence = ranking[0][1]
-        prediction = Prediction(
-            id=new_id(),
-            image=digest,
-            version=manifest.version,
-            label=ranking[0][0],
-            confidence=confidence,
-            margin=confidence - ranking[1][1] if len(ranking) > 1 else 1.0,
-            created_at=time.time(),
+        found = await loop.run_in_executor(
+            self._pool, answer, servable, image, self.store.blobs, self.limits, time.time()
         )
-        below = manifest.abstain_below
-        return Answer(prediction, ranking, abstains=below is not None and confidence < below)
+        await asyncio.wrap_future(self._recorder.record(found.prediction))
+        metrics.predictions.inc()
+        if found.abstains:
+            metrics.abstentions.inc()
+        return found

@@ -40,9 +40,10 @@ class Slot:
 
     def put_at(self, servable: Servable, activate_at: float) -> None:
         """Answer with this one from a moment on; a later call replaces an earlier one."""
+        self._switch()  # one that is due already is not replaced, but comes before it
         with self._lock:
             self._next = (activate_at, servable)
-        self.current()
+        self._switch()
 
     def _switch(self) -> None:
         with self._lock:

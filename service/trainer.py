@@ -55,8 +55,8 @@ class Supervisor:
             log.info("trainer.started", extra={"child": child.pid})
             while child.poll() is None and not self._stop.wait(0.5):
                 pass
+            _end(child)
             if self._stop.is_set():
-                _end(child)
                 return
             if time.monotonic() - started > _HEALTHY_AFTER_S:
                 num_failures = 0

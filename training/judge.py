@@ -71,7 +71,7 @@ def gather(
     best_version: int | None = None
     if method == "cross-validation":
         training = dataset.training
-        refitted_N = _refitted_is_right(training, fitted, champion, balance)
+        refitted_N = refitted_is_right(training, fitted, champion, balance)
         own_N = fitted.out_of_fold_NK.argmax(axis=1) == training.y_N
         champion_N = np.concatenate([refitted_N, champion_N])
         challenger_N = np.concatenate([own_N, challenger_N])
@@ -102,7 +102,7 @@ def is_right(servable: Servable, rows: Dataset) -> Bools:
     return _names_match(logits_NK, servable.manifest.classes, rows)
 
 
-def _refitted_is_right(
+def refitted_is_right(
     training: Dataset, fitted: FittedHead, champion: Contender, balance: float
 ) -> Bools:
     if champion.is_starter:

@@ -22,11 +22,20 @@ class Handed(Exception):
 
 
 class Progress:
-    def __init__(self, store: Store, run: Run, owner: str, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        owner: str,
+        is_stopping: Callable[[], bool],
+        on_beat: Callable[[float], None],
+    ) -> None:
         self._store = store
         self._run_id = run.id
         self._owner = owner
         self._is_stopping = is_stopping
+        self._on_beat = on_beat
+        self._on_beat = on_beat
         self._step = "starting"
         self._fraction = 0.0
         self._told_at = 0.0
@@ -52,6 +61,7 @@ class Progress:
     def _beat(self, now: float) -> None:
         if self._is_stopping():
             raise Handed
+        self._on_beat(now)
         with self._store.db.write(durable=False) as conn:
             if not runs.beat(conn, self._run_id, self._owner, now, self._step, self._fraction):
                 raise Stopped

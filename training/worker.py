@@ -100,7 +100,7 @@ class Trainer:
     def _do(self, run: Run) -> None:
         log.info("run.started", extra={"run_id": run.id, "trigger": run.trigger})
         started = time.perf_counter()
-        progress = Progress(self._store, run, self._id, self._stop.is_set)
+        progress = Progress(self._store, run, self._id, self._stop.is_set, self._report)
         state = "finished"
         fields: dict[str, Any] = {}
         try:

@@ -6,10 +6,12 @@ import * as live from "./live.js";
 import { confirm } from "./toast.js";
 
 const STEP = 6;
+const PROMOTE = "Make it the champion";
 const MINUTE_MS = 60_000;
 
 let limit = STEP;
 let seen = "";
+const rows = new Map();
 
 export function startVersions() {
   byId("versions-older").addEventListener("click", () => {
@@ -31,17 +33,32 @@ async function load() {
   try {
     const found = await api.versions(limit + 1);
     byId("versions-older").hidden = found.length <= limit;
-    const focused = document.activeElement?.closest("[data-version]")?.dataset.version;
-    byId("versions").replaceChildren(...found.slice(0, limit).map(makeRow));
-    if (focused) document.querySelector(`[data-version="${focused}"] summary`)?.focus({ preventScroll: true });
+    show(found.slice(0, limit));
   } catch {
     seen = ""; // asked again at the next look
   }
 }
 
+/** Touch only the rows that changed: a button must not be replaced under the pointer. */
+function show(versions) {
+  const list = byId("versions");
+  const kept = new Map(rows);
+  rows.clear();
+  for (const [index, version] of versions.entries()) {
+    const content = JSON.stringify(version);
+    const old = kept.get(version.version);
+    const row = old?.content === content ? old : { content, element: makeRow(version, index) };
+    rows.set(version.version, row);
+    if (list.children[index] === row.element) continue;
+    if (old && old !== row) old.element.replaceWith(row.element);
+    else list.insertBefore(row.element, list.children[index] ?? null);
+  }
+  while (list.children.length > versions.length) list.lastElementChild.remove();
+}
+
 function makeRow(version, index) {
   const number = version.version;
-  const promoteButton = el("button", { type: "button", class: "plain small", onclick: () => promote(version, promoteButton) }, "Make it the champion");
+  const promoteButton = el("button", { type: "button", class: "plain small", onclick: () => promote(version, promoteButton) }, PROMOTE);
   return el("li", { class: version.is_champion ? "version champion" : "version", "data-version": number },
     el("div", { class: "version-head" },
       el("h3", {}, `Version ${number}`),
@@ -79,6 +96,8 @@ async function promote(version, button) {
   } catch (problem) {
     say(byId("versions-problem"), problem.message);
   }
+  button.ariaDisabled = "false";
+  button.textContent = PROMOTE;
   seen = "";
   live.refresh();
 }

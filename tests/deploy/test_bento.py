@@ -61,17 +61,13 @@ def programs(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_bento_holds_what_runs_and_nothing_else(bento: Path) -> None:
     found = {str(path.relative_to(bento)) for path in bento.rglob("*") if path.is_file()}
-    tracked = subprocess.run(
-        ["git", "ls-files", "core", "service", "training", "cli", "pyproject.toml"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    assert {f"src/{name}" for name in tracked if (ROOT / name).exists()} <= found
+    packages = ("core", "service", "training", "cli")
+    files = [path for package in packages for path in (ROOT / package).rglob("*") if path.is_file()]
+    wanted = {f"src/{path.relative_to(ROOT)}" for path in files if path.suffix != ".pyc"}
+    assert wanted <= found
+    assert {path.suffix for path in files} >= {".safetensors", ".onnx", ".toml", ".html", ".mako"}
     tops = {name.split("/")[1] for name in found if name.startswith("src/")}
-    files = {"pyproject.toml", "bentofile.yaml", "README.md", "LICENSE"}
-    assert tops <= {"core", "service", "training", "cli"} | files
+    assert tops <= {*packages, "pyproject.toml", "bentofile.yaml", "README.md", "LICENSE"}
     assert not [name for name in found if name.endswith((".pyc", ".db", ".log"))]
     assert sum(path.stat().st_size for path in bento.rglob("*") if path.is_file()) < MAX_BENTO_BYTES
 
@@ -118,6 +114,17 @@ def test_a_bento_serves_the_loop_as_its_image_does_and_a_backup_brings_it_back(
         worker = server.get("/v1/status")["workers"][0]["pid"]
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: server.worker() not in (None, worker), 30, "a new worker")
+
+        # The command line is there too.
+        status = subprocess.run(
+            [programs / "python", "-m", "cli", "status"],
+            cwd=bento / "src",
+            env={"EVERGREEN_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert status.returncode == 0, status.stderr
 
         copy = tmp_path / "new" / "bentoml" / "evergreen-data"
         backup = [programs / "python", ROOT / "deploy/backup.py", home, copy]

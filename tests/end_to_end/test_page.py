@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
@@ -93,9 +94,9 @@ class Page:
         return str(self.at(identity).text)
 
     def until(self, is_so: Any, what: str) -> None:
-        WebDriverWait(self.browser, _WAIT_S, poll_frequency=0.05).until(
-            lambda _: is_so(), f"waited {_WAIT_S:.0f} s for {what}"
-        )
+        # An element may be replaced between the finding and the asking: look again.
+        wait = WebDriverWait(self.browser, _WAIT_S, 0.05, [StaleElementReferenceException])
+        wait.until(lambda _: is_so(), f"waited {_WAIT_S:.0f} s for {what}")
 
     def choose(self, *photos: Path) -> None:
         """Photos to predict on."""
@@ -185,7 +186,7 @@ def test_a_person_corrects_teaches_and_rolls_back(
     page.until(lambda: card.find_element(By.TAG_NAME, "h3").text == "red", "the new answer")
     assert f"was {first_guess} in version 1" in card.text
 
-    page.until(lambda: page.all('[data-version="1"] button'), "the list of versions")
+    page.until(lambda: page.all(f'[data-version="{newest}"].champion'), "the list of versions")
     page.click(page.one('[data-version="1"] button'))
     page.click(page.at("confirm-yes"))
     page.until(lambda: page.text("live-text") == "Version 1 is live", "the rollback")

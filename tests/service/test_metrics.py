@@ -12,7 +12,6 @@ from core import intake, runs
 from core.intake import LabelRequest
 from core.pixels import Limits
 from tests import at_once, images
-from tests.service.conftest import settings_in
 
 Key = tuple[str, frozenset[tuple[str, str]]]
 JPEG = {"Content-Type": "image/jpeg"}
@@ -95,9 +94,7 @@ def test_random_urls_and_methods_add_no_series(client: TestClient) -> None:
     visit(1000)
     after = scrape(client)
     assert after.keys() == before.keys()
-    total = sum(
-        after[key] - before[key] for key in after if key[0] == "evergreen_requests_total"
-    )
+    total = sum(after[key] - before[key] for key in after if key[0] == "evergreen_requests_total")
     assert total == 1001
 
 

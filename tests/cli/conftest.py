@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.__main__ import app
+from core.bootstrap import ensure_first_version
+from core.settings import Settings
+from core.store import open_store
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with version 1, to be copied."""
+    home = tmp_path_factory.mktemp("template") / "home"
+    store = open_store(Settings(home=home))
+    ensure_first_version(store)
+    store.db.close()
+    return home
+
+
+@pytest.fixture
+def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of a home that is not made yet, named by the environment."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("EVERGREEN_HOME", str(home))
+    monkeypatch.setenv("EVERGREEN_PROVIDER", "cpu")
+    monkeypatch.setenv("COLUMNS", "80")
+    return home
+
+
+@pytest.fixture
+def home(no_home: Path, template: Path) -> Path:
+    shutil.copytree(template, no_home)
+    return no_home
+
+
+@pytest.fixture
+def run() -> Run:
+    """Call `evergreen`; gives exit_code, stdout and stderr."""
+
+    def call(*words: object) -> Result:
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call

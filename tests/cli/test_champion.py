@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core import champion, versions, workers
+from core.settings import load_settings
+from core.store import Store, open_store
+from core.workers import Worker
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def opened(home: Path) -> Iterator[Store]:
+    """A store with a second version, like the first."""
+    store = open_store(load_settings())
+    with store.db.write() as conn:
+        manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
+        versions.publish(conn, store.blobs, manifest, {"promote": True, "reason": "a test"})
+    yield store
+    store.db.close()
+
+
+def _report(store: Store, *, ready: tuple[int, ...], failed: dict[int, str]) -> None:
+    now = time.time()
+    worker = Worker("w", "serving", "elsewhere", 1, "cpu", 1, ready, failed, now, now)
+    with store.db.write() as conn:
+        workers.report(conn, worker)
+
+
+def test_promote_waits_until_the_servers_switch(opened: Store, run: Run) -> None:
+    _report(opened, ready=(1, 2), failed={})
+    result = run("promote", 2)
+    assert result.exit_code == 0
+    assert "Version 2 is the champion (on 1 serving process, 0." in result.stdout
+    with opened.db.read() as conn:
+        newest = champion.newest_activation(conn)
+    assert newest is not None
+    assert (newest.version, newest.who) == (2, "command line")
+    assert newest.activate_at <= time.time()
+
+
+def test_a_version_that_a_server_cannot_load_is_not_promoted(opened: Store, run: Run) -> None:
+    _report(opened, ready=(1,), failed={2: "no memory left"})  # promotion 2
+    result = run("promote", 2)
+    assert result.exit_code == 1
+    assert "version 2 did not become champion" in result.stderr
+    assert "no memory left" in result.stderr
+    assert result.stdout == ""
+
+
+def test_promoting_an_unknown_version_names_those_there_are(home: Path, run: Run) -> None:
+    result = run("promote", 9)
+    assert result.exit_code == 2
+    assert result.stderr == "evergreen: version 9 does not exist; there are 1 to 1\n"

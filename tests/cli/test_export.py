@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from core.blobs import sha256
+from tests.cli.conftest import Run
+
+
+def test_an_exported_model_opens_in_onnxruntime(home: Path, tmp_path: Path, run: Run) -> None:
+    assert run("export", 1, tmp_path / "model.onnx").exit_code == 0
+    session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    pixels = np.zeros((2, 96, 96, 3), np.uint8)
+    (probabilities,) = session.run(["probabilities"], {"pixels": pixels})
+    assert probabilities.shape == (2, 200)
+    assert session.get_modelmeta().custom_metadata_map["version"] == "1"
+
+
+def test_a_folder_gets_a_file_of_the_versions_name(home: Path, tmp_path: Path, run: Run) -> None:
+    run("export", 1, tmp_path)
+    assert (tmp_path / "evergreen-1.onnx").is_file()
+
+
+def test_a_bundle_holds_the_files_that_its_manifest_names(
+    home: Path, tmp_path: Path, run: Run
+) -> None:
+    assert run("export", 1, tmp_path / "bundle", "--bundle").exit_code == 0
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text("utf-8"))
+    for name in ("backbone", "head"):
+        content = (tmp_path / "bundle" / f"{name}.onnx").read_bytes()
+        assert sha256(content) == manifest[name]
+
+
+def test_a_damaged_version_is_not_exported(home: Path, tmp_path: Path, run: Run) -> None:
+    digest = json.loads(run("versions", 1, "--json").stdout)["head"]
+    (home / "blobs" / digest[:2] / digest).write_bytes(b"damaged")
+    result = run("export", 1, tmp_path / "model.onnx")
+    assert result.exit_code == 4
+    assert "is damaged" in result.stderr
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(home: Path, tmp_path: Path, run: Run) -> None:
+    result = run("export", 1, tmp_path / "absent" / "model.onnx")
+    assert result.exit_code == 2
+    assert "model.onnx cannot be written: No such file or directory" in result.stderr

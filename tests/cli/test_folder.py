@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.folder import Verdict, decide, scan
+from core.errors import InvalidLabel, InvalidRequest
+
+
+def _touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_the_first_folder_is_the_class_however_deep_the_image(tmp_path: Path) -> None:
+    _touch(tmp_path, "cat/1.jpg", "cat/2024/may/2.jpg", "big dog/3.jpg")
+    found = [(c.path.name, c.label) for c in scan(tmp_path).candidates]
+    assert found == [("3.jpg", "big dog"), ("1.jpg", "cat"), ("2.jpg", "cat")]
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    _touch(tmp_path, "cat/1.jpg", "cat/.DS_Store", "cat/.thumbs/1.jpg", ".git/x/y", ".DS_Store")
+    found = scan(tmp_path)
+    assert [c.path.name for c in found.candidates] == ["1.jpg"]
+    assert found.strays == []
+
+
+def test_files_beside_the_class_folders_are_told(tmp_path: Path) -> None:
+    _touch(tmp_path, "cat/1.jpg", "stray.jpg")
+    assert scan(tmp_path).strays == [tmp_path / "stray.jpg"]
+
+
+def test_a_linked_folder_is_named_and_not_followed(tmp_path: Path) -> None:
+    _touch(tmp_path, "cat/1.jpg")
+    (tmp_path / "cat" / "again").symlink_to(tmp_path)
+    assert [c.path.name for c in scan(tmp_path).candidates] == ["1.jpg", "again"]
+
+
+def test_a_folder_without_classes_says_what_it_should_look_like(tmp_path: Path) -> None:
+    _touch(tmp_path, "1.jpg")
+    with pytest.raises(InvalidRequest, match=r"one folder per class, as in .*cat/photo\.jpg"):
+        scan(tmp_path)
+    with pytest.raises(InvalidRequest, match="does not exist"):
+        scan(tmp_path / "nowhere")
+
+
+def test_a_folder_whose_name_is_no_label_is_named(tmp_path: Path) -> None:
+    _touch(tmp_path, f"{'x' * 101}/1.jpg")
+    with pytest.raises(InvalidLabel, match=r"xxx.* names no class.*limit is 100"):
+        scan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("current", "imported", "verdict"),
+    [
+        (None, None, "added"),
+        ("cat", "cat", "already there"),
+        ("cat", None, "already there"),  # labelled by a person first
+        ("dog", None, "relabelled"),
+        ("dog", "dog", "relabelled"),  # it moved to another folder
+        ("dog", "cat", "corrected since"),
+        (None, "cat", "corrected since"),  # taken back
+        (None, "dog", "added"),
+    ],
+)
+def test_what_a_folder_named_cat_means(
+    current: str | None, imported: str | None, verdict: Verdict
+) -> None:
+    assert decide("cat", current, imported) == verdict

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from cli.verbs import VERBS, Verb, load
+from tests.cli.conftest import Run
+
+ALL = (
+    *("init", "serve", "worker", "import", "predict", "label", "retrain", "status"),
+    *("versions", "promote", "rollback", "export"),
+)
+
+
+def test_help_lists_every_verb_and_the_exit_codes(run: Run) -> None:
+    printed = run("--help").stdout
+    listed = {line.split()[1] for line in printed.splitlines() if line.startswith("│ ")}
+    assert listed >= set(ALL)
+    assert {verb.name for verb in VERBS} == set(ALL)
+    assert "Exit codes" in " ".join(printed.split())
+    assert "EVERGREEN_HOME" in printed
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_a_verb_says_of_itself_what_the_list_says_of_it(verb: Verb, run: Run) -> None:
+    assert inspect.cleandoc(load(verb).help).splitlines()[0] == verb.help
+    result = run(verb.name, "--help")
+    assert result.exit_code == 0
+    assert verb.help in " ".join(result.stdout.split())
+
+
+def test_an_unknown_verb_is_a_wrong_command(run: Run) -> None:
+    result = run("retrian")
+    assert result.exit_code == 2
+    assert "retrain" in result.stderr
+
+
+def test_the_release_is_printed(run: Run) -> None:
+    assert run("--version").stdout.startswith("evergreen 0.")
+
+
+def test_the_list_of_verbs_loads_nothing_of_weight() -> None:
+    program = (
+        "import sys; from typer.testing import CliRunner; from cli.__main__ import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "print([m for m in ('sqlalchemy', 'numpy', 'onnxruntime', 'PIL') if m in sys.modules])"
+    )
+    assert _python(program) == "[]"
+
+
+def test_no_verb_but_serve_and_worker_loads_torch_or_bentoml(
+    home: object, tmp_path: object, run: Run
+) -> None:
+    program = """
+import sys
+from pathlib import Path
+from typer.testing import CliRunner
+from cli.__main__ import app
+from tests.cli.album import album
+
+folder = album(Path(sys.argv[1]) / "album", per_class=6)
+image = str(folder / "red" / "0.jpg")
+for words in (
+    ["init"], ["import", str(folder)], ["status"], ["versions"], ["versions", "1"],
+    ["predict", image], ["label", image, "red"], ["label", "--undo", "1"], ["retrain"],
+    ["promote", "1"], ["rollback"], ["export", "1", str(folder / "model.onnx")],
+):
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, (SystemExit, type(None))), (words, result.exception)
+assert not sys.modules.keys() & {"torch", "bentoml", "training", "service"}
+assert CliRunner().invoke(app, ["retrain", "--wait"]).exit_code == 0
+print(sorted(sys.modules.keys() & {"torch", "bentoml", "service"}))
+"""
+    assert _python(program, str(tmp_path)) == "[]"
+
+
+def _python(program: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

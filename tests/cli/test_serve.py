@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def execs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the process would have become."""
+    calls: list[Any] = []
+    monkeypatch.setattr(os, "execvpe", lambda *arguments: calls.append(arguments))
+    monkeypatch.setenv("EVERGREEN_PORT", str(_free_port()))
+    return calls
+
+
+def test_serve_becomes_bentoml_with_places_that_hold_anywhere(
+    tmp_path: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.toml").touch()
+    monkeypatch.setenv("EVERGREEN_HOME", "here")
+    monkeypatch.setenv("EVERGREEN_DATABASE_URL", "sqlite:///facts.db")
+    monkeypatch.setenv("EVERGREEN_BLOB_URL", "bytes")
+    monkeypatch.setenv("EVERGREEN_RECIPE", "recipe.toml")
+    monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
+    monkeypatch.delenv("BENTOML_HOME", raising=False)
+    run("serve")
+    ((file, command, environment),) = execs
+    assert file == command[0] == sys.executable
+    assert command[1:6] == ["-P", "-m", "bentoml", "serve", "service.bento:Evergreen"]
+    folder = Path(command[command.index("--working-dir") + 1])
+    assert (folder / "service" / "bento.py").is_file()
+    assert command[-2:] == ["--timeout-graceful-shutdown", "20"]
+    assert environment["EVERGREEN_HOME"] == str(tmp_path / "here")
+    assert environment["EVERGREEN_DATABASE_URL"] == f"sqlite:///{tmp_path / 'facts.db'}"
+    assert environment["EVERGREEN_BLOB_URL"] == str(tmp_path / "bytes")
+    assert environment["EVERGREEN_RECIPE"] == str(tmp_path / "recipe.toml")
+    assert environment["BENTOML_HOME"] == str(tmp_path / "here" / "bentoml")
+    assert environment["BENTOML_DO_NOT_TRACK"] == "true"
+    assert "BENTOML_CONTAINERIZED" not in environment
+
+
+def test_serve_makes_the_home_and_says_what_to_try(
+    no_home: Path, run: Run, execs: list[Any]
+) -> None:
+    result = run("serve")
+    assert (no_home / "evergreen.db").is_file()
+    url = f"http://127.0.0.1:{os.environ['EVERGREEN_PORT']}"
+    for line in (
+        "version 1 (200 classes)",
+        f"curl -F image=@photo.jpg {url}/v1/predict",
+        f"curl -F image=@photo.jpg -F label=cat {url}/v1/feedback",
+        "status",
+    ):
+        assert line in result.stderr
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(
+    home: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        monkeypatch.setenv("EVERGREEN_PORT", str(port))
+        result = run("serve")
+    assert result.exit_code == 3
+    assert f"port {port} is taken" in result.stderr
+    assert f"EVERGREEN_PORT={port + 1}" in result.stderr
+    assert execs == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_host_is_handed_on_as_an_address(
+    host: str, home: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGREEN_HOST", host)
+    run("serve")
+    ((_, command, _),) = execs
+    assert command[command.index("--host") + 1] in ("127.0.0.1", "::1")
+
+
+def test_an_address_of_another_machine_is_refused(
+    home: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGREEN_HOST", "192.0.2.1")  # kept free for documents, RFC 5737
+    result = run("serve")
+    assert result.exit_code == 2
+    assert "192.0.2.1" in result.stderr
+    assert execs == []
+
+
+def test_a_recipe_that_is_not_there_is_told_before_the_start(
+    home: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGREEN_RECIPE", "absent.toml")
+    assert "EVERGREEN_RECIPE names absent.toml" in run("serve").stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

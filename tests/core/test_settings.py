@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from core.errors import InvalidRequest
+from core.settings import PREFIX, Settings, available_cores, load_settings
+
+
+def test_without_environment_everything_has_a_default(tmp_path: Path) -> None:
+    settings = load_settings({})
+    assert (settings.host, settings.port, settings.trainer) == ("127.0.0.1", 3000, True)
+    assert settings.resolved_workers == available_cores() >= 1
+    assert settings.resolved_database_url == f"sqlite:///{Path.cwd()}/evergreen-data/evergreen.db"
+    assert settings.resolved_blob_url == f"{Path.cwd()}/evergreen-data/blobs"
+
+
+def test_every_setting_comes_from_its_variable() -> None:
+    settings = load_settings(
+        {
+            "EVERGREEN_HOME": "/data",
+            "EVERGREEN_PORT": "8080",
+            "EVERGREEN_WORKERS": "3",
+            "EVERGREEN_MAX_BODY_MB": "0.5",
+            "EVERGREEN_RECIPE": "/etc/recipe.toml",
+            "EVERGREEN_TRAINER": "false",
+            "EVERGREEN_PROVIDER": "cpu",
+            "EVERGREEN_BLOB_URL": "s3://bucket/blobs",
+        }
+    )
+    assert settings == Settings(
+        home=Path("/data"),
+        port=8080,
+        workers=3,
+        max_body_mb=0.5,
+        recipe=Path("/etc/recipe.toml"),
+        trainer=False,
+        provider="cpu",
+        blob_url="s3://bucket/blobs",
+    )
+    assert settings.max_body_bytes == 500_000
+    assert settings.resolved_database_url == "sqlite:////data/evergreen.db"
+    assert settings.resolved_blob_url == "s3://bucket/blobs"
+
+
+def test_environment_is_read_when_none_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGREEN_PORT", "4321")
+    assert load_settings().port == 4321
+
+
+def test_environment_that_is_passed_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGREEN_PORT", "4321")
+    monkeypatch.setenv("EVERGREEN_HOME", "/elsewhere")
+    assert load_settings({"EVERGREEN_HOME": "/data"}) == Settings(home=Path("/data"))
+    assert Settings().port == 3000
+
+
+def test_empty_variable_is_as_good_as_none() -> None:
+    empty = {f"{PREFIX}{name.upper()}": "" for name in Settings.model_fields}
+    assert load_settings(empty) == load_settings({})
+
+
+def test_variables_of_others_are_no_business_of_ours() -> None:
+    assert load_settings({"PORT": "1", "HOME": "/root", "EVERGREENISH": "1"}) == load_settings({})
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("EVERGREEN_PROT", "; did you mean EVERGREEN_PORT?"),
+        ("EVERGREEN_DATABASE", "; did you mean EVERGREEN_DATABASE_URL?"),
+        ("EVERGREEN_MAX_BODY", "; did you mean EVERGREEN_MAX_BODY_MB?"),
+        ("EVERGREEN_port", "; did you mean EVERGREEN_PORT?"),
+    ],
+)
+def test_misspelt_name_is_refused_with_the_right_one(name: str, hint: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        load_settings({name: "1"})
+    assert str(caught.value) == f"{name} is not a setting{hint}"
+
+
+def test_all_problems_are_reported_together() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        load_settings(
+            {
+                "EVERGREEN_PORT": "70000",
+                "EVERGREEN_PROVIDER": "tpu",
+                "EVERGREEN_WORKERS": "many",
+                "EVERGREEN_HOMEE": "/data",
+            }
+        )
+    message = str(caught.value)
+    assert "EVERGREEN_PORT='70000': Input should be less than or equal to 65535" in message
+    assert "EVERGREEN_PROVIDER='tpu': Input should be 'auto', 'cpu' or 'cuda'" in message
+    assert "EVERGREEN_WORKERS='many'" in message
+    assert "did you mean EVERGREEN_HOME?" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "x"),
+        ("WORKERS", "-1"),
+        ("THREADS", "0"),
+        ("MAX_BODY_MB", "0"),
+        ("MAX_PIXELS", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("TRAINER", "perhaps"),
+    ],
+)
+def test_value_out_of_range_is_refused(name: str, value: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"EVERGREEN_{name}='{value}'"):
+        load_settings({f"EVERGREEN_{name}": value})
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux only")
+def test_cores_are_those_that_may_be_used() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert available_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)

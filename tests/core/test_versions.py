@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from core import versions
+from core.errors import ChecksumMismatch, UnknownVersion
+from core.store import Store
+from tests import tiny
+from tests.at_once import overtaking
+
+
+def test_numbers_count_up_from_one(store: Store) -> None:
+    with store.db.read() as conn:
+        assert versions.newest_number(conn) is None
+    assert [tiny.publish(store) for _ in range(3)] == [1, 2, 3]
+    with store.db.read() as conn:
+        assert versions.newest_number(conn) == 3
+
+
+def test_published_version_has_its_manifest_and_its_gates_reason(store: Store) -> None:
+    manifest = tiny.plain_manifest(
+        run_id="run", parent=1, classes=("cat", "猫"), snapshot=12, metrics={"accuracy": 0.97}
+    )
+    gate = {"promote": False, "reason": "no better"}
+    number = tiny.publish(store, manifest, gate)
+    with store.db.read() as conn:
+        version = versions.get(conn, number)
+    assert (version.run_id, version.parent, version.classes) == ("run", 1, ("cat", "猫"))
+    assert (version.snapshot, version.metrics, version.gate) == (12, {"accuracy": 0.97}, gate)
+    assert not version.passed_gate
+    kept = versions.read_manifest(version, store.blobs)
+    assert kept.version == number
+    assert (kept.backbone, kept.head) == (version.backbone, version.head)
+
+
+def test_manifest_that_was_tampered_with_is_refused(sqlite_store: Store) -> None:
+    store = sqlite_store
+    number = tiny.publish(store)
+    with store.db.read() as conn:
+        version = versions.get(conn, number)
+    path = store.blobs._path(version.manifest)  # type: ignore[attr-defined]
+    path.write_bytes(path.read_bytes().replace(b"cat", b"cow"))
+    with pytest.raises(ChecksumMismatch):
+        versions.read_manifest(version, store.blobs)
+
+
+def test_two_published_at_once_never_share_a_number(store: Store) -> None:
+    """PostgreSQL refuses the second; SQLite lets it wait for its turn."""
+    try:
+        overtaking(
+            store.db,
+            lambda conn: versions.publish(conn, store.blobs, tiny.plain_manifest(), tiny.PASSED),
+            lambda conn: versions.publish(conn, store.blobs, tiny.plain_manifest(), tiny.PASSED),
+        )
+    except IntegrityError:
+        assert not store.db.is_sqlite
+    with store.db.read() as conn:
+        numbers = [version.number for version in versions.listing(conn, limit=10)]
+    assert numbers == ([2, 1] if store.db.is_sqlite else [1])
+
+
+def test_one_run_publishes_one_version(store: Store) -> None:
+    tiny.publish(store, tiny.plain_manifest(run_id="run"))
+    with pytest.raises(IntegrityError):
+        tiny.publish(store, tiny.plain_manifest(run_id="run"))
+    with store.db.read() as conn:
+        found = versions.by_run(conn, "run")
+        assert versions.by_run(conn, "another") is None
+    assert found is not None
+    assert found.number == 1
+
+
+@pytest.mark.parametrize("number", [0, -1, 2, 2**31, 10**20])
+def test_unknown_version_says_which_there_are(store: Store, number: int) -> None:
+    with store.db.read() as conn, pytest.raises(UnknownVersion, match="none is published yet"):
+        versions.get(conn, number)
+    tiny.publish(store)
+    with store.db.read() as conn, pytest.raises(UnknownVersion, match="there are 1 to 1"):
+        versions.get(conn, number)
+
+
+@pytest.mark.parametrize(
+    ("before", "numbers"),
+    [(None, [5, 4]), (5, [4, 3]), (2, [1]), (1, []), (-(10**20), []), (10**20, [5, 4])],
+)
+def test_versions_are_listed_newest_first_by_pages(
+    store: Store, before: int | None, numbers: list[int]
+) -> None:
+    for _ in range(5):
+        tiny.publish(store)
+    with store.db.read() as conn:
+        found = versions.listing(conn, limit=2, before=before)
+    assert [version.number for version in found] == numbers

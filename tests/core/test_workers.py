@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from core import workers
+from core.store import Store
+from core.workers import DEAD_AFTER_S, HEARTBEAT_S, Role, Worker, this_host
+
+NOW = 1_700_000_000.0
+WORKER = Worker(
+    id="a",
+    role="serving",
+    host="elsewhere",
+    pid=1,
+    provider="CPUExecutionProvider",
+    version=3,
+    ready=(2, 3),
+    failed={7: "checksum-mismatch"},
+    started_at=NOW - 60,
+    last_seen=NOW,
+)
+
+
+def report(store: Store, *reported: Worker) -> None:
+    with store.db.write() as conn:
+        for worker in reported:
+            workers.report(conn, worker)
+
+
+def live(store: Store, now: float = NOW, role: Role = "serving") -> list[Worker]:
+    with store.db.read() as conn:
+        return workers.live(conn, now, role)
+
+
+def test_worker_is_read_as_it_was_reported(store: Store) -> None:
+    report(store, WORKER)
+    assert live(store) == [WORKER]
+
+
+def test_report_replaces_the_one_before(store: Store) -> None:
+    report(store, WORKER, replace(WORKER, version=4, ready=(4,), failed={}))
+    assert live(store) == [replace(WORKER, version=4, ready=(4,), failed={})]
+
+
+def test_worker_that_was_forgotten_writes_itself_anew(store: Store) -> None:
+    report(store, WORKER)
+    with store.db.write() as conn:
+        workers.forget_dead(conn, NOW + 100_000)
+    assert live(store) == []
+    report(store, WORKER)
+    assert live(store) == [WORKER]
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "is_live"), [(0, True), (HEARTBEAT_S * 3, True), (DEAD_AFTER_S, False)]
+)
+def test_worker_is_dead_once_silent_too_long(store: Store, silent_s: float, is_live: bool) -> None:
+    report(store, WORKER)
+    assert bool(live(store, NOW + silent_s)) == is_live
+
+
+def test_process_of_this_machine_that_ended_is_dead_at_once(store: Store) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    here = replace(WORKER, id="here", host=this_host(), pid=os.getpid())
+    report(store, here, replace(here, id="gone", pid=ended.pid))
+    assert live(store) == [here]
+
+
+def test_process_of_another_user_is_alive(store: Store) -> None:
+    init = replace(WORKER, host=this_host(), pid=1)
+    report(store, init)
+    assert live(store) == [init]
+
+
+def test_roles_are_told_apart(store: Store) -> None:
+    trainer = replace(WORKER, id="t", role="trainer", version=None, ready=(), failed={})
+    report(store, WORKER, trainer)
+    assert live(store) == [WORKER]
+    assert live(store, role="trainer") == [trainer]
+
+
+def test_worker_that_leaves_is_gone(store: Store) -> None:
+    report(store, WORKER)
+    with store.db.write() as conn:
+        workers.leave(conn, "a")
+        workers.leave(conn, "a")
+    assert live(store) == []
+
+
+def test_only_the_long_dead_are_forgotten(store: Store) -> None:
+    report(store, WORKER)
+    with store.db.write() as conn:
+        workers.forget_dead(conn, NOW + 60)
+    assert live(store) == [WORKER]
+
+
+def test_workers_that_answer_with_a_version_are_counted() -> None:
+    serving = [WORKER, replace(WORKER, version=4), replace(WORKER, version=None)]
+    assert [workers.with_version(serving, version) for version in (3, 4, 5)] == [1, 1, 0]

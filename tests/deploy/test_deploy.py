@@ -1,0 +1,306 @@
+"""What stands in deploy/ and docs/operations.md holds: files agree with the code, with each other,
+and with the programs that read them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.server import free_port, running, wait_until
+from core.settings import PREFIX, Settings
+from core.store import Store
+from service import metrics
+from tests.programs import require
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROSE = [ROOT / "docs/operations.md", DEPLOY / "README.md", ROOT / "bentofile.yaml"]
+FILES = [*PROSE, *(DEPLOY / name for name in ("compose.yaml", "evergreen.service", "alerts.yml"))]
+
+
+# The Bento's requirements
+
+
+def bentofile() -> Any:
+    return yaml.safe_load((ROOT / "bentofile.yaml").read_text())
+
+
+def test_the_bento_requires_what_the_project_depends_on() -> None:
+    found = [Requirement(line) for line in bentofile()["python"]["packages"]]
+    assert found == [Requirement(line) for line in PROJECT["dependencies"]]
+
+
+def test_the_extras_that_the_bento_offers_in_comments_are_the_projects() -> None:
+    text = (ROOT / "bentofile.yaml").read_text().partition("# Extras;")[2]
+    found = {
+        name: [Requirement(line) for line in re.findall(r"# - (.+)", lines)]
+        for name, lines in re.findall(r"# (\w+)(?::.*)?\n((?:\s+# - .+\n)+)", text)
+    }
+    assert set(found) == {"postgres", "s3", "training"}
+    extras = PROJECT["optional-dependencies"]
+    for name, requirements in found.items():
+        assert requirements == [Requirement(line) for line in extras[name]]
+
+
+# Names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_setting_that_is_named_exists(path: Path) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    # Read by the compose file alone.
+    known |= {"EVERGREEN_CPUS", "EVERGREEN_MEMORY"}
+    assert set(re.findall(r"EVERGREEN_[A-Z]+(?:_[A-Z]+)*", path.read_text())) <= known
+
+
+def exported(store: Store) -> dict[str, str]:
+    """Names and kinds of all metrics, as they are scraped."""
+    families = text_string_to_metric_families(metrics.render(store).decode())
+    return {
+        family.name + ("_total" if family.type == "counter" else ""): family.type
+        for family in families
+        if family.name.startswith("evergreen_") and not family.name.endswith("_created")
+    }
+
+
+def test_every_metric_is_documented_with_its_kind_and_none_is_invented(sqlite_store: Store) -> None:
+    rows = re.findall(
+        r"^\| `(evergreen_\w+)` \| (\w+) \| (?:machine|database) \|", OPERATIONS, re.M
+    )
+    assert len(rows) == len(dict(rows))
+    assert dict(rows) == exported(sqlite_store)
+
+
+def test_every_metric_that_a_rule_asks_for_exists(sqlite_store: Store) -> None:
+    known = set()
+    for name, kind in exported(sqlite_store).items():
+        ends = ("_bucket", "_count", "_sum") if kind == "histogram" else ("",)
+        known |= {name + end for end in ends}
+    asked = {name for rule in rules() for name in re.findall(r"evergreen_\w+", rule["expr"])}
+    assert asked
+    assert asked <= known
+
+
+def test_outcomes_and_routes_that_rules_and_pages_name_exist(sqlite_store: Store) -> None:
+    text = metrics.render(sqlite_store).decode()
+    for outcome in re.findall(r'outcome="([\w-]+)"', " ".join(rule["expr"] for rule in rules())):
+        assert f'outcome="{outcome}"' in text
+    documented = OPERATIONS.split("by `outcome`: ")[1].split(" |")[0]
+    exported_outcomes = set(re.findall(r'outcome="([\w-]+)"', text))
+    assert set(re.findall(r"`([\w-]+)`", documented)) == exported_outcomes
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_every_alert_is_explained_and_tested() -> None:
+    alerts = [rule["alert"] for rule in rules()]
+    assert re.findall(r"^### (\w+)$", OPERATIONS, re.M) == alerts
+    tests = yaml.safe_load((DEPLOY / "alerts_test.yml").read_text())["tests"]
+    cases = [case for test in tests for case in test["alert_rule_test"]]
+    assert {case["alertname"] for case in cases if "exp_alerts" in case} == set(alerts)
+    assert {case["alertname"] for case in cases if "exp_alerts" not in case} == set(alerts)
+
+
+def test_every_logged_event_is_documented_and_none_is_invented() -> None:
+    packages = ("core", "service", "training", "cli")
+    source = "".join(p.read_text() for name in packages for p in (ROOT / name).rglob("*.py"))
+    logged = set(re.findall(r'\blog\.\w+\(\s*"(\w+\.\w+)"', source))
+    logged |= {"run.finished", "run.failed", "run.cancelled"}  # written as f"run.{state}"
+    section = OPERATIONS.split("## Logs")[1]
+    documented = set(re.findall(r"`(\w+\.\w+)`", section))
+    # Of no consequence to who operates it: others see in six seconds that the worker is gone.
+    assert documented == logged - {"worker.leave_failed"}
+
+
+# Compose
+
+
+def compose() -> Any:
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+def test_nothing_listens_beyond_this_machine() -> None:
+    ports = [port for service in compose()["services"].values() for port in service["ports"]]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert "--host 127.0.0.1 " in (DEPLOY / "evergreen.service").read_text()
+
+
+def test_what_compose_mounts_and_names_is_there() -> None:
+    content = compose()
+    for service in content["services"].values():
+        for mount in service["volumes"]:
+            source = mount.split(":")[0]
+            known = source in content["volumes"] or (DEPLOY / source).is_file()
+            assert known, mount
+    scraped = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
+    targets = [t for job in scraped for config in job["static_configs"] for t in config["targets"]]
+    assert targets == ["evergreen:3000"]
+    assert "evergreen" in content["services"]
+
+
+def test_each_way_to_run_it_is_out_of_container_mode_and_stops_in_time() -> None:
+    service = compose()["services"]["evergreen"]
+    wait = service["command"].index("--timeout-graceful-shutdown")
+    assert int(service["command"][wait + 1]) < int(service["stop_grace_period"].rstrip("s"))
+    assert service["command"][:3] == ["env", "-u", "BENTOML_CONTAINERIZED"]
+    in_readme = (DEPLOY / "README.md").read_text()
+    assert " ".join(service["command"]) in in_readme
+    unit = (DEPLOY / "evergreen.service").read_text()
+    assert "UnsetEnvironment=BENTOML_CONTAINERIZED" in unit
+    assert "--timeout-graceful-shutdown 20\n" in unit
+    assert "TimeoutStopSec=30\n" in unit
+
+
+def test_no_page_points_at_a_file_that_is_missing() -> None:
+    for page in PROSE[:2]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), target
+
+
+# Backup
+
+
+def test_a_backup_is_complete_and_the_next_one_copies_only_what_is_new(
+    sqlite_store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    def backup() -> str:
+        command = [
+            sys.executable,
+            str(DEPLOY / "backup.py"),
+            str(settings.home),
+            str(tmp_path / "b"),
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    for content in (b"one", b"two"):
+        sqlite_store.blobs.put(content)
+    assert "2 new blobs" in backup()
+    third = sqlite_store.blobs.put(b"three")
+    assert "1 new blobs" in backup()
+    assert (tmp_path / "b/blobs" / third[:2] / third).read_bytes() == b"three"
+    with contextlib.closing(sqlite3.connect(tmp_path / "b/evergreen.db")) as copy:
+        tables = {row[0] for row in copy.execute("SELECT name FROM sqlite_master")}
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert {"examples", "labels", "versions", "alembic_version"} <= tables
+
+
+# Programs
+
+
+@pytest.mark.tool
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")],
+    ids=" ".join,
+)
+def test_prometheus_takes_the_files_and_its_alerts_fire(arguments: tuple[str, ...]) -> None:
+    promtool = require("promtool")
+    result = subprocess.run(
+        [promtool, *arguments], cwd=DEPLOY, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.tool
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    analyze = require("systemd-analyze")
+    text = (DEPLOY / "evergreen.service").read_text()
+    unit = tmp_path / "evergreen.service"
+    unit.write_text(
+        text.replace("/opt/evergreen/venv/bin/python", os.path.realpath(sys.executable))
+    )
+    result = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, timeout=60)
+    complaints = [line for line in result.stderr.splitlines() if "evergreen" in line]
+    assert (result.returncode, complaints) == (0, [])
+
+
+@pytest.mark.tool
+@pytest.mark.end_to_end
+def test_prometheus_scrapes_a_server_and_evaluates_the_rules(tmp_path: Path) -> None:
+    program = require("prometheus")
+    with running(tmp_path / "home", workers=1) as server:
+        target = f"127.0.0.1:{server.port}"
+        with prometheus(program, tmp_path, target) as api:
+            wait_until(lambda: value(api, "evergreen_live_version") == 1, 20, "a scrape")
+            (found,) = api.get("targets").json()["data"]["activeTargets"]
+            assert (found["health"], found["lastError"]) == ("up", "")
+            assert value(api, 'evergreen_requests_total{route="/v1/status",status="200"}') >= 1
+
+            def evaluated() -> bool:
+                healths = [rule["health"] for rule in all_rules(api)]
+                return healths == ["ok"] * len(rules())
+
+            wait_until(evaluated, 15, "every rule to be evaluated")
+            assert [rule["name"] for rule in all_rules(api) if rule["state"] == "firing"] == []
+            server.stop()
+            wait_until(lambda: is_pending(api, "EvergreenDown"), 15, "EvergreenDown")
+
+
+def is_pending(api: httpx.Client, alert: str) -> bool:
+    return any(r["state"] == "pending" for r in all_rules(api) if r["name"] == alert)
+
+
+def all_rules(api: httpx.Client) -> list[dict[str, Any]]:
+    groups = api.get("rules").json()["data"]["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def value(api: httpx.Client, query: str) -> float:
+    """0 if there is no such series yet."""
+    found = api.get("query", params={"query": query}).json()["data"]["result"]
+    return float(found[0]["value"][1]) if found else 0.0
+
+
+@contextlib.contextmanager
+def prometheus(program: Path, folder: Path, target: str) -> Iterator[httpx.Client]:
+    """A Prometheus with our files, but this target, and each second instead of every fifteen."""
+    config = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
+    config["global"] = dict.fromkeys(config["global"], "1s")
+    config["rule_files"] = [str(DEPLOY / name) for name in config["rule_files"]]
+    config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    command = [program, f"--config.file={folder / 'prometheus.yml'}"]
+    command += [f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address={address}"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    try:
+        with httpx.Client(base_url=f"http://{address}/api/v1/", timeout=5) as api:
+            wait_until(lambda: answers(api), 15, "Prometheus to answer")
+            yield api
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def answers(api: httpx.Client) -> bool:
+    time.sleep(0.1)
+    with contextlib.suppress(httpx.HTTPError):
+        return api.get("query", params={"query": "1"}).is_success
+    return False

@@ -1,0 +1,73 @@
+"""Champion and challenger are judged on what neither was trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.labels import CurrentLabel
+from tests.training.school import label, live, of, retrain
+from training import judge
+from training.dataset import Dataset, assemble
+from training.fit_head import fit_head
+from training.judge import Contender
+from training.recipe import HeadRecipe
+
+RNG = np.random.default_rng(0)
+CLASSES = ("a", "b")
+
+
+def rows(num: int, held_out: int = 0) -> list[CurrentLabel]:
+    return [
+        CurrentLabel(i, f"{i:064x}", CLASSES[i % 2], i < held_out, f"{i:064x}") for i in range(num)
+    ]
+
+
+def test_rows_of_a_class_that_has_not_joined_stay_out() -> None:
+    given = [*rows(4), CurrentLabel(9, "9", "rare", False, "9")]
+    vectors = {row.example_id: np.ones(3, np.float16) for row in given}
+    assert len(assemble(given, vectors, CLASSES)) == 4
+    del vectors[0]
+    assert len(assemble(given, vectors, CLASSES)) == 3
+
+
+def test_out_of_fold_rows_of_pure_noise_are_right_by_chance_only() -> None:
+    given = rows(400)
+    vectors = {row.example_id: RNG.normal(size=16).astype(np.float16) for row in given}
+    dataset = assemble(given, vectors, CLASSES)
+    fitted = fit_head(dataset, HeadRecipe(), score_all=True)
+    share = float((fitted.out_of_fold_NK.argmax(axis=1) == dataset.y_N).mean())
+    assert 0.4 < share < 0.6
+    assert fitted.abstain_below == pytest.approx(1.01)
+
+
+def test_without_score_all_enough_rows_are_scored_to_calibrate() -> None:
+    given = rows(2000)
+    vectors = {row.example_id: RNG.normal(size=4).astype(np.float16) for row in given}
+    fitted = fit_head(assemble(given, vectors, CLASSES), HeadRecipe(), score_all=False)
+    scored = int((~np.isnan(fitted.out_of_fold_NK[:, 0])).sum())
+    assert 400 <= scored <= 800
+
+
+def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, trainer) -> None:
+    """A champion trained on the very rows that judge it must not get credit for knowing them."""
+    from core import labels
+    from core.servable import Runtime, load
+    from core.versions import read_manifest
+
+    label(school_store, of("three", "eight")[:60])
+    retrain(school_store, trainer)
+    champion = load(
+        read_manifest(live(school_store), school_store.blobs), school_store.blobs, Runtime("cpu")
+    )
+    with school_store.db.read() as conn:
+        current = labels.current(conn)
+    size = champion.manifest.embedding_size
+    # Embeddings of pure noise: nothing can be learnt, so nobody may be right by more than chance.
+    noise = {row.example_id: RNG.normal(size=size).astype(np.float16) for row in current}
+    dataset: Dataset = assemble(current, noise, ("eight", "three"))
+    fitted = fit_head(dataset.training, HeadRecipe(), score_all=True)
+    right_N = judge.refitted_is_right(
+        dataset.training, fitted, Contender(champion, current), balance=0.5
+    )
+    assert 0.25 < right_N.mean() < 0.75

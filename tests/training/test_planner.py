@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from training.planner import PastTuning, Plan, PlannerPolicy, Situation, plan, similarity
+
+POLICY = PlannerPolicy()
+BLOCKS = 12
+
+
+def situation(per_class: int, probe: float | None, num_classes: int = 10) -> Situation:
+    return Situation({f"class {k}": per_class for k in range(num_classes)}, probe, BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("per_class", "probe", "tier", "depth"),
+    [
+        (50, 0.95, "head", 0),  # small and similar
+        (50, 0.60, "blocks", 4),  # small and different
+        (500, 0.95, "blocks", 4),  # large and similar
+        (500, 0.60, "blocks", BLOCKS),  # large and different
+    ],
+)
+def test_the_four_corners(per_class: int, probe: float, tier: str, depth: int) -> None:
+    found = plan(situation(per_class, probe), POLICY)
+    assert (found.tier, found.depth) == (tier, depth)
+    assert found.reason
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (situation(2, 0.5), "too few"),
+        (situation(19, 0.5, num_classes=50), "too few"),
+        (situation(500, None), "not measured"),
+        (situation(500, 0.999), "nothing is left"),
+        (Situation({"a": 5_000, "b": 60}, 0.6, BLOCKS), "largest class"),
+        (Situation({}, None, BLOCKS), "too few"),
+    ],
+)
+def test_the_head_alone_where_blocks_would_harm_or_gain_nothing(
+    given: Situation, said: str
+) -> None:
+    found = plan(given, POLICY)
+    assert found == Plan("head", 0, 0, found.reasons)
+    assert said in found.reason
+
+
+@pytest.mark.parametrize(
+    ("past", "per_class", "tier"),
+    [
+        (PastTuning(1_000, True), 149, "head"),
+        (PastTuning(1_000, True), 150, "blocks"),
+        (PastTuning(1_000, False), 224, "head"),
+        (PastTuning(1_000, False), 225, "blocks"),
+    ],
+)
+def test_blocks_wait_until_there_is_more_to_learn_from(
+    past: PastTuning, per_class: int, tier: str
+) -> None:
+    assert plan(replace(situation(per_class, 0.6), past=past), POLICY).tier == tier
+
+
+def test_more_examples_mean_fewer_epochs_within_bounds() -> None:
+    epochs = [plan(situation(n, 0.6), POLICY).epochs for n in (25, 100, 500, 50_000)]
+    assert epochs == sorted(epochs, reverse=True)
+    assert epochs[0] == 20
+    assert epochs[-1] == 4
+
+
+def test_similarity_is_zero_at_chance_and_one_at_perfect() -> None:
+    assert similarity(0.5, 2) == 0
+    assert similarity(0.1, 2) == 0
+    assert similarity(1.0, 5) == 1
