@@ -62,6 +62,7 @@ def _starter_manifest(store: Store) -> Manifest:
         backbone=backbone_digest,
         head=store.blobs.put(head_bytes),
         embedding_size=head.weights_DK.shape[0],
+        backbone_snapshot=0,
         temperature=1.0,
         abstain_below=None,
         snapshot=0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, text
 
 from core.errors import InvalidLabel
 from core.schema import examples, labels
@@ -139,17 +139,6 @@ def labelled_after(conn: Connection, after: int, limit: int) -> list[tuple[int, 
 
 def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]:
     """Each example's label as of a snapshot (now, if None), in the order of the examples."""
-    retraction = labels.alias("retraction")
-    taken_back = select(retraction.c.retracts).where(retraction.c.retracts.is_not(None))
-    standing: ColumnElement[bool] = labels.c.label.is_not(None)
-    if snapshot is not None:
-        taken_back = taken_back.where(retraction.c.id <= snapshot)
-        standing &= labels.c.id <= snapshot
-    newest = (
-        select(func.max(labels.c.id))
-        .where(standing, labels.c.id.not_in(taken_back))
-        .group_by(labels.c.example_id)
-    )
     rows = conn.execute(
         select(
             examples.c.id,
@@ -159,10 +148,21 @@ def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]
             examples.c.group_id,
         )
         .join(labels, labels.c.example_id == examples.c.id)
-        .where(labels.c.id.in_(newest))
+        .where(labels.c.id.in_(_standing(snapshot)))
         .order_by(examples.c.id)
     )
     return [CurrentLabel(*row) for row in rows]
+
+
+def count_current(conn: Connection) -> list[tuple[str, bool, int]]:
+    """How many examples have which label now: (label, is held out, number)."""
+    rows = conn.execute(
+        select(labels.c.label, examples.c.is_held_out, func.count())
+        .join(examples, labels.c.example_id == examples.c.id)
+        .where(labels.c.id.in_(_standing(None)))
+        .group_by(labels.c.label, examples.c.is_held_out)
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def newest_of(conn: Connection, who: str) -> dict[str, str]:
@@ -178,6 +178,21 @@ def newest_of(conn: Connection, who: str) -> dict[str, str]:
         .where(labels.c.id.in_(newest))
     )
     return {image: label for image, label in rows}
+
+
+def _standing(snapshot: int | None) -> Select[tuple[int]]:
+    """The newest event of each example that is not taken back, as of a snapshot."""
+    retraction = labels.alias("retraction")
+    taken_back = select(retraction.c.retracts).where(retraction.c.retracts.is_not(None))
+    standing: ColumnElement[bool] = labels.c.label.is_not(None)
+    if snapshot is not None:
+        taken_back = taken_back.where(retraction.c.id <= snapshot)
+        standing &= labels.c.id <= snapshot
+    return (
+        select(func.max(labels.c.id))
+        .where(standing, labels.c.id.not_in(taken_back))
+        .group_by(labels.c.example_id)
+    )
 
 
 def _one(conn: Connection, condition: object) -> LabelEvent | None:

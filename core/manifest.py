@@ -39,6 +39,8 @@ class Manifest:
     backbone: str
     head: str
     embedding_size: int
+    # The newest label event that the backbone's weights were trained on; 0: none of ours.
+    backbone_snapshot: int
     temperature: float
     # Below this confidence a prediction abstains; None: never.
     abstain_below: float | None

@@ -4,7 +4,8 @@
                        -> failed | cancelled
                running -> waiting   (its trainer died; at most 3 attempts)
 
-At most one run waits and at most one runs: the database holds this, so requests coalesce.
+Of each tier at most one run waits and at most one runs: the database holds this, so requests
+coalesce. Tiers differ in how long they take; the quick one does not wait for the long ones.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from core import predictions
 from core.errors import RunFinished, UnknownRun
@@ -22,7 +22,12 @@ from core.schema import runs
 
 LEASE_S = 15.0
 MAX_ATTEMPTS = 3
+_MOVE_LOCK = 7_140_224
 UNFINISHED = ("waiting", "running")
+# A new head on embeddings that are there: seconds.
+QUICK: tuple[str, ...] = ("head",)
+# A new backbone, or new weights for its blocks: minutes.
+LONG: tuple[str, ...] = ("backbone", "blocks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,59 +57,72 @@ class Run:
         return self.state not in UNFINISHED
 
 
-def request(conn: Connection, *, trigger: str, now: float) -> tuple[Run, bool]:
-    """Ask for a run. Returns the one that waits already if there is one, and whether it is new."""
+def request(
+    conn: Connection,
+    *,
+    trigger: str,
+    now: float,
+    tier: str = "head",
+    wanted: dict[str, Any] | None = None,
+) -> tuple[Run, bool]:
+    """Ask for a run. Returns the one of its tier that waits already if there is one, and whether
+    it is new. What is `wanted` of it replaces what was wanted of the one that waits."""
+    _lock_moves(conn)
+    found = _in_state(conn, "waiting", tier)
+    if found is not None:
+        if wanted is not None:
+            _set_wanted(conn, found, wanted)
+        return get(conn, found.id), False
     run_id = predictions.new_id()
-    try:
-        with conn.begin_nested():
-            conn.execute(
-                insert(runs).values(
-                    id=run_id,
-                    trigger=trigger,
-                    tier="head",
-                    state="waiting",
-                    parameters={},
-                    step="waiting",
-                    progress=0.0,
-                    attempts=0,
-                    is_cancel_requested=False,
-                    created_at=now,
-                )
-            )
-    except IntegrityError:
-        found = _one(conn, runs.c.state == "waiting")
-        if found is None:  # it was claimed in between
-            return request(conn, trigger=trigger, now=now)
-        return found, False
+    conn.execute(
+        insert(runs).values(
+            id=run_id,
+            trigger=trigger,
+            tier=tier,
+            state="waiting",
+            parameters={"wanted": wanted} if wanted else {},
+            step="waiting",
+            progress=0.0,
+            attempts=0,
+            is_cancel_requested=False,
+            created_at=now,
+        )
+    )
     return get(conn, run_id), True
 
 
-def claim(conn: Connection, owner: str, now: float) -> Run | None:
-    """Take the waiting run, unless one is running under a lease that still holds."""
-    running = _one(conn, runs.c.state == "running")
+def claim(conn: Connection, owner: str, now: float, tiers: Sequence[str] = QUICK) -> Run | None:
+    """Take a waiting run of these tiers, unless one of its tier is running under a lease that
+    still holds."""
+    _lock_moves(conn)
+    for tier in tiers:
+        claimed = _claim(conn, owner, now, tier)
+        if claimed is not None:
+            return claimed
+    return None
+
+
+def _claim(conn: Connection, owner: str, now: float, tier: str) -> Run | None:
+    running = _in_state(conn, "running", tier)
     if running is not None:
         if now - (running.heartbeat_at or 0.0) < LEASE_S:
             return None
         _give_up_on(conn, running, now)
-    waiting = _one(conn, runs.c.state == "waiting")
+    waiting = _in_state(conn, "waiting", tier)
     if waiting is None:
         return None
-    try:
-        with conn.begin_nested():
-            result = conn.execute(
-                update(runs)
-                .where(runs.c.id == waiting.id, runs.c.state == "waiting")
-                .values(
-                    state="running",
-                    step="starting",
-                    owner=owner,
-                    heartbeat_at=now,
-                    attempts=runs.c.attempts + 1,
-                    started_at=func.coalesce(runs.c.started_at, now),
-                )
-            )
-    except IntegrityError:
-        return None  # another trainer was first
+    result = conn.execute(
+        update(runs)
+        .where(runs.c.id == waiting.id, runs.c.state == "waiting")
+        .values(
+            state="running",
+            step="starting",
+            owner=owner,
+            heartbeat_at=now,
+            attempts=runs.c.attempts + 1,
+            started_at=func.coalesce(runs.c.started_at, now),
+        )
+    )
     return get(conn, waiting.id) if result.rowcount == 1 else None
 
 
@@ -123,7 +141,9 @@ def beat(conn: Connection, run_id: str, owner: str, now: float, step: str, progr
     return result.rowcount == 1
 
 
-def set_snapshot(conn: Connection, run_id: str, snapshot: int, parameters: dict[str, Any]) -> None:
+def set_snapshot(conn: Connection, run_id: str, snapshot: int, recipe: dict[str, Any]) -> None:
+    """What the run trains on, and how."""
+    parameters = get(conn, run_id).parameters | {"recipe": recipe}
     conn.execute(
         update(runs).where(runs.c.id == run_id).values(snapshot=snapshot, parameters=parameters)
     )
@@ -162,20 +182,18 @@ def finish(
 
 def hand_back(conn: Connection, run_id: str, owner: str, now: float) -> None:
     """Give a run up unfinished; a newer request that waits stands in for it."""
+    _lock_moves(conn)
     held = (runs.c.id == run_id) & (runs.c.owner == owner) & (runs.c.state == "running")
-    # It was no fault of the run's: the attempt does not count.
-    fewer = runs.c.attempts - 1
-    wanted = held & runs.c.is_cancel_requested.is_(False)
-    if _wait_again(conn, wanted, attempts=fewer):
+    run = _one(conn, held)
+    if run is None:
         return
-    reason = case(
-        (runs.c.is_cancel_requested, "cancelled on request"), else_="a newer request stands in"
-    )
-    conn.execute(
-        update(runs)
-        .where(held)
-        .values(state="cancelled", step="cancelled", reason=reason, attempts=fewer, finished_at=now)
-    )
+    values: dict[str, Any] = {"state": "waiting", "step": "waiting", "owner": None}
+    if run.is_cancel_requested:
+        values = _cancelled("cancelled on request", now)
+    elif _in_state(conn, "waiting", run.tier) is not None:
+        values = _cancelled("a newer request stands in", now)
+    # It was no fault of the run's: the attempt does not count.
+    conn.execute(update(runs).where(held).values(**values, attempts=runs.c.attempts - 1))
 
 
 def cancel(conn: Connection, run_id: str, now: float) -> Run:
@@ -186,13 +204,7 @@ def cancel(conn: Connection, run_id: str, now: float) -> Run:
     changed = conn.execute(
         update(runs)
         .where(runs.c.id == run_id, runs.c.state == "waiting")
-        .values(
-            state="cancelled",
-            step="cancelled",
-            is_cancel_requested=True,
-            reason="cancelled on request",
-            finished_at=now,
-        )
+        .values(**_cancelled("cancelled on request", now), is_cancel_requested=True)
     )
     if changed.rowcount == 0:
         conn.execute(
@@ -230,51 +242,50 @@ def newest_snapshot(conn: Connection) -> int:
     return snapshot
 
 
-def last_of(conn: Connection) -> Run | None:
+def last_of(conn: Connection, tiers: Sequence[str] = (*QUICK, *LONG)) -> Run | None:
     """The run that ended last."""
     row = conn.execute(
         select(runs)
-        .where(runs.c.finished_at.is_not(None))
+        .where(runs.c.finished_at.is_not(None), runs.c.tier.in_(tiers))
         .order_by(runs.c.finished_at.desc())
         .limit(1)
     ).one_or_none()
     return None if row is None else Run(*row)
 
 
+def _lock_moves(conn: Connection) -> None:
+    """One at a time makes a run wait or claims one, or two would wait for each other.
+
+    SQLite has one writer anyway.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MOVE_LOCK})
+
+
 def _give_up_on(conn: Connection, run: Run, now: float) -> None:
     """Its trainer died. Try again, unless it was tried often or a newer request stands in."""
-    expired = (
-        (runs.c.id == run.id)
-        & (runs.c.state == "running")
-        & (runs.c.heartbeat_at == run.heartbeat_at)
-    )
-    if run.attempts < MAX_ATTEMPTS and not run.is_cancel_requested and _wait_again(conn, expired):
-        return
-    state = "cancelled" if run.is_cancel_requested else "failed"
-    conn.execute(
-        update(runs)
-        .where(expired)
-        .values(
-            state=state,
-            step=state,
-            error=f"its trainer stopped answering (attempt {run.attempts} of {MAX_ATTEMPTS})",
-            finished_at=now,
-        )
-    )
+    error = f"its trainer stopped answering (attempt {run.attempts} of {MAX_ATTEMPTS})"
+    if run.is_cancel_requested:
+        values = _cancelled("cancelled on request", now)
+    elif run.attempts < MAX_ATTEMPTS and _in_state(conn, "waiting", run.tier) is None:
+        values = {"state": "waiting", "step": "waiting", "owner": None}
+    else:
+        values = {"state": "failed", "step": "failed", "error": error, "finished_at": now}
+    expired = (runs.c.state == "running") & (runs.c.heartbeat_at == run.heartbeat_at)
+    conn.execute(update(runs).where(runs.c.id == run.id, expired).values(**values))
 
 
-def _wait_again(conn: Connection, condition: ColumnElement[bool], **values: Any) -> bool:
-    """Put a run back to wait. False if another one waits by now, or it meets no condition."""
-    try:
-        with conn.begin_nested():
-            result = conn.execute(
-                update(runs)
-                .where(condition)
-                .values(state="waiting", step="waiting", owner=None, **values)
-            )
-    except IntegrityError:
-        return False
-    return result.rowcount == 1
+def _cancelled(reason: str, now: float) -> dict[str, Any]:
+    return {"state": "cancelled", "step": "cancelled", "reason": reason, "finished_at": now}
+
+
+def _in_state(conn: Connection, state: str, tier: str) -> Run | None:
+    return _one(conn, (runs.c.state == state) & (runs.c.tier == tier))
+
+
+def _set_wanted(conn: Connection, run: Run, wanted: dict[str, Any]) -> None:
+    parameters = run.parameters | {"wanted": wanted}
+    conn.execute(update(runs).where(runs.c.id == run.id).values(parameters=parameters))
 
 
 def _one(conn: Connection, condition: Any) -> Run | None:

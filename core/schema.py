@@ -113,9 +113,10 @@ runs = Table(
     Column("started_at", Float),
     Column("finished_at", Float),
 )
-# Requests are coalesced by the database itself: at most one run waits, and at most one runs.
+# Requests are coalesced by the database itself: of a tier, at most one waits and at most one runs.
 Index(
     "uq_runs_unfinished",
+    runs.c.tier,
     runs.c.state,
     unique=True,
     sqlite_where=text("state IN ('waiting', 'running')"),

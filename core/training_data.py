@@ -30,16 +30,27 @@ class Census:
         return len(self.classes) >= MIN_CLASSES
 
 
+def count(conn: Connection) -> Census:
+    """The census of now, counted by the database."""
+    trained: Counter[str] = Counter()
+    num_held_out = 0
+    for label, is_held_out, number in labels.count_current(conn):
+        if is_held_out:
+            num_held_out += number
+        else:
+            trained[label] += number
+    return _census(trained, num_held_out)
+
+
 def census(current: Sequence[CurrentLabel]) -> Census:
+    """The census of some labels, those of a snapshot for one."""
     trained = Counter(row.label for row in current if not row.is_held_out)
-    joined = tuple(sorted(c for c, n in trained.items() if n >= MIN_EXAMPLES_OF_CLASS))
-    held_out = sum(row.is_held_out for row in current)
-    return Census(dict(sorted(trained.items())), held_out, joined)
+    return _census(trained, sum(row.is_held_out for row in current))
 
 
 def require_enough(conn: Connection) -> Census:
     """Raises NotEnoughLabels, which says what is missing."""
-    found = census(labels.current(conn))
+    found = count(conn)
     check_enough(found)
     return found
 
@@ -56,3 +67,8 @@ def missing(found: Census) -> str:
         return f"nothing is labelled yet; {need}: post images to /v1/feedback"
     there = ", ".join(f"{name!r}: {n}" for name, n in list(found.num_trained.items())[:10])
     return f"there are too few labels ({there}); {need}: label images of another class"
+
+
+def _census(trained: Counter[str], num_held_out: int) -> Census:
+    joined = tuple(sorted(c for c, n in trained.items() if n >= MIN_EXAMPLES_OF_CLASS))
+    return Census(dict(sorted(trained.items())), num_held_out, joined)

@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 from core import logs
 from core.errors import EvergreenError
 from core.settings import load_settings
+from training.long_runs import do_one
 from training.worker import Trainer
 
 
@@ -21,27 +23,41 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="stop when standard input closes, as it does when the parent ends",
     )
+    parser.add_argument(
+        "--one-long-run",
+        action="store_true",
+        help="do one run of tier backbone or blocks at idle priority, and end",
+    )
     options = parser.parse_args(arguments)
     try:
         settings = load_settings()
         logs.configure(settings.log_level)
-        trainer = Trainer.open(settings)
+        if options.one_long_run:
+            stop = threading.Event()
+            _stop_on_request(stop.set, options.stop_with_parent)
+            do_one(settings, stop)
+        else:
+            trainer = Trainer.open(settings)
+            _stop_on_request(trainer.stop, options.stop_with_parent)
+            trainer.serve()
     except EvergreenError as error:
         print(f"evergreen: {error}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: trainer.stop())
-    signal.signal(signal.SIGINT, lambda *_: trainer.stop())
-    if options.stop_with_parent:
-        threading.Thread(target=_follow_parent, args=(trainer,), daemon=True).start()
-    trainer.serve()
     return 0
 
 
-def _follow_parent(trainer: Trainer) -> None:
+def _stop_on_request(stop: Callable[[], None], with_parent: bool) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: stop())
+    signal.signal(signal.SIGINT, lambda *_: stop())
+    if with_parent:
+        threading.Thread(target=_follow_parent, args=(stop,), daemon=True).start()
+
+
+def _follow_parent(stop: Callable[[], None]) -> None:
     # Not through sys.stdin: the interpreter aborts if a thread still holds its lock at the end.
     while os.read(0, 4096):
         pass
-    trainer.stop()
+    stop()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Suffixes: N rows, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,13 +68,15 @@ def fit_head(
     *,
     score_all: bool,
     penalty: Penalty | None = None,
+    calibrate_on: Dataset | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> FittedHead:
     """Train on every row given, from nothing: the head depends on these rows and the penalty alone,
     so a label that was taken back leaves no trace, and a run can be repeated to the bit.
 
     `penalty` is an earlier choice, used again while it holds. With `score_all` every row gets
-    out-of-fold logits, else enough of them to calibrate.
+    out-of-fold logits, else enough of them to calibrate. `calibrate_on` are rows to calibrate with
+    instead, for a backbone that was trained on these rows: it knows them better than any others.
     """
     y_N, num_classes, num_rows = training.y_N, len(training.classes), len(training)
     design = prepare(training.x_ND)
@@ -104,13 +106,16 @@ def fit_head(
         balance=recipe.balance,
         should_stop=should_stop,
     )
+    head = design.head(coefficients, training.classes)
     scored_N = ~np.isnan(logits_NK[:, 0])
     scored_NK, true_N = logits_NK[scored_N], y_N[scored_N]
+    if calibrate_on is not None:
+        scored_NK, true_N = head.logits(calibrate_on.x_ND), calibrate_on.y_N
     temperature = choose_temperature(scored_NK, true_N)
     probs_NK = softmax(scored_NK / temperature, axis=1)
     correct_N = probs_NK.argmax(axis=1) == true_N
     return FittedHead(
-        head=design.head(coefficients, training.classes, temperature),
+        head=replace(head, temperature=temperature),
         penalty=penalty,
         abstain_below=_abstain_below(probs_NK.max(axis=1), correct_N, recipe.target_precision),
         calibration_error=expected_calibration_error(probs_NK, true_N),

@@ -20,7 +20,8 @@ from core.servable import Servable
 from training.crossval import out_of_fold
 from training.dataset import Dataset
 from training.fit_head import FittedHead
-from training.gate import Evidence, GatePolicy, choose_method
+from training.gate import Evidence, GatePolicy, Method, choose_method
+from training.head import prepare
 
 Bools = NDArray[np.bool_]
 
@@ -52,6 +53,7 @@ class Bounds:
 
 def gather(
     dataset: Dataset,
+    champion_dataset: Dataset,
     fitted: FittedHead,
     challenger: Servable,
     champion: Contender,
@@ -59,25 +61,33 @@ def gather(
     bounds: Bounds,
     policy: GatePolicy,
     balance: float,
+    *,
+    only_held_out: bool = False,
 ) -> Evidence:
-    """Measure. `earlier`: versions on the same backbone that were champion before; the best of
-    them is compared with too, so that small losses don't add up."""
+    """Measure.
+
+    `champion_dataset` has the rows of `dataset` as the champion's backbone embeds them; the two are
+    one unless the challenger brings a backbone of its own. `earlier`: versions on the champion's
+    backbone that were champion before; the best of them is compared with too, so that small losses
+    don't add up. With `only_held_out` there is no cross-validation: the challenger's backbone was
+    trained on the training rows, so they cannot judge it.
+    """
     held_out = dataset.held_out
-    method = choose_method(len(held_out), policy)
-    champion_N = is_right(champion.servable, held_out)
+    method: Method = "hold-out" if only_held_out else choose_method(len(held_out), policy)
+    champion_N = is_right(champion.servable, champion_dataset.held_out)
     challenger_N = is_right(challenger, held_out)
     label_N = held_out.y_N
     best_N: Bools | None = None
     best_version: int | None = None
     if method == "cross-validation":
         training = dataset.training
-        refitted_N = refitted_is_right(training, fitted, champion, balance)
+        refitted_N = refitted_is_right(champion_dataset.training, fitted, champion, balance)
         own_N = fitted.out_of_fold_NK.argmax(axis=1) == training.y_N
         champion_N = np.concatenate([refitted_N, champion_N])
         challenger_N = np.concatenate([own_N, challenger_N])
         label_N = np.concatenate([training.y_N, label_N])
     else:
-        best_N, best_version = _best(held_out, champion, earlier)
+        best_N, best_version = _best(champion_dataset.held_out, champion, earlier)
     return Evidence(
         method=method,
         classes=dataset.classes,
@@ -112,7 +122,7 @@ def refitted_is_right(
     was = {row.example_id: index[row.label] for row in champion.rows if row.label in index}
     was_N = np.array([was.get(int(example), -1) for example in training.example_id_N])
     logits_NK = out_of_fold(
-        fitted.design,
+        prepare(training.x_ND),
         np.maximum(was_N, 0),
         fitted.fold_N,
         len(classes),

@@ -39,9 +39,17 @@ class Progress:
         self._step = "starting"
         self._fraction = 0.0
         self._told_at = 0.0
+        self._low, self._high = 0.0, 1.0
+
+    def narrow(self, low: float, high: float) -> None:
+        """From now on fractions are of this part of the whole."""
+        self._low, self._high = low, high
 
     def tell(self, step: str, fraction: float) -> None:
-        """Say where the run is (fraction of the whole, 0 to 1). Raises Stopped or Handed."""
+        """Say where the run is (fraction, 0 to 1). Raises Stopped or Handed."""
+        self._tell(step, self._low + fraction * (self._high - self._low))
+
+    def _tell(self, step: str, fraction: float) -> None:
         is_new = step != self._step
         self._step, self._fraction = step, fraction
         now = time.time()
@@ -52,7 +60,7 @@ class Progress:
     def should_stop(self) -> bool:
         """For long calculations to ask; `tell` then raises."""
         try:
-            self.tell(self._step, self._fraction)
+            self._tell(self._step, self._fraction)
         except (Stopped, Handed):
             self._told_at = 0.0
             return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,14 +14,16 @@ from core.blobs import Blobs
 from core.head_graph import head_onnx
 from core.manifest import Manifest, code_revision, library_versions
 from core.runs import Run
-from core.servable import Backbone, HeadSession, Runtime, Servable, golden
+from core.servable import Backbone, HeadSession, Runtime, Servable, golden, golden_pixels
+from training.candidate import Candidate
 from training.dataset import Dataset
 from training.fit_head import FittedHead
 from training.head import Head
-from training.judge import Bounds
 from training.recipe import Recipe
 
 _MAX_PARITY_ROWS = 1000
+_WARM_UP_PREDICTIONS = 3
+_TIMED_PREDICTIONS = 15
 
 
 def make_challenger(
@@ -29,12 +32,16 @@ def make_challenger(
     dataset: Dataset,
     fitted: FittedHead,
     parent: Manifest,
+    candidate: Candidate,
     backbone: Backbone,
     blobs: Blobs,
     runtime: Runtime,
     recipe: Recipe,
-) -> tuple[Servable, Bounds]:
-    """Export to ONNX, store the file, and load it. The version has no number yet (0)."""
+) -> tuple[Servable, float]:
+    """Export to ONNX, store the file, and load it. The version has no number yet (0).
+
+    Also returns the largest difference between trained and exported probabilities.
+    """
     head = fitted.head
     content = head_onnx(head.weights_DK, head.bias_K, head.temperature)
     session = HeadSession(content, runtime)
@@ -47,6 +54,11 @@ def make_challenger(
         tier=run.tier,
         created_at=time.time(),
         classes=dataset.classes,
+        pixels=candidate.pixels,
+        backbone_name=candidate.name,
+        backbone=candidate.digest,
+        embedding_size=candidate.embedding_size,
+        backbone_snapshot=candidate.snapshot,
         head=blobs.put(content),
         temperature=head.temperature,
         abstain_below=fitted.abstain_below,
@@ -55,14 +67,27 @@ def make_challenger(
         num_held_out=len(dataset.held_out),
         metrics={},
         parity=difference,
-        golden=golden(backbone, session, parent.pixels),
+        golden=golden(backbone, session, candidate.pixels),
         recipe=recipe.to_json() | {"penalty": asdict(fitted.penalty)},
         libraries=library_versions(),
         code_revision=code_revision(),
     )
-    # The same backbone takes the same time; a head adds microseconds.
-    bounds = Bounds(parity=difference, latency_ratio=1.0, size_bytes=len(content))
-    return Servable(manifest, backbone, session), bounds
+    return Servable(manifest, backbone, session), difference
+
+
+def latency_ratio(challenger: Servable, champion: Servable) -> float:
+    """Time of one prediction, challenger over champion: medians, taken in turn."""
+    if challenger.backbone.digest == champion.backbone.digest:
+        return 1.0  # a head adds microseconds
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for i in range(_WARM_UP_PREDICTIONS + _TIMED_PREDICTIONS):
+        for servable, taken in zip((challenger, champion), seconds, strict=True):
+            pixels_BHWC = golden_pixels(servable.manifest.pixels, seed=0)
+            started = time.perf_counter()
+            servable.predict(pixels_BHWC)
+            if i >= _WARM_UP_PREDICTIONS:
+                taken.append(time.perf_counter() - started)
+    return statistics.median(seconds[0]) / statistics.median(seconds[1])
 
 
 def parity(head: Head, session: HeadSession, x_ND: NDArray[np.float32]) -> float:

@@ -1,10 +1,12 @@
-"""One run of tier `head`, from the labels to the champion. Read it from top to bottom."""
+"""One run, from the labels to the champion. Read it from top to bottom."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from core import champion, labels, runs, training_data, versions
 from core.errors import EvergreenError
@@ -12,12 +14,15 @@ from core.manifest import Manifest
 from core.pixels import Limits
 from core.runs import Run
 from core.servable import Runtime, Servable, load
+from core.settings import Settings
 from core.store import Store
 from core.versions import Version
 from training import fit_head, gate, judge, publish
+from training.candidate import Candidate
 from training.dataset import assemble
 from training.embed import embed
 from training.fit_head import Penalty
+from training.gate import GatePolicy
 from training.progress import Progress, Stopped
 from training.recipe import Recipe
 
@@ -43,6 +48,19 @@ class Workshop:
     recipe: Recipe
     limits: Limits
     owner: str
+    # For what can be made again: activations, checkpoints.
+    cache: Path
+
+
+def open_workshop(store: Store, recipe: Recipe, settings: Settings, owner: str) -> Workshop:
+    return Workshop(
+        store,
+        Runtime(settings.provider, settings.threads),
+        recipe,
+        Limits(settings.max_pixels),
+        owner,
+        settings.home / "cache",
+    )
 
 
 def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
@@ -53,7 +71,8 @@ def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
     with shop.store.db.read() as conn:
         published = versions.by_run(conn, run.id)
     if published is None:
-        published = _train(shop, run, progress)
+        candidate = _candidate(shop, run, progress)
+        published = _train(shop, run, candidate, progress)
     else:
         log.info("run.resumed", extra={"run_id": run.id, "version": published.number})
     reason = str(published.gate["reason"])
@@ -62,7 +81,21 @@ def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
     return _see_through(shop, published, reason, progress)
 
 
-def _train(shop: Workshop, run: Run, progress: Progress) -> Version:
+def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | None:
+    """The backbone to train a head on; None: the champion's of that moment."""
+    if run.tier == "backbone":
+        return Candidate.from_json(run.parameters["wanted"]["backbone"])
+    if run.tier == "blocks":
+        from training.torch_blocks import tune_champion
+
+        progress.narrow(0.0, 0.7)
+        candidate = tune_champion(shop, run, progress)
+        progress.narrow(0.7, 1.0)
+        return candidate
+    return None
+
+
+def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progress) -> Version:
     store, recipe = shop.store, shop.recipe
     progress.tell("reading labels", 0.0)
     with store.db.write() as conn:
@@ -73,34 +106,58 @@ def _train(shop: Workshop, run: Run, progress: Progress) -> Version:
         runs.set_snapshot(conn, run.id, snapshot, recipe.to_json())
     contender, earlier = _contenders(shop)
     parent = contender.servable.manifest
-    backbone = contender.servable.backbone
+    candidate = wanted or Candidate.of(parent)
+    backbone = shop.runtime.backbone(candidate.digest, store.blobs)
 
     progress.tell("embedding", 0.05)
     vectors = embed(
         store,
         backbone,
-        parent.pixels,
+        candidate.pixels,
         rows,
         shop.limits,
         lambda fraction: progress.tell("embedding", 0.05 + 0.45 * fraction),
     )
     dataset = assemble(rows, vectors, census.classes)
+    champion_dataset = dataset
+    if candidate.digest != parent.backbone:
+        old_vectors = embed(store, contender.servable.backbone, parent.pixels, rows, shop.limits)
+        champion_dataset = assemble(rows, old_vectors, census.classes)
 
     progress.tell("training", 0.5)
+    num_held_out = len(dataset.held_out)
+    method = gate.choose_method(num_held_out, recipe.gate)
+    has_seen_rows = candidate.snapshot > 0
     fitted = fit_head.fit_head(
         dataset.training,
         recipe.head,
-        score_all=gate.choose_method(len(dataset.held_out), recipe.gate) == "cross-validation",
-        penalty=_penalty_of(parent),
+        score_all=method == "cross-validation",
+        penalty=_penalty_of(parent) if candidate.digest == parent.backbone else None,
+        calibrate_on=dataset.held_out if has_seen_rows and method == "hold-out" else None,
         should_stop=progress.should_stop,
     )
 
     progress.tell("judging", 0.75)
-    challenger, bounds = publish.make_challenger(
-        run, snapshot, dataset, fitted, parent, backbone, store.blobs, shop.runtime, recipe
+    challenger, parity = publish.make_challenger(
+        run,
+        snapshot,
+        dataset,
+        fitted,
+        parent,
+        candidate,
+        backbone,
+        store.blobs,
+        shop.runtime,
+        recipe,
+    )
+    bounds = judge.Bounds(
+        parity=parity,
+        latency_ratio=publish.latency_ratio(challenger, contender.servable),
+        size_bytes=len(store.blobs.get(challenger.manifest.backbone)),
     )
     evidence = judge.gather(
         dataset,
+        champion_dataset,
         fitted,
         challenger,
         contender,
@@ -108,21 +165,20 @@ def _train(shop: Workshop, run: Run, progress: Progress) -> Version:
         bounds,
         recipe.gate,
         recipe.head.balance,
+        only_held_out=has_seen_rows and candidate.digest != parent.backbone,
     )
-    decision = gate.decide(evidence, recipe.gate)
+    decision = gate.decide(evidence, _policy(recipe, run))
+    metrics = publish.metrics_of(
+        dataset,
+        fitted,
+        challenger,
+        evidence.challenger_correct_N,
+        evidence.label_N,
+        evidence.method,
+    )
 
     progress.tell("publishing", 0.85)
-    manifest = replace(
-        challenger.manifest,
-        metrics=publish.metrics_of(
-            dataset,
-            fitted,
-            challenger,
-            evidence.challenger_correct_N,
-            evidence.label_N,
-            evidence.method,
-        ),
-    )
+    manifest = replace(challenger.manifest, metrics=metrics)
     with store.db.write() as conn:
         now = time.time()
         if not runs.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
@@ -131,6 +187,13 @@ def _train(shop: Workshop, run: Run, progress: Progress) -> Version:
         if decision.promote:
             champion.request(conn, numbered.version, who="trainer", why=decision.reason, now=now)
         return versions.get(conn, numbered.version)
+
+
+def _policy(recipe: Recipe, run: Run) -> GatePolicy:
+    """Who asks for another backbone by name has chosen its speed as well."""
+    if run.tier == "backbone":
+        return replace(recipe.gate, max_latency_ratio=math.inf)
+    return recipe.gate
 
 
 def _see_through(shop: Workshop, published: Version, reason: str, progress: Progress) -> Outcome:

@@ -1,5 +1,6 @@
-"""The trainer: one process that embeds new examples, asks for runs when they are due, and does
-them one at a time. Everything it knows is in the database; killing it loses nothing."""
+"""The trainer: one process that embeds new examples, asks for runs when they are due, does the
+quick ones itself, one at a time, and has the long ones done by a child. Everything it knows is in
+the database; killing it loses nothing."""
 
 from __future__ import annotations
 
@@ -7,25 +8,22 @@ import logging
 import os
 import threading
 import time
-from typing import Any
-
-from threadpoolctl import threadpool_limits
+from collections.abc import Sequence
 
 from core import champion, labels, runs, training_data, versions, workers
 from core.bootstrap import ensure_first_version
-from core.errors import EvergreenError, StoreError
-from core.pixels import Limits
+from core.errors import StoreError
 from core.predictions import new_id
 from core.runs import Run
-from core.servable import Runtime
 from core.settings import Settings
 from core.store import Store, open_store
 from core.workers import Worker
 from training import triggers
+from training.attempt import attempt
 from training.embed import embed
-from training.progress import Handed, Progress, Stopped
+from training.long_runs import LongRuns
 from training.recipe import Recipe, load_recipe
-from training.run import Workshop, execute
+from training.run import open_workshop
 from training.triggers import News
 
 _TICK_S = 0.1
@@ -40,13 +38,8 @@ class Trainer:
         self._recipe = recipe
         self._id = new_id()
         self._started_at = time.time()
-        self._shop = Workshop(
-            store,
-            Runtime(settings.provider, settings.threads),
-            recipe,
-            Limits(settings.max_pixels),
-            self._id,
-        )
+        self._shop = open_workshop(store, recipe, settings, self._id)
+        self._long_runs = LongRuns()
         self._stop = threading.Event()
         self._reported_at = 0.0
         self._embedded_up_to = -1
@@ -75,6 +68,7 @@ class Trainer:
                 continue
             if not busy:
                 self._stop.wait(_TICK_S)
+        self._long_runs.stop()
         with self._store.db.write(durable=False) as conn:
             workers.leave(conn, self._id)
         self._store.db.close()
@@ -84,61 +78,26 @@ class Trainer:
         self._report(now)
         self._request_if_due(now)
         with self._store.db.read() as conn:
-            has_waiting = any(run.state == "waiting" for run in runs.unfinished(conn))
+            unfinished = runs.unfinished(conn)
             promotion = champion.waiting(conn)
         if promotion is not None:
             with self._store.db.write() as conn:
                 champion.advance(conn, now)
-        if has_waiting:
+        if any(_waits(run, runs.QUICK) for run in unfinished):
             with self._store.db.write() as conn:
                 run = runs.claim(conn, self._id, now)
             if run is not None:
-                self._do(run)
+                attempt(self._shop, run, self._stop.is_set, self._report)
                 return True
+        self._long_runs.look(unfinished, now)
         return self._embed_ahead()
-
-    def _do(self, run: Run) -> None:
-        log.info("run.started", extra={"run_id": run.id, "trigger": run.trigger})
-        started = time.perf_counter()
-        progress = Progress(self._store, run, self._id, self._stop.is_set, self._report)
-        state = "finished"
-        fields: dict[str, Any] = {}
-        try:
-            # One core: predictions need the others, and a linear algebra library that waits for
-            # cores that are taken is ten times slower than one that does not ask for them.
-            with threadpool_limits(1):
-                outcome = execute(self._shop, run, progress)
-            fields = {
-                "outcome": outcome.outcome,
-                "version": outcome.version,
-                "reason": outcome.reason,
-            }
-        except Handed:
-            with self._store.db.write() as conn:
-                runs.hand_back(conn, run.id, self._id, time.time())
-            log.info("run.handed_back", extra={"run_id": run.id})
-            return
-        except Stopped:
-            state, fields = "cancelled", {"reason": "cancelled on request"}
-        except StoreError:
-            raise  # the lease runs out, and the run is tried again
-        except EvergreenError as error:
-            state, fields = "failed", {"error": str(error)}
-        except Exception as error:
-            # A run may fail in any way; the trainer lives on for the next.
-            log.exception("run.crashed", extra={"run_id": run.id})
-            state, fields = "failed", {"error": f"{type(error).__name__}: {error}"}
-        with self._store.db.write() as conn:
-            runs.finish(conn, run.id, self._id, state=state, now=time.time(), **fields)
-        duration_s = round(time.perf_counter() - started, 3)
-        log.info(f"run.{state}", extra={"run_id": run.id, "duration_s": duration_s, **fields})
 
     def _request_if_due(self, now: float) -> None:
         with self._store.db.read() as conn:
             num_new, oldest, newest = labels.count_after(conn, runs.newest_snapshot(conn))
-            if num_new == 0 or any(r.state == "waiting" for r in runs.unfinished(conn)):
+            if num_new == 0 or any(_waits(r, runs.QUICK) for r in runs.unfinished(conn)):
                 return
-            last = runs.last_of(conn)
+            last = runs.last_of(conn, runs.QUICK)
             news = News(
                 num_new,
                 oldest,
@@ -147,7 +106,7 @@ class Trainer:
                 last is not None and last.state == "failed",
             )
             trigger = triggers.due(news, now, self._recipe.triggers)
-            if trigger is None or not training_data.census(labels.current(conn)).is_enough:
+            if trigger is None or not training_data.count(conn).is_enough:
                 return
         with self._store.db.write() as conn:
             runs.request(conn, trigger=trigger, now=now)
@@ -193,3 +152,7 @@ class Trainer:
         with self._store.db.write(durable=False) as conn:
             workers.report(conn, worker)
             workers.forget_dead(conn, now)
+
+
+def _waits(run: Run, tiers: Sequence[str]) -> bool:
+    return run.state == "waiting" and run.tier in tiers

@@ -11,6 +11,7 @@ const MINUTE_MS = 60_000;
 
 let limit = STEP;
 let seen = "";
+let newestLoad = 0;
 const rows = new Map();
 
 export function startVersions() {
@@ -30,8 +31,11 @@ export function startVersions() {
 }
 
 async function load() {
+  newestLoad += 1;
+  const thisLoad = newestLoad;
   try {
     const found = await api.versions(limit + 1);
+    if (thisLoad !== newestLoad) return; // answers may overtake each other
     byId("versions-older").hidden = found.length <= limit;
     show(found.slice(0, limit));
   } catch {

@@ -57,7 +57,7 @@ def status(serving: ServingDep) -> Status:
         trainers = workers.live(conn, now, "trainer")
         waiting = champion.waiting(conn)
         num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
-        census = training_data.census(labels.current(conn))
+        census = training_data.count(conn)
         unfinished = runs.unfinished(conn)
         last = runs.last_of(conn)
     current = serving.slot.current()

@@ -341,6 +341,32 @@ def test_only_the_owner_hands_back_or_ends_a_run(db: Database) -> None:
     assert look(db, run.id) == run
 
 
+def test_quick_and_long_runs_do_not_wait_for_each_other(db: Database) -> None:
+    with db.write() as conn:
+        quick, is_quick_new = runs.request(conn, trigger="labels", now=NOW)
+        long, is_long_new = runs.request(conn, trigger="labels", now=NOW, tier=runs.LONG[0])
+        assert (is_quick_new, is_long_new) == (True, True)
+        found = [runs.claim(conn, "a", NOW), runs.claim(conn, "b", NOW, runs.LONG)]
+    assert [run.id for run in found if run is not None] == [quick.id, long.id]
+    assert take(db, "c") is None
+
+
+def test_takeover_leaves_runs_of_other_tiers_alone(db: Database) -> None:
+    run = begin(db)
+    with db.write() as conn:
+        runs.request(conn, trigger="labels", now=NOW, tier=runs.LONG[0])
+        assert runs.claim(conn, "b", LATE, runs.LONG) is not None
+    assert look(db, run.id) == run
+
+
+def test_newest_wishes_for_a_waiting_run_hold(db: Database) -> None:
+    with db.write() as conn:
+        for wanted in ({"depth": 1}, {"depth": 2}, None):
+            run, _ = runs.request(conn, trigger="request", now=NOW, tier="blocks", wanted=wanted)
+        runs.set_snapshot(conn, run.id, 3, {"epochs": 4})
+    assert look(db, run.id).parameters == {"wanted": {"depth": 2}, "recipe": {"epochs": 4}}
+
+
 def test_end_of_a_run_is_kept_with_its_outcome(db: Database) -> None:
     run = begin(db)
     assert end(db, run.id, outcome="promoted", version=7, reason="it is better")
@@ -356,7 +382,7 @@ def test_snapshot_and_parameters_are_kept_with_the_run(db: Database) -> None:
     with db.write() as conn:
         runs.set_snapshot(conn, run.id, 12, {"head": {"l2": 0.5}})
     found = look(db, run.id)
-    assert (found.snapshot, found.parameters) == (12, {"head": {"l2": 0.5}})
+    assert (found.snapshot, found.parameters) == (12, {"recipe": {"head": {"l2": 0.5}}})
 
 
 def test_newest_snapshot_is_that_of_finished_runs_only(db: Database) -> None:
@@ -384,3 +410,26 @@ def test_runs_are_listed_newest_first(db: Database) -> None:
         ended_last = runs.last_of(conn)
     assert ended_last is not None
     assert ended_last.id == last
+
+
+def test_a_long_run_does_not_hold_up_a_quick_one(db: Database) -> None:
+    with db.write() as conn:
+        long, _ = runs.request(conn, trigger="request", now=NOW, tier="blocks")
+        quick, _ = runs.request(conn, trigger="request", now=NOW)
+        assert long.id != quick.id
+        claimed = runs.claim(conn, "child", NOW, runs.LONG)
+        assert claimed is not None
+        assert claimed.id == long.id
+        claimed = runs.claim(conn, "trainer", NOW)
+        assert claimed is not None
+        assert claimed.id == quick.id
+
+
+def test_a_newer_wish_replaces_that_of_the_run_that_waits(db: Database) -> None:
+    with db.write() as conn:
+        first, _ = runs.request(conn, trigger="a", now=NOW, tier="blocks", wanted={"minutes": 5})
+        again, is_new = runs.request(
+            conn, trigger="b", now=NOW, tier="blocks", wanted={"minutes": 9}
+        )
+    assert (again.id, is_new) == (first.id, False)
+    assert again.parameters == {"wanted": {"minutes": 9}}

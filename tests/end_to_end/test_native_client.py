@@ -36,6 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def client(server: Server) -> Iterator[Any]:
     with SyncHTTPClient(server.url) as opened:
         yield opened
+    opened._temp_dir.cleanup()  # which closing it leaves to the garbage collector
 
 
 def test_bytes_are_predicted_as_over_http(client: Any, server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -37,6 +38,22 @@ _FLAGS = (
 )
 # Text that would run as HTML, if anything on the page took it for HTML.
 _TRICK = '<img src=x onerror="document.title=1">'
+
+
+# A drop and a paste, as a browser tells a page of them.
+_HAND_OVER = """
+const [way, encoded] = arguments;
+const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
+const held = new DataTransfer();
+held.items.add(new File([bytes], "held.png", { type: "image/png" }));
+const options = { bubbles: true, cancelable: true };
+if (way === "drop") {
+  document.getElementById("ask-drop").dispatchEvent(
+    new DragEvent("drop", { ...options, dataTransfer: held }));
+} else {
+  document.dispatchEvent(new ClipboardEvent("paste", { ...options, clipboardData: held }));
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +236,15 @@ def test_a_file_that_is_no_photo_is_refused_in_the_services_words(
     assert "not a readable image" in page.one(".card .problem").text
     page.teach("red", tmp_path / "notes.txt")
     assert "notes.txt: the body is not a readable image" in page.text("teach-problems")
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_photos_are_dropped_or_pasted(way: str, page: Page, photos: dict[str, list[Path]]) -> None:
+    encoded = base64.b64encode(photos["red"][2].read_bytes()).decode()
+    page.browser.execute_script(_HAND_OVER, way, encoded)
+    page.until(lambda: page.all('.card[aria-busy="false"] h3'), "the prediction")
+    assert page.one(".card img").get_attribute("alt") == "held.png"
+    assert page.console() == []
 
 
 def test_everything_has_a_name_and_fits_a_narrow_screen(

@@ -39,15 +39,17 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture(scope="module")
-def client(serving: Serving) -> TestClient:
-    return client_of(serving)
+def client(serving: Serving) -> Iterator[TestClient]:
+    with client_of(serving) as opened:  # one event loop for all requests
+        yield opened
 
 
 @pytest.fixture
 def fresh(settings: Settings) -> Iterator[TestClient]:
     """A serving process of this test alone."""
     started = Serving.start(settings)
-    yield client_of(started)
+    with client_of(started) as opened:
+        yield opened
     started.stop()
 
 
@@ -83,5 +85,6 @@ def taught_serving(
 
 
 @pytest.fixture(scope="module")
-def taught_client(taught_serving: Serving) -> TestClient:
-    return client_of(taught_serving)
+def taught_client(taught_serving: Serving) -> Iterator[TestClient]:
+    with client_of(taught_serving) as opened:
+        yield opened

@@ -74,7 +74,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_runs_unfinished",
         "runs",
-        ["state"],
+        ["tier", "state"],
         unique=True,
         sqlite_where=sa.text("state IN ('waiting', 'running')"),
         postgresql_where=sa.text("state IN ('waiting', 'running')"),

@@ -1,0 +1,51 @@
+"""The backbone that a run trains a head on: the champion's, another one, or the champion's with
+its blocks fine-tuned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.manifest import Manifest
+from core.pixels import PixelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    name: str
+    # sha256 of its backbone.onnx, in the blob store.
+    digest: str
+    pixels: PixelSpec
+    embedding_size: int
+    # The newest label event that its weights were trained on; 0: none of ours.
+    snapshot: int = 0
+
+    @staticmethod
+    def of(manifest: Manifest) -> Candidate:
+        return Candidate(
+            manifest.backbone_name,
+            manifest.backbone,
+            manifest.pixels,
+            manifest.embedding_size,
+            manifest.backbone_snapshot,
+        )
+
+    @staticmethod
+    def from_json(fields: dict[str, Any]) -> Candidate:
+        """Raises SpecMismatch if its pixels are not ones that this release makes."""
+        return Candidate(
+            fields["name"],
+            fields["digest"],
+            PixelSpec.from_json(fields["pixels"]),
+            fields["embedding_size"],
+            fields.get("snapshot", 0),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "pixels": self.pixels.to_json(),
+            "embedding_size": self.embedding_size,
+            "snapshot": self.snapshot,
+        }
