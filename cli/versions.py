@@ -87,6 +87,24 @@ def show(
         out.print(_by_class(version.metrics["classes"]))
 
 
+@app.command()
+def diff(
+    before: Annotated[int, typer.Argument(metavar="A", help="The version to compare with.")],
+    after: Annotated[int, typer.Argument(metavar="B", help="The version to compare.")],
+    json: _Json = False,
+) -> None:
+    """Compare two versions on today's held-out examples, overall and by class.
+
+    Also lists the examples that one of them got right and the other did not.
+    """
+    # Imported here: the other commands need nothing of training.
+    from cli.versions_diff import print_difference
+
+    settings = load_settings()
+    with home.opened_existing(settings) as store:
+        print_difference(store, settings, before, after, json)
+
+
 def _list(found: list[Version], champion_number: int | None) -> Table:
     shown = table(
         *("No.", "", "Created", "Classes", "Images", "Accuracy", "Judged by", "Gate"),

@@ -101,6 +101,8 @@ class Swap:
         if servable is None:
             try:
                 servable = self._load(activation.version)
+            except StoreError:
+                raise  # it may be back at the next look
             except EvergreenError as error:
                 self._fail(activation.promotion_id, activation.version, error)
                 self._seen_activation = activation.id

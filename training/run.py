@@ -86,7 +86,7 @@ def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | None
     if run.tier == "backbone":
         return Candidate.from_json(run.parameters["wanted"]["backbone"])
     if run.tier == "blocks":
-        from training.torch_blocks import tune_champion
+        from training.torch_champion import tune_champion
 
         progress.narrow(0.0, 0.7)
         candidate = tune_champion(shop, run, progress)

@@ -76,8 +76,11 @@ class Activations:
         return rng.integers(self.num_views, size=len(self))
 
     def fill(self, view: int, check: Callable[[], None]) -> None:
-        """Compute a view of all rows, unless it is there. `check` may raise between batches."""
-        if self._stored_VN is None or view in self._filled:
+        """Compute a view of all rows, if it is one of the cached and not yet there.
+
+        `check` is called between batches, and may raise.
+        """
+        if self._stored_VN is None or view in self._filled or view >= self.num_views:
             return
         # In the order of the rows, whatever the order of training: convolutions round differently
         # in different batches, and a resumed run must find the same bits.

@@ -39,7 +39,7 @@ def blocks_of(modules: Iterable[nn.Module], limit: int = MAX_BLOCKS) -> list[nn.
     pooling belong to what they follow. Too many are joined evenly, neighbours with neighbours.
     """
     runs: list[list[nn.Module]] = []
-    for module in _unfold(modules):
+    for module in unfold(modules):
         if not runs or any(parameter.ndim > 1 for parameter in module.parameters()):
             runs.append([])
         runs[-1].append(module)
@@ -48,10 +48,13 @@ def blocks_of(modules: Iterable[nn.Module], limit: int = MAX_BLOCKS) -> list[nn.
     return [run[0] if len(run) == 1 else nn.Sequential(*run) for run in joined]
 
 
-def _unfold(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+def unfold(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """The same computation in smaller steps: containers that only run their children are opened."""
     for module in modules:
-        if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-            yield from _unfold(module)
+        plain = isinstance(module, nn.Sequential) and (
+            type(module).forward is nn.Sequential.forward
+        )
+        if plain or isinstance(module, nn.ModuleList):
+            yield from unfold(module)
         else:
             yield module

@@ -42,11 +42,9 @@ def parts(name: Name) -> Parts:
     size_px, short_side_px = seen.crop_size[0], seen.resize_size[0]
     embedding_size = 512 if name.family == "vgg" else _inputs_of_the_classifier(net)
     steps = _vit_steps(net) if name.family == "vit" else _steps(net)
-    for ending in _ENDING:
-        if hasattr(net, ending):
-            # ConvNeXt's classifier begins with the norm of the embedding, which stays.
-            kept = [m for m in getattr(net, ending).children() if m in steps]
-            setattr(net, ending, nn.Sequential(*kept))
+    for ending, module in _endings(net):
+        # ConvNeXt's classifier begins with the norm of the embedding, which stays.
+        setattr(net, ending, nn.Sequential(*(m for m in module.children() if m in steps)))
     return Parts(
         net=net,
         blocks=blocks_of(steps),
@@ -69,16 +67,14 @@ def _recipe(model: str) -> str:
     )
 
 
+def _endings(net: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(name, child) for name, child in net.named_children() if name in _ENDING]
+
+
 def _inputs_of_the_classifier(net: nn.Module) -> int:
     """The second axis of the first matrix after the last stage."""
-    matrices = (
-        parameter
-        for ending in _ENDING
-        if hasattr(net, ending)
-        for parameter in getattr(net, ending).parameters()
-        if parameter.ndim > 1
-    )
-    return int(next(matrices).shape[1])
+    endings = [parameter for _, child in _endings(net) for parameter in child.parameters()]
+    return int(next(parameter for parameter in endings if parameter.ndim > 1).shape[1])
 
 
 def _steps(net: nn.Module) -> list[nn.Module]:

@@ -16,7 +16,7 @@ from core.errors import InvalidRequest
 from core.pixels import PixelSpec
 from training.backbone_names import TIMM, Name, close_to
 from training.pretrained import Source
-from training.torch_blocks import Parts, blocks_of
+from training.torch_blocks import Parts, blocks_of, unfold
 from training.torch_vision import torchvision
 
 assert torchvision  # timm imports it too, and finds it loaded in the way that works everywhere
@@ -98,20 +98,8 @@ def _ways(net: nn.Module) -> Iterator[list[nn.Module]]:
     # A vision transformer: tokens with their positions, then the layers, then the norm.
     if hasattr(net, "patch_embed") and hasattr(net, "_pos_embed"):
         after = [net.blocks, net.norm]
-        yield [_TimmTokens(net, besides=after), *_opened(after)]
-    yield list(_opened(net.children()))
-
-
-def _opened(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """Open plain containers, and stages that are a downsampling and a container of blocks."""
-    for module in modules:
-        plain = isinstance(module, nn.Sequential) and (
-            type(module).forward is nn.Sequential.forward
-        )
-        if plain or isinstance(module, nn.ModuleList):
-            yield from _opened(module)
-        else:
-            yield module
+        yield [_TimmTokens(net, besides=after), *unfold(after)]
+    yield list(unfold(net.children()))
 
 
 def _reaching(steps: list[nn.Module], x: Tensor, expected: Tensor) -> int:

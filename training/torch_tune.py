@@ -4,9 +4,10 @@ Linear probing, then fine-tuning (Kumar et al. 2022, "Fine-tuning can distort pr
 with a head that already fits, the first gradients do not tear up features that it relies on.
 
 It owns the order of events. What learns is `torch_tail`, what it learns from `torch_activations`
-and `torch_augment`, how fast and how long `tune_schedule`, what survives a crash `torch_checkpoint`.
+and `torch_augment`, a step `torch_learner`, how fast and how long `tune_schedule`, what survives a
+crash `torch_standing`.
 
-N rows, V held-out rows, B batch, K classes with training rows; H/W pixels, C channels.
+N rows, V held-out rows, T training rows, K classes with training rows; H/W pixels, C channels.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from torch import Tensor
-from torch.nn import functional as F
 
-from core.errors import NotEnoughLabels, StateError
-from training import torch_checkpoint as checkpoint
+from core.errors import NotEnoughLabels
 from training.calibration import choose_temperature
 from training.head import Head
 from training.torch_activations import Activations
-from training.torch_augment import MIXUP_ALPHA, Augmentation, mixup, seed_of
-from training.torch_device import Compute, learning_batch, reproducible
-from training.torch_tail import Average, Tail, Weights
+from training.torch_augment import Augmentation, seed_of
+from training.torch_device import Compute, reproducible
+from training.torch_learner import Diverged, Learner
+from training.torch_standing import AVERAGED, RAW, START, Epoch, Score, Standing
+from training.torch_tail import Tail
 from training.tune_recipe import BlocksRecipe
 from training.tune_schedule import (
     CANCELLED,
@@ -44,69 +44,38 @@ from training.tune_schedule import (
     OUT_OF_TIME,
     Interrupted,
     Watch,
-    lr_factor,
-    num_thawed,
     plan_epochs,
 )
 
-START, RAW, AVERAGED = "start", "raw", "averaged"
+__all__ = ["AVERAGED", "CANCELLED", "EARLY_STOP", "FINISHED", "OUT_OF_TIME", "RAW", "START"]
+__all__ += ["Diverged", "Epoch", "Score", "Tuned", "tune"]
 
+# Told the fraction of the run (0 to 1), a few words, and the losses known by then.
 OnProgress = Callable[[float, str, dict[str, float]], None]
 
-
-class Diverged(StateError):
-    code = "training-diverged"
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """On the held-out rows. The loss is taken at its best temperature, as a head is served: label
-    smoothing makes a model modest, which is put right afterwards and must not look like a loss."""
-
-    loss: float
-    accuracy: float
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    train_loss: float
-    raw: Score
-    averaged: Score
-    seconds: float
-    fill_seconds: float
+_HASHED_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tuned:
-    # In inference mode, on the CPU; the backbone as it was given when nothing was better.
+    # In inference mode, on the CPU; the weights that were given when none were better.
     backbone: Any
     head: Head
     before: Score
     after: Score
-    # START, RAW or AVERAGED, and the epoch at whose end they stood (0: before the first).
+    # START, RAW or AVERAGED, and the number of epochs that they had learnt for.
     weights: str
     best_epoch: int
     history: tuple[Epoch, ...]
+    # FINISHED, EARLY_STOP, OUT_OF_TIME or CANCELLED.
     reason: str
     seconds: float
+    # What did not go as the recipe wished: a cache that was too small, for one.
     notes: tuple[str, ...]
 
     @property
     def improved(self) -> bool:
         return self.weights != START
-
-
-@dataclass(slots=True)
-class _Best:
-    score: Score
-    which: str
-    epoch: int
-    weights: Weights
-
-    def challenge(self, score: Score, which: str, epoch: int, weights: Weights) -> None:
-        if score.loss < self.score.loss:
-            self.score, self.which, self.epoch = score, which, epoch
-            self.weights = {name: tensor.clone() for name, tensor in weights.items()}
 
 
 def tune(
@@ -127,17 +96,16 @@ def tune(
     """Fine-tune a copy of `backbone` and `head` on the rows that are not held out.
 
     `is_held_out_N` marks the rows that choose the epoch: part of the training examples, whole
-    near-duplicate groups, and never what the gate judges by. `head` must not have seen them, or the
-    start looks better than it is. `y_N` indexes `head.classes`; `pixels_NHWC` may be a memmap.
+    near-duplicate groups, and never those that the gate judges by. `head` must not have seen them,
+    or the start looks better than it is. `y_N` indexes `head.classes`; `pixels_NHWC` may be a
+    memmap, of the backbone's pixel spec.
 
-    `folder` keeps the activation cache and the checkpoint. Called again with the same arguments,
-    a run that crashed or was cancelled goes on after its last whole epoch, and ends with the same
-    weights as if it had never stopped. On the CPU of one machine with one number of threads, equal
-    arguments give equal bits.
+    `folder` keeps the activation cache and the checkpoint. Called again with the same arguments
+    (`minutes` and the callbacks apart), a run that crashed or was cancelled goes on after its last
+    whole epoch and ends with the weights of one that never stopped. On the CPU of one machine, with
+    one number of threads, equal arguments give equal bits, unless the time limit cuts in.
 
-    `should_stop` and the time limit are asked at every step; `on_progress` is told the fraction of
-    the run, a few words, and the losses. Raises Diverged, or NotEnoughLabels when no row is held
-    out or fewer than two classes have training rows.
+    Raises Diverged, and NotEnoughLabels when no row is held out or fewer than two classes are left.
     """
     rows = _split(y_N, is_held_out_N)
     run = _digest(backbone, head, pixels_NHWC, y_N, is_held_out_N, recipe, seed)
@@ -146,63 +114,59 @@ def tune(
     tail = Tail(copy.deepcopy(backbone), head, rows.classes_K, recipe.depth).eval()
     tail.to(compute.device, memory_format=torch.channels_last)
     folder.mkdir(parents=True, exist_ok=True)
-    training, held_out = _activations(tail, compute, pixels_NHWC, rows, recipe, folder / run, seed)
-    optimizer = torch.optim.AdamW(tail.groups(recipe))
-    steps = -(-len(training) // recipe.batch_size)
-    average = Average(tail, recipe.average_epochs * steps)
-    best = _Best(Score(float("inf"), 0.0), START, 0, {})
-    learn = _Learner(tail, average, optimizer, compute, training, rows, recipe)
-    before, history, reason, epoch_s, fill_s = best.score, [], FINISHED, 0.0, 0.0
-    save_path = folder / f"{run}.safetensors"
+    checkpoint = folder / f"{run}.safetensors"
+    held_out, training = _activations(tail, compute, pixels_NHWC, rows, recipe, folder / run, seed)
+    learner = Learner(tail, compute, training, rows.y_T, recipe)
+    average = learner.average
+    standing = Standing(recipe.epochs, tail.weights())
 
-    def judge(weights: Weights | None = None) -> Score:
-        return _score(tail, compute, held_out, rows.held_out_y_V, recipe, weights)
+    def judge(*, averaged: bool = False) -> Score:
+        return _score(tail, compute, held_out, rows.y_V, learner if averaged else None)
 
-    def tell(done: float, text: str, **losses: float) -> None:
+    def challenge(epoch: int) -> tuple[Score, Score | None]:
+        raw = judge()
+        standing.challenge(raw, RAW, epoch, tail.weights())
+        smooth = judge(averaged=True) if average.is_on else None
+        if smooth is not None:
+            standing.challenge(smooth, AVERAGED, epoch, average.weights)
+        return raw, smooth
+
+    def tell(epochs_done: float, **losses: float) -> None:
         if on_progress is not None:
-            on_progress(min(1.0, done / max(1, planned)), text, losses)
+            text = f"epoch {min(int(epochs_done) + 1, standing.planned)} of {standing.planned}"
+            on_progress(min(1.0, epochs_done / max(1, standing.planned)), text, losses)
 
+    fill_s = 0.0
+    reason = FINISHED
     try:
-        planned = recipe.epochs
-        tell(0, "preparing the held-out photos")
+        tell(0)
         held_out.fill(0, watch.check_cancelled)
-        saved = checkpoint.load(save_path, run)
-        if saved is None:
-            before = judge()
-            best.challenge(before, START, 0, tail.weights())
+        spent_s = standing.restore(checkpoint, run, tail, learner, compute)
+        if spent_s is None:
+            standing.begin(judge())
         else:
-            before, history, planned = _restore(saved, tail, average, optimizer, compute, best)
-            watch.resume(saved[1]["seconds"])
-        while len(history) < planned:
-            done = len(history)
-            began = watch.seconds
-            tell(done, f"epoch {done + 1} of {planned}")
+            watch.resume(spent_s)
+        while (done := len(standing.history)) < standing.planned:
+            began_s = watch.seconds
+            training.fill(done, watch.check)
+            filled_s = watch.seconds
+            fill_s = max(fill_s, filled_s - began_s)
+            losses = []
             with reproducible(compute, seed_of(seed, done)):
                 rng = np.random.default_rng(seed_of(seed, done, 1))
-                fills = training.num_unfilled
-                training.fill(done, watch.check)
-                filled_at = watch.seconds
-                tail.train()
-                tail.thaw(num_thawed(done, recipe.depth, recipe.unfreeze_every))
-                losses = []
-                for step, loss in enumerate(learn.epoch(done, planned, rng)):
+                for loss in learner.epoch(done, standing.planned, rng):
                     losses.append(loss)
-                    tell(done + (step + 1) / steps, f"epoch {done + 1} of {planned}", training=loss)
+                    tell(done + len(losses) / learner.num_steps, training=loss)
                     watch.check()
-            raw, averaged = judge(), judge(average.weights if average.is_on else None)
-            best.challenge(raw, RAW, done + 1, tail.weights())
-            best.challenge(averaged, AVERAGED, done + 1, average.weights)
-            if training.num_unfilled < fills:
-                fill_s = filled_at - began
-            epoch_s = watch.seconds - filled_at
-            history.append(
-                Epoch(float(np.mean(losses)), raw, averaged, watch.seconds - began, filled_at - began)
-            )
-            tell(done + 1, f"epoch {done + 1} of {planned}", held_out=min(raw.loss, averaged.loss))
-            if done + 1 - best.epoch >= recipe.patience:
+            raw, averaged = challenge(done + 1)
+            epoch_s = watch.seconds - filled_s
+            train_loss = float(np.mean(losses))
+            standing.history.append(Epoch(train_loss, raw, averaged, epoch_s, filled_s - began_s))
+            tell(done + 1, training=train_loss, held_out=raw.loss, best=standing.best.loss)
+            if done + 1 - standing.best_epoch >= recipe.patience:
                 reason = EARLY_STOP
                 break
-            planned = plan_epochs(
+            standing.planned = plan_epochs(
                 recipe.epochs,
                 done + 1,
                 watch.remaining_s,
@@ -210,13 +174,141 @@ def tune(
                 fill_s=fill_s,
                 fills_left=training.num_unfilled,
             )
-            _save(save_path, run, tail, average, optimizer, compute, best, before, history, planned, watch)
+            standing.save(checkpoint, run, tail, learner, compute, watch.seconds)
         else:
-            reason = FINISHED if planned == recipe.epochs else OUT_OF_TIME
+            reason = FINISHED if standing.planned == recipe.epochs else OUT_OF_TIME
     except Interrupted as interrupted:
         reason = interrupted.reason
-        if reason == OUT_OF_TIME:  # what this epoch has learnt so far may be the best there is
-            best.challenge(judge(), RAW, len(history) + 1, tail.weights())
-            if average.is_on:
-                best.challenge(judge(average.weights), AVERAGED, len(history) + 1, average.weights)
-    return None
+        if reason == OUT_OF_TIME:  # what half an epoch taught may be the best there is
+            challenge(len(standing.history) + 1)
+    except Diverged:
+        _delete(checkpoint, held_out, training)
+        raise
+    if reason != CANCELLED:
+        _delete(checkpoint, held_out, training)
+    tail.load(standing.best_weights)
+    tail.to("cpu", memory_format=torch.contiguous_format).eval().requires_grad_(True)
+    return Tuned(
+        backbone=tail.backbone,
+        head=tail.trained_head(),
+        before=standing.before,
+        after=standing.best,
+        weights=standing.best_which,
+        best_epoch=standing.best_epoch,
+        history=tuple(standing.history),
+        reason=reason,
+        seconds=watch.seconds,
+        notes=(*held_out.notes, *training.notes),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Row numbers, and their classes as positions in `classes_K`."""
+
+    classes_K: NDArray[np.intp]
+    training_T: NDArray[np.intp]
+    y_T: NDArray[np.intp]
+    held_out_V: NDArray[np.intp]
+    y_V: NDArray[np.intp]
+
+
+def _split(y_N: NDArray[np.intp], is_held_out_N: NDArray[np.bool_]) -> _Rows:
+    training_T = np.flatnonzero(~is_held_out_N)
+    classes_K, y_T = np.unique(y_N[training_T], return_inverse=True)
+    # A class that is only held out cannot be learnt, and every model fails alike on it.
+    held_out_V = np.flatnonzero(is_held_out_N & np.isin(y_N, classes_K))
+    if len(classes_K) < 2 or len(held_out_V) == 0:
+        raise NotEnoughLabels(
+            f"tuning blocks found {len(classes_K)} classes in {len(training_T)} training rows and "
+            f"{len(held_out_V)} held-out rows of them; it takes 2 classes and 1 row: label more"
+        )
+    return _Rows(classes_K, training_T, y_T, held_out_V, np.searchsorted(classes_K, y_N[held_out_V]))
+
+
+def _activations(
+    tail: Tail,
+    compute: Compute,
+    pixels_NHWC: NDArray[np.uint8],
+    rows: _Rows,
+    recipe: BlocksRecipe,
+    stem: Path,
+    seed: int,
+) -> tuple[Activations, Activations]:
+    """Those of the held-out rows as they are, and of the training rows in their views."""
+
+    def make(rows_N: NDArray[np.intp], augmented: bool, views: int, limit_mb: float) -> Activations:
+        return Activations(
+            tail,
+            compute,
+            pixels_NHWC,
+            rows_N,
+            Augmentation(
+                recipe.augment if augmented else "none",
+                flip=recipe.flip,
+                size_px=pixels_NHWC.shape[1],
+                seed=seed,
+            ),
+            stem.with_name(f"{stem.name}.{'training' if augmented else 'held-out'}.f16"),
+            num_views=views,
+            limit_mb=limit_mb,
+            memory_mb=recipe.memory_mb,
+        )
+
+    held_out = make(rows.held_out_V, False, 1, recipe.cache_mb)
+    left_mb = recipe.cache_mb - held_out.megabytes
+    return held_out, make(rows.training_T, True, recipe.views, left_mb)
+
+
+def _score(
+    tail: Tail,
+    compute: Compute,
+    held_out: Activations,
+    y_V: NDArray[np.intp],
+    averaged: Learner | None,
+) -> Score:
+    """Judge the tail, with its own weights or for the moment with the averaged ones."""
+    own = tail.weights() if averaged else None
+    if averaged:
+        tail.load(averaged.average.weights)
+    tail.eval()
+    logits = []
+    with torch.no_grad(), compute.autocast():
+        for start in range(0, len(held_out), held_out.batch_size):
+            at_B = np.arange(start, min(start + held_out.batch_size, len(held_out)))
+            logits.append(tail(held_out.batch(np.zeros_like(at_B), at_B)).float().cpu().numpy())
+    if own is not None:
+        tail.load(own)
+    logits_VK = np.concatenate(logits)
+    temperature = choose_temperature(logits_VK, y_V)
+    log_probs_VK = log_softmax(logits_VK.astype(np.float64) / temperature, axis=1)
+    accuracy = float((logits_VK.argmax(axis=1) == y_V).mean())
+    return Score(float(-log_probs_VK[np.arange(len(y_V)), y_V].mean()), accuracy)
+
+
+def _delete(checkpoint: Path, *activations: Activations) -> None:
+    checkpoint.unlink(missing_ok=True)
+    for kept in activations:
+        kept.delete()
+
+
+def _digest(
+    backbone: Any,
+    head: Head,
+    pixels_NHWC: NDArray[np.uint8],
+    y_N: NDArray[np.intp],
+    is_held_out_N: NDArray[np.bool_],
+    recipe: BlocksRecipe,
+    seed: int,
+) -> str:
+    """Name the run by everything that its result depends on."""
+    lasting = dataclasses.replace(recipe, minutes=0.0)
+    digest = hashlib.sha256(json.dumps([backbone.name, lasting.to_json(), seed]).encode())
+    for name, tensor in backbone.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    for array in (head.weights_DK, head.bias_K, y_N, is_held_out_N):
+        digest.update(np.ascontiguousarray(array))
+    for start in range(0, len(pixels_NHWC), _HASHED_ROWS):
+        digest.update(np.ascontiguousarray(pixels_NHWC[start : start + _HASHED_ROWS]))
+    return digest.hexdigest()[:24]

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from core import intake, runs
+from core.errors import StoreError
 from core.intake import LabelRequest
 from core.pixels import Limits
 from tests import at_once, images
@@ -157,3 +158,19 @@ def test_counters_of_two_processes_add_up(
     assert value(samples, "evergreen_request_seconds_bucket", route="/x", le="0.25") == 2
     assert samples["evergreen_live_version", frozenset()] == 1
     assert not [name for name, labels in samples if "pid" in dict(labels)]
+
+
+def test_metrics_without_the_database_still_tell_what_was_counted(
+    fresh: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fresh.app.state.serving.store  # type: ignore[attr-defined]
+
+    def gone(*_: object, **__: object) -> None:
+        raise StoreError("the database is gone")
+
+    assert "evergreen_database_up 1.0" in fresh.get("/metrics").text
+    monkeypatch.setattr(type(store.db), "read", gone)
+    text = fresh.get("/metrics").text
+    assert "evergreen_database_up 0.0" in text
+    assert "evergreen_requests_total" in text
+    assert "evergreen_live_version" not in text

@@ -1,0 +1,109 @@
+"""What `evergreen versions diff` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from cli.console import notes, out, percent, print_json, table
+from core.pixels import Limits
+from core.servable import Runtime
+from core.settings import Settings
+from core.store import Store
+from training.diff import Difference, difference
+from training.paired import Comparison
+
+_MOST_FLIPS = 20
+
+
+def print_difference(store: Store, settings: Settings, before: int, after: int, json: bool) -> None:
+    runtime = Runtime(settings.provider, settings.threads)
+    with Progress(TextColumn("comparing"), BarColumn(), console=notes, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        found = difference(
+            store,
+            before,
+            after,
+            runtime,
+            Limits(settings.max_pixels),
+            lambda fraction: bar.update(task, completed=fraction),
+        )
+    if json:
+        print_json(_as_json(found, before, after))
+        return
+    if found.overall.n == 0:
+        out.print("No held-out example has a class that either version knows; label more.")
+        return
+    out.print(_changes(found, before, after))
+    if found.flips:
+        out.print(_flips(found, before, after))
+    if len(found.flips) > _MOST_FLIPS:
+        notes.print(f"{_MOST_FLIPS} of {len(found.flips):,} are listed; --json prints all.")
+
+
+def _changes(found: Difference, before: int, after: int) -> Table:
+    shown = table(
+        *("Class", "Judged", f"Version {before}", f"Version {after}", "Change", "95 % interval"),
+        right=("Judged", f"Version {before}", f"Version {after}", "Change"),
+    )
+    rows = {"all": found.overall, **found.by_class}
+    for name, pair in rows.items():
+        shown.add_row(
+            name,
+            f"{pair.n:,}",
+            percent(pair.champion_accuracy),
+            percent(pair.challenger_accuracy),
+            _points(pair.change),
+            f"{_points(pair.low)} to {_points(pair.high)}",
+            style="bold" if name == "all" else "",
+            end_section=name == "all",
+        )
+    shown.caption = "points of accuracy, on held-out examples"
+    return shown
+
+
+def _flips(found: Difference, before: int, after: int) -> Table:
+    shown = table(
+        "Example", "Label", f"Version {before}", f"Version {after}", "", right=("Example",)
+    )
+    worst_first = sorted(found.flips, key=lambda flip: flip.is_mended)
+    for flip in worst_first[:_MOST_FLIPS]:
+        verdict = "mended" if flip.is_mended else "broken"
+        shown.add_row(str(flip.example_id), flip.label, flip.before, flip.after, verdict)
+    return shown
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+def _as_json(found: Difference, before: int, after: int) -> dict[str, Any]:
+    return {
+        "before": before,
+        "after": after,
+        "overall": _pair(found.overall),
+        "classes": {name: _pair(pair) for name, pair in found.by_class.items()},
+        "flips": [
+            {
+                "example_id": flip.example_id,
+                "image": flip.image,
+                "label": flip.label,
+                "before": flip.before,
+                "after": flip.after,
+                "mended": flip.is_mended,
+            }
+            for flip in found.flips
+        ],
+    }
+
+
+def _pair(pair: Comparison) -> dict[str, Any]:
+    return {
+        "judged": pair.n,
+        "before": pair.champion_accuracy,
+        "after": pair.challenger_accuracy,
+        "change": pair.change,
+        "interval": [pair.low, pair.high],
+    }
