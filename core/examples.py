@@ -13,6 +13,8 @@ from core.schema import examples, labels
 HOLD_OUT_SHARE = 0.2
 # The first few of a class always train: with three photos of a thing, none can be spared.
 NUM_ALWAYS_TRAINED = 4
+# Flat images share a band with all others of their kind; one label must not look at them all.
+_MAX_CANDIDATES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def _near_duplicate_group(conn: Connection, fingerprint: Fingerprint) -> str | N
         select(examples.c.thumb, examples.c.group_id)
         .where(or_(*(c == band for c, band in zip(columns, fingerprint.bands, strict=True))))
         .order_by(examples.c.id)
+        .limit(_MAX_CANDIDATES)
     )
     for thumb, group_id in candidates:
         if is_near_duplicate(from_thumb(thumb), fingerprint):

@@ -78,6 +78,10 @@ def label_prediction(
         known = examples.find(conn, prediction.image)
     new: NewExample | None = None
     if known is None:
+        if not store.blobs.has(prediction.image):
+            raise UnknownPrediction(
+                f"the image of prediction {prediction_id} is not kept any more; send it again"
+            )
         image = store.blobs.get(prediction.image)
         new = describe(image, limits, "prediction")
         # It was kept for speed, without waiting for the disk; a label waits.

@@ -37,7 +37,7 @@ class CurrentLabel:
 def normalise(label: str) -> str:
     """The label as it is stored: NFC, without space around it. Raises InvalidLabel."""
     cleaned = unicodedata.normalize("NFC", label).strip()
-    if not cleaned:
+    if all(unicodedata.category(c) in ("Cf", "Zs") for c in cleaned):
         raise InvalidLabel("the label is empty; send the name of a class, such as 'cat'")
     if len(cleaned) > MAX_LABEL_CHARACTERS:
         raise InvalidLabel(

@@ -56,6 +56,12 @@ class Run:
     def is_finished(self) -> bool:
         return self.state not in UNFINISHED
 
+    def is_to_do(self, now: float) -> bool:
+        """It waits, or the trainer that had it died."""
+        return self.state == "waiting" or (
+            self.state == "running" and now - (self.heartbeat_at or 0.0) > LEASE_S
+        )
+
 
 def request(
     conn: Connection,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -76,6 +76,15 @@ class FeedbackAnswer(BaseModel):
             prediction_id=event.prediction_id,
             created_at=moment(event.created_at),
         )
+
+
+class RetrainRequest(BaseModel, extra="forbid"):
+    tier: Literal["head", "blocks"] = Field(
+        "head", description="head: seconds. blocks: fine-tunes the backbone too, minutes."
+    )
+    minutes: float | None = Field(
+        None, gt=0, le=10_000, description="Time limit of tier blocks; the best by then is kept."
+    )
 
 
 class RunAnswer(BaseModel):

@@ -70,7 +70,8 @@ def server(override: str | None) -> Iterator[Server]:
     if override:
         yield Server(make_url(override))
         return
-    initdb = require("initdb", places=_PLACES)
+    # Linked onto the path it may be alone there; beside the real one is the server.
+    initdb = require("initdb", places=_PLACES).resolve()
     # A short path: that of a socket may have about 100 characters.
     home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:

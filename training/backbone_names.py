@@ -7,6 +7,7 @@ that a command line can check and complete a name at once; `training/torch_backb
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -73,15 +74,16 @@ def all_names() -> list[str]:
     return [STARTER, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
 
 
-def close_to(name: str, among: list[str]) -> str:
-    """Say which names are like this one; empty if none is."""
-    found = get_close_matches(name, among, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(found)}?" if found else ""
+def close_to(model: str, library: str, models: Iterable[str]) -> str:
+    """Say which of a library's models are named like this one; empty if none is."""
+    found = get_close_matches(model, list(models), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(f'{library}/{model}' for model in found)}?" if found else ""
 
 
 def _remedy(name: str) -> str:
-    # Without the library said, a model's own name is looked for in torchvision.
-    return close_to(name, all_names()) or close_to(f"{TORCHVISION}/{name}", all_names()) or (
+    if get_close_matches(name, [STARTER]):
+        return f"did you mean {STARTER}?"
+    return close_to(name.rpartition("/")[2], TORCHVISION, _FAMILY_OF) or (
         f"name {STARTER}, {TORCHVISION}/MODEL of the families {', '.join(FAMILIES)}, "
         f"or {TIMM}/MODEL"
     )

@@ -50,10 +50,13 @@ class LongRuns:
             if child.poll() is None:
                 return
             self._child = None
+            _close(child)
             if child.returncode != 0:
                 log.error("long_run.died", extra={"exit_code": child.returncode})
                 self._not_before = now + _PAUSE_AFTER_CRASH_S
-        if now >= self._not_before and any(_is_to_do(run, now) for run in unfinished):
+        if now >= self._not_before and any(
+            run.tier in runs.LONG and run.is_to_do(now) for run in unfinished
+        ):
             self._child = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
@@ -65,13 +68,17 @@ class LongRuns:
         child, self._child = self._child, None
         if child is None:
             return
-        if child.stdin is not None:
-            child.stdin.close()
+        _close(child)
         try:
             child.wait(_STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    if child.stdin is not None:
+        child.stdin.close()
 
 
 def do_one(settings: Settings, stop: threading.Event) -> None:
@@ -85,12 +92,6 @@ def do_one(settings: Settings, stop: threading.Event) -> None:
     if run is not None:
         attempt(shop, run, stop.is_set)
     store.db.close()
-
-
-def _is_to_do(run: Run, now: float) -> bool:
-    if run.tier not in runs.LONG:
-        return False
-    return run.state == "waiting" or now - (run.heartbeat_at or 0.0) > runs.LEASE_S
 
 
 def _be_idle() -> None:

@@ -1,5 +1,5 @@
-"""The planner: how deep to train, from how much there is to learn from and how well the backbone
-knows it already. A pure function; its reasons are kept with the run.
+"""The planner: how much of the network to train, from how much there is to learn from and how well
+the backbone knows it already. A pure function; its reasons are kept with the run.
 
 The four corners are those of transfer learning's folklore (for one, the Stanford course CS231n):
 
@@ -35,8 +35,12 @@ class PlannerPolicy:
     # Train blocks again when there is so much more to learn from; after one that was held back,
     # the square of it.
     growth: float = 1.5
+    # How many of the blocks are the last ones.
+    last_blocks: float = 0.45
     # The largest class over the smallest: beyond, fewer epochs would still overfit the rare ones.
     max_imbalance: float = 50.0
+    # Off: blocks are trained on request only.
+    is_automatic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,14 @@ class Situation:
     num_by_class: dict[str, int]
     # Out-of-fold accuracy of a linear head on the frozen features, 0 to 1; None: not known yet.
     probe_accuracy: float | None
-    num_blocks: int
     past: PastTuning | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     tier: Tier
-    # Blocks to train, counted from the embedding; 0 for the head alone.
-    depth: int
+    # The share of the backbone's blocks to train, counted from the embedding; 0: the head alone.
+    share: float
     epochs: int
     reasons: tuple[str, ...]
 
@@ -103,11 +106,11 @@ def plan(situation: Situation, policy: PlannerPolicy) -> Plan:
     if is_similar and not is_many:
         return _head_only(size, f"{knowing}: {corner}, so the head alone")
     everything = is_many and not is_similar
-    depth = situation.num_blocks if everything else max(1, round(situation.num_blocks / 3))
-    what = "all blocks" if everything else f"the last {depth} of {situation.num_blocks} blocks"
+    what = "all blocks" if everything else "the last blocks"
     # As many steps as settle the head of a small task, without a day's work for a large one.
     epochs = max(4, min(20, round(20_000 / num_trained)))
-    return Plan("blocks", depth, epochs, (size, f"{knowing}: {corner}, so {what}"))
+    share = 1.0 if everything else policy.last_blocks
+    return Plan("blocks", share, epochs, (size, f"{knowing}: {corner}, so {what}"))
 
 
 def _not_yet(past: PastTuning | None, num_trained: int, policy: PlannerPolicy) -> str | None:
@@ -122,4 +125,4 @@ def _not_yet(past: PastTuning | None, num_trained: int, policy: PlannerPolicy) -
 
 
 def _head_only(*reasons: str) -> Plan:
-    return Plan("head", 0, 0, reasons)
+    return Plan("head", 0.0, 0, reasons)

@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
@@ -56,11 +57,13 @@ def fetch(source: Source, cache: Path | None = None, *, progress: bool = True) -
         if source.repository:
             return _from_repository(source, folder)
     except OSError as error:
-        reason = getattr(error, "reason", None) or str(error).strip().split("\n")[0]
+        reason = str(getattr(error, "reason", error)).strip().split("\n")[0].rstrip(".")
         raise NotReady(
-            f"the pretrained weights cannot be downloaded from {source}: {reason}. {_remedy(source)}"
+            f"pretrained weights cannot be downloaded from {source}: {reason}. {_remedy(source)}"
         ) from error
-    raise NotReady(f"the library publishes no weights for it that are safe to read. {_remedy(source)}")
+    raise NotReady(
+        f"the library publishes no weights for it that are safe to read. {_remedy(source)}"
+    )
 
 
 def _remedy(source: Source) -> str:
@@ -89,8 +92,13 @@ def _from_url(url: str, folder: Path, progress: bool) -> Path:
     return target
 
 
-def _download(url: str, write: object, name: str, progress: bool) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+def _download(url: str, write: Callable[[bytes], object], name: str, progress: bool) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
     with (
         urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response,
         Progress(*columns, console=Console(stderr=True), disable=not progress) as bar,
@@ -106,7 +114,13 @@ def _from_repository(source: Source, folder: Path) -> Path:
     """timm brings this library; it shows a progress bar and resumes what broke off."""
     from huggingface_hub import hf_hub_download
 
-    path = Path(hf_hub_download(source.repository, source.file, cache_dir=folder))
+    try:  # what is there is taken as it is, also where there is no network
+        found = hf_hub_download(
+            source.repository, source.file, cache_dir=folder, local_files_only=True
+        )
+    except OSError:
+        found = hf_hub_download(source.repository, source.file, cache_dir=folder)
+    path = Path(found)
     # Its cache keeps a large file under the sha256 that the server gave for it, and links to that.
     if _SHA256.fullmatch(path.resolve().name):
         _check(path, path.resolve().name, str(source))

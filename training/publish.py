@@ -117,9 +117,19 @@ def metrics_of(
         "num_judged": len(correct_N),
         "num_trained": len(dataset.training),
         "num_held_out": len(dataset.held_out),
+        "out_of_fold_accuracy": _out_of_fold_accuracy(dataset, fitted),
         "expected_calibration_error": round(fitted.calibration_error, 4),
         "temperature": round(fitted.head.temperature, 4),
         "abstain_below": fitted.abstain_below,
         "parity": challenger.manifest.parity,
         "classes": per_class,
     }
+
+
+def _out_of_fold_accuracy(dataset: Dataset, fitted: FittedHead) -> float | None:
+    """How well frozen features separate the classes: what the planner calls similar."""
+    scored_N = ~np.isnan(fitted.out_of_fold_NK[:, 0])
+    if not scored_N.any():
+        return None
+    right_N = fitted.out_of_fold_NK.argmax(axis=1) == dataset.training.y_N
+    return float(right_N[scored_N].mean())

@@ -12,6 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.errors import InvalidRecipe
 from training.gate import GatePolicy
+from training.planner import PlannerPolicy
+from training.tune_recipe import BlocksRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class HeadRecipe:
 class Recipe:
     triggers: TriggerRecipe = field(default_factory=TriggerRecipe)
     head: HeadRecipe = field(default_factory=HeadRecipe)
+    blocks: BlocksRecipe = field(default_factory=BlocksRecipe)
+    planner: PlannerPolicy = field(default_factory=PlannerPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
 
     def to_json(self) -> dict[str, Any]:
@@ -90,4 +94,4 @@ def _out_of_range(recipe: Recipe) -> list[str]:
             problems.append(f"head.{name} = {value}: must be from 0 to 1")
     if not 0.5 < recipe.gate.confidence < 1:
         problems.append(f"gate.confidence = {recipe.gate.confidence}: must be between 0.5 and 1")
-    return problems
+    return problems + [f"blocks.{problem}" for problem in recipe.blocks.problems()]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import champion, labels, runs, training_data, versions
-from core.errors import EvergreenError
+from core.errors import EvergreenError, NotReady
 from core.manifest import Manifest
 from core.pixels import Limits
 from core.runs import Run
@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Outcome:
     outcome: str
-    version: int
+    # None: nothing came of it that was worth publishing.
+    version: int | None
     reason: str
 
 
@@ -72,6 +73,8 @@ def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
         published = versions.by_run(conn, run.id)
     if published is None:
         candidate = _candidate(shop, run, progress)
+        if isinstance(candidate, str):
+            return Outcome("held-back", None, candidate)
         published = _train(shop, run, candidate, progress)
     else:
         log.info("run.resumed", extra={"run_id": run.id, "version": published.number})
@@ -81,15 +84,21 @@ def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
     return _see_through(shop, published, reason, progress)
 
 
-def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | None:
-    """The backbone to train a head on; None: the champion's of that moment."""
+def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str | None:
+    """The backbone to train a head on; None: the champion's of that moment. A text: why there is
+    none to try."""
     if run.tier == "backbone":
         return Candidate.from_json(run.parameters["wanted"]["backbone"])
     if run.tier == "blocks":
-        from training.torch_champion import tune_champion
-
+        try:
+            from training.torch_champion import tune_champion
+        except ModuleNotFoundError as error:
+            raise NotReady(
+                f"fine-tuning needs {error.name}, which is not installed: "
+                "pip install 'torch==2.13.0' 'evergreen-classifier[training]'"
+            ) from error
         progress.narrow(0.0, 0.7)
-        candidate = tune_champion(shop, run, progress)
+        candidate: Candidate | str = tune_champion(shop, run, progress)
         progress.narrow(0.7, 1.0)
         return candidate
     return None

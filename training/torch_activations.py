@@ -1,4 +1,4 @@
-"""Activations at the freeze boundary: computed once for each photo and variant, then read from disk.
+"""Activations at the freeze boundary: once for each photo and variant, then read from disk.
 
 Augmentation changes pixels, so what the frozen blocks make of a photo differs in every variant. A
 fixed number of variants, the *views*, is therefore drawn for each photo and kept in half precision
@@ -137,12 +137,10 @@ class Activations:
         each_mb = len(self) * self._row_bytes / _MB
         affordable = min(wanted, int(min(limit_mb, free_mb) / each_mb))
         if affordable < wanted:
-            why = (
-                f"{limit_mb:,.0f} MB allowed" if limit_mb <= free_mb else "the disk is nearly full"
-            )
+            why = f"cache_mb leaves {limit_mb:,.0f}" if limit_mb <= free_mb else "the disk is full"
             self.notes.append(
-                f"the activation cache holds {affordable} of {wanted} views of {len(self):,} photos "
-                f"({each_mb:,.0f} MB each, {why})"
+                f"the activation cache holds {affordable} of {wanted} views of {len(self):,} "
+                f"photos ({each_mb:,.0f} MB each, {why})"
                 + ("; every epoch computes the frozen blocks again" if affordable == 0 else "")
             )
         return affordable

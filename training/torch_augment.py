@@ -22,7 +22,8 @@ from torch import Tensor
 from training.torch_vision import transforms
 from training.tune_recipe import Strength
 
-# The smallest crop, as a share of the area; colour jitter; RandAugment's magnitude of 30.
+# The smallest crop, as a share of the area; brightness, contrast and saturation, not hue, which
+# costs as much as all the rest and is what tells many classes apart; RandAugment's magnitude of 30.
 # Cubuk et al. (2020), "RandAugment".
 _CROPS: dict[Strength, float] = {"light": 0.6, "medium": 0.35, "strong": 0.2}
 _COLOURS: dict[Strength, float] = {"medium": 0.2, "strong": 0.3}
@@ -48,18 +49,18 @@ class Augmentation:
             steps.append(transforms.RandAugment(2, _RAND_AUGMENT[strength]))
         if strength in _COLOURS:
             c = _COLOURS[strength]
-            steps.append(transforms.ColorJitter(c, c, c, c / 10))
+            steps.append(transforms.ColorJitter(c, c, c))
         self._transform = transforms.Compose(steps) if steps else None
 
     def __call__(self, pixels_BHWC: NDArray[np.uint8], view: int, rows_B: Sequence[int]) -> Tensor:
         """Give the variant `view` of each row, uint8 [B, H, W, C]."""
         if self._transform is None:
-            return torch.from_numpy(np.ascontiguousarray(pixels_BHWC))
+            return torch.from_numpy(np.array(pixels_BHWC))
         varied = []
         with torch.random.fork_rng(devices=[]):  # the transforms draw from the one global generator
             for pixels_HWC, row in zip(pixels_BHWC, rows_B, strict=True):
                 torch.manual_seed(seed_of(self._seed, view, int(row)))
-                pixels_CHW = torch.from_numpy(np.ascontiguousarray(pixels_HWC)).permute(2, 0, 1)
+                pixels_CHW = torch.from_numpy(pixels_HWC.copy()).permute(2, 0, 1)
                 varied.append(self._transform(pixels_CHW).permute(1, 2, 0))
         return torch.stack(varied)
 

@@ -115,7 +115,7 @@ class StarterBackbone(Backbone):
     """
 
     def __init__(
-        self, mean: Sequence[float], std: Sequence[float], pixels: PixelSpec = PixelSpec()
+        self, mean: Sequence[float], std: Sequence[float], pixels: PixelSpec | None = None
     ) -> None:
         features = torchvision.models.mobilenet_v3_small(weights=None).features
         pool = nn.AdaptiveAvgPool2d(1)
@@ -123,7 +123,7 @@ class StarterBackbone(Backbone):
             STARTER,
             {"features": features, "pool": pool},
             [*features[:-1], nn.Sequential(features[-1], pool, nn.Flatten(1))],
-            pixels=pixels,
+            pixels=pixels or PixelSpec(),
             mean=mean,
             std=std,
             embedding_size=features[-1].out_channels,

@@ -7,6 +7,7 @@ Owns what a block is and how finely one is cut; which modules a family runs in w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from torch import nn
@@ -44,7 +45,7 @@ def blocks_of(modules: Iterable[nn.Module], limit: int = MAX_BLOCKS) -> list[nn.
             runs.append([])
         runs[-1].append(module)
     size = -(-len(runs) // limit)
-    joined = [sum(runs[i : i + size], []) for i in range(0, len(runs), size)]
+    joined = [list(chain(*runs[i : i + size])) for i in range(0, len(runs), size)]
     return [run[0] if len(run) == 1 else nn.Sequential(*run) for run in joined]
 
 

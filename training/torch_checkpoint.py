@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
@@ -66,3 +67,9 @@ def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
         at, key = name.split(".", 1)
         state.setdefault(int(at), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    # Fused optimisers pair weights and moments by their place in memory, so the two must be laid
+    # out alike: files are contiguous, weights may be channels_last.
+    for parameter, held in optimizer.state.items():
+        for key, value in held.items():
+            if value.shape == parameter.shape:
+                held[key] = torch.empty_like(parameter).copy_(value)

@@ -40,7 +40,7 @@ class Learner:
         self._tail, self._compute, self._recipe = tail, compute, recipe
         self.activations = activations
         self.num_steps = math.ceil(len(activations) / recipe.batch_size)
-        self.optimizer = torch.optim.AdamW(tail.groups(recipe))
+        self.optimizer = torch.optim.AdamW(tail.groups(recipe), fused=True)
         self.average = Average(tail, recipe.average_epochs * self.num_steps)
         self._micro = learning_batch(tail, activations.example, recipe.batch_size, recipe.memory_mb)
         num_classes = tail.head.out_features

@@ -1,4 +1,4 @@
-"""timm's models as backbones: several hundred architectures, cut into blocks without a list of them.
+"""timm's models as backbones: hundreds of architectures, cut into blocks without a list of them.
 
 How a model's forward pass runs through its modules is found out on a picture of noise: a way of
 cutting is taken only if it reproduces the model's own output exactly. Reads no weights.
@@ -31,8 +31,7 @@ def parts(name: Name) -> Parts:
     try:
         net = timm.create_model(name.model, pretrained=False).eval()
     except RuntimeError as error:
-        listed = [f"{TIMM}/{model}" for model in timm.list_models(include_tags=True)]
-        likely = close_to(f"{TIMM}/{name.model}", listed) or "timm.list_models() lists them"
+        likely = close_to(name.model, TIMM, timm.list_models()) or "timm.list_models() names them"
         raise InvalidRequest(f"timm has no model {name.model!r}; {likely}") from error
     shown = timm.data.resolve_model_data_config(net)
     published = net.pretrained_cfg

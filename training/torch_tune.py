@@ -13,9 +13,6 @@ N rows, V held-out rows, T training rows, K classes with training rows; H/W pixe
 from __future__ import annotations
 
 import copy
-import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,15 +24,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from core.errors import NotEnoughLabels
 from training.calibration import choose_temperature
 from training.head import Head
 from training.torch_activations import Activations
-from training.torch_augment import Augmentation, seed_of
+from training.torch_augment import seed_of
 from training.torch_device import Compute, reproducible
 from training.torch_learner import Diverged, Learner
 from training.torch_standing import AVERAGED, RAW, START, Epoch, Score, Standing
 from training.torch_tail import Tail
+from training.torch_tune_input import activations, digest, split
 from training.tune_recipe import BlocksRecipe
 from training.tune_schedule import (
     CANCELLED,
@@ -52,8 +49,6 @@ __all__ += ["Diverged", "Epoch", "Score", "Tuned", "tune"]
 
 # Told the fraction of the run (0 to 1), a few words, and the losses known by then.
 OnProgress = Callable[[float, str, dict[str, float]], None]
-
-_HASHED_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,15 +102,15 @@ def tune(
 
     Raises Diverged, and NotEnoughLabels when no row is held out or fewer than two classes are left.
     """
-    rows = _split(y_N, is_held_out_N)
-    run = _digest(backbone, head, pixels_NHWC, y_N, is_held_out_N, recipe, seed)
+    rows = split(y_N, is_held_out_N)
+    run = digest(backbone, head, pixels_NHWC, y_N, is_held_out_N, recipe, seed)
     watch = Watch(clock, recipe.minutes * 60 or None, should_stop)
     compute = Compute(device)
     tail = Tail(copy.deepcopy(backbone), head, rows.classes_K, recipe.depth).eval()
     tail.to(compute.device, memory_format=torch.channels_last)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / f"{run}.safetensors"
-    held_out, training = _activations(tail, compute, pixels_NHWC, rows, recipe, folder / run, seed)
+    held_out, training = activations(tail, compute, pixels_NHWC, rows, recipe, folder / run, seed)
     learner = Learner(tail, compute, training, rows.y_T, recipe)
     average = learner.average
     standing = Standing(recipe.epochs, tail.weights())
@@ -202,64 +197,6 @@ def tune(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Row numbers, and their classes as positions in `classes_K`."""
-
-    classes_K: NDArray[np.intp]
-    training_T: NDArray[np.intp]
-    y_T: NDArray[np.intp]
-    held_out_V: NDArray[np.intp]
-    y_V: NDArray[np.intp]
-
-
-def _split(y_N: NDArray[np.intp], is_held_out_N: NDArray[np.bool_]) -> _Rows:
-    training_T = np.flatnonzero(~is_held_out_N)
-    classes_K, y_T = np.unique(y_N[training_T], return_inverse=True)
-    # A class that is only held out cannot be learnt, and every model fails alike on it.
-    held_out_V = np.flatnonzero(is_held_out_N & np.isin(y_N, classes_K))
-    if len(classes_K) < 2 or len(held_out_V) == 0:
-        raise NotEnoughLabels(
-            f"tuning blocks found {len(classes_K)} classes in {len(training_T)} training rows and "
-            f"{len(held_out_V)} held-out rows of them; it takes 2 classes and 1 row: label more"
-        )
-    return _Rows(classes_K, training_T, y_T, held_out_V, np.searchsorted(classes_K, y_N[held_out_V]))
-
-
-def _activations(
-    tail: Tail,
-    compute: Compute,
-    pixels_NHWC: NDArray[np.uint8],
-    rows: _Rows,
-    recipe: BlocksRecipe,
-    stem: Path,
-    seed: int,
-) -> tuple[Activations, Activations]:
-    """Those of the held-out rows as they are, and of the training rows in their views."""
-
-    def make(rows_N: NDArray[np.intp], augmented: bool, views: int, limit_mb: float) -> Activations:
-        return Activations(
-            tail,
-            compute,
-            pixels_NHWC,
-            rows_N,
-            Augmentation(
-                recipe.augment if augmented else "none",
-                flip=recipe.flip,
-                size_px=pixels_NHWC.shape[1],
-                seed=seed,
-            ),
-            stem.with_name(f"{stem.name}.{'training' if augmented else 'held-out'}.f16"),
-            num_views=views,
-            limit_mb=limit_mb,
-            memory_mb=recipe.memory_mb,
-        )
-
-    held_out = make(rows.held_out_V, False, 1, recipe.cache_mb)
-    left_mb = recipe.cache_mb - held_out.megabytes
-    return held_out, make(rows.training_T, True, recipe.views, left_mb)
-
-
 def _score(
     tail: Tail,
     compute: Compute,
@@ -290,25 +227,3 @@ def _delete(checkpoint: Path, *activations: Activations) -> None:
     checkpoint.unlink(missing_ok=True)
     for kept in activations:
         kept.delete()
-
-
-def _digest(
-    backbone: Any,
-    head: Head,
-    pixels_NHWC: NDArray[np.uint8],
-    y_N: NDArray[np.intp],
-    is_held_out_N: NDArray[np.bool_],
-    recipe: BlocksRecipe,
-    seed: int,
-) -> str:
-    """Name the run by everything that its result depends on."""
-    lasting = dataclasses.replace(recipe, minutes=0.0)
-    digest = hashlib.sha256(json.dumps([backbone.name, lasting.to_json(), seed]).encode())
-    for name, tensor in backbone.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    for array in (head.weights_DK, head.bias_K, y_N, is_held_out_N):
-        digest.update(np.ascontiguousarray(array))
-    for start in range(0, len(pixels_NHWC), _HASHED_ROWS):
-        digest.update(np.ascontiguousarray(pixels_NHWC[start : start + _HASHED_ROWS]))
-    return digest.hexdigest()[:24]

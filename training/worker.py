@@ -4,6 +4,7 @@ the database; killing it loses nothing."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import threading
@@ -22,12 +23,16 @@ from training import triggers
 from training.attempt import attempt
 from training.embed import embed
 from training.long_runs import LongRuns
+from training.planner import plan
 from training.recipe import Recipe, load_recipe
 from training.run import open_workshop
+from training.situation import read_situation
 from training.triggers import News
 
 _TICK_S = 0.1
 _CHUNK = 64
+# An extra: without it, heads learn and blocks do not.
+_HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +73,10 @@ class Trainer:
                 continue
             if not busy:
                 self._stop.wait(_TICK_S)
+        self.close()
+
+    def close(self) -> None:
+        """End the child, if there is one, sign off, and close the store."""
         self._long_runs.stop()
         with self._store.db.write(durable=False) as conn:
             workers.leave(conn, self._id)
@@ -83,11 +92,12 @@ class Trainer:
         if promotion is not None:
             with self._store.db.write() as conn:
                 champion.advance(conn, now)
-        if any(_waits(run, runs.QUICK) for run in unfinished):
+        if any(run.tier in runs.QUICK and run.is_to_do(now) for run in unfinished):
             with self._store.db.write() as conn:
                 run = runs.claim(conn, self._id, now)
             if run is not None:
                 attempt(self._shop, run, self._stop.is_set, self._report)
+                self._request_blocks_if_planned(now)
                 return True
         self._long_runs.look(unfinished, now)
         return self._embed_ahead()
@@ -110,6 +120,18 @@ class Trainer:
                 return
         with self._store.db.write() as conn:
             runs.request(conn, trigger=trigger, now=now)
+
+    def _request_blocks_if_planned(self, now: float) -> None:
+        """After a new head: would training deeper be worth it?"""
+        if not self._recipe.planner.is_automatic or not _HAS_TORCH:
+            return
+        found = plan(read_situation(self._store), self._recipe.planner)
+        if found.tier != "blocks":
+            return
+        wanted = {"share": found.share, "epochs": found.epochs, "reason": found.reason}
+        with self._store.db.write() as conn:
+            if not any(run.tier == "blocks" for run in runs.unfinished(conn)):
+                runs.request(conn, trigger="plan", now=now, tier="blocks", wanted=wanted)
 
     def _embed_ahead(self) -> bool:
         """Embed what was labelled since, so that a run finds it done. True if there was some."""

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core import runs, training_data
 from core.runs import Run
-from service.answers import RunAnswer, RunList
+from service.answers import RetrainRequest, RunAnswer, RunList
 from service.deps import ServingDep
 from service.serving import Serving
 
@@ -23,11 +23,20 @@ _LOOK_EVERY_S = 0.2
 
 
 @router.post("/v1/retrain", status_code=202, response_model=RunAnswer)
-def retrain(response: Response, serving: ServingDep) -> RunAnswer:
+def retrain(
+    response: Response, serving: ServingDep, body: RetrainRequest | None = None
+) -> RunAnswer:
     """Ask for a run on everything labelled so far. If one waits already, this is that one."""
     with serving.store.db.write() as conn:
         training_data.require_enough(conn)
-        run, _ = runs.request(conn, trigger="request", now=time.time())
+        asked = body or RetrainRequest()
+        run, _ = runs.request(
+            conn,
+            trigger="request",
+            now=time.time(),
+            tier=asked.tier,
+            wanted={"minutes": asked.minutes} if asked.minutes else None,
+        )
     response.headers["Location"] = f"/v1/runs/{run.id}"
     return RunAnswer.of(run)
 

@@ -39,13 +39,16 @@ def retrain(store: Store, trainer: Trainer) -> Run:
     return finish(store, trainer, run.id)
 
 
-def finish(store: Store, trainer: Trainer, run_id: str, max_ticks: int = 50) -> Run:
+def finish(
+    store: Store, trainer: Trainer, run_id: str, max_ticks: int = 50, pause_s: float = 0.0
+) -> Run:
     for _ in range(max_ticks):
         trainer.tick(time.time())
         with store.db.read() as conn:
             run = runs.get(conn, run_id)
         if run.is_finished:
             return run
+        time.sleep(pause_s)
     raise AssertionError(f"the run did not end: {run}")
 
 

@@ -7,25 +7,24 @@ import pytest
 from training.planner import PastTuning, Plan, PlannerPolicy, Situation, plan, similarity
 
 POLICY = PlannerPolicy()
-BLOCKS = 12
 
 
 def situation(per_class: int, probe: float | None, num_classes: int = 10) -> Situation:
-    return Situation({f"class {k}": per_class for k in range(num_classes)}, probe, BLOCKS)
+    return Situation({f"class {k}": per_class for k in range(num_classes)}, probe)
 
 
 @pytest.mark.parametrize(
-    ("per_class", "probe", "tier", "depth"),
+    ("per_class", "probe", "tier", "share"),
     [
         (50, 0.95, "head", 0),  # small and similar
-        (50, 0.60, "blocks", 4),  # small and different
-        (500, 0.95, "blocks", 4),  # large and similar
-        (500, 0.60, "blocks", BLOCKS),  # large and different
+        (50, 0.60, "blocks", POLICY.last_blocks),  # small and different
+        (500, 0.95, "blocks", POLICY.last_blocks),  # large and similar
+        (500, 0.60, "blocks", 1.0),  # large and different
     ],
 )
-def test_the_four_corners(per_class: int, probe: float, tier: str, depth: int) -> None:
+def test_the_four_corners(per_class: int, probe: float, tier: str, share: float) -> None:
     found = plan(situation(per_class, probe), POLICY)
-    assert (found.tier, found.depth) == (tier, depth)
+    assert (found.tier, found.share) == (tier, share)
     assert found.reason
 
 
@@ -36,8 +35,8 @@ def test_the_four_corners(per_class: int, probe: float, tier: str, depth: int) -
         (situation(19, 0.5, num_classes=50), "too few"),
         (situation(500, None), "not measured"),
         (situation(500, 0.999), "nothing is left"),
-        (Situation({"a": 5_000, "b": 60}, 0.6, BLOCKS), "largest class"),
-        (Situation({}, None, BLOCKS), "too few"),
+        (Situation({"a": 5_000, "b": 60}, 0.6), "largest class"),
+        (Situation({}, None), "too few"),
     ],
 )
 def test_the_head_alone_where_blocks_would_harm_or_gain_nothing(

@@ -1,0 +1,89 @@
+"""What each backbone costs to serve: python -m bench.backbones [NAME ...]
+
+Prints the table of docs/backbones.md: one photo at a time on one thread, in the onnxruntime session
+that serves, taking turns with the starter so that both see the same machine. Weights are random:
+they change no time. Needs the training extra, and timm for names of its models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+from core import starter
+from core.servable import Backbone, Runtime
+from training.backbone_names import STARTER
+from training.torch_backbone import build
+from training.torch_export import export_backbone
+
+NAMES = (
+    "starter",
+    "torchvision/mobilenet_v3_small",
+    "torchvision/shufflenet_v2_x1_0",
+    "torchvision/squeezenet1_1",
+    "torchvision/mobilenet_v3_large",
+    "torchvision/mobilenet_v2",
+    "torchvision/regnet_y_400mf",
+    "torchvision/efficientnet_b0",
+    "torchvision/googlenet",
+    "torchvision/resnet18",
+    "torchvision/resnet50",
+    "torchvision/convnext_tiny",
+    "torchvision/vit_b_32",
+    "torchvision/swin_t",
+    "torchvision/inception_v3",
+    "torchvision/vgg11",
+    "torchvision/vit_b_16",
+    "timm/mobilenetv4_conv_small",
+    "timm/deit_tiny_patch16_224",
+    "timm/legacy_xception",
+    "timm/xception41",
+)
+ROUNDS = 15
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure what backbones cost to serve.")
+    parser.add_argument("names", nargs="*", default=NAMES, metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    runtime = Runtime(provider="cpu", threads=1)
+    yardstick = Backbone(starter.backbone_onnx(), STARTER, runtime)
+    print(
+        "| name | pixels | embedding | blocks | file, MB | loads in, s | a photo, ms | x starter |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for name in options.names:
+        module = build(name, pretrained=name == STARTER)
+        content = export_backbone(module)
+        began = time.perf_counter()
+        backbone = Backbone(content, name, runtime)
+        load_s = time.perf_counter() - began
+        took_ms, starter_ms = _take_turns(
+            options.rounds, (backbone, module.pixels.size_px), (yardstick, 96)
+        )
+        print(
+            f"| `{name}` | {module.pixels.size_px} | {module.embedding_size} | "
+            f"{len(module.blocks)} | {len(content) / 1e6:.1f} | {load_s:.1f} | {took_ms:.1f} | "
+            f"{took_ms / starter_ms:.1f} |",
+            flush=True,
+        )
+
+
+def _take_turns(rounds: int, *pairs: tuple[Backbone, int]) -> list[float]:
+    """The median milliseconds of each, after one round to warm up."""
+    pixels = [np.full((1, size_px, size_px, 3), 127, np.uint8) for _, size_px in pairs]
+    took: list[list[float]] = [[] for _ in pairs]
+    for _ in range(rounds + 1):
+        for (backbone, _), photo, times in zip(pairs, pixels, took, strict=True):
+            began = time.perf_counter()
+            backbone.embed(photo)
+            times.append(1000 * (time.perf_counter() - began))
+    return [statistics.median(times[1:]) for times in took]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""`evergreen backbone`: which network makes embeddings of photos."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import home
+from cli.console import notes, out
+from cli.follow_run import follow, has_trainer
+from core import runs, training_data
+from core.errors import NotReady
+from core.settings import load_settings
+from training.candidate import Candidate
+
+app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@app.callback()
+def backbone() -> None:
+    """Use another backbone, or list those there are."""
+
+
+@app.command("list")
+def names() -> None:
+    """List the names of all backbones."""
+    from training.backbone_names import all_names
+
+    for name in all_names():
+        out.print(name)
+    notes.print("timm/NAME takes any model of timm that embeds pictures, if timm is installed.")
+
+
+@app.command()
+def use(
+    name: Annotated[str, typer.Argument(help="starter, torchvision/resnet18, timm/..., ...")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="A .safetensors file instead of a download."
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
+) -> None:
+    """Train on another backbone, and let the gate decide.
+
+    Everything labelled is embedded anew in the background; serving goes on with the champion until
+    the new version is ready, and stays with it if the gate says no.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise NotReady(
+            "another backbone needs torch: install it with pip install 'torch==2.13.0' "
+            "'evergreen-classifier[training]'"
+        )
+    settings = load_settings()
+    with home.opened_existing(settings) as store:
+        with store.db.read() as conn:
+            training_data.require_enough(conn)
+        # Imported here: torch takes seconds.
+        from training.torch_backbone import build
+        from training.torch_export import export_backbone
+
+        notes.print(f"Building {name} ...")
+        module = build(name, weights, cache=settings.home / "cache" / "weights")
+        candidate = Candidate(
+            module.name,
+            store.blobs.put(export_backbone(module)),
+            module.pixels,
+            module.embedding_size,
+        )
+        now = time.time()
+        with store.db.write() as conn:
+            run, _ = runs.request(
+                conn,
+                trigger="request",
+                now=now,
+                tier="backbone",
+                wanted={"backbone": candidate.to_json()},
+            )
+            is_manned = has_trainer(conn, now)
+        if wait:
+            raise typer.Exit(follow(store, settings, run.id))
+        out.print(f"Run {run.id} is asked for.")
+        if not is_manned:
+            out.print("No trainer is at work: start `evergreen serve` or `evergreen worker`.")

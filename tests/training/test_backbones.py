@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch", reason="the training extra is not installed")
+
+import safetensors.torch  # noqa: E402
+
+from bench.digits import digits  # noqa: E402
+from core.errors import ChecksumMismatch, InvalidRequest, NotReady, SpecMismatch  # noqa: E402
+from core.pixels import PixelSpec, decode  # noqa: E402
+from tests import conftest  # noqa: E402
+from training import backbone_names, head, pretrained, torch_backbone, torch_export  # noqa: E402
+from training.pretrained import Source, fetch  # noqa: E402
+from training.torch_backbone import Backbone, build, from_onnx  # noqa: E402
+from training.torch_blocks import MAX_BLOCKS  # noqa: E402
+from training.torch_export import export_backbone  # noqa: E402
+from training.torch_vision import torchvision  # noqa: E402
+
+pytestmark = pytest.mark.training
+
+# A folder of weights to try. conftest.py has taken EVERGREEN_* out of the environment.
+WEIGHTS_FOLDER = conftest._SURROUNDINGS.get("EVERGREEN_TEST_WEIGHTS")
+
+# Of the embedding's spread. float32 sums in another order, BatchNorm folded by onnxruntime, over
+# up to 100 layers: 8e-6 seen in 20 architectures. The limit leaves room for other processors.
+PARITY = 1e-3
+
+# Of the spread too: the library pools and flattens in another order.
+SAME = 1e-4
+
+
+class Case(NamedTuple):
+    name: str
+    spec: PixelSpec
+    mean: float
+    embedding_size: int
+    num_blocks: int
+
+
+IMAGENET, HALF = 0.485, 0.5
+FAMILIES = [
+    Case("starter", PixelSpec(96, 1.0), IMAGENET, 576, 13),
+    Case("torchvision/resnet18", PixelSpec(224, 224 / 256), IMAGENET, 512, 9),
+    Case("torchvision/mobilenet_v2", PixelSpec(224, 224 / 232), IMAGENET, 1280, 19),
+    Case("torchvision/mobilenet_v3_small", PixelSpec(224, 224 / 256), IMAGENET, 576, 13),
+    Case("torchvision/efficientnet_b0", PixelSpec(224, 224 / 256), IMAGENET, 1280, 18),
+    Case("torchvision/squeezenet1_1", PixelSpec(224, 224 / 256), IMAGENET, 512, 9),
+    Case("torchvision/regnet_y_400mf", PixelSpec(224, 224 / 232), IMAGENET, 440, 17),
+    Case("torchvision/shufflenet_v2_x0_5", PixelSpec(224, 224 / 256), IMAGENET, 1024, 18),
+    Case("timm/test_resnet", PixelSpec(160, 0.95), HALF, 96, 7),
+    Case("timm/test_vit", PixelSpec(160, 0.95), HALF, 64, 7),
+    Case("timm/test_efficientnet", PixelSpec(160, 0.95), IMAGENET, 256, 7),
+]
+SLOW_FAMILIES = [
+    Case("torchvision/vgg11", PixelSpec(224, 224 / 256), IMAGENET, 512, 8),
+    Case("torchvision/inception_v3", PixelSpec(299, 299 / 342), HALF, 2048, 16),
+    Case("torchvision/googlenet", PixelSpec(224, 224 / 256), HALF, 1024, 12),
+    Case("torchvision/convnext_tiny", PixelSpec(224, 224 / 236), IMAGENET, 768, 11),
+    Case("torchvision/vit_b_32", PixelSpec(224, 224 / 256), IMAGENET, 768, 13),
+    Case("torchvision/swin_t", PixelSpec(224, 224 / 232), IMAGENET, 768, 16),
+    Case("timm/xception41", PixelSpec(299, 0.903), HALF, 2048, 15),
+]
+CASES = [pytest.param(case, id=case.name) for case in FAMILIES] + [
+    pytest.param(case, id=case.name, marks=pytest.mark.slow) for case in SLOW_FAMILIES
+]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+def random_backbone(name: str) -> Backbone:
+    if name.startswith("timm/"):
+        pytest.importorskip("timm", reason="the timm extra is not installed")
+    module = build(name, pretrained=False)
+    # Fresh norms and layer scales (1e-6) do nothing: move them, so that a lost one is seen.
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point() and tensor.numel() > 1 and tensor.min() == tensor.max():
+            tensor.mul_(torch.empty_like(tensor).uniform_(0.8, 1.2))
+            tensor.add_(torch.empty_like(tensor).uniform_(0, 0.05))
+    return module
+
+
+def photos(size_px: int, num: int = 20) -> NDArray[np.uint8]:
+    """Synthetic pictures of two kinds, taking turns: stripes across and stripes down."""
+    generator = np.random.default_rng(0)
+    row, column = np.mgrid[:size_px, :size_px] / size_px
+    pictures = [
+        127 + 127 * np.sin(generator.uniform(20, 40) * (row, column)[i % 2])[..., None]
+        for i in range(num)
+    ]
+    noise = generator.integers(-20, 20, (num, size_px, size_px, 3))
+    return np.clip(np.stack(pictures) + noise, 0, 255).astype(np.uint8)
+
+
+def in_torch(module: Backbone, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        return module(torch.from_numpy(pixels_BHWC)).numpy()
+
+
+def in_onnx(model: bytes, *batches: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return [session.run(None, {"pixels": batch})[0] for batch in batches]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_family_builds_splits_exports_and_trains_a_head(case: Case) -> None:
+    module = random_backbone(case.name)
+    pixels = photos(case.spec.size_px, 20 if case in FAMILIES else 8)
+    assert (module.name, module.pixels, module.mean[0]) == (case.name, case.spec, case.mean)
+    assert (module.embedding_size, len(module.blocks)) == (case.embedding_size, case.num_blocks)
+    assert_blocks_hold_every_weight_once(module)
+
+    expected_BD = in_torch(module, pixels[:3])
+    assert expected_BD.shape == (3, case.embedding_size)
+    assert_any_cut_gives_the_same(module, pixels[:1], expected_BD[:1])
+
+    model = export_backbone(module)
+    got_BD, first_BD = in_onnx(model, pixels, pixels[:1])
+    spread = expected_BD.std()
+    assert np.isfinite(got_BD).all()
+    assert spread > 0
+    assert np.abs(got_BD[:3] - expected_BD).max() <= PARITY * spread
+    assert np.abs(first_BD - got_BD[:1]).max() <= PARITY * spread
+
+    again = from_onnx(case.name, model)
+    np.testing.assert_array_equal(in_torch(again, pixels[:3]), expected_BD)
+
+    design = head.prepare(got_BD / spread)
+    y = np.arange(len(got_BD)) % 2
+    fitted = head.fit(design, y, 2, l2=1e-2)
+    assert (design.logits(fitted).argmax(axis=1) == y).mean() >= 0.9
+
+
+def assert_blocks_hold_every_weight_once(module: Backbone) -> None:
+    of_blocks = [id(p) for block in module.blocks for p in block.parameters()]
+    assert sorted(of_blocks) == sorted(id(p) for p in module.parameters())
+    assert 5 <= len(module.blocks) <= MAX_BLOCKS
+
+
+def assert_any_cut_gives_the_same(module: Backbone, pixels, expected_BD) -> None:
+    num = len(module.blocks)
+    with torch.inference_mode():
+        for cut in (0, 1, num // 2, num - 1, num):
+            activation = module.forward_to(cut, torch.from_numpy(pixels))
+            got_BD = module.forward_from(cut, activation).numpy()
+            assert np.abs(got_BD - expected_BD).max() <= SAME * expected_BD.std()
+
+
+@pytest.mark.parametrize(
+    ("model", "classifier"),
+    [
+        ("resnet18", "fc"),
+        ("mobilenet_v3_small", "classifier"),
+        ("efficientnet_b0", "classifier"),
+        pytest.param("inception_v3", "fc", marks=pytest.mark.slow),
+        pytest.param("googlenet", "fc", marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", "classifier.2", marks=pytest.mark.slow),
+        pytest.param("vit_b_32", "heads", marks=pytest.mark.slow),
+        pytest.param("swin_t", "head", marks=pytest.mark.slow),
+    ],
+)
+def test_embedding_is_what_the_library_gives_its_classifier(model: str, classifier: str) -> None:
+    """Normalised as torchvision does it, transform_input and all."""
+    module = random_backbone(f"torchvision/{model}")
+    scaled = {"inception_v3", "googlenet"}
+    options = {"aux_logits": False, "transform_input": True, "init_weights": False}
+    net = torchvision.models.get_model(model, **(options if model in scaled else {})).eval()
+    unfit = net.load_state_dict(module.weights(), strict=False)
+    assert not unfit.unexpected_keys
+    seen: list[torch.Tensor] = []
+    net.get_submodule(classifier).register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    pixels = photos(module.pixels.size_px, 1)
+    shown = torchvision.models.get_model_weights(model).DEFAULT.transforms()
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (shown.mean, shown.std))
+    with torch.inference_mode():
+        net((torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std)
+    expected_BD = seen[0].numpy()
+    assert np.abs(in_torch(module, pixels) - expected_BD).max() <= SAME * expected_BD.std()
+
+
+def test_every_name_is_one_of_torchvisions() -> None:
+    known = set(torchvision.models.list_models(module=torchvision.models))
+    named = [model for models in backbone_names.FAMILIES.values() for model in models]
+    assert len(named) == len(set(named))
+    assert set(named) <= known
+    assert backbone_names.all_names()[0] == "starter"
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("resnet18", "torchvision/resnet18"),
+        ("torchvision/resnet19", "torchvision/resnet18"),
+        ("startr", "starter"),
+        ("keras/xyz", "torchvision/MODEL"),
+        ("timm/../x", "timm/MODEL"),
+    ],
+)
+def test_unknown_name_says_what_would_do(name: str, remedy: str) -> None:
+    with pytest.raises(InvalidRequest, match=remedy):
+        build(name)
+
+
+def test_unknown_timm_model_says_what_would_do() -> None:
+    pytest.importorskip("timm", reason="the timm extra is not installed")
+    with pytest.raises(InvalidRequest, match="timm/xception41"):
+        build("timm/xception4")
+
+
+def test_batchnorm_does_not_move_while_training_and_gradients_reach_every_block() -> None:
+    module = random_backbone("torchvision/resnet18").train()
+    before = {key: tensor.clone() for key, tensor in module.weights().items()}
+    module(torch.from_numpy(photos(64, 2))).sum().backward()
+    assert module.training
+    assert module.blocks.training
+    assert all(p.grad is not None for block in module.blocks for p in block.parameters())
+    assert all(torch.equal(before[key], tensor) for key, tensor in module.weights().items())
+
+
+def test_a_copy_shares_nothing_and_its_blocks_are_its_own() -> None:
+    module = random_backbone("torchvision/resnet18")
+    twin = copy.deepcopy(module)
+    pixels = photos(64, 1)
+    before_BD = in_torch(module, pixels)
+    with torch.no_grad():
+        next(twin.net.parameters()).zero_()
+    np.testing.assert_array_equal(in_torch(module, pixels), before_BD)
+    assert not np.array_equal(in_torch(twin, pixels), before_BD)
+    assert_blocks_hold_every_weight_once(twin)
+
+
+@pytest.fixture
+def weights_file(tmp_path: Path) -> Path:
+    """What torchvision's whole squeezenet saves, in half precision, classifier included."""
+    net = torchvision.models.squeezenet1_1()
+    file = tmp_path / "squeezenet.safetensors"
+    safetensors.torch.save_file({k: v.half() for k, v in net.state_dict().items()}, file)
+    return file
+
+
+def test_local_weights_load_with_and_without_a_classifier(weights_file: Path) -> None:
+    whole = build("torchvision/squeezenet1_1", weights_file).weights()
+    given = safetensors.torch.load_file(weights_file)
+    assert all(torch.equal(tensor, given[key].float()) for key, tensor in whole.items())
+    bare = {key: tensor for key, tensor in given.items() if key.startswith("features.")}
+    assert bare.keys() == whole.keys()
+    safetensors.torch.save_file(bare, weights_file)
+    assert build("torchvision/squeezenet1_1", weights_file).weights().keys() == whole.keys()
+
+
+def test_weights_that_do_not_fit_say_which_and_what_to_do(weights_file: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"lacks bn1\.bias") as raised:
+        build("torchvision/resnet18", weights_file)
+    assert "beside them features.0.bias" in str(raised.value)
+    assert "get_model('resnet18', weights='DEFAULT')" in str(raised.value)
+    tensors = safetensors.torch.load_file(weights_file)
+    tensors["features.0.weight"] = torch.zeros(64, 3, 5, 5)
+    safetensors.torch.save_file(tensors, weights_file)
+    with pytest.raises(InvalidRequest, match=r"features.0.weight of shape \(64, 3, 5, 5\)"):
+        build("torchvision/squeezenet1_1", weights_file)
+
+
+def test_a_pickle_is_not_read(tmp_path: Path) -> None:
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "model.pth")
+    with pytest.raises(InvalidRequest, match=r"safetensors\.torch\.save_file"):
+        build("torchvision/squeezenet1_1", tmp_path / "model.pth")
+
+
+def test_a_version_of_another_backbone_is_refused() -> None:
+    model = export_backbone(random_backbone("torchvision/squeezenet1_1"))
+    with pytest.raises(SpecMismatch, match="torchvision/resnet18"):
+        from_onnx("torchvision/resnet18", model)
+
+
+def test_backbone_beyond_the_limit_of_onnx_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(torch_export, "MAX_WEIGHTS_BYTES", 1_000_000)
+    with pytest.raises(InvalidRequest, match="smaller backbone"):
+        export_backbone(random_backbone("torchvision/squeezenet1_1"))
+
+
+def published(folder: Path, content: bytes, digits: str | None = None) -> Source:
+    sha256 = digits or hashlib.sha256(content).hexdigest()[:8]
+    folder.mkdir()
+    (folder / f"model-{sha256}.pth").write_bytes(content)
+    return Source(url=(folder / f"model-{sha256}.pth").as_uri(), recipe="RECIPE")
+
+
+def test_published_weights_come_once_and_are_checked_each_time(tmp_path: Path) -> None:
+    source = published(tmp_path / "library", b"weights")
+    path = fetch(source, tmp_path / "cache", progress=False)
+    assert path.read_bytes() == b"weights"
+    (tmp_path / "library" / path.name).unlink()
+    assert fetch(source, tmp_path / "cache", progress=False) == path
+    path.write_bytes(b"damaged")
+    with pytest.raises(NotReady, match=r"--weights FILE\.safetensors.*RECIPE"):
+        fetch(source, tmp_path / "cache", progress=False)
+
+
+def test_published_weights_with_another_hash_are_refused(tmp_path: Path) -> None:
+    source = published(tmp_path / "library", b"weights", "0123456789abcdef")
+    with pytest.raises(ChecksumMismatch, match="0123456789abcdef"):
+        fetch(source, tmp_path / "cache", progress=False)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_librarys_own_file_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
+    net = torchvision.models.squeezenet1_1()
+    torch.save(net.state_dict(), tmp_path / "library.pth")
+    monkeypatch.setattr(torch_backbone, "fetch", lambda *_, **__: tmp_path / "library.pth")
+    found = build("torchvision/squeezenet1_1").weights()
+    assert all(torch.equal(t, net.state_dict()[key]) for key, t in found.items())
+
+
+def test_source_without_safe_weights_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match="RECIPE"):
+        fetch(Source(recipe="RECIPE"), tmp_path)
+    assert pretrained.DEFAULT_CACHE.parts[0] == "~"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("torchvision/mobilenet_v2", "mobilenet_v2_features.safetensors"),
+        ("torchvision/squeezenet1_1", "squeezenet1_1.safetensors"),
+    ],
+)
+def test_pretrained_weights_classify(name: str, file: str) -> None:
+    """Digits through ImageNet's features: far better than through random ones, so they are read
+    right and the pixels are normalised right."""
+    folder = WEIGHTS_FOLDER
+    if not folder:
+        pytest.skip("EVERGREEN_TEST_WEIGHTS names no folder of weights")
+    module = build(name, Path(folder) / file)
+    shown = digits()[:240]
+    pixels = np.stack([decode(digit.image, module.pixels) for digit in shown])
+    x = np.concatenate([in_torch(module, batch) for batch in np.split(pixels, 12)])
+    names = sorted({digit.label for digit in shown})
+    y = np.array([names.index(digit.label) for digit in shown])
+    train = np.arange(len(y)) < 160
+    design = head.prepare(x)
+    fitted = head.fit(design, y, len(names), l2=1e-2, rows=train)
+    accuracy = (design.logits(fitted).argmax(axis=1) == y)[~train].mean()
+    assert accuracy >= 0.85

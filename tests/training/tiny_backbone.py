@@ -1,0 +1,66 @@
+"""A backbone of four blocks with random weights, and photos of three textures."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from core.pixels import PixelSpec
+from training.head import Head, prepare
+from training.head import fit as fit_coefficients
+from training.torch_backbone import Backbone
+
+SIZE_PX = 16
+CLASSES = ("stripes", "bars", "dots")
+
+
+def tiny_backbone() -> Backbone:
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        net = nn.Sequential(
+            *(_block(*channels) for channels in ((3, 8), (8, 16), (16, 16))),
+            nn.Sequential(_block(16, 24), nn.AdaptiveAvgPool2d(1), nn.Flatten(1)),
+        )
+        for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
+            nn.init.uniform_(norm.running_mean, -0.2, 0.2)
+            nn.init.uniform_(norm.running_var, 0.2, 0.6)
+    return Backbone(
+        "tiny",
+        {"net": net},
+        list(net),
+        pixels=PixelSpec(SIZE_PX),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        embedding_size=24,
+    )
+
+
+def _block(num_in: int, num_out: int) -> nn.Sequential:
+    stride = 2 if num_in < num_out else 1
+    conv = nn.Conv2d(num_in, num_out, 3, stride, 1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(num_out), nn.ReLU(), nn.Dropout(0.1))
+
+
+def photos(num_rows: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
+    """Returns pixels_NHWC and y_N: faint textures under noise, at random phase."""
+    rng = np.random.default_rng(seed)
+    y_N = np.arange(num_rows) % len(CLASSES)
+    row, column = np.mgrid[:SIZE_PX, :SIZE_PX]
+    waves = []
+    for y, phase in zip(y_N, rng.integers(4, size=num_rows), strict=True):
+        across, down = (column + phase) // 2 % 2, (row + phase) // 2 % 2
+        waves.append((across, down, across ^ down)[y])
+    signal_NHWC = np.stack(waves)[..., None] * 80.0 + rng.uniform(60, 140, (num_rows, 1, 1, 3))
+    noisy = signal_NHWC + rng.normal(0, 30, (num_rows, SIZE_PX, SIZE_PX, 3))
+    return noisy.clip(0, 255).astype(np.uint8), y_N.astype(np.intp)
+
+
+def probe(
+    backbone: Backbone, pixels_NHWC: NDArray[np.uint8], y_N: NDArray[np.intp], l2: float = 0.1
+) -> Head:
+    """The head tier's fit on these rows."""
+    with torch.no_grad():
+        design = prepare(backbone(torch.from_numpy(pixels_NHWC)).numpy())
+    return design.head(fit_coefficients(design, y_N, len(CLASSES), l2=l2), CLASSES)

@@ -1,0 +1,23 @@
+"""What the planner needs to know, read from the store."""
+
+from __future__ import annotations
+
+from core import champion, labels, runs, training_data, versions
+from core.store import Store
+from training.planner import PastTuning, Situation
+
+
+def read_situation(store: Store) -> Situation:
+    with store.db.read() as conn:
+        newest = champion.newest_activation(conn)
+        live = versions.get(conn, newest.version) if newest is not None else None
+        census = training_data.count(conn)
+        past = runs.last_of(conn, ("blocks",))
+        tuned_on = None
+        if past is not None and past.state == "finished" and past.snapshot is not None:
+            rows = labels.current(conn, past.snapshot)
+            num_trained = sum(training_data.census(rows).num_trained.values())
+            tuned_on = PastTuning(num_trained, past.outcome == "promoted")
+    joined = {name: census.num_trained[name] for name in census.classes}
+    probe = live.metrics.get("out_of_fold_accuracy") if live is not None else None
+    return Situation(joined, probe, tuned_on)

@@ -1,0 +1,163 @@
+"""Fine-tune the champion's backbone on all labels: what a run of tier `blocks` begins with.
+
+Owns the way from label rows to the arrays that `torch_tune` learns from, and from its result to a
+stored backbone. The rest of the run is that of any other (`training/run.py`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core import champion, labels, pixels, runs, training_data, versions
+from core.labels import CurrentLabel
+from core.manifest import Manifest
+from core.pixels import Limits, PixelSpec
+from core.runs import Run
+from core.settings import available_cores
+from core.store import Store
+from training.candidate import Candidate
+from training.crossval import assign_folds
+from training.dataset import Dataset, assemble
+from training.embed import embed
+from training.fit_head import fit_head
+from training.progress import Progress
+from training.run import Workshop
+from training.torch_backbone import from_onnx
+from training.torch_export import export_backbone
+from training.torch_tune import Tuned, tune
+from training.tune_recipe import BlocksRecipe
+
+# One fold of these chooses the epoch; the others learn.
+_NUM_FOLDS = 5
+
+
+def tune_champion(shop: Workshop, run: Run, progress: Progress) -> Candidate | str:
+    """The champion's backbone with its last blocks fine-tuned; or why it is not worth trying.
+
+    Raises NotEnoughLabels, Diverged, SpecMismatch, Stopped or Handed. A run that was handed back
+    goes on after its last epoch, on the labels that it began with.
+    """
+    # Idle priority leaves the processor to predictions, but not its caches.
+    torch.set_num_threads(max(1, available_cores() // 2))
+    store = shop.store
+    with store.db.write() as conn:
+        snapshot = run.snapshot or labels.newest_id(conn)
+        rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
+        census = training_data.census(rows)
+        training_data.check_enough(census)
+        runs.set_snapshot(conn, run.id, snapshot, shop.recipe.to_json())
+    manifest = _champion(store)
+    folder = shop.cache / "runs" / run.id
+    dataset = _dataset(shop, manifest, rows, census.classes, progress)
+    pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, shop.limits, folder, progress)
+    tuned = _tune(shop, run, manifest, dataset, pixels_NHWC, folder, progress)
+    # Says whether it was cancelled, handed back, or neither.
+    progress.tell("exporting", 0.99)
+    shutil.rmtree(folder, ignore_errors=True)
+    if not tuned.improved:
+        return (
+            f"held back: {len(tuned.history)} epochs found nothing better than the champion's "
+            f"backbone on {_percent(tuned.before.accuracy)} right"
+        )
+    digest = store.blobs.put(export_backbone(tuned.backbone))
+    return Candidate(
+        manifest.backbone_name, digest, manifest.pixels, manifest.embedding_size, snapshot
+    )
+
+
+def _champion(store: Store) -> Manifest:
+    with store.db.read() as conn:
+        newest = champion.newest_activation(conn)
+        assert newest is not None  # a store has version 1
+        version = versions.get(conn, newest.version)
+    return versions.read_manifest(version, store.blobs)
+
+
+def _dataset(
+    shop: Workshop,
+    manifest: Manifest,
+    rows: Sequence[CurrentLabel],
+    classes: tuple[str, ...],
+    progress: Progress,
+) -> Dataset:
+    backbone = shop.runtime.backbone(manifest.backbone, shop.store.blobs)
+    vectors = embed(
+        shop.store,
+        backbone,
+        manifest.pixels,
+        rows,
+        shop.limits,
+        lambda fraction: progress.tell("embedding", 0.05 * fraction),
+    )
+    return assemble(rows, vectors, classes)
+
+
+def _decode(
+    store: Store,
+    dataset: Dataset,
+    rows: Sequence[CurrentLabel],
+    spec: PixelSpec,
+    limits: Limits,
+    folder: Path,
+    progress: Progress,
+) -> NDArray[np.uint8]:
+    """The pixels of every row, on disk: a photo is decoded once, not once an epoch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images = {row.example_id: row.image for row in rows}
+    shape = (len(dataset), spec.size_px, spec.size_px, 3)
+    pixels_NHWC = np.lib.format.open_memmap(
+        folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape
+    )
+    for i, example_id in enumerate(dataset.example_id_N):
+        content = store.blobs.get(images[int(example_id)])
+        pixels_NHWC[i] = pixels.decode(content, spec, limits)
+        progress.tell("decoding", 0.05 + 0.1 * i / len(dataset))
+    return pixels_NHWC
+
+
+def _tune(
+    shop: Workshop,
+    run: Run,
+    manifest: Manifest,
+    dataset: Dataset,
+    pixels_NHWC: NDArray[np.uint8],
+    folder: Path,
+    progress: Progress,
+) -> Tuned:
+    backbone = from_onnx(manifest.backbone_name, shop.store.blobs.get(manifest.backbone))
+    fold_N = assign_folds(dataset.group_N, dataset.y_N, _NUM_FOLDS)
+    is_held_out_N = fold_N == 0
+    head = fit_head(dataset.part(~is_held_out_N), shop.recipe.head, score_all=False).head
+    recipe = _recipe_of(shop.recipe.blocks, run, len(backbone.blocks))
+    return tune(
+        backbone,
+        head,
+        pixels_NHWC,
+        dataset.y_N,
+        is_held_out_N,
+        recipe,
+        folder,
+        should_stop=progress.should_stop,
+        on_progress=lambda fraction, text, _: progress.tell(text, 0.15 + 0.8 * fraction),
+    )
+
+
+def _recipe_of(recipe: BlocksRecipe, run: Run, num_blocks: int) -> BlocksRecipe:
+    """The recipe, with what was asked for or planned."""
+    wanted = run.parameters.get("wanted", {})
+    chosen = {name: wanted[name] for name in ("epochs", "minutes") if wanted.get(name)}
+    if wanted.get("share"):
+        chosen["depth"] = max(1, round(wanted["share"] * num_blocks))
+    recipe = replace(recipe, **chosen)
+    return replace(recipe, depth=min(recipe.depth, num_blocks))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,73 @@
+"""Views of stored images for the student: a crop, a flip, colours, sharpness, for a whole batch.
+
+Drawn from a generator given, so that a view can be made again. From 64 pixels to 96, bilinear
+enlarging blurs; sharpening some views keeps the student from expecting blur of every photo.
+
+B batch, C channels, H/W pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.distil_recipe import DistilRecipe
+
+_LARGEST_STRETCH = 4 / 3
+_FLIP = 0.5
+_MOST_SHARPENED = 2.0
+
+
+def views(pixels_BHWC: Tensor, size_px: int, recipe: DistilRecipe, draw: torch.Generator) -> Tensor:
+    """Give one view of each image, float 0 to 255, [B, C, size_px, size_px]."""
+    x_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float()
+    x_BCHW = _crop(x_BCHW, size_px, recipe.crop, draw)
+    if recipe.sharpen:
+        x_BCHW = _sharpen(x_BCHW, recipe.sharpen, draw)
+    if recipe.colour:
+        x_BCHW = _recolour(x_BCHW, recipe.colour, draw)
+    return x_BCHW.clamp_(0, 255)
+
+
+def whole(pixels_BHWC: Tensor, size_px: int) -> Tensor:
+    """Give each whole image as in serving, float 0 to 255, [B, C, size_px, size_px]."""
+    x_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float()
+    if x_BCHW.shape[-1] == size_px:
+        return x_BCHW
+    return F.interpolate(x_BCHW, (size_px, size_px), mode="bilinear", antialias=True)
+
+
+def _crop(x_BCHW: Tensor, size_px: int, smallest: float, draw: torch.Generator) -> Tensor:
+    count = len(x_BCHW)
+    area, stretch, right, down, flip = torch.rand(5, count, generator=draw).to(x_BCHW.device)
+    side = (smallest + (1 - smallest) * area).sqrt()
+    ratio = torch.exp((2 * stretch - 1) * 0.5 * torch.tensor(_LARGEST_STRETCH).log())
+    wide, high = (side * ratio).clamp(max=1), (side / ratio).clamp(max=1)
+    theta_B23 = x_BCHW.new_zeros(count, 2, 3)
+    theta_B23[:, 0, 0] = torch.where(flip < _FLIP, -wide, wide)
+    theta_B23[:, 1, 1] = high
+    theta_B23[:, 0, 2] = (2 * right - 1) * (1 - wide)
+    theta_B23[:, 1, 2] = (2 * down - 1) * (1 - high)
+    grid = F.affine_grid(theta_B23, [count, 3, size_px, size_px], align_corners=False)
+    return F.grid_sample(x_BCHW, grid, padding_mode="border", align_corners=False)
+
+
+def _sharpen(x_BCHW: Tensor, share: float, draw: torch.Generator) -> Tensor:
+    """Sharpen some views by up to _MOST_SHARPENED, and soften half as many."""
+    chosen, amount = torch.rand(2, len(x_BCHW), generator=draw).to(x_BCHW.device)
+    by_B = torch.where(chosen < share, _MOST_SHARPENED * amount, torch.zeros_like(amount))
+    by_B = torch.where(chosen > 1 - share / 2, -amount, by_B)
+    padded = F.pad(x_BCHW, (1, 1, 1, 1), mode="replicate")
+    soft_BCHW = F.avg_pool2d(padded, 3, stride=1)
+    return x_BCHW + by_B[:, None, None, None] * (x_BCHW - soft_BCHW)
+
+
+def _recolour(x_BCHW: Tensor, most: float, draw: torch.Generator) -> Tensor:
+    """Change brightness, contrast and saturation, each by a factor of 1 +- `most`."""
+    factors = 1 + most * (2 * torch.rand(3, len(x_BCHW), 1, 1, 1, generator=draw) - 1)
+    bright, contrast, saturation = factors.to(x_BCHW.device)
+    grey_B1HW = x_BCHW.mean(1, keepdim=True)
+    mean_B111 = grey_B1HW.mean((2, 3), keepdim=True)
+    x_BCHW = grey_B1HW + saturation * (x_BCHW - grey_B1HW)
+    return bright * (mean_B111 + contrast * (x_BCHW - mean_B111))
