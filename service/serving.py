@@ -49,8 +49,10 @@ class Serving:
     async def predict(self, image: bytes) -> Answer:
         """Answer with the champion of this moment. Raises UndecodableImage, ImageTooLarge,
         NotReady, StoreError."""
-        servable = self.slot.current()
         loop = asyncio.get_running_loop()
+        if self.swap.is_stale:
+            await loop.run_in_executor(self._pool, self.swap.confirm)
+        servable = self.slot.current()
         found = await loop.run_in_executor(
             self._pool, answer, servable, image, self.store.blobs, self.limits, time.time()
         )

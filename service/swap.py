@@ -3,6 +3,10 @@
 Every tick it looks at two rows. A promotion that waits: load its version beside the one that
 answers, say that it is ready, and help to decide (`core/champion.py`). A new activation: hand the
 loaded version to the slot for the moment it names. Loading never holds up a request.
+
+A worker may answer only while its last look is fresh: an activation names a moment far enough ahead
+that every fresh worker has seen it by then. One that was held up looks again before it answers, so
+nobody who has seen a version is ever answered by the one before it.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ from service import metrics
 from service.slot import Slot
 
 TICK_S = 0.1
+# Well below `champion.LEAD_S`: the time that writing the activation takes is the margin.
+FRESH_S = 0.25
 _FALL_BACK_ON = 20
 
 log = logging.getLogger(__name__)
@@ -41,6 +47,8 @@ class Swap:
         self._seen_activation = 0
         self._reported: tuple[object, ...] = ()
         self._reported_at = 0.0
+        self._following = threading.Lock()
+        self._fresh_until = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="swap", daemon=True)
@@ -67,6 +75,35 @@ class Swap:
         """Look now rather than at the next tick."""
         self._wake.set()
 
+    @property
+    def is_stale(self) -> bool:
+        """The last look at the activations is too old to answer by."""
+        return time.monotonic() > self._fresh_until
+
+    def confirm(self) -> None:
+        """Look at the activations now, unless another thread just did.
+
+        With the database gone, the version that answers goes on: no new one can be activated.
+        """
+        with self._following:
+            if not self.is_stale:
+                return
+            try:
+                self._look()
+            except StoreError as error:
+                log.warning("swap.store_unavailable", extra={"error": str(error)})
+                self._fresh_until = time.monotonic() + FRESH_S
+
+    def _look(self) -> tuple[Promotion | None, Activation | None]:
+        looked_at = time.monotonic()
+        with self._store.db.read() as conn:
+            waiting = champion.waiting(conn)
+            newest = champion.newest_activation(conn)
+        if newest is not None and newest.id != self._seen_activation:
+            self._follow(newest)
+        self._fresh_until = looked_at + FRESH_S
+        return waiting, newest
+
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.wait(TICK_S)
@@ -83,11 +120,8 @@ class Swap:
 
     def _tick(self) -> None:
         now = time.time()
-        with self._store.db.read() as conn:
-            waiting = champion.waiting(conn)
-            newest = champion.newest_activation(conn)
-        if newest is not None and newest.id != self._seen_activation:
-            self._follow(newest)
+        with self._following:
+            waiting, newest = self._look()
         if waiting is not None:
             self._prepare(waiting)
         self._slot.current()

@@ -51,6 +51,7 @@ class Activations:
         self._file = file
         self.notes: list[str] = []
         first = self._pixels(0, np.zeros(1, np.intp))
+        memory_mb = compute.memory_mb(memory_mb)
         self.batch_size = embedding_batch(tail.backbone, tail.frozen, first, memory_mb)
         self.example = self._compute_activation(0, np.zeros(1, np.intp))
         wanted = min(num_views, 1) if augmentation.strength == "none" else num_views

@@ -34,6 +34,12 @@ class Compute:
         is_half = self._dtype is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_half)
 
+    def memory_mb(self, on_cpu_mb: int) -> int:
+        """How much activations may take: half of an accelerator's memory, which nobody shares."""
+        if self.device.type != "cuda":
+            return on_cpu_mb
+        return int(torch.cuda.get_device_properties(self.device).total_memory // 2**21)
+
     def autocast(self) -> AbstractContextManager[Any]:
         enabled = self._dtype is not None
         return torch.autocast(self.device.type, dtype=self._dtype, enabled=enabled)

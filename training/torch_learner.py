@@ -42,7 +42,8 @@ class Learner:
         self.num_steps = math.ceil(len(activations) / recipe.batch_size)
         self.optimizer = torch.optim.AdamW(tail.groups(recipe), fused=True)
         self.average = Average(tail, recipe.average_epochs * self.num_steps)
-        self._micro = learning_batch(tail, activations.example, recipe.batch_size, recipe.memory_mb)
+        memory_mb = compute.memory_mb(recipe.memory_mb)
+        self._micro = learning_batch(tail, activations.example, recipe.batch_size, memory_mb)
         num_classes = tail.head.out_features
         smoothing = recipe.label_smoothing
         target_NK = torch.nn.functional.one_hot(torch.from_numpy(y_N), num_classes).float()

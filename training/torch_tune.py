@@ -13,6 +13,7 @@ N rows, V held-out rows, T training rows, K classes with training rows; H/W pixe
 from __future__ import annotations
 
 import copy
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ __all__ += ["Diverged", "Epoch", "Score", "Tuned", "tune"]
 
 # Told the fraction of the run (0 to 1), a few words, and the losses known by then.
 OnProgress = Callable[[float, str, dict[str, float]], None]
+
+_A_RUNS_FILE = re.compile(r"[0-9a-f]{24}\.(training|held-out|safetensors)\b")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +98,8 @@ def tune(
     or the start looks better than it is. `y_N` indexes `head.classes`; `pixels_NHWC` may be a
     memmap, of the backbone's pixel spec.
 
-    `folder` keeps the activation cache and the checkpoint. Called again with the same arguments
+    `folder` keeps the activation cache and the checkpoint of one run: those of others are deleted.
+    Called again with the same arguments
     (`minutes` and the callbacks apart), a run that crashed or was cancelled goes on after its last
     whole epoch and ends with the weights of one that never stopped. On the CPU of one machine, with
     one number of threads, equal arguments give equal bits, unless the time limit cuts in.
@@ -109,6 +113,7 @@ def tune(
     tail = Tail(copy.deepcopy(backbone), head, rows.classes_K, recipe.depth).eval()
     tail.to(compute.device, memory_format=torch.channels_last)
     folder.mkdir(parents=True, exist_ok=True)
+    _tidy(folder, run)
     checkpoint = folder / f"{run}.safetensors"
     held_out, training = activations(tail, compute, pixels_NHWC, rows, recipe, folder / run, seed)
     learner = Learner(tail, compute, training, rows.y_T, recipe)
@@ -221,6 +226,13 @@ def _score(
     log_probs_VK = log_softmax(logits_VK.astype(np.float64) / temperature, axis=1)
     accuracy = float((logits_VK.argmax(axis=1) == y_V).mean())
     return Score(float(-log_probs_VK[np.arange(len(y_V)), y_V].mean()), accuracy)
+
+
+def _tidy(folder: Path, run: str) -> None:
+    """Delete what crashed or cancelled runs left that nobody will take up: gigabytes at times."""
+    for path in folder.iterdir():
+        if _A_RUNS_FILE.match(path.name) and not path.name.startswith(run):
+            path.unlink()
 
 
 def _delete(checkpoint: Path, *activations: Activations) -> None:

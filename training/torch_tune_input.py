@@ -1,4 +1,4 @@
-"""What a tuning run reads: which rows teach and which judge, their activations, and a digest of all.
+"""What a tuning run reads: rows that teach, rows that judge, their activations; its digest.
 
 N rows, V held-out rows, T training rows, K classes with training rows; H/W pixels, C channels.
 """

@@ -366,3 +366,39 @@ def test_database_that_fails_for_a_while_is_survived(
         assert process.answers_with(1)
     promote(store, 2)
     wait_until(lambda: process.answers_with(2), SOON_S)
+
+
+def test_worker_that_was_held_up_looks_again_before_it_answers(
+    store: Store, start: Callable[[], Process]
+) -> None:
+    """It slept through the whole change: taken for dead, so that nobody waited for it."""
+    process = start()
+    process.swap.stop()
+    with store.db.write() as conn:
+        champion.request(conn, 2, who="test", why="test", now=time.time())
+        assert champion.advance(conn, time.time()) is not None
+    wait_until(lambda: process.swap.is_stale, SOON_S)
+    assert process.answers_with(1)
+    process.swap.confirm()
+    assert process.answers_with(2)
+    assert not process.swap.is_stale
+
+
+def test_worker_goes_on_answering_without_the_database(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+    process.swap.stop()
+    wait_until(lambda: process.swap.is_stale, SOON_S)
+
+    def gone(*_: object, **__: object) -> None:
+        raise StoreError("the database is gone")
+
+    monkeypatch.setattr(type(store.db), "read", gone)
+    process.swap.confirm()
+    assert not process.swap.is_stale
+    assert process.answers_with(1)
+
+
+def test_an_activation_leaves_a_fresh_worker_time_to_see_it() -> None:
+    assert swap_module.TICK_S < swap_module.FRESH_S < champion.LEAD_S

@@ -169,7 +169,10 @@ def test_crash_between_epochs_is_resumed_without_repeating_them(task, tuned, tmp
 
 def test_checkpoint_of_other_arguments_is_not_taken_up(task, tuned, tmp_path) -> None:
     tune(*task, RECIPE, tmp_path, seed=4, should_stop=Stop(30))
+    assert len(list(tmp_path.iterdir())) == 5
+    (tmp_path / "keep.txt").touch()
     assert_same_bits(tune(*task, RECIPE, tmp_path, seed=3), tuned)
+    assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
 
 
 def test_time_limit_ends_a_run_within_a_step_with_the_best_so_far(task, tmp_path) -> None:
