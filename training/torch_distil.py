@@ -36,7 +36,7 @@ from training.torch_backbone import build
 from training.torch_device import Compute
 from training.torch_distil_loss import losses, total
 from training.torch_distil_student import Student, start
-from training.torch_distil_teacher import Targets, embed, fit_probe
+from training.torch_distil_teacher import Targets, embed, probe_of
 from training.torch_distil_views import views
 
 # Told what is being done, how far it is (0 to 1), and the newest losses.
@@ -83,13 +83,12 @@ def distil(
 
     images = load(config.images, recipe.image_px, config.out, tell_reading)
     teacher = build(config.teacher, config.teacher_weights)
-    seen_ND = embed(teacher, images, recipe.teacher_px, config.out, threads, tell_teacher)
-    if seen_ND is None:
+    targets = embed(teacher, images, recipe.teacher_px, config.out, threads, tell_teacher)
+    if targets is None:
         return None
     progress("fitting the probe", 0.0, {})
     torch.manual_seed(recipe.seed)
-    targets, num_classes = Targets(seen_ND), len(images.classes)
-    probe = fit_probe(targets, images.labels_N, num_classes, recipe.seed) if num_classes else None
+    probe = probe_of(targets, images, recipe.seed, config.out)
     student = start(config, images, targets, teacher, probe)
     return _Run(config, images, targets, probe, student).run(progress, should_stop)
 
@@ -172,12 +171,12 @@ class _Run:
         self._follow()
         return {name: float(value.detach()) for name, value in {"loss": loss, **found}.items()}
 
-    @torch.no_grad()
     def _follow(self) -> None:
         """Move the average a little towards the weights of this step."""
         decay = min(self._recipe.average, (1 + self._step) / (_AVERAGE_STARTS + self._step))
-        own = self._floats()
-        torch._foreach_lerp_(list(self._average.values()), [*own.values()], 1 - decay)
+        with torch.no_grad():
+            for name, value in self._floats().items():
+                self._average[name].lerp_(value, 1 - decay)
 
     def _floats(self) -> dict[str, Tensor]:
         state = self._student.state_dict()
@@ -191,7 +190,7 @@ class _Run:
     def _identity(self) -> str:
         """Name the run by all that it depends on but its budget of time, which may be extended."""
         c = self._config
-        facts = [dataclasses.asdict(c.recipe), self._images.digest, c.student, c.teacher, c.steps]
+        facts = [dataclasses.asdict(c.recipe), self._targets.name, c.student, c.steps]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _save(self) -> None:

@@ -18,8 +18,10 @@ from training.distil_recipe import DistilConfig
 from training.torch_backbone import Backbone, starter_backbone
 from training.torch_distil_teacher import Targets
 from training.torch_distil_views import whole
-from training.torch_slim import SLIM, cut, slim
+from training.torch_slim import EMBEDDING_SIZE, cut, slim_features
 
+STARTER, SLIM = "starter", "slim"
+CUT_FROM = "torchvision/mobilenet_v2"
 _CUT_ON = 384
 _SOLVED_ON = 2_048
 _RIDGE = 1e-2
@@ -44,7 +46,6 @@ class Student(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         return self.backbone.forward_from(0, self.backbone.normalise(x_BCHW.permute(0, 2, 3, 1)))
 
 
-@torch.no_grad()
 def start(
     config: DistilConfig,
     images: Images,
@@ -57,24 +58,46 @@ def start(
     chosen_N = np.random.default_rng(recipe.seed).permutation(len(images))[:_SOLVED_ON]
     chosen_N.sort()
     pixels_NHWC = torch.from_numpy(images.pixels_NHWC[chosen_N])
-    backbone = starter_backbone()
-    if config.student == SLIM:
-        if config.teacher != "torchvision/mobilenet_v2":
-            raise InvalidRequest(f"{SLIM} is cut from torchvision/mobilenet_v2: name that teacher")
-        backbone = slim(like=backbone)
-        some_NCHW = whole(pixels_NHWC[:: max(1, len(chosen_N) // _CUT_ON)], recipe.size_px)
-        x_NCHW = backbone.normalise(some_NCHW.permute(0, 2, 3, 1))
-        cut(teacher.net.features, backbone.features, x_NCHW)
-    elif config.student != "starter":
-        raise InvalidRequest(f"there is no student {config.student!r}: name starter or {SLIM}")
-    student = Student(backbone, targets.size, probe.out_features if probe else 0).eval()
-    parts = pixels_NHWC.split(recipe.batch)
-    embedding_ND = torch.cat([student.embed(whole(part, recipe.size_px)) for part in parts])
-    _solve(student.projection, embedding_ND, targets.rows(chosen_N))
-    if probe is not None and student.head is not None:
-        student.head.weight.copy_(probe.weight @ student.projection.weight)
-        student.head.bias.copy_(probe(student.projection.bias))
+    backbone = _backbone(config, teacher, pixels_NHWC)
+    student = Student(backbone, targets.size, probe.out_features if probe else 0)
+    student.eval()
+    with torch.no_grad():
+        parts = pixels_NHWC.split(recipe.batch)
+        embedding_ND = torch.cat([student.embed(whole(part, recipe.size_px)) for part in parts])
+        _solve(student.projection, embedding_ND, targets.rows(chosen_N))
+        if probe is not None and student.head is not None:
+            student.head.weight.copy_(probe.weight @ student.projection.weight)
+            student.head.bias.copy_(probe(student.projection.bias))
     return student
+
+
+def _backbone(config: DistilConfig, teacher: Backbone, pixels_NHWC: Tensor) -> Backbone:
+    starter = starter_backbone()
+    if config.student == STARTER:
+        return starter
+    if config.student != SLIM:
+        raise InvalidRequest(f"there is no student {config.student!r}: name {STARTER} or {SLIM}")
+    if config.teacher != CUT_FROM:
+        raise InvalidRequest(f"{SLIM} is cut from {CUT_FROM}, not {config.teacher}: name that")
+    made, sample = _slim(like=starter), pixels_NHWC[:: max(1, len(pixels_NHWC) // _CUT_ON)]
+    x_NCHW = whole(sample, config.recipe.size_px)
+    x_NCHW = starter.normalise(x_NCHW.permute(0, 2, 3, 1))
+    cut(teacher.net.features, made.features, x_NCHW)
+    return made
+
+
+def _slim(like: Backbone) -> Backbone:
+    """Build slim with the pixels and normalisation of another backbone, and random weights."""
+    features, pool = slim_features(), nn.AdaptiveAvgPool2d(1)
+    return Backbone(
+        SLIM,
+        {"features": features, "pool": pool},
+        [*features[:-1], nn.Sequential(features[-1], pool, nn.Flatten(1))],
+        pixels=like.pixels,
+        mean=like.mean,
+        std=like.std,
+        embedding_size=EMBEDDING_SIZE,
+    )
 
 
 def _solve(linear: nn.Linear, given_ND: Tensor, wanted_ND: Tensor) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from core.servable import Backbone as Servable
 from core.servable import Runtime
+from training import torch_checkpoint as checkpoint
 from training.distil_images import UNLABELLED, Images, write_whole
 from training.torch_backbone import Backbone
 from training.torch_export import export_backbone
@@ -42,30 +43,43 @@ def embed(
     folder: Path,
     threads: int,
     progress: Callable[[float], bool],
-) -> NDArray[np.float16] | None:
-    """Embed every whole image. Returns embedding_ND, or None if `progress` said to stop."""
-    model = export_backbone(teacher, size_px)
-    run = hashlib.sha256(model + images.digest.encode()).hexdigest()
+) -> Targets | None:
+    """Embed every whole image. Returns None if `progress` said to stop."""
+    run = _name(teacher, images, size_px)
     array, facts = folder / "teacher.npy", folder / "teacher.json"
     done = _rows_done(facts, run) if array.exists() else 0
     shape = (len(images), teacher.embedding_size)
     if done == 0:
         np.lib.format.open_memmap(array, "w+", np.float16, shape).flush()
     held_ND: NDArray[np.float16] = np.load(array, mmap_mode="r+")
-    session = Servable(model, run, Runtime(threads=threads))
+    if done == len(images):
+        return Targets(held_ND, run)
+    session = Servable(export_backbone(teacher, size_px), run, Runtime(threads=threads))
+
+    def keep(rows: int) -> None:
+        held_ND.flush()  # type: ignore[attr-defined]  # a memmap
+        write_whole(facts, json.dumps({"run": run, "rows": rows}).encode())
+
     for start in range(done, len(images), _BATCH):
-        if start % _KEEP_EVERY < _BATCH:
-            held_ND.flush()  # type: ignore[attr-defined]  # a memmap
-            write_whole(facts, json.dumps({"run": run, "rows": start}).encode())
         if not progress(start / len(images)):
+            keep(start)
             return None
+        if start % _KEEP_EVERY < _BATCH:
+            keep(start)
         batch = images.pixels_NHWC[start : start + _BATCH]
         held_ND[start : start + _BATCH] = session.embed(
-            np.stack([_resize(x, size_px) for x in batch])
+            np.stack([_resize(image_HWC, size_px) for image_HWC in batch])
         )
-    held_ND.flush()  # type: ignore[attr-defined]
-    write_whole(facts, json.dumps({"run": run, "rows": len(images)}).encode())
-    return held_ND
+    keep(len(images))
+    return Targets(held_ND, run)
+
+
+def _name(teacher: Backbone, images: Images, size_px: int) -> str:
+    """Name a pass by all that it depends on."""
+    hashed = hashlib.sha256(f"{images.digest} {teacher.name} {size_px}".encode())
+    for tensor in teacher.weights().values():
+        hashed.update(tensor.cpu().numpy().tobytes())
+    return hashed.hexdigest()
 
 
 def _rows_done(facts: Path, run: str) -> int:
@@ -84,9 +98,10 @@ def _resize(pixels_HWC: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
 
 
 class Targets:
-    """The teacher's embeddings, standardised by channel, and the logits of a probe on them."""
+    """The teacher's embeddings, standardised by channel; `name` says whose, and of what."""
 
-    def __init__(self, embedding_ND: NDArray[np.float16]) -> None:
+    def __init__(self, embedding_ND: NDArray[np.float16], name: str) -> None:
+        self.name = name
         self._embedding_ND = embedding_ND
         mean_D = np.zeros(embedding_ND.shape[1])
         square_D = np.zeros(embedding_ND.shape[1])
@@ -107,12 +122,25 @@ class Targets:
         return (torch.from_numpy(self._embedding_ND[rows_B]).float() - self._mean_D) * self._scale_D
 
 
-def fit_probe(
-    targets: Targets, labels_N: NDArray[np.int64], num_classes: int, seed: int
-) -> nn.Linear:
+def probe_of(targets: Targets, images: Images, seed: int, folder: Path) -> nn.Linear | None:
+    """Give the linear probe of the teacher, a kept one if there is one; without labels, none."""
+    if not images.classes:
+        return None
+    probe = nn.Linear(targets.size, len(images.classes)).requires_grad_(False)
+    path, run = folder / "probe.safetensors", f"{targets.name} {seed}"
+    found = checkpoint.load(path, run)
+    if found is None:
+        probe.load_state_dict(_fit_probe(targets, images, seed).state_dict())
+        checkpoint.save(path, run, probe.state_dict(), {})
+    else:
+        probe.load_state_dict(found[0])
+    return probe
+
+
+def _fit_probe(targets: Targets, images: Images, seed: int) -> nn.Linear:
     """Fit a linear classifier of the teacher's standardised embeddings to the labelled images."""
-    rows_N = np.flatnonzero(labels_N != UNLABELLED)
-    probe = nn.Linear(targets.size, num_classes)
+    rows_N = np.flatnonzero(images.labels_N != UNLABELLED)
+    probe = nn.Linear(targets.size, len(images.classes))
     nn.init.zeros_(probe.weight)
     nn.init.zeros_(probe.bias)
     steps = _PROBE_EPOCHS * -(-len(rows_N) // _PROBE_BATCH)
@@ -123,9 +151,11 @@ def fit_probe(
         shuffled_N = rng.permutation(rows_N)
         for start in range(0, len(shuffled_N), _PROBE_BATCH):
             rows_B = np.sort(shuffled_N[start : start + _PROBE_BATCH])
-            loss = F.cross_entropy(probe(targets.rows(rows_B)), torch.from_numpy(labels_N[rows_B]))
+            loss = F.cross_entropy(
+                probe(targets.rows(rows_B)), torch.from_numpy(images.labels_N[rows_B])
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return probe.requires_grad_(False)
+    return probe

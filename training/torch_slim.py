@@ -17,10 +17,8 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from training.torch_backbone import Backbone
 from training.torch_vision import torchvision
 
-SLIM = "slim"
 EXPANSION = 3
 EMBEDDING_SIZE = 576
 # Channels out, blocks, stride of the first, as in Sandler et al. 2018, table 2.
@@ -30,8 +28,8 @@ _POSITIONS = 24_000
 _RIDGE = 1e-3
 
 
-def slim(like: Backbone) -> Backbone:
-    """Build it with random weights; pixels and normalisation are those of another backbone."""
+def slim_features() -> nn.Sequential:
+    """Build it with random weights: 19 blocks, the last giving [B, 576, H, W]."""
     stages = [[1, 16, 1, 1], *([EXPANSION, c, n, s] for c, n, s in _STAGES)]
     features = torchvision.models.MobileNetV2(inverted_residual_setting=stages).features
     features[-1] = torchvision.ops.misc.Conv2dNormActivation(
@@ -40,19 +38,9 @@ def slim(like: Backbone) -> Backbone:
         kernel_size=1,
         activation_layer=nn.ReLU6,
     )
-    pool = nn.AdaptiveAvgPool2d(1)
-    return Backbone(
-        SLIM,
-        {"features": features, "pool": pool},
-        [*features[:-1], nn.Sequential(features[-1], pool, nn.Flatten(1))],
-        pixels=like.pixels,
-        mean=like.mean,
-        std=like.std,
-        embedding_size=EMBEDDING_SIZE,
-    )
+    return features
 
 
-@torch.no_grad()
 def cut(full: Sequence[nn.Module], slim: Sequence[nn.Module], x_BCHW: Tensor) -> list[int]:
     """Give slim's `features` the weights of a full MobileNetV2's, as fits a sample of its input.
 
@@ -60,16 +48,17 @@ def cut(full: Sequence[nn.Module], slim: Sequence[nn.Module], x_BCHW: Tensor) ->
     (He et al. 2017), on slim's own input, so that each block also mends what those before it lost.
     Returns which of the full embedding's channels slim gives, in order.
     """
-    was_BCHW = is_BCHW = x_BCHW
-    for whole, part in zip(full[:-1], slim[:-1], strict=True):
-        if [p.shape for p in whole.parameters()] == [p.shape for p in part.parameters()]:
-            part.load_state_dict(whole.state_dict())
-        else:
-            _cut_block(whole, part, was_BCHW, is_BCHW)
-        was_BCHW, is_BCHW = whole(was_BCHW), part(is_BCHW)
-    kept = _most_independent(full[-1](was_BCHW).mean((2, 3)), EMBEDDING_SIZE)
-    _keep_outputs(full[-1], slim[-1], kept)
-    return list(kept.tolist())
+    with torch.no_grad():
+        was_BCHW = is_BCHW = x_BCHW
+        for whole, part in zip(full[:-1], slim[:-1], strict=True):
+            if [p.shape for p in whole.parameters()] == [p.shape for p in part.parameters()]:
+                part.load_state_dict(whole.state_dict())
+            else:
+                _cut_block(whole, part, was_BCHW, is_BCHW)
+            was_BCHW, is_BCHW = whole(was_BCHW), part(is_BCHW)
+        kept = _most_independent(full[-1](was_BCHW).mean((2, 3)), EMBEDDING_SIZE)
+        _keep_outputs(full[-1], slim[-1], kept)
+        return list(kept.tolist())
 
 
 def _cut_block(whole: nn.Module, part: nn.Module, was_BCHW: Tensor, is_BCHW: Tensor) -> None:
