@@ -17,13 +17,13 @@ serve: $(SERVE_READY)
 	@$(BIN)/evergreen serve
 
 test: $(TEST_READY)
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 check: $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadgroup -q -m "not training and not end_to_end and not slow"
+	$(BIN)/pytest -n 2 -q -m "not training and not end_to_end and not postgres and not slow"
 
 demo: $(TEST_READY)
 	@$(BIN)/python -m bench.demo

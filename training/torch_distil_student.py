@@ -71,33 +71,38 @@ def start(
     return student
 
 
-def _backbone(config: DistilConfig, teacher: Backbone, pixels_NHWC: Tensor) -> Backbone:
+def new_backbone(student: str) -> Backbone:
+    """Build a student's backbone by name: `starter` as bundled, `slim` with random weights.
+
+    Raises InvalidRequest if there is none of this name.
+    """
     starter = starter_backbone()
-    if config.student == STARTER:
+    if student == STARTER:
         return starter
-    if config.student != SLIM:
-        raise InvalidRequest(f"there is no student {config.student!r}: name {STARTER} or {SLIM}")
-    if config.teacher != CUT_FROM:
-        raise InvalidRequest(f"{SLIM} is cut from {CUT_FROM}, not {config.teacher}: name that")
-    made, sample = _slim(like=starter), pixels_NHWC[:: max(1, len(pixels_NHWC) // _CUT_ON)]
-    x_NCHW = whole(sample, config.recipe.size_px)
-    x_NCHW = starter.normalise(x_NCHW.permute(0, 2, 3, 1))
-    cut(teacher.net.features, made.features, x_NCHW)
-    return made
-
-
-def _slim(like: Backbone) -> Backbone:
-    """Build slim with the pixels and normalisation of another backbone, and random weights."""
+    if student != SLIM:
+        raise InvalidRequest(f"there is no student {student!r}: name {STARTER} or {SLIM}")
     features, pool = slim_features(), nn.AdaptiveAvgPool2d(1)
     return Backbone(
         SLIM,
         {"features": features, "pool": pool},
         [*features[:-1], nn.Sequential(features[-1], pool, nn.Flatten(1))],
-        pixels=like.pixels,
-        mean=like.mean,
-        std=like.std,
+        pixels=starter.pixels,
+        mean=starter.mean,
+        std=starter.std,
         embedding_size=EMBEDDING_SIZE,
     )
+
+
+def _backbone(config: DistilConfig, teacher: Backbone, pixels_NHWC: Tensor) -> Backbone:
+    made = new_backbone(config.student)
+    if config.student == SLIM:
+        if config.teacher != CUT_FROM:
+            raise InvalidRequest(f"{SLIM} is cut from {CUT_FROM}, not {config.teacher}: name that")
+        sample_NHWC = pixels_NHWC[:: max(1, len(pixels_NHWC) // _CUT_ON)]
+        x_NCHW = whole(sample_NHWC, config.recipe.size_px)
+        x_NCHW = made.normalise(x_NCHW.permute(0, 2, 3, 1))
+        cut(teacher.net.features, made.features, x_NCHW)
+    return made
 
 
 def _solve(linear: nn.Linear, given_ND: Tensor, wanted_ND: Tensor) -> None:

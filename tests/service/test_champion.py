@@ -11,6 +11,9 @@ from service.serving import Serving
 from tests import images
 from tests.service import expect, taught
 
+# Waits for real moments, or repeats thousands of histories: not in `make check`.
+pytestmark = pytest.mark.slow
+
 IMAGES = [taught.tinted("red", 700), taught.tinted("blue", 701), images.png(seed=702)]
 
 

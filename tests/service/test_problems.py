@@ -90,7 +90,7 @@ def test_lost_database_is_unavailable_and_passes(
         raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
 
     monkeypatch.setattr(champion, "newest_activation", lost)
-    for path in ("/v1/champion", "/v1/versions", "/v1/status"):
+    for path in ("/v1/champion", "/v1/versions", "/v1/versions/1"):
         response = client.get(path)
         expect.problem(response, 503, "store-unavailable", "disk I/O error")
         assert response.headers["retry-after"] == "1"

@@ -28,6 +28,9 @@ from service.swap import Swap
 from tests import images, tiny
 from tests.service.taught import wait_until
 
+# Waits for real moments, or repeats thousands of histories: not in `make check`.
+pytestmark = pytest.mark.slow
+
 # A tick (0.1 s), loading, the lead of an activation (0.4 s), and a machine that is busy.
 SOON_S = 10.0
 

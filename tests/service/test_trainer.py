@@ -17,6 +17,9 @@ from tests.at_once import ROOT
 from tests.service.conftest import settings_in
 from tests.service.taught import wait_until
 
+# Waits for real moments, or repeats thousands of histories: not in `make check`.
+pytestmark = pytest.mark.slow
+
 WITHIN_S = 30.0
 
 

@@ -347,7 +347,7 @@ def test_source_without_safe_weights_names_the_remedy(tmp_path: Path) -> None:
     ],
 )
 def test_pretrained_weights_tell_photos_apart(name: str, file: str) -> None:
-    """Of ants and bees 0.97 and 0.93 were seen; random weights get 0.6."""
+    """Of ants and bees 0.90 was seen with either; random weights get 0.57 to 0.63."""
     if not (WEIGHTS_FOLDER and PHOTOS_FOLDER):
         pytest.skip("EVERGREEN_TEST_WEIGHTS and EVERGREEN_TEST_PHOTOS name no folders")
     module = build(name, Path(WEIGHTS_FOLDER) / file)
@@ -359,4 +359,4 @@ def test_pretrained_weights_tell_photos_apart(name: str, file: str) -> None:
     train = np.arange(len(y)) % 2 == 0
     design = head.prepare(x)
     fitted = head.fit(design, y, len(classes), l2=0.1, rows=train)
-    assert (design.logits(fitted).argmax(axis=1) == y)[~train].mean() >= 0.85
+    assert (design.logits(fitted).argmax(axis=1) == y)[~train].mean() >= 0.8

@@ -13,6 +13,9 @@ from training.diff import difference
 from training.recipe import Recipe
 from training.worker import Trainer
 
+# Waits for real moments, or repeats thousands of histories: not in `make check`.
+pytestmark = pytest.mark.slow
+
 
 def test_a_version_does_not_differ_from_itself(taught_store: Store, settings: Settings) -> None:
     retrain(taught_store, Trainer(taught_store, Recipe(), settings))

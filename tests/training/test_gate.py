@@ -26,6 +26,9 @@ from training.gate import (
     widened,
 )
 
+# Waits for real moments, or repeats thousands of histories: not in `make check`.
+pytestmark = pytest.mark.slow
+
 POLICY = GatePolicy()
 N = 1000
 

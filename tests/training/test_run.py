@@ -145,10 +145,10 @@ def test_cancelling_stops_a_run_before_it_publishes(
         run, _ = runs.request(conn, trigger="request", now=time.time())
     gather = run_module.judge.gather
 
-    def cancel_then_gather(*args: object) -> object:
+    def cancel_then_gather(*args: object, **options: object) -> object:
         with school_store.db.write() as conn:
             runs.cancel(conn, run.id, time.time())
-        return gather(*args)  # type: ignore[arg-type]
+        return gather(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(run_module.judge, "gather", cancel_then_gather)
     ended = finish(school_store, trainer, run.id)
