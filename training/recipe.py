@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import InvalidRecipe
-from training.gate import GatePolicy
+from training.evidence import GatePolicy
 from training.planner import PlannerPolicy
 from training.tune_recipe import BlocksRecipe
 

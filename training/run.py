@@ -21,8 +21,8 @@ from training import fit_head, gate, judge, publish
 from training.candidate import Candidate
 from training.dataset import assemble
 from training.embed import embed
+from training.evidence import GatePolicy
 from training.fit_head import Penalty
-from training.gate import GatePolicy
 from training.progress import Progress, Stopped
 from training.recipe import Recipe
 

@@ -15,9 +15,8 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, binomtest
 
 from training import paired
+from training.evidence import Evidence, GatePolicy
 from training.gate import (
-    Evidence,
-    GatePolicy,
     choose_method,
     decide,
     is_close,
