@@ -49,6 +49,7 @@ _WITH_BLOCKS = (STARTER,)
 _WITH_ALL_BLOCKS = (STARTER, "torchvision/mobilenet_v2")
 
 console = Console()
+news = Console(stderr=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def main() -> None:
     columns = (TextColumn("{task.description:<52}"), BarColumn(), MofNCompleteColumn())
     with (
         threadpool_limits(args.threads),
-        Progress(*columns, TimeElapsedColumn(), console=console) as progress,
+        Progress(*columns, TimeElapsedColumn(), console=news) as progress,
     ):
         for folder in data_sets(args.data, args.only):
             for name in names:
@@ -155,10 +156,9 @@ def _head_rows(task: Task, num_seeds: int, progress: Progress) -> list[list[str]
                 measured.append((right, noisy, 100 * (right - noisy), error, seconds))
                 measured[-1] += (rival.tuned, rival.oracle, rival.seconds)
                 tell(at * num_seeds + seed + 1)
-            rows.append(
-                [task.name, task.network.name, _size(per_class)]
-                + _cells(measured, (".3f", ".3f", ".1f", ".3f", ".2f", ".3f", ".3f", ".1f"))
-            )
+            cells = _cells(measured, (".3f", ".3f", ".1f", ".3f", ".2f", ".3f", ".3f", ".1f"))
+            rows.append([task.name, task.network.name, _size(per_class), *cells])
+            news.print(*rows[-1], sep="  ", highlight=False)
     return rows
 
 
@@ -240,10 +240,9 @@ def _blocks_rows(task: Task, args: argparse.Namespace, progress: Progress) -> li
                 gain = 100 * (right - head_right)
                 measured.append((head_right, right, gain, error, seconds, plain_right, plain_s))
                 tell(at * args.seeds + seed + 1)
-            rows.append(
-                [task.name, task.network.name, _size(per_class)]
-                + _cells(measured, (".3f", ".3f", ".1f", ".3f", ".0f", ".3f", ".0f"))
-            )
+            cells = _cells(measured, (".3f", ".3f", ".1f", ".3f", ".0f", ".3f", ".0f"))
+            rows.append([task.name, task.network.name, _size(per_class), *cells])
+            news.print(*rows[-1], sep="  ", highlight=False)
     return rows
 
 

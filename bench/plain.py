@@ -53,7 +53,7 @@ def logistic_regression(
     seconds = 0.0
     for c in _C_GRID:
         for steps in ((), (StandardScaler(),)):
-            model = make_pipeline(*steps, LogisticRegression(C=c, max_iter=200, tol=1e-3))
+            model = make_pipeline(*steps, LogisticRegression(C=c, max_iter=100, tol=1e-3))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 began = time.process_time()

@@ -5,7 +5,7 @@
                        InvalidLabel, InvalidRequest, UnknownPrediction, UnknownFeedback,
                        UnknownExample, UnknownRun, UnknownVersion, InvalidRecipe
       StateError       NotReady, NotEnoughLabels, PromotionConflict, PromotionFailed,
-                       IdempotencyConflict, RunFinished
+                       IdempotencyConflict, RunFinished, BackboneUnavailable
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; the cause is kept
 
@@ -100,6 +100,10 @@ class IdempotencyConflict(StateError):
 
 class RunFinished(StateError):
     code = "run-finished"
+
+
+class BackboneUnavailable(StateError):
+    code = "backbone-unavailable"
 
 
 class ArtifactError(EvergreenError):

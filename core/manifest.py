@@ -76,7 +76,7 @@ class Manifest:
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    names = ("numpy", "scipy", "onnx", "pillow", "torch", "torchvision")
+    names = ("numpy", "scipy", "onnx", "pillow", "torch", "torchvision", "timm")
     found = {DISTRIBUTION: release()}
     for name in (*names, "onnxruntime-gpu", "onnxruntime"):
         try:

@@ -13,7 +13,7 @@ from core.store import Store, open_store
 from tests import postgres
 
 # Taken out of the environment: what is set where the tests run must not reach the code under test.
-_SURROUNDINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}
+SURROUNDINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def empty_postgres_url(_postgres_server: postgres.Server) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def _postgres_server() -> Iterator[postgres.Server]:
     # A server that others use too would do the same: each test has its own database.
-    with postgres.server(_SURROUNDINGS.get(postgres.OVERRIDE)) as server:
+    with postgres.server(SURROUNDINGS.get(postgres.OVERRIDE)) as server:
         yield server
 
 

@@ -34,13 +34,16 @@ _ROUGHLY = 1e-3
 _DOUBTED_AT = 10.0
 # A class that would lose more of its rows than this is not mislabelled but not understood yet.
 _MOST_DOUBTED = 1 / 3
+_WEAKER = (1.0, 0.2, 0.04)
 # They are left out if more labels are then predicted, by so many standard errors.
 _CLEARLY = 0.5
+# With 5 labels a class (too few to say which are wrong) doubt cost up to 3 points, with 20 none.
+_FEWEST_A_CLASS_TO_DOUBT = 20
 # Wrong labels do their harm while the embedding has enough dimensions to fit every one of them. On
 # photos, a tenth of them wrong cost up to 3 points at 100 labels a class, and at 600 at most one
 # (bench.learning, 2026-11-21), where looking for them would take as long as everything else.
 _MOST_ROWS_TO_DOUBT = 1_000
-_MOST_LOGITS_TO_DOUBT = 20_000
+_MOST_LOGITS_TO_DOUBT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def fit_head(
         )
         penalty = Penalty(chosen, num_rows)
     l2 = penalty.at(num_rows)
-    doubts = num_rows <= _MOST_ROWS_TO_DOUBT and num_rows * num_classes <= _MOST_LOGITS_TO_DOUBT
+    doubts = _may_doubt(num_rows, num_classes)
     logits_NK = out_of_fold(
         design,
         y_N,
@@ -113,7 +116,13 @@ def fit_head(
     trusted_N: NDArray[np.bool_] | None = None
     if doubts:
         better = _without_doubtful(
-            design, y_N, fold_N, logits_NK, balance=recipe.balance, should_stop=should_stop
+            design,
+            y_N,
+            fold_N,
+            logits_NK,
+            l2=l2,
+            balance=recipe.balance,
+            should_stop=should_stop,
         )
         if better is not None:
             trusted_N, l2, logits_NK = better
@@ -145,12 +154,19 @@ def fit_head(
     )
 
 
+def _may_doubt(num_rows: int, num_classes: int) -> bool:
+    is_affordable = num_rows <= _MOST_ROWS_TO_DOUBT
+    is_affordable &= num_rows * num_classes <= _MOST_LOGITS_TO_DOUBT
+    return is_affordable and num_rows >= _FEWEST_A_CLASS_TO_DOUBT * num_classes
+
+
 def _without_doubtful(
     design: Design,
     y_N: NDArray[np.intp],
     fold_N: NDArray[np.intp],
     logits_NK: NDArray[np.float32],
     *,
+    l2: float,
     balance: float,
     should_stop: Callable[[], bool] | None,
 ) -> tuple[NDArray[np.bool_], float, NDArray[np.float32]] | None:
@@ -158,7 +174,7 @@ def _without_doubtful(
     None if the labels, doubtful ones included, are not predicted better that way.
 
     Confident learning (Northcutt et al. 2021): a label is judged by a fit that never saw it. The
-    penalty is chosen again, since noise had asked for a stronger one. Wrong labels are as hard to
+    penalty is chosen again from there on down, since noise had asked for a strong one. Wrong labels are as hard to
     predict for either fit, so the comparison holds although they take part in it.
     """
     num_classes = logits_NK.shape[1]
@@ -171,6 +187,7 @@ def _without_doubtful(
         y_N[trusted_N],
         fold_N[trusted_N],
         num_classes,
+        grid=[l2 * step for step in _WEAKER],
         balance=balance,
         should_stop=should_stop,
     )

@@ -19,7 +19,7 @@ from urllib.parse import urlparse
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from core.errors import ChecksumMismatch, NotReady
+from core.errors import BackboneUnavailable, ChecksumMismatch
 
 #: Where weights are kept unless a caller says otherwise. May be deleted at any time.
 DEFAULT_CACHE = Path("~/.cache/evergreen/pretrained")
@@ -47,7 +47,7 @@ class Source(NamedTuple):
 def fetch(source: Source, cache: Path | None = None, *, progress: bool = True) -> Path:
     """Give the file, downloaded unless it is in the cache already. Its hash is checked each time.
 
-    Raises NotReady where it cannot be had, ChecksumMismatch if it is not what was published.
+    Raises BackboneUnavailable where it cannot be had, ChecksumMismatch if it is another file.
     """
     folder = (cache or DEFAULT_CACHE).expanduser()
     try:
@@ -58,10 +58,10 @@ def fetch(source: Source, cache: Path | None = None, *, progress: bool = True) -
             return _from_repository(source, folder)
     except OSError as error:
         reason = str(getattr(error, "reason", error)).strip().split("\n")[0].rstrip(".")
-        raise NotReady(
+        raise BackboneUnavailable(
             f"pretrained weights cannot be downloaded from {source}: {reason}. {_remedy(source)}"
         ) from error
-    raise NotReady(
+    raise BackboneUnavailable(
         f"the library publishes no weights for it that are safe to read. {_remedy(source)}"
     )
 

@@ -150,8 +150,8 @@ def build(
     Its weights are those of the file, a `.safetensors` with the library's keys (those of the
     classifier may be there or not); without a file, the library's pretrained ones, kept in the
     folder `cache`; without `pretrained`, random ones.
-    Raises InvalidRequest if there is no such backbone or the file does not fit it, NotReady if
-    pretrained weights cannot be downloaded.
+    Raises InvalidRequest if there is no such backbone or the file does not fit it,
+    BackboneUnavailable if pretrained weights cannot be downloaded.
     """
     if parse(name).library == STARTER:
         module = _starter()

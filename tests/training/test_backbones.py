@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 
 import safetensors.torch  # noqa: E402
 
-from core.errors import ChecksumMismatch, InvalidRequest, NotReady, SpecMismatch  # noqa: E402
+from core.errors import BackboneUnavailable, ChecksumMismatch, InvalidRequest, SpecMismatch  # noqa: E402
 from core.pixels import PixelSpec, decode  # noqa: E402
 from tests import conftest  # noqa: E402
 from training import backbone_names, head, pretrained, torch_backbone, torch_export  # noqa: E402
@@ -27,9 +27,9 @@ from training.torch_vision import torchvision  # noqa: E402
 pytestmark = pytest.mark.training
 
 # A folder of weights to try. conftest.py has taken EVERGREEN_* out of the environment.
-WEIGHTS_FOLDER = conftest._SURROUNDINGS.get("EVERGREEN_TEST_WEIGHTS")
+WEIGHTS_FOLDER = conftest.SURROUNDINGS.get("EVERGREEN_TEST_WEIGHTS")
 # A folder with a folder of JPEGs for each class.
-PHOTOS_FOLDER = conftest._SURROUNDINGS.get("EVERGREEN_TEST_PHOTOS")
+PHOTOS_FOLDER = conftest.SURROUNDINGS.get("EVERGREEN_TEST_PHOTOS")
 
 # Of the embedding's spread. float32 sums in another order, BatchNorm folded by onnxruntime, over
 # up to 100 layers: 8e-6 seen in 20 architectures. The limit leaves room for other processors.
@@ -313,7 +313,7 @@ def test_published_weights_come_once_and_are_checked_each_time(tmp_path: Path) -
     (tmp_path / "library" / path.name).unlink()
     assert fetch(source, tmp_path / "cache", progress=False) == path
     path.write_bytes(b"damaged")
-    with pytest.raises(NotReady, match=r"--weights FILE\.safetensors.*RECIPE"):
+    with pytest.raises(BackboneUnavailable, match=r"--weights FILE\.safetensors.*RECIPE"):
         fetch(source, tmp_path / "cache", progress=False)
 
 
@@ -333,7 +333,7 @@ def test_a_librarys_own_file_is_read_without_running_code(tmp_path: Path, monkey
 
 
 def test_source_without_safe_weights_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(NotReady, match="RECIPE"):
+    with pytest.raises(BackboneUnavailable, match="RECIPE"):
         fetch(Source(recipe="RECIPE"), tmp_path)
     assert pretrained.DEFAULT_CACHE.parts[0] == "~"
 
