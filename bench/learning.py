@@ -39,7 +39,8 @@ from training.recipe import HeadRecipe
 from training.tune_recipe import BlocksRecipe
 
 SIZES: tuple[int | None, ...] = (5, 20, 100, None)
-BLOCKS_SIZES: tuple[int | None, ...] = (20, 100, None)
+# Fewer leave nothing to choose the epoch by.
+_FEWEST_FOR_BLOCKS = 20
 FLIPPED = 0.1
 _FILES = {
     "torchvision/mobilenet_v2": "mobilenet_v2_features.safetensors",
@@ -88,7 +89,7 @@ def main() -> None:
             for name in names:
                 task = _load(folder, name, args.weights, args.cache, progress)
                 if not args.skip_head:
-                    head_rows += _head_rows(task, args.seeds, progress)
+                    head_rows += _head_rows(task, args.sizes, args.seeds, progress)
                 if name in (_WITH_ALL_BLOCKS if args.blocks_all else _WITH_BLOCKS) and (
                     args.blocks or args.blocks_all
                 ):
@@ -135,11 +136,13 @@ _HEAD_COLUMNS = (
 )  # fmt: skip
 
 
-def _head_rows(task: Task, num_seeds: int, progress: Progress) -> list[list[str]]:
+def _head_rows(
+    task: Task, sizes: Sequence[int | None], num_seeds: int, progress: Progress
+) -> list[list[str]]:
     rows = []
     text = f"{task.name}, {task.network.name}: heads"
-    with _following(progress, text, len(SIZES) * num_seeds) as tell:
-        for at, per_class in enumerate(SIZES):
+    with _following(progress, text, len(sizes) * num_seeds) as tell:
+        for at, per_class in enumerate(sizes):
             measured: list[tuple[float, ...]] = []
             whole: tuple[tuple[float, ...], plain.Regression] | None = None
             for seed in range(num_seeds):
@@ -214,10 +217,11 @@ def _blocks_rows(task: Task, args: argparse.Namespace, progress: Progress) -> li
     train_NHWC, val_NHWC = (pixels(photos, spec, args.cache) for photos in (task.train, task.val))
     chosen = {name: getattr(args, name) for name in ("depth", "epochs") if getattr(args, name)}
     recipe = dataclasses.replace(BlocksRecipe(), **chosen)
+    sizes = [size for size in args.sizes if size is None or size >= _FEWEST_FOR_BLOCKS]
     rows = []
     text = f"{task.name}, {task.network.name}: blocks"
-    with _following(progress, text, len(BLOCKS_SIZES) * args.seeds) as tell:
-        for at, per_class in enumerate(BLOCKS_SIZES):
+    with _following(progress, text, len(sizes) * args.seeds) as tell:
+        for at, per_class in enumerate(sizes):
             measured = []
             for seed in range(args.seeds):
                 rows_N = task.sample(per_class, seed)
@@ -313,6 +317,10 @@ class _following:
         self._progress.stop_task(self._task)
 
 
+def _per_class(text: str) -> int | None:
+    return None if text == "all" else int(text)
+
+
 def _size(per_class: int | None) -> str:
     return "all" if per_class is None else str(per_class)
 
@@ -351,6 +359,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", choices=(STARTER, *_FILES), help="only this one")
     parser.add_argument("--only", help="only the data set of this name")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--sizes", type=_per_class, nargs="+", default=SIZES, help="labels a class, or: all"
+    )
     parser.add_argument("--blocks", action="store_true", help="also tune blocks of the starter")
     parser.add_argument("--blocks-all", action="store_true", help="and of mobilenet_v2: hours")
     parser.add_argument("--skip-head", action="store_true", help="with --blocks: only those")

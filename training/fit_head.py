@@ -37,11 +37,13 @@ _MOST_DOUBTED = 1 / 3
 _WEAKER = (1.0, 0.2, 0.04)
 # They are left out if more labels are then predicted, by so many standard errors.
 _CLEARLY = 0.5
-# With 5 labels a class (too few to say which are wrong) doubt cost up to 3 points, with 20 none.
-_FEWEST_A_CLASS_TO_DOUBT = 20
-# Wrong labels do their harm while the embedding has enough dimensions to fit every one of them. On
-# photos, a tenth of them wrong cost up to 3 points at 100 labels a class, and at 600 at most one
-# (bench.learning, 2026-11-21), where looking for them would take as long as everything else.
+# Of fewer it is hard to say which are wrong: with 5 right labels a class doubt cost up to 3 points,
+# and with 20, right or not, it did harm as often as good.
+_FEWEST_A_CLASS_TO_DOUBT = 40
+# Wrong labels do most harm while the embedding has dimensions enough to learn each by heart. On
+# photos of flowers, a tenth of them wrong cost 2.3, 1.9 and 1.2 points at 100 labels a class (three
+# backbones, six seeds), and 1.0, 1.2 and 0.7 with doubt; at 600 a class 0.8 to 1.9 without, and
+# doubt would double the half second that a fit takes there.
 _MOST_ROWS_TO_DOUBT = 1_000
 _MOST_LOGITS_TO_DOUBT = 10_000
 
@@ -174,8 +176,8 @@ def _without_doubtful(
     None if the labels, doubtful ones included, are not predicted better that way.
 
     Confident learning (Northcutt et al. 2021): a label is judged by a fit that never saw it. The
-    penalty is chosen again from there on down, since noise had asked for a strong one. Wrong labels are as hard to
-    predict for either fit, so the comparison holds although they take part in it.
+    penalty is chosen again, from there on down, since noise had asked for a strong one. Wrong
+    labels are as hard to predict for either fit, so they may take part in the comparison.
     """
     num_classes = logits_NK.shape[1]
     trusted_N = _is_trusted(logits_NK, y_N)
