@@ -36,8 +36,11 @@ _MAX_LOGITS = 50_000
 _MAX_FOLDS = 3
 """Folds that choose `l2`: it is judged on the same rows throughout, so few will do."""
 
-_ROUGHLY = 1e-4
+_TOLERANCE_TO_CHOOSE = 1e-4
 """Telling one `l2` from another takes a tenth of the precision of a fit that is published."""
+
+TOLERANCE_TO_JUDGE = 1e-3
+"""Precise enough for the logits that calibrate or judge a head, for `out_of_fold`."""
 
 
 def assign_folds(
@@ -149,7 +152,7 @@ def choose_l2(
                 rows=seen_N,
                 balance=balance,
                 start=starts[fold],
-                tolerance=_ROUGHLY,
+                tolerance=_TOLERANCE_TO_CHOOSE,
                 should_stop=should_stop,
             )
             starts[fold] = found

@@ -16,6 +16,9 @@ from service.serving import Serving
 from tests import images
 from tests.service import expect, taught
 
+# Trains for real, again and again: not in `make check`.
+pytestmark = pytest.mark.slow
+
 OWNER = "trainer-of-this-test"
 WITHIN_S = 20.0
 

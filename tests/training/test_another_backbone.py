@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from core import champion, runs, starter
 from core.servable import Runtime, load
 from core.store import Store
@@ -16,6 +18,9 @@ from training.publish import latency_ratio
 from training.recipe import Recipe
 from training.run import open_workshop
 from training.worker import Trainer
+
+# Trains for real, again and again: not in `make check`.
+pytestmark = pytest.mark.slow
 
 
 def use(store: Store, settings, candidate: Candidate) -> runs.Run:

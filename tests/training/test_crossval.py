@@ -9,6 +9,9 @@ from sklearn.datasets import load_digits
 from training.crossval import assign_folds, choose_l2, out_of_fold
 from training.head import ABSENT_BIAS, prepare
 
+# Trains for real, again and again: not in `make check`.
+pytestmark = pytest.mark.slow
+
 STRONGEST = 3.0
 GRID = (0.001, 0.01, 0.1, 1.0, 3.0)
 

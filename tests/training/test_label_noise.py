@@ -16,6 +16,9 @@ from training.dataset import Dataset
 from training.fit_head import fit_head
 from training.recipe import HeadRecipe
 
+# Trains for real, again and again: not in `make check`.
+pytestmark = pytest.mark.slow
+
 ALLOWED_COST = 0.015  # for a tenth of the labels; the same figure as in the bench on photos
 SEEDS = range(2)
 CLASSES = tuple(sorted({digit.label for digit in all_digits()}))

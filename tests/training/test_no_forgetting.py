@@ -29,6 +29,9 @@ from training.head import Head
 from training.recipe import HeadRecipe, Recipe
 from training.worker import Trainer
 
+# Trains for real, again and again: not in `make check`.
+pytestmark = pytest.mark.slow
+
 ORDER = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 AT_A_TIME = 2
 LABELS_A_CLASS = 30

@@ -17,6 +17,9 @@ from training import run as run_module
 from training.recipe import Recipe, TriggerRecipe
 from training.worker import Trainer
 
+# Trains for real, again and again: not in `make check`.
+pytestmark = pytest.mark.slow
+
 
 def test_labels_become_the_champion_with_their_classes(school_store: Store, trainer: Trainer):
     label(school_store, of("three")[:10] + of("seven")[:10])
