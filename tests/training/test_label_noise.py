@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from tests.training.school import all_digits
-from training import fit_head as fit_head_module
+from training import doubt
 from training.dataset import Dataset
 from training.fit_head import fit_head
 from training.recipe import HeadRecipe
@@ -75,7 +75,7 @@ def test_it_costs_more_when_no_label_is_doubted(projected, monkeypatch):
     x_ND, y_N = projected
     noisy_N = flipped(y_N[:900], 0.1, 0)
     doubting = accuracy(learn(x_ND[:900], noisy_N).head, x_ND[1200:], y_N[1200:])
-    monkeypatch.setattr(fit_head_module, "_MOST_ROWS_TO_DOUBT", 0)
+    monkeypatch.setattr(doubt, "_MOST_ROWS_TO_DOUBT", 0)
     trusting = accuracy(learn(x_ND[:900], noisy_N).head, x_ND[1200:], y_N[1200:])
     assert doubting > trusting
 
@@ -83,7 +83,7 @@ def test_it_costs_more_when_no_label_is_doubted(projected, monkeypatch):
 def test_right_labels_are_not_doubted_away(projected, monkeypatch):
     x_ND, y_N = projected
     doubting = accuracy(learn(x_ND[:500], y_N[:500]).head, x_ND[1200:], y_N[1200:])
-    monkeypatch.setattr(fit_head_module, "_MOST_ROWS_TO_DOUBT", 0)
+    monkeypatch.setattr(doubt, "_MOST_ROWS_TO_DOUBT", 0)
     trusting = accuracy(learn(x_ND[:500], y_N[:500]).head, x_ND[1200:], y_N[1200:])
     assert doubting >= trusting - 0.005
 
