@@ -5,7 +5,7 @@
                        InvalidLabel, InvalidRequest, UnknownPrediction, UnknownFeedback,
                        UnknownExample, UnknownRun, UnknownVersion, InvalidRecipe
       StateError       NotReady, NotEnoughLabels, PromotionConflict, PromotionFailed,
-                       IdempotencyConflict, RunFinished, BackboneUnavailable
+                       IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; the cause is kept
 
@@ -104,6 +104,10 @@ class RunFinished(StateError):
 
 class BackboneUnavailable(StateError):
     code = "backbone-unavailable"
+
+
+class Diverged(StateError):
+    code = "training-diverged"
 
 
 class ArtifactError(EvergreenError):

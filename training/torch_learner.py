@@ -14,17 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.errors import StateError
+from core.errors import Diverged
 from training.torch_activations import Activations
 from training.torch_augment import MIXUP_ALPHA, mixup
 from training.torch_device import Compute, learning_batch
 from training.torch_tail import Average, Tail
 from training.tune_recipe import BlocksRecipe
 from training.tune_schedule import lr_factor, num_thawed
-
-
-class Diverged(StateError):
-    code = "training-diverged"
 
 
 class Learner:

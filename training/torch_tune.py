@@ -25,12 +25,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from core.errors import Diverged
 from training.calibration import choose_temperature
 from training.head import Head
 from training.torch_activations import Activations
 from training.torch_augment import seed_of
 from training.torch_device import Compute, reproducible
-from training.torch_learner import Diverged, Learner
+from training.torch_learner import Learner
 from training.torch_standing import AVERAGED, RAW, START, Epoch, Score, Standing
 from training.torch_tail import Tail
 from training.torch_tune_input import activations, digest, split

@@ -5,10 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
-from core.errors import NotEnoughLabels  # noqa: E402
+from core.errors import Diverged, NotEnoughLabels  # noqa: E402
 from tests.training.tiny_backbone import CLASSES, photos, probe, tiny_backbone  # noqa: E402
 from training.head import ABSENT_BIAS, Head  # noqa: E402
-from training.torch_learner import Diverged  # noqa: E402
 from training.torch_tune import (  # noqa: E402
     AVERAGED,
     CANCELLED,
