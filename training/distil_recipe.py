@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
-from core.errors import InvalidRecipe, InvalidRequest
+from core.errors import InvalidRequest
+from training.recipe_file import read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +64,7 @@ class DistilConfig:
 
 def load_recipe(path: Path | None) -> DistilRecipe:
     """The recipe of a TOML file, or the built-in one. Raises InvalidRecipe with all problems."""
-    if path is None:
-        return DistilRecipe()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidRecipe(f"the recipe {path} cannot be read: {error}") from error
-    known = [f.name for f in dataclasses.fields(DistilRecipe)]
-    problems = [
-        f"{name} is unknown; there are {', '.join(known)}" for name in content if name not in known
-    ]
-    try:
-        recipe = TypeAdapter(DistilRecipe).validate_python(content)
-    except ValidationError as error:
-        problems += [
-            f"{'.'.join(map(str, p['loc']))} = {p['input']!r}: {p['msg'].lower()}"
-            for p in error.errors()
-        ]
-    else:
-        problems += _out_of_range(recipe)
-    if problems:
-        raise InvalidRecipe(f"the recipe {path}: " + "; ".join(problems))
-    return recipe
+    return DistilRecipe() if path is None else read_toml(path, DistilRecipe, _out_of_range)
 
 
 def _out_of_range(recipe: DistilRecipe) -> list[str]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from core.errors import InvalidRecipe
 from training.evidence import GatePolicy
 from training.planner import PlannerPolicy
+from training.recipe_file import read_toml
 from training.tune_recipe import BlocksRecipe
 
 
@@ -46,38 +43,7 @@ class Recipe:
 
 def load_recipe(path: Path | None) -> Recipe:
     """The recipe of a TOML file, or the built-in one. Raises InvalidRecipe with all problems."""
-    if path is None:
-        return Recipe()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidRecipe(f"the recipe {path} cannot be read: {error}") from error
-    problems = _unknown(Recipe, content, "")
-    try:
-        recipe = TypeAdapter(Recipe).validate_python(content)
-    except ValidationError as error:
-        problems += [
-            f"{'.'.join(map(str, p['loc']))} = {p['input']!r}: {p['msg'].lower()}"
-            for p in error.errors()
-        ]
-    else:
-        problems += _out_of_range(recipe)
-    if problems:
-        raise InvalidRecipe(f"the recipe {path}: " + "; ".join(problems))
-    return recipe
-
-
-def _unknown(cls: Any, content: dict[str, Any], prefix: str) -> list[str]:
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    problems = []
-    for name, value in content.items():
-        if name not in fields:
-            known = ", ".join(fields)
-            problems.append(f"{prefix}{name} is unknown; there are {known}")
-        elif isinstance(value, dict):
-            factory = fields[name].default_factory
-            problems += _unknown(factory, value, f"{prefix}{name}.")
-    return problems
+    return Recipe() if path is None else read_toml(path, Recipe, _out_of_range)
 
 
 def _out_of_range(recipe: Recipe) -> list[str]:
