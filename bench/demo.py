@@ -55,8 +55,8 @@ def main() -> None:
     console.print(f"Accuracy: on {NUM_JUDGES} digits that were never labelled.")
 
 
-def teach(server: Server, lesson: list[Digit], title: str) -> int:
-    """Label all of them; returns the id of the newest label."""
+def teach(server: Server, lesson: list[Digit], title: str, clients: int = _CLIENTS) -> int:
+    """Label all of them; returns the id of the newest label. One client labels them in order."""
 
     def give(digit: Digit) -> int:
         response = client.post(
@@ -70,7 +70,7 @@ def teach(server: Server, lesson: list[Digit], title: str) -> int:
     newest = 0
     with (
         httpx.Client(timeout=30) as client,
-        ThreadPoolExecutor(_CLIENTS) as pool,
+        ThreadPoolExecutor(clients) as pool,
         Progress(*columns, console=console) as progress,
     ):
         task = progress.add_task(title, total=len(lesson))

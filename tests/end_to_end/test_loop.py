@@ -24,7 +24,10 @@ JUDGES, POOL = digits()[:100], digits()[100:]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with running(tmp_path / "home") as server:
+    # One run after a lesson, on all of it: what the gate decides is then the same every time.
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[triggers]\nafter_labels = 0\nafter_quiet_s = 1.5\n")
+    with running(tmp_path / "home", EVERGREEN_RECIPE=str(recipe)) as server:
         yield server
 
 
@@ -71,7 +74,7 @@ def test_labels_become_versions_under_load_and_rollback_restores_the_old_answers
     image = JUDGES[0].image
     first = answers_of_every_worker(server, image, lambda a: a["version"] == 1, 20)
     with Load(server) as load:
-        newest = teach(server, POOL[:60], "sixty labels")
+        newest = teach(server, POOL[:60], "sixty labels", clients=1)
         seconds, run = until_live(server, newest, image)
         assert seconds is not None, run["reason"]
         before_more = answers_of_every_worker(
@@ -79,7 +82,7 @@ def test_labels_become_versions_under_load_and_rollback_restores_the_old_answers
         )
         few = accuracy(server, JUDGES)
 
-        newest = teach(server, POOL[60:400], "more labels")
+        newest = teach(server, POOL[60:400], "more labels", clients=1)
         seconds, second = until_live(server, newest, image)
         assert seconds is not None, second["reason"]
         many = accuracy(server, JUDGES)
@@ -107,14 +110,14 @@ def test_labels_become_versions_under_load_and_rollback_restores_the_old_answers
 def test_the_trainer_is_started_again_after_it_was_killed(server: Server) -> None:
     child = _trainer_pid(server)
     os.kill(child, signal.SIGKILL)
-    newest = teach(server, POOL[:30], "labels while it is down")
+    newest = teach(server, POOL[:30], "labels while it is down", clients=1)
     seconds, run = until_live(server, newest, JUDGES[0].image)
     assert seconds is not None, run["reason"]
     assert _trainer_pid(server) != child
 
 
 def test_a_serving_worker_that_is_killed_comes_back_with_the_live_version(server: Server) -> None:
-    newest = teach(server, POOL[:30], "labels")
+    newest = teach(server, POOL[:30], "labels", clients=1)
     seconds, run = until_live(server, newest, JUDGES[0].image)
     assert seconds is not None, run["reason"]
     victim = server.status()["workers"][0]["pid"]
