@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import champion, labels, pixels, runs, training_data, versions
+from core.errors import StoreError
 from core.labels import CurrentLabel
 from core.manifest import Manifest
 from core.pixels import Limits, PixelSpec
@@ -27,7 +28,7 @@ from training.crossval import assign_folds
 from training.dataset import Dataset, assemble
 from training.embed import embed
 from training.fit_head import fit_head
-from training.progress import Progress
+from training.progress import Handed, Progress
 from training.run import Workshop
 from training.torch_backbone import from_onnx
 from training.torch_export import export_backbone
@@ -42,8 +43,21 @@ def tune_champion(shop: Workshop, run: Run, progress: Progress) -> Candidate | s
     """The champion's backbone with its last blocks fine-tuned; or why it is not worth trying.
 
     Raises NotEnoughLabels, Diverged, SpecMismatch, Stopped or Handed. A run that was handed back
-    goes on after its last epoch, on the labels that it began with.
+    goes on after its last epoch, on the labels that it began with; any other leaves no files.
     """
+    folder = shop.cache / "runs" / run.id
+    try:
+        found = _tune_champion(shop, run, folder, progress)
+    except (Handed, StoreError):
+        raise  # it will be tried again, from its checkpoint
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -> Candidate | str:
     # Idle priority leaves the processor to predictions, but not its caches.
     torch.set_num_threads(max(1, available_cores() // 2))
     store = shop.store
@@ -54,13 +68,11 @@ def tune_champion(shop: Workshop, run: Run, progress: Progress) -> Candidate | s
         training_data.check_enough(census)
         runs.set_snapshot(conn, run.id, snapshot, shop.recipe.to_json())
     manifest = _champion(store)
-    folder = shop.cache / "runs" / run.id
     dataset = _dataset(shop, manifest, rows, census.classes, progress)
     pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, shop.limits, folder, progress)
     tuned = _tune(shop, run, manifest, dataset, pixels_NHWC, folder, progress)
     # Says whether it was cancelled, handed back, or neither.
     progress.tell("exporting", 0.99)
-    shutil.rmtree(folder, ignore_errors=True)
     if not tuned.improved:
         return (
             f"held back: {len(tuned.history)} epochs found nothing better than the champion's "
