@@ -45,6 +45,12 @@ VERBS = (
     ),
     Verb("retrain", _TEACH, "cli.retrain:retrain", "Train on everything labelled so far."),
     Verb("backbone", _TEACH, "cli.backbone:app", "Use another backbone, or list those there are."),
+    Verb(
+        "distil",
+        _TEACH,
+        "cli.distil:distil",
+        "Train a small backbone of your own from a larger one.",
+    ),
     Verb("versions", _VERSIONS, "cli.versions:app", "List the versions, or show one."),
     Verb("promote", _VERSIONS, "cli.champion:promote", "Make a version the champion."),
     Verb("rollback", _VERSIONS, "cli.champion:rollback", "Go back to the champion before this."),

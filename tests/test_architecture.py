@@ -19,6 +19,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "proc
 
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 TORCH_FILES = {"training/bundle_starter.py"}
+TORCH_PLACES = ("training/torch_", "training/distil/")
 
 
 def place(path: Path) -> str:
@@ -70,7 +71,7 @@ def test_no_package_imports_the_tests_or_the_benchmarks() -> None:
 
 
 def test_torch_stays_in_its_files() -> None:
-    allowed = TORCH_FILES | {p for p in below("training") if p.startswith("training/torch_")}
+    allowed = TORCH_FILES | {p for p in below("training") if p.startswith(TORCH_PLACES)}
     assert importers("torch", "torchvision") <= allowed
 
 
@@ -180,7 +181,7 @@ def modules_of(*packages: str) -> list[str]:
         module(path)
         for path in FILES
         if place(path).split("/")[0] in packages
-        and not place(path).startswith(("core/migrations", "training/torch_"))
+        and not place(path).startswith(("core/migrations", *TORCH_PLACES))
         and place(path) not in TORCH_FILES
     ]
 

@@ -20,10 +20,10 @@ class Compute:
     """A device, and the precision that suits it.
 
     On CUDA: bfloat16 where the hardware has it, else float16 with loss scaling (Micikevicius et al.
-    2018). On the CPU float32.
+    2018). On the CPU float32, or bfloat16 if `half_on_cpu`.
     """
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", *, half_on_cpu: bool = False) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
@@ -31,6 +31,8 @@ class Compute:
         if self.device.type == "cuda":
             has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
             self._dtype = torch.bfloat16 if has_bfloat16 else torch.float16
+        elif half_on_cpu:
+            self._dtype = torch.bfloat16
         is_half = self._dtype is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_half)
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from core.pixels import PixelSpec, decode
 from core.servable import Backbone, Runtime
 from training.dataset import Dataset
+from training.distil.student import new_backbone
 from training.fit_head import fit_head
 from training.recipe import HeadRecipe
-from training.torch_distil_student import new_backbone
 from training.torch_export import export_backbone
 
 _BATCH = 16

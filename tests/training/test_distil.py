@@ -13,16 +13,16 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 import safetensors.numpy  # noqa: E402
 import safetensors.torch  # noqa: E402
 
-from core.errors import InvalidRecipe, InvalidRequest  # noqa: E402
+from core.errors import InvalidRecipe  # noqa: E402
 from tests.images import encode, scene  # noqa: E402
-from training import distil_images  # noqa: E402
-from training.distil_recipe import DistilConfig, DistilRecipe, load_recipe  # noqa: E402
-from training.distil_schedule import batch_rows, rate  # noqa: E402
+from training.distil.cut import cut  # noqa: E402
+from training.distil.recipe import DistilConfig, DistilRecipe, load_recipe  # noqa: E402
+from training.distil.run import Distilled, distil  # noqa: E402
+from training.distil.schedule import batch_rows, rate  # noqa: E402
+from training.distil.sources import Archive, Folder  # noqa: E402
+from training.distil.views import views  # noqa: E402
 from training.torch_backbone import build, starter_backbone  # noqa: E402
-from training.torch_distil import Distilled, distil  # noqa: E402
-from training.torch_distil_command import main  # noqa: E402
-from training.torch_distil_views import views  # noqa: E402
-from training.torch_slim import EMBEDDING_SIZE, cut, slim_features  # noqa: E402
+from training.torch_starter import EMBEDDING_SIZE, starter_features  # noqa: E402
 
 pytestmark = pytest.mark.training
 
@@ -30,10 +30,7 @@ SIZE_PX = 32
 NUM_IMAGES = 48
 RECIPE = DistilRecipe(
     image_px=SIZE_PX,
-    teacher_px=48,
-    size_px=SIZE_PX,
-    finish_px=48,
-    finish_share=0.4,
+    size_px=48,
     batch=16,
     learning_rate=1e-3,
     warmup_share=0.0,
@@ -70,16 +67,17 @@ def archive(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(archive, tmp_path_factory) -> tuple[DistilConfig, Distilled]:
-    """A whole run, whose files later runs may copy so that the teacher need not look again."""
+    """A whole run, whose images later runs may copy so that they need not be decoded again."""
     out = tmp_path_factory.mktemp("finished")
-    config = DistilConfig((archive,), out, teacher="starter", minutes=None, steps=8, recipe=RECIPE)
+    config = DistilConfig(
+        (Archive(archive),), out, teacher="starter", minutes=None, steps=8, recipe=RECIPE
+    )
     ended = distil(config)
-    assert ended is not None
     return config, ended
 
 
 def begun(finished: tuple[DistilConfig, Distilled], out: Path) -> DistilConfig:
-    """The same run with the teacher's part done and the student's still to do."""
+    """The same run with the images decoded and nothing learnt yet."""
     config, _ = finished
     shutil.copytree(config.out, out)
     for path in [*out.glob("checkpoint*"), *out.glob("student*"), out / "distil.json"]:
@@ -127,10 +125,8 @@ def test_resumed_run_equals_an_uninterrupted_one(finished, tmp_path) -> None:
     config = begun(finished, tmp_path / "out")
     stop = Stop(after=3)
     stopped = distil(config, stop.tell, stop)
-    assert stopped is not None
     assert (stopped.is_finished, stopped.steps) == (False, 3)
     ended = distil(dataclasses.replace(config, resume=True))
-    assert ended is not None
     assert ended.steps == 8
     whole, resumed = weights(finished[1].student), weights(ended.student)
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
@@ -140,31 +136,57 @@ def test_interrupted_run_leaves_a_usable_student(finished, tmp_path) -> None:
     config = begun(finished, tmp_path / "out")
     stop = Stop(after=2)
     ended = distil(config, stop.tell, stop)
-    assert ended is not None
     module = build("starter", ended.student)
     pixels_BHWC = torch.zeros(1, SIZE_PX, SIZE_PX, 3, dtype=torch.uint8)
     assert torch.isfinite(module(pixels_BHWC)).all()
     assert json.loads((config.out / "distil.json").read_text())["ended"]["is_finished"] is False
 
 
-def test_teacher_goes_on_where_it_was_stopped(folder, tmp_path) -> None:
+def test_run_stopped_while_its_head_is_fitted_ends_when_resumed(finished, tmp_path) -> None:
+    config = begun(finished, tmp_path / "out")
+    doing: list[str] = []
+
+    def tell(what: str, fraction: float, newest: dict[str, float]) -> None:
+        doing.append(what)
+
+    stopped = distil(config, tell, lambda: doing[-1] == "fitting the head")
+    assert (stopped.is_finished, stopped.steps) == (False, 8)
+    assert not any(name.startswith("head.") for name in weights(stopped.student))
+    ended = distil(dataclasses.replace(config, resume=True))
+    whole, resumed = weights(finished[1].student), weights(ended.student)
+    assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_images_without_labels_give_a_student_without_head(folder, tmp_path) -> None:
     config = DistilConfig(
-        (folder,), tmp_path, teacher="starter", minutes=None, steps=1, recipe=RECIPE
+        (Folder(folder),), tmp_path, teacher="starter", minutes=None, steps=1, recipe=RECIPE
     )
-    asked: list[float] = []
-
-    def tell(doing: str, fraction: float, newest: dict[str, float]) -> None:
-        asked.extend([fraction] if doing == "asking the teacher" else [])
-
-    assert distil(config, tell, lambda: len(asked) > 1) is None
-    first_ND = np.load(tmp_path / "teacher.npy")[:16]
-    assert np.abs(first_ND).sum() > 0
-    asked.clear()
-    ended = distil(config, tell)
-    assert ended is not None
-    assert asked[0] == pytest.approx(16 / NUM_IMAGES)
+    ended = distil(config)
+    assert ended.is_finished
     assert not any(name.startswith("head.") for name in weights(ended.student))
-    np.testing.assert_array_equal(np.load(tmp_path / "teacher.npy")[:16], first_ND)
+
+
+def test_student_cut_from_its_teacher_learns_its_maps(folder, tmp_path) -> None:
+    torch.manual_seed(0)
+    module = build("torchvision/mobilenet_v2", pretrained=False)
+    teacher = tmp_path / "teacher.safetensors"
+    state = {k: v.contiguous() for k, v in module.weights().items()}
+    safetensors.torch.save_file(state, teacher)
+    config = DistilConfig(
+        (Folder(folder),),
+        tmp_path,
+        student="slim",
+        teacher_weights=teacher,
+        minutes=None,
+        steps=2,
+        recipe=RECIPE,
+    )
+    told: list[dict[str, float]] = []
+    ended = distil(config, lambda doing, fraction, new: told.extend([new] if new else []))
+    assert set(told[0]) == {"loss", "embedding", "maps"}
+    found = weights(ended.student)
+    assert found["features.18.0.weight"].shape[0] == EMBEDDING_SIZE
+    assert all(np.isfinite(value).all() for value in found.values())
 
 
 def test_nothing_written_is_a_pickle(finished) -> None:
@@ -176,35 +198,6 @@ def test_nothing_written_is_a_pickle(finished) -> None:
         else:
             assert path.suffix == ".json"
             json.loads(path.read_text())
-
-
-def test_folder_and_archive_give_the_same_pixels(folder, archive, tmp_path) -> None:
-    folder_out, archive_out = tmp_path / "folder", tmp_path / "archive"
-    for out in (folder_out, archive_out):
-        out.mkdir()
-    of_folder = distil_images.load([folder], SIZE_PX, folder_out, lambda fraction: None)
-    of_archive = distil_images.load([archive], SIZE_PX, archive_out, lambda fraction: None)
-    assert of_archive.classes == ("a", "b", "c", "d")
-    assert of_folder.classes == ()
-    assert set(of_folder.labels_N.tolist()) == {distil_images.UNLABELLED}
-    by_day = [n for day in range(3) for n in range(day, NUM_IMAGES, 3)]
-    np.testing.assert_array_equal(of_folder.pixels_NHWC, of_archive.pixels_NHWC[by_day])
-
-
-def test_unreadable_images_are_left_out_and_counted(folder, tmp_path) -> None:
-    mixed = tmp_path / "mixed"
-    shutil.copytree(folder / "day0", mixed)
-    (mixed / "000.png").write_bytes(b"no image")
-    images = distil_images.load([mixed], SIZE_PX, tmp_path, lambda fraction: None)
-    assert (len(images), images.num_left_out) == (15, 1)
-    assert images.pixels_NHWC.shape == (15, SIZE_PX, SIZE_PX, 3)
-
-
-def test_sources_without_images_are_refused(tmp_path) -> None:
-    with pytest.raises(InvalidRequest, match="no images"):
-        distil_images.load([tmp_path], SIZE_PX, tmp_path, lambda fraction: None)
-    with pytest.raises(InvalidRequest, match="does not exist"):
-        distil_images.load([tmp_path / "no.npz"], SIZE_PX, tmp_path, lambda fraction: None)
 
 
 def test_every_row_comes_once_an_epoch_and_each_epoch_in_its_own_order() -> None:
@@ -224,9 +217,15 @@ def test_rate_warms_up_and_falls_to_nothing() -> None:
     assert rates[-1] == pytest.approx(0)
 
 
-def test_views_depend_on_the_generator_alone_and_keep_their_range() -> None:
-    pixels_BHWC = torch.randint(0, 256, (4, SIZE_PX, SIZE_PX, 3), dtype=torch.uint8)
-    made = [views(pixels_BHWC, 40, RECIPE, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_views_depend_on_the_generator_alone_and_keep_their_range(mosaic) -> None:
+    recipe = dataclasses.replace(RECIPE, size_px=40, mosaic=mosaic)
+    pixels_NHWC = np.random.default_rng(0).integers(0, 256, (9, SIZE_PX, SIZE_PX, 3), np.uint8)
+    rows_B = np.arange(4)
+    made = [
+        views(pixels_NHWC, rows_B, recipe, torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
+    ]
     assert made[0].shape == (4, 3, 40, 40)
     assert torch.equal(made[0], made[1])
     assert not torch.equal(made[0], made[2])
@@ -235,22 +234,33 @@ def test_views_depend_on_the_generator_alone_and_keep_their_range() -> None:
 
 
 def test_without_any_change_asked_for_a_view_is_the_image_or_its_mirror() -> None:
-    plain = DistilRecipe(crop=1.0, colour=0.0, sharpen=0.0)
-    row = torch.arange(SIZE_PX, dtype=torch.uint8)
-    pixels_BHWC = row[None, None, :, None].expand(1, SIZE_PX, SIZE_PX, 3).contiguous()
+    plain = DistilRecipe(size_px=SIZE_PX, mosaic=0.0, crop=1.0, colour=0.0, sharpen=0.0)
+    row = np.arange(SIZE_PX, dtype=np.uint8)
+    pixels_NHWC = np.broadcast_to(row[None, None, :, None], (1, SIZE_PX, SIZE_PX, 3)).copy()
     for seed in range(4):
         # The stretch is drawn with crop = 1 too, so look at the middle row's ends only.
-        line = views(pixels_BHWC, SIZE_PX, plain, torch.Generator().manual_seed(seed))[0, 0, 16]
+        seen = views(pixels_NHWC, np.zeros(1, int), plain, torch.Generator().manual_seed(seed))
+        line = seen[0, 0, 16]
         assert torch.equal(line, line.sort().values) or torch.equal(
             line.flip(0), line.sort().values
         )
+
+
+def test_mosaic_lays_whole_images_side_by_side_unscaled() -> None:
+    plain = DistilRecipe(size_px=2 * SIZE_PX, mosaic=1.0, colour=0.0, sharpen=0.0)
+    shades = np.arange(10, 250, 60, dtype=np.uint8)
+    pixels_NHWC = np.broadcast_to(shades[:, None, None, None], (4, SIZE_PX, SIZE_PX, 3)).copy()
+    seen = views(pixels_NHWC, np.arange(2), plain, torch.Generator().manual_seed(3))
+    tiles = seen.reshape(2, 3, 2, SIZE_PX, 2, SIZE_PX)
+    assert torch.equal(tiles.amin((3, 5)), tiles.amax((3, 5)))
+    assert set(tiles.unique().tolist()) <= set(shades.tolist())
 
 
 def test_cut_network_stays_close_to_the_whole_one() -> None:
     torch.manual_seed(0)
     full = build("torchvision/mobilenet_v2", pretrained=False).net.features
     full(torch.randn(4, 3, 64, 64))
-    slim = slim_features().eval()
+    slim = starter_features().eval()
     with torch.no_grad():
         x_BCHW = torch.randn(12, 3, 64, 64)
         kept = cut(full, slim, x_BCHW)
@@ -273,18 +283,4 @@ def test_recipe_reports_every_problem_at_once(tmp_path) -> None:
 
 def test_recipe_in_the_repository_is_a_recipe() -> None:
     found = load_recipe(Path(__file__).parents[2] / "bench" / "starter" / "recipe.toml")
-    assert found.finish_px == 96
-
-
-def test_command_distils_and_refuses_what_it_does_not_know(finished, tmp_path, capsys) -> None:
-    config = begun(finished, tmp_path / "out")
-    recipe = tmp_path / "recipe.toml"
-    fields = dataclasses.asdict(RECIPE)
-    recipe.write_text("".join(f"{name} = {value}\n" for name, value in fields.items()))
-    options = ["--teacher", "starter", "--images", str(config.images[0]), "--out", str(config.out)]
-    main([*options, "--steps", "2", "--recipe", str(recipe)])
-    assert "32 views" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="no student 'tiny'"):
-        main([*options, "--steps", "2", "--recipe", str(recipe), "--student", "tiny"])
-    with pytest.raises(SystemExit, match="is cut from torchvision/mobilenet_v2"):
-        main([*options, "--steps", "2", "--recipe", str(recipe), "--student", "slim"])
+    assert found.size_px == 128

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InvalidRequest
+from training.distil.sources import Source
 from training.recipe_file import read_toml
 
 
@@ -14,28 +15,27 @@ from training.recipe_file import read_toml
 class DistilRecipe:
     #: Images are kept at this size, as uint8; every view is made from there.
     image_px: int = 64
-    #: What the teacher sees. It looks at each whole image once.
-    teacher_px: int = 128
-    #: What the student sees, until the finish and during it. The finish should be its own size.
-    size_px: int = 64
-    finish_px: int = 96
-    finish_share: float = 0.4
-    batch: int = 64
+    #: What teacher and student see. Should be what the student is served at.
+    size_px: int = 128
+    batch: int = 32
     learning_rate: float = 1e-3
-    weight_decay: float = 0.02
+    weight_decay: float = 0.01
     warmup_share: float = 0.03
+    #: Longest gradient; a longer one is cut to it.
+    gradient_norm: float = 5.0
     #: Decay of the running average of the weights, by step.
-    average: float = 0.999
+    average: float = 0.998
+    #: Share of batches that are mosaics of whole images, unblurred; the others are crops, enlarged.
+    mosaic: float = 0.5
     #: Views: smallest share of the area, colour jitter, share of views sharpened or softened.
-    crop: float = 0.4
+    crop: float = 0.3
     colour: float = 0.25
-    sharpen: float = 0.3
-    #: Weights of the losses: to the teacher's embedding, to its probe's probabilities, to labels.
-    embedding_weight: float = 3.0
-    probe_weight: float = 0.5
-    label_weight: float = 0.25
-    temperature: float = 2.0
-    label_smoothing: float = 0.1
+    sharpen: float = 0.2
+    #: Weights of the losses: to the teacher's embedding, and to its feature maps.
+    embedding_weight: float = 2.0
+    maps_weight: float = 1.0
+    #: Compute in bfloat16 on the CPU too: faster where the processor multiplies it in hardware.
+    bfloat16: bool = False
     seed: int = 0
 
 
@@ -43,11 +43,13 @@ class DistilRecipe:
 class DistilConfig:
     """One distillation. Its budget is `minutes` of wall clock or a number of `steps`."""
 
-    images: tuple[Path, ...]
+    images: tuple[Source, ...]
     out: Path
     student: str = "starter"
     teacher: str = "torchvision/mobilenet_v2"
     teacher_weights: Path | None = None
+    #: Where a download of them is kept.
+    teacher_cache: Path | None = None
     minutes: float | None = 30.0
     steps: int | None = None
     resume: bool = False
@@ -57,9 +59,13 @@ class DistilConfig:
 
     def __post_init__(self) -> None:
         if not self.images:
-            raise InvalidRequest("there are no images to distil on: name a folder or an .npz")
+            raise InvalidRequest("there are no images to distil on: name folders or .npz files")
         if (self.minutes is None) == (self.steps is None):
             raise InvalidRequest("the budget of a distillation is either minutes or steps")
+        if (self.minutes or self.steps or 0) <= 0:
+            raise InvalidRequest(
+                f"minutes = {self.minutes}, steps = {self.steps}: a budget is above 0"
+            )
 
 
 def load_recipe(path: Path | None) -> DistilRecipe:
@@ -68,16 +74,15 @@ def load_recipe(path: Path | None) -> DistilRecipe:
 
 
 def _out_of_range(recipe: DistilRecipe) -> list[str]:
-    shares = ("finish_share", "warmup_share", "average", "crop", "colour", "sharpen")
+    shares = ("warmup_share", "average", "mosaic", "crop", "colour", "sharpen")
     values = dataclasses.asdict(recipe)
     problems = [
         f"{name} = {values[name]}: must be from 0 to 1"
-        for name in (*shares, "label_smoothing")
+        for name in shares
         if not 0 <= values[name] <= 1
     ]
-    sizes = [name for name in values if name.endswith("_px")]
     return problems + [
         f"{name} = {values[name]}: must be above 0"
-        for name in (*sizes, "batch", "learning_rate", "temperature")
+        for name in ("image_px", "size_px", "batch", "learning_rate", "gradient_norm")
         if values[name] <= 0
     ]

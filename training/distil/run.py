@@ -1,13 +1,10 @@
 """Distil: train a small backbone to see as a larger teacher does, on images that need no labels.
 
-    python -m training.torch_distil --student slim --teacher torchvision/mobilenet_v2 \\
-        --teacher-weights F.safetensors --images captured/ --out DIR --minutes 60
-
-The teacher looks at every image once; the student learns its standardised embedding from other
-views of the same image and, where labels exist, the probabilities of a linear probe on the teacher
-and the labels themselves. Student `starter` goes on from the bundled weights, `slim` is cut from
-the teacher. A run may be stopped at any time and resumed; with a budget in steps it then ends
-exactly as if it had not been. It owns the order of events, the checkpoints and what is written.
+The teacher looks at the very views that the student sees. Student `starter` goes on from the
+bundled weights; `slim` is cut from the teacher, and then learns its feature maps too, which takes
+it far in few views. Where images have labels, a head is fitted at the end. A run may be stopped at
+any time and resumed; with a budget in steps it then ends exactly as if it had not been. This file
+owns the order of events, the checkpoints and what is written.
 
 B batch, C channels, H/W pixels.
 """
@@ -28,16 +25,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from training import torch_checkpoint as checkpoint
-from training.distil_images import Images, load, write_whole
-from training.distil_recipe import DistilConfig
-from training.distil_schedule import batch_rows, rate
+from training.distil.head import fit_head
+from training.distil.images import Images, load, write_whole
+from training.distil.loss import losses, total
+from training.distil.recipe import DistilConfig
+from training.distil.schedule import batch_rows, rate
+from training.distil.student import CUT_FROM, SLIM, STARTER, start, tapped
+from training.distil.teacher import Seer
+from training.distil.views import views
 from training.torch_augment import seed_of
-from training.torch_backbone import build
+from training.torch_backbone import Backbone, build
 from training.torch_device import Compute
-from training.torch_distil_loss import losses, total
-from training.torch_distil_student import Student, start
-from training.torch_distil_teacher import Targets, embed, probe_of
-from training.torch_distil_views import views
 
 # Told what is being done, how far it is (0 to 1), and the newest losses.
 OnProgress = Callable[[str, float, dict[str, float]], None]
@@ -63,52 +61,40 @@ def distil(
     config: DistilConfig,
     progress: OnProgress = lambda doing, fraction, newest: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Distilled | None:
-    """Train the student. Returns None if stopped before its first step; nothing is lost even then.
+) -> Distilled:
+    """Train the student. If stopped, what it has learnt until then is written and can be resumed.
 
-    Writes `student.safetensors` (`features.*`, and `head.*` where labels exist) and `distil.json`
-    to `config.out`, and beside them what a resumed run needs.
+    Writes `student.safetensors` (`features.*`, and of a finished run `head.*` where labels exist)
+    and `distil.json` to `config.out`, and beside them what a resumed run needs.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
-    recipe, threads = config.recipe, config.threads or torch.get_num_threads()
 
     def tell_reading(fraction: float) -> None:
         progress("reading images", fraction, {})
 
-    def tell_teacher(fraction: float) -> bool:
-        progress("asking the teacher", fraction, {})
-        return not should_stop()
-
-    images = load(config.images, recipe.image_px, config.out, tell_reading)
-    teacher = build(config.teacher, config.teacher_weights)
-    targets = embed(teacher, images, recipe.teacher_px, config.out, threads, tell_teacher)
-    if targets is None:
-        return None
-    progress("fitting the probe", 0.0, {})
-    torch.manual_seed(recipe.seed)
-    probe = probe_of(targets, images, recipe.seed, config.out)
-    student = start(config, images, targets, teacher, probe)
-    return _Run(config, images, targets, probe, student).run(progress, should_stop)
+    images = load(config.images, config.recipe.image_px, config.out, tell_reading)
+    teacher = build(config.teacher, config.teacher_weights, cache=config.teacher_cache)
+    progress("preparing the student", 0.0, {})
+    torch.manual_seed(config.recipe.seed)
+    return _Run(config, images, teacher).run(progress, should_stop)
 
 
 class _Run:
-    def __init__(
-        self,
-        config: DistilConfig,
-        images: Images,
-        targets: Targets,
-        probe: nn.Linear | None,
-        student: Student,
-    ) -> None:
+    def __init__(self, config: DistilConfig, images: Images, teacher: Backbone) -> None:
         self._config, self._recipe = config, config.recipe
-        self._images, self._targets = images, targets
-        self._compute = Compute()
+        self._images = images
+        self._compute = Compute(half_on_cpu=config.recipe.bfloat16)
         self._device = self._compute.device
-        self._student = student.to(self._device)
+        is_cut_from = config.student == SLIM and config.teacher == CUT_FROM
+        taps = tapped(teacher.net.features) if is_cut_from else ()
+        # A teacher of one's own resolution sees the views as they are.
+        own_px = None if is_cut_from or teacher.name == STARTER else teacher.pixels.size_px
+        self._look = Seer(teacher, taps, own_px)
+        self._student = start(config, images, teacher, self._look).to(self._device)
+        self._teacher = teacher.to(self._device, memory_format=torch.channels_last)
         self._student.backbone.to(memory_format=torch.channels_last)
-        self._probe = probe.to(self._device) if probe else None
         self._average = {k: v.clone() for k, v in self._floats().items()}
         self._optimizer = torch.optim.AdamW(
             self._student.parameters(), weight_decay=self._recipe.weight_decay
@@ -142,7 +128,28 @@ class _Run:
         if recent:
             self._note(newest, recent)
         self._save()
-        return self._write(is_finished=not is_stopped)
+        if is_stopped:
+            return self._write(None)
+        return self._write(self._fit_head(progress, should_stop))
+
+    def _fit_head(
+        self, progress: OnProgress, should_stop: Callable[[], bool]
+    ) -> dict[str, Tensor] | None:
+        averaged = self._student.state_dict() | self._average
+        self._student.load_state_dict(averaged)
+
+        def tell(fraction: float) -> bool:
+            progress("fitting the head", fraction, {})
+            return not should_stop()
+
+        return fit_head(
+            self._student.backbone.cpu(),
+            self._images,
+            self._recipe.size_px,
+            self._recipe.seed,
+            self._config.threads or torch.get_num_threads(),
+            tell,
+        )
 
     def _fraction(self) -> float:
         if self._config.steps is not None:
@@ -155,17 +162,18 @@ class _Run:
             group["lr"] = recipe.learning_rate * rate(fraction, recipe.warmup_share)
         rows_B = batch_rows(len(self._images), recipe.batch, recipe.seed, self._step)
         draw = torch.Generator().manual_seed(seed_of(recipe.seed, self._step))
-        size_px = recipe.size_px if fraction < 1 - recipe.finish_share else recipe.finish_px
-        pixels_BHWC = torch.from_numpy(self._images.pixels_NHWC[rows_B]).to(self._device)
-        x_BCHW = views(pixels_BHWC, size_px, recipe, draw)
-        wanted_BD = self._targets.rows(rows_B).to(self._device)
-        labels_B = torch.from_numpy(self._images.labels_N[rows_B]).to(self._device)
+        x_BCHW = views(self._images.pixels_NHWC, rows_B, recipe, draw).to(self._device)
         with self._compute.autocast():
-            found = losses(self._student, self._probe, x_BCHW, wanted_BD, labels_B, recipe)
+            with torch.no_grad():
+                wanted = self._student.wanted(self._look(x_BCHW))
+            seen = self._student.look(x_BCHW)
+        found = losses(self._student, seen, wanted, recipe)
         loss = total(found)
         self._optimizer.zero_grad(set_to_none=True)
         scaler = self._compute.scaler
         scaler.scale(loss).backward()
+        scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self._student.parameters(), recipe.gradient_norm)
         scaler.step(self._optimizer)
         scaler.update()
         self._follow()
@@ -190,8 +198,11 @@ class _Run:
     def _identity(self) -> str:
         """Name the run by all that it depends on but its budget of time, which may be extended."""
         c = self._config
-        facts = [dataclasses.asdict(c.recipe), self._targets.name, c.student, c.steps]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        facts = [dataclasses.asdict(c.recipe), self._images.digest, c.teacher, c.student, c.steps]
+        hashed = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        for tensor in self._teacher.weights().values():
+            hashed.update(tensor.cpu().numpy().tobytes())
+        return hashed.hexdigest()
 
     def _save(self) -> None:
         tensors = {
@@ -213,13 +224,13 @@ class _Run:
         checkpoint.load_optimizer(self._optimizer, checkpoint.under("optimizer.", tensors))
         self._step, self._elapsed_s, self._log = facts["step"], facts["elapsed_s"], facts["log"]
 
-    def _write(self, *, is_finished: bool) -> Distilled:
+    def _write(self, head: dict[str, Tensor] | None) -> Distilled:
+        """Write what was learnt; a run that was stopped before its end has no head."""
         out = self._config.out
-        for name, state in (("student", self._average), ("student-raw", self._floats())):
-            write_whole(out / f"{name}.safetensors", save(_as_bundled(state)))
+        write_whole(out / "student.safetensors", save(_as_bundled(self._average) | (head or {})))
         ended = Distilled(
             out / "student.safetensors",
-            is_finished,
+            head is not None,
             self._step,
             self._step * min(self._recipe.batch, len(self._images)),
             round(self._elapsed_s, 1),
@@ -239,11 +250,4 @@ class _Run:
 def _as_bundled(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Name the tensors as the bundle does, and leave out what only training needs."""
     named = {name.removeprefix("backbone."): value for name, value in state.items()}
-    kept = ("features.", "head.")
-    return {k: v.detach().cpu().contiguous() for k, v in named.items() if k.startswith(kept)}
-
-
-if __name__ == "__main__":
-    from training.torch_distil_command import main
-
-    main()
+    return {k: v.detach().cpu().contiguous() for k, v in named.items() if k.startswith("features.")}

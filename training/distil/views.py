@@ -1,28 +1,39 @@
-"""Views of stored images for the student: a crop, a flip, colours, sharpness, for a whole batch.
+"""Views of stored images: crops or mosaics, flipped, with other colours and sharpness.
 
-Drawn from a generator given, so that a view can be made again. From 64 pixels to 96, bilinear
-enlarging blurs; sharpening some views keeps the student from expecting blur of every photo.
+Drawn from a generator given, so that a view can be made again. Stored images are small, and a crop
+enlarged from one is blurred as no photo is. A mosaic of whole images is not, and shows many things
+at once; teacher and student see the same, so it need not look like a photo.
 
 B batch, C channels, H/W pixels.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from training.distil_recipe import DistilRecipe
+from training.distil.recipe import DistilRecipe
 
 _LARGEST_STRETCH = 4 / 3
 _FLIP = 0.5
 _MOST_SHARPENED = 2.0
 
 
-def views(pixels_BHWC: Tensor, size_px: int, recipe: DistilRecipe, draw: torch.Generator) -> Tensor:
-    """Give one view of each image, float 0 to 255, [B, C, size_px, size_px]."""
-    x_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float()
-    x_BCHW = _crop(x_BCHW, size_px, recipe.crop, draw)
+def views(
+    pixels_NHWC: NDArray[np.uint8],
+    rows_B: NDArray[np.intp],
+    recipe: DistilRecipe,
+    draw: torch.Generator,
+) -> Tensor:
+    """Give a view of each row, or as many mosaics: float 0 to 255, [B, C, size_px, size_px]."""
+    if float(torch.rand(1, generator=draw)) < recipe.mosaic:
+        x_BCHW = _mosaic(pixels_NHWC, len(rows_B), recipe.size_px, draw)
+    else:
+        x_BCHW = torch.from_numpy(pixels_NHWC[rows_B]).permute(0, 3, 1, 2).float()
+        x_BCHW = _crop(x_BCHW, recipe.size_px, recipe.crop, draw)
     if recipe.sharpen:
         x_BCHW = _sharpen(x_BCHW, recipe.sharpen, draw)
     if recipe.colour:
@@ -38,9 +49,26 @@ def whole(pixels_BHWC: Tensor, size_px: int) -> Tensor:
     return F.interpolate(x_BCHW, (size_px, size_px), mode="bilinear", antialias=True)
 
 
+def _mosaic(
+    pixels_NHWC: NDArray[np.uint8], batch: int, size_px: int, draw: torch.Generator
+) -> Tensor:
+    """Lay random images side by side, unscaled, and cut the wanted size out of them."""
+    tile_px = pixels_NHWC.shape[1]
+    across = -(-size_px // tile_px)
+    count = batch * across * across
+    rows_T = torch.randint(len(pixels_NHWC), (count,), generator=draw).numpy()
+    tiles = torch.from_numpy(pixels_NHWC[rows_T]).view(batch, across, across, tile_px, tile_px, 3)
+    x_BCHW = tiles.permute(0, 5, 1, 3, 2, 4).reshape(batch, 3, across * tile_px, across * tile_px)
+    spare = across * tile_px - size_px
+    top, left = torch.randint(spare + 1, (2,), generator=draw).tolist()
+    x_BCHW = x_BCHW[..., top : top + size_px, left : left + size_px].float()
+    is_flipped = bool(torch.rand(1, generator=draw) < _FLIP)
+    return x_BCHW.flip(3) if is_flipped else x_BCHW
+
+
 def _crop(x_BCHW: Tensor, size_px: int, smallest: float, draw: torch.Generator) -> Tensor:
     count = len(x_BCHW)
-    area, stretch, right, down, flip = torch.rand(5, count, generator=draw).to(x_BCHW.device)
+    area, stretch, right, down, flip = torch.rand(5, count, generator=draw)
     side = (smallest + (1 - smallest) * area).sqrt()
     ratio = torch.exp((2 * stretch - 1) * 0.5 * torch.tensor(_LARGEST_STRETCH).log())
     wide, high = (side * ratio).clamp(max=1), (side / ratio).clamp(max=1)
@@ -55,7 +83,7 @@ def _crop(x_BCHW: Tensor, size_px: int, smallest: float, draw: torch.Generator) 
 
 def _sharpen(x_BCHW: Tensor, share: float, draw: torch.Generator) -> Tensor:
     """Sharpen some views by up to _MOST_SHARPENED, and soften half as many."""
-    chosen, amount = torch.rand(2, len(x_BCHW), generator=draw).to(x_BCHW.device)
+    chosen, amount = torch.rand(2, len(x_BCHW), generator=draw)
     by_B = torch.where(chosen < share, _MOST_SHARPENED * amount, torch.zeros_like(amount))
     by_B = torch.where(chosen > 1 - share / 2, -amount, by_B)
     padded = F.pad(x_BCHW, (1, 1, 1, 1), mode="replicate")
@@ -66,7 +94,7 @@ def _sharpen(x_BCHW: Tensor, share: float, draw: torch.Generator) -> Tensor:
 def _recolour(x_BCHW: Tensor, most: float, draw: torch.Generator) -> Tensor:
     """Change brightness, contrast and saturation, each by a factor of 1 +- `most`."""
     factors = 1 + most * (2 * torch.rand(3, len(x_BCHW), 1, 1, 1, generator=draw) - 1)
-    bright, contrast, saturation = factors.to(x_BCHW.device)
+    bright, contrast, saturation = factors
     grey_B1HW = x_BCHW.mean(1, keepdim=True)
     mean_B111 = grey_B1HW.mean((2, 3), keepdim=True)
     x_BCHW = grey_B1HW + saturation * (x_BCHW - grey_B1HW)

@@ -1,9 +1,4 @@
-"""`slim`: MobileNetV2 with half of each block's hidden channels, cut from a full MobileNetV2.
-
-An inverted residual block widens its input sixfold, filters it, and projects it back. Slim widens
-it threefold and keeps what flows between blocks as it was, so it starts close to the network that
-it is cut from, and a distillation need only mend it. The last convolution gives 576 of the 1,280
-channels. Owns the architecture and the cut; trains nothing.
+"""Cutting the starter's network from a full MobileNetV2, so that a distillation need only mend it.
 
 Axes: B batch, C channels, H/W pixels, P positions (of all images), D embedding.
 """
@@ -17,36 +12,19 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from training.torch_vision import torchvision
+from training.torch_starter import EMBEDDING_SIZE
 
-EXPANSION = 3
-EMBEDDING_SIZE = 576
-# Channels out, blocks, stride of the first, as in Sandler et al. 2018, table 2.
-_STAGES = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
 # So many positions settle a projection of at most 480 channels.
 _POSITIONS = 24_000
 _RIDGE = 1e-3
 
 
-def slim_features() -> nn.Sequential:
-    """Build it with random weights: 19 blocks, the last giving [B, 576, H, W]."""
-    stages = [[1, 16, 1, 1], *([EXPANSION, c, n, s] for c, n, s in _STAGES)]
-    features = torchvision.models.MobileNetV2(inverted_residual_setting=stages).features
-    features[-1] = torchvision.ops.misc.Conv2dNormActivation(
-        features[-1][0].in_channels,
-        EMBEDDING_SIZE,
-        kernel_size=1,
-        activation_layer=nn.ReLU6,
-    )
-    return features
-
-
 def cut(full: Sequence[nn.Module], slim: Sequence[nn.Module], x_BCHW: Tensor) -> list[int]:
-    """Give slim's `features` the weights of a full MobileNetV2's, as fits a sample of its input.
+    """Give a slim network's `features` the weights of a full MobileNetV2's, as a sample asks.
 
     Block by block, the hidden channels that matter most are kept and the projection is solved anew
     (He et al. 2017), on slim's own input, so that each block also mends what those before it lost.
-    Returns which of the full embedding's channels slim gives, in order.
+    Returns which of the full embedding's channels the slim one gives, in order.
     """
     with torch.no_grad():
         was_BCHW = is_BCHW = x_BCHW

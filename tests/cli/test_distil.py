@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.album import album
+from tests.cli.conftest import Run
+
+pytest.importorskip("torch", reason="the training extra is not installed")
+pytestmark = pytest.mark.training
+
+RECIPE = "image_px = 32\nsize_px = 48\nbatch = 8\n"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_distils_on_what_people_have_sent_and_the_result_is_a_backbone(
+    home: Path, run: Run, tmp_path: Path, recipe: Path
+) -> None:
+    folder = album(tmp_path / "album", per_class=6)
+    nothing_yet = run("distil", "--teacher", "starter", "--steps", 1)
+    assert nothing_yet.exit_code != 0
+    assert "nobody has sent an image yet" in nothing_yet.stderr
+    assert run("import", folder).exit_code == 0
+    options = ["distil", "--teacher", "starter", "--steps", 2, "--recipe", recipe]
+    done = run(*options)
+    assert done.exit_code == 0, done.stderr
+    weights = home / "distil" / "student.safetensors"
+    assert str(weights) in done.stdout.replace("\n", "")
+    assert "evergreen backbone use starter" in " ".join(done.stderr.split())
+    used = run("backbone", "use", "starter", "--weights", weights)
+    assert used.exit_code == 0, used.stderr
+
+
+def test_refuses_a_student_that_it_does_not_know_and_a_teacher_slim_is_not_cut_from(
+    home: Path, run: Run, tmp_path: Path, recipe: Path
+) -> None:
+    folder = album(tmp_path / "album", per_class=2)
+    options = ["distil", "--images", folder, "--teacher", "starter", "--steps", 1]
+    options += ["--recipe", recipe]
+    unknown = run(*options, "--student", "tiny")
+    assert unknown.exit_code == 2
+    assert "no student 'tiny'" in unknown.stderr
+    other = run(*options, "--student", "slim")
+    assert "is cut from torchvision/mobilenet_v2" in other.stderr
