@@ -19,7 +19,7 @@ from training.calibration import (
 )
 from training.crossval import TOLERANCE_TO_JUDGE, assign_folds, choose_l2, out_of_fold
 from training.dataset import Dataset
-from training.doubt import may_doubt, without_doubtful
+from training.doubt import is_doubtful, without_doubtful
 from training.head import Design, Head, fit, prepare
 from training.recipe import HeadRecipe
 
@@ -89,20 +89,24 @@ def fit_head(
         )
         penalty = Penalty(chosen, num_rows)
     l2 = penalty.at(num_rows)
-    doubts = may_doubt(num_rows, num_classes)
-    logits_NK = out_of_fold(
-        design,
-        y_N,
-        fold_N,
-        num_classes,
-        l2=l2,
-        balance=recipe.balance,
-        folds=None if score_all or doubts else _enough_folds(fold_N),
-        tolerance=TOLERANCE_TO_JUDGE,
-        should_stop=should_stop,
-    )
+
+    def scored(folds: Sequence[int] | None) -> NDArray[np.float32]:
+        return out_of_fold(
+            design,
+            y_N,
+            fold_N,
+            num_classes,
+            l2=l2,
+            balance=recipe.balance,
+            folds=folds,
+            tolerance=TOLERANCE_TO_JUDGE,
+            should_stop=should_stop,
+        )
+
+    logits_NK = scored(None if score_all else _enough_folds(fold_N))
     trusted_N: NDArray[np.bool_] | None = None
-    if doubts:
+    if is_doubtful(logits_NK, y_N):
+        logits_NK = logits_NK if score_all else scored(None)
         better = without_doubtful(
             design,
             y_N,
