@@ -2,10 +2,11 @@
 
     EvergreenError
       InputError       UndecodableImage, ImageTooLarge, BodyTooLarge, UnsupportedMediaType,
-                       InvalidLabel, InvalidRequest, UnknownPrediction, UnknownFeedback,
-                       UnknownExample, UnknownRun, UnknownVersion, InvalidRecipe
-      StateError       NotReady, NotEnoughLabels, PromotionConflict, PromotionFailed,
-                       IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
+                       SlowBody, InvalidLabel, InvalidRequest, UnknownPrediction,
+                       UnknownFeedback, UnknownExample, UnknownRun, UnknownVersion, InvalidRecipe
+      StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
+                       PromotionConflict, PromotionFailed, IdempotencyConflict, RunFinished,
+                       BackboneUnavailable, Diverged
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; the cause is kept
 
@@ -40,6 +41,10 @@ class BodyTooLarge(InputError):
 
 class UnsupportedMediaType(InputError):
     code = "unsupported-media-type"
+
+
+class SlowBody(InputError):
+    code = "slow-body"
 
 
 class InvalidLabel(InputError):
@@ -80,6 +85,14 @@ class StateError(EvergreenError):
 
 class NotReady(StateError):
     code = "not-ready"
+
+
+class Overloaded(StateError):
+    code = "overloaded"
+
+
+class DeadlineExceeded(StateError):
+    code = "deadline-exceeded"
 
 
 class NotEnoughLabels(StateError):

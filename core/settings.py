@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     )
     max_body_mb: float = Field(25.0, gt=0, description="largest request body, in MB (10^6 bytes)")
     max_pixels: int = Field(50_000_000, ge=1, description="largest image, in pixels")
+    max_in_flight: int = Field(
+        64, ge=1, description="images in work at once in each serving process; more get a 503"
+    )
     recipe: Path | None = Field(
         None, description="TOML file that says how to learn; empty means the built-in recipe"
     )

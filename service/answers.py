@@ -9,9 +9,12 @@ from pydantic import BaseModel, Field
 
 from core.answer import Answer
 from core.champion import Activation
+from core.errors import EvergreenError
 from core.intake import Taken
 from core.runs import Run
 from core.versions import Version
+from service import problems
+from service.problems import Problem
 
 
 def moment(seconds: float) -> datetime.datetime:
@@ -45,6 +48,28 @@ class PredictionAnswer(BaseModel):
             confidence=found.confidence,
             abstains=answer.abstains,
             top=[Candidate(label=c, confidence=p) for c, p in answer.ranking[:top]],
+        )
+
+
+class ItemAnswer(BaseModel):
+    """Of one image: its prediction, or why there is none."""
+
+    prediction: PredictionAnswer | None
+    problem: Problem | None
+
+
+class PredictionList(BaseModel):
+    items: list[ItemAnswer] = Field(description="In the order of the images; one version for all.")
+
+    @staticmethod
+    def of(found: list[Answer | EvergreenError], top: int) -> PredictionList:
+        return PredictionList(
+            items=[
+                ItemAnswer(prediction=None, problem=problems.shape_of(item))
+                if isinstance(item, EvergreenError)
+                else ItemAnswer(prediction=PredictionAnswer.of(item, top), problem=None)
+                for item in found
+            ]
         )
 
 

@@ -7,6 +7,7 @@ client names is not believed, only understood.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -14,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from core.errors import BodyTooLarge, InvalidRequest, SlowBody, UnsupportedMediaType
 from service import problems
 
 _RAW = ("image/", "application/octet-stream")
@@ -22,6 +23,12 @@ FORM = "multipart/form-data"
 JSON = "application/json"
 # Fields of a form beside the image; each is a label, an id or a name.
 _MAX_FIELDS = 16
+
+
+# Images of one request: their answers come together, so the first waits for the last.
+_MAX_IMAGES = 64
+# A client that sends nothing for so long is gone, or would hold its connection for ever.
+IDLE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,42 +44,54 @@ def media_type(request: Request) -> str:
 
 async def read_image(request: Request) -> ImageBody:
     """Raises UnsupportedMediaType, InvalidRequest; BodyTooLarge comes out of the reading."""
+    (image,), fields = await _read(request, max_images=1)
+    return ImageBody(image, fields)
+
+
+async def read_images(request: Request) -> list[bytes]:
+    """One image or several, in order. Raises as `read_image` does."""
+    images, _ = await _read(request, max_images=_MAX_IMAGES)
+    return images
+
+
+async def _read(request: Request, max_images: int) -> tuple[list[bytes], dict[str, str]]:
     found = media_type(request)
     if found.startswith(_RAW):
-        return ImageBody(await request.body(), {})
+        return [await request.body()], {}
     if found == FORM:
-        return await _read_form(request)
+        return await _read_form(request, max_images)
     raise UnsupportedMediaType(
         f"the Content-Type is {found[:100]!r}; send the image itself as image/jpeg (or png, webp, "
         f"...), or {FORM} with a field `image`"
     )
 
 
-async def _read_form(request: Request) -> ImageBody:
-    image: bytes | None = None
+async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], dict[str, str]]:
+    images: list[bytes] = []
     fields: dict[str, str] = {}
     try:
-        async with request.form(max_files=1, max_fields=_MAX_FIELDS) as form:
-            for name, value in form.items():
+        async with request.form(max_files=max_images, max_fields=_MAX_FIELDS) as form:
+            for name, value in form.multi_items():
                 if isinstance(value, UploadFile):
                     if name != "image":
                         raise InvalidRequest(
                             f"the file is in a field {name[:40]!r}; name the field `image`"
                         )
-                    image = await value.read()
+                    images.append(await value.read())
                 else:
                     fields[name] = value
     except HTTPException as error:
         raise InvalidRequest(
-            f"the form cannot be read ({error.detail}); send {FORM} with one file `image`"
+            f"the form cannot be read ({error.detail}); send {FORM} with a file `image`"
         ) from error
-    if image is None:
+    if not images:
         raise InvalidRequest("the form has no file `image`; with curl: -F image=@photo.jpg")
-    return ImageBody(image, fields)
+    return images, fields
 
 
 class BodyLimit:
-    """ASGI: refuse a body over the limit, by its announced length at once, else while it comes."""
+    """ASGI: refuse a body over the limit, by its announced length at once, else while it comes; and
+    one that stops coming."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -88,12 +107,22 @@ class BodyLimit:
             await problems.of(self._too_large(f"{int(announced):,}"))(scope, receive, send)
             return
         num_bytes = 0
-        refused: BodyTooLarge | None = None
-        has_started = False
+        refused: BodyTooLarge | SlowBody | None = None
+        has_started = is_whole = False
 
         async def limited() -> Message:
-            nonlocal num_bytes, refused
-            message = await receive()
+            nonlocal num_bytes, refused, is_whole
+            if is_whole:
+                return await receive()  # the client's going away, which may take its time
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    message = await receive()
+            except TimeoutError:
+                refused = SlowBody(
+                    f"nothing came for {IDLE_S:g} seconds, and the body is not whole: send it again"
+                )
+                raise refused from None
+            is_whole = not message.get("more_body", False)
             num_bytes += len(message.get("body", b""))
             if num_bytes > self._max_bytes:
                 refused = self._too_large(f"more than {self._max_bytes:,}")

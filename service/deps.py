@@ -1,12 +1,13 @@
-"""What a route may ask for: this process's `Serving`."""
+"""What a route may ask for: this process's `Serving`, and until when its answer is of use."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 
 from core.errors import NotReady
+from service.admission import Deadline
 from service.serving import Serving
 
 
@@ -18,3 +19,19 @@ def serving_of(request: Request) -> Serving:
 
 
 ServingDep = Annotated[Serving, Depends(serving_of)]
+
+
+def deadline_of(
+    x_request_timeout_ms: Annotated[
+        int | None,
+        Header(
+            ge=1,
+            le=3_600_000,
+            description="After so long nobody waits for the answer: work not begun by then is not.",
+        ),
+    ] = None,
+) -> Deadline | None:
+    return None if x_request_timeout_ms is None else Deadline.after(x_request_timeout_ms)
+
+
+DeadlineDep = Annotated[Deadline | None, Depends(deadline_of)]

@@ -42,6 +42,11 @@ request_seconds = Histogram(
 )
 predictions = Counter("evergreen_predictions", "Predictions answered.")
 abstentions = Counter("evergreen_abstentions", "Predictions answered that abstain.")
+shed = Counter("evergreen_shed", "Predictions refused because too many were in work.")
+deadlines_exceeded = Counter(
+    "evergreen_deadlines_exceeded",
+    "Images whose request's time was over before they were looked at.",
+)
 swap_seconds = Histogram(
     "evergreen_swap_seconds",
     "Time from a worker seeing a promotion to its answering with the version.",

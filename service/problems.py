@@ -25,6 +25,7 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.InvalidLabel: 422,
     errors.InvalidRequest: 422,
     errors.IdempotencyConflict: 422,
+    errors.SlowBody: 408,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.UnknownPrediction: 404,
@@ -37,9 +38,13 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.PromotionFailed: 409,
     errors.PromotionConflict: 412,
     errors.NotReady: 503,
+    errors.Overloaded: 503,
+    errors.DeadlineExceeded: 504,
     errors.StoreError: 503,
 }
 _TRY_AGAIN_AFTER_S = "1"
+# Under load, thousands: counted in metrics, not logged.
+_EXPECTED = (errors.Overloaded, errors.DeadlineExceeded)
 
 log = logging.getLogger(__name__)
 
@@ -78,13 +83,25 @@ def of(error: EvergreenError) -> JSONResponse:
     return problem(status_of(error), error.code, str(error))
 
 
+def shape_of(error: EvergreenError) -> Problem:
+    """The problem itself, as a part of an answer."""
+    status = status_of(error)
+    return Problem(
+        type=f"urn:evergreen:problem:{error.code}",
+        title=http.HTTPStatus(status).phrase,
+        status=status,
+        detail=str(error),
+        code=error.code,
+    )
+
+
 def install(app: FastAPI) -> None:
     generate = app.openapi
     app.openapi = lambda: _documented(generate())  # type: ignore[method-assign]
 
     @app.exception_handler(EvergreenError)
     async def _evergreen(_request: Request, error: EvergreenError) -> JSONResponse:
-        if status_of(error) >= 500:
+        if status_of(error) >= 500 and not isinstance(error, _EXPECTED):
             log.error("request.failed", extra={"error": str(error)}, exc_info=error)
         return of(error)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from core.answer import Answer, answer
 from core.bootstrap import ensure_first_version
+from core.errors import EvergreenError
 from core.pixels import Limits
-from core.servable import Runtime
+from core.servable import Runtime, Servable
 from core.settings import Settings
 from core.store import Store, open_store
 from service import metrics
+from service.admission import Admission, Deadline
 from service.recorder import Recorder
 from service.slot import Slot
 from service.swap import Swap
@@ -26,6 +29,7 @@ class Serving:
         self.runtime = Runtime(settings.provider, settings.threads)
         self.slot = Slot()
         self.swap = Swap(store, self.runtime, self.slot)
+        self.admission = Admission(settings.max_in_flight)
         self.started_at = time.time()
         self._recorder = Recorder(store)
         # One decodes while another one scores.
@@ -46,18 +50,46 @@ class Serving:
         self._recorder.stop()
         self.store.db.close()
 
-    async def predict(self, image: bytes) -> Answer:
+    async def predict(self, image: bytes, deadline: Deadline | None = None) -> Answer:
         """Answer with the champion of this moment. Raises UndecodableImage, ImageTooLarge,
-        NotReady, StoreError."""
-        loop = asyncio.get_running_loop()
+        Overloaded, DeadlineExceeded, NotReady, StoreError."""
+        with self.admission.admitted(1):
+            return await self._answer(await self._champion(), image, deadline)
+
+    async def predict_many(
+        self, images: Sequence[bytes], deadline: Deadline | None = None
+    ) -> list[Answer | EvergreenError]:
+        """Answer all with one version, in order; an image that cannot be gets its own error.
+
+        Raises Overloaded, NotReady.
+        """
+        with self.admission.admitted(len(images)):
+            champion = await self._champion()
+
+            async def answer_one(image: bytes) -> Answer | EvergreenError:
+                try:
+                    return await self._answer(champion, image, deadline)
+                except EvergreenError as error:
+                    return error
+
+            return list(await asyncio.gather(*map(answer_one, images)))
+
+    async def _champion(self) -> Servable:
         if self.swap.is_stale:
+            loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._pool, self.swap.confirm)
-        servable = self.slot.current()
-        found = await loop.run_in_executor(
-            self._pool, answer, servable, image, self.store.blobs, self.limits, time.time()
-        )
+        return self.slot.current()
+
+    async def _answer(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._pool, self._work, servable, image, deadline)
         await asyncio.wrap_future(self._recorder.record(found.prediction))
         metrics.predictions.inc()
         if found.abstains:
             metrics.abstentions.inc()
         return found
+
+    def _work(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
+        if deadline is not None:
+            deadline.check()
+        return answer(servable, image, self.store.blobs, self.limits, time.time())

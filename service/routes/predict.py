@@ -1,4 +1,4 @@
-"""POST /v1/predict: an image in, a label out."""
+"""POST /v1/predict: images in, labels out."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.answers import PredictionAnswer
-from service.bodies import read_image
-from service.deps import ServingDep
+from service.answers import PredictionAnswer, PredictionList
+from service.bodies import read_images
+from service.deps import DeadlineDep, ServingDep
 
 router = APIRouter(tags=["predict"])
 
@@ -27,7 +27,9 @@ _BODY = {
                 "schema": {
                     "type": "object",
                     "required": ["image"],
-                    "properties": {"image": _IMAGE},
+                    "properties": {
+                        "image": {"oneOf": [_IMAGE, {"type": "array", "items": _IMAGE}]}
+                    },
                 }
             },
         },
@@ -35,18 +37,23 @@ _BODY = {
 }
 
 
-@router.post("/v1/predict", response_model=PredictionAnswer, openapi_extra=_BODY)
+@router.post("/v1/predict", response_model=PredictionAnswer | PredictionList, openapi_extra=_BODY)
 async def predict(
     request: Request,
     serving: ServingDep,
+    deadline: DeadlineDep,
     top: Annotated[int, Query(ge=1, le=1000, description="How many classes to list.")] = 5,
 ) -> Response:
-    """Classify an image with the champion. Keep the `prediction_id`: it takes a correction."""
-    body = await read_image(request)
-    answer = await serving.predict(body.image)
+    """Classify an image with the champion, or several: then `items` answers each of them, in order.
+
+    Keep the `prediction_id`: it takes a correction.
+    """
+    serving.admission.check()  # before the body is read
+    images = await read_images(request)
+    answered: PredictionAnswer | PredictionList
+    if len(images) == 1:
+        answered = PredictionAnswer.of(await serving.predict(images[0], deadline), top)
+    else:
+        answered = PredictionList.of(await serving.predict_many(images, deadline), top)
     # Serialised here, once: the framework would validate our own answer again.
-    return Response(
-        PredictionAnswer.of(answer, top).model_dump_json(),
-        media_type="application/json",
-        headers=_WORKER,
-    )
+    return Response(answered.model_dump_json(), media_type="application/json", headers=_WORKER)

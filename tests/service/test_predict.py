@@ -248,12 +248,6 @@ def test_file_in_another_field_is_refused(client: TestClient) -> None:
     expect.problem(response, 422, "invalid-request", "'photo'", "name the field `image`")
 
 
-def test_two_files_are_refused(client: TestClient) -> None:
-    file = ("image", ("a.jpg", images.jpeg()))
-    response = client.post("/v1/predict", files=[file, file])
-    expect.problem(response, 422, "invalid-request", "Maximum number of files is 1")
-
-
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from starlette.types import Message
 from core import champion, errors, versions
 from core.errors import EvergreenError, StoreError
 from service import problems
+from service.admission import Admission
 from service.app import create_app
 from tests import images
 from tests.service import expect
@@ -139,7 +141,7 @@ def test_every_error_has_a_status_and_a_code_of_its_own(error: type[EvergreenErr
 def request_of(path: str, receive_all: list[Message], tmp_path: Any) -> list[Message]:
     """Send a request to the app as a server would; returns what it answered."""
     app = create_app(settings_in(tmp_path))
-    app.state.serving = object()
+    app.state.serving = SimpleNamespace(admission=Admission(1))  # all that it comes to
     sent: list[Message] = []
 
     async def receive() -> Message:
