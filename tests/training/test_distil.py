@@ -113,7 +113,7 @@ def test_loss_falls(finished, tmp_path) -> None:
 def test_student_is_written_as_the_bundle_is(finished) -> None:
     _, ended = finished
     found = weights(ended.student)
-    assert found["head.weight"].shape == (4, 576)
+    assert found["head.weight"].shape == (4, EMBEDDING_SIZE)
     assert {k for k in found if k.startswith("features.")} == {
         k for k in starter_backbone().weights() if not k.endswith("num_batches_tracked")
     }
