@@ -3,7 +3,8 @@
     EvergreenError
       InputError       UndecodableImage, ImageTooLarge, BodyTooLarge, UnsupportedMediaType,
                        InvalidLabel, InvalidRequest, UnknownPrediction, UnknownFeedback,
-                       UnknownExample, UnknownRun, UnknownVersion, InvalidRecipe
+                       UnknownExample, UnknownRun, UnknownVersion, UnknownModel,
+                       InvalidRecipe
       StateError       NotReady, NotEnoughLabels, PromotionConflict, PromotionFailed,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
@@ -68,6 +69,10 @@ class UnknownRun(InputError):
 
 class UnknownVersion(InputError):
     code = "unknown-version"
+
+
+class UnknownModel(InputError):
+    code = "unknown-model"
 
 
 class InvalidRecipe(InputError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, TypeVarTuple
 
 from core.answer import Answer, answer
 from core.bootstrap import ensure_first_version
@@ -16,6 +18,9 @@ from service import metrics
 from service.recorder import Recorder
 from service.slot import Slot
 from service.swap import Swap
+
+_Args = TypeVarTuple("_Args")
+_Result = TypeVar("_Result")
 
 
 class Serving:
@@ -61,3 +66,7 @@ class Serving:
         if found.abstains:
             metrics.abstentions.inc()
         return found
+
+    async def run(self, work: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Do work in the threads of the predictions: they bound how much is done at once."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
