@@ -13,7 +13,7 @@ from core.settings import Settings
 from service import metrics, problems
 from service.bodies import BodyLimit
 from service.problems import Problem
-from service.routes import champion, feedback, page, predict, runs, status, versions
+from service.routes import champion, feedback, inference, page, predict, runs, status, versions
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REFUSED = ("HEAD", "OPTIONS", "TRACE")
@@ -30,7 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses={status: {"model": Problem} for status in problems.DOCUMENTED},
     )
     problems.install(app)
-    for module in (predict, feedback, runs, versions, champion, status, page):
+    for module in (predict, feedback, runs, versions, champion, status, inference, page):
         app.include_router(module.router)
 
     # Last: whatever is left is ours to refuse, in our own words.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, TypeVarTuple
 
 from core.answer import Answer, answer
 from core.bootstrap import ensure_first_version
@@ -19,6 +20,9 @@ from service.admission import Admission, Deadline
 from service.recorder import Recorder
 from service.slot import Slot
 from service.swap import Swap
+
+_Args = TypeVarTuple("_Args")
+_Result = TypeVar("_Result")
 
 
 class Serving:
@@ -54,7 +58,7 @@ class Serving:
         """Answer with the champion of this moment. Raises UndecodableImage, ImageTooLarge,
         Overloaded, DeadlineExceeded, NotReady, StoreError."""
         with self.admission.admitted(1):
-            return await self._answer(await self._champion(), image, deadline)
+            return await self._answer(await self.champion(), image, deadline)
 
     async def predict_many(
         self, images: Sequence[bytes], deadline: Deadline | None = None
@@ -64,7 +68,7 @@ class Serving:
         Raises Overloaded, NotReady.
         """
         with self.admission.admitted(len(images)):
-            champion = await self._champion()
+            champion = await self.champion()
 
             async def answer_one(image: bytes) -> Answer | EvergreenError:
                 try:
@@ -74,15 +78,14 @@ class Serving:
 
             return list(await asyncio.gather(*map(answer_one, images)))
 
-    async def _champion(self) -> Servable:
+    async def champion(self) -> Servable:
+        """The version to answer with at this moment. Raises NotReady."""
         if self.swap.is_stale:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._pool, self.swap.confirm)
+            await self.run(self.swap.confirm)
         return self.slot.current()
 
     async def _answer(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._pool, self._work, servable, image, deadline)
+        found = await self.run(self._work, servable, image, deadline)
         await asyncio.wrap_future(self._recorder.record(found.prediction))
         metrics.predictions.inc()
         if found.abstains:
@@ -93,3 +96,7 @@ class Serving:
         if deadline is not None:
             deadline.check()
         return answer(servable, image, self.store.blobs, self.limits, time.time())
+
+    async def run(self, work: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Do work in the threads of the predictions: they bound how much is done at once."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
