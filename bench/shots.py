@@ -65,11 +65,13 @@ class Summary:
     def failed(self) -> int:
         return sum(self.failures.values())
 
-    @property
-    def fairness(self) -> float:
-        """Answers of the least used worker over those of the most used; 1 where there is one."""
-        counts = self.by_worker.values()
-        return min(counts) / max(counts) if counts else math.nan
+    def fairness(self, num_workers: int) -> float:
+        """Answers of the least used worker over those of the most used: 1 is fair, and 0 is a
+        worker that got none. NaN where answers do not tell who gave them."""
+        counts = sorted(self.by_worker.values())
+        if not counts:
+            return math.nan
+        return counts[0] / counts[-1] if len(counts) >= num_workers else 0.0
 
 
 def summary(load: Load) -> Summary:

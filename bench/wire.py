@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 from dataclasses import dataclass
+from typing import cast
 
 from bench.images import Photo
 
@@ -147,8 +148,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's own class is none of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

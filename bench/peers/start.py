@@ -104,10 +104,9 @@ def _answers(
             response = httpx.post(url, files=files, timeout=10)
     except httpx.HTTPError:
         return False
-    if response.status_code >= 500 or response.status_code == 404:
-        return False
-    response.raise_for_status()
-    return True
+    if response.status_code in (200, 404) or response.status_code >= 500:
+        return response.status_code == 200
+    raise RuntimeError(f"{peer.name} answers {response.status_code}: {response.text[:300]}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
