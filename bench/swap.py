@@ -33,8 +33,8 @@ from bench.shots import OK, Load, Shot, summarise, summary
 from bench.tables import bar, failures, show
 from bench.variants import backbone_onnx, publish_backbones, publish_heads
 from bench.wire import post
-from core import champion
-from core.servable import Runtime
+from core import champion, starter
+from core.servable import Backbone, Runtime, golden_pixels
 from core.settings import Settings, available_cores
 from core.store import Store, open_store
 
@@ -62,6 +62,8 @@ class Phase:
 class Walk:
     load: Load
     capacity: float
+    # By the pid of the worker: MiB a minute under this load before the first swap.
+    control: dict[int, float]
     cycles: list[Cycle]
     # By the pid of the worker, after each swap.
     rss_mib: dict[int, list[float]]
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--backbones", type=int, default=50)
     parser.add_argument("--warm-up", type=int, default=20, help="swaps before (half: backbones)")
     parser.add_argument("--seconds-between", type=float, default=0.6)
+    parser.add_argument("--control", type=float, default=60, help="seconds of load before swaps")
     parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--largest-px", type=int, default=4000, help="leave out wider photos")
     parser.add_argument("--markdown", action="store_true")
@@ -102,12 +105,21 @@ def main() -> None:
                 pids = [int(worker["pid"]) for worker in server.status()["workers"]]
                 hours = Plan(server.port, requests, deck(photos), 1e5, 64, _LOAD * capacity)
                 future = generator.start(hours)
-                time.sleep(3)
+                control = control_growth(pids, options.control)
                 cycles, rss = walk(phase, store, numbers, pids, options, progress, task)
                 generator.stop()
-                report(phase, Walk(future.result(), capacity, cycles, rss), options.markdown)
+                found = Walk(future.result(), capacity, control, cycles, rss)
+                report(phase, found, options.markdown)
                 store.db.close()
     print(f"\nA loaded backbone holds {model_mib:.1f} MiB. Photos: {describe(photos)}.")
+
+
+def control_growth(pids: list[int], seconds: float) -> dict[int, float]:
+    """MiB a minute, of the second half of a time without swaps: what the load itself makes grow."""
+    time.sleep(seconds / 2)
+    before = {pid: rss_mib(pid) for pid in pids}
+    time.sleep(seconds / 2)
+    return {pid: (rss_mib(pid) - before[pid]) / (seconds / 120) for pid in pids}
 
 
 def walk(
@@ -190,6 +202,7 @@ def report(phase: Phase, found: Walk, markdown: bool) -> None:
         told_growth = f"{growth(rest):+.1f} of {rest[0]:.0f}"
         facts.append([f"growth of worker {pid}, MiB", told_growth, f"{phase.max_growth_mib:.1f}"])
         facts.append(["... MiB per 1,000 swaps (± s.e.)", f"{per_swap:+.1f} ± {error:.1f}", ""])
+        facts.append(["... MiB a minute before swaps", f"{found.control[pid]:+.1f}", ""])
     show(f"Swaps of {phase.name}", ["figure", "measured", "goal"], facts, markdown=markdown)
 
 
@@ -197,9 +210,14 @@ def model_weighs_mib(copies: int = 5) -> float:
     """What one more loaded backbone adds to a process."""
     runtime = Runtime("cpu", 1)
     content = backbone_onnx(1)
-    kept = [runtime.session(content)]
-    before = rss_mib(os.getpid())
-    kept += [runtime.session(content) for _ in range(copies)]
+    kept: list[Backbone] = []
+    before = 0.0
+    for i in range(copies + 1):
+        kept.append(Backbone(content, "", runtime))
+        # It takes what it needs to run only when it runs.
+        kept[-1].embed(golden_pixels(starter.pixel_spec(), 0))
+        if i == 0:
+            before = rss_mib(os.getpid())
     return (rss_mib(os.getpid()) - before) / copies
 
 
