@@ -56,9 +56,17 @@ class Reply:
         return field(self.head, b"connection") == b"close"
 
 
-def post(path: str, photo: Photo, *, form_field: str | None = None, stamped: bool) -> Request:
+def post(
+    path: str,
+    photo: Photo,
+    *,
+    form_field: str | None = None,
+    timeout_ms: int | None = None,
+    stamped: bool,
+) -> Request:
     """The image as the raw body, or as a file in a form. Stamped, there is room for bytes that
-    make each copy another file; decoders ignore what follows an image."""
+    make each copy another file; decoders ignore what follows an image. With `timeout_ms` the server
+    is told how long the client waits."""
     before, after, kind = b"", b"", photo.content_type.encode()
     if form_field is not None:
         before = b'--%s\r\nContent-Disposition: form-data; name="%s"; filename="photo"\r\n' % (
@@ -69,11 +77,11 @@ def post(path: str, photo: Photo, *, form_field: str | None = None, stamped: boo
         after = b"\r\n--%s--\r\n" % _BOUNDARY
         kind = b"multipart/form-data; boundary=%s" % _BOUNDARY
     length = len(before) + len(photo.content) + len(after) + (STAMP_BYTES if stamped else 0)
-    head = b"POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n" % (
-        path.encode(),
-        kind,
-        length,
-    )
+    fields = [b"POST %s HTTP/1.1" % path.encode(), b"Host: bench", b"Content-Type: %s" % kind]
+    fields.append(b"Content-Length: %d" % length)
+    if timeout_ms is not None:
+        fields.append(b"X-Request-Timeout-Ms: %d" % timeout_ms)
+    head = b"\r\n".join(fields) + b"\r\n\r\n"
     return Request(head + before, photo.content, after)
 
 
