@@ -106,10 +106,11 @@ class _Shooter:
         plan, cpu = self._plan, time.process_time()
         began = time.monotonic() + plan.warm_up_s
         if plan.rate is None:
-            clients = (self._client(began + plan.seconds) for _ in range(plan.connections))
-            await asyncio.gather(*clients)
+            await asyncio.gather(
+                *(self._client(i, began + plan.seconds) for i in range(plan.connections))
+            )
         else:
-            await self._open_loop(plan.rate, plan.warm_up_s + plan.seconds)
+            await self._open_loop(plan.rate, began + plan.seconds)
         last = max((shot.due for shot in self._shots), default=began)
         ended = min(began + plan.seconds, last + 1e-6) if _is_stopped() else began + plan.seconds
         late_s = percentile(sorted(self._late), 0.99) if self._late else 0.0
@@ -117,7 +118,13 @@ class _Shooter:
             connection.close()
         return Load(self._shots, began, ended, time.process_time() - cpu, late_s)
 
-    async def _client(self, until: float) -> None:
+    def _opening_s(self) -> float:
+        """People do not connect all in one millisecond, when whichever worker wakes first gets
+        them all: the first half of the warm-up is for connecting."""
+        return self._plan.warm_up_s / 2 / self._plan.connections
+
+    async def _client(self, number: int, until: float) -> None:
+        await asyncio.sleep(number * self._opening_s())
         while (now := time.monotonic()) < until and not _is_stopped():
             reply = await self._shoot(now)
             if reply is None:
@@ -125,12 +132,13 @@ class _Shooter:
             elif reply.status == 503:
                 await asyncio.sleep(min(reply.retry_after_s, _LONGEST_PAUSE_S))
 
-    async def _open_loop(self, rate: float, seconds: float) -> None:
-        plan, start = self._plan, time.monotonic()
-        for _ in range(plan.connections):
+    async def _open_loop(self, rate: float, until: float) -> None:
+        for _ in range(self._plan.connections):
             self._give(await self._connect())
+            await asyncio.sleep(self._opening_s())
         tasks: set[asyncio.Task[Reply | None]] = set()
-        for at in arrivals(rate, seconds, plan.seed):
+        start = time.monotonic()
+        for at in arrivals(rate, until - start, self._plan.seed):
             await asyncio.sleep(max(0.0, start + at - time.monotonic()))
             if _is_stopped():
                 break

@@ -69,9 +69,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64])
     parser.add_argument("--workers", type=int, default=available_cores())
-    parser.add_argument(
-        "--decoders", nargs="+", default=["plain", "evergreen"], help="of the peers"
-    )
+    # Without a value: no peers.
+    decoders = ["plain", "evergreen"]
+    parser.add_argument("--decoders", nargs="*", choices=decoders, default=decoders)
     parser.add_argument("--peers-python", default=sys.executable, help="interpreter of the peers")
     parser.add_argument("--largest-px", type=int, default=4000, help="leave out wider photos")
     parser.add_argument("--stamped", action="store_true", help="every photo is another file")

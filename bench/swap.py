@@ -41,7 +41,8 @@ from core.store import Store, open_store
 _LOAD = 0.8
 # Requests that waited at the switch have been answered by then.
 _SETTLED_S = 0.1
-_LOOK_EVERY_S = 0.02
+# As the route does. Asking takes from the cores that serve.
+_LOOK_EVERY_S = 0.05
 _SWAP_WITHIN_S = 30.0
 
 
