@@ -166,7 +166,8 @@ def report(measured: Measured, who: list[Contender], markdown: bool) -> None:
     ratio = measured.saturated(EVERGREEN) / measured.limit
     print(f"\nEvergreen at saturation: {ratio:.2f} of the in-process limit (goal: at least 0.90).")
     behind = list(_behind(measured, who))
-    print("Behind a peer: " + ("; ".join(behind) if behind else "nowhere") + ".")
+    if len(measured.memory) > 1:
+        print(f"Behind a peer: {'; '.join(behind) or 'nowhere'}.")
 
 
 def _figures(measured: Measured, asked: str, name: str) -> list[str]:
