@@ -39,7 +39,7 @@ class Head(NamedTuple):
 
 
 def backbone_onnx() -> bytes:
-    """Give the starter backbone as ONNX: `pixels` uint8 [B, 128, 128, 3] to `embedding` [B, 960].
+    """Give the starter backbone as ONNX: `pixels` uint8 [B, 144, 144, 3] to `embedding` [B, 960].
 
     The bytes are the same on every call and every machine, so their sha256 names the backbone.
     """

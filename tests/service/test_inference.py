@@ -42,7 +42,7 @@ from tests.service.conftest import client_of
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 PHOTOS = [images.jpeg(seed=1), images.png(seed=2), images.jpeg(640, 480, seed=3)]
-SIZE = 128
+SIZE = 144
 # Other sizes of batch are added up in another order.
 TOLERANCE = 1e-5
 INFER = "/v2/models/evergreen/infer"
@@ -359,7 +359,7 @@ def test_nothing_is_recorded_but_counted(
 @pytest.mark.parametrize(
     ("inputs", "parts"),
     [
-        ([], ("0 inputs", "send one", "`pixels` UINT8 [B, 128, 128, 3]", "`image` BYTES [B]")),
+        ([], ("0 inputs", "send one", "`pixels` UINT8 [B, 144, 144, 3]", "`image` BYTES [B]")),
         ([tensor(), black()], ("2 inputs", "send one")),
         ([tensor(name="picture")], ("no input 'picture'", "`image` BYTES")),
         ([tensor(datatype="UINT8")], ("'UINT8'", "send BYTES")),
@@ -374,9 +374,9 @@ def test_nothing_is_recorded_but_counted(
         ([tensor(data=[5])], ("element 0", "base64")),
         ([tensor(b"")], ("element 0", "it is empty", "send JPEG")),
         ([tensor(images.bomb_png())], ("element 0", "50,000,000", "smaller copy")),
-        ([black(side=95)], ("shape [1, 95, 95, 3]", "[B, 128, 128, 3]", "version 1")),
-        ([black(shape=[SIZE, SIZE, 3])], ("shape [128, 128, 3]", "[B, 128, 128, 3]")),
-        ([black(data=[0])], ("49,152 whole numbers from 0 to 255",)),
+        ([black(side=95)], ("shape [1, 95, 95, 3]", "[B, 144, 144, 3]", "version 1")),
+        ([black(shape=[SIZE, SIZE, 3])], ("shape [144, 144, 3]", "[B, 144, 144, 3]")),
+        ([black(data=[0])], ("62,208 whole numbers from 0 to 255",)),
         ([black(data=[256] * SIZE * SIZE * 3)], ("0 to 255",)),
         ([black(65, 1, shape=[65, SIZE, SIZE, 3])], ("65 images", "1 to 64")),
         ([black(name="\ud800")], ("no input '\\ud800'",)),
@@ -410,7 +410,7 @@ def test_binary_pixels_of_another_length_are_refused(client: TestClient) -> None
     head = json.dumps({"inputs": [black(parameters={"binary_data_size": 5}, data=None)]}).encode()
     headers = {infer_messages.HEADER_LENGTH: str(len(head))}
     response = client.post(INFER, content=head + b"12345", headers=headers)
-    refused(response, 400, "5 bytes of binary data", "49,152")
+    refused(response, 400, "5 bytes of binary data", "62,208")
 
 
 @pytest.mark.parametrize(

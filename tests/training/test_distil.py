@@ -31,6 +31,7 @@ NUM_IMAGES = 48
 RECIPE = DistilRecipe(
     image_px=SIZE_PX,
     size_px=48,
+    serve_px=48,
     batch=16,
     learning_rate=1e-3,
     warmup_share=0.0,
@@ -283,4 +284,4 @@ def test_recipe_reports_every_problem_at_once(tmp_path) -> None:
 
 def test_recipe_in_the_repository_is_a_recipe() -> None:
     found = load_recipe(Path(__file__).parents[2] / "bench" / "starter" / "recipe.toml")
-    assert found.size_px == 128
+    assert found.serve_px == 144
