@@ -91,7 +91,7 @@ async def infer(
             deadline.check()
         return servable.predict(some_BHWC)
 
-    with serving.admission.admitted(sent.shape[0]):
+    with serving.admission.admitted(sent.shape[0], deadline):
         pixels_BHWC = await _pixels(serving, servable, sent)
         scores = [
             await serving.run(score, pixels_BHWC[start : start + _AT_ONCE])

@@ -33,7 +33,7 @@ class Serving:
         self.runtime = Runtime(settings.provider, settings.threads)
         self.slot = Slot()
         self.swap = Swap(store, self.runtime, self.slot)
-        self.admission = Admission(settings.max_in_flight)
+        self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
         self._recorder = Recorder(store)
         # One decodes while another one scores.
@@ -57,7 +57,7 @@ class Serving:
     async def predict(self, image: bytes, deadline: Deadline | None = None) -> Answer:
         """Answer with the champion of this moment. Raises UndecodableImage, ImageTooLarge,
         Overloaded, DeadlineExceeded, NotReady, StoreError."""
-        with self.admission.admitted(1):
+        with self.admission.admitted(1, deadline):
             return await self._answer(await self.champion(), image, deadline)
 
     async def predict_many(
@@ -67,7 +67,7 @@ class Serving:
 
         Raises Overloaded, NotReady.
         """
-        with self.admission.admitted(len(images)):
+        with self.admission.admitted(len(images), deadline):
             champion = await self.champion()
 
             async def answer_one(image: bytes) -> Answer | EvergreenError:

@@ -221,7 +221,6 @@ async def infer_with_version(
 async def _infer(
     request: Request, serving: Serving, deadline: Deadline | None, version: str | None
 ) -> Response:
-    serving.admission.check()  # before the body is read
     headers = request.headers
     body = await request.body()
     encoding = headers.get("content-encoding", "")
