@@ -50,7 +50,8 @@ class Settings(BaseSettings):
     max_wait_s: float = Field(
         1.0,
         gt=0,
-        description="longest expected wait for an answer, in seconds; beyond it requests are refused (503)",
+        description="longest expected wait for an answer, in seconds; beyond it requests are "
+        "refused (503)",
     )
     recipe: Path | None = Field(
         None, description="TOML file that says how to learn; empty means the built-in recipe"
