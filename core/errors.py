@@ -5,8 +5,8 @@
                        SlowBody, InvalidLabel, InvalidRequest, UnknownPrediction,
                        UnknownFeedback, UnknownExample, UnknownRun, UnknownVersion, InvalidRecipe
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
-                       PromotionConflict, PromotionFailed, IdempotencyConflict, RunFinished,
-                       BackboneUnavailable, Diverged
+                       PromotionConflict, PromotionFailed, VersionNotLoaded, IdempotencyConflict,
+                       RunFinished, BackboneUnavailable, Diverged
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; the cause is kept
 
@@ -105,6 +105,10 @@ class PromotionConflict(StateError):
 
 class PromotionFailed(StateError):
     code = "promotion-failed"
+
+
+class VersionNotLoaded(StateError):
+    code = "version-not-loaded"
 
 
 class IdempotencyConflict(StateError):

@@ -28,7 +28,7 @@ class Serving:
         self.limits = Limits(max_pixels=settings.max_pixels)
         self.runtime = Runtime(settings.provider, settings.threads)
         self.slot = Slot()
-        self.swap = Swap(store, self.runtime, self.slot)
+        self.swap = Swap(store, self.runtime, self.slot, settings.shadow)
         self.admission = Admission(settings.max_in_flight)
         self.started_at = time.time()
         self._recorder = Recorder(store)
@@ -50,31 +50,39 @@ class Serving:
         self._recorder.stop()
         self.store.db.close()
 
-    async def predict(self, image: bytes, deadline: Deadline | None = None) -> Answer:
-        """Answer with the champion of this moment. Raises UndecodableImage, ImageTooLarge,
-        Overloaded, DeadlineExceeded, NotReady, StoreError."""
+    async def predict(
+        self, image: bytes, deadline: Deadline | None = None, version: int | None = None
+    ) -> Answer:
+        """Answer with the champion of this moment, or with the version that is pinned. Raises
+        UndecodableImage, ImageTooLarge, Overloaded, DeadlineExceeded, NotReady, VersionNotLoaded,
+        StoreError."""
         with self.admission.admitted(1):
-            return await self._answer(await self._champion(), image, deadline)
+            return await self._answer(await self._servable(version), image, deadline)
 
     async def predict_many(
-        self, images: Sequence[bytes], deadline: Deadline | None = None
+        self,
+        images: Sequence[bytes],
+        deadline: Deadline | None = None,
+        version: int | None = None,
     ) -> list[Answer | EvergreenError]:
         """Answer all with one version, in order; an image that cannot be gets its own error.
 
-        Raises Overloaded, NotReady.
+        Raises Overloaded, NotReady, VersionNotLoaded.
         """
         with self.admission.admitted(len(images)):
-            champion = await self._champion()
+            servable = await self._servable(version)
 
             async def answer_one(image: bytes) -> Answer | EvergreenError:
                 try:
-                    return await self._answer(champion, image, deadline)
+                    return await self._answer(servable, image, deadline)
                 except EvergreenError as error:
                     return error
 
             return list(await asyncio.gather(*map(answer_one, images)))
 
-    async def _champion(self) -> Servable:
+    async def _servable(self, version: int | None) -> Servable:
+        if version is not None:
+            return self.swap.loaded.pinned(version)
         if self.swap.is_stale:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._pool, self.swap.confirm)
