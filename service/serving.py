@@ -17,6 +17,7 @@ from core.store import Store, open_store
 from service import metrics
 from service.admission import Admission, Deadline
 from service.recorder import Recorder
+from service.shadow_recorder import ShadowRecorder
 from service.slot import Slot
 from service.swap import Swap
 
@@ -32,6 +33,7 @@ class Serving:
         self.admission = Admission(settings.max_in_flight)
         self.started_at = time.time()
         self._recorder = Recorder(store)
+        self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
         # One decodes while another one scores.
         self._pool = ThreadPoolExecutor(settings.threads + 1, thread_name_prefix="predict")
 
@@ -48,6 +50,7 @@ class Serving:
         self.swap.stop()
         self._pool.shutdown(wait=True)
         self._recorder.stop()
+        self._shadow_recorder.stop()
         self.store.db.close()
 
     async def predict(
@@ -92,6 +95,8 @@ class Serving:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._pool, self._work, servable, image, deadline)
         await asyncio.wrap_future(self._recorder.record(found.prediction))
+        if servable is self.slot.current():
+            self._shadow_recorder.follow(servable, found)
         metrics.predictions.inc()
         if found.abstains:
             metrics.abstentions.inc()
