@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     trainer: bool = Field(
         True, description="train beside serving; turn off where `evergreen worker` runs elsewhere"
     )
+    self_healing: bool = Field(
+        True, description="roll back when labels show that the version before was better"
+    )
     shadow: Annotated[tuple[VersionNumber, ...], BeforeValidator(_split)] = Field(
         (), description="versions that answer silently beside the champion, such as 3,5"
     )

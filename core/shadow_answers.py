@@ -64,14 +64,15 @@ def add(conn: Connection, rows: Sequence[ShadowAnswer], now: float) -> None:
         )
 
 
-def tally(conn: Connection, version: int) -> Tally:
-    """Beside whichever champions it stood."""
-    row = conn.execute(
-        select(
-            func.coalesce(func.sum(shadow_tallies.c.answers), 0),
-            func.coalesce(func.sum(shadow_tallies.c.agreements), 0),
-        ).where(shadow_tallies.c.version == version)
-    ).one()
+def tally(conn: Connection, version: int, beside: int | None = None) -> Tally:
+    """Beside one champion, or beside whichever it stood."""
+    query = select(
+        func.coalesce(func.sum(shadow_tallies.c.answers), 0),
+        func.coalesce(func.sum(shadow_tallies.c.agreements), 0),
+    ).where(shadow_tallies.c.version == version)
+    if beside is not None:
+        query = query.where(shadow_tallies.c.champion == beside)
+    row = conn.execute(query).one()
     return Tally(version, int(row[0]), int(row[1]))
 
 

@@ -101,6 +101,7 @@ class _Facts(Collector):
             serving = workers.live(conn, now, "serving")
             trainers = workers.live(conn, now, "trainer")
             waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
+            num_healed = champion.count_by(conn, champion.ITSELF)
             shadows = list(shadow_metrics.families(conn, activation))
             ended = conn.execute(
                 select(
@@ -127,6 +128,11 @@ class _Facts(Collector):
             "evergreen_labels_waiting_seconds",
             "Age of the oldest label that no finished run has seen.",
             now - oldest if oldest is not None else 0.0,
+        )
+        yield CounterMetricFamily(
+            "evergreen_self_healing",
+            "Rollbacks by itself, because labels showed that the version before was better.",
+            num_healed,
         )
         yield from shadows
         yield from _run_metrics([(str(o), float(s) if s is not None else 0.0) for o, s in ended])
