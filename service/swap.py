@@ -115,7 +115,9 @@ class Swap:
             self._wake.wait(TICK_S)
             self._wake.clear()
             try:
-                self._tick()
+                standing = self._tick()
+                if standing is not None:
+                    self.shadows.look(standing)
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(1.0)
@@ -124,7 +126,8 @@ class Swap:
                 log.exception("swap.failed")
                 self._stop.wait(1.0)
 
-    def _tick(self) -> None:
+    def _tick(self) -> Activation | None:
+        """Returns the newest activation, unless another version is on its way."""
         now = time.time()
         with self._following:
             waiting, newest = self._look()
@@ -132,11 +135,10 @@ class Swap:
             self._prepare(waiting)
         self._slot.current()
         self._forget(waiting, newest)
-        if waiting is None and newest is not None:
-            self.shadows.look(newest)
         self._report(now)
         if waiting is not None and waiting.version in self.loaded:
             self._advance(now)
+        return newest if waiting is None else None
 
     def _follow(self, activation: Activation) -> None:
         servable = self.loaded.get(activation.version)
