@@ -5,11 +5,12 @@ How often they are right is in `core/outcomes.py`.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Executable, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.schema import shadow_answers, shadow_tallies
@@ -42,26 +43,34 @@ def add(conn: Connection, rows: Sequence[ShadowAnswer], now: float) -> None:
     )
     answers = Counter((row.version, row.champion) for row in rows)
     agreements = Counter((row.version, row.champion) for row in rows if row.agrees)
-    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
-    # In one order in every process, or two could wait for each other's rows.
-    for version, champion in sorted(answers):
-        new = dialect.insert(shadow_tallies).values(
-            version=version,
-            champion=champion,
-            answers=answers[version, champion],
-            agreements=agreements[version, champion],
-            last_at=now,
-        )
-        conn.execute(
-            new.on_conflict_do_update(
-                index_elements=["version", "champion"],
-                set_={
-                    "answers": shadow_tallies.c.answers + new.excluded.answers,
-                    "agreements": shadow_tallies.c.agreements + new.excluded.agreements,
-                    "last_at": new.excluded.last_at,
-                },
-            )
-        )
+    conn.execute(
+        _count(conn.dialect.name),
+        [
+            {
+                "version": version,
+                "champion": champion,
+                "answers": answers[version, champion],
+                "agreements": agreements[version, champion],
+                "last_at": now,
+            }
+            # In one order in every process, or two could wait for each other's rows.
+            for version, champion in sorted(answers)
+        ],
+    )
+
+
+@functools.cache
+def _count(dialect_name: str) -> Executable:
+    """Add to the tally, or begin it."""
+    new = (sqlite if dialect_name == "sqlite" else postgresql).insert(shadow_tallies)
+    return new.on_conflict_do_update(
+        index_elements=["version", "champion"],
+        set_={
+            "answers": shadow_tallies.c.answers + new.excluded.answers,
+            "agreements": shadow_tallies.c.agreements + new.excluded.agreements,
+            "last_at": new.excluded.last_at,
+        },
+    )
 
 
 def tally(conn: Connection, version: int, beside: int | None = None) -> Tally:

@@ -15,10 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import shadow_answers
 from core.answer import Answer
 from core.errors import StoreError
+from core.predictions import Prediction
 from core.servable import Servable
 from core.shadow_answers import ShadowAnswer
 from core.store import Store
@@ -33,8 +35,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
+    # Not the whole answer: its ranking of all classes would live on until the shadows have answered.
     servable: Servable
-    answer: Answer
+    prediction: Prediction
+    embedding_D: NDArray[np.float32]
 
 
 class ShadowRecorder:
@@ -49,7 +53,7 @@ class ShadowRecorder:
     def follow(self, servable: Servable, answer: Answer) -> None:
         """Have the shadows answer too, in a moment. Never waits, never raises."""
         if self._shadows.current and self._queue.qsize() < _MAX_WAITING:
-            self._queue.put(_Followed(servable, answer))
+            self._queue.put(_Followed(servable, answer.prediction, answer.embedding_D))
 
     def stop(self) -> None:
         """Write what waits, then end."""
@@ -89,10 +93,10 @@ def answers_of(shadows: Sequence[Servable], group: Sequence[_Followed]) -> Itera
         fitting = [item for item in group if _shares(shadow, item.servable)]
         if not fitting:
             continue
-        _, probabilities_BK = shadow.score(np.stack([item.answer.embedding_D for item in fitting]))
+        _, probabilities_BK = shadow.score(np.stack([item.embedding_D for item in fitting]))
         for item, k in zip(fitting, probabilities_BK.argmax(axis=1), strict=True):
             label = shadow.manifest.classes[k]
-            aloud = item.answer.prediction
+            aloud = item.prediction
             yield ShadowAnswer(aloud.id, shadow.version, label, aloud.version, label == aloud.label)
 
 
