@@ -63,7 +63,7 @@ def add(conn: Connection, rows: Sequence[ShadowAnswer], now: float) -> None:
 def _count(dialect_name: str) -> Executable:
     """Add to the tally, or begin it."""
     new = (sqlite if dialect_name == "sqlite" else postgresql).insert(shadow_tallies)
-    return new.on_conflict_do_update(
+    found: Executable = new.on_conflict_do_update(
         index_elements=["version", "champion"],
         set_={
             "answers": shadow_tallies.c.answers + new.excluded.answers,
@@ -71,6 +71,7 @@ def _count(dialect_name: str) -> Executable:
             "last_at": new.excluded.last_at,
         },
     )
+    return found
 
 
 def tally(conn: Connection, version: int, beside: int | None = None) -> Tally:
