@@ -43,10 +43,8 @@ def main() -> None:
         for num_labels in options.labels:
             home = Path(folder) / f"labels-{num_labels}"
             live, held_back, memory = label_to_live(home, num_labels, options.trials)
-            table.add_row(f"label to live at {num_labels} labels, p50", f"{_quantile(live, 0.5)} s")
-            table.add_row(
-                f"label to live at {num_labels} labels, p95", f"{_quantile(live, 0.95)} s"
-            )
+            table.add_row(f"label to live at {num_labels} labels, p50", f"{quantile(live, 0.5)} s")
+            table.add_row(f"label to live at {num_labels} labels, p95", f"{quantile(live, 0.95)} s")
             table.add_row("... of so many trials (held back)", f"{len(live)} ({held_back})")
             table.add_row("memory of a serving worker after that (RSS, largest)", memory)
     console.print(table)
@@ -62,21 +60,27 @@ def start_to_ready(home: Path) -> float:
 
 def label_to_live(home: Path, num_labels: int, trials: int) -> tuple[list[float], int, str]:
     pool = enough_images(num_labels + trials)
-    live: list[float] = []
-    held_back = 0
     with running(home) as server:
         newest = teach(server, pool[:num_labels], f"{num_labels} labels")
         until_live(server, newest, pool[0].image)
-        for digit in pool[num_labels:]:
-            time.sleep(0.3)
-            newest = teach(server, [digit], "one more")
-            seconds, _ = until_live(server, newest, digit.image)
-            if seconds is None:
-                held_back += 1
-            else:
-                live.append(seconds)
+        live, held_back = one_by_one(server, pool[num_labels:])
         check_torch_is_not_loaded(server)
         return live, held_back, memory_of_workers(server)
+
+
+def one_by_one(server: Server, lesson: list[Digit]) -> tuple[list[float], int]:
+    """Seconds from each label to its being live; and how many the gate held back."""
+    live: list[float] = []
+    held_back = 0
+    for digit in lesson:
+        time.sleep(0.3)
+        newest = teach(server, [digit], "one more")
+        seconds, _ = until_live(server, newest, digit.image)
+        if seconds is None:
+            held_back += 1
+        else:
+            live.append(seconds)
+    return live, held_back
 
 
 def enough_images(count: int) -> list[Digit]:
@@ -114,7 +118,7 @@ def _seconds(values: list[float]) -> str:
     return f"{statistics.median(values):.1f} s"
 
 
-def _quantile(values: list[float], q: float) -> str:
+def quantile(values: list[float], q: float) -> str:
     ordered = sorted(values)
     return f"{ordered[min(len(ordered) - 1, int(q * len(ordered)))]:.2f}" if ordered else "none"
 

@@ -82,21 +82,25 @@ def main() -> None:
     is_held_out_N = assign_folds(photos.digest_N, photos.y_N, _HELD_OUT_FOLDS, args.seed) == 0
     kept = photos._replace(y_N=photos.y_N[~is_held_out_N], digest_N=photos.digest_N[~is_held_out_N])
     start = fit_head(x_ND[~is_held_out_N], kept)
-    with tempfile.TemporaryDirectory() as folder:
-        tuned = tune(
-            backbone,
-            start,
-            photos.pixels_NHWC,
-            photos.y_N,
-            is_held_out_N,
-            recipe,
-            Path(folder),
-            seed=args.seed,
-        )
-    print(f"blocks  accuracy {accuracy(tuned.backbone, tuned.head, judged):.3f}   ", end="")
-    print(f"{tuned.seconds:6.1f} s, {len(tuned.history)} epochs, {tuned.reason}; ", end="")
-    print(f"{tuned.weights} weights of epoch {tuned.best_epoch}, held-out loss ", end="")
-    print(f"{tuned.before.loss:.3f} -> {tuned.after.loss:.3f}", *tuned.notes, sep="\n")
+    ways = {"blocks": recipe}
+    if args.naive:
+        ways["naive "] = dataclasses.replace(recipe, views=0)
+    for name, how in ways.items():
+        with tempfile.TemporaryDirectory() as folder:
+            tuned = tune(
+                backbone,
+                start,
+                photos.pixels_NHWC,
+                photos.y_N,
+                is_held_out_N,
+                how,
+                Path(folder),
+                seed=args.seed,
+            )
+        print(f"{name}  accuracy {accuracy(tuned.backbone, tuned.head, judged):.3f}   ", end="")
+        print(f"{tuned.seconds:6.1f} s, {len(tuned.history)} epochs, {tuned.reason}; ", end="")
+        print(f"{tuned.weights} weights of epoch {tuned.best_epoch}, held-out loss ", end="")
+        print(f"{tuned.before.loss:.3f} -> {tuned.after.loss:.3f}", *tuned.notes, sep="\n")
     for depth in dict.fromkeys((1, 2, recipe.depth)):
         print(compare_epochs(backbone, photos, dataclasses.replace(recipe, depth=depth)))
 
@@ -202,6 +206,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--depth", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--views", type=int)
+    parser.add_argument(
+        "--naive", action="store_true", help="tune once more without the cache, for the accuracy"
+    )
     parser.add_argument("--lr", type=float)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--augment", choices=STRENGTHS)

@@ -3,7 +3,8 @@
     EvergreenError
       InputError       UndecodableImage, ImageTooLarge, BodyTooLarge, UnsupportedMediaType,
                        SlowBody, InvalidLabel, InvalidRequest, UnknownPrediction,
-                       UnknownFeedback, UnknownExample, UnknownRun, UnknownVersion, InvalidRecipe
+                       UnknownFeedback, UnknownExample, UnknownRun, UnknownVersion, UnknownModel,
+                       InvalidRecipe
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, IdempotencyConflict,
                        RunFinished, BackboneUnavailable, Diverged
@@ -73,6 +74,10 @@ class UnknownRun(InputError):
 
 class UnknownVersion(InputError):
     code = "unknown-version"
+
+
+class UnknownModel(InputError):
+    code = "unknown-model"
 
 
 class InvalidRecipe(InputError):

@@ -50,7 +50,15 @@ class Settings(BaseSettings):
     max_body_mb: float = Field(25.0, gt=0, description="largest request body, in MB (10^6 bytes)")
     max_pixels: int = Field(50_000_000, ge=1, description="largest image, in pixels")
     max_in_flight: int = Field(
-        64, ge=1, description="images in work at once in each serving process; more get a 503"
+        64,
+        ge=1,
+        description="most images in work at once in each serving process; more are refused (503)",
+    )
+    max_wait_s: float = Field(
+        1.0,
+        gt=0,
+        description="longest expected wait for an answer, in seconds; beyond it requests are "
+        "refused (503)",
     )
     recipe: Path | None = Field(
         None, description="TOML file that says how to learn; empty means the built-in recipe"

@@ -5,7 +5,7 @@ ONNX graph without weights (`backbone.graph.onnx`), and the card (`starter.json`
 provenance, figures). Binding the weights into the graph gives the backbone that is served; training
 reads the same weights. Made by `python -m training.bundle_starter`. Runs no model.
 
-Axes: B batch, H/W pixels, D embedding (576), K classes (200).
+Axes: B batch, H/W pixels, D embedding (960), K classes (200).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Head(NamedTuple):
 
 
 def backbone_onnx() -> bytes:
-    """Give the starter backbone as ONNX: `pixels` uint8 [B, 96, 96, 3] to `embedding` [B, 576].
+    """Give the starter backbone as ONNX: `pixels` uint8 [B, 144, 144, 3] to `embedding` [B, 960].
 
     The bytes are the same on every call and every machine, so their sha256 names the backbone.
     """

@@ -11,9 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.release import release
 from core.settings import Settings
 from service import metrics, problems
+from service.admission import Admission, Shedding
 from service.bodies import BodyLimit
 from service.problems import Problem
-from service.routes import champion, feedback, page, predict, runs, status, versions
+from service.routes import champion, feedback, inference, page, predict, runs, status, versions
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REFUSED = ("HEAD", "OPTIONS", "TRACE")
@@ -30,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses={status: {"model": Problem} for status in problems.DOCUMENTED},
     )
     problems.install(app)
-    for module in (predict, feedback, runs, versions, champion, status, page):
+    for module in (predict, feedback, runs, versions, champion, status, inference, page):
         app.include_router(module.router)
 
     # Last: whatever is left is ours to refuse, in our own words.
@@ -42,8 +43,14 @@ def create_app(settings: Settings) -> FastAPI:
         raise HTTPException(404)
 
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Shedding, admission=lambda: _admission_of(app))
     app.add_middleware(Measured)
     return app
+
+
+def _admission_of(app: FastAPI) -> Admission | None:
+    serving = getattr(app.state, "serving", None)
+    return None if serving is None else serving.admission
 
 
 class Measured:

@@ -104,7 +104,8 @@ class BodyLimit:
         announced = dict(scope["headers"]).get(b"content-length", b"")
         if announced.isdigit() and int(announced) > self._max_bytes:
             # The connection stays: closed at once, a client still sending would see a reset.
-            await problems.of(self._too_large(f"{int(announced):,}"))(scope, receive, send)
+            refusal = self._too_large(f"{int(announced):,}")
+            await problems.of(refusal, scope["path"])(scope, receive, send)
             return
         num_bytes = 0
         refused: BodyTooLarge | SlowBody | None = None
@@ -136,7 +137,7 @@ class BodyLimit:
                 await send(message)
             elif message["type"] == "http.response.start":
                 # Frameworks make a 400 or a 500 of what interrupts their reading.
-                await problems.of(refused)(scope, receive, send)
+                await problems.of(refused, scope["path"])(scope, receive, send)
 
         await self._app(scope, limited, answer)
 

@@ -1,4 +1,5 @@
-"""Errors as HTTP answers: RFC 9457 `application/problem+json`."""
+"""Errors as HTTP answers: RFC 9457 `application/problem+json`, and under `/v2` the error object of
+the Open Inference Protocol, which its clients read."""
 
 from __future__ import annotations
 
@@ -33,6 +34,7 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.UnknownExample: 404,
     errors.UnknownRun: 404,
     errors.UnknownVersion: 404,
+    errors.UnknownModel: 404,
     errors.NotEnoughLabels: 409,
     errors.RunFinished: 409,
     errors.PromotionFailed: 409,
@@ -60,6 +62,12 @@ class Problem(BaseModel):
     code: str = Field(description="Stable; made for programs.", examples=["undecodable-image"])
 
 
+class ProtocolError(BaseModel):
+    """An error, as the Open Inference Protocol v2 has it."""
+
+    error: str = Field(description="What is wrong, the limit, and what to do about it.")
+
+
 def status_of(error: EvergreenError) -> int:
     for cls in type(error).__mro__:
         if cls in _STATUS:
@@ -67,7 +75,14 @@ def status_of(error: EvergreenError) -> int:
     return 500
 
 
-def problem(status: int, code: str, detail: str, **headers: str) -> JSONResponse:
+def problem(status: int, code: str, detail: str, path: str = "", **headers: str) -> JSONResponse:
+    """The error in the form that belongs to the path of the request."""
+    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = _TRY_AGAIN_AFTER_S
+    if _is_of_protocol(path):
+        # It knows one status for whatever is wrong with the content of a request.
+        status = 400 if status == http.HTTPStatus.UNPROCESSABLE_ENTITY else status
+        return JSONResponse(ProtocolError(error=detail).model_dump(), status, headers)
     body = Problem(
         type=f"urn:evergreen:problem:{code}",
         title=http.HTTPStatus(status).phrase,
@@ -75,13 +90,15 @@ def problem(status: int, code: str, detail: str, **headers: str) -> JSONResponse
         detail=detail,
         code=code,
     )
-    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = _TRY_AGAIN_AFTER_S
     return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
-def of(error: EvergreenError) -> JSONResponse:
-    return problem(status_of(error), error.code, str(error))
+def of(error: EvergreenError, path: str = "") -> JSONResponse:
+    return problem(status_of(error), error.code, str(error), path)
+
+
+def _is_of_protocol(path: str) -> bool:
+    return path == "/v2" or path.startswith("/v2/")
 
 
 def shape_of(error: EvergreenError) -> Problem:
@@ -101,14 +118,15 @@ def install(app: FastAPI) -> None:
     app.openapi = lambda: _documented(generate())  # type: ignore[method-assign]
 
     @app.exception_handler(EvergreenError)
-    async def _evergreen(_request: Request, error: EvergreenError) -> JSONResponse:
+    async def _evergreen(request: Request, error: EvergreenError) -> JSONResponse:
         if status_of(error) >= 500 and not isinstance(error, _EXPECTED):
             log.error("request.failed", extra={"error": str(error)}, exc_info=error)
-        return of(error)
+        return of(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(422, "invalid-request", "; ".join(map(_describe, error.errors())))
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        detail = "; ".join(map(_describe, error.errors()))
+        return problem(422, "invalid-request", detail, request.url.path)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -119,7 +137,8 @@ def install(app: FastAPI) -> None:
         elif error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "another method")
             detail = f"{request.method} is not for {request.url.path[:200]}; use {allowed}"
-        return problem(error.status_code, code, detail, **dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        return problem(error.status_code, code, detail, request.url.path, **headers)
 
     @app.exception_handler(ClientDisconnect)
     async def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
@@ -127,17 +146,18 @@ def install(app: FastAPI) -> None:
         return problem(400, "client-disconnected", "the body ended early; send it again")
 
     @app.exception_handler(Exception)
-    async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request.crashed", exc_info=error)
-        return problem(
-            500, "internal-error", "something is wrong in the service; its log says what"
-        )
+        detail = "something is wrong in the service; its log says what"
+        return problem(500, "internal-error", detail, request.url.path)
 
 
 def _documented(document: dict[str, Any]) -> dict[str, Any]:
     """FastAPI gives errors the media type that the route's other answers have."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for item in document["paths"].values():
+    for path, item in document["paths"].items():
+        if _is_of_protocol(path):
+            continue
         for operation in item.values():
             for status in DOCUMENTED:
                 operation["responses"][status]["content"] = content

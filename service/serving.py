@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, TypeVarTuple
 
 from core.answer import Answer, answer
 from core.bootstrap import ensure_first_version
@@ -21,6 +22,9 @@ from service.shadow_recorder import ShadowRecorder
 from service.slot import Slot
 from service.swap import Swap
 
+_Args = TypeVarTuple("_Args")
+_Result = TypeVar("_Result")
+
 
 class Serving:
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -30,7 +34,7 @@ class Serving:
         self.runtime = Runtime(settings.provider, settings.threads)
         self.slot = Slot()
         self.swap = Swap(store, self.runtime, self.slot, settings.shadow)
-        self.admission = Admission(settings.max_in_flight)
+        self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
         self._recorder = Recorder(store)
         self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
@@ -59,8 +63,8 @@ class Serving:
         """Answer with the champion of this moment, or with the version that is pinned. Raises
         UndecodableImage, ImageTooLarge, Overloaded, DeadlineExceeded, NotReady, VersionNotLoaded,
         StoreError."""
-        with self.admission.admitted(1):
-            return await self._answer(await self._servable(version), image, deadline)
+        with self.admission.admitted(1, deadline):
+            return await self._answer(await self.servable(version), image, deadline)
 
     async def predict_many(
         self,
@@ -72,8 +76,8 @@ class Serving:
 
         Raises Overloaded, NotReady, VersionNotLoaded.
         """
-        with self.admission.admitted(len(images)):
-            servable = await self._servable(version)
+        with self.admission.admitted(len(images), deadline):
+            servable = await self.servable(version)
 
             async def answer_one(image: bytes) -> Answer | EvergreenError:
                 try:
@@ -83,17 +87,18 @@ class Serving:
 
             return list(await asyncio.gather(*map(answer_one, images)))
 
-    async def _servable(self, version: int | None) -> Servable:
-        if version is not None:
-            return self.swap.loaded.pinned(version)
+    async def servable(self, version: int | None) -> Servable:
+        """The version that is pinned, or the champion. Raises VersionNotLoaded, NotReady."""
+        return await self.champion() if version is None else self.swap.loaded.pinned(version)
+
+    async def champion(self) -> Servable:
+        """The version to answer with at this moment. Raises NotReady."""
         if self.swap.is_stale:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._pool, self.swap.confirm)
+            await self.run(self.swap.confirm)
         return self.slot.current()
 
     async def _answer(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._pool, self._work, servable, image, deadline)
+        found = await self.run(self._work, servable, image, deadline)
         await asyncio.wrap_future(self._recorder.record(found.prediction))
         if servable is self.slot.current():
             self._shadow_recorder.follow(servable, found)
@@ -106,3 +111,7 @@ class Serving:
         if deadline is not None:
             deadline.check()
         return answer(servable, image, self.store.blobs, self.limits, time.time())
+
+    async def run(self, work: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Do work in the threads of the predictions: they bound how much is done at once."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)

@@ -24,7 +24,7 @@ from training import torch_families, torch_timm, torch_weights
 from training.backbone_names import STARTER, TIMM, parse
 from training.pretrained import fetch
 from training.torch_blocks import Parts
-from training.torch_vision import torchvision
+from training.torch_starter import EMBEDDING_SIZE, starter_features
 
 NET = "net."
 _STARTERS_HEAD = ("head.",)
@@ -109,7 +109,7 @@ class Backbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
 
 
 class StarterBackbone(Backbone):
-    """MobileNetV3-small without its classifier; its 13 `features` are its blocks.
+    """A narrow MobileNetV2 (`torch_starter`); its 19 `features` are its blocks.
 
     Its state-dict keys (`features.*`) are those of the bundled weights.
     """
@@ -117,7 +117,7 @@ class StarterBackbone(Backbone):
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], pixels: PixelSpec | None = None
     ) -> None:
-        features = torchvision.models.mobilenet_v3_small(weights=None).features
+        features = starter_features()
         pool = nn.AdaptiveAvgPool2d(1)
         super().__init__(
             STARTER,
@@ -126,7 +126,7 @@ class StarterBackbone(Backbone):
             pixels=pixels or PixelSpec(),
             mean=mean,
             std=std,
-            embedding_size=features[-1].out_channels,
+            embedding_size=EMBEDDING_SIZE,
         )
 
     def forward(self, pixels_BHWC: Tensor) -> Tensor:

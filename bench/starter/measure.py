@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a starter as it is served.")
     parser.add_argument("weights", type=Path)
     parser.add_argument("--student", default="starter")
-    parser.add_argument("--size-px", type=int, default=96)
+    parser.add_argument("--size-px", type=int, default=144)
     parser.add_argument("--photos", type=Path, nargs="*", default=[])
     parser.add_argument("--images", type=Path)
     options = parser.parse_args()

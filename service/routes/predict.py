@@ -52,7 +52,6 @@ async def predict(
 
     Keep the `prediction_id`: it takes a correction.
     """
-    serving.admission.check()  # before the body is read
     images = await read_images(request)
     answered: PredictionAnswer | PredictionList
     if len(images) == 1:

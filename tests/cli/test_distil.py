@@ -10,7 +10,7 @@ from tests.cli.conftest import Run
 pytest.importorskip("torch", reason="the training extra is not installed")
 pytestmark = pytest.mark.training
 
-RECIPE = "image_px = 32\nsize_px = 48\nbatch = 8\n"
+RECIPE = "image_px = 32\nsize_px = 48\nserve_px = 48\nbatch = 8\n"
 
 
 @pytest.fixture

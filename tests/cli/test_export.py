@@ -13,7 +13,7 @@ from tests.cli.conftest import Run
 def test_an_exported_model_opens_in_onnxruntime(home: Path, tmp_path: Path, run: Run) -> None:
     assert run("export", 1, tmp_path / "model.onnx").exit_code == 0
     session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    pixels = np.zeros((2, 96, 96, 3), np.uint8)
+    pixels = np.zeros((2, 144, 144, 3), np.uint8)
     (probabilities,) = session.run(["probabilities"], {"pixels": pixels})
     assert probabilities.shape == (2, 200)
     assert session.get_modelmeta().custom_metadata_map["version"] == "1"

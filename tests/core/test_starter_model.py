@@ -41,13 +41,13 @@ def test_backbone_keeps_to_its_contract(session: onnxruntime.InferenceSession) -
         "tensor(uint8)",
         ["B", size, size, 3],
     )
-    assert (got.name, got.type, got.shape) == ("embedding", "tensor(float)", ["B", 576])
+    assert (got.name, got.type, got.shape) == ("embedding", "tensor(float)", ["B", 960])
 
 
 def test_embedding_does_not_depend_on_the_rest_of_the_batch(session, pixels_BHWC) -> None:
     (together_BD,) = session.run(None, {"pixels": pixels_BHWC})
     alone_BD = np.concatenate([session.run(None, {"pixels": x[None]})[0] for x in pixels_BHWC])
-    assert together_BD.shape == (3, 576)
+    assert together_BD.shape == (3, 960)
     assert together_BD.dtype == np.float32
     np.testing.assert_allclose(together_BD, alone_BD, rtol=0, atol=BATCH_ATOL)
 
@@ -76,7 +76,7 @@ def test_head_gives_one_logit_for_each_unique_class(session, pixels_BHWC) -> Non
 
 def test_provenance_says_where_the_weights_are_from_and_what_halving_them_cost() -> None:
     facts = starter.provenance()
-    assert "mobilenet_v3_small" in facts["architecture"]
+    assert "MobileNetV2" in facts["architecture"]
     assert facts["provenance"]["teacher"]
     halving = facts["figures"]["half_precision"]
     assert halving["photos"] == 300

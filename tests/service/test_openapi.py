@@ -25,6 +25,15 @@ PUBLIC = {
     ("get", "/v1/champion"),
     ("put", "/v1/champion"),
     ("get", "/v1/status"),
+    ("get", "/v2"),
+    ("get", "/v2/health/live"),
+    ("get", "/v2/health/ready"),
+    ("get", "/v2/models/{model}"),
+    ("get", "/v2/models/{model}/ready"),
+    ("post", "/v2/models/{model}/infer"),
+    ("get", "/v2/models/{model}/versions/{version}"),
+    ("get", "/v2/models/{model}/versions/{version}/ready"),
+    ("post", "/v2/models/{model}/versions/{version}/infer"),
 }
 
 
@@ -62,7 +71,7 @@ def test_document_says_what_it_is(document: dict[str, Any]) -> None:
 def test_every_public_route_is_documented(document: dict[str, Any]) -> None:
     found = {(method, path) for method, path, _ in operations(document)}
     assert found >= PUBLIC
-    assert not [path for _, path in found if not path.startswith("/v1/")]
+    assert not [path for _, path in found if not re.match("/v1/|/v2(/|$)", path)]
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
@@ -90,12 +99,15 @@ def test_path_parameters_are_declared(document: dict[str, Any]) -> None:
         assert declared == set(re.findall(r"{(\w+)}", path))
 
 
-def test_every_route_documents_problems(document: dict[str, Any]) -> None:
+def test_every_route_documents_its_errors(document: dict[str, Any]) -> None:
     for _, path, operation in operations(document):
+        is_of_protocol = path.startswith("/v2")
+        media_type = "application/json" if is_of_protocol else PROBLEM
+        schema = "ProtocolError" if is_of_protocol else "Problem"
         for status in ("4XX", "5XX"):
             content = operation["responses"][status]["content"]
-            assert content.keys() == {PROBLEM}, path
-            assert content[PROBLEM]["schema"] == {"$ref": "#/components/schemas/Problem"}, path
+            assert content.keys() == {media_type}, path
+            assert content[media_type]["schema"] == {"$ref": f"#/components/schemas/{schema}"}, path
 
 
 def test_framework_errors_that_we_do_not_send_are_not_documented(
@@ -131,3 +143,16 @@ def test_feedback_documents_both_bodies_and_both_answers(document: dict[str, Any
     assert operation["responses"].keys() >= {"200", "201"}
     (key,) = [p for p in operation["parameters"] if p["in"] == "header"]
     assert key["name"].lower() == "idempotency-key"
+
+
+@pytest.mark.parametrize("place", ["", "/versions/{version}"])
+def test_infer_documents_json_with_and_without_binary_data(
+    document: dict[str, Any], place: str
+) -> None:
+    operation = document["paths"][f"/v2/models/{{model}}{place}/infer"]["post"]
+    both = {"application/json", "application/octet-stream"}
+    assert operation["requestBody"]["content"].keys() == both
+    assert operation["responses"]["200"]["content"].keys() == both
+    *places, timeout = operation["parameters"]
+    assert {p["in"] for p in places} == {"path"}
+    assert timeout["name"].lower() == "x-request-timeout-ms"

@@ -27,7 +27,7 @@ LARGE = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """Takes two images at once."""
     settings = settings_in(tmp_path_factory.mktemp("small"))
-    started = Serving.start(settings.model_copy(update={"max_in_flight": 2}))
+    started = Serving.start(settings.model_copy(update={"max_in_flight": 2, "max_wait_s": 60.0}))
     yield started
     started.stop()
 
@@ -96,8 +96,49 @@ def test_a_deadline_that_is_over_stops_the_work() -> None:
         Deadline(time.monotonic() - 1, 250).check()
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def worked(admission: Admission, clock: Clock, images: int, seconds: float) -> None:
+    """Let so many images be done, one every so many seconds, with always one waiting."""
+    with admission.admitted(1):
+        for _ in range(images):
+            with admission.admitted(1):
+                clock.now += seconds
+
+
+def test_what_would_wait_too_long_is_refused_by_the_pace_of_what_was_done() -> None:
+    clock = Clock()
+    admission = Admission(limit=1_000, max_wait_s=2.0, clock=clock)
+    worked(admission, clock, images=200, seconds=0.1)
+    with admission.admitted(18):
+        assert admission.expected_wait_s == pytest.approx(1.8, rel=0.1)
+        admission.check()
+        admission.check(allowed_s=2.5)
+        with pytest.raises(Overloaded, match=r"18 images.*1\.[78] s.*0\.5 s is the limit"):
+            admission.check(allowed_s=0.5)
+        with admission.admitted(5), pytest.raises(Overloaded, match="EVERGREEN_MAX_WAIT_S"):
+            admission.check()
+    worked(admission, clock, images=200, seconds=0.01)
+    with admission.admitted(100):
+        admission.check()
+
+
+def test_a_few_slow_images_are_no_queue() -> None:
+    clock = Clock()
+    admission = Admission(limit=64, max_wait_s=1.0, clock=clock)
+    worked(admission, clock, images=20, seconds=5.0)
+    with admission.admitted(3):
+        admission.check()
+
+
 def test_admission_counts_what_is_in_work_and_forgets_what_has_ended() -> None:
-    admission = Admission(limit=3)
+    admission = Admission(limit=3, max_wait_s=60.0)
     with admission.admitted(2), admission.admitted(5), pytest.raises(Overloaded, match="7 images"):
         admission.check()
     with pytest.raises(ValueError, match="lost"), admission.admitted(3):

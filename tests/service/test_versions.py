@@ -49,7 +49,7 @@ def test_version_comes_with_its_manifest_and_the_gates_reason(taught_client: Tes
     assert manifest["classes"] == version["classes"]
     assert manifest["snapshot"] == version["snapshot"] == 2 * taught.NUM_OF_EACH
     assert manifest["run_id"] == version["run_id"]
-    assert PixelSpec.from_json(manifest["pixels"]).size_px == 96
+    assert PixelSpec.from_json(manifest["pixels"]).size_px == 144
     assert version["gate"]["promote"] is True
     assert version["gate"]["reason"]
     assert version["metrics"]["accuracy"] > 0.9

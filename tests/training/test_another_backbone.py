@@ -48,7 +48,7 @@ def colours(store: Store) -> Candidate:
 
 def the_starter(store: Store) -> Candidate:
     digest = store.blobs.put(starter.backbone_onnx())
-    return Candidate("starter", digest, starter.pixel_spec(), 576)
+    return Candidate("starter", digest, starter.pixel_spec(), 960)
 
 
 def test_a_worse_backbone_is_held_back(school_store: Store, trainer: Trainer, settings) -> None:

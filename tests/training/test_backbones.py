@@ -49,7 +49,7 @@ class Case(NamedTuple):
 
 IMAGENET, HALF = 0.485, 0.5
 FAMILIES = [
-    Case("starter", PixelSpec(96, 1.0), IMAGENET, 576, 13),
+    Case("starter", PixelSpec(144, 1.0), IMAGENET, 960, 19),
     Case("torchvision/resnet18", PixelSpec(224, 224 / 256), IMAGENET, 512, 9),
     Case("torchvision/mobilenet_v2", PixelSpec(224, 224 / 232), IMAGENET, 1280, 19),
     Case("torchvision/mobilenet_v3_small", PixelSpec(224, 224 / 256), IMAGENET, 576, 13),

@@ -31,6 +31,7 @@ NUM_IMAGES = 48
 RECIPE = DistilRecipe(
     image_px=SIZE_PX,
     size_px=48,
+    serve_px=48,
     batch=16,
     learning_rate=1e-3,
     warmup_share=0.0,
@@ -113,7 +114,7 @@ def test_loss_falls(finished, tmp_path) -> None:
 def test_student_is_written_as_the_bundle_is(finished) -> None:
     _, ended = finished
     found = weights(ended.student)
-    assert found["head.weight"].shape == (4, 576)
+    assert found["head.weight"].shape == (4, EMBEDDING_SIZE)
     assert {k for k in found if k.startswith("features.")} == {
         k for k in starter_backbone().weights() if not k.endswith("num_batches_tracked")
     }
@@ -283,4 +284,4 @@ def test_recipe_reports_every_problem_at_once(tmp_path) -> None:
 
 def test_recipe_in_the_repository_is_a_recipe() -> None:
     found = load_recipe(Path(__file__).parents[2] / "bench" / "starter" / "recipe.toml")
-    assert found.size_px == 128
+    assert found.serve_px == 144

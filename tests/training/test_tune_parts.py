@@ -111,7 +111,7 @@ def test_seeds_of_neighbours_differ() -> None:
 @pytest.mark.parametrize("depth", [1, 4, 7, 13])
 def test_cached_activations_equal_computed_ones(tmp_path, depth) -> None:
     backbone = starter_backbone()
-    pixels_NHWC = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), np.uint8)
+    pixels_NHWC = np.random.default_rng(0).integers(0, 256, (5, 144, 144, 3), np.uint8)
     size_px = starter.pixel_spec().size_px
     tail = tail_of(backbone, depth)
 

@@ -145,7 +145,7 @@ class _Run:
         return fit_head(
             self._student.backbone.cpu(),
             self._images,
-            self._recipe.size_px,
+            self._recipe.serve_px,
             self._recipe.seed,
             self._config.threads or torch.get_num_threads(),
             tell,

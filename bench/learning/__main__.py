@@ -1,0 +1,96 @@
+"""How well it learns from few and many labels, on your photos: python -m bench.learning DATA_DIR
+
+DATA_DIR holds data sets, or is one: a folder with train/<class>/* and val/<class>/*. The head is
+judged beside scikit-learn's logistic regression on the same features, the tuned blocks beside a
+full fine-tune of the same photos. Seconds are the processor's, which neighbours on the machine
+disturb less than the clock. Without --weights only the bundled starter takes part.
+
+N rows, D embedding, K classes; H/W pixels, C channels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from threadpoolctl import threadpool_limits
+
+from bench.learning import blocks, heads, stream
+from bench.learning.photos import data_sets
+from bench.learning.tables import following, news, per_class, show
+from bench.learning.tasks import FILES, load
+from training.backbone_names import STARTER
+from training.tune_recipe import BlocksRecipe
+
+SIZES: tuple[int | None, ...] = (5, 20, 100, None)
+_WITH_BLOCKS = (STARTER,)
+_WITH_ALL_BLOCKS = (STARTER, "torchvision/mobilenet_v2")
+
+
+def main() -> None:
+    args = _arguments()
+    names = [STARTER, *(FILES if args.weights else ())]
+    names = [name for name in names if args.backbone in (None, name)]
+    chosen = {name: getattr(args, name) for name in ("depth", "epochs") if getattr(args, name)}
+    recipe = dataclasses.replace(BlocksRecipe(), **chosen)
+    with_blocks = _WITH_ALL_BLOCKS if args.blocks_all else _WITH_BLOCKS if args.blocks else ()
+    head_rows: list[list[str]] = []
+    blocks_rows: list[list[str]] = []
+    stream_rows: list[list[str]] = []
+    columns = (TextColumn("{task.description:<52}"), BarColumn(), MofNCompleteColumn())
+    with (
+        threadpool_limits(args.threads),
+        Progress(*columns, TimeElapsedColumn(), console=news) as progress,
+    ):
+        follow = partial(following, progress)
+        for folder in data_sets(args.data, args.only):
+            for name in names:
+                task = load(folder, name, args.weights, args.cache, follow)
+                if not args.skip_head:
+                    head_rows += heads.rows_of(task, args.sizes, args.seeds, follow)
+                if name in with_blocks:
+                    blocks_rows += blocks.rows_of(
+                        task, args.sizes, args.seeds, recipe, args.cache, args.threads, follow
+                    )
+                if args.stream and name == STARTER:
+                    stream_rows += stream.rows_of(
+                        task, args.seeds, recipe, args.cache, args.threads, follow
+                    )
+    for title, headings, rows in (
+        (heads.TITLE, heads.COLUMNS, head_rows),
+        (blocks.TITLE, blocks.COLUMNS, blocks_rows),
+        (stream.TITLE, stream.COLUMNS, stream_rows),
+    ):
+        if rows:
+            show(title, headings, rows, as_markdown=args.markdown)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path, metavar="DATA_DIR")
+    parser.add_argument("--weights", type=Path, help=f"a folder with {', '.join(FILES.values())}")
+    parser.add_argument("--backbone", choices=(STARTER, *FILES), help="only this one")
+    parser.add_argument("--only", help="only the data set of this name")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--sizes", type=per_class, nargs="+", default=SIZES, help="labels a class, or: all"
+    )
+    parser.add_argument("--blocks", action="store_true", help="also tune blocks of the starter")
+    parser.add_argument("--blocks-all", action="store_true", help="and of mobilenet_v2: hours")
+    parser.add_argument("--stream", action="store_true", help="also: classes two at a time")
+    parser.add_argument("--skip-head", action="store_true", help="only the others")
+    parser.add_argument("--epochs", type=int, help="of tuning; by default the recipe's")
+    parser.add_argument("--depth", type=int, help="blocks to tune; by default the recipe's")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--markdown", action="store_true", help="print tables as Markdown")
+    default = Path(tempfile.gettempdir()) / "evergreen-bench"
+    parser.add_argument("--cache", type=Path, default=default, help="keeps pixels and embeddings")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

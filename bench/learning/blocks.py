@@ -1,0 +1,77 @@
+"""Tier `blocks` beside a full fine-tune written the usual way.
+
+N rows, H/W pixels, C channels, D embedding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.learning import plain
+from bench.learning.photos import pixels
+from bench.learning.tables import Follow, cells, news, size
+from bench.learning.tasks import Task, judge_head
+from bench.learning.tuning import tuned
+from training.tune_recipe import BlocksRecipe
+
+# Fewer leave nothing to choose the epoch by.
+_FEWEST = 20
+
+TITLE = "Tier blocks: accuracy on val, mean ± spread over seeds"
+COLUMNS = (
+    "data", "backbone", "labels a class", "head", "blocks", "gain, points", "calibration error",
+    "seconds", "full fine-tune", "seconds",
+)  # fmt: skip
+
+
+def rows_of(
+    task: Task,
+    sizes: Sequence[int | None],
+    num_seeds: int,
+    recipe: BlocksRecipe,
+    cache: Path,
+    threads: int,
+    follow: Follow,
+) -> list[list[str]]:
+    import torch
+
+    torch.set_num_threads(threads)
+    spec = task.network.pixels
+    train_NHWC, val_NHWC = (pixels(photos, spec, cache) for photos in (task.train, task.val))
+    sizes = [n for n in sizes if n is None or n >= _FEWEST]
+    rows = []
+    text = f"{task.name}, {task.network.name}: blocks"
+    with follow(text, len(sizes) * num_seeds) as tell:
+        for at, per_class in enumerate(sizes):
+            measured = []
+            for seed in range(num_seeds):
+                rows_N = task.sample(per_class, seed)
+                mine_NHWC = np.ascontiguousarray(train_NHWC[rows_N])
+                head_right, *_ = judge_head(task, rows_N, task.train.y_N[rows_N])
+                outcome = tuned(task, rows_N, mine_NHWC, recipe, seed)
+                right, error = outcome.judge(val_NHWC, task.val.y_N)
+                seconds = outcome.seconds
+                began = time.process_time()
+                logits_NK = plain.full_fine_tune(
+                    task.module,
+                    mine_NHWC,
+                    task.train.y_N[rows_N],
+                    len(task.train.classes),
+                    val_NHWC,
+                    max_epochs=recipe.epochs,
+                    max_seconds=seconds,
+                    seed=seed,
+                )
+                plain_s = time.process_time() - began
+                plain_right = float((logits_NK.argmax(axis=1) == task.val.y_N).mean())
+                gain = 100 * (right - head_right)
+                measured.append((head_right, right, gain, error, seconds, plain_right, plain_s))
+                tell(at * num_seeds + seed + 1)
+            found = cells(measured, (".3f", ".3f", ".1f", ".3f", ".0f", ".3f", ".0f"))
+            rows.append([task.name, task.network.name, size(per_class), *found])
+            news.print(*rows[-1], sep="  ", highlight=False)
+    return rows

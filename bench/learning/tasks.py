@@ -1,0 +1,99 @@
+"""A data set as one backbone sees it, and how a head is judged on it.
+
+N rows, D embedding, K classes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.learning.photos import Network, Photos, embeddings, read
+from bench.learning.tables import Follow
+from core import starter
+from training.backbone_names import STARTER
+from training.calibration import expected_calibration_error
+from training.dataset import Dataset
+from training.fit_head import fit_head
+from training.head import Head
+from training.recipe import HeadRecipe
+
+#: Where the weights of each backbone are, in the folder of weights.
+FILES = {
+    "torchvision/mobilenet_v2": "mobilenet_v2_features.safetensors",
+    "torchvision/squeezenet1_1": "squeezenet1_1.safetensors",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A data set as one backbone sees it; the photos of `val` judge."""
+
+    name: str
+    network: Network
+    # The torch module, where there is one to tune.
+    module: Any
+    train: Photos
+    val: Photos
+    x_ND: NDArray[np.float32]
+    val_x_ND: NDArray[np.float32]
+
+    def sample(self, per_class: int | None, seed: int) -> NDArray[np.intp]:
+        """Row numbers: so many photos of each class, or all; equal for every backbone."""
+        rng = np.random.default_rng(seed)
+        classes = range(len(self.train.classes))
+        shuffled = [rng.permutation(np.flatnonzero(self.train.y_N == k)) for k in classes]
+        return np.sort(np.concatenate([rows_N[:per_class] for rows_N in shuffled]))
+
+    def dataset(
+        self, rows_N: NDArray[np.intp], y_N: NDArray[np.intp], x_ND: NDArray[np.float32]
+    ) -> Dataset:
+        nothing_N = np.zeros(len(y_N), np.bool_)
+        digest_N = self.train.digest_N[rows_N]
+        return Dataset(self.train.classes, x_ND, y_N, nothing_N, digest_N, rows_N.astype(np.int64))
+
+
+def load(folder: Path, name: str, weights: Path | None, cache: Path, follow: Follow) -> Task:
+    module, network = _network(name, weights)
+    found = []
+    for part in ("train", "val"):
+        photos = read(folder / part)
+        with follow(f"{folder.name}, {name}: embedding {part}", len(photos)) as tell:
+            found.append((photos, embeddings(photos, network, cache, tell)))
+    (train, x_ND), (val, val_x_ND) = found
+    if train.classes != val.classes:
+        raise SystemExit(f"{folder}: train and val have different classes")
+    return Task(folder.name, network, module, train, val, x_ND, val_x_ND)
+
+
+def _network(name: str, weights: Path | None) -> tuple[Any, Network]:
+    from training.torch_backbone import build
+    from training.torch_export import export_backbone
+
+    if name == STARTER:
+        return build(name), Network(name, starter.backbone_onnx(), starter.pixel_spec())
+    assert weights is not None
+    module = build(name, weights / FILES[name])
+    return module, Network(name, export_backbone(module), module.pixels)
+
+
+def judge_head(
+    task: Task, rows_N: NDArray[np.intp], y_N: NDArray[np.intp]
+) -> tuple[float, float, float]:
+    """Accuracy and calibration error on val, and the seconds of the fit."""
+    dataset = task.dataset(rows_N, y_N, task.x_ND[rows_N])
+    began = time.process_time()
+    head = fit_head(dataset, HeadRecipe(), score_all=False).head
+    seconds = time.process_time() - began
+    return *judge(head, task.val_x_ND, task.val.y_N), seconds
+
+
+def judge(head: Head, x_ND: NDArray[np.float32], y_N: NDArray[np.intp]) -> tuple[float, float]:
+    probs_NK = head.probabilities(x_ND)
+    right = float((probs_NK.argmax(axis=1) == y_N).mean())
+    return right, expected_calibration_error(probs_NK, y_N)

@@ -1,0 +1,56 @@
+"""What every peer runs for a request: decode, onnxruntime on one thread, the best five classes."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image
+
+# Set by whoever starts a peer.
+MODEL, DECODER, WORKERS, PORT = "PEER_MODEL", "PEER_DECODER", "PEER_WORKERS", "PEER_PORT"
+_TOP = 5
+
+
+class Classifier:
+    def __init__(self) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        model = Path(os.environ[MODEL]).read_bytes()
+        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        about = self._session.get_modelmeta().custom_metadata_map
+        self._classes = about["classes"].split("\n")
+        self._decode = decoder(os.environ[DECODER], int(about["size_px"]))
+
+    def classify(self, image: bytes) -> dict[str, Any]:
+        pixels_HWC = self._decode(image)
+        (probabilities_BK,) = self._session.run(["probabilities"], {"pixels": pixels_HWC[None]})
+        best = np.argsort(-probabilities_BK[0])[:_TOP]
+        top = [
+            {"label": self._classes[k], "confidence": float(probabilities_BK[0, k])} for k in best
+        ]
+        return {"worker": os.getpid(), "top": top}
+
+
+def decoder(name: str, size_px: int) -> Callable[[bytes], Any]:
+    if name == "evergreen":
+        from core.pixels import PixelSpec, decode
+
+        spec = PixelSpec(size_px)
+        return lambda image: decode(image, spec)
+    return lambda image: plain(image, size_px)
+
+
+def plain(image: bytes, size_px: int) -> Any:
+    """As tutorials have it: all of the image is decoded, whatever its size."""
+    im = Image.open(io.BytesIO(image)).convert("RGB")
+    side = min(im.size)
+    left, top = (im.width - side) // 2, (im.height - side) // 2
+    square = im.crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((size_px, size_px), Image.Resampling.BILINEAR))

@@ -1,0 +1,125 @@
+"""How soon a label is live among many: python -m bench.scale IMAGES [--labels 20000] [--classes 40]
+
+IMAGES is an .npz of labelled images (see training/distil/sources.py) or a folder of folders. They
+are labelled before the server starts, as `evergreen import` would; then single labels are timed,
+from their acknowledgement to every worker answering with a version that was trained on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from bench.digits import Digit
+from bench.loop import memory_of_workers, one_by_one, quantile
+from bench.server import Server, running
+from core import intake
+from core.intake import LabelRequest
+from core.pixels import Limits
+from core.settings import Settings
+from core.store import open_store
+from training.distil.sources import Archive
+
+_BATCH = 200
+_FIRST_VERSION_S = 900.0
+
+console = Console()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--labels", type=int, default=20_000)
+    parser.add_argument("--classes", type=int, default=40)
+    parser.add_argument("--trials", type=int, default=20)
+    options = parser.parse_args()
+    pool = itertools.islice(read(options.images, options.classes), options.labels + options.trials)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        label_all(home, itertools.islice(pool, options.labels), options.labels)
+        with running(home) as server:
+            began = time.perf_counter()
+            console.print("Waiting for the first version of these labels ...")
+            first_s = until_first(server, began)
+            live, held_back = one_by_one(server, list(pool))
+            memory = memory_of_workers(server)
+    table = Table(title=f"{options.labels:,} labels of {options.classes} classes")
+    table.add_column("figure")
+    table.add_column("measured", justify="right")
+    table.add_row("start to a version trained on all of them", f"{first_s:.0f} s")
+    for q in (0.5, 0.95):
+        table.add_row(f"label to live, p{100 * q:.0f}", f"{quantile(live, q)} s")
+    table.add_row("of so many trials (held back)", f"{len(live)} ({held_back})")
+    table.add_row("memory of a serving worker after that (RSS, largest)", memory)
+    console.print(table)
+
+
+def read(path: Path, num_classes: int) -> Iterator[Digit]:
+    """Give images as PNG, in turns of the first classes, so that a part has all of them."""
+    if path.is_dir():
+        folders = sorted(p for p in path.iterdir() if p.is_dir())[:num_classes]
+        turns = itertools.zip_longest(*(sorted(p.iterdir()) for p in folders))
+        for files in turns:
+            for folder, file in zip(folders, files, strict=True):
+                if file is not None:
+                    yield Digit(_png(file.read_bytes()), folder.name)
+        return
+    archive = Archive(path)
+    by_class: dict[int, list[bytes]] = {k: [] for k in range(num_classes)}
+    for image, label in archive.read():
+        if label in by_class:
+            by_class[label].append(image)
+    for images in itertools.zip_longest(*by_class.values()):
+        for k, image in enumerate(images):
+            if image is not None:
+                yield Digit(_png(image), archive.classes[k])
+
+
+def _png(image: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(image)).convert("RGB").save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def label_all(home: Path, examples: Iterator[Digit], count: int) -> None:
+    store = open_store(Settings(home=home))
+    told = track(examples, "labelling", total=count, console=console)
+    for batch in _batches(iter(told)):
+        requests = []
+        for example in batch:
+            new = intake.describe(example.image, Limits(), "import")
+            store.blobs.put(example.image, durable=False)
+            requests.append((new, LabelRequest(example.label, "bench", source="import")))
+        intake.label_described(store, requests, time.time())
+    store.db.close()
+
+
+def _batches(examples: Iterator[Digit]) -> Iterator[list[Digit]]:
+    while batch := list(itertools.islice(examples, _BATCH)):
+        yield batch
+
+
+def until_first(server: Server, began: float) -> float:
+    """Wait for a version beyond the starter."""
+    while (status := server.status())["version"] == 1:
+        last = status["last_run"]
+        if last is not None and last["outcome"] == "held-back":
+            raise SystemExit(f"the gate held the first version back: {last['reason']}")
+        if time.perf_counter() - began > _FIRST_VERSION_S:
+            raise SystemExit(f"no version after {_FIRST_VERSION_S:.0f} s: {server.log()[-1000:]}")
+        time.sleep(0.5)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

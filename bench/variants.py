@@ -1,0 +1,73 @@
+"""Versions to swap between: version 1 with its weights moved a little, so that each is another file
+of the same size and speed. Published beside a running server, as a trainer does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import starter, versions
+from core.head_graph import head_onnx
+from core.manifest import Manifest
+from core.servable import Backbone, HeadSession, Runtime, golden
+from core.store import Store
+
+# Far below what changes an answer.
+_NOISE = 1e-3
+
+
+def publish_heads(store: Store, count: int) -> list[int]:
+    """New heads on the backbone of version 1. Returns the numbers of the versions."""
+    first = _first(store)
+    backbone = Backbone(store.blobs.get(first.backbone), first.backbone, Runtime("cpu"))
+    return [_publish(store, first, backbone, seed) for seed in range(1, count + 1)]
+
+
+def publish_backbones(store: Store, count: int) -> list[int]:
+    """New weights in the same graph, each with a head of its own."""
+    first = _first(store)
+    found = []
+    for seed in range(1, count + 1):
+        content = backbone_onnx(seed)
+        digest = store.blobs.put(content)
+        backbone = Backbone(content, digest, Runtime("cpu"))
+        found.append(_publish(store, replace(first, backbone=digest), backbone, seed))
+    return found
+
+
+def backbone_onnx(seed: int) -> bytes:
+    graph = (starter.FILES / "backbone.graph.onnx").read_bytes()
+    rng = np.random.default_rng(seed)
+    weights = {
+        # Only convolutions: a variance must stay positive.
+        name: _moved(value, rng) if value.ndim == 4 else value
+        for name, value in starter.backbone_weights().items()
+    }
+    return starter.bind_weights(graph, weights)
+
+
+def _publish(store: Store, manifest: Manifest, backbone: Backbone, seed: int) -> int:
+    head = starter.head()
+    content = head_onnx(_moved(head.weights_DK, np.random.default_rng(seed)), head.bias_K)
+    other = replace(
+        manifest,
+        parent=1,
+        head=store.blobs.put(content),
+        golden=golden(backbone, HeadSession(content, Runtime("cpu")), manifest.pixels),
+    )
+    gate = {"promote": True, "reason": "a variant of version 1, for measuring swaps"}
+    with store.db.write() as conn:
+        return versions.publish(conn, store.blobs, other, gate).version
+
+
+def _moved(value: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    moved = value * (1 + _NOISE * rng.standard_normal(value.shape))
+    return moved.astype(np.float32)
+
+
+def _first(store: Store) -> Manifest:
+    with store.db.read() as conn:
+        version = versions.get(conn, 1)
+    return versions.read_manifest(version, store.blobs)

@@ -1,0 +1,516 @@
+"""The Open Inference Protocol, asked by Triton's own client over a real connection, and by hand
+where that client would not send what is wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+from starlette.testclient import TestClient
+
+with warnings.catch_warnings():
+    # What it imports is not all up to date.
+    warnings.simplefilter("ignore")
+    import tritonclient.http as triton
+    from tritonclient.utils import InferenceServerException
+
+from core import pixels, predictions
+from core.release import release
+from core.servable import Servable
+from service import infer_messages, metrics
+from service.app import create_app
+from service.inference import MAX_BATCH
+from service.serving import Serving
+from service.swap import Swap
+from tests import images
+from tests.service.conftest import client_of
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PHOTOS = [images.jpeg(seed=1), images.png(seed=2), images.jpeg(640, 480, seed=3)]
+SIZE = 144
+# Other sizes of batch are added up in another order.
+TOLERANCE = 1e-5
+INFER = "/v2/models/evergreen/infer"
+
+
+@pytest.fixture(scope="module")
+def address(taught_serving: Serving) -> Iterator[str]:
+    """A server on a port of its own, in a thread, with version 2: red and blue."""
+    app = create_app(taught_serving.settings)
+    app.state.serving = taught_serving
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def asking(address: str) -> Iterator[Any]:
+    with triton.InferenceServerClient(address) as client:
+        yield client
+
+
+def image_input(photos: list[bytes], *, column: bool = False) -> Any:
+    shape = [len(photos), 1] if column else [len(photos)]
+    tensor = triton.InferInput("image", shape, "BYTES")
+    tensor.set_data_from_numpy(np.array(photos, np.object_).reshape(shape))
+    return tensor
+
+
+def pixels_input(pixels_BHWC: Any, *, binary: bool = True) -> Any:
+    tensor = triton.InferInput("pixels", list(pixels_BHWC.shape), "UINT8")
+    tensor.set_data_from_numpy(pixels_BHWC, binary_data=binary)
+    return tensor
+
+
+def decoded(serving: Serving) -> Any:
+    spec = serving.slot.current().manifest.pixels
+    return np.stack([pixels.decode(photo, spec) for photo in PHOTOS])
+
+
+def expected(serving: Serving) -> Any:
+    return serving.slot.current().predict(decoded(serving))
+
+
+# Triton's client
+
+
+def test_server_and_model_say_that_they_are_ready(asking: Any) -> None:
+    assert asking.is_server_live()
+    assert asking.is_server_ready()
+    assert asking.is_model_ready("evergreen")
+    assert asking.is_model_ready("evergreen", "2")
+    assert not asking.is_model_ready("evergreen", "1")
+    assert not asking.is_model_ready("resnet")
+
+
+def test_server_says_what_it_is(asking: Any) -> None:
+    assert asking.get_server_metadata() == {
+        "name": "evergreen",
+        "version": release(),
+        "extensions": ["binary_tensor_data", "classification"],
+    }
+
+
+@pytest.mark.parametrize("version", ["", "2"])
+def test_model_says_what_it_takes_and_gives(
+    asking: Any, taught_serving: Serving, version: str
+) -> None:
+    found = asking.get_model_metadata("evergreen", version)
+    assert (found["name"], found["versions"]) == ("evergreen", ["2"])
+    assert found["inputs"] == [
+        {"name": "pixels", "datatype": "UINT8", "shape": [-1, SIZE, SIZE, 3]},
+        {"name": "image", "datatype": "BYTES", "shape": [-1]},
+    ]
+    assert [(o["name"], o["datatype"], o["shape"]) for o in found["outputs"]] == [
+        ("probabilities", "FP32", [-1, 2]),
+        ("label", "BYTES", [-1]),
+        ("confidence", "FP32", [-1]),
+        ("embedding", "FP32", [-1, 960]),
+    ]
+    assert found["parameters"] == {
+        "classes": ["blue", "red"],
+        "max_batch_size": MAX_BATCH,
+        "abstain_below": taught_serving.slot.current().manifest.abstain_below,
+    }
+
+
+@pytest.mark.parametrize("column", [False, True])
+def test_images_are_classified_as_by_the_model_itself(
+    asking: Any, taught_serving: Serving, column: bool
+) -> None:
+    answer = asking.infer("evergreen", [image_input(PHOTOS, column=column)], request_id="a-1")
+    response = answer.get_response()
+    assert (response["model_name"], response["model_version"]) == ("evergreen", "2")
+    assert response["id"] == "a-1"
+    assert [o["name"] for o in response["outputs"]] == ["probabilities", "label", "confidence"]
+    probabilities = answer.as_numpy("probabilities")
+    right = expected(taught_serving).probabilities_BK
+    np.testing.assert_allclose(probabilities, right, atol=TOLERANCE)
+    labels = [b"blue", b"red"]
+    assert answer.as_numpy("label").tolist() == [labels[k] for k in right.argmax(axis=1)]
+    np.testing.assert_array_equal(answer.as_numpy("confidence"), probabilities.max(axis=1))
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_pixels_are_classified_as_by_the_model_itself(
+    asking: Any, taught_serving: Serving, binary: bool
+) -> None:
+    answer = asking.infer("evergreen", [pixels_input(decoded(taught_serving), binary=binary)])
+    right = expected(taught_serving).probabilities_BK
+    np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
+
+
+def test_a_full_batch_keeps_its_order(asking: Any, taught_serving: Serving) -> None:
+    repeated = [PHOTOS[i % 3] for i in range(MAX_BATCH)]
+    answer = asking.infer("evergreen", [image_input(repeated)])
+    right = expected(taught_serving).probabilities_BK[np.arange(MAX_BATCH) % 3]
+    np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_outputs_come_as_asked(asking: Any, taught_serving: Serving, binary: bool) -> None:
+    wanted = [
+        triton.InferRequestedOutput("embedding", binary_data=binary),
+        triton.InferRequestedOutput("label", binary_data=not binary),
+    ]
+    answer = asking.infer("evergreen", [image_input(PHOTOS)], outputs=wanted)
+    assert [o["name"] for o in answer.get_response()["outputs"]] == ["embedding", "label"]
+    assert ("data" in answer.get_output("embedding")) != binary
+    assert ("data" in answer.get_output("label")) == binary
+    right = expected(taught_serving).embedding_BD
+    np.testing.assert_allclose(answer.as_numpy("embedding"), right, atol=1e-3)
+    assert answer.as_numpy("label").shape == (3,)
+
+
+def test_the_best_classes_come_as_a_classification(asking: Any) -> None:
+    wanted = [triton.InferRequestedOutput("probabilities", class_count=5)]
+    found = asking.infer("evergreen", [image_input(PHOTOS)], outputs=wanted)
+    ranked = found.as_numpy("probabilities")
+    assert ranked.shape == (3, 2)  # there are two classes
+    for best, second in ranked:
+        first, other = best.decode().split(":"), second.decode().split(":")
+        assert float(first[0]) >= float(other[0])
+        assert {(first[1], first[2]), (other[1], other[2])} == {("0", "blue"), ("1", "red")}
+
+
+def test_the_version_that_answers_can_be_named(asking: Any) -> None:
+    answer = asking.infer("evergreen", [image_input(PHOTOS)], model_version="2")
+    assert answer.get_response()["model_version"] == "2"
+    for version in ("1", "02", "latest", "9" * 5000):
+        with pytest.raises(
+            InferenceServerException, match="does not answer here; 2 does"
+        ) as caught:
+            asking.infer("evergreen", [image_input(PHOTOS)], model_version=version)
+        assert caught.value.status() == "404"
+
+
+@pytest.mark.parametrize("packed", ["gzip", "deflate"])
+def test_bodies_may_be_compressed(asking: Any, taught_serving: Serving, packed: str) -> None:
+    answer = asking.infer(
+        "evergreen",
+        [image_input(PHOTOS)],
+        request_compression_algorithm=packed,
+        response_compression_algorithm=packed,
+    )
+    right = expected(taught_serving).probabilities_BK
+    np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
+
+
+def test_requests_in_flight_together_are_each_answered(address: str) -> None:
+    with triton.InferenceServerClient(address, concurrency=4) as client:
+        inputs = [[image_input([photo])] for photo in PHOTOS * 4]
+        waiting = [
+            client.async_infer("evergreen", each, request_id=str(i))
+            for i, each in enumerate(inputs)
+        ]
+        answers = [request.get_result() for request in waiting]
+    assert [a.get_response()["id"] for a in answers] == [str(i) for i in range(12)]
+    labels = [a.as_numpy("label")[0] for a in answers]
+    assert labels == labels[:3] * 4
+
+
+def test_the_clients_words_for_an_error_are_ours(asking: Any) -> None:
+    with pytest.raises(InferenceServerException, match="the one here is 'evergreen'") as caught:
+        asking.infer("resnet", [image_input(PHOTOS)])
+    assert caught.value.status() == "404"
+    broken = [PHOTOS[0], b"not a photo", PHOTOS[1]]
+    with pytest.raises(InferenceServerException, match=r"element 1 .* not a readable") as caught:
+        asking.infer("evergreen", [image_input(broken)])
+    assert caught.value.status() == "400"
+    wrong = triton.InferInput("pixels", [1, 4, 4, 3], "FP32")
+    wrong.set_data_from_numpy(np.zeros((1, 4, 4, 3), np.float32))
+    with pytest.raises(InferenceServerException, match="datatype 'FP32'; send UINT8"):
+        asking.infer("evergreen", [wrong])
+    with pytest.raises(InferenceServerException, match="there is nothing at /v2/repository/index"):
+        asking.get_model_repository_index()
+
+
+def test_the_example_of_the_readme_runs(
+    address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "photo.jpg").write_bytes(PHOTOS[0])
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace("127.0.0.1:3000", address), {})
+    label, confidence = capsys.readouterr().out.split()
+    assert label in ("red", "blue")
+    assert 0 < float(confidence) <= 1
+
+
+# By hand
+
+
+def test_an_answer_is_of_one_version_whatever_is_swapped_meanwhile(
+    taught_serving: Serving, taught_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = taught_serving.slot.current()
+    manifest = replace(newer.manifest, version=3, classes=("a", "b"))
+    predict = Servable.predict
+
+    def swapping(self: Servable, pixels_BHWC: Any) -> Any:
+        taught_serving.slot.put(Servable(manifest, newer.backbone, newer._head))
+        return predict(self, pixels_BHWC)
+
+    monkeypatch.setattr(Servable, "predict", swapping)
+    try:
+        before, after = (post(taught_client, black(20)).json() for _ in range(2))
+    finally:
+        taught_serving.slot.put(newer)
+    assert (before["model_version"], after["model_version"]) == ("2", "3")
+    assert set(before["outputs"][1]["data"]) <= {"red", "blue"}
+    assert set(after["outputs"][1]["data"]) <= {"a", "b"}
+
+
+def test_a_process_that_has_not_looked_lately_looks_before_it_answers(
+    client: TestClient, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+    monkeypatch.setattr(Swap, "is_stale", property(lambda _: True))
+    monkeypatch.setattr(serving.swap, "confirm", lambda: looks.append(True))
+    assert post(client, black()).status_code == 200
+    assert client.get("/v2/models/evergreen").status_code == 200
+    assert looks == [True, True]
+
+
+def refused(response: httpx.Response, status: int, *parts: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    body = response.json()
+    assert body.keys() == {"error"}
+    for part in parts:
+        assert part in body["error"]
+
+
+def tensor(photo: bytes = PHOTOS[0], **fields: Any) -> dict[str, Any]:
+    data = [base64.b64encode(photo).decode()]
+    return {"name": "image", "datatype": "BYTES", "shape": [1], "data": data, **fields}
+
+
+def black(num: int = 1, side: int = SIZE, **fields: Any) -> dict[str, Any]:
+    shape = [num, side, side, 3]
+    zeros = [0] * (num * side * side * 3)
+    return {"name": "pixels", "datatype": "UINT8", "shape": shape, "data": zeros, **fields}
+
+
+def post(client: TestClient, *inputs: dict[str, Any], **fields: Any) -> httpx.Response:
+    response: httpx.Response = client.post(INFER, json={"inputs": list(inputs), **fields})
+    return response
+
+
+def test_json_alone_is_enough(client: TestClient) -> None:
+    response = post(client, tensor(), id="x")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert infer_messages.HEADER_LENGTH not in response.headers
+    body = response.json()
+    assert (body["model_version"], body["id"]) == ("1", "x")
+    probabilities, label, confidence = body["outputs"]
+    assert (probabilities["shape"], probabilities["datatype"]) == ([1, 200], "FP32")
+    assert sum(probabilities["data"]) == pytest.approx(1, abs=1e-4)
+    assert confidence["data"] == [max(probabilities["data"])]
+    predicted = client.post(
+        "/v1/predict", content=PHOTOS[0], headers={"Content-Type": "image/jpeg"}
+    ).json()
+    assert label["data"] == [predicted["label"]]
+    assert confidence["data"][0] == pytest.approx(predicted["confidence"], abs=TOLERANCE)
+
+
+def test_nested_pixels_are_as_good_as_flat_ones(client: TestClient) -> None:
+    nested = np.zeros((1, SIZE, SIZE, 3), int).tolist()
+    assert post(client, black(data=nested)).json() == post(client, black()).json()
+
+
+def test_nothing_is_recorded_but_counted(
+    client: TestClient, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a prediction was recorded")
+
+    monkeypatch.setattr(predictions, "add", never)
+    monkeypatch.setattr(type(serving.store.blobs), "put", never)
+    before = metrics.predictions._value.get()
+    assert post(client, black(3)).status_code == 200
+    assert metrics.predictions._value.get() == before + 3
+    assert f'route="{INFER.replace("evergreen", "{model}")}"' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("inputs", "parts"),
+    [
+        ([], ("0 inputs", "send one", "`pixels` UINT8 [B, 144, 144, 3]", "`image` BYTES [B]")),
+        ([tensor(), black()], ("2 inputs", "send one")),
+        ([tensor(name="picture")], ("no input 'picture'", "`image` BYTES")),
+        ([tensor(datatype="UINT8")], ("'UINT8'", "send BYTES")),
+        ([tensor(shape=[])], ("shape []", "[B]")),
+        ([tensor(shape=[1, 2])], ("shape [1, 2]", "[B]")),
+        ([tensor(shape=[1] * 10_000)], ("shape [1, 1,", "[B]")),
+        ([tensor(shape=[0], data=[])], ("0 images", "1 to 64")),
+        ([tensor(shape=[65])], ("65 images", "1 to 64")),
+        ([tensor(shape=[2])], ("1 elements", "[2] takes 2")),
+        ([tensor(data=["no base64!"])], ("element 0", "base64")),
+        ([tensor(data=["é"])], ("element 0", "base64")),
+        ([tensor(data=[5])], ("element 0", "base64")),
+        ([tensor(b"")], ("element 0", "it is empty", "send JPEG")),
+        ([tensor(images.bomb_png())], ("element 0", "50,000,000", "smaller copy")),
+        ([black(side=95)], ("shape [1, 95, 95, 3]", "[B, 144, 144, 3]", "version 1")),
+        ([black(shape=[SIZE, SIZE, 3])], ("shape [144, 144, 3]", "[B, 144, 144, 3]")),
+        ([black(data=[0])], ("62,208 whole numbers from 0 to 255",)),
+        ([black(data=[256] * SIZE * SIZE * 3)], ("0 to 255",)),
+        ([black(65, 1, shape=[65, SIZE, SIZE, 3])], ("65 images", "1 to 64")),
+        ([black(name="\ud800")], ("no input '\\ud800'",)),
+    ],
+)
+def test_inputs_that_the_model_does_not_take_are_refused(
+    client: TestClient, inputs: list[dict[str, Any]], parts: tuple[str, ...]
+) -> None:
+    content = json.dumps({"inputs": inputs})
+    refused(client.post(INFER, content=content), 400, *parts)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "parts"),
+    [
+        ([{"name": "logits"}], ("no output 'logits'", "probabilities, label, confidence")),
+        ([{"name": "label"}, {"name": "label"}], ("named twice", "at most once")),
+        (
+            [{"name": "label", "parameters": {"classification": 2}}],
+            ("'label' cannot be given", "'probabilities'"),
+        ),
+    ],
+)
+def test_outputs_that_the_model_does_not_give_are_refused(
+    client: TestClient, outputs: list[dict[str, Any]], parts: tuple[str, ...]
+) -> None:
+    refused(post(client, tensor(), outputs=outputs), 400, *parts)
+
+
+def test_binary_pixels_of_another_length_are_refused(client: TestClient) -> None:
+    head = json.dumps({"inputs": [black(parameters={"binary_data_size": 5}, data=None)]}).encode()
+    headers = {infer_messages.HEADER_LENGTH: str(len(head))}
+    response = client.post(INFER, content=head + b"12345", headers=headers)
+    refused(response, 400, "5 bytes of binary data", "62,208")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "parts"),
+    [
+        ("GET", "/v2/nope", 404, ("nothing at /v2/nope",)),
+        ("GET", "/v2/models", 404, ("nothing at /v2/models",)),
+        ("GET", "/v2/models/resnet", 404, ("no model 'resnet'", "'evergreen'")),
+        ("GET", "/v2/models/resnet/ready", 404, ("no model 'resnet'", "'evergreen'")),
+        ("POST", "/v2/models/resnet/infer", 404, ("no model 'resnet'", "'evergreen'")),
+        ("GET", "/v2/models/evergreen/versions/7", 404, ("version '7'", "1 does")),
+        ("GET", "/v2/models/evergreen/versions/7/ready", 404, ("version '7'", "1 does")),
+        ("GET", INFER, 405, ("use POST",)),
+        ("POST", "/v2/health/live", 405, ("use GET",)),
+    ],
+)
+def test_errors_of_paths_are_those_of_the_protocol(
+    client: TestClient, method: str, path: str, status: int, parts: tuple[str, ...]
+) -> None:
+    refused(client.request(method, path, json={"inputs": [tensor()]}), status, *parts)
+
+
+def test_a_query_names_no_version(client: TestClient) -> None:
+    assert client.get("/v2/models/evergreen?version=7").status_code == 200
+
+
+def test_content_encodings_that_cannot_be_read_are_refused(client: TestClient) -> None:
+    plain = json.dumps({"inputs": [tensor()]}).encode()
+    for encoding, status, part in (("br", 415, "send gzip, deflate"), ("gzip", 400, "not gzip")):
+        response = client.post(INFER, content=plain, headers={"Content-Encoding": encoding})
+        refused(response, status, part)
+
+
+def test_bodies_over_the_limit_are_refused_packed_or_not(client: TestClient) -> None:
+    limit = 25_000_000
+    refused(client.post(INFER, content=bytes(limit + 1)), 413, "25,000,001", "25,000,000")
+    bomb = zlib.compress(bytes(limit + 1), wbits=31)
+    response = client.post(INFER, content=bomb, headers={"Content-Encoding": "gzip"})
+    refused(response, 413, "25,000,000", "decompressed")
+
+    def growing() -> Iterator[bytes]:
+        for _ in range(30):
+            yield bytes(1_000_000)
+
+    refused(client.post(INFER, content=growing()), 413, "more than 25,000,000")
+
+
+def test_an_unexpected_exception_is_an_error_of_the_protocol(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the secret")
+
+    monkeypatch.setattr("service.inference._join", broken)
+    response = post(client, black())
+    refused(response, 500, "its log says what")
+    assert "secret" not in response.text
+
+
+def test_before_the_first_version_it_lives_and_is_not_ready(serving: Serving) -> None:
+    with TestClient(create_app(serving.settings), raise_server_exceptions=False) as starting:
+        assert starting.get("/v2/health/live").json() == {"live": True}
+        assert starting.get("/v2").status_code == 200
+        for path in ("/v2/health/ready", "/v2/models/evergreen", "/v2/models/evergreen/ready"):
+            response = starting.get(path)
+            refused(response, 503, "try again in a second")
+            assert response.headers["retry-after"] == "1"
+    with client_of(serving) as started:
+        assert started.get("/v2/health/ready").json() == {"ready": True}
+        ready = started.get("/v2/models/evergreen/versions/1/ready")
+        assert ready.json() == {"name": "evergreen", "ready": True}
+
+
+def test_predictions_come_between_the_images_of_batches(
+    client: TestClient, serving: Serving
+) -> None:
+    """As many batches as there are threads keep the others waiting for an image, not for all."""
+    slow = base64.b64encode(images.encode(Image.new("RGB", (3000, 3000)), "PNG")).decode()
+    ended: list[str] = []
+
+    def ask(what: str, tensor: dict[str, Any]) -> None:
+        assert post(client, tensor).status_code == 200
+        ended.append(what)
+
+    batch = tensor(shape=[6], data=[slow] * 6)
+    num_threads = serving.settings.threads + 1
+    threads = [threading.Thread(target=ask, args=("batch", batch)) for _ in range(num_threads)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    ask("small", black())
+    for thread in threads:
+        thread.join()
+    assert ended == ["small", *["batch"] * num_threads]
+
+
+def test_a_batch_counts_in_what_is_in_work(client: TestClient, serving: Serving) -> None:
+    limit = serving.settings.max_in_flight
+    with serving.admission.admitted(limit):
+        response = client.post(INFER, json={"inputs": [tensor()]})
+        refused(response, 503, f"the limit is {limit}")
+        assert response.headers["retry-after"] == "1"
+    assert client.post(INFER, json={"inputs": [tensor()]}).status_code == 200
