@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import pixels
 from core.blobs import Blobs
@@ -20,6 +21,8 @@ class Answer:
     prediction: Prediction
     ranking: list[tuple[str, float]]
     abstains: bool
+    # Shape [D]; what versions with the same backbone would start from.
+    embedding_D: NDArray[np.float32]
 
 
 def answer(servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: float) -> Answer:
@@ -29,7 +32,8 @@ def answer(servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: 
     """
     manifest = servable.manifest
     pixels_HWC = pixels.decode(image, manifest.pixels, limits)
-    probabilities_K = servable.predict(pixels_HWC[np.newaxis]).probabilities_BK[0]
+    scores = servable.predict(pixels_HWC[np.newaxis])
+    probabilities_K = scores.probabilities_BK[0]
     # The image is kept before the row that names it, so that it can be corrected by id.
     digest = blobs.put(image, durable=False)
     order = np.argsort(-probabilities_K, kind="stable")
@@ -45,4 +49,5 @@ def answer(servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: 
         created_at=now,
     )
     below = manifest.abstain_below
-    return Answer(prediction, ranking, abstains=below is not None and confidence < below)
+    abstains = below is not None and confidence < below
+    return Answer(prediction, ranking, abstains, scores.embedding_BD[0])

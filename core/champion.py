@@ -26,6 +26,8 @@ from core.workers import Worker
 LEAD_S = 0.4
 # A worker that lives but does not get a version loaded for so long blocks it no longer: it fails.
 MAX_WAIT_S = 120.0
+# Who asks for a rollback where labels show that the champion is worse.
+ITSELF = "self-healing"
 _MOVE_LOCK = 7_140_223
 
 
@@ -180,6 +182,18 @@ def history(conn: Connection, limit: int) -> list[Activation]:
     """Newest first."""
     rows = conn.execute(select(activations).order_by(activations.c.id.desc()).limit(limit))
     return [Activation(*row) for row in rows]
+
+
+def count_since(conn: Connection, moment: float) -> int:
+    """How often the champion has changed since."""
+    query = select(func.count()).select_from(activations).where(activations.c.created_at >= moment)
+    return int(conn.execute(query).scalar_one())
+
+
+def count_by(conn: Connection, who: str) -> int:
+    """How many changes of champion someone has asked for."""
+    query = select(func.count()).select_from(activations).where(activations.c.who == who)
+    return int(conn.execute(query).scalar_one())
 
 
 def version_before(conn: Connection) -> int | None:

@@ -6,8 +6,8 @@
                        UnknownFeedback, UnknownExample, UnknownRun, UnknownVersion, UnknownModel,
                        InvalidRecipe
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
-                       PromotionConflict, PromotionFailed, IdempotencyConflict, RunFinished,
-                       BackboneUnavailable, Diverged
+                       PromotionConflict, PromotionFailed, VersionNotLoaded, IdempotencyConflict,
+                       RunFinished, BackboneUnavailable, Diverged
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; the cause is kept
 
@@ -110,6 +110,10 @@ class PromotionConflict(StateError):
 
 class PromotionFailed(StateError):
     code = "promotion-failed"
+
+
+class VersionNotLoaded(StateError):
+    code = "version-not-loaded"
 
 
 class IdempotencyConflict(StateError):

@@ -102,6 +102,14 @@ def newest_id(conn: Connection) -> int:
     return int(conn.execute(select(func.coalesce(func.max(labels.c.id), 0))).scalar_one())
 
 
+def moment_of(conn: Connection, event_id: int) -> float:
+    """When the event was acknowledged, or the next one after it; 0 if it is before the first."""
+    if event_id <= 0:
+        return 0.0
+    query = select(func.min(labels.c.created_at)).where(labels.c.id >= event_id)
+    return conn.execute(query).scalar_one() or 0.0
+
+
 def count_after(conn: Connection, snapshot: int) -> tuple[int, float | None, float | None]:
     """Events newer than a snapshot: how many, and the times of the oldest and the newest."""
     row = conn.execute(

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -80,6 +80,26 @@ predictions = Table(
     Column("confidence", Float, nullable=False),
     Column("margin", Float, nullable=False),
     Column("created_at", Float, nullable=False, index=True),
+)
+
+# What versions answer silently beside the champion. A row may come a moment after its prediction's.
+shadow_answers = Table(
+    "shadow_answers",
+    metadata,
+    Column("prediction_id", String(36), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("label", String(100), nullable=False),
+)
+
+# Counted as they are written: counting millions of answers later would take seconds.
+shadow_tallies = Table(
+    "shadow_tallies",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("champion", Integer, primary_key=True, autoincrement=False),
+    Column("answers", BigInteger, nullable=False),
+    Column("agreements", BigInteger, nullable=False),
+    Column("last_at", Float, nullable=False),
 )
 
 embeddings = Table(

@@ -9,14 +9,21 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import InvalidRequest
 
 PREFIX = "EVERGREEN_"
+
+
+def _split(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
+
+
+VersionNumber = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseSettings):
@@ -58,6 +65,12 @@ class Settings(BaseSettings):
     )
     trainer: bool = Field(
         True, description="train beside serving; turn off where `evergreen worker` runs elsewhere"
+    )
+    self_healing: bool = Field(
+        True, description="roll back when labels show that the version before was better"
+    )
+    shadow: Annotated[tuple[VersionNumber, ...], BeforeValidator(_split)] = Field(
+        (), description="versions that answer silently beside the champion, such as 3,5"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log line to write"

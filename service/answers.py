@@ -11,7 +11,9 @@ from core.answer import Answer
 from core.champion import Activation
 from core.errors import EvergreenError
 from core.intake import Taken
+from core.outcomes import Score
 from core.runs import Run
+from core.shadow_answers import Tally
 from core.versions import Version
 from service import problems
 from service.problems import Problem
@@ -182,8 +184,30 @@ class VersionAnswer(BaseModel):
         )
 
 
+class ShadowScore(BaseModel):
+    answers: int = Field(description="Silent answers, beside whichever champion.")
+    agreement: float = Field(description="Share of them that agree with the champion's.")
+    labelled: int = Field(description="Of them, images that a label came back for.")
+    accuracy: float | None = Field(description="Share of these that it got right.")
+    champion_accuracy: float | None = Field(description="Share that the champion got right.")
+
+    @staticmethod
+    def of(tally: Tally, score: Score) -> ShadowScore | None:
+        if not tally.answers:
+            return None
+        labelled = score.labelled
+        return ShadowScore(
+            answers=tally.answers,
+            agreement=tally.agreements / tally.answers,
+            labelled=labelled,
+            accuracy=score.shadow_right / labelled if labelled else None,
+            champion_accuracy=score.champion_right / labelled if labelled else None,
+        )
+
+
 class VersionDetail(VersionAnswer):
     manifest: dict[str, Any]
+    shadow: ShadowScore | None = Field(description="None if it never answered silently.")
 
 
 class VersionList(BaseModel):

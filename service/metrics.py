@@ -32,6 +32,7 @@ from core import champion, labels, runs, workers
 from core.errors import StoreError
 from core.schema import runs as runs_table
 from core.store import Store
+from service import shadow_metrics
 
 requests = Counter("evergreen_requests", "Requests answered.", ["route", "method", "status"])
 request_seconds = Histogram(
@@ -100,6 +101,8 @@ class _Facts(Collector):
             serving = workers.live(conn, now, "serving")
             trainers = workers.live(conn, now, "trainer")
             waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
+            num_healed = champion.count_by(conn, champion.ITSELF)
+            shadows = list(shadow_metrics.families(conn, activation))
             ended = conn.execute(
                 select(
                     func.coalesce(runs_table.c.outcome, runs_table.c.state),
@@ -126,6 +129,12 @@ class _Facts(Collector):
             "Age of the oldest label that no finished run has seen.",
             now - oldest if oldest is not None else 0.0,
         )
+        yield CounterMetricFamily(
+            "evergreen_self_healing",
+            "Rollbacks by itself, because labels showed that the version before was better.",
+            num_healed,
+        )
+        yield from shadows
         yield from _run_metrics([(str(o), float(s) if s is not None else 0.0) for o, s in ended])
 
 

@@ -18,6 +18,7 @@ from core.store import Store, open_store
 from service import metrics
 from service.admission import Admission, Deadline
 from service.recorder import Recorder
+from service.shadow_recorder import ShadowRecorder
 from service.slot import Slot
 from service.swap import Swap
 
@@ -32,10 +33,11 @@ class Serving:
         self.limits = Limits(max_pixels=settings.max_pixels)
         self.runtime = Runtime(settings.provider, settings.threads)
         self.slot = Slot()
-        self.swap = Swap(store, self.runtime, self.slot)
+        self.swap = Swap(store, self.runtime, self.slot, settings.shadow)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
         self._recorder = Recorder(store)
+        self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
         # One decodes while another one scores.
         self._pool = ThreadPoolExecutor(settings.threads + 1, thread_name_prefix="predict")
 
@@ -52,31 +54,42 @@ class Serving:
         self.swap.stop()
         self._pool.shutdown(wait=True)
         self._recorder.stop()
+        self._shadow_recorder.stop()
         self.store.db.close()
 
-    async def predict(self, image: bytes, deadline: Deadline | None = None) -> Answer:
-        """Answer with the champion of this moment. Raises UndecodableImage, ImageTooLarge,
-        Overloaded, DeadlineExceeded, NotReady, StoreError."""
+    async def predict(
+        self, image: bytes, deadline: Deadline | None = None, version: int | None = None
+    ) -> Answer:
+        """Answer with the champion of this moment, or with the version that is pinned. Raises
+        UndecodableImage, ImageTooLarge, Overloaded, DeadlineExceeded, NotReady, VersionNotLoaded,
+        StoreError."""
         with self.admission.admitted(1, deadline):
-            return await self._answer(await self.champion(), image, deadline)
+            return await self._answer(await self.servable(version), image, deadline)
 
     async def predict_many(
-        self, images: Sequence[bytes], deadline: Deadline | None = None
+        self,
+        images: Sequence[bytes],
+        deadline: Deadline | None = None,
+        version: int | None = None,
     ) -> list[Answer | EvergreenError]:
         """Answer all with one version, in order; an image that cannot be gets its own error.
 
-        Raises Overloaded, NotReady.
+        Raises Overloaded, NotReady, VersionNotLoaded.
         """
         with self.admission.admitted(len(images), deadline):
-            champion = await self.champion()
+            servable = await self.servable(version)
 
             async def answer_one(image: bytes) -> Answer | EvergreenError:
                 try:
-                    return await self._answer(champion, image, deadline)
+                    return await self._answer(servable, image, deadline)
                 except EvergreenError as error:
                     return error
 
             return list(await asyncio.gather(*map(answer_one, images)))
+
+    async def servable(self, version: int | None) -> Servable:
+        """The version that is pinned, or the champion. Raises VersionNotLoaded, NotReady."""
+        return await self.champion() if version is None else self.swap.loaded.pinned(version)
 
     async def champion(self) -> Servable:
         """The version to answer with at this moment. Raises NotReady."""
@@ -87,6 +100,8 @@ class Serving:
     async def _answer(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
         found = await self.run(self._work, servable, image, deadline)
         await asyncio.wrap_future(self._recorder.record(found.prediction))
+        if servable is self.slot.current():
+            self._shadow_recorder.follow(servable, found)
         metrics.predictions.inc()
         if found.abstains:
             metrics.abstentions.inc()

@@ -15,15 +15,18 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 
 from core import champion, labels, versions, workers
 from core.champion import Activation, Promotion
 from core.errors import EvergreenError, StoreError
 from core.predictions import new_id
-from core.servable import Runtime, Servable, load
+from core.servable import Runtime
 from core.store import Store
 from core.workers import Worker
 from service import metrics
+from service.loaded import Loaded
+from service.shadows import Shadows
 from service.slot import Slot
 
 TICK_S = 0.1
@@ -35,13 +38,16 @@ log = logging.getLogger(__name__)
 
 
 class Swap:
-    def __init__(self, store: Store, runtime: Runtime, slot: Slot) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, slot: Slot, shadow: Sequence[int] = ()
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._slot = slot
+        self.loaded = Loaded(store, runtime)
+        self.shadows = Shadows(store, self.loaded, shadow)
         self._id = new_id()
         self._started_at = time.time()
-        self._loaded: dict[int, Servable] = {}
         self._failed: dict[int, str] = {}
         self._noticed_at: dict[int, float] = {}
         self._seen_activation = 0
@@ -109,7 +115,9 @@ class Swap:
             self._wake.wait(TICK_S)
             self._wake.clear()
             try:
-                self._tick()
+                standing = self._tick()
+                if standing is not None:
+                    self.shadows.look(standing)
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(1.0)
@@ -118,7 +126,8 @@ class Swap:
                 log.exception("swap.failed")
                 self._stop.wait(1.0)
 
-    def _tick(self) -> None:
+    def _tick(self) -> Activation | None:
+        """Returns the newest activation, unless another version is on its way."""
         now = time.time()
         with self._following:
             waiting, newest = self._look()
@@ -127,14 +136,15 @@ class Swap:
         self._slot.current()
         self._forget(waiting, newest)
         self._report(now)
-        if waiting is not None and waiting.version in self._loaded:
+        if waiting is not None and waiting.version in self.loaded:
             self._advance(now)
+        return newest if waiting is None else None
 
     def _follow(self, activation: Activation) -> None:
-        servable = self._loaded.get(activation.version)
+        servable = self.loaded.get(activation.version)
         if servable is None:
             try:
-                servable = self._load(activation.version)
+                servable = self.loaded.load(activation.version)
             except StoreError:
                 raise  # it may be back at the next look
             except EvergreenError as error:
@@ -167,11 +177,11 @@ class Swap:
             metrics.label_to_live_seconds.observe(activation.activate_at - created_at)
 
     def _prepare(self, promotion: Promotion) -> None:
-        if promotion.version in self._loaded or promotion.id in self._failed:
+        if promotion.version in self.loaded or promotion.id in self._failed:
             return
         self._noticed_at[promotion.version] = time.time()
         try:
-            self._load(promotion.version)
+            self.loaded.load(promotion.version)
         except EvergreenError as error:
             self._fail(promotion.id, promotion.version, error)
             with self._store.db.write() as conn:
@@ -198,7 +208,7 @@ class Swap:
         problem: EvergreenError | None = None
         for activation in activations:
             try:
-                self._slot.put(self._load(activation.version))
+                self._slot.put(self.loaded.load(activation.version))
             except EvergreenError as error:
                 self._fail(activation.promotion_id, activation.version, error)
                 problem = problem or error
@@ -209,32 +219,19 @@ class Swap:
             "no version can be loaded; restore the blob store, or begin with an empty home folder"
         ) from problem
 
-    def _load(self, number: int) -> Servable:
-        with self._store.db.read() as conn:
-            version = versions.get(conn, number)
-        started = time.perf_counter()
-        servable = load(
-            versions.read_manifest(version, self._store.blobs), self._store.blobs, self._runtime
-        )
-        self._loaded[number] = servable
-        duration_ms = round((time.perf_counter() - started) * 1000, 1)
-        log.info("version.loaded", extra={"version": number, "duration_ms": duration_ms})
-        return servable
-
     def _fail(self, promotion_id: int, version: int, error: EvergreenError) -> None:
         self._failed[promotion_id] = str(error)
         metrics.swap_failures.inc()
         log.error("version.load_failed", extra={"version": version, "error": str(error)})
 
     def _forget(self, waiting: Promotion | None, newest: Activation | None) -> None:
-        """Drop versions that neither answer nor are about to; their last requests keep them."""
-        wanted = {self._slot.version}
+        """Drop versions that neither answer, nor are about to, nor stand beside the champion."""
+        wanted = {self._slot.version, *self.shadows.kept}
         wanted.update(x.version for x in (waiting, newest) if x is not None)
-        for number in self._loaded.keys() - wanted:
-            del self._loaded[number]
+        self.loaded.keep_only(wanted)
 
     def _report(self, now: float) -> None:
-        state = (self._slot.version, tuple(sorted(self._loaded)), tuple(self._failed))
+        state = (self._slot.version, self.loaded.numbers, tuple(self._failed))
         if state == self._reported and now - self._reported_at < workers.HEARTBEAT_S:
             return
         with self._store.db.write(durable=False) as conn:
@@ -249,7 +246,7 @@ class Swap:
             pid=os.getpid(),
             provider=self._runtime.provider,
             version=self._slot.version,
-            ready=tuple(sorted(self._loaded)),
+            ready=self.loaded.numbers,
             failed=dict(self._failed),
             started_at=self._started_at,
             last_seen=now,

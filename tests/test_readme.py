@@ -59,6 +59,6 @@ def test_the_files_that_it_names_exist(path: str) -> None:
 
 
 def _shown(default: object) -> str:
-    if default in ("", None):
+    if default in ("", None, ()):
         return ""
     return str(default).lower() if isinstance(default, bool) else str(default)

@@ -22,6 +22,7 @@ from core.workers import Worker
 from training import triggers
 from training.attempt import attempt
 from training.embed import embed
+from training.healing import Healing
 from training.long_runs import LongRuns
 from training.planner import plan
 from training.recipe import Recipe, load_recipe
@@ -45,6 +46,7 @@ class Trainer:
         self._started_at = time.time()
         self._shop = open_workshop(store, recipe, settings, self._id)
         self._long_runs = LongRuns()
+        self._healing = Healing(store) if settings.self_healing else None
         self._stop = threading.Event()
         self._reported_at = 0.0
         self._embedded_up_to = -1
@@ -85,6 +87,8 @@ class Trainer:
     def tick(self, now: float) -> bool:
         """Look once, and do at most one thing. True if there was something to do."""
         self._report(now)
+        if self._healing is not None:
+            self._healing.look(now)
         self._request_if_due(now)
         with self._store.db.read() as conn:
             unfinished = runs.unfinished(conn)

@@ -43,6 +43,10 @@ async def predict(
     serving: ServingDep,
     deadline: DeadlineDep,
     top: Annotated[int, Query(ge=1, le=1000, description="How many classes to list.")] = 5,
+    version: Annotated[
+        int | None,
+        Query(description="Answer with this version, which must be loaded; not the champion."),
+    ] = None,
 ) -> Response:
     """Classify an image with the champion, or several: then `items` answers each of them, in order.
 
@@ -51,8 +55,9 @@ async def predict(
     images = await read_images(request)
     answered: PredictionAnswer | PredictionList
     if len(images) == 1:
-        answered = PredictionAnswer.of(await serving.predict(images[0], deadline), top)
+        answered = PredictionAnswer.of(await serving.predict(images[0], deadline, version), top)
     else:
-        answered = PredictionList.of(await serving.predict_many(images, deadline), top)
+        found = await serving.predict_many(images, deadline, version)
+        answered = PredictionList.of(found, top)
     # Serialised here, once: the framework would validate our own answer again.
     return Response(answered.model_dump_json(), media_type="application/json", headers=_WORKER)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from core import champion, servable, versions
+from core import champion, outcomes, servable, shadow_answers, versions
 from core.compose import standalone, verify
-from service.answers import VersionAnswer, VersionDetail, VersionList
+from service.answers import ShadowScore, VersionAnswer, VersionDetail, VersionList
 from service.deps import ServingDep
 
 router = APIRouter(tags=["versions"])
@@ -31,13 +31,20 @@ def listing(
 
 @router.get("/v1/versions/{number}", response_model=VersionDetail)
 def one(number: int, serving: ServingDep) -> VersionDetail:
-    """With its manifest: classes, pixels, digests, snapshot, metrics, parity, libraries."""
+    """With its manifest: classes, pixels, digests, snapshot, metrics, parity, libraries.
+
+    `shadow` tells what it answered silently beside the champion.
+    """
     with serving.store.db.read() as conn:
         version = versions.get(conn, number)
         live = champion.newest_activation(conn)
+        tally = shadow_answers.tally(conn, number)
+        score = outcomes.score(outcomes.paired(conn, number, after=version.snapshot))
     summary = VersionAnswer.of(version, live.version if live else None)
     manifest = json.loads(serving.store.blobs.get(version.manifest))
-    return VersionDetail(**summary.model_dump(), manifest=manifest)
+    return VersionDetail(
+        **summary.model_dump(), manifest=manifest, shadow=ShadowScore.of(tally, score)
+    )
 
 
 @router.get(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -70,6 +71,27 @@ def test_newest_migration_is_the_revision_of_the_schema() -> None:
     config.set_main_option("script_location", "core:migrations")
     config.set_main_option("path_separator", "os")
     assert ScriptDirectory.from_config(config).get_heads() == [schema.REVISION]
+
+
+def test_database_of_an_older_release_is_brought_up_to_date_with_what_it_holds(
+    empty_url: str,
+) -> None:
+    db = Database(empty_url)
+    config = Config()
+    config.set_main_option("script_location", "core:migrations")
+    config.set_main_option("path_separator", "os")
+    with db.write() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0001")
+        conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
+    db.ensure_schema()
+    assert num_predictions(db) == 1
+    with db.write() as conn:
+        assert conn.execute(select(func.count()).select_from(schema.shadow_answers)).scalar() == 0
+        config.attributes["connection"] = conn
+        command.downgrade(config, "0001")
+    assert num_predictions(db) == 1
+    db.close()
 
 
 def test_schema_is_created_once_by_eight_threads(empty_url: str) -> None:

@@ -28,6 +28,7 @@ def test_every_setting_comes_from_its_variable() -> None:
             "EVERGREEN_RECIPE": "/etc/recipe.toml",
             "EVERGREEN_TRAINER": "false",
             "EVERGREEN_PROVIDER": "cpu",
+            "EVERGREEN_SHADOW": "3, 5",
             "EVERGREEN_BLOB_URL": "s3://bucket/blobs",
         }
     )
@@ -39,6 +40,7 @@ def test_every_setting_comes_from_its_variable() -> None:
         recipe=Path("/etc/recipe.toml"),
         trainer=False,
         provider="cpu",
+        shadow=(3, 5),
         blob_url="s3://bucket/blobs",
     )
     assert settings.max_body_bytes == 500_000

@@ -1,0 +1,61 @@
+"""The versions that this process has loaded: verified, warmed up, ready to answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+
+from core import versions
+from core.errors import VersionNotLoaded
+from core.servable import Runtime, Servable, load
+from core.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Loaded:
+    def __init__(self, store: Store, runtime: Runtime) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._by_number: dict[int, Servable] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._by_number
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        # One step, as a request may ask while the swap adds another.
+        return tuple(sorted(tuple(self._by_number)))
+
+    def get(self, number: int) -> Servable | None:
+        return self._by_number.get(number)
+
+    def pinned(self, number: int) -> Servable:
+        """The version that a request asks for by number. Raises VersionNotLoaded."""
+        found = self._by_number.get(number)
+        if found is None:
+            there = ", ".join(map(str, self.numbers)) or "none yet"
+            raise VersionNotLoaded(
+                f"version {number} is not loaded; loaded: {there}. Promote it, or name it in "
+                "EVERGREEN_SHADOW to keep it loaded beside the champion"
+            )
+        return found
+
+    def load(self, number: int) -> Servable:
+        """Load a version and keep it. Raises UnknownVersion, ArtifactError, StoreError."""
+        with self._store.db.read() as conn:
+            version = versions.get(conn, number)
+        started = time.perf_counter()
+        servable = load(
+            versions.read_manifest(version, self._store.blobs), self._store.blobs, self._runtime
+        )
+        self._by_number[number] = servable
+        duration_ms = round((time.perf_counter() - started) * 1000, 1)
+        log.info("version.loaded", extra={"version": number, "duration_ms": duration_ms})
+        return servable
+
+    def keep_only(self, wanted: Collection[int | None]) -> None:
+        """Let the others go; their last requests keep them."""
+        for number in self._by_number.keys() - wanted:
+            del self._by_number[number]
