@@ -62,17 +62,22 @@ def outputs_of(manifest: Manifest) -> list[TensorSpec]:
 
 
 async def servable_of(serving: Serving, version: str | None) -> Servable:
-    """The version of this moment, which must be the one that is named, if one is.
+    """The version that is named, if it is loaded; without a name the champion.
 
     Raises UnknownVersion, NotReady.
     """
-    servable = await serving.champion()
-    if version is not None and version != str(servable.version):
+    champion = await serving.champion()
+    if version is None or version == str(champion.version):
+        return champion
+    loaded = {str(number): number for number in serving.swap.loaded.numbers}
+    found = serving.swap.loaded.get(loaded.get(version, -1))
+    if found is None:
+        there = ", ".join(loaded)
         raise UnknownVersion(
-            f"version {version[:40]!r} does not answer here; {servable.version} does; ask for "
-            "that, or for none to get the champion"
+            f"version {version[:40]!r} does not answer here; loaded: {there}; ask for one of "
+            "those, or for none to get the champion"
         )
-    return servable
+    return found
 
 
 async def infer(

@@ -5,6 +5,7 @@ Its errors are `{"error": ...}`; `service/problems.py` sees to that, by the path
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -82,10 +83,10 @@ class ModelMetadata(BaseModel):
     parameters: ModelParameters
 
     @staticmethod
-    def of(servable: Servable) -> ModelMetadata:
+    def of(servable: Servable, loaded: Sequence[int]) -> ModelMetadata:
         manifest = servable.manifest
         return ModelMetadata(
-            versions=[str(servable.version)],
+            versions=[str(number) for number in loaded],
             inputs=[TensorMetadata.of(spec) for spec in inference.inputs_of(manifest)],
             outputs=[TensorMetadata.of(spec) for spec in inference.outputs_of(manifest)],
             parameters=ModelParameters(
@@ -118,13 +119,15 @@ async def ready(serving: ServingDep) -> Ready:
 @_models.get("/v2/models/{model}", response_model=ModelMetadata)
 async def model(serving: ServingDep) -> ModelMetadata:
     """The inputs and outputs of the champion, and its classes."""
-    return ModelMetadata.of(await inference.servable_of(serving, None))
+    found = await inference.servable_of(serving, None)
+    return ModelMetadata.of(found, serving.swap.loaded.numbers)
 
 
 @_models.get("/v2/models/{model}/versions/{version}", response_model=ModelMetadata)
 async def model_version(serving: ServingDep, version: str) -> ModelMetadata:
     """The same of one version; 404 if it does not answer in this process."""
-    return ModelMetadata.of(await inference.servable_of(serving, version))
+    found = await inference.servable_of(serving, version)
+    return ModelMetadata.of(found, serving.swap.loaded.numbers)
 
 
 @_models.get("/v2/models/{model}/ready", response_model=ModelReady)

@@ -98,7 +98,8 @@ def test_server_and_model_say_that_they_are_ready(asking: Any) -> None:
     assert asking.is_server_ready()
     assert asking.is_model_ready("evergreen")
     assert asking.is_model_ready("evergreen", "2")
-    assert not asking.is_model_ready("evergreen", "1")
+    assert asking.is_model_ready("evergreen", "1")  # the champion before, for a rollback
+    assert not asking.is_model_ready("evergreen", "3")
     assert not asking.is_model_ready("resnet")
 
 
@@ -115,7 +116,7 @@ def test_model_says_what_it_takes_and_gives(
     asking: Any, taught_serving: Serving, version: str
 ) -> None:
     found = asking.get_model_metadata("evergreen", version)
-    assert (found["name"], found["versions"]) == ("evergreen", ["2"])
+    assert (found["name"], found["versions"]) == ("evergreen", ["1", "2"])
     assert found["inputs"] == [
         {"name": "pixels", "datatype": "UINT8", "shape": [-1, SIZE, SIZE, 3]},
         {"name": "image", "datatype": "BYTES", "shape": [-1]},
@@ -195,9 +196,12 @@ def test_the_best_classes_come_as_a_classification(asking: Any) -> None:
 def test_the_version_that_answers_can_be_named(asking: Any) -> None:
     answer = asking.infer("evergreen", [image_input(PHOTOS)], model_version="2")
     assert answer.get_response()["model_version"] == "2"
-    for version in ("1", "02", "latest", "9" * 5000):
+    before = asking.infer("evergreen", [image_input(PHOTOS)], model_version="1")
+    assert before.get_response()["model_version"] == "1"
+    assert before.as_numpy("probabilities").shape == (3, 200)
+    for version in ("3", "02", "latest", "9" * 5000):
         with pytest.raises(
-            InferenceServerException, match="does not answer here; 2 does"
+            InferenceServerException, match="does not answer here; loaded: 1, 2; ask for"
         ) as caught:
             asking.infer("evergreen", [image_input(PHOTOS)], model_version=version)
         assert caught.value.status() == "404"
@@ -421,8 +425,8 @@ def test_binary_pixels_of_another_length_are_refused(client: TestClient) -> None
         ("GET", "/v2/models/resnet", 404, ("no model 'resnet'", "'evergreen'")),
         ("GET", "/v2/models/resnet/ready", 404, ("no model 'resnet'", "'evergreen'")),
         ("POST", "/v2/models/resnet/infer", 404, ("no model 'resnet'", "'evergreen'")),
-        ("GET", "/v2/models/evergreen/versions/7", 404, ("version '7'", "1 does")),
-        ("GET", "/v2/models/evergreen/versions/7/ready", 404, ("version '7'", "1 does")),
+        ("GET", "/v2/models/evergreen/versions/7", 404, ("version '7'", "loaded: 1")),
+        ("GET", "/v2/models/evergreen/versions/7/ready", 404, ("version '7'", "loaded: 1")),
         ("GET", INFER, 405, ("use POST",)),
         ("POST", "/v2/health/live", 405, ("use GET",)),
     ],
