@@ -18,7 +18,7 @@ JPEG = {"Content-Type": "image/jpeg"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 FORMATS = "send JPEG, PNG, WebP, GIF, BMP or TIFF"
 # JPEG blocks are not those of the upright picture once it is turned, and the resize rounds.
-TURN_TOLERANCE = 0.02
+TURN_TOLERANCE = 0.03  # seen: 0.017; turned wrongly, 0.15 or more
 
 
 def post(client: TestClient, image: bytes, **options: Any) -> Any:
@@ -83,7 +83,7 @@ def test_top_out_of_range_is_refused(client: TestClient, top: str, limit: str) -
 def test_rotated_photo_is_predicted_as_displayed(
     client: TestClient, orientation: int, format: str
 ) -> None:
-    upright = images.scene(160, 120, seed=7)
+    upright = images.scene(640, 480, seed=10)
     options = {"top": 200}
     straight = post(client, images.encode(upright, format), params=options)
     turned = post(client, images.exif_rotated(upright, orientation, format), params=options)
