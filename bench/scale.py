@@ -1,4 +1,4 @@
-"""How soon a label is live among many: python -m bench.scale IMAGES [--labels 20000] [--classes 40]
+"""How soon a label is live among many: python -m bench.scale IMAGES [--labels 20000] [--classes 50]
 
 IMAGES is an .npz of labelled images (see training/distil/sources.py) or a folder of folders. They
 are labelled before the server starts, as `evergreen import` would; then single labels are timed,
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
     parser.add_argument("--labels", type=int, default=20_000)
-    parser.add_argument("--classes", type=int, default=40)
+    parser.add_argument("--classes", type=int, default=50)
     parser.add_argument("--trials", type=int, default=20)
     options = parser.parse_args()
     pool = itertools.islice(read(options.images, options.classes), options.labels + options.trials)
@@ -72,7 +72,7 @@ def read(path: Path, num_classes: int) -> Iterator[Digit]:
         for files in turns:
             for folder, file in zip(folders, files, strict=True):
                 if file is not None:
-                    yield Digit(_png(file.read_bytes()), folder.name)
+                    yield Digit(_png(file.read_bytes()), _label(folder.name))
         return
     archive = Archive(path)
     by_class: dict[int, list[bytes]] = {k: [] for k in range(num_classes)}
@@ -82,7 +82,12 @@ def read(path: Path, num_classes: int) -> Iterator[Digit]:
     for images in itertools.zip_longest(*by_class.values()):
         for k, image in enumerate(images):
             if image is not None:
-                yield Digit(_png(image), archive.classes[k])
+                yield Digit(_png(image), _label(archive.classes[k]))
+
+
+def _label(name: str) -> str:
+    """Another name than the starter's: it may have learnt from these very images."""
+    return f"my {name}"
 
 
 def _png(image: bytes) -> bytes:
