@@ -39,6 +39,7 @@ from service.serving import Serving
 from service.swap import Swap
 from tests import images
 from tests.service.conftest import client_of
+from tests.service.taught import wait_until
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 PHOTOS = [images.jpeg(seed=1), images.png(seed=2), images.jpeg(640, 480, seed=3)]
@@ -63,7 +64,8 @@ def address(taught_serving: Serving) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def asking(address: str) -> Iterator[Any]:
+def asking(address: str, taught_serving: Serving) -> Iterator[Any]:
+    wait_until(lambda: 1 in taught_serving.swap.loaded)  # the champion before comes a moment later
     with triton.InferenceServerClient(address) as client:
         yield client
 
