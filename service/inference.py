@@ -91,13 +91,20 @@ async def infer(
     wanted = _wanted(request, manifest)
     sent = _one_of(request.inputs, manifest)
 
-    def score(some_BHWC: NDArray[np.uint8]) -> Scores:
+    def in_time() -> None:
         if deadline is not None:
             deadline.check()
+
+    def decode(image: bytes) -> NDArray[np.uint8]:
+        in_time()
+        return pixels.decode(image, manifest.pixels, serving.limits)
+
+    def score(some_BHWC: NDArray[np.uint8]) -> Scores:
+        in_time()
         return servable.predict(some_BHWC)
 
     with serving.admission.admitted(sent.shape[0], deadline):
-        pixels_BHWC = await _pixels(serving, servable, sent)
+        pixels_BHWC = await _pixels(serving, manifest, sent, decode)
         scores = [
             await serving.run(score, pixels_BHWC[start : start + _AT_ONCE])
             for start in range(0, len(pixels_BHWC), _AT_ONCE)
@@ -136,15 +143,17 @@ def _one_of(inputs: list[Input], manifest: Manifest) -> Input:
     return sent
 
 
-async def _pixels(serving: Serving, servable: Servable, sent: Input) -> NDArray[np.uint8]:
+async def _pixels(
+    serving: Serving, manifest: Manifest, sent: Input, decode: Callable[[bytes], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
     if sent.name == "pixels":
         return await serving.run(tensors.read_uint8, sent.sent, sent.shape, sent.name)
     images = await serving.run(tensors.read_bytes, sent.sent, sent.shape, sent.name)
-    spec = servable.manifest.pixels
-    pixels_BHWC = np.empty((len(images), spec.size_px, spec.size_px, 3), np.uint8)
+    size = manifest.pixels.size_px
+    pixels_BHWC = np.empty((len(images), size, size, 3), np.uint8)
     for i, image in enumerate(images):
         try:
-            pixels_BHWC[i] = await serving.run(pixels.decode, image, spec, serving.limits)
+            pixels_BHWC[i] = await serving.run(decode, image)
         except (UndecodableImage, ImageTooLarge) as error:
             raise InvalidRequest(f"element {i} of input 'image': {error}") from error
     return pixels_BHWC

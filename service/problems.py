@@ -83,13 +83,7 @@ def problem(status: int, code: str, detail: str, path: str = "", **headers: str)
         # It knows one status for whatever is wrong with the content of a request.
         status = 400 if status == http.HTTPStatus.UNPROCESSABLE_ENTITY else status
         return JSONResponse(ProtocolError(error=detail).model_dump(), status, headers)
-    body = Problem(
-        type=f"urn:evergreen:problem:{code}",
-        title=http.HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        code=code,
-    )
+    body = _shape(status, code, detail)
     return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
@@ -103,13 +97,16 @@ def _is_of_protocol(path: str) -> bool:
 
 def shape_of(error: EvergreenError) -> Problem:
     """The problem itself, as a part of an answer."""
-    status = status_of(error)
+    return _shape(status_of(error), error.code, str(error))
+
+
+def _shape(status: int, code: str, detail: str) -> Problem:
     return Problem(
-        type=f"urn:evergreen:problem:{error.code}",
+        type=f"urn:evergreen:problem:{code}",
         title=http.HTTPStatus(status).phrase,
         status=status,
-        detail=str(error),
-        code=error.code,
+        detail=detail,
+        code=code,
     )
 
 

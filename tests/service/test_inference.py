@@ -520,3 +520,10 @@ def test_a_batch_counts_in_what_is_in_work(client: TestClient, serving: Serving)
         refused(response, 503, f"the limit is {limit}")
         assert response.headers["retry-after"] == "1"
     assert client.post(INFER, json={"inputs": [tensor()]}).status_code == 200
+
+
+def test_images_that_nobody_waits_for_are_not_decoded(client: TestClient) -> None:
+    large = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
+    content = {"inputs": [tensor(large, shape=[8], data=tensor(large)["data"] * 8)]}
+    response = client.post(INFER, json=content, headers={"X-Request-Timeout-Ms": "1"})
+    refused(response, 504, "1 ms", "X-Request-Timeout-Ms")

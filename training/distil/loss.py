@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from training.distil.recipe import DistilRecipe
-from training.distil.student import Student
+from training.distil.student import LEAST_VARIANCE, Student
 from training.distil.teacher import Seen
-
-_LEAST_VARIANCE = 1e-4
 
 
 def losses(student: Student, seen: Seen, wanted: Seen, recipe: DistilRecipe) -> dict[str, Tensor]:
@@ -33,5 +31,5 @@ def total(found: dict[str, Tensor]) -> Tensor:
 
 
 def _away(is_BCHW: Tensor, wanted_BCHW: Tensor) -> Tensor:
-    variance_C11 = wanted_BCHW.var((0, 2, 3), keepdim=True).clamp(min=_LEAST_VARIANCE)
+    variance_C11 = wanted_BCHW.var((0, 2, 3), keepdim=True).clamp(min=LEAST_VARIANCE)
     return ((is_BCHW - wanted_BCHW).square() / variance_C11).mean()

@@ -28,7 +28,8 @@ CUT_FROM = "torchvision/mobilenet_v2"
 _CUT_ON = 384
 _SOLVED_ON = 2_048
 _RIDGE = 1e-2
-_LEAST_VARIANCE = 1e-4
+#: A channel that the teacher hardly moves must not weigh a thousandfold.
+LEAST_VARIANCE = 1e-4
 # After these of MobileNetV2's features: every change of size, and the last two blocks.
 _TAPPED = (3, 6, 10, 13, 16, 17)
 
@@ -86,7 +87,7 @@ def start(config: DistilConfig, images: Images, teacher: Backbone, look: Seer) -
             _cut(config, student, teacher, x_NCHW[:: max(1, len(x_NCHW) // _CUT_ON)])
         parts = x_NCHW.split(config.recipe.batch)
         wanted_ND = torch.cat([student.wanted(look(part)).embedding_BD for part in parts])
-        student.scale_D.copy_(wanted_ND.var(0).clamp(min=_LEAST_VARIANCE))
+        student.scale_D.copy_(wanted_ND.var(0).clamp(min=LEAST_VARIANCE))
         if not student.is_cut:
             student.eval()
             embedding_ND = torch.cat([student.look(part).embedding_BD for part in parts])

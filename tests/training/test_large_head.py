@@ -1,0 +1,46 @@
+"""A head of many rows: fitted to what they can tell, from the fit that judged some of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
+
+from training import fit_head as fitting
+from training.dataset import Dataset
+from training.fit_head import fit_head
+from training.recipe import HeadRecipe
+
+# Trains for real, again and again: not in `make check`.
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    x_ND, y_N = load_digits(return_X_y=True)
+    ids_N = np.arange(len(y_N))
+    names = tuple(str(k) for k in range(10))
+    nothing_N = np.zeros(len(y_N), np.bool_)
+    return Dataset(names, x_ND.astype(np.float32), y_N, nothing_N, ids_N.astype(str), ids_N)
+
+
+def head_of(digits: Dataset, *, score_all: bool = False) -> fitting.Head:
+    with threadpool_limits(1):
+        return fit_head(digits, HeadRecipe(), score_all=score_all).head
+
+
+def test_a_large_fit_says_what_an_exact_one_says(digits, monkeypatch) -> None:
+    exact = head_of(digits)
+    monkeypatch.setattr(fitting, "_LARGE", 1)
+    large = head_of(digits)
+    assert not np.array_equal(large.weights_DK, exact.weights_DK), "it was not fitted otherwise"
+    same_N = large.logits(digits.x_ND).argmax(1) == exact.logits(digits.x_ND).argmax(1)
+    assert same_N.mean() > 0.995
+
+
+@pytest.mark.parametrize("score_all", [False, True])
+def test_a_large_fit_depends_on_its_rows_alone(digits, monkeypatch, score_all) -> None:
+    monkeypatch.setattr(fitting, "_LARGE", 1)
+    first, again = head_of(digits), head_of(digits, score_all=score_all)
+    assert first.weights_DK.tobytes() == again.weights_DK.tobytes()
