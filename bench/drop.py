@@ -26,7 +26,9 @@ from core.bootstrap import ensure_first_version
 from core.servable import Runtime, load
 from core.settings import Settings
 from core.store import open_store
-from training import head, watch
+from training import watch
+from training.design import prepare
+from training.regression import fit
 
 NUM_LABELS, NUM_POOL, NUM_CLASSES = 300, 900, 10
 PENALTY = 0.01
@@ -83,9 +85,9 @@ def embedded_digits() -> tuple[NDArray[np.float32], NDArray[np.intp]]:
 def right(x_ND: NDArray[np.float32], y_N: NDArray[np.intp], labels: Labels) -> NDArray[np.bool_]:
     """Which of the digits outside the pool a head gets right that is fitted to these labels."""
     rows, said_N = labels
-    design = head.prepare(x_ND[rows])
+    design = prepare(x_ND[rows])
     fitted = design.head(
-        head.fit(design, said_N, NUM_CLASSES, l2=PENALTY), tuple(map(str, range(NUM_CLASSES)))
+        fit(design, said_N, NUM_CLASSES, l2=PENALTY), tuple(map(str, range(NUM_CLASSES)))
     )
     found: NDArray[np.bool_] = fitted.logits(x_ND[NUM_POOL:]).argmax(axis=1) == y_N[NUM_POOL:]
     return found

@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 
 from core.pixels import PixelSpec, decode
 from training.crossval import assign_folds, choose_l2
-from training.head import Head, fit, prepare
+from training.design import prepare
+from training.head import Head
+from training.regression import fit
 from training.torch_activations import Activations
 from training.torch_augment import Augmentation, save_preview
 from training.torch_backbone import build

@@ -12,14 +12,37 @@ OPSET = 17
 IR_VERSION = 8
 
 
+# Below any embedding's length: only a row of zeros is shorter, and stays one.
+_SHORTEST = 1e-12
+
+
 def head_onnx(
-    weights_DK: NDArray[np.float32], bias_K: NDArray[np.float32], temperature: float = 1.0
+    weights_DK: NDArray[np.float32],
+    bias_K: NDArray[np.float32],
+    temperature: float = 1.0,
+    *,
+    of_unit_rms: bool = False,
 ) -> bytes:
-    """One affine map and a softmax. `temperature` > 0 divides the logits (Guo et al. 2017)."""
+    """One affine map and a softmax. `temperature` > 0 divides the logits (Guo et al. 2017).
+
+    With `of_unit_rms` the map is of the embedding scaled to a root mean square of 1.
+    """
     size, num_classes = weights_DK.shape
+    scaling, mapped, constants = [], "embedding", []
+    if of_unit_rms:
+        # x / rms(x) is sqrt(D) x / ||x||; the constant goes into the weights.
+        weights_DK = weights_DK * np.float32(np.sqrt(size))
+        mapped = "direction"
+        scaling = [
+            helper.make_node("ReduceL2", ["embedding"], ["length"], axes=[-1], keepdims=1),
+            helper.make_node("Max", ["length", "shortest"], ["divisor"]),
+            helper.make_node("Div", ["embedding", "divisor"], ["direction"]),
+        ]
+        constants = [numpy_helper.from_array(np.asarray(_SHORTEST, np.float32), "shortest")]
     graph = helper.make_graph(
         [
-            helper.make_node("Gemm", ["embedding", "weights", "bias"], ["logits"]),
+            *scaling,
+            helper.make_node("Gemm", [mapped, "weights", "bias"], ["logits"]),
             helper.make_node("Div", ["logits", "temperature"], ["calibrated"]),
             helper.make_node("Softmax", ["calibrated"], ["probabilities"], axis=-1),
         ],
@@ -33,6 +56,7 @@ def head_onnx(
             numpy_helper.from_array(np.ascontiguousarray(weights_DK, np.float32), "weights"),
             numpy_helper.from_array(np.ascontiguousarray(bias_K, np.float32), "bias"),
             numpy_helper.from_array(np.asarray(temperature, np.float32), "temperature"),
+            *constants,
         ],
     )
     model = helper.make_model(

@@ -14,15 +14,14 @@ from scipy.special import softmax
 
 from training.calibration import choose_temperature
 from training.crossval import TOLERANCE_TO_JUDGE, choose_l2, out_of_fold
-from training.head import Design, is_scorable
+from training.design import Design
+from training.head import is_scorable
 
 # A label that was given is doubted when another class is so many times likelier, out of fold.
 _DOUBTED_AT = 10.0
 # A class that would lose more of its rows than this is not mislabelled but not understood yet.
 _MOST_DOUBTED = 1 / 3
 _WEAKER = (1.0, 0.2, 0.04)
-# They are left out if more labels are then predicted, by so many standard errors.
-_CLEARLY = 0.5
 # Of fewer it is hard to say which are wrong: with 5 right labels a class doubt cost up to 3 points,
 # and with 20, right or not, it did harm as often as good.
 _FEWEST_A_CLASS_TO_DOUBT = 40
@@ -93,8 +92,7 @@ def without_doubtful(
         should_stop=should_stop,
     )
     was_right_N, is_right_N = logits_NK.argmax(axis=1) == y_N, better_NK.argmax(axis=1) == y_N
-    gain_N = is_right_N.astype(np.float64) - was_right_N
-    if gain_N.mean() <= _CLEARLY * gain_N.std() / np.sqrt(len(gain_N)):
+    if is_right_N.sum() <= was_right_N.sum():
         return None
     return trusted_N, l2, better_NK
 

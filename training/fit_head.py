@@ -19,9 +19,11 @@ from training.calibration import (
 )
 from training.crossval import TOLERANCE_TO_JUDGE, assign_folds, choose_l2, out_of_fold
 from training.dataset import Dataset
+from training.design import Coefficients, Design, prepare
 from training.doubt import is_doubtful, without_doubtful
-from training.head import Coefficients, Design, Head, fit, prepare
+from training.head import Head
 from training.recipe import HeadRecipe
+from training.regression import fit
 
 # Above any confidence: no threshold reaches the precision yet, so a person should always look.
 ALWAYS_ABSTAIN = 1.01
@@ -29,7 +31,7 @@ _MIN_FOR_ABSTAINING = 20
 # One temperature and one threshold are settled by so many rows.
 _ENOUGH_TO_CALIBRATE = 400
 # Of a large fit the last digits take seconds, and lie far below what its rows can tell.
-_TOLERANCE, _TOLERANCE_OF_LARGE = 1e-5, 3e-4
+_TOLERANCE, _TOLERANCE_OF_LARGE = 1e-4, 2e-3
 _LARGE = 200_000  # logits
 # The best penalty follows the number of rows so closely that a choice holds while they grow so far.
 _CHOICE_HOLDS = 1.25

@@ -19,10 +19,10 @@ from core.labels import CurrentLabel
 from core.servable import Servable
 from training.crossval import out_of_fold
 from training.dataset import Dataset
+from training.design import prepare
 from training.evidence import Evidence, GatePolicy, Method
 from training.fit_head import FittedHead
 from training.gate import choose_method
-from training.head import prepare
 
 Bools = NDArray[np.bool_]
 

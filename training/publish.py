@@ -43,7 +43,7 @@ def make_challenger(
     Also returns the largest difference between trained and exported probabilities.
     """
     head = fitted.head
-    content = head_onnx(head.weights_DK, head.bias_K, head.temperature)
+    content = head_onnx(head.weights_DK, head.bias_K, head.temperature, of_unit_rms=True)
     session = HeadSession(content, runtime)
     difference = parity(head, session, dataset.x_ND[:_MAX_PARITY_ROWS])
     manifest = replace(

@@ -39,6 +39,19 @@ def test_graph_is_an_affine_map_and_a_tempered_softmax(
     )
 
 
+def test_graph_of_the_direction_alone_divides_by_the_root_mean_square() -> None:
+    weights_DK, bias_K = parameters(576, 5)
+    session = onnxruntime.InferenceSession(
+        head_onnx(weights_DK, bias_K, of_unit_rms=True), providers=["CPUExecutionProvider"]
+    )
+    x_BD = np.random.default_rng(1).normal(0, 3, (3, 576)).astype(np.float32)
+    x_BD[2] = 0
+    (logits_BK,) = session.run(["logits"], {"embedding": x_BD})
+    rms_B1 = np.sqrt(np.square(x_BD.astype(np.float64)).mean(axis=1, keepdims=True))
+    expected_BK = x_BD / np.maximum(rms_B1, 1e-30) @ weights_DK + bias_K
+    np.testing.assert_allclose(logits_BK, expected_BK, rtol=0, atol=LOGIT_ATOL)
+
+
 def test_same_parameters_give_the_same_bytes() -> None:
     weights_DK, bias_K = parameters(8, 3)
     transposed = np.asfortranarray(weights_DK)

@@ -17,8 +17,10 @@ import safetensors.torch  # noqa: E402
 from core.errors import BackboneUnavailable, ChecksumMismatch, InvalidRequest, SpecMismatch  # noqa: E402
 from core.pixels import PixelSpec, decode  # noqa: E402
 from tests import conftest  # noqa: E402
-from training import backbone_names, head, pretrained, torch_backbone, torch_export  # noqa: E402
+from training import backbone_names, pretrained, torch_backbone, torch_export  # noqa: E402
+from training.design import prepare  # noqa: E402
 from training.pretrained import Source, fetch  # noqa: E402
+from training.regression import fit  # noqa: E402
 from training.torch_backbone import Backbone, build, from_onnx  # noqa: E402
 from training.torch_blocks import MAX_BLOCKS  # noqa: E402
 from training.torch_export import export_backbone  # noqa: E402
@@ -143,9 +145,9 @@ def test_every_family_builds_splits_exports_and_trains_a_head(case: Case) -> Non
     again = from_onnx(case.name, model)
     np.testing.assert_array_equal(in_torch(again, pixels[:3]), expected_BD)
 
-    design = head.prepare(got_BD / spread)
+    design = prepare(got_BD / spread)
     y = np.arange(len(got_BD)) % 2
-    fitted = head.fit(design, y, 2, l2=1e-2)
+    fitted = fit(design, y, 2, l2=1e-2)
     assert (design.logits(fitted).argmax(axis=1) == y).mean() >= 0.9
 
 
@@ -357,6 +359,6 @@ def test_pretrained_weights_tell_photos_apart(name: str, file: str) -> None:
     x = np.concatenate([in_torch(module, batch) for batch in np.array_split(pixels, 8)])
     y = np.array([label for label, _ in shown])
     train = np.arange(len(y)) % 2 == 0
-    design = head.prepare(x)
-    fitted = head.fit(design, y, len(classes), l2=0.1, rows=train)
+    design = prepare(x)
+    fitted = fit(design, y, len(classes), l2=0.1, rows=train)
     assert (design.logits(fitted).argmax(axis=1) == y)[~train].mean() >= 0.8

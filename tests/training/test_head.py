@@ -10,13 +10,9 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from training.calibration import abstain_threshold, choose_temperature, expected_calibration_error
-from training.head import (
-    ABSENT_BIAS,
-    Head,
-    fit,
-    is_scorable,
-    prepare,
-)
+from training.design import prepare
+from training.head import ABSENT_BIAS, Head, is_scorable, of_unit_rms
+from training.regression import fit
 
 SAME_PROBABILITY = 1e-3  # far below what a reader of a confidence could notice
 SAME_LOGIT = 2e-3  # float32 products in another order
@@ -83,7 +79,7 @@ def test_fewer_rows_than_features_solves_the_same_problem():
     x_ND, y_N = clusters(120, 576, 3, separation=0.3)
     design = prepare(x_ND)
     assert design.x_NR.shape[1] == 119  # centring takes one direction
-    standard_ND = (x_ND - design.mean_D) / design.scale_D
+    standard_ND = (of_unit_rms(x_ND) - design.mean_D) / design.scale_D
     theirs = LogisticRegression(C=1 / (0.1 * 120), tol=1e-8, max_iter=5000)
     expected_NK = theirs.fit(standard_ND, y_N).predict_proba(standard_ND)
     found = fit(design, y_N, 3, l2=0.1, balance=0)
@@ -91,7 +87,7 @@ def test_fewer_rows_than_features_solves_the_same_problem():
 
 
 @pytest.mark.parametrize("num_rows", [60, 400])
-def test_head_is_one_affine_map_on_raw_embeddings(num_rows):
+def test_head_is_one_affine_map_of_the_direction_of_an_embedding(num_rows):
     x_ND, y_N = clusters(num_rows, 100, 3, separation=0.5)
     x_ND[:, 7] = 5  # a dead feature
     design = prepare(x_ND)
@@ -101,6 +97,23 @@ def test_head_is_one_affine_map_on_raw_embeddings(num_rows):
     assert head.weights_DK.dtype == head.bias_K.dtype == head.logits(x_ND).dtype == np.float32
     expected_NK = softmax(design.logits(found) / 2, axis=1)
     np.testing.assert_allclose(head.probabilities(x_ND), expected_NK, atol=SAME_PROBABILITY)
+
+
+def test_how_long_an_embedding_is_changes_nothing():
+    x_ND, y_N = clusters(200, 32, 3, separation=0.5)
+    longer_ND = x_ND * np.random.default_rng(0).uniform(0.1, 10, (200, 1)).astype(np.float32)
+    heads = [
+        design.head(fit(design, y_N, 3, l2=0.01), ("a", "b", "c"))
+        for design in map(prepare, (x_ND, longer_ND))
+    ]
+    np.testing.assert_allclose(heads[0].logits(x_ND), heads[1].logits(longer_ND), atol=SAME_LOGIT)
+
+
+def test_an_embedding_of_zeros_gets_an_answer():
+    zeros_ND = np.zeros((2, 8), np.float32)
+    np.testing.assert_array_equal(of_unit_rms(zeros_ND), zeros_ND)
+    head = Head(("a", "b"), np.ones((8, 2), np.float32), np.array([0, 1], np.float32))
+    np.testing.assert_array_equal(head.logits(zeros_ND), [[0, 1], [0, 1]])
 
 
 def test_one_row_can_be_prepared():
@@ -113,7 +126,7 @@ def test_warm_start_reaches_the_same_optimum_sooner():
     x_ND, y_N = clusters(800, 100, 4, separation=0.3)
     design = prepare(x_ND)
     cold = fit(design, y_N, 4, l2=0.01)
-    warm = fit(design, y_N, 4, l2=0.01, start=fit(design, y_N, 4, l2=0.03))
+    warm = fit(design, y_N, 4, l2=0.01, start=fit(design, y_N, 4, l2=0.012))
     np.testing.assert_allclose(
         probabilities(design, warm), probabilities(design, cold), atol=SAME_PROBABILITY
     )

@@ -91,7 +91,7 @@ def _step(store: Store, classes: tuple[str, ...]) -> Step:
     return Step(
         classes,
         store.blobs.get(manifest.head),
-        head_onnx(again.weights_DK, again.bias_K, again.temperature),
+        head_onnx(again.weights_DK, again.bias_K, again.temperature, of_unit_rms=True),
         _recall(again, x_ND, names),
         _recall(at_once, x_ND, names),
     )

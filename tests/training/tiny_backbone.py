@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from core.pixels import PixelSpec
-from training.head import Head, prepare
-from training.head import fit as fit_coefficients
+from training.design import prepare
+from training.head import Head
+from training.regression import fit as fit_coefficients
 from training.torch_backbone import Backbone
 
 SIZE_PX = 16
