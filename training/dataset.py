@@ -38,6 +38,14 @@ class Dataset:
         )
 
     @property
+    def num_held_out(self) -> int:
+        return int(np.count_nonzero(self.is_held_out_N))
+
+    @property
+    def num_trained(self) -> int:
+        return len(self) - self.num_held_out
+
+    @property
     def training(self) -> Dataset:
         return self.part(~self.is_held_out_N)
 

@@ -17,7 +17,13 @@ from training.calibration import (
     choose_temperature,
     expected_calibration_error,
 )
-from training.crossval import TOLERANCE_TO_JUDGE, assign_folds, choose_l2, out_of_fold
+from training.crossval import (
+    TOLERANCE_OF_LARGE_TO_JUDGE,
+    TOLERANCE_TO_JUDGE,
+    assign_folds,
+    choose_l2,
+    out_of_fold,
+)
 from training.dataset import Dataset
 from training.design import Coefficients, Design, prepare
 from training.doubt import is_doubtful, without_doubtful
@@ -94,6 +100,7 @@ def fit_head(
         )
         penalty = Penalty(chosen, num_rows)
     l2 = penalty.at(num_rows)
+    is_large = num_rows * num_classes >= _LARGE
 
     fits: list[Coefficients] = []
 
@@ -106,7 +113,7 @@ def fit_head(
             l2=l2,
             balance=recipe.balance,
             folds=folds,
-            tolerance=TOLERANCE_TO_JUDGE,
+            tolerance=TOLERANCE_OF_LARGE_TO_JUDGE if is_large else TOLERANCE_TO_JUDGE,
             fits=fits,
             should_stop=should_stop,
         )
@@ -126,7 +133,6 @@ def fit_head(
         )
         if better is not None:
             trusted_N, l2, logits_NK = better
-    is_large = num_rows * num_classes >= _LARGE
     coefficients = fit(
         design,
         y_N,

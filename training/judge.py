@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.labels import CurrentLabel
 from core.servable import Servable
+from training.contenders import Contender
 from training.crossval import out_of_fold
 from training.dataset import Dataset
 from training.design import prepare
@@ -25,22 +25,6 @@ from training.fit_head import FittedHead
 from training.gate import choose_method
 
 Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Contender:
-    """A version that answered before. `rows`: the labels that it was trained on."""
-
-    servable: Servable
-    rows: Sequence[CurrentLabel]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.servable.manifest.classes
-
-    @property
-    def is_starter(self) -> bool:
-        return self.servable.manifest.snapshot == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +104,7 @@ def refitted_is_right(
         return is_right(champion.servable, training)  # it saw none of these rows
     classes = champion.classes
     index = {name: k for k, name in enumerate(classes)}
-    was = {row.example_id: index[row.label] for row in champion.rows if row.label in index}
+    was = {row.example_id: index[row.label] for row in champion.seen() if row.label in index}
     was_N = np.array([was.get(int(example), -1) for example in training.example_id_N])
     # A label that the challenger doubts is doubted for the champion too.
     believed_N = np.ones(len(training), np.bool_) if fitted.trusted_N is None else fitted.trusted_N

@@ -63,8 +63,8 @@ def make_challenger(
         temperature=head.temperature,
         abstain_below=fitted.abstain_below,
         snapshot=snapshot,
-        num_trained=len(dataset.training),
-        num_held_out=len(dataset.held_out),
+        num_trained=dataset.num_trained,
+        num_held_out=dataset.num_held_out,
         metrics={},
         parity=difference,
         golden=golden(backbone, session, candidate.pixels),
@@ -115,8 +115,8 @@ def metrics_of(
         "accuracy": float(correct_N.mean()) if len(correct_N) else None,
         "judged_by": method,
         "num_judged": len(correct_N),
-        "num_trained": len(dataset.training),
-        "num_held_out": len(dataset.held_out),
+        "num_trained": dataset.num_trained,
+        "num_held_out": dataset.num_held_out,
         "out_of_fold_accuracy": _out_of_fold_accuracy(dataset, fitted),
         "expected_calibration_error": round(fitted.calibration_error, 4),
         "temperature": round(fitted.head.temperature, 4),
@@ -131,5 +131,5 @@ def _out_of_fold_accuracy(dataset: Dataset, fitted: FittedHead) -> float | None:
     scored_N = ~np.isnan(fitted.out_of_fold_NK[:, 0])
     if not scored_N.any():
         return None
-    right_N = fitted.out_of_fold_NK.argmax(axis=1) == dataset.training.y_N
+    right_N = fitted.out_of_fold_NK.argmax(axis=1) == dataset.y_N[~dataset.is_held_out_N]
     return float(right_N[scored_N].mean())

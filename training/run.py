@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import champion, labels, runs, training_data, versions
-from core.errors import EvergreenError, NotReady
+from core.errors import NotReady
 from core.manifest import Manifest
 from core.pixels import Limits
 from core.runs import Run
-from core.servable import Runtime, Servable, load
+from core.servable import Runtime
 from core.settings import Settings
 from core.store import Store
 from core.versions import Version
-from training import fit_head, gate, judge, publish
+from training import contenders, fit_head, gate, judge, publish
 from training.candidate import Candidate
 from training.dataset import assemble
 from training.embed import embed
@@ -27,7 +27,6 @@ from training.progress import Progress, Stopped
 from training.recipe import Recipe
 
 _LOOK_EVERY_S = 0.03
-_MAX_EARLIER = 20
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
         census = training_data.census(rows)
         training_data.check_enough(census)
         runs.set_snapshot(conn, run.id, snapshot, recipe.to_json())
-    contender, earlier = _contenders(shop)
+    contender, earlier = contenders.standing(store, shop.runtime)
     parent = contender.servable.manifest
     candidate = wanted or Candidate.of(parent)
     backbone = shop.runtime.backbone(candidate.digest, store.blobs)
@@ -134,8 +133,7 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
         champion_dataset = assemble(rows, old_vectors, census.classes)
 
     progress.tell("training", 0.5)
-    num_held_out = len(dataset.held_out)
-    method = gate.choose_method(num_held_out, recipe.gate)
+    method = gate.choose_method(dataset.num_held_out, recipe.gate)
     has_seen_rows = candidate.snapshot > 0
     fitted = fit_head.fit_head(
         dataset.training,
@@ -222,31 +220,6 @@ def _see_through(shop: Workshop, published: Version, reason: str, progress: Prog
             champion.advance(conn, time.time())
         progress.tell("swapping", 0.95)
         time.sleep(_LOOK_EVERY_S)
-
-
-def _contenders(shop: Workshop) -> tuple[judge.Contender, list[Servable]]:
-    """The champion with the labels that it was trained on, and champions before it that share
-    its backbone and can still be loaded."""
-    with shop.store.db.read() as conn:
-        history = champion.history(conn, 10 * _MAX_EARLIER)
-        numbers = list(dict.fromkeys(activation.version for activation in history))
-        rows = [versions.get(conn, number) for number in numbers[: _MAX_EARLIER + 1]]
-        live, *before = rows
-        seen = labels.current(conn, live.snapshot)
-    servable = _load(shop, live)
-    earlier = []
-    for version in before:
-        if version.backbone != live.backbone:
-            continue
-        try:
-            earlier.append(_load(shop, version))
-        except EvergreenError as error:
-            log.warning("version.load_failed", extra={"version": version.number, "error": error})
-    return judge.Contender(servable, seen), earlier
-
-
-def _load(shop: Workshop, version: Version) -> Servable:
-    return load(versions.read_manifest(version, shop.store.blobs), shop.store.blobs, shop.runtime)
 
 
 def _penalty_of(manifest: Manifest) -> Penalty | None:

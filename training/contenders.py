@@ -1,0 +1,63 @@
+"""The contenders of a challenger: the champion, and champions before it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from core import champion, labels, versions
+from core.errors import EvergreenError
+from core.labels import CurrentLabel
+from core.servable import Runtime, Servable, load
+from core.store import Store
+from core.versions import Version
+
+_MAX_EARLIER = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contender:
+    """A version that answered before. `seen` reads the labels that it was trained on."""
+
+    servable: Servable
+    seen: Callable[[], Sequence[CurrentLabel]]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.servable.manifest.classes
+
+    @property
+    def is_starter(self) -> bool:
+        return self.servable.manifest.snapshot == 0
+
+
+def standing(store: Store, runtime: Runtime) -> tuple[Contender, list[Servable]]:
+    """The champion with the labels that it was trained on, and champions before it that share
+    its backbone and can still be loaded."""
+    with store.db.read() as conn:
+        history = champion.history(conn, 10 * _MAX_EARLIER)
+        numbers = list(dict.fromkeys(activation.version for activation in history))
+        rows = [versions.get(conn, number) for number in numbers[: _MAX_EARLIER + 1]]
+    live, *before = rows
+
+    def seen() -> list[CurrentLabel]:
+        with store.db.read() as conn:
+            return labels.current(conn, live.snapshot)
+
+    servable = _load(store, runtime, live)
+    earlier = []
+    for version in before:
+        if version.backbone != live.backbone:
+            continue
+        try:
+            earlier.append(_load(store, runtime, version))
+        except EvergreenError as error:
+            log.warning("version.load_failed", extra={"version": version.number, "error": error})
+    return Contender(servable, seen), earlier
+
+
+def _load(store: Store, runtime: Runtime, version: Version) -> Servable:
+    return load(versions.read_manifest(version, store.blobs), store.blobs, runtime)
