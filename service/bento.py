@@ -19,7 +19,8 @@ from bentoml.validators import ContentType
 
 from core import logs
 from core.errors import EvergreenError
-from core.settings import load_settings
+from core.sessions import num_usable_gpus
+from core.settings import Settings, load_settings
 from service import problems
 from service.answers import PredictionAnswer
 from service.app import create_app
@@ -47,6 +48,18 @@ _QUIET: dict[str, Any] = {
 }
 _TOP = 5
 
+
+def num_workers(settings: Settings) -> int:
+    """A GPU is best used by one process, which batches; and the CPU by one for each core."""
+    return settings.workers or num_usable_gpus(settings.provider) or settings.resolved_workers
+
+
+def own_gpu(settings: Settings) -> int:
+    """The GPU of this worker: they take turns."""
+    index = (bentoml.server_context.worker_index or 1) - 1
+    return index % max(1, num_usable_gpus(settings.provider))
+
+
 app = create_app(SETTINGS)
 
 
@@ -65,7 +78,7 @@ class Trainer:
 
 @bentoml.service(
     name="Evergreen",
-    workers=SETTINGS.resolved_workers,
+    workers=num_workers(SETTINGS),
     threads=SETTINGS.threads + 1,
     traffic={"timeout": 60},
     **_QUIET,
@@ -77,7 +90,7 @@ class Evergreen:
 
     def __init__(self) -> None:
         logs.configure(SETTINGS.log_level)
-        self.serving = Serving.start(SETTINGS)
+        self.serving = Serving.start(SETTINGS, own_gpu(SETTINGS))
         app.state.serving = self.serving
         # What is loaded now stays: the collector need not look at it again.
         gc.collect()
