@@ -111,7 +111,7 @@ def _cuda(gpu: int) -> tuple[str, dict[str, Any]]:
         # 16 ms, and where it stays the same this is no slower: github.com/sgl-project/sglang-omni
         # pull 2176 (onnxruntime 1.29, H200), github.com/PaddlePaddle/PaddleX pull 5057.
         "cudnn_conv_algo_search": "HEURISTIC",
-        # Each session sees one size of batch, so what it asked for first is all it will need.
+        # A server's sessions see one size of batch each: what one asked for first is all it needs.
         "arena_extend_strategy": "kSameAsRequested",
     }
     return CUDA, options

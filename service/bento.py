@@ -20,8 +20,8 @@ from bentoml.validators import ContentType
 from core import logs
 from core.errors import EvergreenError
 from core.sessions import num_usable_gpus
-from core.settings import Settings, load_settings
-from service import problems
+from core.settings import load_settings
+from service import placement, problems
 from service.answers import PredictionAnswer
 from service.app import create_app
 from service.bodies import BodyLimit
@@ -47,18 +47,7 @@ _QUIET: dict[str, Any] = {
     "runner_probe": {"enabled": False},  # readiness is ours to tell, not the trainer's
 }
 _TOP = 5
-
-
-def num_workers(settings: Settings) -> int:
-    """A GPU is best used by one process, which batches; and the CPU by one for each core."""
-    return settings.workers or num_usable_gpus(settings.provider) or settings.resolved_workers
-
-
-def own_gpu(settings: Settings) -> int:
-    """The GPU of this worker: they take turns."""
-    index = (bentoml.server_context.worker_index or 1) - 1
-    return index % max(1, num_usable_gpus(settings.provider))
-
+_NUM_GPUS = num_usable_gpus(SETTINGS.provider)
 
 app = create_app(SETTINGS)
 
@@ -78,7 +67,7 @@ class Trainer:
 
 @bentoml.service(
     name="Evergreen",
-    workers=num_workers(SETTINGS),
+    workers=placement.num_workers(SETTINGS, _NUM_GPUS),
     threads=SETTINGS.threads + 1,
     traffic={"timeout": 60},
     **_QUIET,
@@ -90,7 +79,8 @@ class Evergreen:
 
     def __init__(self) -> None:
         logs.configure(SETTINGS.log_level)
-        self.serving = Serving.start(SETTINGS, own_gpu(SETTINGS))
+        gpu = placement.gpu_of(bentoml.server_context.worker_index, _NUM_GPUS)
+        self.serving = Serving.start(SETTINGS, gpu)
         app.state.serving = self.serving
         # What is loaded now stays: the collector need not look at it again.
         gc.collect()

@@ -20,7 +20,7 @@ from core.servable import Runtime, Scores, Servable
 from core.sessions import num_usable_gpus
 from core.settings import Settings, available_cores
 from core.store import Store, open_store
-from service import batching, metrics
+from service import batching, metrics, placement
 from service.admission import Admission, Deadline
 from service.batching import Batcher
 from service.recorder import Recorder
@@ -51,7 +51,8 @@ class Serving:
         self.started_at = time.time()
         self._recorder = Recorder(store)
         self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
-        num_threads = _num_threads(settings, self.runtime)
+        num_gpus = num_usable_gpus(settings.provider) if self.runtime.is_on_gpu else 0
+        num_threads = placement.num_decoding(settings, num_gpus, available_cores())
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
         # With the batcher: what is scored is not to wait behind all that is yet to be decoded.
         self._concluding = ThreadPoolExecutor(num_threads, thread_name_prefix="conclude")
@@ -170,12 +171,3 @@ class Serving:
     async def run(self, work: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Do work in the threads of the predictions: they bound how much is done at once."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
-
-
-def _num_threads(settings: Settings, runtime: Runtime) -> int:
-    """One decodes while another one scores. Beside a GPU, all cores decode; as there is a worker
-    for each GPU, they share them."""
-    few = settings.threads + 1
-    if not runtime.is_on_gpu:
-        return few
-    return max(few, available_cores() // (settings.workers or num_usable_gpus(settings.provider)))

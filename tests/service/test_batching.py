@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from core.blobs import LocalBlobs
 from core.errors import DeadlineExceeded, InvalidRequest, NotReady
-from core.servable import Runtime, Scores, Servable, load
+from core.servable import Backbone, Runtime, Scores, Servable, load
 from service import batching
 from service.admission import Deadline
 from service.batching import Batcher
@@ -321,6 +321,24 @@ def test_a_version_that_has_left_is_not_kept(
     asyncio.run(batcher.predict(make(2), noise(1, 0)))  # the thread has done with the first
     gc.collect()
     assert gone() is None
+
+
+def test_batches_that_are_filled_up_answer_the_same(
+    batcher: Batcher, make: Callable[[int], Watched]
+) -> None:
+    """As on a GPU: the backbone is run with few sizes only."""
+    one = make(1)
+    sized = Backbone(tiny.backbone_onnx(), "", Runtime("cpu"), batching.sizes(batcher.max_batch))
+    filled = Watched(Servable(one.manifest, sized, one._head))
+
+    async def run() -> list[Scores]:
+        async with busy(batcher, filled):
+            tasks = await waiting(*((batcher, filled, noise(n, n)) for n in (1, 2, 1, 3)))
+        return await asyncio.gather(*tasks)
+
+    for num, scores in zip((1, 2, 1, 3), asyncio.run(run()), strict=True):
+        assert_same(scores, one.predict(noise(num, num)))
+    assert filled.batches == [4, 3]
 
 
 @pytest.mark.parametrize(
