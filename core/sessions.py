@@ -73,18 +73,15 @@ class Sessions:
 
 def num_usable_gpus(provider: str) -> int:
     """The GPUs to serve on, as far as can be told without taking memory on them."""
-    if provider == "cpu" or CUDA not in ort.get_available_providers() or not num_gpus():
-        return 0
-    return 0 if _load_libraries() else num_gpus()
+    return 0 if provider == "cpu" or _hindrance() or _load_libraries() else num_gpus()
 
 
 def why_not_cuda(gpu: int = 0) -> str | None:
     """None if models can run on this GPU."""
-    if CUDA not in ort.get_available_providers():
-        return "this onnxruntime is built without CUDA; install onnxruntime-gpu"
-    found = num_gpus()
-    if gpu >= found:
-        return f"the driver shows {found} GPUs, and number {gpu} is asked for"
+    if (hindrance := _hindrance()) is not None:
+        return hindrance
+    if gpu >= num_gpus():
+        return f"the driver shows {num_gpus()} GPUs, and number {gpu} from 0 is asked for"
     missing = _load_libraries()
     problem = _try(gpu)
     return f"{problem}; {missing}" if problem and missing else problem
@@ -92,16 +89,35 @@ def why_not_cuda(gpu: int = 0) -> str | None:
 
 def num_gpus() -> int:
     """Asks the driver itself: onnxruntime lists CUDA also where there is no GPU."""
+    return _ask_driver()[0]
+
+
+def _hindrance() -> str | None:
+    if CUDA not in ort.get_available_providers():
+        return "this onnxruntime is built without CUDA; install onnxruntime-gpu"
+    count, version = _ask_driver()
+    if not count:
+        return "the driver shows no GPU"
+    needed = str(getattr(ort, "cuda_version", "")).split(".")[0]
+    if needed.isdigit() and version // 1000 < int(needed):
+        known = f"{version // 1000}.{version % 1000 // 10}"
+        return f"the driver knows CUDA {known}, and onnxruntime needs {needed}; update the driver"
+    return None
+
+
+def _ask_driver() -> tuple[int, int]:
+    """How many GPUs there are, and the newest CUDA that it knows, such as 13000."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return 0
+        return 0, 0
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+        return 0, 0
+    count, version = ctypes.c_int(0), ctypes.c_int(0)
+    asked = (driver.cuDriverGetVersion, version), (driver.cuDeviceGetCount, count)
+    if driver.cuInit(0) != 0 or any(ask(ctypes.byref(found)) != 0 for ask, found in asked):
+        return 0, 0
+    return count.value, version.value
 
 
 def _cuda(gpu: int) -> tuple[str, dict[str, Any]]:
@@ -140,7 +156,7 @@ def _try(gpu: int) -> str | None:
             return "onnxruntime cannot use its CUDA libraries"
         session.run(None, {"x": np.ones((1, 1, 2, 2), np.float32)})
     except Exception as error:  # onnxruntime raises its own classes, derived from Exception
-        return str(error)
+        return " ".join(str(error).split())
     finally:
         ort.set_default_logger_severity(_ERROR)
     return None

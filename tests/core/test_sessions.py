@@ -15,10 +15,10 @@ has_gpu = sessions.why_not_cuda() is None
 
 @pytest.fixture
 def _libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine with a GPU and its driver, and no CUDA libraries."""
+    """As on a machine with a GPU and a driver of today, and no CUDA libraries."""
     if has_gpu:
         pytest.skip("CUDA works here")
-    monkeypatch.setattr(sessions, "num_gpus", lambda: 1)
+    monkeypatch.setattr(sessions, "_ask_driver", lambda: (1, 99_000))
     sessions._tell.cache_clear()
 
 
@@ -32,7 +32,7 @@ def test_cpu_is_chosen_where_it_is_asked_for() -> None:
 def test_no_gpu_is_used_where_none_may_be(monkeypatch: pytest.MonkeyPatch, devices: str) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
     assert sessions.num_usable_gpus("auto") == 0
-    assert "0 GPUs" in str(sessions.why_not_cuda())
+    assert sessions.why_not_cuda() == "the driver shows no GPU"
 
 
 def test_nothing_is_said_where_there_is_no_gpu(
@@ -72,10 +72,15 @@ def test_a_gpu_without_its_libraries_is_none_to_serve_on() -> None:
     assert sessions.num_usable_gpus("auto") == 0
 
 
-def test_a_gpu_that_is_not_there_is_not_tried() -> None:
-    assert f"number {sessions.num_gpus() + 3} is asked for" in str(
-        sessions.why_not_cuda(sessions.num_gpus() + 3)
-    )
+def test_a_gpu_that_is_not_there_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_ask_driver", lambda: (2, 99_000))
+    assert "shows 2 GPUs, and number 2 from 0" in str(sessions.why_not_cuda(2))
+
+
+def test_a_driver_that_is_too_old_is_none_to_serve_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_ask_driver", lambda: (1, 9_020))
+    assert sessions.num_usable_gpus("auto") == 0
+    assert "knows CUDA 9.2" in str(sessions.why_not_cuda())
 
 
 def test_what_is_no_model_is_refused() -> None:
