@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from core import pixels
 from core.blobs import Blobs
+from core.manifest import Manifest
 from core.pixels import Limits
 from core.predictions import Prediction, new_id
-from core.servable import Servable
+from core.servable import Scores, Servable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,13 @@ def answer(servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: 
 
     Raises UndecodableImage, ImageTooLarge, StoreError.
     """
-    manifest = servable.manifest
-    pixels_HWC = pixels.decode(image, manifest.pixels, limits)
+    pixels_HWC = pixels.decode(image, servable.manifest.pixels, limits)
     scores = servable.predict(pixels_HWC[np.newaxis])
+    return conclude(servable.manifest, image, scores, blobs, now)
+
+
+def conclude(manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now: float) -> Answer:
+    """What the scores of one image say; keeps the image. Raises StoreError."""
     probabilities_K = scores.probabilities_BK[0]
     # The image is kept before the row that names it, so that it can be corrected by id.
     digest = blobs.put(image, durable=False)

@@ -1,32 +1,28 @@
-"""A servable: a version loaded and ready to answer. The only place that runs onnxruntime.
+"""A servable: a version loaded and ready to answer.
 
-Versions with the same backbone share its one session, so that a swap of heads costs about a
+Versions with the same backbone share its sessions, so that a swap of heads costs about a
 millisecond and no memory. The challenger is judged by this same code.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-# Set, it keeps onnxruntime from sending usage to its maker and from writing to the home folder.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from core.blobs import Blobs
 from core.errors import SpecMismatch
 from core.manifest import Golden, Manifest
 from core.pixels import PixelSpec
+from core.sessions import Sessions
 
 # Convolutions add in another order on other processors and providers.
 GOLDEN_TOLERANCE = 0.05
+_ANY_SIZE = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +33,72 @@ class Scores:
     logits_BK: NDArray[np.float32]
     probabilities_BK: NDArray[np.float32]
 
+    def part(self, start: int, stop: int) -> Scores:
+        return Scores(
+            self.embedding_BD[start:stop],
+            self.logits_BK[start:stop],
+            self.probabilities_BK[start:stop],
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Scores]) -> Scores:
+        return Scores(
+            np.concatenate([part.embedding_BD for part in parts]),
+            np.concatenate([part.logits_BK for part in parts]),
+            np.concatenate([part.probabilities_BK for part in parts]),
+        )
+
 
 class Backbone:
-    """uint8 pixels [B, H, W, 3] -> float32 embedding [B, D]."""
+    """uint8 pixels [B, H, W, 3] -> float32 embedding [B, D].
 
-    def __init__(self, content: bytes, digest: str, runtime: Runtime) -> None:
+    With `batch_sizes`, onnxruntime sees batches of these sizes only: others are filled up, or cut.
+    Each size has a session of its own, because the CUDA provider keeps the plan of a convolution
+    for the shape of its last run and makes a new one for any other: even two sizes that take turns
+    would cost 16 ms each time (see `core/sessions.py`). Weights are held so many times.
+    """
+
+    def __init__(
+        self, content: bytes, digest: str, runtime: Runtime, batch_sizes: Sequence[int] = ()
+    ) -> None:
         self.digest = digest
-        self._session = runtime.session(content)
-        self.providers: list[str] = self._session.get_providers()
+        sizes = sorted(batch_sizes) or [_ANY_SIZE]
+        self._sessions: dict[int, Any] = {size: runtime.session(content) for size in sizes}
+        self.providers: list[str] = next(iter(self._sessions.values())).get_providers()
+        self._warm_up()
 
     def embed(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(self._session.run(["embedding"], {"pixels": pixels_BHWC})[0])
+        if _ANY_SIZE in self._sessions:
+            return self._run(_ANY_SIZE, pixels_BHWC)
+        largest = max(self._sessions)
+        parts = [
+            self._embed_filled_up(pixels_BHWC[start : start + largest])
+            for start in range(0, len(pixels_BHWC), largest)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _embed_filled_up(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        num = len(pixels_BHWC)
+        size = next(size for size in self._sessions if size >= num)
+        if size > num:
+            filled = np.zeros((size, *pixels_BHWC.shape[1:]), np.uint8)
+            filled[:num] = pixels_BHWC
+            pixels_BHWC = filled
+        return self._run(size, pixels_BHWC)[:num]
+
+    def _run(self, size: int, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(self._sessions[size].run(["embedding"], {"pixels": pixels_BHWC})[0])
+
+    def _warm_up(self) -> None:
+        """The first run of a size takes longest; it is not to be a request's."""
+        for size, session in self._sessions.items():
+            shape = session.get_inputs()[0].shape
+            if size == _ANY_SIZE or not all(isinstance(length, int) for length in shape[1:]):
+                continue  # checking the golden output will do, and say what is wrong
+            try:
+                self._run(size, np.zeros((size, *shape[1:]), np.uint8))
+            except Exception as error:  # onnxruntime raises its own classes, of Exception
+                raise SpecMismatch(f"the backbone cannot run {size} images: {error}") from error
 
 
 class HeadSession:
@@ -72,35 +123,37 @@ class HeadSession:
 class Runtime:
     """How onnxruntime is used in this process, and the backbones that it holds."""
 
-    def __init__(self, provider: str = "auto", threads: int = 1) -> None:
-        self._providers = _choose_providers(provider)
-        self._threads = threads
+    def __init__(
+        self,
+        provider: str = "auto",
+        threads: int = 1,
+        *,
+        gpu: int = 0,
+        batch_sizes: Sequence[int] = (),
+    ) -> None:
+        """`batch_sizes` are those that backbones are to run with on a GPU."""
+        self._sessions = Sessions(provider, threads, gpu)
+        self._batch_sizes = batch_sizes if self.is_on_gpu else ()
         # A backbone stays as long as a servable uses it, and no longer.
         self._backbones: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
 
     @property
     def provider(self) -> str:
-        return self._providers[0]
+        return self._sessions.provider
+
+    @property
+    def is_on_gpu(self) -> bool:
+        return self._sessions.is_on_gpu
 
     def backbone(self, digest: str, blobs: Blobs) -> Backbone:
         found = self._backbones.get(digest)
         if found is None:
-            found = Backbone(blobs.get(digest), digest, self)
+            found = Backbone(blobs.get(digest), digest, self, self._batch_sizes)
             self._backbones[digest] = found
         return found
 
     def session(self, content: bytes, *, on_cpu: bool = False) -> Any:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        # A waiting thread that spins takes the core from another worker.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        providers = ["CPUExecutionProvider"] if on_cpu else self._providers
-        try:
-            return ort.InferenceSession(content, options, providers=providers)
-        except Exception as error:  # onnxruntime raises its own classes, derived from Exception
-            raise SpecMismatch(f"onnxruntime cannot load the model: {error}") from error
+        return self._sessions.open(content, on_cpu=on_cpu)
 
 
 class Servable:
@@ -175,27 +228,3 @@ def _check_golden(servable: Servable) -> None:
             f"version {manifest.version} does not reproduce its golden output: it is off by "
             f"{difference:.3g} of its scale, the limit is {GOLDEN_TOLERANCE}; train again"
         )
-
-
-def _choose_providers(wanted: str) -> list[str]:
-    has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
-    if wanted == "cpu" or not has_cuda or (wanted == "auto" and _num_gpus() == 0):
-        return ["CPUExecutionProvider"]
-    # Finds the CUDA libraries that pip installed, if they are not on the system's path.
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-
-def _num_gpus() -> int:
-    """Asks the driver itself: onnxruntime lists CUDA also where there is no GPU."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return 0
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value

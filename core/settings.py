@@ -42,13 +42,21 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address to serve on")
     port: int = Field(3000, ge=1, le=65535, description="port to serve on")
-    workers: int = Field(0, ge=0, description="serving processes; 0 means one per CPU core")
+    workers: int = Field(
+        0, ge=0, description="serving processes; 0 means one per GPU, or per CPU core without"
+    )
     threads: int = Field(1, ge=1, description="onnxruntime threads in each serving process")
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where models run; auto takes CUDA when a GPU is there"
     )
     max_body_mb: float = Field(25.0, gt=0, description="largest request body, in MB (10^6 bytes)")
     max_pixels: int = Field(50_000_000, ge=1, description="largest image, in pixels")
+    batching: Literal["auto", "on", "off"] = Field(
+        "auto", description="run the model on all that waits for it; auto does so on a GPU"
+    )
+    max_batch: int = Field(
+        32, ge=1, le=1024, description="most images in one run of the model, where they are batched"
+    )
     max_in_flight: int = Field(
         64,
         ge=1,

@@ -19,8 +19,9 @@ from bentoml.validators import ContentType
 
 from core import logs
 from core.errors import EvergreenError
+from core.sessions import num_usable_gpus
 from core.settings import load_settings
-from service import problems
+from service import placement, problems
 from service.answers import PredictionAnswer
 from service.app import create_app
 from service.bodies import BodyLimit
@@ -46,6 +47,7 @@ _QUIET: dict[str, Any] = {
     "runner_probe": {"enabled": False},  # readiness is ours to tell, not the trainer's
 }
 _TOP = 5
+_NUM_GPUS = num_usable_gpus(SETTINGS.provider)
 
 app = create_app(SETTINGS)
 
@@ -65,7 +67,7 @@ class Trainer:
 
 @bentoml.service(
     name="Evergreen",
-    workers=SETTINGS.resolved_workers,
+    workers=placement.num_workers(SETTINGS, _NUM_GPUS),
     threads=SETTINGS.threads + 1,
     traffic={"timeout": 60},
     **_QUIET,
@@ -77,7 +79,8 @@ class Evergreen:
 
     def __init__(self) -> None:
         logs.configure(SETTINGS.log_level)
-        self.serving = Serving.start(SETTINGS)
+        gpu = placement.gpu_of(bentoml.server_context.worker_index, _NUM_GPUS)
+        self.serving = Serving.start(SETTINGS, gpu)
         app.state.serving = self.serving
         # What is loaded now stays: the collector need not look at it again.
         gc.collect()

@@ -27,8 +27,6 @@ from service.tensors import Elements
 # An installation has one model, whichever version of it answers.
 MODEL = "evergreen"
 MAX_BATCH = 64
-# Images in one run of onnxruntime: it needs the memory of so few, and predictions come between.
-_AT_ONCE = 8
 _VARIES = -1
 
 
@@ -91,27 +89,16 @@ async def infer(
     wanted = _wanted(request, manifest)
     sent = _one_of(request.inputs, manifest)
 
-    def in_time() -> None:
+    def decode(image: bytes) -> NDArray[np.uint8]:
         if deadline is not None:
             deadline.check()
-
-    def decode(image: bytes) -> NDArray[np.uint8]:
-        in_time()
         return pixels.decode(image, manifest.pixels, serving.limits)
-
-    def score(some_BHWC: NDArray[np.uint8]) -> Scores:
-        in_time()
-        return servable.predict(some_BHWC)
 
     with serving.admission.admitted(sent.shape[0], deadline):
         pixels_BHWC = await _pixels(serving, manifest, sent, decode)
-        scores = [
-            await serving.run(score, pixels_BHWC[start : start + _AT_ONCE])
-            for start in range(0, len(pixels_BHWC), _AT_ONCE)
-        ]
-    together = _join(scores)
-    _count(together, manifest)
-    return [_output(output, together, manifest) for output in wanted]
+        scores = await serving.score(servable, pixels_BHWC, deadline)
+    _count(scores, manifest)
+    return [_output(output, scores, manifest) for output in wanted]
 
 
 def _one_of(inputs: list[Input], manifest: Manifest) -> Input:
@@ -177,14 +164,6 @@ def _wanted(request: InferRequest, manifest: Manifest) -> list[WantedOutput]:
                 "ask for that of 'probabilities'"
             )
     return request.outputs
-
-
-def _join(scores: list[Scores]) -> Scores:
-    return Scores(
-        np.concatenate([part.embedding_BD for part in scores]),
-        np.concatenate([part.logits_BK for part in scores]),
-        np.concatenate([part.probabilities_BK for part in scores]),
-    )
 
 
 def _output(wanted: WantedOutput, scores: Scores, manifest: Manifest) -> Output:

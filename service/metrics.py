@@ -48,6 +48,11 @@ deadlines_exceeded = Counter(
     "evergreen_deadlines_exceeded",
     "Images whose request's time was over before they were looked at.",
 )
+batch_size = Histogram(
+    "evergreen_batch_size",
+    "Images that went through the model together, where batching is on.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+)
 swap_seconds = Histogram(
     "evergreen_swap_seconds",
     "Time from a worker seeing a promotion to its answering with the version.",

@@ -8,15 +8,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
-from core.answer import Answer, answer
+import numpy as np
+from numpy.typing import NDArray
+
+from core import pixels
+from core.answer import Answer, answer, conclude
 from core.bootstrap import ensure_first_version
 from core.errors import EvergreenError
 from core.pixels import Limits
-from core.servable import Runtime, Servable
-from core.settings import Settings
+from core.servable import Runtime, Scores, Servable
+from core.sessions import num_usable_gpus
+from core.settings import Settings, available_cores
 from core.store import Store, open_store
-from service import metrics
+from service import batching, metrics, placement
 from service.admission import Admission, Deadline
+from service.batching import Batcher
 from service.recorder import Recorder
 from service.shadow_recorder import ShadowRecorder
 from service.slot import Slot
@@ -24,35 +30,48 @@ from service.swap import Swap
 
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
+# Images in one run of onnxruntime: it needs the memory of so few, and predictions come between.
+_AT_ONCE = 8
 
 
 class Serving:
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, gpu: int = 0) -> None:
         self.settings = settings
         self.store = store
         self.limits = Limits(max_pixels=settings.max_pixels)
-        self.runtime = Runtime(settings.provider, settings.threads)
+        sizes = batching.sizes(settings.max_batch)
+        self.runtime = Runtime(settings.provider, settings.threads, gpu=gpu, batch_sizes=sizes)
+        is_batching = settings.batching == "on" or (
+            settings.batching == "auto" and self.runtime.is_on_gpu
+        )
+        self.batcher = Batcher(settings.max_batch) if is_batching else None
         self.slot = Slot()
         self.swap = Swap(store, self.runtime, self.slot, settings.shadow)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
         self._recorder = Recorder(store)
         self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
-        # One decodes while another one scores.
-        self._pool = ThreadPoolExecutor(settings.threads + 1, thread_name_prefix="predict")
+        num_gpus = num_usable_gpus(settings.provider) if self.runtime.is_on_gpu else 0
+        num_threads = placement.num_decoding(settings, num_gpus, available_cores())
+        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
+        # With the batcher: what is scored is not to wait behind all that is yet to be decoded.
+        self._concluding = ThreadPoolExecutor(num_threads, thread_name_prefix="conclude")
 
     @staticmethod
-    def start(settings: Settings) -> Serving:
+    def start(settings: Settings, gpu: int = 0) -> Serving:
         """Open the store, publish version 1 if there is none, load the champion, and follow it."""
         store = open_store(settings)
         ensure_first_version(store)
-        serving = Serving(settings, store)
+        serving = Serving(settings, store, gpu)
         serving.swap.start()
         return serving
 
     def stop(self) -> None:
         self.swap.stop()
         self._pool.shutdown(wait=True)
+        if self.batcher is not None:
+            self.batcher.stop()
+        self._concluding.shutdown(wait=True)
         self._recorder.stop()
         self._shadow_recorder.stop()
         self.store.db.close()
@@ -98,7 +117,10 @@ class Serving:
         return self.slot.current()
 
     async def _answer(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
-        found = await self.run(self._work, servable, image, deadline)
+        if self.batcher is None:
+            found = await self.run(self._work, servable, image, deadline)
+        else:
+            found = await self._work_together(self.batcher, servable, image, deadline)
         await asyncio.wrap_future(self._recorder.record(found.prediction))
         if servable is self.slot.current():
             self._shadow_recorder.follow(servable, found)
@@ -106,6 +128,40 @@ class Serving:
         if found.abstains:
             metrics.abstentions.inc()
         return found
+
+    async def score(
+        self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None
+    ) -> Scores:
+        """Of several images, in order. Raises DeadlineExceeded."""
+        if self.batcher is not None:
+            return await self.batcher.predict(servable, pixels_BHWC, deadline)
+
+        def score(some_BHWC: NDArray[np.uint8]) -> Scores:
+            if deadline is not None:
+                deadline.check()
+            return servable.predict(some_BHWC)
+
+        starts = range(0, len(pixels_BHWC), _AT_ONCE)
+        return Scores.join(
+            [await self.run(score, pixels_BHWC[start : start + _AT_ONCE]) for start in starts]
+        )
+
+    async def _work_together(
+        self, batcher: Batcher, servable: Servable, image: bytes, deadline: Deadline | None
+    ) -> Answer:
+        now = time.time()
+        pixels_HWC = await self.run(self._decode, servable, image, deadline)
+        scores = await batcher.predict(servable, pixels_HWC[np.newaxis], deadline)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._concluding, conclude, servable.manifest, image, scores, self.store.blobs, now
+        )
+
+    def _decode(
+        self, servable: Servable, image: bytes, deadline: Deadline | None
+    ) -> NDArray[np.uint8]:
+        if deadline is not None:
+            deadline.check()
+        return pixels.decode(image, servable.manifest.pixels, self.limits)
 
     def _work(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
         if deadline is not None:

@@ -80,7 +80,7 @@ def test_bentoml_stays_in_the_service() -> None:
 
 
 def test_one_file_runs_onnxruntime() -> None:
-    assert importers("onnxruntime") == {"core/servable.py"}
+    assert importers("onnxruntime") == {"core/sessions.py"}
 
 
 def test_http_stays_in_the_service_and_its_client() -> None:
@@ -204,7 +204,7 @@ def test_importing_reads_no_environment_and_makes_no_files(tmp_path: Path) -> No
     names = [name for name in modules_of(*PACKAGES) if name != "service.bento"]
     found = after_importing(tmp_path, *names)
     # It sets what onnxruntime reads when it is imported.
-    assert set(found["asked"]) <= {"core.servable asks for ORT_DISABLE_TELEMETRY"}
+    assert set(found["asked"]) <= {"core.sessions asks for ORT_DISABLE_TELEMETRY"}
     assert list(tmp_path.iterdir()) == []
 
 

@@ -26,7 +26,9 @@ EMBEDDING_SIZE = 4
 PASSED: dict[str, Any] = {"promote": True, "reason": "it is better"}
 
 
-def backbone_onnx(seed: int = 0, size_px: int = SPEC.size_px, opset: int = 13) -> bytes:
+def backbone_onnx(
+    seed: int = 0, size_px: int = SPEC.size_px, opset: int = 13, batch: int | str = "B"
+) -> bytes:
     """The mean colour, times a random matrix [3, D]."""
     weights = np.random.default_rng(seed).normal(0, 1, (3, EMBEDDING_SIZE)).astype(np.float32)
     graph = helper.make_graph(
@@ -37,8 +39,8 @@ def backbone_onnx(seed: int = 0, size_px: int = SPEC.size_px, opset: int = 13) -
             helper.make_node("MatMul", ["colour", "weights"], ["embedding"]),
         ],
         "backbone",
-        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["B", size_px, size_px, 3])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["B", EMBEDDING_SIZE])],
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [batch, size_px, size_px, 3])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [batch, EMBEDDING_SIZE])],
         [
             numpy_helper.from_array(np.asarray(255, np.float32), "white"),
             numpy_helper.from_array(weights, "weights"),

@@ -16,6 +16,7 @@ from core.release import release
 from core.servable import Servable
 from service import infer_messages, inference
 from service.admission import Deadline
+from service.departures import unless_gone
 from service.deps import DeadlineDep, ServingDep
 from service.infer_messages import HEADER_LENGTH
 from service.inference import MAX_BATCH, MODEL, TensorSpec
@@ -234,7 +235,8 @@ async def _infer(
     asked = await serving.run(infer_messages.read, body, headers.get(HEADER_LENGTH))
     # Taken once: all of an answer is of one version.
     servable = await inference.servable_of(serving, version)
-    outputs = await inference.infer(serving, servable, asked, deadline)
+    work = inference.infer(serving, servable, asked, deadline)
+    outputs = await unless_gone(request, serving, work)
     content, json_length = await serving.run(
         infer_messages.write, MODEL, servable.version, asked.id, outputs
     )

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.answers import PredictionAnswer, PredictionList
 from service.bodies import read_images
+from service.departures import unless_gone
 from service.deps import DeadlineDep, ServingDep
 
 router = APIRouter(tags=["predict"])
@@ -55,9 +56,10 @@ async def predict(
     images = await read_images(request)
     answered: PredictionAnswer | PredictionList
     if len(images) == 1:
-        answered = PredictionAnswer.of(await serving.predict(images[0], deadline, version), top)
+        one = await unless_gone(request, serving, serving.predict(images[0], deadline, version))
+        answered = PredictionAnswer.of(one, top)
     else:
-        found = await serving.predict_many(images, deadline, version)
-        answered = PredictionList.of(found, top)
+        several = serving.predict_many(images, deadline, version)
+        answered = PredictionList.of(await unless_gone(request, serving, several), top)
     # Serialised here, once: the framework would validate our own answer again.
     return Response(answered.model_dump_json(), media_type="application/json", headers=_WORKER)

@@ -24,7 +24,7 @@ class WorkerStatus(BaseModel):
     version: int | None
     ready: list[int] = Field(description="Versions that it has loaded.")
     problems: list[str] = Field(description="Versions that it could not load, and why.")
-    provider: str
+    provider: str = Field(description="Of onnxruntime: where its models run.")
     last_seen: datetime.datetime
 
 
@@ -40,6 +40,9 @@ class Status(BaseModel):
     version: int
     classes: int
     answered_by: int = Field(description="The process that answers this request.")
+    max_batch: int | None = Field(
+        description="Most images that this process scores together; null: batching is off."
+    )
     started_at: datetime.datetime
     workers: list[WorkerStatus]
     trainers: int = Field(description="Live trainers. Without one, nothing retrains.")
@@ -65,6 +68,7 @@ def status(serving: ServingDep) -> Status:
         version=current.version,
         classes=len(current.manifest.classes),
         answered_by=os.getpid(),
+        max_batch=serving.batcher.max_batch if serving.batcher else None,
         started_at=moment(serving.started_at),
         workers=[
             WorkerStatus(

@@ -12,7 +12,7 @@ from core.blobs import LocalBlobs
 from core.errors import ChecksumMismatch, SpecMismatch, StoreError
 from core.manifest import Golden
 from core.pixels import PixelSpec
-from core.servable import Runtime, golden_pixels, load
+from core.servable import Backbone, Runtime, Scores, golden_pixels, load
 from tests import tiny
 
 # A batch may be added up in another order than one image.
@@ -48,6 +48,33 @@ def test_answer_does_not_depend_on_the_rest_of_the_batch(
     alone = [servable.predict(image[np.newaxis]).logits_BK[0] for image in pixels_BHWC]
     together_BK = servable.predict(pixels_BHWC).logits_BK
     np.testing.assert_allclose(together_BK, np.stack(alone), rtol=0, atol=BATCH_ATOL)
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 9])
+def test_a_batch_that_is_filled_up_or_cut_gives_the_same_embeddings(
+    runtime: Runtime, num: int
+) -> None:
+    content = tiny.backbone_onnx()
+    pixels_BHWC = np.random.default_rng(0).integers(0, 256, (num, 8, 8, 3), dtype=np.uint8)
+    expected_BD = Backbone(content, "", runtime).embed(pixels_BHWC)
+    found_BD = Backbone(content, "", runtime, batch_sizes=(4, 1)).embed(pixels_BHWC)
+    assert found_BD.shape == (num, tiny.EMBEDDING_SIZE)
+    np.testing.assert_allclose(found_BD, expected_BD, rtol=0, atol=BATCH_ATOL)
+
+
+def test_a_size_that_cannot_be_run_is_found_while_loading(runtime: Runtime) -> None:
+    with pytest.raises(SpecMismatch, match="cannot run 4 images"):
+        # Has room for one image: its batch is fixed.
+        Backbone(tiny.backbone_onnx(batch=1), "", runtime, batch_sizes=(1, 4))
+
+
+def test_scores_are_cut_and_joined_in_order(blobs: LocalBlobs, runtime: Runtime) -> None:
+    servable = load(tiny.make_manifest(blobs), blobs, runtime)
+    scores = servable.predict(np.arange(3 * 192, dtype=np.uint8).reshape(3, 8, 8, 3))
+    again = Scores.join([scores.part(0, 1), scores.part(1, 3)])
+    np.testing.assert_array_equal(again.embedding_BD, scores.embedding_BD)
+    np.testing.assert_array_equal(again.logits_BK, scores.logits_BK)
+    np.testing.assert_array_equal(again.probabilities_BK, scores.probabilities_BK)
 
 
 def test_stored_embedding_scores_like_its_image(blobs: LocalBlobs, runtime: Runtime) -> None:

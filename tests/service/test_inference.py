@@ -470,7 +470,7 @@ def test_an_unexpected_exception_is_an_error_of_the_protocol(
     def broken(*_: object) -> None:
         raise RuntimeError("the secret")
 
-    monkeypatch.setattr("service.inference._join", broken)
+    monkeypatch.setattr("service.inference._count", broken)
     response = post(client, black())
     refused(response, 500, "its log says what")
     assert "secret" not in response.text

@@ -1,0 +1,209 @@
+"""What batching gains, on a GPU or on the CPU: the same server with it off and on, in turns.
+
+    python -m bench.batching [--seconds 8] [--rounds 2] [--max-batch 32] [--markdown]
+
+First the model alone, at the sizes that batches have: more than that, batching cannot gain. Then
+closed loops over HTTP, photos decoded and answers recorded; the server that is not asked stands
+still. The provider is what the servers say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
+from rich.progress import Progress
+
+from bench.images import deck, describe, mix
+from bench.load import Generator, Plan
+from bench.server import Server, running
+from bench.shots import Load, Summary, percentile, summarise
+from bench.tables import bar, failures, show, wait
+from bench.wire import post
+from core import versions
+from core.bootstrap import ensure_first_version
+from core.servable import Backbone, Runtime
+from core.sessions import num_usable_gpus
+from core.settings import Settings, available_cores
+from core.store import open_store
+from service import batching
+
+_WARM_UP_S = 2.0
+_MODES = ("off", "on")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    load: Load
+    # Of the batcher, while it lasted.
+    runs: float
+    images: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=8, help="of each point")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64])
+    parser.add_argument("--max-batch", type=int, default=32)
+    workers = num_usable_gpus("auto") or available_cores()
+    parser.add_argument("--workers", type=int, default=workers, help="as many in both modes")
+    parser.add_argument("--largest-px", type=int, default=1600, help="leave out wider photos")
+    parser.add_argument("--markdown", action="store_true")
+    options = parser.parse_args()
+    show_model(options.max_batch, options.seconds, markdown=options.markdown)
+    photos = mix(options.largest_px)
+    requests = tuple(post("/v1/predict", photo, stamped=False) for photo in photos)
+    found: dict[tuple[int, str], list[Measured]] = defaultdict(list)
+    with (
+        Generator() as generator,
+        server("off", options) as off,
+        server("on", options) as on,
+        bar() as progress,
+    ):
+        servers = {"off": off, "on": on}
+        task = progress.add_task("rounds", total=options.rounds)
+        for up in servers.values():
+            plan = Plan(up.port, requests, deck(photos), _WARM_UP_S, 8)
+            generator.run(plan)
+        for i in range(options.rounds):
+            for count in options.connections:
+                # In turns, so that what changes on the machine hits both.
+                for mode in _MODES if i % 2 == 0 else _MODES[::-1]:
+                    plan = replace(plan, port=servers[mode].port, connections=count, seed=i)
+                    plan = replace(plan, seconds=options.seconds)
+                    measured = measure(servers[mode], plan, mode, generator, progress)
+                    found[count, mode].append(measured)
+            progress.advance(task)
+        told = {mode: describe_server(up) for mode, up in servers.items()}
+    rows = [row(count, mode, found) for count in options.connections for mode in _MODES]
+    columns = ["load", "batching", "answers / s", "of off", "p50 ms", "p99 ms", "failed", "shed"]
+    columns += ["images a run", "generator, cores"]
+    show("Batching", columns, rows, markdown=options.markdown)
+    for mode, text in told.items():
+        print(f"{mode}: {text}")
+    print(f"Photos: {describe(photos)}.")
+
+
+def show_model(max_batch: int, seconds: float, *, markdown: bool) -> None:
+    """The backbone of version 1 in this process, as a batch is run in a server."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(Settings(home=Path(folder)))
+        ensure_first_version(store)
+        with store.db.read() as conn:
+            manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
+        content = store.blobs.get(manifest.backbone)
+        store.db.close()
+    runtime = Runtime()
+    sizes = batching.sizes(max_batch)
+    backbone = Backbone(content, "", runtime, sizes if runtime.is_on_gpu else ())
+    size_px = manifest.pixels.size_px
+    rows = []
+    for size in sizes:
+        pixels_BHWC = np.random.default_rng(0).integers(
+            0, 256, (size, size_px, size_px, 3), dtype=np.uint8
+        )
+        times = sorted(times_of(backbone, pixels_BHWC, seconds / len(sizes)))
+        rate = size / (sum(times) / len(times))
+        p50, p99 = (1000 * percentile(times, share) for share in (0.5, 0.99))
+        rows.append([str(size), f"{rate:.0f}", f"{p50:.2f}", f"{p99:.2f}"])
+    title = f"The backbone alone, one process, {runtime.provider}"
+    show(title, ["images a run", "images / s", "p50 ms a run", "p99 ms"], rows, markdown=markdown)
+
+
+def times_of(backbone: Backbone, pixels_BHWC: NDArray[np.uint8], seconds: float) -> Iterator[float]:
+    for _ in range(3):
+        backbone.embed(pixels_BHWC)
+    until = time.perf_counter() + seconds
+    while (began := time.perf_counter()) < until:
+        backbone.embed(pixels_BHWC)
+        yield time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def server(mode: str, options: argparse.Namespace) -> Iterator[Server]:
+    """In this mode, with an empty home folder."""
+    settings = {
+        "EVERGREEN_BATCHING": mode,
+        "EVERGREEN_MAX_BATCH": str(options.max_batch),
+        "EVERGREEN_TRAINER": "false",
+        # Nothing is to be refused: what waits is what is measured.
+        "EVERGREEN_MAX_IN_FLIGHT": "256",
+        "EVERGREEN_MAX_WAIT_S": "60",
+    }
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder) / "home", workers=options.workers, **settings) as up,
+    ):
+        yield up
+
+
+def measure(
+    up: Server, plan: Plan, mode: str, generator: Generator, progress: Progress
+) -> Measured:
+    before = batches(up)
+    title = f"batching {mode}: closed, {plan.connections}"
+    load = wait(generator.start(plan), progress, title, plan.warm_up_s + plan.seconds)
+    after = batches(up)
+    return Measured(load, after[0] - before[0], after[1] - before[1])
+
+
+def batches(up: Server) -> tuple[float, float]:
+    """Runs of the model and images in them, since the server began."""
+    text = httpx.get(f"{up.url}/metrics", timeout=10).text
+    samples = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    name = "evergreen_batch_size"
+    return samples.get(f"{name}_count", 0.0), samples.get(f"{name}_sum", 0.0)
+
+
+def describe_server(up: Server) -> str:
+    status = up.status()
+    providers = {worker["provider"] for worker in status["workers"]}
+    batch = status["max_batch"]
+    told = f"batches of at most {batch}" if batch else "no batches"
+    return f"{len(status['workers'])} workers, {', '.join(sorted(providers))}, {told}"
+
+
+def row(count: int, mode: str, found: dict[tuple[int, str], list[Measured]]) -> list[str]:
+    here = [measured.load for measured in found[count, mode]]
+    told, off = pooled(here), pooled([measured.load for measured in found[count, "off"]])
+    runs = sum(measured.runs for measured in found[count, mode])
+    images = sum(measured.images for measured in found[count, mode])
+    seconds = sum(load.seconds for load in here)
+    return [
+        f"closed, {count}",
+        mode,
+        f"{told.throughput:.1f}",
+        f"{told.throughput / off.throughput:.2f}",
+        f"{told.p50_ms:.1f}",
+        f"{told.p99_ms:.1f}",
+        failures(told.failures),
+        str(told.shed),
+        f"{images / runs:.1f}" if runs else "",
+        f"{sum(load.generator_cpu_s for load in here) / seconds:.2f}",
+    ]
+
+
+def pooled(loads: list[Load]) -> Summary:
+    shots = [s for load in loads for s in load.shots if load.began <= s.due < load.ended]
+    return summarise(shots, sum(load.seconds for load in loads))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from core import sessions
+from core.errors import SpecMismatch
+from core.sessions import CPU, CUDA, Sessions
+from tests import tiny
+
+has_gpu = sessions.why_not_cuda() is None
+
+
+@pytest.fixture
+def _libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with a GPU and a driver of today, and no CUDA libraries."""
+    if has_gpu:
+        pytest.skip("CUDA works here")
+    monkeypatch.setattr(sessions, "_ask_driver", lambda: (1, 99_000))
+    sessions._tell.cache_clear()
+
+
+def test_cpu_is_chosen_where_it_is_asked_for() -> None:
+    opened = Sessions("cpu")
+    assert (opened.provider, opened.is_on_gpu) == (CPU, False)
+    assert opened.open(tiny.backbone_onnx()).get_providers() == [CPU]
+
+
+@pytest.mark.parametrize("devices", ["", "-1"])
+def test_no_gpu_is_used_where_none_may_be(monkeypatch: pytest.MonkeyPatch, devices: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
+    assert sessions.num_usable_gpus("auto") == 0
+    assert sessions.why_not_cuda() == "the driver shows no GPU"
+
+
+def test_nothing_is_said_where_there_is_no_gpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert Sessions("auto").provider == CPU
+    assert caplog.records == []
+
+
+@pytest.mark.skipif(not has_gpu, reason="no GPU")
+def test_gpu_is_chosen_where_there_is_one() -> None:
+    opened = Sessions("auto")
+    assert (opened.provider, opened.is_on_gpu) == (CUDA, True)
+    session = opened.open(tiny.backbone_onnx())
+    assert session.get_providers()[0] == CUDA
+    session.run(None, {"pixels": np.zeros((2, 8, 8, 3), np.uint8)})
+
+
+@pytest.mark.usefixtures("_libraries_are_missing")
+@pytest.mark.parametrize("provider", ["auto", "cuda"])
+def test_without_cuda_libraries_the_cpu_serves_and_says_so_once(
+    provider: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        opened = [Sessions(provider) for _ in range(3)]
+    assert {found.provider for found in opened} == {CPU}
+    (record,) = caplog.records
+    assert record.getMessage() == "cuda.unavailable"
+    assert record.__dict__["reason"]
+    written = capfd.readouterr()
+    assert (written.out, written.err) == ("", "")
+
+
+@pytest.mark.usefixtures("_libraries_are_missing")
+def test_a_gpu_without_its_libraries_is_none_to_serve_on() -> None:
+    assert sessions.num_usable_gpus("auto") == 0
+
+
+def test_a_gpu_that_is_not_there_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_ask_driver", lambda: (2, 99_000))
+    assert "shows 2 GPUs, and number 2 from 0" in str(sessions.why_not_cuda(2))
+
+
+def test_a_driver_that_is_too_old_is_none_to_serve_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_ask_driver", lambda: (1, 9_020))
+    assert sessions.num_usable_gpus("auto") == 0
+    assert "knows CUDA 9.2" in str(sessions.why_not_cuda())
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(SpecMismatch, match="onnxruntime cannot load"):
+        Sessions("cpu").open(b"no model")

@@ -1,0 +1,348 @@
+"""The batcher alone, with real models of a kilobyte."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from core.blobs import LocalBlobs
+from core.errors import DeadlineExceeded, InvalidRequest, NotReady
+from core.servable import Backbone, Runtime, Scores, Servable, load
+from service import batching
+from service.admission import Deadline
+from service.batching import Batcher
+from tests import tiny
+
+# A batch may be added up in another order than one image.
+ATOL = 1e-5
+_WITHIN_S = 30.0
+_POISON = 255
+
+
+class Watched(Servable):
+    """A version that notes its batches, can be held up, and cannot bear white images."""
+
+    def __init__(self, loaded: Servable) -> None:
+        super().__init__(loaded.manifest, loaded.backbone, loaded._head)
+        self.batches: list[int] = []
+        self.is_running = threading.Event()
+        self.may_go = threading.Event()
+        self.may_go.set()
+
+    def predict(self, pixels_BHWC: NDArray[np.uint8]) -> Scores:
+        self.batches.append(len(pixels_BHWC))
+        self.is_running.set()
+        assert self.may_go.wait(_WITHIN_S)
+        if (pixels_BHWC == _POISON).all(axis=(1, 2, 3)).any():
+            raise RuntimeError("a white image")
+        return super().predict(pixels_BHWC)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[[int], Watched]:
+    """Makes a version by its number: another head each."""
+    blobs, runtime = LocalBlobs(tmp_path / "blobs"), Runtime("cpu")
+
+    def make(version: int) -> Watched:
+        manifest = tiny.make_manifest(blobs, ("a", "b", "c"), head_seed=version, version=version)
+        return Watched(load(manifest, blobs, runtime))
+
+    return make
+
+
+@pytest.fixture
+def batcher() -> Iterator[Batcher]:
+    started = Batcher(max_batch=4)
+    yield started
+    started.stop()
+
+
+@asynccontextmanager
+async def busy(batcher: Batcher, version: Watched) -> AsyncIterator[None]:
+    """While a batch runs: what is asked inside waits until this ends."""
+    version.is_running.clear()
+    version.may_go.clear()
+    first = asyncio.create_task(batcher.predict(version, noise(1, seed=999)))
+    assert await asyncio.to_thread(version.is_running.wait, _WITHIN_S)
+    try:
+        yield
+    finally:
+        version.may_go.set()
+    await first
+    version.batches.pop(0)
+
+
+async def waiting(*asked: tuple[Batcher, Watched, NDArray[np.uint8]]) -> list[asyncio.Task[Scores]]:
+    """Ask in this order; returns when all of them wait."""
+    tasks = [asyncio.create_task(b.predict(version, pixels)) for b, version, pixels in asked]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def noise(num: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 250, (num, 8, 8, 3), dtype=np.uint8)
+
+
+def assert_same(found: Scores, expected: Scores) -> None:
+    np.testing.assert_allclose(found.embedding_BD, expected.embedding_BD, rtol=0, atol=ATOL)
+    np.testing.assert_allclose(found.logits_BK, expected.logits_BK, rtol=0, atol=ATOL)
+    np.testing.assert_allclose(found.probabilities_BK, expected.probabilities_BK, rtol=0, atol=ATOL)
+
+
+def test_what_waits_goes_together_up_to_the_limit_and_each_gets_its_own(
+    batcher: Batcher, make: Callable[[int], Watched]
+) -> None:
+    one = make(1)
+    images = [noise(1, seed) for seed in range(6)]
+
+    async def run() -> list[Scores]:
+        async with busy(batcher, one):
+            tasks = await waiting(*((batcher, one, image) for image in images))
+        return await asyncio.gather(*tasks)
+
+    found = asyncio.run(run())
+    assert one.batches == [4, 2]
+    for image, scores in zip(images, found, strict=True):
+        assert_same(scores, one.predict(image))
+
+
+def test_one_that_comes_alone_goes_alone_and_at_once(
+    batcher: Batcher, make: Callable[[int], Watched]
+) -> None:
+    one = make(1)
+    assert_same(asyncio.run(batcher.predict(one, noise(1, 0))), one.predict(noise(1, 0)))
+    assert one.batches[0] == 1
+
+
+def test_versions_never_mix_and_the_oldest_goes_first(
+    batcher: Batcher, make: Callable[[int], Watched]
+) -> None:
+    blocker, one, two = make(9), make(1), make(2)
+    order: list[tuple[int, int]] = []
+
+    async def run() -> None:
+        async with busy(batcher, blocker):
+            tasks = await waiting(
+                *((batcher, version, noise(1, i)) for i, version in enumerate((one, two) * 5))
+            )
+            for i, task in enumerate(tasks):
+                task.add_done_callback(lambda _, i=i: order.append((i % 2 + 1, i)))
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    assert (one.batches, two.batches) == ([4, 1], [4, 1])
+    # Each version in its order, and neither before the other's oldest is done.
+    assert [i for _, i in order] == [0, 2, 4, 6, 1, 3, 5, 7, 8, 9]
+
+
+def test_many_versions_at_once_are_each_answered_by_their_own(
+    make: Callable[[int], Watched],
+) -> None:
+    """As in the middle of swaps, with pins beside them."""
+    batcher = Batcher(max_batch=16)
+    versions = [make(number) for number in (1, 2, 3)]
+    rng = random.Random(0)
+    asked = [(rng.choice(versions), noise(rng.choice((1, 1, 1, 3)), i)) for i in range(400)]
+
+    async def ask(version: Watched, pixels_BHWC: NDArray[np.uint8]) -> Scores:
+        for _ in range(rng.randrange(3)):
+            await asyncio.sleep(0)
+        return await batcher.predict(version, pixels_BHWC)
+
+    async def run() -> list[Scores]:
+        return await asyncio.gather(*(ask(*one) for one in asked))
+
+    found = asyncio.run(run())
+    batcher.stop()
+    sent = {id(v): sum(len(p) for w, p in asked if w is v) for v in versions}
+    assert [sum(v.batches) for v in versions] == [sent[id(v)] for v in versions], "each went once"
+    assert max(max(v.batches) for v in versions) <= 16
+    for (version, pixels_BHWC), scores in zip(asked, found, strict=True):
+        assert_same(scores, version.predict(pixels_BHWC))
+
+
+@pytest.mark.parametrize("num", [2, 4, 5, 64])
+def test_images_of_one_request_keep_their_order(
+    batcher: Batcher, make: Callable[[int], Watched], num: int
+) -> None:
+    one = make(1)
+    found = asyncio.run(batcher.predict(one, noise(num, 1)))
+    assert max(one.batches) <= 4
+    assert_same(found, one.predict(noise(num, 1)))
+
+
+def test_a_small_request_need_not_wait_for_all_of_a_large_one(
+    make: Callable[[int], Watched],
+) -> None:
+    batcher, one = Batcher(max_batch=8), make(1)
+    done: list[str] = []
+
+    async def run() -> None:
+        async with busy(batcher, one):
+            large, small, larger = await waiting(
+                (batcher, one, noise(12, 0)),
+                (batcher, one, noise(1, 1)),
+                (batcher, one, noise(64, 2)),
+            )
+            for name, task in (("large", large), ("small", small), ("larger", larger)):
+                task.add_done_callback(lambda _, name=name: done.append(name))
+        await asyncio.gather(large, small, larger)
+
+    asyncio.run(run())
+    batcher.stop()
+    assert set(done[:2]) == {"large", "small"}
+    assert one.batches[:2] == [8, 5]
+
+
+def test_what_nobody_waits_for_is_not_run(batcher: Batcher, make: Callable[[int], Watched]) -> None:
+    one = make(1)
+
+    async def run() -> None:
+        async with busy(batcher, one):
+            gone, stays = await waiting((batcher, one, noise(9, 0)), (batcher, one, noise(1, 1)))
+            gone.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert_same(await stays, one.predict(noise(1, 1)))
+
+    asyncio.run(run())
+    assert one.batches[0] == 1
+
+
+def test_what_waited_longer_than_its_client_will_is_not_run(
+    batcher: Batcher, make: Callable[[int], Watched]
+) -> None:
+    one = make(1)
+
+    async def run() -> None:
+        async with busy(batcher, one):
+            over = Deadline(time.monotonic() - 1, 250)
+            late = asyncio.create_task(batcher.predict(one, noise(1, 0), over))
+            in_time = asyncio.create_task(batcher.predict(one, noise(1, 1), Deadline.after(60_000)))
+            await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceeded, match="250 ms"):
+            await late
+        await in_time
+
+    asyncio.run(run())
+    assert one.batches == [1]
+
+
+def test_a_batch_that_fails_fails_only_what_it_failed_for(
+    batcher: Batcher, make: Callable[[int], Watched], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = make(1)
+    white = np.full((1, 8, 8, 3), _POISON, np.uint8)
+
+    async def run() -> None:
+        async with busy(batcher, one):
+            asked = (noise(1, 0), white, noise(2, 2))
+            first, bad, last = await waiting(*((batcher, one, pixels) for pixels in asked))
+        with pytest.raises(RuntimeError, match="a white image"):
+            await bad
+        assert_same(await first, one.predict(noise(1, 0)))
+        assert_same(await last, one.predict(noise(2, 2)))
+        assert_same(await batcher.predict(one, noise(1, 3)), one.predict(noise(1, 3)))
+
+    asyncio.run(run())
+    assert one.batches[:4] == [4, 1, 1, 2]
+    assert [record.getMessage() for record in caplog.records] == ["batch.failed"]
+
+
+@pytest.mark.parametrize(
+    "pixels_BHWC",
+    [
+        np.zeros((1, 16, 16, 3), np.uint8),
+        np.zeros((1, 8, 8, 1), np.uint8),
+        np.zeros((8, 8, 3), np.uint8),
+        np.zeros((0, 8, 8, 3), np.uint8),
+        np.zeros((1, 8, 8, 3), np.float32),
+    ],
+)
+def test_what_does_not_fit_the_version_never_joins(
+    batcher: Batcher, make: Callable[[int], Watched], pixels_BHWC: NDArray[np.uint8]
+) -> None:
+    one = make(1)
+    with pytest.raises(InvalidRequest, match=r"version 1 takes uint8 of the shape \[B, 8, 8, 3\]"):
+        asyncio.run(batcher.predict(one, pixels_BHWC))
+    assert one.batches == []
+
+
+def test_it_serves_one_event_loop_after_another(
+    batcher: Batcher, make: Callable[[int], Watched]
+) -> None:
+    """A loop that ended in the middle of a batch leaves nothing behind that holds up the next."""
+    one = make(1)
+
+    async def leave() -> None:
+        one.may_go.clear()
+        await waiting((batcher, one, noise(1, 0)))
+        assert await asyncio.to_thread(one.is_running.wait, _WITHIN_S)
+
+    asyncio.run(leave())
+    one.may_go.set()
+    assert_same(asyncio.run(batcher.predict(one, noise(1, 1))), one.predict(noise(1, 1)))
+
+
+def test_stopping_answers_what_waits_and_refuses_what_comes(make: Callable[[int], Watched]) -> None:
+    batcher, one = Batcher(max_batch=4), make(1)
+
+    async def run() -> None:
+        async with busy(batcher, one):
+            tasks = await waiting(*((batcher, one, noise(1, i)) for i in range(6)))
+            stopping = asyncio.create_task(asyncio.to_thread(batcher.stop))
+        await asyncio.gather(*tasks)
+        await stopping
+        with pytest.raises(NotReady, match="stopping"):
+            await batcher.predict(one, noise(1, 0))
+
+    asyncio.run(run())
+
+
+def test_a_version_that_has_left_is_not_kept(
+    batcher: Batcher, make: Callable[[int], Watched]
+) -> None:
+    one = make(1)
+    asyncio.run(batcher.predict(one, noise(1, 0)))
+    gone = weakref.ref(one)
+    del one
+    asyncio.run(batcher.predict(make(2), noise(1, 0)))  # the thread has done with the first
+    gc.collect()
+    assert gone() is None
+
+
+def test_batches_that_are_filled_up_answer_the_same(
+    batcher: Batcher, make: Callable[[int], Watched]
+) -> None:
+    """As on a GPU: the backbone is run with few sizes only."""
+    one = make(1)
+    sized = Backbone(tiny.backbone_onnx(), "", Runtime("cpu"), batching.sizes(batcher.max_batch))
+    filled = Watched(Servable(one.manifest, sized, one._head))
+
+    async def run() -> list[Scores]:
+        async with busy(batcher, filled):
+            tasks = await waiting(*((batcher, filled, noise(n, n)) for n in (1, 2, 1, 3)))
+        return await asyncio.gather(*tasks)
+
+    for num, scores in zip((1, 2, 1, 3), asyncio.run(run()), strict=True):
+        assert_same(scores, one.predict(noise(num, num)))
+    assert filled.batches == [4, 3]
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "expected"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 8)), (32, (1, 8, 32))]
+)
+def test_batches_are_filled_up_to_few_sizes(max_batch: int, expected: tuple[int, ...]) -> None:
+    assert batching.sizes(max_batch) == expected

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from core.settings import Settings, available_cores
+from service import placement
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_gpus", "expected"),
+    [(0, 0, available_cores()), (0, 1, 1), (0, 4, 4), (3, 0, 3), (3, 1, 3)],
+)
+def test_workers_are_as_many_as_gpus_or_else_cores(
+    asked: int, num_gpus: int, expected: int
+) -> None:
+    assert placement.num_workers(Settings(workers=asked), num_gpus) == expected
+
+
+def test_workers_share_the_gpus_evenly() -> None:
+    assert [placement.gpu_of(index, 2) for index in (1, 2, 3, 4)] == [0, 1, 0, 1]
+    assert [placement.gpu_of(index, 0) for index in (None, 1, 2)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("workers", "num_gpus", "cores", "expected"),
+    [(0, 0, 16, 2), (0, 1, 16, 16), (0, 4, 16, 4), (8, 1, 16, 2), (0, 1, 1, 2)],
+)
+def test_all_cores_decode_beside_gpus(
+    workers: int, num_gpus: int, cores: int, expected: int
+) -> None:
+    assert placement.num_decoding(Settings(workers=workers), num_gpus, cores) == expected
