@@ -56,9 +56,18 @@ class Admission:
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._in_work = 0
+        self._requests = 0
+        self._worked_s = 0.0
+        self._changed_at = clock()
         # While there is always something to do, from one image done to the next.
         self._seconds_of_image = 0.0
         self._last_done_at = 0.0
+
+    @property
+    def worked_s(self) -> float:
+        """Of all requests together, however many images each has; it grows by as many seconds in a
+        second as requests are in work."""
+        return self._worked_s + self._requests * (self._clock() - self._changed_at)
 
     @property
     def expected_wait_s(self) -> float:
@@ -90,15 +99,21 @@ class Admission:
         self.check(None if deadline is None else deadline.at - self._clock())
         began = self._clock()
         self._in_work += count
+        self._count(1)
         try:
             yield
         finally:
             self._in_work -= count
+            self._count(-1)
             now = self._clock()
             seconds = (now - max(began, self._last_done_at)) / count
             weight = 1 - (1 - 1 / _FOLLOWS) ** count
             self._seconds_of_image += weight * (seconds - self._seconds_of_image)
             self._last_done_at = now
+
+    def _count(self, change: int) -> None:
+        self._worked_s, self._changed_at = self.worked_s, self._clock()
+        self._requests += change
 
 
 class Shedding:
@@ -109,7 +124,7 @@ class Shedding:
         self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        admission = self._admission() if scope["type"] == "http" and _predicts(scope) else None
+        admission = self._admission() if predicts(scope) else None
         if admission is not None:
             try:
                 admission.check(_allowed_s(scope))
@@ -119,7 +134,9 @@ class Shedding:
         await self._app(scope, receive, send)
 
 
-def _predicts(scope: Scope) -> bool:
+def predicts(scope: Scope) -> bool:
+    if scope["type"] != "http":
+        return False
     path: str = scope["path"]
     is_prediction = path == "/v1/predict" or (path.startswith("/v2/") and path.endswith("/infer"))
     return is_prediction and scope["method"] == "POST"

@@ -15,6 +15,7 @@ from service.admission import Admission, Shedding
 from service.bodies import BodyLimit
 from service.problems import Problem
 from service.routes import champion, feedback, inference, page, predict, runs, status, versions
+from service.spread import Spreading
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REFUSED = ("HEAD", "OPTIONS", "TRACE")
@@ -44,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Shedding, admission=lambda: _admission_of(app))
+    app.add_middleware(Spreading, spread=lambda: getattr(app.state, "spread", None))
     app.add_middleware(Measured)
     return app
 

@@ -25,6 +25,7 @@ from service.answers import PredictionAnswer
 from service.app import create_app
 from service.bodies import BodyLimit
 from service.serving import Serving
+from service.spread import Spread
 from service.trainer import Supervisor
 
 
@@ -86,8 +87,15 @@ class Evergreen:
     def __is_ready__(self) -> bool:
         return self.serving.slot.version is not None
 
+    @bentoml.on_startup
+    async def start_spreading(self) -> None:
+        self.spread = Spread.start(self.serving.admission, SETTINGS.home)
+        app.state.spread = self.spread
+
     @bentoml.on_shutdown
-    def stop_serving(self) -> None:
+    async def stop_serving(self) -> None:
+        if self.spread is not None:
+            await self.spread.stop()
         self.serving.stop()
 
     @bentoml.api(route="/predict")

@@ -48,6 +48,10 @@ deadlines_exceeded = Counter(
     "evergreen_deadlines_exceeded",
     "Images whose request's time was over before they were looked at.",
 )
+moved = Counter(
+    "evergreen_moved_connections",
+    "Connections closed so that their clients come to a less busy process.",
+)
 swap_seconds = Histogram(
     "evergreen_swap_seconds",
     "Time from a worker seeing a promotion to its answering with the version.",
