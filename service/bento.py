@@ -25,6 +25,7 @@ from service.answers import PredictionAnswer
 from service.app import create_app
 from service.bodies import BodyLimit
 from service.serving import Serving
+from service.shortcut import Shortcut
 from service.spread import Spread
 from service.trainer import Supervisor
 
@@ -108,6 +109,7 @@ class Evergreen:
             return problems.of(error)  # type: ignore[return-value]
 
 
+Evergreen.add_asgi_middleware(Shortcut, ours=app)  # type: ignore[attr-defined]
 # The app has its own; this one is for `predict`.
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
     BodyLimit, max_bytes=SETTINGS.max_body_bytes

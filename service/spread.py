@@ -21,8 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core import workers
 from service import metrics
-from service.admission import Admission, predicts
+from service.admission import Admission
 from service.board import Board, board_of_server
+from service.shedding import predicts
 
 # Long against a prediction, short against a connection.
 TICK_S = 0.5
