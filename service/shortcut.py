@@ -1,7 +1,7 @@
 """The way of a request past what BentoML does for endpoints of its own.
 
 Its router asks each route of a mounted app whether it matches before the app asks them again, and
-its context is for endpoints that it knows. Ours need neither: a refusal took twice as long.
+its context is for endpoints that it knows. Ours need neither, and refusals should cost little.
 """
 
 from __future__ import annotations
