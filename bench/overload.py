@@ -1,6 +1,6 @@
 """What is left of a server that is asked for three times what it can do.
 
-    python -m bench.overload [--seconds 20] [--rounds 3] [--within 1.0] [--markdown]
+    python -m bench.overload [--seconds 20] [--rounds 3] [--within 1.0] [--tell] [--markdown]
 
 Capacity is what a closed loop of 32 clients gets. Then requests arrive at random at once and at
 three times that rate, in turns. Goodput counts answers with 200 that came within the deadline,
@@ -8,11 +8,16 @@ counted from when the request was due. A request refused with 503 was told at on
 come again: it counts as shed, not as failed. What is neither is a failure: another status, a broken
 connection, or no answer in ten seconds; with `--tell`, a 504 for what could not begin in time is
 among them.
+
+The load generator has the last core to itself and the server the others, with a worker for each: a
+generator that asks three times as much takes more of the processor, and on cores that both share
+that would count against the server. `--together` lets them share all.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 from dataclasses import replace
@@ -38,23 +43,27 @@ def main() -> None:
     parser.add_argument("--times", type=float, nargs="+", default=[1.0, 3.0], help="of capacity")
     parser.add_argument("--within", type=float, default=1.0, help="the deadline, in seconds")
     parser.add_argument("--tell", action="store_true", help="tell the server the deadline")
-    parser.add_argument("--workers", type=int, default=available_cores())
+    parser.add_argument("--together", action="store_true", help="on the same cores")
+    parser.add_argument("--workers", type=int, help="default: one for each core of the server")
     parser.add_argument("--largest-px", type=int, default=4000, help="leave out wider photos")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     photos = mix(options.largest_px)
+    ours, theirs = cores(options.together)
     told_ms = round(1000 * options.within) if options.tell else None
     requests = tuple(
         post("/v1/predict", photo, timeout_ms=told_ms, stamped=False) for photo in photos
     )
     loads: dict[float, list[Load]] = {times: [] for times in options.times}
     capacities = []
+    pin(theirs)  # what is started from here on
     with (
         tempfile.TemporaryDirectory() as folder,
         Generator() as generator,
         bar() as progress,
-        running(Path(folder) / "home", workers=options.workers) as server,
+        running(Path(folder) / "home", workers=options.workers or len(theirs)) as server,
     ):
+        pin(ours)  # the generator, which begins with its first load
         closed = Plan(server.port, requests, deck(photos), options.seconds, 32, warm_up_s=2)
         for i in range(options.rounds):
             took = closed.warm_up_s + closed.seconds
@@ -75,7 +84,26 @@ def main() -> None:
     least, most = min(options.times), max(options.times)
     ratio = _goodput(loads[most], options.within) / _goodput(loads[least], options.within)
     print(f"\nGoodput at {most:g} times capacity over that at {least:g}: {ratio:.2f} (goal: 0.90).")
+    print(f"Server on cores {listed(theirs)}, generator on {listed(ours)}.")
     print(f"Photos: {describe(photos)}.")
+
+
+def cores(together: bool) -> tuple[set[int], set[int]]:
+    """The generator's and the server's."""
+    if not hasattr(os, "sched_getaffinity"):
+        return set(), set(range(available_cores()))
+    every = os.sched_getaffinity(0)
+    last = {max(every)}
+    return (every, every) if together or len(every) == 1 else (last, every - last)
+
+
+def pin(to: set[int]) -> None:
+    if to and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, to)
+
+
+def listed(some: set[int]) -> str:
+    return ", ".join(map(str, sorted(some))) or "any"
 
 
 def _row(times: float, loads: list[Load], within_s: float) -> list[str]:

@@ -11,10 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.release import release
 from core.settings import Settings
 from service import metrics, problems
-from service.admission import Admission, Shedding
+from service.admission import Admission
 from service.bodies import BodyLimit
 from service.problems import Problem
 from service.routes import champion, feedback, inference, page, predict, runs, status, versions
+from service.shedding import Shedding
+from service.spread import Spreading
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REFUSED = ("HEAD", "OPTIONS", "TRACE")
@@ -42,8 +44,9 @@ def create_app(settings: Settings) -> FastAPI:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)
 
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Shedding, admission=lambda: _admission_of(app))
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Spreading, spread=lambda: getattr(app.state, "spread", None))
     app.add_middleware(Measured)
     return app
 

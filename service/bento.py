@@ -26,6 +26,8 @@ from service.answers import PredictionAnswer
 from service.app import create_app
 from service.bodies import BodyLimit
 from service.serving import Serving
+from service.shortcut import Shortcut
+from service.spread import Spread
 from service.trainer import Supervisor
 
 
@@ -89,8 +91,15 @@ class Evergreen:
     def __is_ready__(self) -> bool:
         return self.serving.slot.version is not None
 
+    @bentoml.on_startup
+    async def start_spreading(self) -> None:
+        self.spread = Spread.start(self.serving.admission, SETTINGS.home)
+        app.state.spread = self.spread
+
     @bentoml.on_shutdown
-    def stop_serving(self) -> None:
+    async def stop_serving(self) -> None:
+        if self.spread is not None:
+            await self.spread.stop()
         self.serving.stop()
 
     @bentoml.api(route="/predict")
@@ -103,6 +112,7 @@ class Evergreen:
             return problems.of(error)  # type: ignore[return-value]
 
 
+Evergreen.add_asgi_middleware(Shortcut, ours=app)  # type: ignore[attr-defined]
 # The app has its own; this one is for `predict`.
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
     BodyLimit, max_bytes=SETTINGS.max_body_bytes

@@ -139,7 +139,13 @@ class BodyLimit:
                 # Frameworks make a 400 or a 500 of what interrupts their reading.
                 await problems.of(refused, scope["path"])(scope, receive, send)
 
-        await self._app(scope, limited, answer)
+        try:
+            await self._app(scope, limited, answer)
+        except (BodyTooLarge, SlowBody):
+            # Whoever read was no framework.
+            if has_started or refused is None:
+                raise
+            await problems.of(refused, scope["path"])(scope, receive, send)
 
     def _too_large(self, found: str) -> BodyTooLarge:
         return BodyTooLarge(

@@ -11,7 +11,8 @@ from service.admission import Deadline
 from service.serving import Serving
 
 
-def serving_of(request: Request) -> Serving:
+# Async although they wait for nothing: others are called in a thread.
+async def serving_of(request: Request) -> Serving:
     found: Serving | None = getattr(request.app.state, "serving", None)
     if found is None:
         raise NotReady("the service is starting; try again in a second")
@@ -21,7 +22,7 @@ def serving_of(request: Request) -> Serving:
 ServingDep = Annotated[Serving, Depends(serving_of)]
 
 
-def deadline_of(
+async def deadline_of(
     x_request_timeout_ms: Annotated[
         int | None,
         Header(

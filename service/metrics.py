@@ -53,6 +53,10 @@ batch_size = Histogram(
     "Images that went through the model together, where batching is on.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
+moved = Counter(
+    "evergreen_moved_connections",
+    "Connections closed so that their clients come to a less busy process.",
+)
 swap_seconds = Histogram(
     "evergreen_swap_seconds",
     "Time from a worker seeing a promotion to its answering with the version.",
