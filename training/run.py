@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import champion, labels, runs, training_data, versions
+from core import champion, labels, leases, runs, training_data, versions
 from core.errors import EvergreenError, NotReady
 from core.manifest import Manifest
 from core.pixels import Limits
@@ -190,7 +190,7 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
     manifest = replace(challenger.manifest, metrics=metrics)
     with store.db.write() as conn:
         now = time.time()
-        if not runs.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
+        if not leases.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
             raise Stopped
         numbered = versions.publish(conn, store.blobs, manifest, decision.to_json())
         if decision.promote:
