@@ -128,16 +128,15 @@ class Swap:
 
     def _tick(self) -> Activation | None:
         """Returns the newest activation, unless another version is on its way."""
-        now = time.time()
         with self._following:
             waiting, newest = self._look()
         if waiting is not None:
             self._prepare(waiting)
         self._slot.current()
         self._forget(waiting, newest)
-        self._report(now)
+        self._report(time.time())
         if waiting is not None and waiting.version in self.loaded:
-            self._advance(now)
+            self._advance()
         return newest if waiting is None else None
 
     def _follow(self, activation: Activation) -> None:
@@ -188,9 +187,8 @@ class Swap:
                 workers.report(conn, self._worker(time.time()))
                 champion.advance(conn, time.time())
 
-    def _advance(self, now: float) -> None:
-        with self._store.db.write() as conn:
-            activation = champion.advance(conn, now)
+    def _advance(self) -> None:
+        activation = champion.move_on(self._store.db)
         if activation is not None:
             log.info(
                 "version.promoted",

@@ -218,8 +218,7 @@ def _see_through(shop: Workshop, published: Version, reason: str, progress: Prog
             return Outcome("promoted", published.number, reason)
         if promotion.state != "waiting":
             return Outcome("held-back", published.number, f"not swapped in: {promotion.error}")
-        with shop.store.db.write() as conn:
-            champion.advance(conn, time.time())
+        champion.move_on(shop.store.db)
         progress.tell("swapping", 0.95)
         time.sleep(_LOOK_EVERY_S)
 

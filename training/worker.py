@@ -94,8 +94,7 @@ class Trainer:
             unfinished = runs.unfinished(conn)
             promotion = champion.waiting(conn)
         if promotion is not None:
-            with self._store.db.write() as conn:
-                champion.advance(conn, now)
+            champion.move_on(self._store.db)
         if any(run.tier in runs.QUICK and leases.is_to_do(run, now) for run in unfinished):
             with self._store.db.write() as conn:
                 run = leases.claim(conn, self._id, now)

@@ -141,6 +141,32 @@ def test_promotion_reaches_every_worker_at_the_same_moment(
     assert state_of(store, promotion).state == "activated"
 
 
+def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted from before it loaded, the moment would be over before the others know of it."""
+    start()
+    slowest = start()
+    load = slowest.swap.loaded.load
+    loaded_at = 0.0
+
+    def load_slowly(number: int) -> Servable:
+        nonlocal loaded_at
+        time.sleep(2 * champion.LEAD_S)
+        servable = load(number)
+        loaded_at = time.time()
+        return servable
+
+    monkeypatch.setattr(slowest.swap.loaded, "load", load_slowly)
+    promote(store, 2)
+    wait_until(lambda: slowest.answers_with(2), SOON_S)
+    with store.db.read() as conn:
+        activation = champion.newest_activation(conn)
+    assert activation is not None
+    assert activation.created_at >= loaded_at > 0.0
+    assert activation.activate_at == activation.created_at + champion.LEAD_S
+
+
 def test_nobody_answers_with_the_old_version_after_somebody_with_the_new(
     store: Store, start: Callable[[], Process]
 ) -> None:
@@ -344,8 +370,7 @@ def test_label_to_live_is_observed_once_for_each_label(
         promote(store, version)
 
         def is_there(version: int = version) -> bool:
-            with store.db.write() as conn:
-                champion.advance(conn, time.time())
+            champion.move_on(store.db)
             return all(p.answers_with(version) for p in processes)
 
         wait_until(is_there, SOON_S)
