@@ -55,9 +55,10 @@ def newest_activation(store: Store) -> Activation:
 
 
 def live(store: Store) -> dict[int, Worker]:
-    """The serving processes, by process id."""
+    """The serving processes of this machine, by process id."""
     with store.db.read() as conn:
-        return {worker.pid: worker for worker in workers.live(conn, time.time(), "serving")}
+        found = workers.live(conn, time.time(), "serving")
+    return {worker.pid: worker for worker in found if worker.host == workers.this_host()}
 
 
 def until_ready(store: Store, pids: set[int], number: int) -> None:

@@ -200,9 +200,23 @@ def one_to_each_worker(server: Server) -> dict[int, http.client.HTTPConnection]:
     return found
 
 
+def versions_answered(server: Server) -> set[int]:
+    """What all workers answer with."""
+    found = one_to_each_worker(server)
+    try:
+        return {predict(connection)[1] for connection in found.values()}
+    finally:
+        for connection in found.values():
+            connection.close()
+
+
 def predict(connection: http.client.HTTPConnection) -> tuple[int, int]:
     """The process that answers, and the version that it answers with."""
     connection.request("POST", "/v1/predict", _IMAGE, {"Content-Type": "image/png"})
+    return read_prediction(connection)
+
+
+def read_prediction(connection: http.client.HTTPConnection) -> tuple[int, int]:
     response = connection.getresponse()
     content = response.read()
     assert response.status == 200, content
