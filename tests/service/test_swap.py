@@ -6,22 +6,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import insert, update
 
 from core import champion, intake, labels, versions, workers
 from core.champion import Promotion
 from core.errors import StoreError
 from core.intake import LabelRequest
+from core.manifest import Golden
 from core.pixels import Limits
 from core.predictions import new_id
+from core.schema import activations, promotions
 from core.servable import Runtime, Servable
 from core.settings import Settings
 from core.store import Store
 from core.workers import Worker
+from service import following
 from service import swap as swap_module
 from service.slot import Slot
 from service.swap import Swap
@@ -97,10 +102,41 @@ def live(store: Store) -> list[Worker]:
         return workers.live(conn, time.time(), "serving")
 
 
-def damage_head(settings: Settings, store: Store, version: int) -> None:
+def activate_behind_its_back(store: Store, version: int) -> None:
+    """As if nobody had waited for the workers: they were taken for dead."""
+    now = time.time()
+    with store.db.write() as conn:
+        wish = champion.request(conn, version, who="test", why="test", now=now)
+        values = {"version": version, "promotion_id": wish.id, "who": "test", "why": "test"}
+        conn.execute(insert(activations).values(**values, activate_at=now, created_at=now))
+        conn.execute(update(promotions).values(state="activated"))
+
+
+def problems(store: Store) -> list[str]:
+    return [told for worker in live(store) for told in worker.failed.values()]
+
+
+def count_loads(process: Process, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The versions that it tries to load from now on."""
+    tries: list[int] = []
+    load = process.swap.loaded.load
+
+    def counted(number: int) -> Servable:
+        tries.append(number)
+        return load(number)
+
+    monkeypatch.setattr(process.swap.loaded, "load", counted)
+    return tries
+
+
+def head_of(settings: Settings, store: Store, version: int) -> Path:
     with store.db.read() as conn:
         digest = versions.get(conn, version).head
-    path = Path(settings.resolved_blob_url) / digest[:2] / digest
+    return Path(settings.resolved_blob_url) / digest[:2] / digest
+
+
+def damage_head(settings: Settings, store: Store, version: int) -> None:
+    path = head_of(settings, store, version)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -255,14 +291,14 @@ def test_change_decided_while_a_worker_starts_is_not_missed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Process(store)
-    said = process.swap._report
+    said = process.swap._presence.tell
 
-    def change_then_say(now: float) -> None:
+    def change_then_say() -> None:
         monkeypatch.undo()
-        tiny.activate(store, 2, now)  # nobody knows yet that this worker is there
-        said(now)
+        tiny.activate(store, 2, time.time())  # nobody knows yet that this worker is there
+        said()
 
-    monkeypatch.setattr(process.swap, "_report", change_then_say)
+    monkeypatch.setattr(process.swap._presence, "tell", change_then_say)
     process.swap.start()
     try:
         assert process.answers_with(2)
@@ -328,6 +364,72 @@ def test_worker_with_nothing_to_answer_with_does_not_start(
     damage_head(settings, store, 1)
     with pytest.raises(StoreError, match="no version can be loaded"):
         Process(store).swap.start()
+
+
+def test_version_that_cannot_be_read_for_a_while_is_followed_late(
+    store: Store, settings: Settings, start: Callable[[], Process]
+) -> None:
+    process = start()
+    path = head_of(settings, store, 2)
+    hidden = path.rename(path.with_suffix(".hidden"))
+    activate_behind_its_back(store, 2)
+    wait_until(lambda: any("cannot be read" in told for told in problems(store)), SOON_S)
+    assert process.answers_with(1)
+    assert not process.swap.is_stale
+    hidden.rename(path)
+    wait_until(lambda: process.answers_with(2), SOON_S)
+    wait_until(lambda: problems(store) == [], SOON_S)
+
+
+def test_version_that_stays_away_is_given_up(
+    store: Store,
+    settings: Settings,
+    start: Callable[[], Process],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "_TRY_AGAIN_S", 0.1)
+    monkeypatch.setattr(following, "GIVE_UP_AFTER_S", 0.5)
+    process = start()
+    tries = count_loads(process, monkeypatch)
+    path = head_of(settings, store, 2)
+    path.unlink()
+    activate_behind_its_back(store, 2)
+    wait_until(lambda: process.swap._following._followed > 1, SOON_S)
+    assert 1 < len(tries) < 10
+    tried = len(tries)
+    seen = live(store)[0].last_seen
+    wait_until(lambda: live(store)[0].last_seen > seen, SOON_S)  # after ten more looks
+    assert len(tries) == tried
+    assert process.answers_with(1)
+    promote(store, 3)
+    wait_until(lambda: process.answers_with(3), SOON_S)
+
+
+def test_champion_that_cannot_be_read_at_the_start_is_followed_late(
+    store: Store, settings: Settings, start: Callable[[], Process]
+) -> None:
+    tiny.activate(store, 2, time.time())
+    path = head_of(settings, store, 2)
+    hidden = path.rename(path.with_suffix(".hidden"))
+    process = start()
+    assert process.answers_with(1)
+    hidden.rename(path)
+    wait_until(lambda: process.answers_with(2), SOON_S)
+
+
+def test_bundle_that_is_wrong_in_a_way_of_its_own_fails_like_any_other(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tiny.make_manifest(store.blobs)
+    wrong = replace(manifest, golden=Golden(0, ("no number",)))  # type: ignore[arg-type]
+    number = tiny.publish(store, wrong)
+    process = start()
+    tries = count_loads(process, monkeypatch)
+    promotion = promote(store, number)
+    wait_until(lambda: state_of(store, promotion).state == "failed", SOON_S)
+    assert "no number" in str(state_of(store, promotion).error)
+    assert tries == [number]
+    assert process.answers_with(1)
 
 
 def test_newer_wish_replaces_one_that_waits(store: Store, start: Callable[[], Process]) -> None:
@@ -429,4 +531,4 @@ def test_worker_goes_on_answering_without_the_database(
 
 
 def test_an_activation_leaves_a_fresh_worker_time_to_see_it() -> None:
-    assert swap_module.TICK_S < swap_module.FRESH_S < champion.LEAD_S
+    assert swap_module.TICK_S < following.FRESH_S < champion.LEAD_S
