@@ -158,6 +158,7 @@ def move_on(db: Database, clock: Callable[[], float] = time.time) -> Activation 
     """`advance`, at this moment. The disk would take of the time in which every worker must see
     the activation: it is not waited for until that is to be seen."""
     with db.write(durable=False) as conn:
+        _lock_moves(conn)  # it may have to be waited for
         activation = advance(conn, clock())
     if activation is not None:
         # Any durable write takes what came before it to the disk.
