@@ -94,8 +94,8 @@ def _see_through(store: Store, promotion: Promotion) -> None:
 
 def _wait(store: Store, promotion: Promotion) -> Promotion:
     while promotion.state == "waiting":
-        with store.db.write() as conn:
-            champion.advance(conn, time.time())
+        champion.move_on(store.db)
+        with store.db.read() as conn:
             promotion = champion.promotion(conn, promotion.id)
             newest = champion.newest_activation(conn)
         if promotion.state == "waiting":

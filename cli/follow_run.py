@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from cli.console import notes, out
 from cli.exit_codes import DONE, FAILED, INTERRUPTED, STATE
-from core import runs, workers
+from core import leases, runs, workers
 from core.runs import Run
 from core.settings import Settings
 from core.store import Store
@@ -23,7 +23,7 @@ _LOOK_EVERY_S = 0.1
 def has_trainer(conn: Connection, now: float) -> bool:
     """A trainer that is busy with a run shows it by the run's heartbeat."""
     busy = [run for run in runs.unfinished(conn) if run.state == "running"]
-    is_busy = any(now - (run.heartbeat_at or 0.0) < runs.LEASE_S for run in busy)
+    is_busy = any(now - (run.heartbeat_at or 0.0) < leases.LEASE_S for run in busy)
     return is_busy or bool(workers.live(conn, now, "trainer"))
 
 

@@ -9,13 +9,15 @@ looks first moves a promotion on (`advance`): no one process has to live for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from core import versions, workers
+from core.database import Database
 from core.errors import PromotionConflict
 from core.plain_text import MAX_WHO_CHARACTERS, MAX_WHY_CHARACTERS, check_plain
 from core.schema import activations, promotions
@@ -120,7 +122,11 @@ def request(
 
 
 def advance(conn: Connection, now: float) -> Activation | None:
-    """Move the waiting promotion on, if there is one; returns the activation that this wrote."""
+    """Move the waiting promotion on, if there is one; returns the activation that this wrote.
+
+    `now` is read in the transaction, not before: from it counts the moment of the activation, and
+    by then every worker must have seen that.
+    """
     _lock_moves(conn)
     promotion = waiting(conn)
     if promotion is None:
@@ -146,6 +152,20 @@ def advance(conn: Connection, now: float) -> Activation | None:
     key = result.inserted_primary_key
     assert key is not None
     return Activation(id=key[0], **values)  # type: ignore[arg-type]
+
+
+def move_on(db: Database, clock: Callable[[], float] = time.time) -> Activation | None:
+    """`advance`, at this moment. The disk would take of the time in which every worker must see
+    the activation: it is not waited for until that is to be seen."""
+    with db.write(durable=False) as conn:
+        _lock_moves(conn)  # it may have to be waited for
+        activation = advance(conn, clock())
+    if activation is not None:
+        # Any durable write takes what came before it to the disk.
+        same = update(promotions).where(promotions.c.id == activation.promotion_id)
+        with db.write() as conn:
+            conn.execute(same.values(state="activated"))
+    return activation
 
 
 def waiting(conn: Connection) -> Promotion | None:

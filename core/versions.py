@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from core.blobs import Blobs
-from core.errors import UnknownVersion
+from core.errors import SpecMismatch, UnknownVersion
 from core.manifest import Manifest
 from core.schema import versions
 
@@ -91,8 +91,16 @@ def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[
 
 
 def read_manifest(version: Version, blobs: Blobs) -> Manifest:
-    """Raises ChecksumMismatch, SpecMismatch or StoreError."""
-    return Manifest.from_bytes(blobs.get(version.manifest))
+    """Raises ChecksumMismatch, StoreError; SpecMismatch if it cannot be read, or is not the one
+    that the version was published with."""
+    manifest = Manifest.from_bytes(blobs.get(version.manifest))
+    for name in ("classes", "backbone", "head"):
+        if getattr(manifest, name) != getattr(version, name):
+            raise SpecMismatch(
+                f"the manifest of version {version.number} has other {name} than the version was "
+                "published with; restore it from a backup"
+            )
+    return manifest
 
 
 def _version(row: Any) -> Version:

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -85,7 +86,16 @@ def _is_running(pid: int) -> bool:
         return False
     except OSError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """It has ended, and its parent has not looked yet: BentoML looks every five seconds."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:  # there is no /proc on macOS
+        return False
+    return stat.rpartition(b") ")[2].startswith(b"Z")
 
 
 def _worker(row: Any) -> Worker:

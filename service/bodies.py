@@ -8,6 +8,7 @@ client names is not believed, only understood.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -29,6 +30,9 @@ _MAX_FIELDS = 16
 _MAX_IMAGES = 64
 # A client that sends nothing for so long is gone, or would hold its connection for ever.
 IDLE_S = 15.0
+# And one that sends a little now and then. Below the 60 seconds that BentoML gives a request, as
+# its refusal would say nothing of the body.
+WHOLE_S = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +114,17 @@ class BodyLimit:
         num_bytes = 0
         refused: BodyTooLarge | SlowBody | None = None
         has_started = is_whole = False
+        ends_at = time.monotonic() + WHOLE_S
 
         async def limited() -> Message:
             nonlocal num_bytes, refused, is_whole
             if is_whole:
                 return await receive()  # the client's going away, which may take its time
             try:
-                async with asyncio.timeout(IDLE_S):
+                async with asyncio.timeout(min(IDLE_S, ends_at - time.monotonic())):
                     message = await receive()
             except TimeoutError:
-                refused = SlowBody(
-                    f"nothing came for {IDLE_S:g} seconds, and the body is not whole: send it again"
-                )
+                refused = _too_slow(time.monotonic() >= ends_at)
                 raise refused from None
             is_whole = not message.get("more_body", False)
             num_bytes += len(message.get("body", b""))
@@ -152,3 +155,14 @@ class BodyLimit:
             f"the body has {found} bytes; the limit is {self._max_bytes:,} "
             "(EVERGREEN_MAX_BODY_MB); send a smaller copy of the image"
         )
+
+
+def _too_slow(is_over: bool) -> SlowBody:
+    if is_over:
+        return SlowBody(
+            f"the body is not whole after {WHOLE_S:g} seconds: send a smaller copy of the image, "
+            "or over a faster line"
+        )
+    return SlowBody(
+        f"nothing came for {IDLE_S:g} seconds, and the body is not whole: send it again"
+    )

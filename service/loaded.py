@@ -7,9 +7,10 @@ import time
 from collections.abc import Collection
 
 from core import versions
-from core.errors import VersionNotLoaded
+from core.errors import EvergreenError, SpecMismatch, VersionNotLoaded
 from core.servable import Runtime, Servable, load
 from core.store import Store
+from core.versions import Version
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +48,21 @@ class Loaded:
         with self._store.db.read() as conn:
             version = versions.get(conn, number)
         started = time.perf_counter()
-        servable = load(
-            versions.read_manifest(version, self._store.blobs), self._store.blobs, self._runtime
-        )
+        servable = self._read(version)
         self._by_number[number] = servable
         duration_ms = round((time.perf_counter() - started) * 1000, 1)
         log.info("version.loaded", extra={"version": number, "duration_ms": duration_ms})
         return servable
+
+    def _read(self, version: Version) -> Servable:
+        blobs = self._store.blobs
+        try:
+            return load(versions.read_manifest(version, blobs), blobs, self._runtime)
+        except EvergreenError:
+            raise
+        except Exception as error:  # a bundle may be wrong in ways that nobody thought of
+            log.exception("version.unreadable", extra={"version": version.number})
+            raise SpecMismatch(f"version {version.number} cannot be loaded: {error!r}") from error
 
     def keep_only(self, wanted: Collection[int | None]) -> None:
         """Let the others go; their last requests keep them."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from core import runs
+from core import leases
 from core.errors import EvergreenError, StoreError
 from core.runs import Run
 from training.progress import Handed, Progress, Stopped
@@ -39,7 +39,7 @@ def attempt(
         fields = {"outcome": outcome.outcome, "version": outcome.version, "reason": outcome.reason}
     except Handed:
         with shop.store.db.write() as conn:
-            runs.hand_back(conn, run.id, shop.owner, time.time())
+            leases.hand_back(conn, run.id, shop.owner, time.time())
         log.info("run.handed_back", extra={"run_id": run.id})
         return
     except Stopped:
@@ -53,6 +53,6 @@ def attempt(
         log.exception("run.crashed", extra={"run_id": run.id})
         state, fields = "failed", {"error": f"{type(error).__name__}: {error}"}
     with shop.store.db.write() as conn:
-        runs.finish(conn, run.id, shop.owner, state=state, now=time.time(), **fields)
+        leases.finish(conn, run.id, shop.owner, state=state, now=time.time(), **fields)
     duration_s = round(time.perf_counter() - started, 3)
     log.info(f"run.{state}", extra={"run_id": run.id, "duration_s": duration_s, **fields})

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from core import runs
+from core import leases, runs
 from core.predictions import new_id
 from core.runs import Run
 from core.settings import Settings
@@ -55,7 +55,7 @@ class LongRuns:
                 log.error("long_run.died", extra={"exit_code": child.returncode})
                 self._not_before = now + _PAUSE_AFTER_CRASH_S
         if now >= self._not_before and any(
-            run.tier in runs.LONG and run.is_to_do(now) for run in unfinished
+            run.tier in runs.LONG and leases.is_to_do(run, now) for run in unfinished
         ):
             self._child = subprocess.Popen(
                 self._command,
@@ -88,7 +88,7 @@ def do_one(settings: Settings, stop: threading.Event) -> None:
     store = open_store(settings)
     shop = open_workshop(store, recipe, settings, new_id())
     with store.db.write() as conn:
-        run = runs.claim(conn, shop.owner, time.time(), runs.LONG)
+        run = leases.claim(conn, shop.owner, time.time(), runs.LONG)
     if run is not None:
         attempt(shop, run, stop.is_set)
     store.db.close()

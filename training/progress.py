@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from core import runs
+from core import leases
 from core.runs import Run
 from core.store import Store
 
@@ -71,5 +71,5 @@ class Progress:
             raise Handed
         self._on_beat(now)
         with self._store.db.write(durable=False) as conn:
-            if not runs.beat(conn, self._run_id, self._owner, now, self._step, self._fraction):
+            if not leases.beat(conn, self._run_id, self._owner, now, self._step, self._fraction):
                 raise Stopped

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import champion, labels, runs, training_data, versions
+from core import champion, labels, leases, runs, training_data, versions
 from core.errors import NotReady
 from core.manifest import Manifest
 from core.pixels import Limits
@@ -188,7 +188,7 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
     manifest = replace(challenger.manifest, metrics=metrics)
     with store.db.write() as conn:
         now = time.time()
-        if not runs.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
+        if not leases.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
             raise Stopped
         numbered = versions.publish(conn, store.blobs, manifest, decision.to_json())
         if decision.promote:
@@ -216,8 +216,7 @@ def _see_through(shop: Workshop, published: Version, reason: str, progress: Prog
             return Outcome("promoted", published.number, reason)
         if promotion.state != "waiting":
             return Outcome("held-back", published.number, f"not swapped in: {promotion.error}")
-        with shop.store.db.write() as conn:
-            champion.advance(conn, time.time())
+        champion.move_on(shop.store.db)
         progress.tell("swapping", 0.95)
         time.sleep(_LOOK_EVERY_S)
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from core import champion, labels, runs, training_data, versions, workers
+from core import champion, labels, leases, runs, training_data, versions, workers
 from core.bootstrap import ensure_first_version
 from core.errors import StoreError
 from core.predictions import new_id
@@ -94,11 +94,10 @@ class Trainer:
             unfinished = runs.unfinished(conn)
             promotion = champion.waiting(conn)
         if promotion is not None:
+            champion.move_on(self._store.db)
+        if any(run.tier in runs.QUICK and leases.is_to_do(run, now) for run in unfinished):
             with self._store.db.write() as conn:
-                champion.advance(conn, now)
-        if any(run.tier in runs.QUICK and run.is_to_do(now) for run in unfinished):
-            with self._store.db.write() as conn:
-                run = runs.claim(conn, self._id, now)
+                run = leases.claim(conn, self._id, now)
             if run is not None:
                 attempt(self._shop, run, self._stop.is_set, self._report)
                 self._request_blocks_if_planned(now)

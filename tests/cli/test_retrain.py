@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core import runs, workers
+from core import leases, workers
 from core.settings import load_settings
 from core.store import Store, open_store
 from core.workers import Worker
@@ -106,10 +106,10 @@ def test_retrain_follows_the_run_of_another_trainer_to_its_exit_code(
 
     def another_trainer(_: float) -> None:
         with opened.db.write() as conn:
-            claimed = runs.claim(conn, "t", time.time())
+            claimed = leases.claim(conn, "t", time.time())
             if claimed is not None:
                 ending = {"outcome": outcome, "version": 2, "reason": "so it is"}
-                runs.finish(conn, claimed.id, "t", state=state, now=time.time(), **ending)  # type: ignore[arg-type]
+                leases.finish(conn, claimed.id, "t", state=state, now=time.time(), **ending)  # type: ignore[arg-type]
 
     monkeypatch.setattr("cli.retrain.time.sleep", another_trainer)
     result = run("retrain", "--wait")

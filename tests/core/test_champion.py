@@ -4,7 +4,9 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -295,6 +297,28 @@ def test_wish_that_is_being_replaced_is_not_activated(db: Database) -> None:
     assert activation.promotion_id == newer.id
     assert state(db, older) == "superseded"
     assert activations(db) == [3]
+
+
+def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None:
+    serve(db, worker(ready=[2]))
+    is_over = threading.Event()
+    began_after: list[bool] = []
+
+    def clock() -> float:
+        began_after.append(is_over.is_set())
+        return NOW
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.write() as conn:
+            champion.request(conn, 2, who="ann", why="", now=NOW)
+            moved = pool.submit(champion.move_on, db, clock)
+            wait([moved], timeout=0.15)
+            is_over.set()
+        activation = moved.result(60)
+    assert activation is not None
+    assert activation.activate_at == NOW + LEAD_S
+    assert began_after == [True]
+    assert activations(db) == [2]
 
 
 def test_expectation_sees_an_activation_that_commits_meanwhile(db: Database) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from core import versions
-from core.errors import ChecksumMismatch, UnknownVersion
+from core.errors import ChecksumMismatch, SpecMismatch, UnknownVersion
 from core.store import Store
 from tests import tiny
 from tests.at_once import overtaking
@@ -42,6 +44,22 @@ def test_manifest_that_was_tampered_with_is_refused(sqlite_store: Store) -> None
     path = store.blobs._path(version.manifest)  # type: ignore[attr-defined]
     path.write_bytes(path.read_bytes().replace(b"cat", b"cow"))
     with pytest.raises(ChecksumMismatch):
+        versions.read_manifest(version, store.blobs)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("classes", ("dog", "cat")), ("backbone", "c" * 64), ("head", "c" * 64)],
+)
+def test_manifest_of_something_else_is_refused(
+    sqlite_store: Store, name: str, value: object
+) -> None:
+    store = sqlite_store
+    number = tiny.publish(store)
+    digest = store.blobs.put(tiny.plain_manifest(**{name: value}).to_bytes())
+    with store.db.read() as conn:
+        version = replace(versions.get(conn, number), manifest=digest)
+    with pytest.raises(SpecMismatch, match=name):
         versions.read_manifest(version, store.blobs)
 
 

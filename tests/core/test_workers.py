@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,14 @@ def test_process_of_this_machine_that_ended_is_dead_at_once(store: Store) -> Non
     here = replace(WORKER, id="here", host=this_host(), pid=os.getpid())
     report(store, here, replace(here, id="gone", pid=ended.pid))
     assert live(store) == [here]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_process_that_ended_is_dead_before_its_parent_notices(store: Store) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        report(store, replace(WORKER, host=this_host(), pid=ended.pid))
+        assert live(store) == []
 
 
 def test_process_of_another_user_is_alive(store: Store) -> None:

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from core import intake, runs
+from core import intake, leases, runs
 from core.errors import StoreError
 from core.intake import LabelRequest
 from core.pixels import Limits
@@ -128,10 +128,10 @@ def test_runs_are_counted_by_outcome_with_their_durations(fresh: TestClient) -> 
         began = 1000.0 * (i + 1)
         with store.db.write() as conn:
             runs.request(conn, trigger="request", now=began)
-            run = runs.claim(conn, "owner", began)
+            run = leases.claim(conn, "owner", began)
             assert run is not None
             now = began + seconds
-            runs.finish(conn, run.id, "owner", state=state, outcome=outcome, now=now)
+            leases.finish(conn, run.id, "owner", state=state, outcome=outcome, now=now)
     samples = scrape(fresh)
     counted = {
         outcome: value(samples, "evergreen_runs_total", outcome=outcome)

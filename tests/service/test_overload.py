@@ -168,3 +168,24 @@ def test_a_body_that_stops_coming_is_refused_and_frees_its_place(
     expect.problem(asyncio.run(run()), 408, "slow-body", "send it again")
     assert time.monotonic() - began < 25, "it did not wait for the rest"
     assert at_once(small, 1, {})[0].status_code == 200
+
+
+def test_a_body_that_comes_too_slowly_is_refused(
+    small: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "WHOLE_S", 0.2)
+
+    async def run() -> httpx.Response:
+        app = create_app(small.settings)
+        app.state.serving = small
+
+        async def body() -> AsyncIterator[bytes]:
+            while True:
+                yield LARGE[:1]
+                await asyncio.sleep(0.01)
+
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.post("/v1/predict", content=body(), headers=JPEG)
+
+    expect.problem(asyncio.run(run()), 408, "slow-body", "not whole after 0.2 seconds")

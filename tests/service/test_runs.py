@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import intake, runs
+from core import intake, leases
 from core.intake import LabelRequest
 from core.pixels import Limits
 from core.settings import Settings
@@ -50,17 +50,17 @@ def request(client: TestClient) -> dict[str, Any]:
 
 def claim(client: TestClient) -> None:
     with store_of(client).db.write() as conn:
-        assert runs.claim(conn, OWNER, time.time()) is not None
+        assert leases.claim(conn, OWNER, time.time()) is not None
 
 
 def beat(client: TestClient, run_id: str, step: str, progress: float) -> None:
     with store_of(client).db.write() as conn:
-        assert runs.beat(conn, run_id, OWNER, time.time(), step, progress)
+        assert leases.beat(conn, run_id, OWNER, time.time(), step, progress)
 
 
 def finish(client: TestClient, run_id: str, **fields: Any) -> None:
     with store_of(client).db.write() as conn:
-        assert runs.finish(conn, run_id, OWNER, now=time.time(), **fields)
+        assert leases.finish(conn, run_id, OWNER, now=time.time(), **fields)
 
 
 def events_of(client: TestClient, run_id: str) -> list[tuple[str, dict[str, Any]]]:
@@ -134,7 +134,7 @@ def test_running_run_is_asked_to_stop(labelled: TestClient) -> None:
     claim(labelled)
     assert labelled.delete(f"/v1/runs/{run_id}").json()["state"] == "running"
     with store_of(labelled).db.write() as conn:
-        assert not runs.beat(conn, run_id, OWNER, time.time(), "training", 0.5)
+        assert not leases.beat(conn, run_id, OWNER, time.time(), "training", 0.5)
 
 
 def test_finished_run_cannot_be_cancelled(labelled: TestClient) -> None:

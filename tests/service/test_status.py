@@ -5,7 +5,7 @@ import time
 
 from starlette.testclient import TestClient
 
-from core import intake, runs
+from core import intake, leases
 from core.intake import LabelRequest
 from core.pixels import Limits
 from service.app import create_app
@@ -54,8 +54,8 @@ def test_status_shows_runs_that_wait_and_the_last_one(fresh: TestClient) -> None
     assert (status["runs"], status["last_run"]) == ([run], None)
     assert status["labels"]["missing"] is None
     with store_of(fresh).db.write() as conn:
-        runs.claim(conn, "owner", 1.0)
-        runs.finish(conn, run["id"], "owner", state="failed", now=2.0, error="no reason")
+        leases.claim(conn, "owner", 1.0)
+        leases.finish(conn, run["id"], "owner", state="failed", now=2.0, error="no reason")
     status = fresh.get("/v1/status").json()
     assert status["runs"] == []
     assert status["last_run"]["error"] == "no reason"

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from core import champion, runs, starter
+from core import champion, leases, runs, starter
 from core.servable import Runtime, load
 from core.store import Store
 from core.versions import read_manifest
@@ -33,7 +33,7 @@ def use(store: Store, settings, candidate: Candidate) -> runs.Run:
             tier="backbone",
             wanted={"backbone": candidate.to_json()},
         )
-        claimed = runs.claim(conn, "test", time.time(), runs.LONG)
+        claimed = leases.claim(conn, "test", time.time(), runs.LONG)
         assert claimed is not None
     attempt(open_workshop(store, Recipe(), settings, "test"), claimed, lambda: False)
     with store.db.read() as conn:

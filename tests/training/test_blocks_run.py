@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core import runs, versions
+from core import leases, runs, versions
 from core.runs import Run
 from core.settings import Settings
 from core.store import Store
@@ -28,7 +28,7 @@ QUICKLY = {"epochs": 6, "share": 0.45}
 def claim_blocks(store: Store, wanted: dict[str, object]) -> Run:
     with store.db.write() as conn:
         runs.request(conn, trigger="request", now=time.time(), tier="blocks", wanted=wanted)
-        claimed = runs.claim(conn, "test", time.time(), runs.LONG)
+        claimed = leases.claim(conn, "test", time.time(), runs.LONG)
     assert claimed is not None
     return claimed
 
@@ -80,7 +80,7 @@ def test_a_blocks_run_that_is_handed_back_keeps_its_snapshot_and_place(
     assert (shop.cache / "runs" / claimed.id).exists()
     # Cancelled after all, it leaves nothing behind.
     with taught_store.db.write() as conn:
-        again = runs.claim(conn, "test", time.time(), runs.LONG)
+        again = leases.claim(conn, "test", time.time(), runs.LONG)
         assert again is not None
         runs.cancel(conn, claimed.id, time.time())
     attempt(shop, again, lambda: False)

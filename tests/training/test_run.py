@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from core import champion, intake, labels, pixels, runs, versions
+from core import champion, intake, labels, leases, pixels, runs, versions
 from core.errors import StoreError
 from core.servable import Runtime, load
 from core.settings import Settings
@@ -188,13 +188,13 @@ def test_a_run_whose_trainer_died_after_publishing_publishes_nothing_twice(
         with pytest.raises(StoreError):
             trainer.tick(time.time())
     assert len(published(school_store)) == 2
-    later = time.time() + runs.LEASE_S + 1
+    later = time.time() + leases.LEASE_S + 1
     other = Trainer(school_store, Recipe(), settings)
     with school_store.db.write() as conn:
-        taken = runs.claim(conn, "nobody", later)
+        taken = leases.claim(conn, "nobody", later)
         assert taken is not None
         assert taken.id == run.id
-        runs.hand_back(conn, run.id, "nobody", later)
+        leases.hand_back(conn, run.id, "nobody", later)
     ended = finish(school_store, other, run.id)
     assert (ended.outcome, ended.version) == ("promoted", 2)
     assert len(published(school_store)) == 2

@@ -1,0 +1,135 @@
+"""Leases: one trainer has a run at a time, for as long as it goes on saying so.
+
+A trainer that dies says nothing more; its run is then another's to claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, update
+
+from core import runs
+from core.runs import QUICK, Run
+from core.schema import runs as table
+
+LEASE_S = 15.0
+MAX_ATTEMPTS = 3
+
+
+def is_to_do(run: Run, now: float) -> bool:
+    """It waits, or the trainer that had it died."""
+    return run.state == "waiting" or (
+        run.state == "running" and now - (run.heartbeat_at or 0.0) > LEASE_S
+    )
+
+
+def claim(conn: Connection, owner: str, now: float, tiers: Sequence[str] = QUICK) -> Run | None:
+    """Take a waiting run of these tiers, unless one of its tier is running under a lease that
+    still holds."""
+    runs.lock_moves(conn)
+    for tier in tiers:
+        claimed = _claim(conn, owner, now, tier)
+        if claimed is not None:
+            return claimed
+    return None
+
+
+def _claim(conn: Connection, owner: str, now: float, tier: str) -> Run | None:
+    running = runs.in_state(conn, "running", tier)
+    if running is not None:
+        if now - (running.heartbeat_at or 0.0) < LEASE_S:
+            return None
+        _give_up_on(conn, running, now)
+    waiting = runs.in_state(conn, "waiting", tier)
+    if waiting is None:
+        return None
+    result = conn.execute(
+        update(table)
+        .where(table.c.id == waiting.id, table.c.state == "waiting")
+        .values(
+            state="running",
+            step="starting",
+            owner=owner,
+            heartbeat_at=now,
+            attempts=table.c.attempts + 1,
+            started_at=func.coalesce(table.c.started_at, now),
+        )
+    )
+    return runs.get(conn, waiting.id) if result.rowcount == 1 else None
+
+
+def beat(conn: Connection, run_id: str, owner: str, now: float, step: str, progress: float) -> bool:
+    """Keep the lease and show progress (0 to 1). False: stop, it was cancelled or lost."""
+    result = conn.execute(
+        update(table)
+        .where(
+            table.c.id == run_id,
+            table.c.owner == owner,
+            table.c.state == "running",
+            table.c.is_cancel_requested.is_(False),
+        )
+        .values(heartbeat_at=now, step=step, progress=progress)
+    )
+    return result.rowcount == 1
+
+
+def finish(
+    conn: Connection,
+    run_id: str,
+    owner: str,
+    *,
+    state: str,
+    now: float,
+    outcome: str | None = None,
+    version: int | None = None,
+    reason: str | None = None,
+    error: str | None = None,
+) -> bool:
+    """End a run that this owner still holds. False if it does not."""
+    done = {"progress": 1.0} if state == "finished" else {}
+    result = conn.execute(
+        update(table)
+        .where(table.c.id == run_id, table.c.owner == owner, table.c.state == "running")
+        .values(
+            state=state,
+            step=state,
+            outcome=outcome,
+            version=version,
+            reason=reason,
+            error=error,
+            finished_at=now,
+            **done,
+        )
+    )
+    return result.rowcount == 1
+
+
+def hand_back(conn: Connection, run_id: str, owner: str, now: float) -> None:
+    """Give a run up unfinished; a newer request that waits stands in for it."""
+    runs.lock_moves(conn)
+    held = (table.c.id == run_id) & (table.c.owner == owner) & (table.c.state == "running")
+    run = runs.get(conn, run_id)
+    if run.owner != owner or run.state != "running":
+        return
+    values: dict[str, Any] = {"state": "waiting", "step": "waiting", "owner": None}
+    if run.is_cancel_requested:
+        values = runs.cancelled("cancelled on request", now)
+    elif runs.in_state(conn, "waiting", run.tier) is not None:
+        values = runs.cancelled("a newer request stands in", now)
+    # It was no fault of the run's: the attempt does not count.
+    conn.execute(update(table).where(held).values(**values, attempts=table.c.attempts - 1))
+
+
+def _give_up_on(conn: Connection, run: Run, now: float) -> None:
+    """Its trainer died. Try again, unless it was tried often or a newer request stands in."""
+    error = f"its trainer stopped answering (attempt {run.attempts} of {MAX_ATTEMPTS})"
+    if run.is_cancel_requested:
+        values = runs.cancelled("cancelled on request", now)
+    elif run.attempts < MAX_ATTEMPTS and runs.in_state(conn, "waiting", run.tier) is None:
+        values = {"state": "waiting", "step": "waiting", "owner": None}
+    else:
+        values = {"state": "failed", "step": "failed", "error": error, "finished_at": now}
+    expired = (table.c.state == "running") & (table.c.heartbeat_at == run.heartbeat_at)
+    conn.execute(update(table).where(table.c.id == run.id, expired).values(**values))

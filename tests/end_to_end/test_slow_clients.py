@@ -1,0 +1,175 @@
+"""Clients that send a byte a second, or never read what they asked for, over real connections: all
+others get their answers meanwhile, from every worker."""
+
+from __future__ import annotations
+
+import itertools
+import selectors
+import socket
+import threading
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import httpx
+import pytest
+
+from bench.server import Server, running, wait_until
+from core.settings import Settings
+from core.store import Store, open_store
+from tests import images, tiny
+from tests.end_to_end import marked_versions
+from tests.end_to_end.watchful_clients import one_to_each_worker, predict
+
+pytestmark = pytest.mark.end_to_end
+
+NUM_SLOW = 50
+# Far fewer than there are slow clients: were one of them counted, others would be refused.
+MAX_IN_FLIGHT = 8
+NUM_CLASSES = 1000
+NUM_PIPELINED = 60
+IMAGE = images.png(16, 16)
+REQUEST = (
+    b"POST /v1/predict?top=1000 HTTP/1.1\r\nHost: evergreen\r\nContent-Type: image/png\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(IMAGE), IMAGE)
+)
+# Where the clients that send slowly begin to: in the headers, and in the body.
+IN_HEADERS, IN_BODY = REQUEST.index(b"evergreen"), len(REQUEST) - len(IMAGE) + 10
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("server") / "home"
+    settings = {"EVERGREEN_TRAINER": "false", "EVERGREEN_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
+    with running(home, workers=2, **settings) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def store(server: Server) -> Iterator[Store]:
+    """Its champion knows so many classes that a connection is soon full of what it answers."""
+    opened = open_store(Settings(home=server.home))
+    names = [f"{'a very ' * 50}long name, number {k}" for k in range(NUM_CLASSES)]
+    promote(server, tiny.publish(opened, tiny.make_manifest(opened.blobs, names)))
+    yield opened
+    opened.db.close()
+
+
+def promote(server: Server, number: int) -> None:
+    answer = httpx.put(f"{server.url}/v1/champion", json={"version": number}, timeout=60)
+    assert answer.status_code == 200, answer.text
+
+
+def assert_others_are_served(server: Server, store: Store) -> None:
+    """Over old connections and new ones, by every worker, and the champion can change."""
+    connections = one_to_each_worker(server)
+    champion = marked_versions.newest_activation(store).version
+    for _ in range(20):
+        for pid, connection in connections.items():
+            assert predict(connection) == (pid, champion)
+    number = marked_versions.publish(store)
+    promote(server, number)
+    for pid, connection in connections.items():
+        assert predict(connection) == (pid, number)
+        connection.close()
+    promote(server, champion)
+
+
+class Dripping:
+    """Connections that each send a byte a second of a request, from `begin` on."""
+
+    def __init__(self, server: Server, begins: list[int]) -> None:
+        self.sent = list(begins)
+        self.connections = [socket.create_connection(("127.0.0.1", server.port)) for _ in begins]
+        for connection, begin in zip(self.connections, begins, strict=True):
+            connection.settimeout(60)
+            connection.sendall(REQUEST[:begin])
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._drip)
+        self._thread.start()
+
+    def _drip(self) -> None:
+        while not self._stop.wait(1.0):
+            for i, connection in enumerate(self.connections):
+                connection.sendall(REQUEST[self.sent[i] : self.sent[i] + 1])
+                self.sent[i] += 1
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def test_clients_that_send_slowly_keep_nobody_waiting(server: Server, store: Store) -> None:
+    begins = list(itertools.islice(itertools.cycle((IN_BODY, IN_HEADERS)), NUM_SLOW))
+    slow = Dripping(server, begins)
+    try:
+        assert_others_are_served(server, store)
+        for connection in slow.connections:
+            assert not has_something_to_read(connection)
+        slow.stop()
+        # In the end they get theirs, as anybody.
+        for connection, sent in zip(slow.connections, slow.sent, strict=True):
+            connection.sendall(REQUEST[sent:])
+            with connection.makefile("rb") as file:
+                assert read_status(file) == 200
+    finally:
+        slow.stop()
+        for connection in slow.connections:
+            connection.close()
+
+
+def test_clients_that_never_read_keep_nobody_waiting(server: Server, store: Store) -> None:
+    deaf = []
+    try:
+        for _ in range(NUM_SLOW):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(60)
+            connection.connect(("127.0.0.1", server.port))
+            deaf.append(connection)
+            connection.sendall(NUM_PIPELINED * REQUEST)
+            # One after the other: as many that ask at once would be refused, deaf or not.
+            connection.recv(1, socket.MSG_PEEK)
+        until_nothing_is_predicted(server)
+        assert num_predicted(server) < NUM_SLOW * NUM_PIPELINED / 2  # the others wait
+        assert_others_are_served(server, store)
+        # The server waits for them, and no more than that: one that reads gets all its answers.
+        with deaf[0].makefile("rb") as file:
+            assert {read_status(file) for _ in range(NUM_PIPELINED)} <= {200, 503}
+    finally:
+        for connection in deaf:
+            connection.close()
+    assert_others_are_served(server, store)
+
+
+def num_predicted(server: Server) -> float:
+    scraped = httpx.get(f"{server.url}/metrics", timeout=30).text
+    found = [x for x in scraped.splitlines() if x.startswith("evergreen_predictions_total ")]
+    return sum(float(line.split()[1]) for line in found)
+
+
+def until_nothing_is_predicted(server: Server) -> None:
+    counts = [-1.0]
+
+    def is_quiet() -> bool:
+        counts.append(num_predicted(server))
+        return counts[-1] == counts[-2]
+
+    wait_until(is_quiet, marked_versions.SOON_S, "connections that are full", pause_s=0.5)
+
+
+def has_something_to_read(connection: socket.socket) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def read_status(file: BinaryIO) -> int:
+    """Of the next answer; `http.client` would read on into those that follow."""
+    status = int(file.readline().split()[1])
+    length = 0
+    while (line := file.readline().strip()) != b"":
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    assert len(file.read(length)) == length
+    return status

@@ -1,0 +1,190 @@
+"""Bundles that are not what was published, promoted in a running server: the version before goes on
+answering, the failure is told, and nobody tries again."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import update
+
+from bench.server import Server, running, wait_until
+from core import versions
+from core.manifest import Manifest
+from core.schema import versions as table
+from core.settings import Settings
+from core.store import Store, open_store
+from tests import tiny
+from tests.end_to_end import marked_versions
+from tests.end_to_end.marked_versions import SOON_S
+from tests.end_to_end.watchful_clients import versions_answered
+
+pytestmark = pytest.mark.end_to_end
+
+FILES = ("backbone", "head", "manifest")
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def bit_flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "truncated": (truncated, "is damaged"),
+    "bit-flipped": (bit_flipped, "is damaged"),
+    "missing": (missing, "cannot be read"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("server") / "home"
+    with running(home, workers=2, EVERGREEN_TRAINER="false") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def store(server: Server) -> Iterator[Store]:
+    opened = open_store(Settings(home=server.home))
+    yield opened
+    opened.db.close()
+
+
+def blob(server: Server, digest: str) -> Path:
+    return Path(Settings(home=server.home).resolved_blob_url) / digest[:2] / digest
+
+
+def publish(store: Store) -> int:
+    """No file of it is in use already."""
+    with store.db.read() as conn:
+        return marked_versions.publish(store, backbone_seed=(versions.newest_number(conn) or 0) + 1)
+
+
+def put(server: Server, number: int) -> httpx.Response:
+    return httpx.put(f"{server.url}/v1/champion", json={"version": number}, timeout=60)
+
+
+def failures(server: Server) -> float:
+    scraped = httpx.get(f"{server.url}/metrics", timeout=30).text
+    found = [x for x in scraped.splitlines() if x.startswith("evergreen_swap_failures_total ")]
+    return sum(float(line.split()[1]) for line in found)
+
+
+def assert_refused(server: Server, number: int, why: str) -> None:
+    champion = httpx.get(f"{server.url}/v1/champion", timeout=30).json()["version"]
+    before = failures(server)
+    answer = put(server, number)
+    assert answer.status_code == 409, answer.text
+    assert answer.json()["code"] == "promotion-failed"
+    assert why in answer.json()["detail"]
+    assert versions_answered(server) == {champion}
+    told = [told for worker in server.status()["workers"] for told in worker["problems"]]
+    assert any(why in problem for problem in told)
+    assert 1 <= failures(server) - before <= server.num_workers
+    tried = marked_versions.count_by_worker(server, "version.load_failed", number)
+    assert set(tried.values()) == {1}
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("harm", HARMS)
+def test_damaged_file_leaves_the_version_before(
+    server: Server, store: Store, file: str, harm: str
+) -> None:
+    number = publish(store)
+    with store.db.read() as conn:
+        digest = getattr(versions.get(conn, number), file)
+    do_harm, why = HARMS[harm]
+    do_harm(blob(server, digest))
+    assert_refused(server, number, why)
+
+
+def another_head(store: Store, right: Manifest) -> Manifest:
+    return dataclasses.replace(right, head=store.blobs.put(tiny.head(len(right.classes) + 1)))
+
+
+def another_backbone(store: Store, right: Manifest) -> Manifest:
+    with store.db.read() as conn:
+        return dataclasses.replace(right, backbone=versions.get(conn, 1).backbone)
+
+
+def one_class_less(_store: Store, right: Manifest) -> Manifest:
+    return dataclasses.replace(right, classes=right.classes[1:])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (another_head, "outputs"),
+        (another_backbone, "do not fit together"),
+        (one_class_less, "outputs"),
+    ],
+)
+def test_files_that_do_not_fit_leave_the_version_before(
+    server: Server, store: Store, spoil: Callable[[Store, Manifest], Manifest], why: str
+) -> None:
+    number = tiny.publish(store, spoil(store, marked_versions.manifest(store)))
+    assert_refused(server, number, why)
+
+
+def test_manifest_with_other_classes_than_were_published_leaves_the_version_before(
+    server: Server, store: Store
+) -> None:
+    number = publish(store)
+    with store.db.write() as conn:
+        right = versions.read_manifest(versions.get(conn, number), store.blobs)
+        wrong = dataclasses.replace(right, classes=right.classes[::-1])
+        digest = store.blobs.put(wrong.to_bytes())
+        conn.execute(update(table).where(table.c.number == number).values(manifest=digest))
+    assert_refused(server, number, "classes")
+
+
+def test_version_that_is_loaded_comes_back_although_its_files_are_gone(
+    server: Server, store: Store
+) -> None:
+    before, after = publish(store), publish(store)
+    assert put(server, before).status_code == 200
+    assert put(server, after).status_code == 200
+    with store.db.read() as conn:
+        bundle = versions.get(conn, before)
+    for file in FILES:
+        missing(blob(server, getattr(bundle, file)))
+    answer = put(server, before)
+    assert answer.status_code == 200, answer.text
+    assert versions_answered(server) == {before}
+
+
+def test_what_failed_is_not_tried_again_and_a_good_version_follows(
+    server: Server, store: Store
+) -> None:
+    number = publish(store)
+    with store.db.read() as conn:
+        missing(blob(server, versions.get(conn, number).head))
+    assert_refused(server, number, "cannot be read")
+    failed = failures(server)
+    good = publish(store)
+    assert put(server, good).status_code == 200
+    assert versions_answered(server) == {good}
+    # They look ten times from one heartbeat to the next.
+    now = time.time()
+    wait_until(
+        lambda: all(worker.last_seen > now for worker in marked_versions.live(store).values()),
+        SOON_S,
+        "the next heartbeat of every worker",
+    )
+    assert failures(server) == failed
+    tried = marked_versions.count_by_worker(server, "version.load_failed", number)
+    assert set(tried.values()) == {1}
+    assert marked_versions.events(server, "swap.failed") == []

@@ -1,0 +1,167 @@
+"""Serving processes that die, are held up or start while a promotion is under way."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from bench.server import Server, running, wait_until
+from core import workers
+from core.predictions import new_id
+from core.settings import Settings
+from core.store import Store, open_store
+from core.workers import Worker
+from tests import images
+from tests.end_to_end import marked_versions
+from tests.end_to_end.marked_versions import SOON_S
+from tests.end_to_end.watchful_clients import (
+    predict,
+    read_prediction,
+    versions_answered,
+)
+
+pytestmark = pytest.mark.end_to_end
+
+NUM_WORKERS = 3
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("server") / "home"
+    with running(home, workers=NUM_WORKERS, EVERGREEN_TRAINER="false") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def store(server: Server) -> Iterator[Store]:
+    opened = open_store(Settings(home=server.home))
+    yield opened
+    opened.db.close()
+
+
+@pytest.fixture
+def pids(store: Store) -> set[int]:
+    """All that serve, whatever a test before has done to them."""
+    wait_until(lambda: len(marked_versions.live(store)) == NUM_WORKERS, SOON_S, "every worker")
+    return set(marked_versions.live(store))
+
+
+@contextlib.contextmanager
+def one_that_loads(store: Store) -> Iterator[None]:
+    """A serving process that is not ready with what is asked for: promotions wait for it."""
+    worker = Worker(
+        id=new_id(),
+        role="serving",
+        host="another-machine",
+        pid=1,
+        provider="CPUExecutionProvider",
+        version=1,
+        ready=(1,),
+        started_at=time.time(),
+        last_seen=time.time() + 600,
+    )
+    with store.db.write() as conn:
+        workers.report(conn, worker)
+    try:
+        yield
+    finally:
+        with store.db.write() as conn:
+            workers.leave(conn, worker.id)
+
+
+def test_worker_killed_before_the_moment_holds_nobody_up_and_its_successor_joins(
+    server: Server, store: Store, pids: set[int]
+) -> None:
+    before = marked_versions.newest_activation(store).version
+    number = marked_versions.publish(store, backbone_seed=1)
+    with one_that_loads(store):
+        promotion = marked_versions.ask_for(store, number)
+        marked_versions.until_ready(store, pids, number)
+        victim, *others = pids
+        os.kill(victim, signal.SIGKILL)
+        # The one in its place starts in the middle: with the champion, and the next one beside it.
+        wait_until(lambda: len(others_of(store, pids)) == 1, SOON_S, "a worker in its place")
+        successor = others_of(store, pids)
+        marked_versions.until_ready(store, {*others, *successor}, number)
+        assert marked_versions.state_of(store, promotion) == "waiting"
+        assert versions_answered(server) == {before}
+    marked_versions.until_answering(store, {*others, *successor}, number)
+    assert versions_answered(server) == {number}
+    assert marked_versions.newest_activation(store).promotion_id == promotion.id
+
+
+def test_worker_killed_before_it_is_ready_holds_nobody_up(
+    server: Server, store: Store, pids: set[int]
+) -> None:
+    number = marked_versions.publish(store, backbone_seed=2)
+    victim, *others = pids
+    stop(server, victim)
+    promotion = marked_versions.ask_for(store, number)
+    marked_versions.until_ready(store, set(others), number)
+    assert marked_versions.state_of(store, promotion) == "waiting"
+    os.kill(victim, signal.SIGKILL)
+    # Not until it is given up after `MAX_WAIT_S`: then the promotion would have failed.
+    marked_versions.until_answering(store, set(others), number)
+    assert marked_versions.newest_activation(store).promotion_id == promotion.id
+
+
+def test_worker_that_slept_through_the_change_answers_with_the_new_version(
+    server: Server, store: Store, pids: set[int]
+) -> None:
+    """Taken for dead, nobody waited for it; and it holds a request that began before it slept."""
+    number = marked_versions.publish(store, backbone_seed=3)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SOON_S)
+    sleeper, _ = predict(connection)
+    image = images.png(64, 64)
+    begin_upload(connection, len(image))
+    stop(server, sleeper)
+    try:
+        marked_versions.ask_for(store, number)
+        marked_versions.until_answering(store, pids - {sleeper}, number)
+    finally:
+        os.kill(sleeper, signal.SIGCONT)
+    assert finish_upload(connection, image) == (sleeper, number)
+    assert predict(connection) == (sleeper, number)
+    connection.close()
+    marked_versions.until_answering(store, pids, number)
+
+
+def others_of(store: Store, pids: set[int]) -> set[int]:
+    return set(marked_versions.live(store)) - pids
+
+
+def stop(server: Server, pid: int) -> None:
+    """At a moment at which it doesn't hold the lock of the database: all others would wait."""
+    for _ in range(20):
+        os.kill(pid, signal.SIGSTOP)
+        with contextlib.closing(sqlite3.connect(server.home / "evergreen.db", timeout=1)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE").close()
+                db.rollback()
+                return
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+    pytest.fail(f"the database is locked whenever worker {pid} is stopped")
+
+
+def begin_upload(connection: http.client.HTTPConnection, num_bytes: int) -> None:
+    """Returns once the worker waits for the body."""
+    connection.putrequest("POST", "/v1/predict")
+    connection.putheader("Content-Type", "image/png")
+    connection.putheader("Content-Length", str(num_bytes))
+    connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    assert connection.sock is not None
+    assert connection.sock.recv(1000).startswith(b"HTTP/1.1 100 ")
+
+
+def finish_upload(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, int]:
+    connection.send(body)
+    return read_prediction(connection)
