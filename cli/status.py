@@ -81,6 +81,7 @@ def _as_json(found: Status) -> dict[str, Any]:
         and {
             "version": live.version,
             "classes": list(version.classes),
+            "precision": version.metrics.get("precision", "float32"),
             "activated_at": iso(live.activate_at),
             "who": live.who,
             "why": live.why,

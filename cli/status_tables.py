@@ -50,8 +50,9 @@ def _champion(found: Status) -> str:
     live, version = found.activation, found.champion
     if live is None or version is None:
         return "none yet: evergreen init"
+    precision = " in int8" if version.metrics.get("precision") == "int8" else ""
     return (
-        f"version {live.version} ({some(version.classes, _MOST_NAMES)}), "
+        f"version {live.version}{precision} ({some(version.classes, _MOST_NAMES)}), "
         f"since {ago(live.activate_at)}, by {live.who}"
     )
 

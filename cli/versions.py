@@ -142,6 +142,8 @@ def _facts(version: Version, num_trained: int, num_held_out: int) -> Table:
     if metrics.get("accuracy") is not None:
         judged = f"{count(metrics['num_judged'], 'image')} by {metrics['judged_by']}"
         rows["Accuracy"] = f"{_accuracy(version)} of {judged}"
+    if metrics.get("precision") == "int8":
+        rows["Precision"] = "int8"
     rows["Gate"] = str(version.gate.get("reason", ""))
     for name, value in rows.items():
         if value:

@@ -55,6 +55,13 @@ class Manifest:
     recipe: dict[str, Any] = field(default_factory=dict)
     libraries: dict[str, str] = field(default_factory=dict)
     code_revision: str = ""
+    # sha256 of the float32 backbone.onnx that the int8 one was made from; None: `backbone` is
+    # float32 itself.
+    quantised_from: str | None = None
+
+    @property
+    def precision(self) -> str:
+        return "float32" if self.quantised_from is None else "int8"
 
     def to_bytes(self) -> bytes:
         fields = asdict(self) | {"pixels": self.pixels.to_json()}

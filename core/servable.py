@@ -22,6 +22,9 @@ from core.sessions import Sessions
 
 # Convolutions add in another order on other processors and providers.
 GOLDEN_TOLERANCE = 0.05
+# Rounding magnifies that: a number near the middle of two steps falls to one or to the other. Run
+# without integers, as on a GPU, the starter in int8 is off by 0.07.
+INT8_GOLDEN_TOLERANCE = 0.2
 _ANY_SIZE = 0
 
 
@@ -223,8 +226,9 @@ def _check_golden(servable: Servable) -> None:
         )
     scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
     difference = float(np.abs(scores.logits_BK[0] - expected).max(initial=0.0)) / scale
-    if not difference <= GOLDEN_TOLERANCE:  # also false for NaN
+    limit = GOLDEN_TOLERANCE if manifest.precision == "float32" else INT8_GOLDEN_TOLERANCE
+    if not difference <= limit:  # also false for NaN
         raise SpecMismatch(
             f"version {manifest.version} does not reproduce its golden output: it is off by "
-            f"{difference:.3g} of its scale, the limit is {GOLDEN_TOLERANCE}; train again"
+            f"{difference:.3g} of its scale, the limit is {limit}; train again"
         )

@@ -79,8 +79,8 @@ def test_bentoml_stays_in_the_service() -> None:
     assert importers("bentoml") == {"service/bento.py"}
 
 
-def test_one_file_runs_onnxruntime() -> None:
-    assert importers("onnxruntime") == {"core/sessions.py"}
+def test_one_file_runs_onnxruntime_and_one_quantises_with_it() -> None:
+    assert importers("onnxruntime") == {"core/sessions.py", "training/quantise.py"}
 
 
 def test_http_stays_in_the_service_and_its_client() -> None:

@@ -19,6 +19,8 @@ class Candidate:
     embedding_size: int
     # The newest label event that its weights were trained on; 0: none of ours.
     snapshot: int = 0
+    # sha256 of the float32 backbone.onnx that it was quantised from; None: it is float32 itself.
+    quantised_from: str | None = None
 
     @staticmethod
     def of(manifest: Manifest) -> Candidate:
@@ -28,6 +30,7 @@ class Candidate:
             manifest.pixels,
             manifest.embedding_size,
             manifest.backbone_snapshot,
+            manifest.quantised_from,
         )
 
     @staticmethod
@@ -39,6 +42,7 @@ class Candidate:
             PixelSpec.from_json(fields["pixels"]),
             fields["embedding_size"],
             fields.get("snapshot", 0),
+            fields.get("quantised_from"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -48,4 +52,5 @@ class Candidate:
             "pixels": self.pixels.to_json(),
             "embedding_size": self.embedding_size,
             "snapshot": self.snapshot,
+            "quantised_from": self.quantised_from,
         }

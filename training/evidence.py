@@ -47,6 +47,9 @@ class GatePolicy:
     # Two runtimes differ by 1e-6 to 1e-4 in float32; a graph exported wrongly, by far more.
     max_parity: float = 1e-3
     max_latency_ratio: float = 1.5
+    # Numbers that are rounded must buy something: where the processor has no instructions for
+    # them, or the architecture keeps leaving integers, int8 is slower than float32.
+    max_int8_latency_ratio: float = 0.9
     # protobuf refuses an ONNX file of 2 GiB, and a version is offered as one standalone file.
     max_bytes: int = 2**31 - 1
 
@@ -73,6 +76,8 @@ class Evidence:
     size_bytes: int
     best_correct_N: Bools | None = None
     best_version: int | None = None
+    # Against the same backbone in float32; None: nothing was quantised, or the champion's too.
+    int8_latency_ratio: float | None = None
 
     @property
     def kept_classes(self) -> list[str]:

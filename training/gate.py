@@ -128,6 +128,10 @@ def _check_bounds(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
             f"a prediction takes {ratio:.2f} times as long, limit {policy.max_latency_ratio:.2f}"
         )
         yield Check("latency", ratio <= policy.max_latency_ratio, detail)
+    if evidence.int8_latency_ratio is not None:
+        ratio, limit = evidence.int8_latency_ratio, policy.max_int8_latency_ratio
+        detail = f"int8 takes {ratio:.2f} times as long as float32 here, limit {limit:.2f}"
+        yield Check("int8", ratio <= limit, detail)
     detail = f"its files have {size / 1e6:,.1f} MB, limit {policy.max_bytes / 1e6:,.1f} MB"
     yield Check("size", size <= policy.max_bytes, detail)
 

@@ -34,6 +34,7 @@ class Bounds:
     parity: float
     latency_ratio: float
     size_bytes: int
+    int8_latency_ratio: float | None = None
 
 
 def gather(
@@ -86,6 +87,7 @@ def gather(
         parity=bounds.parity,
         latency_ratio=bounds.latency_ratio,
         size_bytes=bounds.size_bytes,
+        int8_latency_ratio=bounds.int8_latency_ratio,
     )
 
 

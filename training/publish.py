@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.blobs import Blobs
 from core.head_graph import head_onnx
 from core.manifest import Manifest, code_revision, library_versions
+from core.pixels import PixelSpec
 from core.runs import Run
 from core.servable import Backbone, HeadSession, Runtime, Servable, golden, golden_pixels
 from training.candidate import Candidate
@@ -71,6 +72,7 @@ def make_challenger(
         recipe=recipe.to_json() | {"penalty": asdict(fitted.penalty)},
         libraries=library_versions(),
         code_revision=code_revision(),
+        quantised_from=candidate.quantised_from,
     )
     return Servable(manifest, backbone, session), difference
 
@@ -79,12 +81,31 @@ def latency_ratio(challenger: Servable, champion: Servable) -> float:
     """Time of one prediction, challenger over champion: medians, taken in turn."""
     if challenger.backbone.digest == champion.backbone.digest:
         return 1.0  # a head adds microseconds
+    return _time_ratio(
+        (challenger.backbone, challenger.manifest.pixels),
+        (champion.backbone, champion.manifest.pixels),
+    )
+
+
+def int8_latency_ratio(challenger: Servable, blobs: Blobs, runtime: Runtime) -> float | None:
+    """Time of one prediction in int8 over that of the same backbone in float32, on this machine.
+
+    None if the challenger is float32.
+    """
+    digest = challenger.manifest.quantised_from
+    if digest is None:
+        return None
+    spec = challenger.manifest.pixels
+    return _time_ratio((challenger.backbone, spec), (runtime.backbone(digest, blobs), spec))
+
+
+def _time_ratio(*pair: tuple[Backbone, PixelSpec]) -> float:
     seconds: tuple[list[float], list[float]] = ([], [])
     for i in range(_WARM_UP_PREDICTIONS + _TIMED_PREDICTIONS):
-        for servable, taken in zip((challenger, champion), seconds, strict=True):
-            pixels_BHWC = golden_pixels(servable.manifest.pixels, seed=0)
+        for (backbone, spec), taken in zip(pair, seconds, strict=True):
+            pixels_BHWC = golden_pixels(spec, seed=0)
             started = time.perf_counter()
-            servable.predict(pixels_BHWC)
+            backbone.embed(pixels_BHWC)
             if i >= _WARM_UP_PREDICTIONS:
                 taken.append(time.perf_counter() - started)
     return statistics.median(seconds[0]) / statistics.median(seconds[1])
@@ -122,6 +143,7 @@ def metrics_of(
         "temperature": round(fitted.head.temperature, 4),
         "abstain_below": fitted.abstain_below,
         "parity": challenger.manifest.parity,
+        "precision": challenger.manifest.precision,
         "classes": per_class,
     }
 

@@ -161,6 +161,9 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
         parity=parity,
         latency_ratio=publish.latency_ratio(challenger, contender.servable),
         size_bytes=len(store.blobs.get(challenger.manifest.backbone)),
+        int8_latency_ratio=publish.int8_latency_ratio(challenger, store.blobs, shop.runtime)
+        if candidate.digest != parent.backbone
+        else None,
     )
     evidence = judge.gather(
         dataset,

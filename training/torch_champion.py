@@ -29,8 +29,9 @@ from training.dataset import Dataset, assemble
 from training.embed import embed
 from training.fit_head import fit_head
 from training.progress import Handed, Progress
+from training.quantise import as_int8, evenly
 from training.run import Workshop
-from training.torch_backbone import from_onnx
+from training.torch_backbone import Backbone, from_onnx
 from training.torch_export import export_backbone
 from training.torch_tune import Tuned, tune
 from training.tune_recipe import BlocksRecipe
@@ -68,9 +69,12 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
         training_data.check_enough(census)
         runs.set_snapshot(conn, run.id, snapshot, shop.recipe.to_json())
     manifest = _champion(store)
-    dataset = _dataset(shop, manifest, rows, census.classes, progress)
+    # Integers have no gradients: an int8 champion goes on from the float32 weights it was made of.
+    digest = manifest.quantised_from or manifest.backbone
+    dataset = _dataset(shop, digest, manifest.pixels, rows, census.classes, progress)
     pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, shop.limits, folder, progress)
-    tuned = _tune(shop, run, manifest, dataset, pixels_NHWC, folder, progress)
+    backbone = from_onnx(manifest.backbone_name, store.blobs.get(digest))
+    tuned = _tune(shop, run, backbone, dataset, pixels_NHWC, folder, progress)
     # Says whether it was cancelled, handed back, or neither.
     progress.tell("exporting", 0.99)
     if not tuned.improved:
@@ -78,10 +82,17 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
             f"held back: {len(tuned.history)} epochs found nothing better than the champion's "
             f"backbone on {_percent(tuned.before.accuracy)} right"
         )
-    digest = store.blobs.put(export_backbone(tuned.backbone))
-    return Candidate(
-        manifest.backbone_name, digest, manifest.pixels, manifest.embedding_size, snapshot
+    candidate = Candidate(
+        manifest.backbone_name,
+        store.blobs.put(export_backbone(tuned.backbone)),
+        manifest.pixels,
+        manifest.embedding_size,
+        snapshot,
     )
+    if manifest.quantised_from is None:
+        return candidate
+    photos_NHWC = pixels_NHWC[evenly(len(pixels_NHWC))]
+    return as_int8(candidate, photos_NHWC, store.blobs, lambda _: progress.tell("quantising", 0.99))
 
 
 def _champion(store: Store) -> Manifest:
@@ -94,16 +105,17 @@ def _champion(store: Store) -> Manifest:
 
 def _dataset(
     shop: Workshop,
-    manifest: Manifest,
+    digest: str,
+    spec: PixelSpec,
     rows: Sequence[CurrentLabel],
     classes: tuple[str, ...],
     progress: Progress,
 ) -> Dataset:
-    backbone = shop.runtime.backbone(manifest.backbone, shop.store.blobs)
+    backbone = shop.runtime.backbone(digest, shop.store.blobs)
     vectors = embed(
         shop.store,
         backbone,
-        manifest.pixels,
+        spec,
         rows,
         shop.limits,
         lambda fraction: progress.tell("embedding", 0.05 * fraction),
@@ -137,13 +149,12 @@ def _decode(
 def _tune(
     shop: Workshop,
     run: Run,
-    manifest: Manifest,
+    backbone: Backbone,
     dataset: Dataset,
     pixels_NHWC: NDArray[np.uint8],
     folder: Path,
     progress: Progress,
 ) -> Tuned:
-    backbone = from_onnx(manifest.backbone_name, shop.store.blobs.get(manifest.backbone))
     fold_N = assign_folds(dataset.group_N, dataset.y_N, _NUM_FOLDS)
     is_held_out_N = fold_N == 0
     head = fit_head(dataset.part(~is_held_out_N), shop.recipe.head, score_all=False).head
