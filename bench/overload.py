@@ -1,13 +1,15 @@
 """What is left of a server that is asked for three times what it can do.
 
-    python -m bench.overload [--seconds 20] [--rounds 3] [--within 1.0] [--tell] [--markdown]
+    python -m bench.overload [--seconds 20] [--rounds 3] [--within 1.0] [--markdown]
 
 Capacity is what a closed loop of 32 clients gets. Then requests arrive at random at once and at
 three times that rate, in turns. Goodput counts answers with 200 that came within the deadline,
 counted from when the request was due. A request refused with 503 was told at once, and when to
 come again: it counts as shed, not as failed. What is neither is a failure: another status, a broken
-connection, or no answer in ten seconds; with `--tell`, a 504 for what could not begin in time is
-among them.
+connection, no answer in ten seconds, or a 504 for what could not begin in time.
+
+The server is told the deadline (`X-Request-Timeout-Ms`); with `--untold` it goes by its own bound of
+waiting, `EVERGREEN_MAX_WAIT_S`.
 
 The load generator has the last core to itself and the server the others, with a worker for each: a
 generator that asks three times as much takes more of the processor, and on cores that both share
@@ -42,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--times", type=float, nargs="+", default=[1.0, 3.0], help="of capacity")
     parser.add_argument("--within", type=float, default=1.0, help="the deadline, in seconds")
-    parser.add_argument("--tell", action="store_true", help="tell the server the deadline")
+    parser.add_argument("--untold", action="store_true", help="do not tell the server the deadline")
     parser.add_argument("--together", action="store_true", help="on the same cores")
     parser.add_argument("--workers", type=int, help="default: one for each core of the server")
     parser.add_argument("--largest-px", type=int, default=4000, help="leave out wider photos")
@@ -50,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     photos = mix(options.largest_px)
     ours, theirs = cores(options.together)
-    told_ms = round(1000 * options.within) if options.tell else None
+    told_ms = None if options.untold else round(1000 * options.within)
     requests = tuple(
         post("/v1/predict", photo, timeout_ms=told_ms, stamped=False) for photo in photos
     )

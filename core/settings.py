@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         description="most images in work at once in each serving process; more are refused (503)",
     )
     max_wait_s: float = Field(
-        0.5,
+        2.0,
         gt=0,
         description="longest expected wait for an answer, in seconds; beyond it requests are "
         "refused (503)",
