@@ -8,8 +8,8 @@ counted from when the request was due. A request refused with 503 was told at on
 come again: it counts as shed, not as failed. What is neither is a failure: another status, a broken
 connection, no answer in ten seconds, or a 504 for what could not begin in time.
 
-The server is told the deadline (`X-Request-Timeout-Ms`); with `--untold` it goes by its own bound of
-waiting, `EVERGREEN_MAX_WAIT_S`.
+The server is told the deadline (`X-Request-Timeout-Ms`); with `--untold` it goes by its own bound,
+`EVERGREEN_MAX_WAIT_S`.
 
 The load generator has the last core to itself and the server the others, with a worker for each: a
 generator that asks three times as much takes more of the processor, and on cores that both share

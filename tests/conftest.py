@@ -16,6 +16,13 @@ from tests import postgres
 SURROUNDINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What is deselected anyway need not be imported: torch alone takes seconds in each process."""
+    if "not training" in config.option.markexpr and collection_path.suffix == ".py":
+        return "pytestmark = pytest.mark.training" in collection_path.read_text() or None
+    return None
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """An installation of its own: SQLite and a folder of blobs, on the CPU."""

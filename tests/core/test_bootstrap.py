@@ -45,6 +45,7 @@ def test_installation_with_versions_is_left_alone(sqlite_store: Store) -> None:
     check_is_first(sqlite_store.db)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "database", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 )

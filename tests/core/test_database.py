@@ -106,6 +106,7 @@ def test_schema_is_created_once_by_eight_threads(empty_url: str) -> None:
     db.close()
 
 
+@pytest.mark.slow
 def test_schema_is_created_once_by_four_processes(empty_url: str) -> None:
     in_processes(
         4,

@@ -81,6 +81,7 @@ def test_requests_are_counted_by_route_not_by_path(
     assert added(before, after, "evergreen_requests_total", **labels) == expected
 
 
+@pytest.mark.slow
 def test_random_urls_and_methods_add_no_series(client: TestClient) -> None:
     rng = random.Random(0)
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "BREW", "TRACE"]
