@@ -29,14 +29,18 @@ PASSED: dict[str, Any] = {"promote": True, "reason": "it is better"}
 def backbone_onnx(
     seed: int = 0, size_px: int = SPEC.size_px, opset: int = 13, batch: int | str = "B"
 ) -> bytes:
-    """The mean colour, times a random matrix [3, D]."""
-    weights = np.random.default_rng(seed).normal(0, 1, (3, EMBEDDING_SIZE)).astype(np.float32)
+    """The mean colour, times a random matrix [3, D], and a random vector: so that its direction,
+    which is all that a trained head goes by, tells dark from light too."""
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(0, 1, (3, EMBEDDING_SIZE)).astype(np.float32)
+    offset = rng.normal(0, 1, EMBEDDING_SIZE).astype(np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["pixels"], ["levels"], to=TensorProto.FLOAT),
             helper.make_node("Div", ["levels", "white"], ["lights"]),
             helper.make_node("ReduceMean", ["lights"], ["colour"], axes=[1, 2], keepdims=0),
-            helper.make_node("MatMul", ["colour", "weights"], ["embedding"]),
+            helper.make_node("MatMul", ["colour", "weights"], ["product"]),
+            helper.make_node("Add", ["product", "offset"], ["embedding"]),
         ],
         "backbone",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [batch, size_px, size_px, 3])],
@@ -44,6 +48,7 @@ def backbone_onnx(
         [
             numpy_helper.from_array(np.asarray(255, np.float32), "white"),
             numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(offset, "offset"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core import runs, starter, versions
+from core import leases, runs, starter, versions
 from core.manifest import Manifest
 from core.pixels import Limits
 from core.runs import Run
@@ -45,7 +45,7 @@ RECIPE = Recipe(
 def run_of(store: Store, settings: Settings, recipe: Recipe, tier: str, wanted: object) -> Run:
     with store.db.write() as conn:
         runs.request(conn, trigger="request", now=time.time(), tier=tier, wanted=wanted)
-        claimed = runs.claim(conn, "test", time.time(), runs.LONG)
+        claimed = leases.claim(conn, "test", time.time(), runs.LONG)
     assert claimed is not None
     attempt(open_workshop(store, recipe, settings, "test"), claimed, lambda: False)
     with store.db.read() as conn:
