@@ -114,7 +114,7 @@ def answers_of_every_worker(
             wanted[response.headers["Evergreen-Worker"]] = answer
         return len(wanted) == server.num_workers
 
-    wait_until(ask, timeout_s, "every worker to give the wanted answer", pause_s=0.005)
+    wait_until(ask, timeout_s, "every worker to give the wanted answer", pause_s=0.02)
     return wanted
 
 

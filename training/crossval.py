@@ -93,12 +93,11 @@ def out_of_fold(
     balance: float = 0.5,
     folds: Sequence[int] | None = None,
     tolerance: float = 1e-4,
-    fits: list[Coefficients] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Floats:
     """Return logits_NK, every row scored by a fit that saw neither it nor its fold.
 
-    With `folds`, only those are scored; the other rows are NaN. What was fitted is added to `fits`.
+    With `folds`, only those are scored; the other rows are NaN.
 
     Rows outside `train_mask_N` are scored too, but no fit sees them: so the champion is judged
     on today's rows as if refitted on the labels of its own snapshot. Where a fit has seen no row
@@ -117,8 +116,6 @@ def out_of_fold(
             should_stop=should_stop,
         )
         logits_NK[held_N] = design.logits(found, held_N)
-        if fits is not None:
-            fits.append(found)
     return logits_NK
 
 

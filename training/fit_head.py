@@ -88,8 +88,9 @@ def fit_head(
     so a label that was taken back leaves no trace, and a run can be repeated to the bit.
 
     `penalty` is an earlier choice, used again while it holds. With `score_all` every row gets
-    out-of-fold logits, else enough of them to calibrate. `calibrate_on` are rows to calibrate with
-    instead, for a backbone that was trained on these rows: it knows them better than any others.
+    out-of-fold logits, else enough of them to calibrate. `calibrate_on` are other rows to calibrate
+    with: for a backbone that was trained on these, as it knows them better than any others, or for
+    so many that scoring some of them out of fold would take a second.
     """
     y_N, num_classes, num_rows = training.y_N, len(training.classes), len(training)
     design = prepare(training.x_ND)
@@ -100,9 +101,7 @@ def fit_head(
         )
         penalty = Penalty(chosen, num_rows)
     l2 = penalty.at(num_rows)
-    is_large = num_rows * num_classes >= _LARGE
-
-    fits: list[Coefficients] = []
+    large = is_large(training)
 
     def scored(folds: Sequence[int] | None) -> NDArray[np.float32]:
         return out_of_fold(
@@ -113,12 +112,16 @@ def fit_head(
             l2=l2,
             balance=recipe.balance,
             folds=folds,
-            tolerance=TOLERANCE_OF_LARGE_TO_JUDGE if is_large else TOLERANCE_TO_JUDGE,
-            fits=fits,
+            tolerance=TOLERANCE_OF_LARGE_TO_JUDGE if large else TOLERANCE_TO_JUDGE,
             should_stop=should_stop,
         )
 
-    logits_NK = scored(None if score_all else _enough_folds(fold_N))
+    if score_all:
+        logits_NK = scored(None)
+    elif large and calibrate_on is not None:
+        logits_NK = np.full((num_rows, num_classes), np.nan, np.float32)
+    else:
+        logits_NK = scored(_enough_folds(fold_N))
     trusted_N: NDArray[np.bool_] | None = None
     if is_doubtful(logits_NK, y_N):
         logits_NK = logits_NK if score_all else scored(None)
@@ -133,6 +136,19 @@ def fit_head(
         )
         if better is not None:
             trusted_N, l2, logits_NK = better
+    start: Coefficients | None = None
+    if large:
+        # A fifth of the rows leads most of the way, at a fifth of the cost.
+        start = fit(
+            design,
+            y_N,
+            num_classes,
+            l2=l2,
+            rows=fold_N == 0,
+            balance=recipe.balance,
+            tolerance=TOLERANCE_OF_LARGE_TO_JUDGE,
+            should_stop=should_stop,
+        )
     coefficients = fit(
         design,
         y_N,
@@ -140,9 +156,8 @@ def fit_head(
         l2=l2,
         rows=trusted_N,
         balance=recipe.balance,
-        # A fit on four fifths of the same rows is nearly there.
-        start=fits[0] if is_large else None,
-        tolerance=_TOLERANCE_OF_LARGE if is_large else _TOLERANCE,
+        start=start,
+        tolerance=_TOLERANCE_OF_LARGE if large else _TOLERANCE,
         should_stop=should_stop,
     )
     head = design.head(coefficients, training.classes)
@@ -163,6 +178,11 @@ def fit_head(
         out_of_fold_NK=logits_NK,
         trusted_N=trusted_N,
     )
+
+
+def is_large(training: Dataset) -> bool:
+    """Whether the last digits of a fit would take seconds."""
+    return len(training) * len(training.classes) >= _LARGE
 
 
 def _enough_folds(fold_N: NDArray[np.intp]) -> Sequence[int]:

@@ -138,7 +138,7 @@ def metrics_of(
         "num_judged": len(correct_N),
         "num_trained": dataset.num_trained,
         "num_held_out": dataset.num_held_out,
-        "out_of_fold_accuracy": _out_of_fold_accuracy(dataset, fitted),
+        "out_of_fold_accuracy": _unseen_accuracy(dataset, fitted, correct_N),
         "expected_calibration_error": round(fitted.calibration_error, 4),
         "temperature": round(fitted.head.temperature, 4),
         "abstain_below": fitted.abstain_below,
@@ -148,10 +148,13 @@ def metrics_of(
     }
 
 
-def _out_of_fold_accuracy(dataset: Dataset, fitted: FittedHead) -> float | None:
-    """How well frozen features separate the classes: what the planner calls similar."""
+def _unseen_accuracy(
+    dataset: Dataset, fitted: FittedHead, correct_N: NDArray[np.bool_]
+) -> float | None:
+    """How well frozen features separate the classes: what the planner calls similar. Of so many
+    rows that none was scored out of fold, the held-out ones say as much."""
     scored_N = ~np.isnan(fitted.out_of_fold_NK[:, 0])
     if not scored_N.any():
-        return None
+        return float(correct_N.mean()) if len(correct_N) else None
     right_N = fitted.out_of_fold_NK.argmax(axis=1) == dataset.y_N[~dataset.is_held_out_N]
     return float(right_N[scored_N].mean())

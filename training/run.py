@@ -135,12 +135,14 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
     progress.tell("training", 0.5)
     method = gate.choose_method(dataset.num_held_out, recipe.gate)
     has_seen_rows = candidate.snapshot > 0
+    training = dataset.training
+    by_held_out = method == "hold-out" and (has_seen_rows or fit_head.is_large(training))
     fitted = fit_head.fit_head(
-        dataset.training,
+        training,
         recipe.head,
         score_all=method == "cross-validation",
         penalty=_penalty_of(parent) if candidate.digest == parent.backbone else None,
-        calibrate_on=dataset.held_out if has_seen_rows and method == "hold-out" else None,
+        calibrate_on=dataset.held_out if by_held_out else None,
         should_stop=progress.should_stop,
     )
 

@@ -49,7 +49,9 @@ class Trainer:
         self._healing = Healing(store) if settings.self_healing else None
         self._stop = threading.Event()
         self._reported_at = 0.0
-        self._embedded_up_to = -1
+        # What a finished run has seen is embedded.
+        with store.db.read() as conn:
+            self._embedded_up_to = runs.newest_snapshot(conn)
 
     @staticmethod
     def open(settings: Settings) -> Trainer:
