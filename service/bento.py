@@ -6,6 +6,7 @@ ourselves, or do not want, is switched off.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections.abc import MutableMapping
@@ -21,7 +22,7 @@ from core import logs
 from core.errors import EvergreenError
 from core.sessions import num_usable_gpus
 from core.settings import load_settings
-from service import placement, problems
+from service import orphans, placement, problems
 from service.answers import PredictionAnswer
 from service.app import create_app
 from service.bodies import BodyLimit
@@ -57,6 +58,10 @@ app = create_app(SETTINGS)
 @bentoml.service(name="Trainer", workers=1, **_QUIET)
 class Trainer:
     @bentoml.on_startup
+    async def end_with_master(self) -> None:
+        self.watch = asyncio.create_task(orphans.end_with_parent())
+
+    @bentoml.on_startup
     def start_supervisor(self) -> None:
         logs.configure(SETTINGS.log_level)
         self.supervisor = Supervisor()
@@ -90,6 +95,10 @@ class Evergreen:
 
     def __is_ready__(self) -> bool:
         return self.serving.slot.version is not None
+
+    @bentoml.on_startup
+    async def end_with_master(self) -> None:
+        self.watch = asyncio.create_task(orphans.end_with_parent())
 
     @bentoml.on_startup
     async def start_spreading(self) -> None:

@@ -11,6 +11,7 @@ from core.errors import EvergreenError, SpecMismatch, VersionNotLoaded
 from core.servable import Runtime, Servable, load
 from core.store import Store
 from core.versions import Version
+from service.beside import at_low_priority, give_memory_back
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ class Loaded:
             )
         return found
 
+    def load_beside(self, number: int) -> Servable:
+        """As `load`, with what processor time the answers leave."""
+        return at_low_priority(lambda: self.load(number))
+
     def load(self, number: int) -> Servable:
         """Load a version and keep it. Raises UnknownVersion, ArtifactError, StoreError."""
         with self._store.db.read() as conn:
@@ -66,5 +71,11 @@ class Loaded:
 
     def keep_only(self, wanted: Collection[int | None]) -> None:
         """Let the others go; their last requests keep them."""
+        before = self._backbones()
         for number in self._by_number.keys() - wanted:
             del self._by_number[number]
+        if self._backbones() != before:
+            give_memory_back()
+
+    def _backbones(self) -> set[str]:
+        return {servable.backbone.digest for servable in self._by_number.values()}

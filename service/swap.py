@@ -101,7 +101,7 @@ class Swap:
         if promotion.version in self.loaded or self._presence.has_failed(promotion.id):
             return
         try:
-            self.loaded.load(promotion.version)
+            self.loaded.load_beside(promotion.version)
         except EvergreenError as error:
             self._presence.fail(promotion.id, promotion.version, error)
             with self._store.db.write() as conn:

@@ -1,0 +1,41 @@
+"""Work beside answering: it takes what processor time is left, and gives its memory back."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+# At nice 10 a thread gets about a tenth of what one that answers gets, where both want a core.
+_NICE = 10
+
+Result = TypeVar("Result")
+
+
+def at_low_priority(work: Callable[[], Result]) -> Result:
+    """Do the work in a thread of its own that yields to others, and wait for it; raises what it
+    raises. The thread cannot be used again: without privilege, nobody takes a niceness back."""
+    done: Future[Result] = Future()
+
+    def run() -> None:
+        if sys.platform == "linux":  # elsewhere the niceness is the whole process's
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="beside", daemon=True).start()
+    return done.result()
+
+
+def give_memory_back() -> None:
+    """Return to the system what was freed: glibc keeps the pieces of a dropped model."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
