@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 async def end_with_parent() -> None:
-    """Wait until the parent of this process is gone; then ask this process to end, as the parent would have."""
+    """Wait until the parent of this process is gone; then end it as the parent would have."""
     while os.getppid() == _PARENT:
         await asyncio.sleep(_LOOK_EVERY_S)
     log.warning("worker.orphaned", extra={"parent": _PARENT})
