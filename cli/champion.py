@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from cli import home
 from cli.console import count, notes, out
 from cli.exit_codes import FAILED
-from core import champion, workers
+from core import activations, champion, workers
 from core.champion import Activation, Promotion
 from core.errors import NotReady
 from core.settings import load_settings
@@ -53,7 +53,7 @@ def rollback(why: _Why = "rollback") -> None:
     """
     with home.opened_existing(load_settings()) as store:
         with store.db.write() as conn:
-            live, target = _live(conn), champion.version_before(conn)
+            live, target = _live(conn), activations.version_before(conn)
             if target is None:
                 raise NotReady(
                     f"there is nothing to go back to: version {live.version} is the first champion"

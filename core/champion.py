@@ -14,14 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from core import versions, workers
 from core.database import Database
 from core.errors import PromotionConflict
 from core.plain_text import MAX_WHO_CHARACTERS, MAX_WHY_CHARACTERS, check_plain
 from core.schema import activations, promotions
-from core.schema import versions as versions_table
 from core.workers import Worker
 
 # Workers look every 0.1 s (`service/swap.py`); each must have seen an activation before its time.
@@ -196,48 +195,6 @@ def newest_activation(conn: Connection) -> Activation | None:
     """The truth, though its moment may lie a little ahead."""
     row = conn.execute(select(activations).order_by(activations.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else Activation(*row)
-
-
-def history(conn: Connection, limit: int) -> list[Activation]:
-    """Newest first."""
-    rows = conn.execute(select(activations).order_by(activations.c.id.desc()).limit(limit))
-    return [Activation(*row) for row in rows]
-
-
-def count_since(conn: Connection, moment: float) -> int:
-    """How often the champion has changed since."""
-    query = select(func.count()).select_from(activations).where(activations.c.created_at >= moment)
-    return int(conn.execute(query).scalar_one())
-
-
-def count_by(conn: Connection, who: str) -> int:
-    """How many changes of champion someone has asked for."""
-    query = select(func.count()).select_from(activations).where(activations.c.who == who)
-    return int(conn.execute(query).scalar_one())
-
-
-def version_before(conn: Connection) -> int | None:
-    """Where a rollback goes: the champion before this one, in the order of activations.
-
-    A rollback of a rollback goes further back, never forth: what it left is not returned to.
-    """
-    rows = [a.version for a in reversed(history(conn, 10_000))]
-    stack: list[int] = []
-    for version in rows:
-        if version in stack:
-            del stack[stack.index(version) :]
-        stack.append(version)
-    return stack[-2] if len(stack) > 1 else None
-
-
-def seen_before(conn: Connection, activation_id: int) -> int:
-    """The newest label event that any champion before this activation was trained on."""
-    snapshot: int = conn.execute(
-        select(func.coalesce(func.max(versions_table.c.snapshot), 0))
-        .join(activations, activations.c.version == versions_table.c.number)
-        .where(activations.c.id < activation_id)
-    ).scalar_one()
-    return snapshot
 
 
 def _lock_moves(conn: Connection) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from core import champion, versions
+from core import activations, versions
 from core.champion import Activation
 from core.errors import UnknownVersion
 from core.versions import Version
@@ -54,7 +54,7 @@ def choose(
 
 def read(conn: Connection, activation: Activation, named: Sequence[int]) -> Choice:
     """The choice beside the champion of this activation, the newest."""
-    before = champion.version_before(conn)
+    before = activations.version_before(conn)
     found: list[Version] = []
     unknown: dict[int, str] = {}
     for number in named:

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 
-from core import champion, labels, versions, workers
+from core import activations, champion, labels, versions, workers
 from core.champion import Activation, Promotion
 from core.errors import EvergreenError, StoreError
 from core.servable import Servable
@@ -52,13 +52,13 @@ class Following:
         Raises StoreError if there is none.
         """
         with self._store.db.read() as conn:
-            found = champion.history(conn, _FALL_BACK_ON)
+            found = activations.history(conn, _FALL_BACK_ON)
         # What is to answer only in a moment is followed like any other change.
         now = time.time()
-        activations = [a for a in found if a.activate_at <= now] or found
-        followed = activations[0].id if activations else 0
+        effective = [a for a in found if a.activate_at <= now] or found
+        followed = effective[0].id if effective else 0
         problem: EvergreenError | None = None
-        for activation in activations:
+        for activation in effective:
             try:
                 self._slot.put(self._loaded.load(activation.version))
             except EvergreenError as error:
@@ -161,7 +161,7 @@ class Following:
             if not live or live[0].id != self._presence.worker_id:
                 return
             snapshot = versions.get(conn, activation.version).snapshot
-            before = champion.seen_before(conn, activation.id)
+            before = activations.seen_before(conn, activation.id)
             acknowledged = labels.times_between(conn, before, snapshot)
         for created_at in acknowledged:
             metrics.label_to_live_seconds.observe(activation.activate_at - created_at)

@@ -28,7 +28,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
-from core import champion, labels, runs, workers
+from core import activations, champion, labels, runs, workers
 from core.errors import StoreError
 from core.schema import runs as runs_table
 from core.store import Store
@@ -110,7 +110,7 @@ class _Facts(Collector):
             serving = workers.live(conn, now, "serving")
             trainers = workers.live(conn, now, "trainer")
             waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
-            num_healed = champion.count_by(conn, champion.ITSELF)
+            num_healed = activations.count_by(conn, champion.ITSELF)
             shadows = list(shadow_metrics.families(conn, activation))
             ended = conn.execute(
                 select(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from core import champion, labels, versions
+from core import activations, labels, versions
 from core.errors import EvergreenError
 from core.labels import CurrentLabel
 from core.servable import Runtime, Servable, load
@@ -38,7 +38,7 @@ def standing(store: Store, runtime: Runtime) -> tuple[Contender, list[Servable]]
     """The champion with the labels that it was trained on, and champions before it that share
     its backbone and can still be loaded."""
     with store.db.read() as conn:
-        history = champion.history(conn, 10 * _MAX_EARLIER)
+        history = activations.history(conn, 10 * _MAX_EARLIER)
         numbers = list(dict.fromkeys(activation.version for activation in history))
         rows = [versions.get(conn, number) for number in numbers[: _MAX_EARLIER + 1]]
     live, *before = rows

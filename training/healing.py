@@ -1,7 +1,7 @@
 """Self-healing: goes back to the version before the champion when labels show that it was better.
 
 Looks when a label has come, and only ever from the champion to the one before it in the order of
-activations. A version that was left is not before any other one (`champion.version_before`), so
+activations. A version that was left is not before any other one (`activations.version_before`), so
 nothing but a person or a new version can follow: it never goes to and fro.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from core import champion, labels, outcomes, shadow_answers, versions
+from core import activations, champion, labels, outcomes, shadow_answers, versions
 from core.champion import Activation
 from core.errors import PromotionConflict
 from core.store import Store
@@ -41,7 +41,7 @@ class Healing:
             # Another version is on its way: it will be compared in its turn.
             if state == self._seen or champion.waiting(conn) is not None:
                 return
-            before = champion.version_before(conn)
+            before = activations.version_before(conn)
             if before is None:
                 self._seen = state
                 return
@@ -55,7 +55,7 @@ class Healing:
             )
             tally = shadow_answers.tally(conn, before, beside=live)
             since = labels.moment_of(conn, state[1] - watch.LABELS_OF_ONE_ALARM)
-            num_activations = champion.count_since(conn, since)
+            num_activations = activations.count_since(conn, since)
         self._seen = state
         verdict = watch.judge(live, before, found, tally, num_activations)
         if verdict.is_worse:

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 from starlette.concurrency import run_in_threadpool
 
-from core import champion
+from core import activations, champion
 from core.errors import InvalidRequest, NotReady, PromotionFailed
 from service.answers import ChampionAnswer, ChampionRequest
 from service.deps import ServingDep
@@ -84,7 +84,7 @@ def _activate_at(serving: Serving, promotion_id: int) -> float | None:
 def _answer(response: Response, serving: Serving) -> ChampionAnswer:
     with serving.store.db.read() as conn:
         newest = champion.newest_activation(conn)
-        previous = champion.version_before(conn)
+        previous = activations.version_before(conn)
     if newest is None:
         raise NotReady("no version is published yet; try again in a second")
     response.headers["ETag"] = f'"{newest.id}"'

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core import champion, starter, versions
+from core import activations, champion, starter, versions
 from core.bootstrap import ensure_first_version
 from core.database import Database
 from core.servable import Runtime, load
@@ -17,7 +17,7 @@ from tests.at_once import in_processes
 def check_is_first(db: Database) -> None:
     with db.read() as conn:
         assert [version.number for version in versions.listing(conn, limit=10)] == [1]
-        (activation,) = champion.history(conn, 10)
+        (activation,) = activations.history(conn, 10)
         assert champion.waiting(conn) is None
     assert activation.version == 1
     assert activation.activate_at <= activation.created_at

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
-from core import champion, workers
+from core import activations, champion, workers
 from core.champion import LEAD_S, MAX_WAIT_S, Activation, Promotion, next_step
 from core.database import Database
 from core.errors import InvalidRequest, PromotionConflict, UnknownVersion
@@ -76,10 +76,10 @@ def state(db: Database, promotion: Promotion) -> str:
         return champion.promotion(conn, promotion.id).state
 
 
-def activations(db: Database) -> list[int]:
+def activated(db: Database) -> list[int]:
     """The versions, oldest first."""
     with db.read() as conn:
-        return [each.version for each in reversed(champion.history(conn, 100))]
+        return [each.version for each in reversed(activations.history(conn, 100))]
 
 
 WANTED = Promotion(5, 2, "waiting", "ann", "better", None, NOW)
@@ -168,7 +168,7 @@ def test_worker_that_cannot_load_fails_the_wish_and_moves_nothing(db: Database) 
     assert advance(db) is None
     assert state(db, promotion) == "failed"
     assert state(db, tiny_champion) == "activated"
-    assert activations(db) == [1]
+    assert activated(db) == [1]
     with db.read() as conn:
         assert "no space" in str(champion.promotion(conn, promotion.id).error)
 
@@ -250,7 +250,7 @@ def test_wish_that_expects_another_champion_conflicts(db: Database) -> None:
     assert second is not None
     with pytest.raises(PromotionConflict, match=f'its tag is "{second.id}", not "{first.id}"'):
         wish(db, 3, expected=first.id)
-    assert activations(db) == [1, 2]
+    assert activated(db) == [1, 2]
 
 
 def test_wish_that_conflicts_leaves_the_waiting_one_alone(db: Database) -> None:
@@ -266,7 +266,7 @@ def test_advance_from_many_threads_activates_once(db: Database) -> None:
         wish(db, version)
         written = in_threads(8, lambda _: advance(db))
         assert sum(each is not None for each in written) == 1
-    assert activations(db) == [2, 3, 4]
+    assert activated(db) == [2, 3, 4]
 
 
 def test_wishes_from_many_threads_leave_one_waiting(db: Database) -> None:
@@ -296,7 +296,7 @@ def test_wish_that_is_being_replaced_is_not_activated(db: Database) -> None:
     assert activation is not None
     assert activation.promotion_id == newer.id
     assert state(db, older) == "superseded"
-    assert activations(db) == [3]
+    assert activated(db) == [3]
 
 
 def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None:
@@ -318,7 +318,7 @@ def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None
     assert activation is not None
     assert activation.activate_at == NOW + LEAD_S
     assert began_after == [True]
-    assert activations(db) == [2]
+    assert activated(db) == [2]
 
 
 def test_expectation_sees_an_activation_that_commits_meanwhile(db: Database) -> None:
@@ -331,7 +331,7 @@ def test_expectation_sees_an_activation_that_commits_meanwhile(db: Database) -> 
                 conn, 3, who="bob", why="", now=NOW, expected_activation=0
             ),
         )
-    assert activations(db) == [2]
+    assert activated(db) == [2]
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_rollback_goes_to_the_champion_before(
     for version in moves:
         tiny.activate(store, version)
     with db.read() as conn:
-        assert champion.version_before(conn) == before
+        assert activations.version_before(conn) == before
 
 
 def test_labels_seen_before_are_those_of_earlier_champions(store: Store) -> None:
@@ -365,7 +365,11 @@ def test_labels_seen_before_are_those_of_earlier_champions(store: Store) -> None
     first, second = (tiny.activate(store, number) for number in numbers[:2])
     third = tiny.activate(store, numbers[0])
     with store.db.read() as conn:
-        assert [champion.seen_before(conn, each.id) for each in (first, second, third)] == [0, 5, 9]
+        assert [activations.seen_before(conn, each.id) for each in (first, second, third)] == [
+            0,
+            5,
+            9,
+        ]
 
 
 def _fields(one: Worker) -> dict[str, object]:

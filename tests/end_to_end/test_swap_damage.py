@@ -17,7 +17,7 @@ from core import versions
 from core.manifest import Manifest
 from core.schema import versions as table
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store import Store
 from tests import tiny
 from tests.end_to_end import marked_versions
 from tests.end_to_end.marked_versions import SOON_S
@@ -54,13 +54,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("server") / "home"
     with running(home, workers=2, EVERGREEN_TRAINER="false") as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def store(server: Server) -> Iterator[Store]:
-    opened = open_store(Settings(home=server.home))
-    yield opened
-    opened.db.close()
 
 
 def blob(server: Server, digest: str) -> Path:

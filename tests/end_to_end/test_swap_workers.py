@@ -15,8 +15,7 @@ import pytest
 from bench.server import Server, running, wait_until
 from core import workers
 from core.predictions import new_id
-from core.settings import Settings
-from core.store import Store, open_store
+from core.store import Store
 from core.workers import Worker
 from tests import images
 from tests.end_to_end import marked_versions
@@ -37,13 +36,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("server") / "home"
     with running(home, workers=NUM_WORKERS, EVERGREEN_TRAINER="false") as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def store(server: Server) -> Iterator[Store]:
-    opened = open_store(Settings(home=server.home))
-    yield opened
-    opened.db.close()
 
 
 @pytest.fixture

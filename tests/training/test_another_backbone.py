@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from core import champion, leases, runs, starter
+from core import activations, leases, runs, starter
 from core.servable import Runtime, load
 from core.store import Store
 from core.versions import read_manifest
@@ -74,7 +74,7 @@ def test_a_better_backbone_becomes_champion_and_later_heads_stay_on_it(
     assert after.outcome == "promoted", after.reason
     assert live(school_store).backbone == version.backbone
     with school_store.db.read() as conn:
-        assert [a.version for a in champion.history(conn, 10)] == [4, 3, 2, 1]
+        assert [a.version for a in activations.history(conn, 10)] == [4, 3, 2, 1]
 
 
 def test_latency_is_measured_between_backbones_and_is_one_on_the_same(

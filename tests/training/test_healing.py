@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from core import champion, intake, predictions, shadow_answers
+from core import activations, champion, intake, predictions, shadow_answers
 from core.intake import LabelRequest
 from core.pixels import Limits
 from core.predictions import Prediction, new_id
@@ -65,7 +65,7 @@ def test_worse_version_gives_way_to_the_one_before_it_with_the_reason(
     assert newest.why.startswith("rolled back by itself: of 10 images labelled since")
     assert "healing.rolled_back" in caplog.text
     with healing_store.db.read() as conn:
-        assert champion.count_by(conn, champion.ITSELF) == 1
+        assert activations.count_by(conn, champion.ITSELF) == 1
 
 
 @pytest.mark.parametrize(("is_right", "label"), [(True, True), (False, False)])
