@@ -45,6 +45,8 @@ def is_doubtful(logits_NK: NDArray[np.float32], y_N: NDArray[np.intp]) -> bool:
     if num_rows * num_classes > _MOST_LOGITS_TO_DOUBT:
         return False
     scored_N = ~np.isnan(logits_NK[:, 0])
+    if not scored_N.any():
+        return False
     trusted_N = _is_trusted(logits_NK[scored_N], y_N[scored_N])
     return float((~trusted_N).mean()) > _MOST_DOUBTED_OF_RIGHT_ONES
 

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-import core.servable  # noqa: F401
+import core.sessions  # noqa: F401
 from core import labels, pixels
 from core.blobs import Blobs
 from core.errors import InputError, InvalidRequest, NotEnoughLabels, SpecMismatch
@@ -28,7 +28,7 @@ from core.store import Store
 from training.candidate import Candidate
 
 # isort: split
-# After core.servable, which switches onnxruntime's telemetry off.
+# After core.sessions, which switches onnxruntime's telemetry off.
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -4,9 +4,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.server import Server
+from bench.server import Server, running
 from core.settings import Settings
 from core.store import Store, open_store
+
+
+@pytest.fixture(scope="module")
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Of the module's own, with as many workers as it names; nothing trains."""
+    home = tmp_path_factory.mktemp("server") / "home"
+    with running(home, workers=request.module.NUM_WORKERS, EVERGREEN_TRAINER="false") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

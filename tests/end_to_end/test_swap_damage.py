@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import update
 
-from bench.server import Server, running, wait_until
+from bench.server import Server, wait_until
 from core import versions
 from core.manifest import Manifest
 from core.schema import versions as table
@@ -42,18 +42,12 @@ def missing(path: Path) -> None:
     path.unlink()
 
 
+NUM_WORKERS = 2
 HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated": (truncated, "is damaged"),
     "bit-flipped": (bit_flipped, "is damaged"),
     "missing": (missing, "cannot be read"),
 }
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("server") / "home"
-    with running(home, workers=2, EVERGREEN_TRAINER="false") as started:
-        yield started
 
 
 def blob(server: Server, digest: str) -> Path:

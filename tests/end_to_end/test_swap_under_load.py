@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from bench.server import Server, running
+from bench.server import Server
 from core.champion import LEAD_S
 from core.store import Store
 from tests.end_to_end import marked_versions
@@ -17,13 +17,6 @@ from tests.end_to_end.watchful_clients import WatchfulClients
 pytestmark = pytest.mark.end_to_end
 
 NUM_WORKERS = 3
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("server") / "home"
-    with running(home, workers=NUM_WORKERS, EVERGREEN_TRAINER="false") as started:
-        yield started
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.server import Server, running, wait_until
+from bench.server import Server, wait_until
 from core import workers
 from core.predictions import new_id
 from core.store import Store
@@ -29,13 +29,6 @@ from tests.end_to_end.watchful_clients import (
 pytestmark = pytest.mark.end_to_end
 
 NUM_WORKERS = 3
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("server") / "home"
-    with running(home, workers=NUM_WORKERS, EVERGREEN_TRAINER="false") as started:
-        yield started
 
 
 @pytest.fixture

@@ -39,6 +39,25 @@ def test_a_large_fit_says_what_an_exact_one_says(digits, monkeypatch) -> None:
     assert same_N.mean() > 0.995
 
 
+def test_a_large_fit_is_calibrated_on_other_rows_if_there_are_some(digits, monkeypatch) -> None:
+    is_other_N = np.arange(len(digits)) % 4 == 0
+    rows, others = digits.part(~is_other_N), digits.part(is_other_N)
+    monkeypatch.setattr(fitting, "_LARGE", 1)
+    with threadpool_limits(1):
+        by_others = fit_head(rows, HeadRecipe(), score_all=False, calibrate_on=others)
+        by_itself = fit_head(rows, HeadRecipe(), score_all=False)
+        both = fit_head(rows, HeadRecipe(), score_all=True, calibrate_on=others)
+    assert np.isnan(by_others.out_of_fold_NK).all(), "that takes as long as the fit"
+    assert not np.isnan(both.out_of_fold_NK).any(), "the gate asked for them"
+    for fitted in (by_itself, both):
+        assert fitted.head.weights_DK.tobytes() == by_others.head.weights_DK.tobytes()
+    assert both.head.temperature == by_others.head.temperature != by_itself.head.temperature
+    said_NK = by_others.head.probabilities(others.x_ND)
+    right = float((said_NK.argmax(axis=1) == others.y_N).mean())
+    assert abs(float(said_NK.max(axis=1).mean()) - right) < 0.02
+    assert by_others.calibration_error < 0.05
+
+
 @pytest.mark.parametrize("score_all", [False, True])
 def test_a_large_fit_depends_on_its_rows_alone(digits, monkeypatch, score_all) -> None:
     monkeypatch.setattr(fitting, "_LARGE", 1)
