@@ -130,7 +130,9 @@ def _engine(url: URL) -> Engine:
     def _on_begin(conn: Connection) -> None:
         options = conn.get_execution_options()
         level = "FULL" if options.get("durable", True) else "NORMAL"
-        conn.exec_driver_sql(f"PRAGMA synchronous={level}")
+        if conn.info.get("synchronous") != level:
+            conn.exec_driver_sql(f"PRAGMA synchronous={level}")
+            conn.info["synchronous"] = level
         conn.exec_driver_sql(options.get("begin", "BEGIN IMMEDIATE"))
 
     return engine

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 import uuid_utils
 from sqlalchemy import Connection, insert, select
 
 from core.schema import predictions
+
+_INSERT = insert(predictions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,9 @@ class Prediction:
     created_at: float
 
 
+_FIELDS = tuple(field.name for field in fields(Prediction))
+
+
 def new_id() -> str:
     """A UUIDv7: sorts by time, so that rows arrive at the end of the index."""
     return str(uuid_utils.uuid7())
@@ -34,7 +39,8 @@ def may_be_id(text: str) -> bool:
 
 
 def add(conn: Connection, rows: Sequence[Prediction]) -> None:
-    conn.execute(insert(predictions), [asdict(row) for row in rows])
+    # Not `asdict`, which copies deeply: this is on the way of every prediction.
+    conn.execute(_INSERT, [{name: getattr(row, name) for name in _FIELDS} for row in rows])
 
 
 def get(conn: Connection, prediction_id: str) -> Prediction | None:

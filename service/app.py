@@ -13,6 +13,7 @@ from core.settings import Settings
 from service import metrics, problems
 from service.admission import Admission
 from service.bodies import BodyLimit
+from service.fast_lane import FastLane
 from service.problems import Problem
 from service.routes import champion, feedback, inference, page, predict, runs, status, versions
 from service.shedding import Shedding
@@ -44,6 +45,11 @@ def create_app(settings: Settings) -> FastAPI:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)
 
+    app.add_middleware(
+        FastLane,
+        serving=lambda: getattr(app.state, "serving", None),
+        handlers=app.exception_handlers,
+    )
     app.add_middleware(Shedding, admission=lambda: _admission_of(app))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Spreading, spread=lambda: getattr(app.state, "spread", None))

@@ -43,7 +43,16 @@ class ImageBody:
 
 
 def media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return _type_of(request.headers.get("content-type", ""))
+
+
+def is_raw(content_type: str) -> bool:
+    """Whether the body is the image itself."""
+    return _type_of(content_type).startswith(_RAW)
+
+
+def _type_of(content_type: str) -> str:
+    return content_type.split(";")[0].strip().lower()
 
 
 async def read_image(request: Request) -> ImageBody:

@@ -1,15 +1,16 @@
 """The recorder: predictions become rows in groups, one transaction for all that wait.
 
 A prediction is answered only once its row is there, so its id can be corrected at once through any
-worker. Whatever is waiting goes together; nobody waits for company.
+worker. Whoever finds nobody writing writes, for all that wait: a thread of its own would cost a
+prediction two changes of threads. Nobody waits for company.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-from concurrent.futures import Future
+from collections import deque
+from concurrent.futures import Executor, Future
 
 from core import predictions
 from core.errors import StoreError
@@ -22,47 +23,48 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, pool: Executor) -> None:
+        """`pool` writes what came while another thread wrote. It is shut down, waiting, before
+        the recorder is stopped."""
         self._store = store
-        self._queue: queue.SimpleQueue[tuple[Prediction, Future[None]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._pool = pool
+        self._waiting: deque[tuple[Prediction, Future[None]]] = deque()
+        self._writing = threading.Lock()
         self._is_stopped = False
-        self._thread.start()
 
     def record(self, prediction: Prediction) -> Future[None]:
-        """Done when the row is written; raises StoreError if it cannot be."""
+        """Write the row, or leave it to the thread that is writing; the result is done when it is
+        written, and raises StoreError if it cannot be. May wait for the database."""
         done: Future[None] = Future()
         if self._is_stopped:
             done.set_exception(StoreError("the service is stopping; try again in a second"))
-        else:
-            self._queue.put((prediction, done))
+            return done
+        self._waiting.append((prediction, done))
+        self._write_waiting()
         return done
 
     def stop(self) -> None:
-        """Write what waits, then end."""
+        """Write what waits, then refuse."""
         self._is_stopped = True
-        self._queue.put(None)
-        self._thread.join(timeout=5)
+        with self._writing:
+            while self._waiting:
+                self._write_group()
 
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            group, is_last = [first], False
-            while len(group) < _MAX_GROUP:
-                try:
-                    more = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    is_last = True
-                    break
-                group.append(more)
-            self._write(group)
-            if is_last:
-                return
+    def _write_waiting(self) -> None:
+        """One group: whoever writes has an answer to go on with."""
+        if not self._writing.acquire(blocking=False):
+            return  # who writes looks again afterwards
+        try:
+            self._write_group()
+        finally:
+            self._writing.release()
+        if self._waiting and not self._is_stopped:
+            self._pool.submit(self._write_waiting)
 
-    def _write(self, group: list[tuple[Prediction, Future[None]]]) -> None:
+    def _write_group(self) -> None:
         # A request that timed out has cancelled its future; the others still want theirs.
-        group = [(row, done) for row, done in group if done.set_running_or_notify_cancel()]
+        waiting = (self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_GROUP)))
+        group = [(row, done) for row, done in waiting if done.set_running_or_notify_cancel()]
         if not group:
             return
         try:

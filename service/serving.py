@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from core import pixels
 from core.answer import Answer, answer, conclude
 from core.bootstrap import ensure_first_version
 from core.errors import EvergreenError
+from core.manifest import Manifest
 from core.pixels import Limits
 from core.servable import Runtime, Scores, Servable
 from core.sessions import num_usable_gpus
@@ -49,11 +50,11 @@ class Serving:
         self.swap = Swap(store, self.runtime, self.slot, settings.shadow)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
-        self._recorder = Recorder(store)
         self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
         num_gpus = num_usable_gpus(settings.provider) if self.runtime.is_on_gpu else 0
         num_threads = placement.num_decoding(settings, num_gpus, available_cores())
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
+        self._recorder = Recorder(store, self._pool)
         # With the batcher: what is scored is not to wait behind all that is yet to be decoded.
         self._concluding = ThreadPoolExecutor(num_threads, thread_name_prefix="conclude")
 
@@ -118,10 +119,13 @@ class Serving:
 
     async def _answer(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
         if self.batcher is None:
-            found = await self.run(self._work, servable, image, deadline)
+            found, recorded = await self.run(self._work, servable, image, deadline)
         else:
-            found = await self._work_together(self.batcher, servable, image, deadline)
-        await asyncio.wrap_future(self._recorder.record(found.prediction))
+            found, recorded = await self._work_together(self.batcher, servable, image, deadline)
+        if recorded.done():
+            recorded.result()  # raises what it came to
+        else:
+            await asyncio.wrap_future(recorded)
         if servable is self.slot.current():
             self._shadow_recorder.follow(servable, found)
         metrics.predictions.inc()
@@ -148,13 +152,19 @@ class Serving:
 
     async def _work_together(
         self, batcher: Batcher, servable: Servable, image: bytes, deadline: Deadline | None
-    ) -> Answer:
+    ) -> tuple[Answer, Future[None]]:
         now = time.time()
         pixels_HWC = await self.run(self._decode, servable, image, deadline)
         scores = await batcher.predict(servable, pixels_HWC[np.newaxis], deadline)
         return await asyncio.get_running_loop().run_in_executor(
-            self._concluding, conclude, servable.manifest, image, scores, self.store.blobs, now
+            self._concluding, self._conclude, servable.manifest, image, scores, now
         )
+
+    def _conclude(
+        self, manifest: Manifest, image: bytes, scores: Scores, now: float
+    ) -> tuple[Answer, Future[None]]:
+        found = conclude(manifest, image, scores, self.store.blobs, now)
+        return found, self._recorder.record(found.prediction)
 
     def _decode(
         self, servable: Servable, image: bytes, deadline: Deadline | None
@@ -163,10 +173,13 @@ class Serving:
             deadline.check()
         return pixels.decode(image, servable.manifest.pixels, self.limits)
 
-    def _work(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
+    def _work(
+        self, servable: Servable, image: bytes, deadline: Deadline | None
+    ) -> tuple[Answer, Future[None]]:
         if deadline is not None:
             deadline.check()
-        return answer(servable, image, self.store.blobs, self.limits, time.time())
+        found = answer(servable, image, self.store.blobs, self.limits, time.time())
+        return found, self._recorder.record(found.prediction)
 
     async def run(self, work: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Do work in the threads of the predictions: they bound how much is done at once."""

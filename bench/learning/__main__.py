@@ -27,8 +27,6 @@ from training.backbone_names import STARTER
 from training.tune_recipe import BlocksRecipe
 
 SIZES: tuple[int | None, ...] = (5, 20, 100, None)
-_WITH_BLOCKS = (STARTER,)
-_WITH_ALL_BLOCKS = (STARTER, "torchvision/mobilenet_v2")
 
 
 def main() -> None:
@@ -37,7 +35,6 @@ def main() -> None:
     names = [name for name in names if args.backbone in (None, name)]
     chosen = {name: getattr(args, name) for name in ("depth", "epochs") if getattr(args, name)}
     recipe = dataclasses.replace(BlocksRecipe(), **chosen)
-    with_blocks = _WITH_ALL_BLOCKS if args.blocks_all else _WITH_BLOCKS if args.blocks else ()
     head_rows: list[list[str]] = []
     blocks_rows: list[list[str]] = []
     stream_rows: list[list[str]] = []
@@ -52,7 +49,7 @@ def main() -> None:
                 task = load(folder, name, args.weights, args.cache, follow)
                 if not args.skip_head:
                     head_rows += heads.rows_of(task, args.sizes, args.seeds, follow)
-                if name in with_blocks:
+                if args.blocks:
                     blocks_rows += blocks.rows_of(
                         task, args.sizes, args.seeds, recipe, args.cache, args.threads, follow
                     )
@@ -79,8 +76,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--sizes", type=per_class, nargs="+", default=SIZES, help="labels a class, or: all"
     )
-    parser.add_argument("--blocks", action="store_true", help="also tune blocks of the starter")
-    parser.add_argument("--blocks-all", action="store_true", help="and of mobilenet_v2: hours")
+    parser.add_argument(
+        "--blocks", action="store_true", help="also tune blocks: hours without --backbone starter"
+    )
     parser.add_argument("--stream", action="store_true", help="also: classes two at a time")
     parser.add_argument("--skip-head", action="store_true", help="only the others")
     parser.add_argument("--epochs", type=int, help="of tuning; by default the recipe's")

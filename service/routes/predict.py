@@ -7,10 +7,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from service.admission import Deadline
 from service.answers import PredictionAnswer, PredictionList
 from service.bodies import read_images
 from service.departures import unless_gone
 from service.deps import DeadlineDep, ServingDep
+from service.serving import Serving
+
+PATH = "/v1/predict"
+_TOP = 5
 
 router = APIRouter(tags=["predict"])
 
@@ -38,12 +43,12 @@ _BODY = {
 }
 
 
-@router.post("/v1/predict", response_model=PredictionAnswer | PredictionList, openapi_extra=_BODY)
+@router.post(PATH, response_model=PredictionAnswer | PredictionList, openapi_extra=_BODY)
 async def predict(
     request: Request,
     serving: ServingDep,
     deadline: DeadlineDep,
-    top: Annotated[int, Query(ge=1, le=1000, description="How many classes to list.")] = 5,
+    top: Annotated[int, Query(ge=1, le=1000, description="How many classes to list.")] = _TOP,
     version: Annotated[
         int | None,
         Query(description="Answer with this version, which must be loaded; not the champion."),
@@ -54,12 +59,25 @@ async def predict(
     Keep the `prediction_id`: it takes a correction.
     """
     images = await read_images(request)
-    answered: PredictionAnswer | PredictionList
     if len(images) == 1:
-        one = await unless_gone(request, serving, serving.predict(images[0], deadline, version))
-        answered = PredictionAnswer.of(one, top)
-    else:
-        several = serving.predict_many(images, deadline, version)
-        answered = PredictionList.of(await unless_gone(request, serving, several), top)
+        return await answer_one(request, serving, images[0], deadline, top, version)
+    several = serving.predict_many(images, deadline, version)
+    return _response(PredictionList.of(await unless_gone(request, serving, several), top))
+
+
+async def answer_one(
+    request: Request,
+    serving: Serving,
+    image: bytes,
+    deadline: Deadline | None = None,
+    top: int = _TOP,
+    version: int | None = None,
+) -> Response:
+    """Also what `service/fast_lane.py` answers with. Raises as `Serving.predict` does."""
+    one = await unless_gone(request, serving, serving.predict(image, deadline, version))
+    return _response(PredictionAnswer.of(one, top))
+
+
+def _response(answered: PredictionAnswer | PredictionList) -> Response:
     # Serialised here, once: the framework would validate our own answer again.
     return Response(answered.model_dump_json(), media_type="application/json", headers=_WORKER)

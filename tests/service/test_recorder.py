@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -25,10 +26,53 @@ def prediction() -> Prediction:
 
 
 @pytest.fixture
-def recorder(sqlite_store: Store) -> Iterator[Recorder]:
-    started = Recorder(sqlite_store)
-    yield started
-    started.stop()
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3) as threads:
+        yield threads
+
+
+@pytest.fixture
+def recorder(sqlite_store: Store, pool: ThreadPoolExecutor) -> Recorder:
+    return Recorder(sqlite_store, pool)
+
+
+class Requests:
+    """Threads that record, as those of the predictions do, while the database is held."""
+
+    def __init__(self, recorder: Recorder, pool: ThreadPoolExecutor) -> None:
+        self._recorder = recorder
+        self._pool = pool
+
+    def record(self, count: int) -> list[Future[None]]:
+        """One is left waiting for the database; the others leave their rows to it."""
+        first = self._pool.submit(self._recorder.record, prediction())
+        wait_until(self._recorder._writing.locked)
+        rest = [self._recorder.record(prediction()) for _ in range(count - 1)]
+        return [chained(first), *rest]
+
+
+def chained(outer: Future[Future[None]]) -> Future[None]:
+    """Done when the row is written, however long `record` itself takes."""
+    done: Future[None] = Future()
+
+    def follow(inner: Future[None]) -> None:
+        error = inner.exception()
+        done.set_result(None) if error is None else done.set_exception(error)
+
+    outer.add_done_callback(lambda found: found.result().add_done_callback(follow))
+    return done
+
+
+def wait_until(is_true: Any) -> None:
+    ends_at = time.monotonic() + WITHIN_S
+    while not is_true():
+        assert time.monotonic() < ends_at
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def requests(recorder: Recorder, pool: ThreadPoolExecutor) -> Requests:
+    return Requests(recorder, pool)
 
 
 def num_rows(store: Store) -> int:
@@ -37,22 +81,23 @@ def num_rows(store: Store) -> int:
 
 
 def results(futures: list[Future[None]]) -> None:
-    wait(futures, WITHIN_S)
     for future in futures:
-        future.result(0)
+        future.result(WITHIN_S)
 
 
 def test_recorded_prediction_is_there_once_the_future_is_done(
     recorder: Recorder, sqlite_store: Store
 ) -> None:
     row = prediction()
-    recorder.record(row).result(WITHIN_S)
+    done = recorder.record(row)
+    assert done.done()  # nobody else was writing
+    done.result()
     with sqlite_store.db.read() as conn:
         assert predictions.get(conn, row.id) == row
 
 
 def test_predictions_that_wait_go_in_one_group(
-    recorder: Recorder, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+    requests: Requests, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups: list[int] = []
     add = predictions.add
@@ -63,21 +108,51 @@ def test_predictions_that_wait_go_in_one_group(
 
     monkeypatch.setattr(predictions, "add", counted)
     with sqlite_store.db.write():  # while another one writes, they wait
-        futures = [recorder.record(prediction()) for _ in range(100)]
-        time.sleep(0.05)
+        futures = requests.record(100)
         assert not any(future.done() for future in futures)
     results(futures)
-    assert num_rows(sqlite_store) == sum(groups) == 100
-    assert len(groups) <= 3
+    assert num_rows(sqlite_store) == 100
+    assert groups == [1, 99]
+
+
+def test_whoever_writes_goes_on_with_its_own_answer_after_one_group(
+    recorder: Recorder, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows that came meanwhile are written by a thread of the pool."""
+    writers: list[int] = []
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(_conn: Connection, _rows: list[Prediction]) -> None:
+        writers.append(threading.get_ident())
+        entered.set()
+        assert go_on.wait(WITHIN_S)
+
+    monkeypatch.setattr(predictions, "add", slow)
+    mine = threading.Thread(target=recorder.record, args=(prediction(),))
+    mine.start()
+    assert entered.wait(WITHIN_S)
+    late = recorder.record(prediction())
+    assert not late.done()
+    go_on.set()
+    late.result(WITHIN_S)
+    mine.join(WITHIN_S)
+    assert writers[0] == mine.ident != writers[1]
 
 
 def test_more_than_one_group_can_hold_are_all_written(
-    recorder: Recorder, sqlite_store: Store
+    requests: Requests, sqlite_store: Store
 ) -> None:
     with sqlite_store.db.write():
-        futures = [recorder.record(prediction()) for _ in range(1000)]
+        futures = requests.record(1000)
     results(futures)
     assert num_rows(sqlite_store) == 1000
+
+
+def test_nothing_is_lost_between_many_threads(recorder: Recorder, sqlite_store: Store) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        futures = [chained(threads.submit(recorder.record, prediction())) for _ in range(400)]
+        results(futures)
+    assert num_rows(sqlite_store) == 400
 
 
 @pytest.mark.parametrize(
@@ -91,6 +166,7 @@ def test_more_than_one_group_can_hold_are_all_written(
 )
 def test_failure_reaches_everyone_who_waits_and_then_passes(
     recorder: Recorder,
+    requests: Requests,
     sqlite_store: Store,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
@@ -101,7 +177,7 @@ def test_failure_reaches_everyone_who_waits_and_then_passes(
     with monkeypatch.context() as patched:
         patched.setattr(predictions, "add", broken)
         with sqlite_store.db.write():
-            futures = [recorder.record(prediction()) for _ in range(20)]
+            futures = requests.record(20)
         for future in futures:
             with pytest.raises(StoreError, match="the disk is full"):
                 future.result(WITHIN_S)
@@ -110,35 +186,42 @@ def test_failure_reaches_everyone_who_waits_and_then_passes(
 
 
 def test_request_that_gave_up_does_not_hold_up_the_others(
-    recorder: Recorder, sqlite_store: Store
+    recorder: Recorder, requests: Requests, sqlite_store: Store
 ) -> None:
     with sqlite_store.db.write():
-        futures = [recorder.record(prediction()) for _ in range(10)]
+        futures = requests.record(10)
         cancelled = [future for future in futures[5:] if future.cancel()]
-    assert cancelled
-    results([future for future in futures if not future.cancelled()])
+    assert len(cancelled) == 5
+    results(futures[:5])
     recorder.record(prediction()).result(WITHIN_S)
+    assert num_rows(sqlite_store) == 6
 
 
-def test_group_that_gave_up_altogether_is_survived(recorder: Recorder, sqlite_store: Store) -> None:
+def test_group_that_gave_up_altogether_is_survived(
+    recorder: Recorder, requests: Requests, sqlite_store: Store
+) -> None:
     with sqlite_store.db.write():
-        futures = [recorder.record(prediction()) for _ in range(3)]
-        for future in futures:
+        futures = requests.record(4)
+        for future in futures[1:]:
             future.cancel()
+    results(futures[:1])
     recorder.record(prediction()).result(WITHIN_S)
 
 
-def test_stop_writes_what_waits(sqlite_store: Store) -> None:
-    recorder = Recorder(sqlite_store)
-    futures = [recorder.record(prediction()) for _ in range(50)]
-    recorder.stop()
-    assert all(future.done() for future in futures)
+def test_stop_writes_what_waits(
+    recorder: Recorder, requests: Requests, pool: ThreadPoolExecutor, sqlite_store: Store
+) -> None:
+    with sqlite_store.db.write():
+        futures = requests.record(50)
+        stopping = threading.Thread(target=recorder.stop)
+        stopping.start()
+    pool.shutdown()
+    stopping.join(WITHIN_S)
     results(futures)
     assert num_rows(sqlite_store) == 50
 
 
-def test_record_after_stop_fails_rather_than_waits(sqlite_store: Store) -> None:
-    recorder = Recorder(sqlite_store)
+def test_record_after_stop_fails_rather_than_waits(recorder: Recorder) -> None:
     recorder.stop()
     with pytest.raises(StoreError, match="stopping"):
         recorder.record(prediction()).result(WITHIN_S)

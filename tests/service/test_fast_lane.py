@@ -1,0 +1,112 @@
+"""The fast lane answers what the documented way answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from core.errors import StoreError
+from service import fast_lane
+from service.app import create_app
+from service.fast_lane import is_plain
+from service.serving import Serving
+from tests.images import encode, scene
+from tests.service.conftest import settings_in
+
+PLAIN = {"content-type": "image/png"}
+IMAGE = encode(scene(), "PNG")
+
+
+def scope_of(
+    method: str = "POST", path: str = "/v1/predict", query: bytes = b"", **headers: str
+) -> dict[str, Any]:
+    fields = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query,
+        "headers": fields,
+    }
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/x-anything", "application/octet-stream"])
+def test_an_image_as_the_body_is_plain(kind: str) -> None:
+    assert is_plain(scope_of(content_type=kind))
+    assert is_plain(scope_of(content_type=f"{kind.upper()}; charset=binary", accept="*/*"))
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        scope_of(content_type="image/png", method="GET"),
+        scope_of(content_type="image/png", path="/v1/predict/"),
+        scope_of(content_type="image/png", query=b"top=1"),
+        scope_of(content_type="image/png", x_request_timeout_ms="100"),
+        scope_of(content_type="multipart/form-data; boundary=x"),
+        scope_of(content_type="text/plain"),
+        scope_of(),
+        {"type": "lifespan"},
+    ],
+    ids=["method", "path", "query", "deadline", "form", "text", "no type", "no request"],
+)
+def test_what_asks_for_more_is_not(scope: dict[str, Any]) -> None:
+    assert not is_plain(scope)
+
+
+@pytest.mark.parametrize("body", [IMAGE, b"", b"no image"], ids=["image", "empty", "damaged"])
+def test_both_ways_answer_alike(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    fast = client.post("/v1/predict", content=body, headers=PLAIN)
+    monkeypatch.setattr(fast_lane, "is_plain", lambda _: False)
+    documented = client.post("/v1/predict", content=body, headers=PLAIN)
+    assert fast.status_code == documented.status_code
+    mine, theirs = fast.json(), documented.json()
+    assert mine.pop("prediction_id", "") != theirs.pop("prediction_id", None)
+    assert mine == theirs
+    assert {k: v for k, v in fast.headers.items() if k != "content-length"} == {
+        k: v for k, v in documented.headers.items() if k != "content-length"
+    }
+
+
+def test_a_plain_prediction_can_be_corrected_and_is_counted(client: TestClient) -> None:
+    def counted() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        name = 'evergreen_requests_total{method="POST",route="/v1/predict",status="200"}'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    before = counted()
+    answer = client.post("/v1/predict", content=IMAGE, headers=PLAIN).json()
+    assert counted() == before + 1
+    corrected = client.post(
+        "/v1/feedback", json={"prediction_id": answer["prediction_id"], "label": "red"}
+    )
+    assert corrected.status_code == 201
+
+
+def test_what_fails_is_answered_as_elsewhere(
+    serving: Serving, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(serving, "_work", broken)
+        refused = client.post("/v1/predict", content=IMAGE, headers=PLAIN)
+    assert refused.status_code == 503
+    assert refused.json()["detail"] == "the disk is full"
+    with monkeypatch.context() as patched:
+        patched.setattr(serving, "_work", lambda *_: 1 / 0)
+        crashed = client.post("/v1/predict", content=IMAGE, headers=PLAIN)
+    assert crashed.status_code == 500
+    assert crashed.json()["code"] == "internal-error"
+
+
+def test_before_a_version_is_loaded_it_says_so(tmp_path: Any) -> None:
+    with TestClient(create_app(settings_in(tmp_path))) as starting:
+        answer = starting.post("/v1/predict", content=IMAGE, headers=PLAIN)
+    assert answer.status_code == 503
+    assert "starting" in answer.json()["detail"]
