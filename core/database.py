@@ -29,6 +29,8 @@ from core import schema
 from core.errors import StoreError
 
 _BUSY_TIMEOUT_MS = 15_000
+# 32 MiB. Serving processes see to it before (`Database.checkpoint`); without one, commits do.
+_LONG_LOG_PAGES = 8_192
 # Any constant will do, as long as every process takes the same one.
 _MIGRATION_LOCK = 7_140_221
 
@@ -44,6 +46,7 @@ class Database:
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE", durable=True)
         self._quick_writer = self._engine.execution_options(begin="BEGIN IMMEDIATE", durable=False)
+        self._single_writer = self._engine.execution_options(begin="", durable=False)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -61,6 +64,20 @@ class Database:
         engine = self._writer if durable else self._quick_writer
         with _as_store_error(self._engine), engine.begin() as conn:
             yield conn
+
+    @contextlib.contextmanager
+    def write_one(self) -> Iterator[Connection]:
+        """For one statement, not durable. SQLite's writers are locked out for no longer than it
+        takes itself, whatever becomes of this thread meanwhile: for threads of low priority."""
+        with _as_store_error(self._engine), self._single_writer.begin() as conn:
+            yield conn
+
+    def checkpoint(self) -> None:
+        """Move what was written from SQLite's log into its file, holding up nobody. Left alone,
+        whoever commits does it once the log is long, and waits for the disk."""
+        if self.is_sqlite:
+            with self.write_one() as conn:
+                conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def ensure_schema(self) -> None:
         """Create the tables, or bring older ones up to date. Safe from many processes at once."""
@@ -124,6 +141,7 @@ def _engine(url: URL) -> Engine:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
         connection.execute("PRAGMA foreign_keys=ON").close()
+        connection.execute(f"PRAGMA wal_autocheckpoint={_LONG_LOG_PAGES}").close()
         _enter_wal(connection)
 
     @event.listens_for(engine, "begin")
@@ -133,7 +151,9 @@ def _engine(url: URL) -> Engine:
         if conn.info.get("synchronous") != level:
             conn.exec_driver_sql(f"PRAGMA synchronous={level}")
             conn.info["synchronous"] = level
-        conn.exec_driver_sql(options.get("begin", "BEGIN IMMEDIATE"))
+        begin = options.get("begin", "BEGIN IMMEDIATE")
+        if begin:
+            conn.exec_driver_sql(begin)
 
     return engine
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Collection
 
 from core import versions
+from core.beside import at_low_priority, give_memory_back
 from core.errors import EvergreenError, SpecMismatch, VersionNotLoaded
 from core.servable import Runtime, Servable, load
 from core.store import Store
 from core.versions import Version
-from service.beside import at_low_priority, give_memory_back
 
 log = logging.getLogger(__name__)
 

@@ -24,6 +24,7 @@ from core.store import Store, open_store
 from service import batching, metrics, placement
 from service.admission import Admission, Deadline
 from service.batching import Batcher
+from service.checkpoints import Checkpoints
 from service.recorder import Recorder
 from service.shadow_recorder import ShadowRecorder
 from service.slot import Slot
@@ -50,6 +51,7 @@ class Serving:
         self.swap = Swap(store, self.runtime, self.slot, settings.shadow)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
+        self._checkpoints = Checkpoints(store.db)
         self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
         num_gpus = num_usable_gpus(settings.provider) if self.runtime.is_on_gpu else 0
         num_threads = placement.num_decoding(settings, num_gpus, available_cores())
@@ -65,6 +67,7 @@ class Serving:
         ensure_first_version(store)
         serving = Serving(settings, store, gpu)
         serving.swap.start()
+        serving._checkpoints.start()
         return serving
 
     def stop(self) -> None:
@@ -75,6 +78,7 @@ class Serving:
         self._concluding.shutdown(wait=True)
         self._recorder.stop()
         self._shadow_recorder.stop()
+        self._checkpoints.stop()
         self.store.db.close()
 
     async def predict(

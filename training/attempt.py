@@ -13,7 +13,8 @@ from core import leases
 from core.errors import EvergreenError, StoreError
 from core.runs import Run
 from training.progress import Handed, Progress, Stopped
-from training.run import Workshop, execute
+from training.run import execute
+from training.workshop import Workshop
 
 log = logging.getLogger(__name__)
 

@@ -34,9 +34,12 @@ class Contender:
         return self.servable.manifest.snapshot == 0
 
 
-def standing(store: Store, runtime: Runtime) -> tuple[Contender, list[Servable]]:
+def standing(
+    store: Store, runtime: Runtime, loaded: dict[int, Servable]
+) -> tuple[Contender, list[Servable]]:
     """The champion with the labels that it was trained on, and champions before it that share
-    its backbone and can still be loaded."""
+    its backbone and can still be loaded. Afterwards `loaded` holds these, by version: who asks
+    again need not load them all."""
     with store.db.read() as conn:
         history = activations.history(conn, 10 * _MAX_EARLIER)
         numbers = list(dict.fromkeys(activation.version for activation in history))
@@ -47,13 +50,20 @@ def standing(store: Store, runtime: Runtime) -> tuple[Contender, list[Servable]]
         with store.db.read() as conn:
             return labels.current(conn, live.snapshot)
 
-    servable = _load(store, runtime, live)
+    def load_once(version: Version) -> Servable:
+        if version.number not in loaded:
+            loaded[version.number] = _load(store, runtime, version)
+        return loaded[version.number]
+
+    for number in loaded.keys() - set(numbers[: _MAX_EARLIER + 1]):
+        del loaded[number]
+    servable = load_once(live)
     earlier = []
     for version in before:
         if version.backbone != live.backbone:
             continue
         try:
-            earlier.append(_load(store, runtime, version))
+            earlier.append(load_once(version))
         except EvergreenError as error:
             log.warning("version.load_failed", extra={"version": version.number, "error": error})
     return Contender(servable, seen), earlier

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core import embeddings, pixels
+from core.beside import at_low_priority
 from core.errors import InputError
 from core.labels import CurrentLabel
 from core.pixels import Limits, PixelSpec
@@ -37,7 +39,7 @@ def embed(
     missing = [row for row in rows if row.example_id not in found]
     for start in range(0, len(missing), _BATCH):
         batch = missing[start : start + _BATCH]
-        fresh = _embed_batch(store, backbone, spec, batch, limits)
+        fresh = at_low_priority(partial(_embed_batch, store, backbone, spec, batch, limits))
         with store.db.write(durable=False) as conn:
             embeddings.put(conn, backbone.digest, fresh)
         # What comes out of the cache later is float16; so that nothing depends on when it did.

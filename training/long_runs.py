@@ -19,7 +19,7 @@ from core.settings import Settings
 from core.store import open_store
 from training.attempt import attempt
 from training.recipe import load_recipe
-from training.run import open_workshop
+from training.workshop import open_workshop
 
 _STOP_WITHIN_S = 10.0
 _PAUSE_AFTER_CRASH_S = 5.0

@@ -35,7 +35,6 @@ class Progress:
         self._owner = owner
         self._is_stopping = is_stopping
         self._on_beat = on_beat
-        self._on_beat = on_beat
         self._step = "starting"
         self._fraction = 0.0
         self._told_at = 0.0
@@ -70,6 +69,6 @@ class Progress:
         if self._is_stopping():
             raise Handed
         self._on_beat(now)
-        with self._store.db.write(durable=False) as conn:
+        with self._store.db.write_one() as conn:
             if not leases.beat(conn, self._run_id, self._owner, now, self._step, self._fraction):
                 raise Stopped

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
 from core import champion, labels, leases, runs, training_data, versions
+from core.beside import at_low_priority
 from core.errors import NotReady
-from core.manifest import Manifest
-from core.pixels import Limits
 from core.runs import Run
-from core.servable import Runtime
-from core.settings import Settings
-from core.store import Store
 from core.versions import Version
-from training import contenders, fit_head, gate, judge, publish
+from training import contenders
 from training.candidate import Candidate
+from training.challenge import challenge
 from training.dataset import assemble
 from training.embed import embed
-from training.evidence import GatePolicy
-from training.fit_head import Penalty
 from training.progress import Progress, Stopped
-from training.recipe import Recipe
+from training.workshop import Workshop
 
 _LOOK_EVERY_S = 0.03
 
@@ -37,30 +31,6 @@ class Outcome:
     # None: nothing came of it that was worth publishing.
     version: int | None
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What a run works with."""
-
-    store: Store
-    runtime: Runtime
-    recipe: Recipe
-    limits: Limits
-    owner: str
-    # For what can be made again: activations, checkpoints.
-    cache: Path
-
-
-def open_workshop(store: Store, recipe: Recipe, settings: Settings, owner: str) -> Workshop:
-    return Workshop(
-        store,
-        Runtime(settings.provider, settings.threads),
-        recipe,
-        Limits(settings.max_pixels),
-        owner,
-        settings.home / "cache",
-    )
 
 
 def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
@@ -106,13 +76,14 @@ def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str 
 def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progress) -> Version:
     store, recipe = shop.store, shop.recipe
     progress.tell("reading labels", 0.0)
-    with store.db.write() as conn:
+    with store.db.read() as conn:
         snapshot = labels.newest_id(conn)
         rows = labels.current(conn, snapshot)
-        census = training_data.census(rows)
-        training_data.check_enough(census)
+    census = training_data.census(rows)
+    training_data.check_enough(census)
+    with store.db.write() as conn:
         runs.set_snapshot(conn, run.id, snapshot, recipe.to_json())
-    contender, earlier = contenders.standing(store, shop.runtime)
+    contender, earlier = contenders.standing(store, shop.runtime, shop.champions)
     parent = contender.servable.manifest
     candidate = wanted or Candidate.of(parent)
     backbone = shop.runtime.backbone(candidate.digest, store.blobs)
@@ -132,65 +103,22 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
         old_vectors = embed(store, contender.servable.backbone, parent.pixels, rows, shop.limits)
         champion_dataset = assemble(rows, old_vectors, census.classes)
 
-    progress.tell("training", 0.5)
-    method = gate.choose_method(dataset.num_held_out, recipe.gate)
-    has_seen_rows = candidate.snapshot > 0
-    training = dataset.training
-    by_held_out = method == "hold-out" and (has_seen_rows or fit_head.is_large(training))
-    fitted = fit_head.fit_head(
-        training,
-        recipe.head,
-        score_all=method == "cross-validation",
-        penalty=_penalty_of(parent) if candidate.digest == parent.backbone else None,
-        calibrate_on=dataset.held_out if by_held_out else None,
-        should_stop=progress.should_stop,
-    )
-
-    progress.tell("judging", 0.75)
-    challenger, parity = publish.make_challenger(
-        run,
-        snapshot,
-        dataset,
-        fitted,
-        parent,
-        candidate,
-        backbone,
-        store.blobs,
-        shop.runtime,
-        recipe,
-    )
-    bounds = judge.Bounds(
-        parity=parity,
-        latency_ratio=publish.latency_ratio(challenger, contender.servable),
-        size_bytes=len(store.blobs.get(challenger.manifest.backbone)),
-        int8_latency_ratio=publish.int8_latency_ratio(challenger, store.blobs, shop.runtime)
-        if candidate.digest != parent.backbone
-        else None,
-    )
-    evidence = judge.gather(
-        dataset,
-        champion_dataset,
-        fitted,
-        challenger,
-        contender,
-        earlier,
-        bounds,
-        recipe.gate,
-        recipe.head.balance,
-        only_held_out=has_seen_rows and candidate.digest != parent.backbone,
-    )
-    decision = gate.decide(evidence, _policy(recipe, run))
-    metrics = publish.metrics_of(
-        dataset,
-        fitted,
-        challenger,
-        evidence.challenger_correct_N,
-        evidence.label_N,
-        evidence.method,
+    # Predictions come first, on the cores that they share with this.
+    manifest, decision = at_low_priority(
+        partial(
+            challenge,
+            shop,
+            run,
+            progress,
+            candidate,
+            backbone,
+            snapshot,
+            (dataset, champion_dataset),
+            (contender, earlier),
+        )
     )
 
     progress.tell("publishing", 0.85)
-    manifest = replace(challenger.manifest, metrics=metrics)
     with store.db.write() as conn:
         now = time.time()
         if not leases.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
@@ -199,13 +127,6 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
         if decision.promote:
             champion.request(conn, numbered.version, who="trainer", why=decision.reason, now=now)
         return versions.get(conn, numbered.version)
-
-
-def _policy(recipe: Recipe, run: Run) -> GatePolicy:
-    """Who asks for another backbone by name has chosen its speed as well."""
-    if run.tier == "backbone":
-        return replace(recipe.gate, max_latency_ratio=math.inf)
-    return recipe.gate
 
 
 def _see_through(shop: Workshop, published: Version, reason: str, progress: Progress) -> Outcome:
@@ -224,8 +145,3 @@ def _see_through(shop: Workshop, published: Version, reason: str, progress: Prog
         champion.move_on(shop.store.db)
         progress.tell("swapping", 0.95)
         time.sleep(_LOOK_EVERY_S)
-
-
-def _penalty_of(manifest: Manifest) -> Penalty | None:
-    found = manifest.recipe.get("penalty")
-    return Penalty(**found) if found else None

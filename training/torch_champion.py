@@ -30,11 +30,11 @@ from training.embed import embed
 from training.fit_head import fit_head
 from training.progress import Handed, Progress
 from training.quantise import as_int8, evenly
-from training.run import Workshop
 from training.torch_backbone import Backbone, from_onnx
 from training.torch_export import export_backbone
 from training.torch_tune import Tuned, tune
 from training.tune_recipe import BlocksRecipe
+from training.workshop import Workshop
 
 # One fold of these chooses the epoch; the others learn.
 _NUM_FOLDS = 5
@@ -62,11 +62,12 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
     # Idle priority leaves the processor to predictions, but not its caches.
     torch.set_num_threads(max(1, available_cores() // 2))
     store = shop.store
-    with store.db.write() as conn:
+    with store.db.read() as conn:
         snapshot = run.snapshot or labels.newest_id(conn)
         rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
-        census = training_data.census(rows)
-        training_data.check_enough(census)
+    census = training_data.census(rows)
+    training_data.check_enough(census)
+    with store.db.write() as conn:
         runs.set_snapshot(conn, run.id, snapshot, shop.recipe.to_json())
     manifest = _champion(store)
     # Integers have no gradients: an int8 champion goes on from the float32 weights it was made of.

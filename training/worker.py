@@ -26,9 +26,9 @@ from training.healing import Healing
 from training.long_runs import LongRuns
 from training.planner import plan
 from training.recipe import Recipe, load_recipe
-from training.run import open_workshop
 from training.situation import read_situation
 from training.triggers import News
+from training.workshop import open_workshop
 
 _TICK_S = 0.1
 _CHUNK = 64

@@ -16,8 +16,8 @@ from training.attempt import attempt
 from training.candidate import Candidate
 from training.publish import latency_ratio
 from training.recipe import Recipe
-from training.run import open_workshop
 from training.worker import Trainer
+from training.workshop import open_workshop
 
 # Trains for real, again and again: not in `make check`.
 pytestmark = pytest.mark.slow

@@ -15,9 +15,9 @@ from tests.training.school import finish, live, retrain
 from training.attempt import attempt
 from training.planner import PlannerPolicy
 from training.recipe import Recipe
-from training.run import open_workshop
 from training.tune_recipe import BlocksRecipe
 from training.worker import Trainer
+from training.workshop import open_workshop
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.training

@@ -21,9 +21,9 @@ from training.evidence import GatePolicy
 from training.planner import PlannerPolicy
 from training.quantise import as_int8, labelled_photos
 from training.recipe import Recipe
-from training.run import open_workshop
 from training.tune_recipe import BlocksRecipe
 from training.worker import Trainer
+from training.workshop import open_workshop
 
 # Quantises the starter, and tunes it: not in `make check`.
 pytestmark = pytest.mark.slow

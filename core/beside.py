@@ -17,15 +17,20 @@ _NICE = 10
 Result = TypeVar("Result")
 
 
+def yield_to_others() -> None:
+    """Of this thread, for good: without privilege, nobody takes a niceness back."""
+    if sys.platform == "linux":  # elsewhere the niceness is the whole process's
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
 def at_low_priority(work: Callable[[], Result]) -> Result:
     """Do the work in a thread of its own that yields to others, and wait for it; raises what it
-    raises. The thread cannot be used again: without privilege, nobody takes a niceness back."""
+    raises. It should not hold what others wait for, a transaction that writes for one."""
     done: Future[Result] = Future()
 
     def run() -> None:
-        if sys.platform == "linux":  # elsewhere the niceness is the whole process's
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        yield_to_others()
         try:
             done.set_result(work())
         except BaseException as error:

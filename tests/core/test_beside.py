@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from service.beside import at_low_priority, give_memory_back
+from core.beside import at_low_priority, give_memory_back
 
 
 def niceness() -> int:

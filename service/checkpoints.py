@@ -1,0 +1,45 @@
+"""Checkpoints: what SQLite wrote to its log is moved into its file off the way of predictions.
+
+Without them a commit does it once the log is long: a prediction in some hundreds then takes tens of
+milliseconds, and more where training keeps the disk busy.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from core.beside import yield_to_others
+from core.database import Database
+from core.errors import StoreError
+
+# Some hundred predictions; little enough to be done between two of them.
+_EVERY_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """A thread of low priority."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+
+    def start(self) -> None:
+        if self._db.is_sqlite:  # PostgreSQL does its own
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        yield_to_others()
+        while not self._stop.wait(_EVERY_S):
+            try:
+                self._db.checkpoint()
+            except StoreError as error:
+                log.warning("checkpoint.failed", extra={"error": str(error)})

@@ -1,0 +1,112 @@
+"""The challenge: fit a head, and judge what it makes beside the champion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from core.manifest import Manifest
+from core.runs import Run
+from core.servable import Backbone, Servable
+from training import fit_head, gate, judge, publish
+from training.candidate import Candidate
+from training.contenders import Contender
+from training.dataset import Dataset
+from training.evidence import Decision, GatePolicy
+from training.fit_head import Penalty
+from training.progress import Progress
+from training.recipe import Recipe
+from training.workshop import Workshop
+
+
+def challenge(
+    shop: Workshop,
+    run: Run,
+    progress: Progress,
+    candidate: Candidate,
+    backbone: Backbone,
+    snapshot: int,
+    datasets: tuple[Dataset, Dataset],
+    standing: tuple[Contender, list[Servable]],
+) -> tuple[Manifest, Decision]:
+    """Returns what would be published, without a number, and what the gate says of it. Calculates
+    only: the one thing that it writes is the blob of the head.
+
+    `datasets` are the same rows with the embeddings of the candidate's backbone, and with those of
+    the champion's; `standing` is the champion, and champions before it. Raises Stopped.
+    """
+    recipe, store = shop.recipe, shop.store
+    dataset, champion_dataset = datasets
+    contender, earlier = standing
+    parent = contender.servable.manifest
+    is_same_backbone = candidate.digest == parent.backbone
+
+    progress.tell("training", 0.5)
+    method = gate.choose_method(dataset.num_held_out, recipe.gate)
+    has_seen_rows = candidate.snapshot > 0
+    training = dataset.training
+    by_held_out = method == "hold-out" and (has_seen_rows or fit_head.is_large(training))
+    fitted = fit_head.fit_head(
+        training,
+        recipe.head,
+        score_all=method == "cross-validation",
+        penalty=_penalty_of(parent) if is_same_backbone else None,
+        calibrate_on=dataset.held_out if by_held_out else None,
+        should_stop=progress.should_stop,
+    )
+
+    progress.tell("judging", 0.75)
+    challenger, parity = publish.make_challenger(
+        run,
+        snapshot,
+        dataset,
+        fitted,
+        parent,
+        candidate,
+        backbone,
+        store.blobs,
+        shop.runtime,
+        recipe,
+    )
+    bounds = judge.Bounds(
+        parity=parity,
+        latency_ratio=publish.latency_ratio(challenger, contender.servable),
+        size_bytes=len(store.blobs.get(challenger.manifest.backbone)),
+        int8_latency_ratio=None
+        if is_same_backbone
+        else publish.int8_latency_ratio(challenger, store.blobs, shop.runtime),
+    )
+    evidence = judge.gather(
+        dataset,
+        champion_dataset,
+        fitted,
+        challenger,
+        contender,
+        earlier,
+        bounds,
+        recipe.gate,
+        recipe.head.balance,
+        only_held_out=has_seen_rows and not is_same_backbone,
+    )
+    metrics = publish.metrics_of(
+        dataset,
+        fitted,
+        challenger,
+        evidence.challenger_correct_N,
+        evidence.label_N,
+        evidence.method,
+    )
+    decision = gate.decide(evidence, _policy(recipe, run))
+    return replace(challenger.manifest, metrics=metrics), decision
+
+
+def _policy(recipe: Recipe, run: Run) -> GatePolicy:
+    """Who asks for another backbone by name has chosen its speed as well."""
+    if run.tier == "backbone":
+        return replace(recipe.gate, max_latency_ratio=math.inf)
+    return recipe.gate
+
+
+def _penalty_of(manifest: Manifest) -> Penalty | None:
+    found = manifest.recipe.get("penalty")
+    return Penalty(**found) if found else None

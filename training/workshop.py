@@ -1,0 +1,36 @@
+"""The workshop: what a run works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.pixels import Limits
+from core.servable import Runtime, Servable
+from core.settings import Settings
+from core.store import Store
+from training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    store: Store
+    runtime: Runtime
+    recipe: Recipe
+    limits: Limits
+    owner: str
+    # For what can be made again: activations, checkpoints.
+    cache: Path
+    # By version: what runs before this one have loaded to judge by.
+    champions: dict[int, Servable] = field(default_factory=dict)
+
+
+def open_workshop(store: Store, recipe: Recipe, settings: Settings, owner: str) -> Workshop:
+    return Workshop(
+        store,
+        Runtime(settings.provider, settings.threads),
+        recipe,
+        Limits(settings.max_pixels),
+        owner,
+        settings.home / "cache",
+    )
