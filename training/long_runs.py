@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from core import leases, runs
 from core.predictions import new_id
@@ -60,7 +61,7 @@ class LongRuns:
             self._child = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
-                process_group=0 if os.name == "posix" else None,
+                start_new_session=True,  # for `_be_idle`; and Ctrl-C is for the trainer
             )
 
     def stop(self) -> None:
@@ -96,6 +97,10 @@ def do_one(settings: Settings, stop: threading.Event) -> None:
 
 def _be_idle() -> None:
     """Run only when nobody else wants the processor (measured: predictions keep their latency)."""
+    # Where Linux shares the processor out among sessions, priorities count within one only, so
+    # that of the session is lowered too.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
