@@ -9,10 +9,13 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TypeVar
 
 # At nice 10 a thread gets about a tenth of what one that answers gets, where both want a core.
-_NICE = 10
+NICE = 10
+
+_AUTOGROUP = Path("/proc/self/autogroup")
 
 Result = TypeVar("Result")
 
@@ -21,7 +24,7 @@ def yield_to_others() -> None:
     """Of this thread, for good: without privilege, nobody takes a niceness back."""
     if sys.platform == "linux":  # elsewhere the niceness is the whole process's
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def at_low_priority(work: Callable[[], Result]) -> Result:
@@ -38,6 +41,15 @@ def at_low_priority(work: Callable[[], Result]) -> Result:
 
     threading.Thread(target=run, name="beside", daemon=True).start()
     return done.result()
+
+
+def session_yields(niceness: int) -> None:
+    """Where Linux shares the processor out among sessions first (sched(7), autogroup), the
+    priorities of threads count within one only: the session of this process yields to others, for
+    good. It must be its own; someone else's is left alone."""
+    if sys.platform == "linux" and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            _AUTOGROUP.write_text(str(niceness))
 
 
 def give_memory_back() -> None:

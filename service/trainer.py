@@ -49,8 +49,9 @@ class Supervisor:
                 self._command,
                 stdin=subprocess.PIPE,
                 env=_environment(),
-                # Ctrl-C in the terminal is for the server, which then ends this one in order.
-                process_group=0 if os.name == "posix" else None,
+                # Ctrl-C in the terminal is for the server, which then ends this one in order. And
+                # a session of its own can yield to those that serve.
+                start_new_session=True,
             )
             log.info("trainer.started", extra={"child": child.pid})
             while child.poll() is None and not self._stop.wait(0.5):

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from core import logs
+from core.beside import NICE, session_yields
 from core.errors import EvergreenError
 from core.settings import load_settings
 from training.long_runs import do_one
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
             _stop_on_request(stop.set, options.stop_with_parent)
             do_one(settings, stop)
         else:
+            session_yields(NICE)
             trainer = Trainer.open(settings)
             _stop_on_request(trainer.stop, options.stop_with_parent)
             trainer.serve()

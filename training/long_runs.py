@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from core import leases, runs
+from core.beside import session_yields
 from core.predictions import new_id
 from core.runs import Run
 from core.settings import Settings
@@ -23,6 +23,7 @@ from training.recipe import load_recipe
 from training.workshop import open_workshop
 
 _STOP_WITHIN_S = 10.0
+_LEAST = 19
 _PAUSE_AFTER_CRASH_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class LongRuns:
             self._child = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
-                start_new_session=True,  # for `_be_idle`; and Ctrl-C is for the trainer
+                start_new_session=True,  # which yields; and Ctrl-C is for the trainer
             )
 
     def stop(self) -> None:
@@ -97,13 +98,10 @@ def do_one(settings: Settings, stop: threading.Event) -> None:
 
 def _be_idle() -> None:
     """Run only when nobody else wants the processor (measured: predictions keep their latency)."""
-    # Where Linux shares the processor out among sessions, priorities count within one only, so
-    # that of the session is lowered too.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19")
+    session_yields(_LEAST)
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if hasattr(os, "nice"):
         with contextlib.suppress(OSError):
-            os.nice(19)
+            os.nice(_LEAST)
