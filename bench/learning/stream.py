@@ -1,14 +1,13 @@
 """No forgetting: classes that arrive two at a time, against all of them at once.
 
 After each arrival everything labelled so far is learnt, by the head alone and by tier `blocks`,
-which goes on from the backbone that the arrival before it left.
+which begins at the pretrained backbone each time.
 
 N rows, H/W pixels, C channels.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from bench.learning.photos import pixels
 from bench.learning.tables import Follow, cells, news
 from bench.learning.tasks import Task, judge_head
-from bench.learning.tuning import embed, tuned
+from bench.learning.tuning import tuned
 from training.tune_recipe import BlocksRecipe
 
 TITLE = "Classes two at a time, or all at once: accuracy on val, mean ± spread over seeds"
@@ -42,14 +41,11 @@ def rows_of(
     with follow(f"{task.name}, {task.network.name}: stream", num_seeds * (arrivals + 1)) as tell:
         for seed in range(num_seeds):
             order_K = np.random.default_rng(seed).permutation(len(task.train.classes))
-            learner, done = task, seed * (arrivals + 1)
+            done = seed * (arrivals + 1)
             for arrival in range(1, arrivals + 1):
                 known_K = order_K[: arrival * _AT_A_TIME]
                 rows_N = np.flatnonzero(np.isin(task.train.y_N, known_K))
-                found = tuned(learner, rows_N, _of(train_NHWC, rows_N), recipe, seed)
-                learner = dataclasses.replace(
-                    task, module=found.backbone, x_ND=embed(found.backbone, train_NHWC)
-                )
+                found = tuned(task, rows_N, _of(train_NHWC, rows_N), recipe, seed)
                 tell(done + arrival)
             streamed, _ = found.judge(val_NHWC, task.val.y_N)
             every_N = np.arange(len(task.train))
