@@ -90,7 +90,7 @@ def int8_(wait: _Wait = False) -> None:
     """Serve the champion's backbone in 8-bit integers, if the gate agrees.
 
     It says no if more accuracy is lost than between any two versions, or nothing is gained in
-    speed on this machine. The float32 weights are kept: fine-tuning goes on from them.
+    speed on this machine. The float32 weights are kept: fine-tuning needs them.
     """
     settings = load_settings()
     with home.opened_existing(settings) as store:

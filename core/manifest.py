@@ -58,6 +58,9 @@ class Manifest:
     # sha256 of the float32 backbone.onnx that the int8 one was made from; None: `backbone` is
     # float32 itself.
     quantised_from: str | None = None
+    # sha256 of the float32 pretrained backbone.onnx that this one's blocks were tuned from; None:
+    # they were not, or an older release did not note it.
+    tuned_from: str | None = None
 
     @property
     def precision(self) -> str:

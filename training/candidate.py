@@ -1,5 +1,5 @@
-"""The backbone that a run trains a head on: the champion's, another one, or the champion's with
-its blocks fine-tuned."""
+"""The backbone that a run trains a head on: the champion's, another one, or the one that the
+champion's comes from, with its blocks fine-tuned."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class Candidate:
     snapshot: int = 0
     # sha256 of the float32 backbone.onnx that it was quantised from; None: it is float32 itself.
     quantised_from: str | None = None
+    # sha256 of the float32 pretrained backbone.onnx that its blocks were tuned from; None: they
+    # were not, or an older release did not note it.
+    tuned_from: str | None = None
 
     @staticmethod
     def of(manifest: Manifest) -> Candidate:
@@ -31,6 +34,7 @@ class Candidate:
             manifest.embedding_size,
             manifest.backbone_snapshot,
             manifest.quantised_from,
+            manifest.tuned_from,
         )
 
     @staticmethod
@@ -43,6 +47,7 @@ class Candidate:
             fields["embedding_size"],
             fields.get("snapshot", 0),
             fields.get("quantised_from"),
+            fields.get("tuned_from"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -53,4 +58,5 @@ class Candidate:
             "embedding_size": self.embedding_size,
             "snapshot": self.snapshot,
             "quantised_from": self.quantised_from,
+            "tuned_from": self.tuned_from,
         }

@@ -7,9 +7,13 @@ The four corners are those of transfer learning's folklore (for one, the Stanfor
     few examples       head                           last blocks
     many examples      last blocks                    all blocks
 
-Similar means: its frozen features separate the classes. That is measured, in those features, as the
-accuracy of a linear classifier out of fold (a linear probe: Alain & Bengio 2016; as a predictor of
-transfer: Kornblith et al. 2019), chance taken out.
+Similar means: the frozen features of the backbone that serves separate the classes. That is
+measured, in those features, as the accuracy of a linear classifier out of fold (a linear probe:
+Alain & Bengio 2016; as a predictor of transfer: Kornblith et al. 2019), chance taken out.
+
+Once its blocks are tuned, those are the tuned features, which have seen most of the examples: they
+tell whether another run could gain anything, and no longer how far the pretrained backbone, at
+which that run begins, is from the task. So it goes no less deep than the last one.
 """
 
 from __future__ import annotations
@@ -45,10 +49,12 @@ class PlannerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PastTuning:
-    """The last run of tier `blocks` on this backbone's line."""
+    """The last run of tier `blocks`, whatever backbone was used since."""
 
     num_trained: int
     was_promoted: bool
+    # The share of the blocks that it was told to train; 0: the recipe's own depth.
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ class Situation:
     # Out-of-fold accuracy of a linear head on the frozen features, 0 to 1; None: not known yet.
     probe_accuracy: float | None
     past: PastTuning | None = None
+    # Whether the blocks of the backbone that serves are tuned, and those of a run will not be.
+    is_tuned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +113,13 @@ def plan(situation: Situation, policy: PlannerPolicy) -> Plan:
     corner = f"{'many' if is_many else 'few'} and {'similar' if is_similar else 'different'}"
     if is_similar and not is_many:
         return _head_only(size, f"{knowing}: {corner}, so the head alone")
-    everything = is_many and not is_similar
-    what = "all blocks" if everything else "the last blocks"
+    share = 1.0 if is_many and not is_similar else policy.last_blocks
+    what = "all blocks" if share == 1.0 else "the last blocks"
+    if situation.is_tuned and situation.past is not None and situation.past.share > share:
+        share = situation.past.share
+        what = "as many blocks as the last time"
     # As many steps as settle the head of a small task, without a day's work for a large one.
     epochs = max(4, min(20, round(20_000 / num_trained)))
-    share = 1.0 if everything else policy.last_blocks
     return Plan("blocks", share, epochs, (size, f"{knowing}: {corner}, so {what}"))
 
 

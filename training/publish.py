@@ -73,6 +73,7 @@ def make_challenger(
         libraries=library_versions(),
         code_revision=code_revision(),
         quantised_from=candidate.quantised_from,
+        tuned_from=candidate.tuned_from,
     )
     return Servable(manifest, backbone, session), difference
 

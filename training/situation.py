@@ -17,7 +17,9 @@ def read_situation(store: Store) -> Situation:
         if past is not None and past.state == "finished" and past.snapshot is not None:
             rows = labels.current(conn, past.snapshot)
             num_trained = sum(training_data.census(rows).num_trained.values())
-            tuned_on = PastTuning(num_trained, past.outcome == "promoted")
+            share = past.parameters.get("wanted", {}).get("share") or 0.0
+            tuned_on = PastTuning(num_trained, past.outcome == "promoted", share)
     joined = {name: census.num_trained[name] for name in census.classes}
     probe = live.metrics.get("out_of_fold_accuracy") if live is not None else None
-    return Situation(joined, probe, tuned_on)
+    is_tuned = live is not None and versions.read_manifest(live, store.blobs).tuned_from is not None
+    return Situation(joined, probe, tuned_on, is_tuned)

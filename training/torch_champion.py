@@ -1,4 +1,5 @@
-"""Fine-tune the champion's backbone on all labels: what a run of tier `blocks` begins with.
+"""Fine-tune the backbone that the champion's comes from on all labels: what a run of tier `blocks`
+begins with. It starts at pretrained weights (`training/origin.py`), not at the champion's.
 
 Owns the way from label rows to the arrays that `torch_tune` learns from, and from its result to a
 stored backbone. The rest of the run is that of any other (`training/run.py`).
@@ -6,6 +7,7 @@ stored backbone. The rest of the run is that of any other (`training/run.py`).
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +30,7 @@ from training.crossval import assign_folds
 from training.dataset import Dataset, assemble
 from training.embed import embed
 from training.fit_head import fit_head
+from training.origin import Origin, origin
 from training.progress import Handed, Progress
 from training.quantise import as_int8, evenly
 from training.torch_backbone import Backbone, from_onnx
@@ -39,9 +42,11 @@ from training.workshop import Workshop
 # One fold of these chooses the epoch; the others learn.
 _NUM_FOLDS = 5
 
+log = logging.getLogger(__name__)
+
 
 def tune_champion(shop: Workshop, run: Run, progress: Progress) -> Candidate | str:
-    """The champion's backbone with its last blocks fine-tuned; or why it is not worth trying.
+    """The pretrained backbone with its last blocks fine-tuned; or why it is not worth trying.
 
     Raises NotEnoughLabels, Diverged, SpecMismatch, Stopped or Handed. A run that was handed back
     goes on after its last epoch, on the labels that it began with; any other leaves no files.
@@ -70,18 +75,18 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
     with store.db.write() as conn:
         runs.set_snapshot(conn, run.id, snapshot, shop.recipe.to_json())
     manifest = _champion(store)
-    # Integers have no gradients: an int8 champion goes on from the float32 weights it was made of.
-    digest = manifest.quantised_from or manifest.backbone
-    dataset = _dataset(shop, digest, manifest.pixels, rows, census.classes, progress)
+    start = _origin(store, run, manifest, progress)
+    # The head that it begins with is fitted on the embeddings of this backbone.
+    dataset = _dataset(shop, start.digest, manifest.pixels, rows, census.classes, progress)
     pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, shop.limits, folder, progress)
-    backbone = from_onnx(manifest.backbone_name, store.blobs.get(digest))
+    backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest))
     tuned = _tune(shop, run, backbone, dataset, pixels_NHWC, folder, progress)
     # Says whether it was cancelled, handed back, or neither.
     progress.tell("exporting", 0.99)
     if not tuned.improved:
         return (
-            f"held back: {len(tuned.history)} epochs found nothing better than the champion's "
-            f"backbone on {_percent(tuned.before.accuracy)} right"
+            f"held back: {len(tuned.history)} epochs found nothing better than {start}, which "
+            f"gets {_percent(tuned.before.accuracy)} right"
         )
     candidate = Candidate(
         manifest.backbone_name,
@@ -89,6 +94,7 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
         manifest.pixels,
         manifest.embedding_size,
         snapshot,
+        tuned_from=start.tuned_from,
     )
     if manifest.quantised_from is None:
         return candidate
@@ -102,6 +108,14 @@ def _champion(store: Store) -> Manifest:
         assert newest is not None  # a store has version 1
         version = versions.get(conn, newest.version)
     return versions.read_manifest(version, store.blobs)
+
+
+def _origin(store: Store, run: Run, manifest: Manifest, progress: Progress) -> Origin:
+    start = origin(manifest, store.blobs)
+    if start.exception is not None:
+        log.warning("backbone.not_pretrained", extra={"run_id": run.id, "reason": start.exception})
+        progress.tell("going on from a tuned backbone", 0.0)
+    return start
 
 
 def _dataset(

@@ -1,6 +1,7 @@
 """No forgetting: classes that arrive two at a time, against all of them at once.
 
-After each arrival everything labelled so far is learnt, by the head alone and by tier `blocks`.
+After each arrival everything labelled so far is learnt, by the head alone and by tier `blocks`,
+which begins at the pretrained backbone each time.
 
 N rows, H/W pixels, C channels.
 """

@@ -6,13 +6,16 @@ import functools
 import time
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from bench.digits import Digit, digits
-from core import champion, intake, runs, versions
+from core import champion, intake, runs, starter, versions
 from core.intake import LabelRequest, Taken
 from core.pixels import Limits
 from core.runs import Run
 from core.store import Store
 from core.versions import Version
+from training.candidate import Candidate
 from training.worker import Trainer
 
 
@@ -57,6 +60,18 @@ def live(store: Store) -> Version:
         newest = champion.newest_activation(conn)
         assert newest is not None
         return versions.get(conn, newest.version)
+
+
+def damaged_starter(store: Store) -> Candidate:
+    """Its last blocks have lost much of what they knew: training them gains something."""
+    rng = np.random.default_rng(0)
+    weights = starter.backbone_weights()
+    for name, value in sorted(weights.items()):  # read in any order, damaged in one
+        if value.ndim == 4 and int(name.split(".")[1]) >= 12:
+            weights[name] = value + rng.normal(0, 3 * value.std(), value.shape).astype(np.float32)
+    graph = (starter.FILES / "backbone.graph.onnx").read_bytes()
+    digest = store.blobs.put(starter.bind_weights(graph, weights))
+    return Candidate("starter", digest, starter.pixel_spec(), 960)
 
 
 def published(store: Store) -> Sequence[Version]:

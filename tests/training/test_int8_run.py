@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from core import leases, runs, starter, versions
@@ -14,7 +13,7 @@ from core.pixels import Limits
 from core.runs import Run
 from core.settings import Settings
 from core.store import Store
-from tests.training.school import all_digits, label, live, of, retrain
+from tests.training.school import damaged_starter, label, live, of, retrain
 from training.attempt import attempt
 from training.candidate import Candidate
 from training.evidence import GatePolicy
@@ -75,23 +74,11 @@ def test_int8_that_is_not_faster_is_held_back_and_says_so(
     assert live(school_store).number == 1
 
 
-def damaged_starter(store: Store) -> Candidate:
-    """Its last blocks have lost much of what they knew: training them gains something."""
-    rng = np.random.default_rng(0)
-    weights = starter.backbone_weights()
-    for name, value in weights.items():
-        if value.ndim == 4 and int(name.split(".")[1]) >= 12:
-            weights[name] = value + rng.normal(0, 2 * value.std(), value.shape).astype(np.float32)
-    graph = (starter.FILES / "backbone.graph.onnx").read_bytes()
-    digest = store.blobs.put(starter.bind_weights(graph, weights))
-    return Candidate("starter", digest, starter.pixel_spec(), 960)
-
-
 def test_heads_stay_on_an_int8_backbone_and_blocks_go_on_from_its_float32_weights(
     school_store: Store, settings: Settings
 ) -> None:
     pytest.importorskip("torch", reason="the training extra is not installed")
-    label(school_store, all_digits()[:240])
+    label(school_store, of("three", "eight", "one", "six")[:100])
     before = damaged_starter(school_store)
     rounded = to_int8(school_store, settings, RECIPE, before)
     assert rounded.outcome == "promoted", rounded.reason or rounded.error
@@ -107,12 +94,13 @@ def test_heads_stay_on_an_int8_backbone_and_blocks_go_on_from_its_float32_weight
     # Nothing was rounded anew, so nothing is timed.
     assert "int8" not in [check["name"] for check in version.gate["checks"]]
 
-    tuned = run_of(school_store, settings, RECIPE, "blocks", {"epochs": 6, "share": 0.4})
+    tuned = run_of(school_store, settings, RECIPE, "blocks", {"epochs": 4, "share": 0.2})
     assert tuned.version is not None, tuned.error or tuned.reason
     with school_store.db.read() as conn:
         version = versions.get(conn, tuned.version)
     deeper = versions.read_manifest(version, school_store.blobs)
-    assert (deeper.precision, deeper.backbone_snapshot) == ("int8", 240)
+    assert (deeper.precision, deeper.backbone_snapshot) == ("int8", 100)
+    assert deeper.tuned_from == before.digest
     assert deeper.quantised_from not in (None, before.digest)
     old, new = (
         starter.bound_weights(school_store.blobs.get(digest))

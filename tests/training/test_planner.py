@@ -62,6 +62,18 @@ def test_blocks_wait_until_there_is_more_to_learn_from(
     assert plan(replace(situation(per_class, 0.6), past=past), POLICY).tier == tier
 
 
+def test_a_run_that_begins_anew_goes_no_less_deep_than_the_one_that_tuned_what_serves() -> None:
+    deep = PastTuning(1_000, True, share=1.0)
+    features_fit = replace(situation(500, 0.95), past=deep)
+    assert plan(features_fit, POLICY).share == POLICY.last_blocks
+    found = plan(replace(features_fit, is_tuned=True), POLICY)
+    assert found.share == 1.0
+    assert "as many blocks as the last time" in found.reason
+    shallow = PastTuning(1_000, True, share=0.1)
+    found = plan(replace(features_fit, past=shallow, is_tuned=True), POLICY)
+    assert found.share == POLICY.last_blocks
+
+
 def test_more_examples_mean_fewer_epochs_within_bounds() -> None:
     epochs = [plan(situation(n, 0.6), POLICY).epochs for n in (25, 100, 500, 50_000)]
     assert epochs == sorted(epochs, reverse=True)

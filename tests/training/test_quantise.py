@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -126,15 +128,17 @@ def test_a_candidate_remembers_what_it_was_quantised_from(
     sqlite_store: Store, in_float32: bytes, in_int8: bytes
 ) -> None:
     blobs = sqlite_store.blobs
-    before = Candidate("tiny", blobs.put(in_float32), tiny_backbone().pixels, 24, snapshot=7)
+    float32 = blobs.put(in_float32)
+    before = Candidate("tiny", float32, tiny_backbone().pixels, 24, snapshot=7, tuned_from="b" * 64)
     after = as_int8(before, photos(30)[0], blobs)
     assert after.quantised_from == before.digest
     assert blobs.get(after.digest) == in_int8
     assert (after.name, after.pixels, after.snapshot) == ("tiny", before.pixels, 7)
+    assert after.tuned_from == before.tuned_from
     assert Candidate.from_json(after.to_json()) == after
     asked_by_an_older_release = before.to_json()
-    del asked_by_an_older_release["quantised_from"]
-    assert Candidate.from_json(asked_by_an_older_release) == before
+    del asked_by_an_older_release["quantised_from"], asked_by_an_older_release["tuned_from"]
+    assert Candidate.from_json(asked_by_an_older_release) == replace(before, tuned_from=None)
 
 
 def decision(ratio: float | None) -> tuple[bool, str, list[str]]:
