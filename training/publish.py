@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -79,7 +78,7 @@ def make_challenger(
 
 
 def latency_ratio(challenger: Servable, champion: Servable) -> float:
-    """Time of one prediction, challenger over champion: medians, taken in turn."""
+    """Time of one prediction, challenger over champion."""
     if challenger.backbone.digest == champion.backbone.digest:
         return 1.0  # a head adds microseconds
     return _time_ratio(
@@ -101,6 +100,7 @@ def int8_latency_ratio(challenger: Servable, blobs: Blobs, runtime: Runtime) -> 
 
 
 def _time_ratio(*pair: tuple[Backbone, PixelSpec]) -> float:
+    """Of the shortest times, taken in turn: whatever else runs here only makes some longer."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for i in range(_WARM_UP_PREDICTIONS + _TIMED_PREDICTIONS):
         for (backbone, spec), taken in zip(pair, seconds, strict=True):
@@ -109,7 +109,7 @@ def _time_ratio(*pair: tuple[Backbone, PixelSpec]) -> float:
             backbone.embed(pixels_BHWC)
             if i >= _WARM_UP_PREDICTIONS:
                 taken.append(time.perf_counter() - started)
-    return statistics.median(seconds[0]) / statistics.median(seconds[1])
+    return min(seconds[0]) / min(seconds[1])
 
 
 def parity(head: Head, session: HeadSession, x_ND: NDArray[np.float32]) -> float:

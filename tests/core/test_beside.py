@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,29 @@ def test_the_work_yields_and_whoever_waits_for_it_does_not() -> None:
 def test_what_the_work_raises_is_raised_where_it_is_wanted() -> None:
     with pytest.raises(ZeroDivisionError):
         at_low_priority(lambda: 1 // 0)
+
+
+AUTOGROUP = Path("/proc/self/autogroup")
+YIELD = f"""
+from pathlib import Path
+from core.beside import session_yields
+session_yields(7)
+print(Path({str(AUTOGROUP)!r}).read_text())
+"""
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel knows no groups of sessions")
+def test_a_session_of_its_own_yields_and_that_of_others_does_not() -> None:
+    def told(is_own: bool) -> str:
+        command = [sys.executable, "-c", YIELD]
+        return subprocess.run(
+            command, start_new_session=is_own, capture_output=True, text=True, check=True
+        ).stdout
+
+    before = AUTOGROUP.read_text()
+    assert "nice 7" in told(is_own=True)
+    assert "nice 7" not in told(is_own=False)
+    assert AUTOGROUP.read_text() == before
 
 
 def test_memory_can_be_given_back_at_any_time() -> None:

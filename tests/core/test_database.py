@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from core import schema
 from core.database import Database
 from core.errors import StoreError
+from core.settings import Settings
 from core.store import Store
 from tests.at_once import in_processes, in_threads
 
@@ -269,3 +271,55 @@ def test_lost_connection_is_a_store_error_and_the_next_use_succeeds(postgres_url
     finally:
         db.close()
         other.close()
+
+
+def test_one_statement_is_a_transaction_of_its_own(db: Database) -> None:
+    with db.write_one() as conn:
+        conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
+        if db.is_sqlite:  # others may write before the block ends: no lock is held
+            with db.write() as other:
+                other.execute(insert(schema.predictions).values(id="2", **PREDICTION))
+    assert num_predictions(db) == (2 if db.is_sqlite else 1)
+
+
+def test_one_statement_waits_its_turn(sqlite_store: Store) -> None:
+    db, entered, left = sqlite_store.db, threading.Event(), threading.Event()
+
+    def write_one() -> None:
+        entered.set()
+        with db.write_one() as conn:
+            conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
+        left.set()
+
+    with db.write() as conn:
+        conn.execute(insert(schema.predictions).values(id="2", **PREDICTION))
+        waiting = threading.Thread(target=write_one)
+        waiting.start()
+        assert entered.wait(10)
+        assert not left.wait(0.05)
+    waiting.join(10)
+    assert num_predictions(db) == 2
+
+
+def test_checkpoint_moves_the_log_into_the_file(sqlite_store: Store, settings: Settings) -> None:
+    db = sqlite_store.db
+    with db.write() as conn:
+        for i in range(2000):  # more than SQLite's own limit of 1,000 pages
+            conn.execute(
+                insert(schema.predictions).values(id=str(i), **PREDICTION | {"label": f"{i}" * 500})
+            )
+    file = next(settings.home.glob("*.db"))
+    before = file.stat().st_size
+    assert before < 1_000_000  # no commit has done it
+    db.checkpoint()
+    assert file.stat().st_size > before + 1_000_000
+    assert num_predictions(db) == 2000
+
+
+def test_checkpoint_waits_for_nobody(sqlite_store: Store) -> None:
+    db = sqlite_store.db
+    with db.read() as reader, db.write() as conn:
+        reader.execute(select(schema.predictions))
+        conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
+        db.checkpoint()
+    assert num_predictions(db) == 1

@@ -19,10 +19,10 @@ from training.candidate import Candidate
 from training.evidence import GatePolicy
 from training.planner import PlannerPolicy
 from training.recipe import Recipe
-from training.run import open_workshop
 from training.situation import read_situation
 from training.tune_recipe import BlocksRecipe
 from training.worker import Trainer
+from training.workshop import open_workshop
 
 torch = pytest.importorskip("torch")
 

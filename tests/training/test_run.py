@@ -9,10 +9,12 @@ import pytest
 
 from core import champion, intake, labels, leases, pixels, runs, versions
 from core.errors import StoreError
-from core.servable import Runtime, load
+from core.servable import Runtime, Servable, load
 from core.settings import Settings
 from core.store import Store
+from core.versions import Version
 from tests.training.school import finish, label, live, of, published, retrain
+from training import contenders, gate, judge
 from training import run as run_module
 from training.recipe import Recipe, TriggerRecipe
 from training.worker import Trainer
@@ -133,7 +135,7 @@ def test_a_crash_in_a_run_fails_it_and_the_trainer_goes_on(
 ):
     label(school_store, of("two", "five")[:20])
     with monkeypatch.context() as patched:
-        patched.setattr(run_module.gate, "decide", lambda *_: 1 / 0)
+        patched.setattr(gate, "decide", lambda *_: 1 / 0)
         run = retrain(school_store, trainer)
     assert run.state == "failed"
     assert "ZeroDivisionError" in (run.error or "")
@@ -146,14 +148,14 @@ def test_cancelling_stops_a_run_before_it_publishes(
     label(school_store, of("two", "five")[:20])
     with school_store.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=time.time())
-    gather = run_module.judge.gather
+    gather = judge.gather
 
     def cancel_then_gather(*args: object, **options: object) -> object:
         with school_store.db.write() as conn:
             runs.cancel(conn, run.id, time.time())
         return gather(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run_module.judge, "gather", cancel_then_gather)
+    monkeypatch.setattr(judge, "gather", cancel_then_gather)
     ended = finish(school_store, trainer, run.id)
     assert ended.state == "cancelled"
     assert len(published(school_store)) == 1
@@ -267,3 +269,22 @@ def test_after_a_rollback_the_next_run_competes_with_what_was_rolled_back_to(
     run = retrain(school_store, trainer)
     assert live(school_store).number == run.version == 3
     assert live(school_store).parent == 1
+
+
+def test_champions_of_before_are_loaded_once_by_a_trainer(
+    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[int] = []
+    load_one = contenders._load
+
+    def counted(store: Store, runtime: Runtime, version: Version) -> Servable:
+        loaded.append(version.number)
+        return load_one(store, runtime, version)
+
+    monkeypatch.setattr(contenders, "_load", counted)
+    examples = of("three")[:20] + of("seven")[:20]
+    for i in range(1, 5):
+        label(school_store, examples[: 8 * i : 2] + examples[20 : 20 + 8 * i : 2])
+        retrain(school_store, trainer)
+    assert sorted(loaded) == sorted(set(loaded))
+    assert trainer._shop.champions.keys() == set(loaded)

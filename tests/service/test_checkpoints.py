@@ -1,0 +1,40 @@
+"""The log of SQLite is emptied beside the predictions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from core.errors import StoreError
+from core.store import Store
+from service import checkpoints
+from service.checkpoints import Checkpoints
+
+
+@pytest.fixture
+def started(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkpoints]:
+    monkeypatch.setattr(checkpoints, "_EVERY_S", 0.01)
+    found = Checkpoints(sqlite_store.db)
+    found.start()
+    yield found
+    found.stop()
+
+
+@pytest.mark.usefixtures("started")
+def test_it_goes_on_after_a_failure(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    again, calls = threading.Event(), []
+
+    def failing() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise StoreError("the disk is full")
+        again.set()
+
+    monkeypatch.setattr(sqlite_store.db, "checkpoint", failing)
+    assert again.wait(10)
+
+
+def test_it_stops_without_having_started(sqlite_store: Store) -> None:
+    Checkpoints(sqlite_store.db).stop()
