@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.head import Floats, Head, Integers, of_unit_rms
+from training.parts import in_parts
 
 Rows = NDArray[np.bool_] | Integers
 
@@ -88,7 +89,8 @@ def prepare(x_ND: NDArray[np.floating[Any]]) -> Design:
         some_ND = x_ND[:: max(1, num_rows // (_ENOUGH_ROWS * num_features))]
         variance_R, basis_DR = np.linalg.eigh(some_ND.T @ some_ND / np.float32(len(some_ND)))
         variance_R = np.maximum(variance_R, 0).astype(np.float64)
-        return Design(x_ND @ basis_DR, variance_R, basis_DR, mean_D, scale_D)
+        x_NR = np.concatenate(in_parts(num_rows, lambda rows: x_ND[rows] @ basis_DR))
+        return Design(x_NR, variance_R, basis_DR, mean_D, scale_D)
     # Fewer rows than features: x = U S V' through the smaller side. Here errors would reach V,
     # hence float64; the directions that no row spans drop out, and the fits get smaller too.
     x64_ND = x_ND.astype(np.float64)

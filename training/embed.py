@@ -18,8 +18,36 @@ from core.servable import Backbone
 from core.store import Store
 
 _BATCH = 16
+_MAX_KEPT_BYTES = 256 * 2**20
+
+Vector = NDArray[np.float16]
 
 log = logging.getLogger(__name__)
+
+
+class KeptVectors:
+    """The embeddings that a run of this process has read, so that the next one reads only what is
+    new: of the backbone asked for last, by the image's digest, and as long as they are not many."""
+
+    def __init__(self, max_bytes: int = _MAX_KEPT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._backbone = ""
+        self._by_image: dict[str, Vector] = {}
+
+    def of(self, backbone: str, rows: Sequence[CurrentLabel]) -> dict[int, Vector]:
+        """By example id, of those rows that are known."""
+        if backbone != self._backbone:
+            return {}
+        known = self._by_image
+        return {row.example_id: known[row.image] for row in rows if row.image in known}
+
+    def keep(self, backbone: str, rows: Sequence[CurrentLabel], vectors: dict[int, Vector]) -> None:
+        """These and no others: what was erased is not to stay."""
+        self._backbone, self._by_image = backbone, {}
+        if sum(vector.nbytes for vector in vectors.values()) <= self._max_bytes:
+            self._by_image = {
+                row.image: vectors[row.example_id] for row in rows if row.example_id in vectors
+            }
 
 
 def embed(
@@ -29,13 +57,16 @@ def embed(
     rows: Sequence[CurrentLabel],
     limits: Limits,
     progress: Callable[[float], None] = lambda fraction: None,
-) -> dict[int, NDArray[np.float16]]:
+    kept: KeptVectors | None = None,
+) -> dict[int, Vector]:
     """The embedding of each example [D], from the cache where it is there, by example id.
 
     An example that can't be decoded any more (a limit was lowered) is left out and logged.
     """
+    found = {} if kept is None else kept.of(backbone.digest, rows)
+    unknown = [row.example_id for row in rows if row.example_id not in found]
     with store.db.read() as conn:
-        found = embeddings.get(conn, backbone.digest, [row.example_id for row in rows])
+        found.update(embeddings.get(conn, backbone.digest, unknown))
     missing = [row for row in rows if row.example_id not in found]
     for start in range(0, len(missing), _BATCH):
         batch = missing[start : start + _BATCH]
@@ -45,6 +76,8 @@ def embed(
         # What comes out of the cache later is float16; so that nothing depends on when it did.
         found.update((example_id, vector.astype(np.float16)) for example_id, vector in fresh)
         progress((start + len(batch)) / len(missing))
+    if kept is not None:
+        kept.keep(backbone.digest, rows, found)
     return found
 
 

@@ -2,7 +2,7 @@
 
 It does not own folds or the choice of `l2` (`training/crossval.py`).
 
-Suffixes: N rows, R rotated embedding, K classes.
+Suffixes: N rows, B rows of a part, R rotated embedding, K classes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 
 from training.design import Coefficients, Design, Rows
 from training.head import ABSENT_BIAS, Floats, Integers
+from training.parts import in_parts
 
 _CURVATURE = 0.25
 """K times the mean of p(1 - p) near the optimum. Only the number of iterations depends on it: with
@@ -92,26 +93,34 @@ def _objective(
     x_NR: Floats, y_N: Integers, weights_N: Floats, step_R1: NDArray[np.float64], l2: float
 ) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
     # The two products with x_NR are float32, for speed; sums over rows and the step are float64.
-    every_N = np.arange(len(y_N))
-    weights_N1 = weights_N[:, None]
     exact_N = weights_N.astype(np.float64)
 
     def loss_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         preconditioned_RK = flat.reshape(len(step_R1), -1)
         w_RK = preconditioned_RK * step_R1
-        probs_NK = x_NR @ w_RK[:-1].astype(np.float32)
-        probs_NK += w_RK[-1].astype(np.float32)
-        probs_NK -= probs_NK.max(axis=1, keepdims=True)
-        own_N = probs_NK[every_N, y_N]
-        np.exp(probs_NK, out=probs_NK)
-        total_N1 = probs_NK.sum(axis=1, keepdims=True)
-        nll_N = np.log(total_N1[:, 0]) - own_N
-        loss = exact_N @ nll_N + l2 / 2 * np.square(w_RK[:-1]).sum()
-        probs_NK *= weights_N1 / total_N1
-        probs_NK[every_N, y_N] -= weights_N
+        single_RK = w_RK.astype(np.float32)
+
+        def of_part(rows: slice) -> tuple[float, Floats, NDArray[np.float64]]:
+            x_BR, y_B = x_NR[rows], y_N[rows]
+            every_B = np.arange(len(y_B))
+            probs_BK = x_BR @ single_RK[:-1]
+            probs_BK += single_RK[-1]
+            probs_BK -= probs_BK.max(axis=1, keepdims=True)
+            own_B = probs_BK[every_B, y_B]
+            np.exp(probs_BK, out=probs_BK)
+            total_B1 = probs_BK.sum(axis=1, keepdims=True)
+            loss = exact_N[rows] @ (np.log(total_B1[:, 0]) - own_B)
+            probs_BK *= weights_N[rows, None] / total_B1
+            probs_BK[every_B, y_B] -= weights_N[rows]
+            return float(loss), x_BR.T @ probs_BK, probs_BK.sum(axis=0, dtype=np.float64)
+
+        parts = in_parts(len(y_N), of_part)
+        loss = sum(part for part, _, _ in parts) + l2 / 2 * np.square(w_RK[:-1]).sum()
         gradient_RK = np.empty_like(w_RK)
-        gradient_RK[:-1] = x_NR.T @ probs_NK + l2 * w_RK[:-1]
-        gradient_RK[-1] = probs_NK.sum(axis=0, dtype=np.float64)
+        gradient_RK[:-1] = l2 * w_RK[:-1]
+        for _, of_weights_RK, _ in parts:
+            gradient_RK[:-1] += of_weights_RK
+        gradient_RK[-1] = sum(of_bias_K for _, _, of_bias_K in parts)
         return float(loss), (gradient_RK * step_R1).ravel()
 
     return loss_and_gradient

@@ -96,6 +96,7 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
         rows,
         shop.limits,
         lambda fraction: progress.tell("embedding", 0.05 + 0.45 * fraction),
+        shop.vectors,
     )
     dataset = assemble(rows, vectors, census.classes)
     champion_dataset = dataset

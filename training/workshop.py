@@ -9,6 +9,7 @@ from core.pixels import Limits
 from core.servable import Runtime, Servable
 from core.settings import Settings
 from core.store import Store
+from training.embed import KeptVectors
 from training.recipe import Recipe
 
 
@@ -21,8 +22,9 @@ class Workshop:
     owner: str
     # For what can be made again: activations, checkpoints.
     cache: Path
-    # By version: what runs before this one have loaded to judge by.
+    # What runs before this one have loaded: champions to judge by, by version, and embeddings.
     champions: dict[int, Servable] = field(default_factory=dict)
+    vectors: KeptVectors = field(default_factory=KeptVectors)
 
 
 def open_workshop(store: Store, recipe: Recipe, settings: Settings, owner: str) -> Workshop:
