@@ -59,7 +59,10 @@ class Recorder:
         finally:
             self._writing.release()
         if self._waiting and not self._is_stopped:
-            self._pool.submit(self._write_waiting)
+            try:
+                self._pool.submit(self._write_waiting)
+            except RuntimeError:  # it is shut down, and this is one of its last
+                self._write_waiting()
 
     def _write_group(self) -> None:
         # A request that timed out has cancelled its future; the others still want theirs.

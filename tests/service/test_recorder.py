@@ -221,6 +221,16 @@ def test_stop_writes_what_waits(
     assert num_rows(sqlite_store) == 50
 
 
+def test_the_last_of_the_pool_write_what_waits(
+    recorder: Recorder, requests: Requests, pool: ThreadPoolExecutor, sqlite_store: Store
+) -> None:
+    with sqlite_store.db.write():
+        futures = requests.record(10)
+        pool.shutdown(wait=False)  # whoever holds the lock cannot hand the rest on
+    results(futures)
+    assert num_rows(sqlite_store) == 10
+
+
 def test_record_after_stop_fails_rather_than_waits(recorder: Recorder) -> None:
     recorder.stop()
     with pytest.raises(StoreError, match="stopping"):
