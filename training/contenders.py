@@ -55,13 +55,13 @@ def standing(
             loaded[version.number] = _load(store, runtime, version)
         return loaded[version.number]
 
-    for number in loaded.keys() - set(numbers[: _MAX_EARLIER + 1]):
+    # Of another backbone, they would keep that loaded as well.
+    sharing = [version for version in before if version.backbone == live.backbone]
+    for number in loaded.keys() - {version.number for version in (live, *sharing)}:
         del loaded[number]
     servable = load_once(live)
     earlier = []
-    for version in before:
-        if version.backbone != live.backbone:
-            continue
+    for version in sharing:
         try:
             earlier.append(load_once(version))
         except EvergreenError as error:
