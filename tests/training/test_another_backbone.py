@@ -77,6 +77,20 @@ def test_a_better_backbone_becomes_champion_and_later_heads_stay_on_it(
         assert [a.version for a in activations.history(conn, 10)] == [4, 3, 2, 1]
 
 
+def test_a_trainer_lets_go_of_champions_of_another_backbone(
+    school_store: Store, trainer: Trainer, settings
+) -> None:
+    label(school_store, of("three", "eight", "one")[:60])
+    assert use(school_store, settings, colours(school_store)).outcome == "promoted"
+    retrain(school_store, trainer)
+    kept = trainer._shop.champions
+    small = live(school_store).backbone
+    assert small in {servable.backbone.digest for servable in kept.values()}
+    assert use(school_store, settings, the_starter(school_store)).outcome == "promoted"
+    retrain(school_store, trainer)
+    assert {servable.backbone.digest for servable in kept.values()} == {live(school_store).backbone}
+
+
 def test_latency_is_measured_between_backbones_and_is_one_on_the_same(
     school_store: Store,
 ) -> None:
