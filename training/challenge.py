@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from core.manifest import Manifest
 from core.runs import Run
-from core.servable import Backbone, Servable
+from core.servable import Backbone
 from training import fit_head, gate, judge, publish
 from training.candidate import Candidate
-from training.contenders import Contender
+from training.contenders import Contender, KeptAnswers
 from training.dataset import Dataset
 from training.evidence import Decision, GatePolicy
 from training.fit_head import Penalty
@@ -27,7 +27,7 @@ def challenge(
     backbone: Backbone,
     snapshot: int,
     datasets: tuple[Dataset, Dataset],
-    standing: tuple[Contender, list[Servable]],
+    standing: tuple[Contender, list[KeptAnswers]],
 ) -> tuple[Manifest, Decision]:
     """Returns what would be published, without a number, and what the gate says of it. Calculates
     only: the one thing that it writes is the blob of the head.

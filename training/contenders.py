@@ -1,4 +1,7 @@
-"""The contenders of a challenger: the champion, and champions before it."""
+"""The contenders of a challenger: the champion, and champions before it.
+
+Suffixes: N rows.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,60 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core import activations, labels, versions
 from core.errors import EvergreenError
 from core.labels import CurrentLabel
 from core.servable import Runtime, Servable, load
 from core.store import Store
 from core.versions import Version
+from training.dataset import Dataset
 
 _MAX_EARLIER = 20
 
 log = logging.getLogger(__name__)
 
 
+class KeptAnswers:
+    """What a version answers for examples. Neither ever changes, so whoever asks again, about more
+    of them, waits for the new ones only."""
+
+    def __init__(self, servable: Servable) -> None:
+        self.servable = servable
+        # Those of the rows asked for last: the example ids, in order, and the answers.
+        self._example_ids = np.zeros(0, np.int64)
+        self._answers = np.zeros(0, np.int32)
+
+    def of(self, rows: Dataset) -> NDArray[np.int32]:
+        """For each row, embedded by the version's backbone, its most likely class: an index of the
+        version's own classes."""
+        found_N = np.full(len(rows), -1, np.int32)
+        if len(self._example_ids):
+            at_N = np.searchsorted(self._example_ids, rows.example_id_N)
+            at_N = np.minimum(at_N, len(self._example_ids) - 1)
+            known_N = self._example_ids[at_N] == rows.example_id_N
+            found_N[known_N] = self._answers[at_N[known_N]]
+        new_N = found_N < 0
+        if new_N.any():
+            logits_NK, _ = self.servable.score(rows.x_ND[new_N])
+            found_N[new_N] = logits_NK.argmax(axis=1)
+        order_N = np.argsort(rows.example_id_N)
+        self._example_ids, self._answers = rows.example_id_N[order_N], found_N[order_N]
+        return found_N
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Contender:
     """A version that answered before. `seen` reads the labels that it was trained on."""
 
-    servable: Servable
+    answers: KeptAnswers
     seen: Callable[[], Sequence[CurrentLabel]]
+
+    @property
+    def servable(self) -> Servable:
+        return self.answers.servable
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -35,8 +74,8 @@ class Contender:
 
 
 def standing(
-    store: Store, runtime: Runtime, loaded: dict[int, Servable]
-) -> tuple[Contender, list[Servable]]:
+    store: Store, runtime: Runtime, loaded: dict[int, KeptAnswers]
+) -> tuple[Contender, list[KeptAnswers]]:
     """The champion with the labels that it was trained on, and champions before it that share
     its backbone and can still be loaded. Afterwards `loaded` holds these, by version: who asks
     again need not load them all."""
@@ -50,23 +89,23 @@ def standing(
         with store.db.read() as conn:
             return labels.current(conn, live.snapshot)
 
-    def load_once(version: Version) -> Servable:
+    def load_once(version: Version) -> KeptAnswers:
         if version.number not in loaded:
-            loaded[version.number] = _load(store, runtime, version)
+            loaded[version.number] = KeptAnswers(_load(store, runtime, version))
         return loaded[version.number]
 
     # Of another backbone, they would keep that loaded as well.
     sharing = [version for version in before if version.backbone == live.backbone]
     for number in loaded.keys() - {version.number for version in (live, *sharing)}:
         del loaded[number]
-    servable = load_once(live)
+    champion = load_once(live)
     earlier = []
     for version in sharing:
         try:
             earlier.append(load_once(version))
         except EvergreenError as error:
             log.warning("version.load_failed", extra={"version": version.number, "error": error})
-    return Contender(servable, seen), earlier
+    return Contender(champion, seen), earlier
 
 
 def _load(store: Store, runtime: Runtime, version: Version) -> Servable:

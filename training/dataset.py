@@ -16,42 +16,41 @@ from core.labels import CurrentLabel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
+    """Training rows, and after them those held out: either is a view, however many they are."""
+
     classes: tuple[str, ...]
     x_ND: NDArray[np.float32]
     # Indexes `classes`.
     y_N: NDArray[np.intp]
-    is_held_out_N: NDArray[np.bool_]
     group_N: NDArray[np.str_]
     example_id_N: NDArray[np.int64]
+    num_trained: int
 
     def __len__(self) -> int:
         return len(self.y_N)
 
-    def part(self, is_in_N: NDArray[np.bool_]) -> Dataset:
+    def part(self, rows: NDArray[np.bool_] | slice) -> Dataset:
+        is_trained_N = np.arange(len(self)) < self.num_trained
         return Dataset(
             self.classes,
-            self.x_ND[is_in_N],
-            self.y_N[is_in_N],
-            self.is_held_out_N[is_in_N],
-            self.group_N[is_in_N],
-            self.example_id_N[is_in_N],
+            self.x_ND[rows],
+            self.y_N[rows],
+            self.group_N[rows],
+            self.example_id_N[rows],
+            int(np.count_nonzero(is_trained_N[rows])),
         )
 
     @property
     def num_held_out(self) -> int:
-        return int(np.count_nonzero(self.is_held_out_N))
-
-    @property
-    def num_trained(self) -> int:
-        return len(self) - self.num_held_out
+        return len(self) - self.num_trained
 
     @property
     def training(self) -> Dataset:
-        return self.part(~self.is_held_out_N)
+        return self.part(slice(self.num_trained))
 
     @property
     def held_out(self) -> Dataset:
-        return self.part(self.is_held_out_N)
+        return self.part(slice(self.num_trained, None))
 
 
 def assemble(
@@ -59,14 +58,16 @@ def assemble(
     vectors: Mapping[int, NDArray[np.float16]],
     classes: tuple[str, ...],
 ) -> Dataset:
-    """Put labels and embeddings together; rows of other classes, or not embedded, stay out."""
+    """Put labels and embeddings together; rows of other classes, or not embedded, stay out.
+    Raises ValueError if that is all of them."""
     index = {name: k for k, name in enumerate(classes)}
     used = [row for row in rows if row.label in index and row.example_id in vectors]
+    used.sort(key=lambda row: row.is_held_out)
     return Dataset(
         classes,
-        np.stack([vectors[row.example_id] for row in used]).astype(np.float32),
+        np.stack([vectors[row.example_id] for row in used], dtype=np.float32),
         np.array([index[row.label] for row in used], np.intp),
-        np.array([row.is_held_out for row in used], np.bool_),
         np.array([row.group_id for row in used]),
         np.array([row.example_id for row in used], np.int64),
+        sum(not row.is_held_out for row in used),
     )

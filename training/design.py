@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from training.head import Floats, Head, Integers, of_unit_rms
 from training.parts import in_parts
@@ -72,10 +73,11 @@ def prepare(x_ND: NDArray[np.floating[Any]]) -> Design:
     standardising and leaving as it is. Costs min(N, D)^3 and N D min(N, D). No label is read, so
     folds may share one design.
     """
-    x_ND = of_unit_rms(np.asarray(x_ND, np.float32))
+    x_ND = of_unit_rms(np.asarray(x_ND, np.float32))  # a copy, and from here on changed in place
     mean_D = x_ND.mean(axis=0, dtype=np.float64)
-    x_ND = x_ND - mean_D.astype(np.float32)
-    deviation_D = np.sqrt(np.square(x_ND).mean(axis=0, dtype=np.float64))
+    x_ND -= mean_D.astype(np.float32)
+    parts = in_parts(len(x_ND), lambda rows: _squares(x_ND[rows]))
+    deviation_D = np.sqrt(sum(parts) / len(x_ND))
     common = np.sqrt(np.square(deviation_D).mean())
     floor = _FLATTEST_FEATURE * common
     scale_D = np.ones_like(deviation_D)
@@ -87,10 +89,15 @@ def prepare(x_ND: NDArray[np.floating[Any]]) -> Design:
         # The basis need only be orthonormal, so a float32 Gram matrix will do, and one of some
         # rows: its errors make the preconditioner a little worse and change nothing else.
         some_ND = x_ND[:: max(1, num_rows // (_ENOUGH_ROWS * num_features))]
-        variance_R, basis_DR = np.linalg.eigh(some_ND.T @ some_ND / np.float32(len(some_ND)))
+        covariance_DD = some_ND.T @ some_ND / np.float32(len(some_ND))
+        variance_R, basis_DR = eigh(covariance_DD, driver="evd", check_finite=False)
         variance_R = np.maximum(variance_R, 0).astype(np.float64)
-        x_NR = np.concatenate(in_parts(num_rows, lambda rows: x_ND[rows] @ basis_DR))
-        return Design(x_NR, variance_R, basis_DR, mean_D, scale_D)
+
+        def rotate(rows: slice) -> None:
+            x_ND[rows] = x_ND[rows] @ basis_DR
+
+        in_parts(num_rows, rotate)
+        return Design(x_ND, variance_R, basis_DR, mean_D, scale_D)
     # Fewer rows than features: x = U S V' through the smaller side. Here errors would reach V,
     # hence float64; the directions that no row spans drop out, and the fits get smaller too.
     x64_ND = x_ND.astype(np.float64)
@@ -100,3 +107,9 @@ def prepare(x_ND: NDArray[np.floating[Any]]) -> Design:
     singular_R = np.sqrt(variance_R * num_rows)
     basis_DR = (x64_ND.T @ (u_NR / singular_R)).astype(np.float32)
     return Design((u_NR * singular_R).astype(np.float32), variance_R, basis_DR, mean_D, scale_D)
+
+
+def _squares(x_BD: Floats) -> NDArray[np.float64]:
+    """The sum of squares of each column."""
+    sum_D: NDArray[np.float64] = np.square(x_BD).sum(axis=0, dtype=np.float64)
+    return sum_D

@@ -25,7 +25,7 @@ from training.crossval import (
     out_of_fold,
 )
 from training.dataset import Dataset
-from training.design import Coefficients, Design, prepare
+from training.design import Design, prepare
 from training.doubt import is_doubtful, without_doubtful
 from training.head import Head
 from training.recipe import HeadRecipe
@@ -37,7 +37,7 @@ _MIN_FOR_ABSTAINING = 20
 # One temperature and one threshold are settled by so many rows.
 _ENOUGH_TO_CALIBRATE = 400
 # Of a large fit the last digits take seconds, and lie far below what its rows can tell.
-_TOLERANCE, _TOLERANCE_OF_LARGE = 1e-4, 2e-3
+_TOLERANCE, _TOLERANCE_OF_LARGE = 1e-4, 3e-3
 _LARGE = 200_000  # logits
 # The best penalty follows the number of rows so closely that a choice holds while they grow so far.
 _CHOICE_HOLDS = 1.25
@@ -136,19 +136,6 @@ def fit_head(
         )
         if better is not None:
             trusted_N, l2, logits_NK = better
-    start: Coefficients | None = None
-    if large:
-        # A fifth of the rows leads most of the way, at a fifth of the cost.
-        start = fit(
-            design,
-            y_N,
-            num_classes,
-            l2=l2,
-            rows=fold_N == 0,
-            balance=recipe.balance,
-            tolerance=TOLERANCE_OF_LARGE_TO_JUDGE,
-            should_stop=should_stop,
-        )
     coefficients = fit(
         design,
         y_N,
@@ -156,7 +143,6 @@ def fit_head(
         l2=l2,
         rows=trusted_N,
         balance=recipe.balance,
-        start=start,
         tolerance=_TOLERANCE_OF_LARGE if large else _TOLERANCE,
         should_stop=should_stop,
     )

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.servable import Servable
-from training.contenders import Contender
+from training.contenders import Contender, KeptAnswers
 from training.crossval import out_of_fold
 from training.dataset import Dataset
 from training.design import prepare
@@ -43,7 +44,7 @@ def gather(
     fitted: FittedHead,
     challenger: Servable,
     champion: Contender,
-    earlier: Sequence[Servable],
+    earlier: Sequence[KeptAnswers],
     bounds: Bounds,
     policy: GatePolicy,
     balance: float,
@@ -60,7 +61,7 @@ def gather(
     """
     held_out = dataset.held_out
     method: Method = "hold-out" if only_held_out else choose_method(len(held_out), policy)
-    champion_N = is_right(champion.servable, champion_dataset.held_out)
+    champion_N = was_right(champion.answers, champion_dataset.held_out)
     challenger_N = is_right(challenger, held_out)
     label_N = held_out.y_N
     best_N: Bools | None = None
@@ -73,7 +74,7 @@ def gather(
         challenger_N = np.concatenate([own_N, challenger_N])
         label_N = np.concatenate([training.y_N, label_N])
     else:
-        best_N, best_version = _best(champion_dataset.held_out, champion, earlier)
+        best_N, best_version = _best(champion_dataset.held_out, champion, champion_N, earlier)
     return Evidence(
         method=method,
         classes=dataset.classes,
@@ -96,7 +97,12 @@ def is_right(servable: Servable, rows: Dataset) -> Bools:
     if len(rows) == 0:
         return np.zeros(0, np.bool_)
     logits_NK, _ = servable.score(rows.x_ND)
-    return _names_match(logits_NK, servable.manifest.classes, rows)
+    return _names_match(logits_NK.argmax(axis=1), servable.manifest.classes, rows)
+
+
+def was_right(answers: KeptAnswers, rows: Dataset) -> Bools:
+    """As `is_right`, without asking again what was asked before."""
+    return _names_match(answers.of(rows), answers.servable.manifest.classes, rows)
 
 
 def refitted_is_right(
@@ -119,25 +125,27 @@ def refitted_is_right(
         train_mask_N=(was_N >= 0) & believed_N,
         balance=balance,
     )
-    return _names_match(logits_NK, classes, training)
+    return _names_match(logits_NK.argmax(axis=1), classes, training)
 
 
 def _best(
-    held_out: Dataset, champion: Contender, earlier: Sequence[Servable]
+    held_out: Dataset, champion: Contender, champion_N: Bools, earlier: Sequence[KeptAnswers]
 ) -> tuple[Bools | None, int | None]:
     """The best of the earlier champions on the classes that today's champion knows."""
     known = frozenset(champion.classes)
     is_old_N = np.array([held_out.classes[k] in known for k in held_out.y_N], np.bool_)
-    best_N = is_right(champion.servable, held_out)
+    best_N = champion_N
     best_version: int | None = None
-    for servable in earlier:
-        found_N = is_right(servable, held_out)
+    for answers in earlier:
+        found_N = was_right(answers, held_out)
         if np.count_nonzero(found_N & is_old_N) > np.count_nonzero(best_N & is_old_N):
-            best_N, best_version = found_N, servable.version
+            best_N, best_version = found_N, answers.servable.version
     return (None, None) if best_version is None else (best_N, best_version)
 
 
-def _names_match(logits_NK: NDArray[np.float32], classes: tuple[str, ...], rows: Dataset) -> Bools:
+def _names_match(
+    answer_N: NDArray[np.integer[Any]], classes: tuple[str, ...], rows: Dataset
+) -> Bools:
     index = {name: k for k, name in enumerate(classes)}
     wanted_K = np.array([index.get(name, -1) for name in rows.classes])
-    return np.asarray(logits_NK.argmax(axis=1) == wanted_K[rows.y_N])
+    return np.asarray(answer_N == wanted_K[rows.y_N])

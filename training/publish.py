@@ -157,5 +157,5 @@ def _unseen_accuracy(
     scored_N = ~np.isnan(fitted.out_of_fold_NK[:, 0])
     if not scored_N.any():
         return float(correct_N.mean()) if len(correct_N) else None
-    right_N = fitted.out_of_fold_NK.argmax(axis=1) == dataset.y_N[~dataset.is_held_out_N]
+    right_N = fitted.out_of_fold_NK.argmax(axis=1) == dataset.training.y_N
     return float(right_N[scored_N].mean())

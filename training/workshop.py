@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.pixels import Limits
-from core.servable import Runtime, Servable
+from core.servable import Runtime
 from core.settings import Settings
 from core.store import Store
+from training.contenders import KeptAnswers
 from training.embed import KeptVectors
 from training.recipe import Recipe
 
@@ -23,7 +24,7 @@ class Workshop:
     # For what can be made again: activations, checkpoints.
     cache: Path
     # What runs before this one have loaded: champions to judge by, by version, and embeddings.
-    champions: dict[int, Servable] = field(default_factory=dict)
+    champions: dict[int, KeptAnswers] = field(default_factory=dict)
     vectors: KeptVectors = field(default_factory=KeptVectors)
 
 

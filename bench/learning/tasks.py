@@ -53,9 +53,8 @@ class Task:
     def dataset(
         self, rows_N: NDArray[np.intp], y_N: NDArray[np.intp], x_ND: NDArray[np.float32]
     ) -> Dataset:
-        nothing_N = np.zeros(len(y_N), np.bool_)
         digest_N = self.train.digest_N[rows_N]
-        return Dataset(self.train.classes, x_ND, y_N, nothing_N, digest_N, rows_N.astype(np.int64))
+        return Dataset(self.train.classes, x_ND, y_N, digest_N, rows_N.astype(np.int64), len(y_N))
 
 
 def load(folder: Path, name: str, weights: Path | None, cache: Path, follow: Follow) -> Task:

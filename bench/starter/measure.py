@@ -64,9 +64,9 @@ def probe(backbone: Backbone, folder: Path, size_px: int) -> dict[str, float]:
         tuple(str(k) for k in range(y_N.max() + 1)),
         x_ND,
         y_N,
-        np.zeros(len(y_N), bool),
         ids_N.astype(str),
         ids_N,
+        len(y_N),
     )
     fitted = fit_head(rows, HeadRecipe(), score_all=False)
     right_N = fitted.head.logits(val_ND).argmax(1) == val_N

@@ -8,7 +8,7 @@ import pytest
 from core.labels import CurrentLabel
 from tests.training.school import label, live, of, retrain
 from training import judge
-from training.contenders import Contender
+from training.contenders import Contender, KeptAnswers
 from training.dataset import Dataset, assemble
 from training.fit_head import fit_head
 from training.recipe import HeadRecipe
@@ -68,6 +68,6 @@ def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, 
     dataset: Dataset = assemble(current, noise, ("eight", "three"))
     fitted = fit_head(dataset.training, HeadRecipe(), score_all=True)
     right_N = judge.refitted_is_right(
-        dataset.training, fitted, Contender(champion, lambda: current), balance=0.5
+        dataset.training, fitted, Contender(KeptAnswers(champion), lambda: current), balance=0.5
     )
     assert 0.25 < right_N.mean() < 0.75

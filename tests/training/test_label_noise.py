@@ -36,9 +36,8 @@ def projected():
 
 
 def dataset(x_ND, y_N):
-    nothing_N = np.zeros(len(y_N), np.bool_)
     group_N = np.arange(len(y_N)).astype(str)
-    return Dataset(CLASSES, x_ND, y_N, nothing_N, group_N, np.arange(len(y_N)))
+    return Dataset(CLASSES, x_ND, y_N, group_N, np.arange(len(y_N)), len(y_N))
 
 
 def flipped(y_N, share, seed):

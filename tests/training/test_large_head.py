@@ -21,8 +21,7 @@ def digits() -> Dataset:
     x_ND, y_N = load_digits(return_X_y=True)
     ids_N = np.arange(len(y_N))
     names = tuple(str(k) for k in range(10))
-    nothing_N = np.zeros(len(y_N), np.bool_)
-    return Dataset(names, x_ND.astype(np.float32), y_N, nothing_N, ids_N.astype(str), ids_N)
+    return Dataset(names, x_ND.astype(np.float32), y_N, ids_N.astype(str), ids_N, len(y_N))
 
 
 def head_of(digits: Dataset, *, score_all: bool = False) -> fitting.Head:
