@@ -39,12 +39,21 @@ def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, 
 
     Returns the manifest with its number. Two that publish at once: the database refuses one.
     """
-    number = (newest_number(conn) or 0) + 1
-    numbered = replace(manifest, version=number)
-    digest = blobs.put(numbered.to_bytes())
+    numbered = under_next_number(conn, manifest)
+    add(conn, numbered, blobs.put(numbered.to_bytes()), gate)
+    return numbered
+
+
+def under_next_number(conn: Connection, manifest: Manifest) -> Manifest:
+    return replace(manifest, version=(newest_number(conn) or 0) + 1)
+
+
+def add(conn: Connection, manifest: Manifest, digest: str, gate: dict[str, Any]) -> None:
+    """Add a version whose manifest is stored as well. Raises sqlalchemy's IntegrityError if another
+    one has its number, or is of its run."""
     conn.execute(
         insert(versions).values(
-            number=number,
+            number=manifest.version,
             run_id=manifest.run_id,
             parent=manifest.parent,
             backbone=manifest.backbone,
@@ -57,7 +66,6 @@ def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, 
             created_at=manifest.created_at,
         )
     )
-    return numbered
 
 
 def newest_number(conn: Connection) -> int | None:

@@ -39,7 +39,7 @@ def attempt(
             outcome = execute(shop, run, progress)
         fields = {"outcome": outcome.outcome, "version": outcome.version, "reason": outcome.reason}
     except Handed:
-        with shop.store.db.write() as conn:
+        with shop.store.db.write(durable=False) as conn:
             leases.hand_back(conn, run.id, shop.owner, time.time())
         log.info("run.handed_back", extra={"run_id": run.id})
         return
@@ -53,7 +53,7 @@ def attempt(
         # A run may fail in any way; the trainer lives on for the next.
         log.exception("run.crashed", extra={"run_id": run.id})
         state, fields = "failed", {"error": f"{type(error).__name__}: {error}"}
-    with shop.store.db.write() as conn:
+    with shop.store.db.write(durable=False) as conn:
         leases.finish(conn, run.id, shop.owner, state=state, now=time.time(), **fields)
     duration_s = round(time.perf_counter() - started, 3)
     log.info(f"run.{state}", extra={"run_id": run.id, "duration_s": duration_s, **fields})

@@ -89,7 +89,7 @@ def do_one(settings: Settings, stop: threading.Event) -> None:
     recipe = load_recipe(settings.recipe)
     store = open_store(settings)
     shop = open_workshop(store, recipe, settings, new_id())
-    with store.db.write() as conn:
+    with store.db.write(durable=False) as conn:
         run = leases.claim(conn, shop.owner, time.time(), runs.LONG)
     if run is not None:
         attempt(shop, run, stop.is_set)

@@ -7,9 +7,12 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
+from sqlalchemy.exc import IntegrityError
+
 from core import champion, labels, leases, runs, training_data, versions
 from core.beside import at_low_priority
 from core.errors import NotReady
+from core.manifest import Manifest
 from core.runs import Run
 from core.versions import Version
 from training import contenders
@@ -17,10 +20,12 @@ from training.candidate import Candidate
 from training.challenge import challenge
 from training.dataset import assemble
 from training.embed import embed
+from training.evidence import Decision
 from training.progress import Progress, Stopped
 from training.workshop import Workshop
 
 _LOOK_EVERY_S = 0.03
+_MAX_TRIES = 5
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +86,7 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
         rows = labels.current(conn, snapshot)
     census = training_data.census(rows)
     training_data.check_enough(census)
-    with store.db.write() as conn:
+    with store.db.write(durable=False) as conn:
         runs.set_snapshot(conn, run.id, snapshot, recipe.to_json())
     contender, earlier = contenders.standing(store, shop.runtime, shop.champions)
     parent = contender.servable.manifest
@@ -120,14 +125,35 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
     )
 
     progress.tell("publishing", 0.85)
-    with store.db.write() as conn:
-        now = time.time()
-        if not leases.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
-            raise Stopped
-        numbered = versions.publish(conn, store.blobs, manifest, decision.to_json())
-        if decision.promote:
-            champion.request(conn, numbered.version, who="trainer", why=decision.reason, now=now)
-        return versions.get(conn, numbered.version)
+    return _publish(shop, run, manifest, decision)
+
+
+def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -> Version:
+    """Raises Stopped if the lease is another trainer's by now."""
+    store = shop.store
+    num_tries = 0
+    while True:
+        num_tries += 1
+        with store.db.read() as conn:
+            published = versions.by_run(conn, run.id)
+            numbered = versions.under_next_number(conn, manifest)
+        if published is not None:
+            return published
+        # Before the transaction, whose lock predictions wait for: the disk is slow.
+        digest = store.blobs.put(numbered.to_bytes())
+        try:
+            with store.db.write() as conn:
+                now = time.time()
+                if not leases.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
+                    raise Stopped
+                versions.add(conn, numbered, digest, decision.to_json())
+                if decision.promote:
+                    why = decision.reason
+                    champion.request(conn, numbered.version, who="trainer", why=why, now=now)
+                return versions.get(conn, numbered.version)
+        except IntegrityError:  # another trainer's version has the number
+            if num_tries == _MAX_TRIES:
+                raise
 
 
 def _see_through(shop: Workshop, published: Version, reason: str, progress: Progress) -> Outcome:

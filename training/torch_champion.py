@@ -72,7 +72,7 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
         rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
     census = training_data.census(rows)
     training_data.check_enough(census)
-    with store.db.write() as conn:
+    with store.db.write(durable=False) as conn:
         runs.set_snapshot(conn, run.id, snapshot, shop.recipe.to_json())
     manifest = _champion(store)
     start = _origin(store, run, manifest, progress)

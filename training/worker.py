@@ -1,6 +1,10 @@
 """The trainer: one process that embeds new examples, asks for runs when they are due, does the
 quick ones itself, one at a time, and has the long ones done by a child. Everything it knows is in
-the database; killing it loses nothing."""
+the database; killing it loses nothing.
+
+What it notes of its runs is not written durably: after a power cut it is done again, whereas the
+lock that a write to the disk holds is one that predictions wait for.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +102,7 @@ class Trainer:
         if promotion is not None:
             champion.move_on(self._store.db)
         if any(run.tier in runs.QUICK and leases.is_to_do(run, now) for run in unfinished):
-            with self._store.db.write() as conn:
+            with self._store.db.write(durable=False) as conn:
                 run = leases.claim(conn, self._id, now)
             if run is not None:
                 attempt(self._shop, run, self._stop.is_set, self._report)
@@ -123,7 +127,7 @@ class Trainer:
             trigger = triggers.due(news, now, self._recipe.triggers)
             if trigger is None or not training_data.count(conn).is_enough:
                 return
-        with self._store.db.write() as conn:
+        with self._store.db.write(durable=False) as conn:
             runs.request(conn, trigger=trigger, now=now)
 
     def _request_blocks_if_planned(self, now: float) -> None:
@@ -134,7 +138,7 @@ class Trainer:
         if found.tier != "blocks":
             return
         wanted = {"share": found.share, "epochs": found.epochs, "reason": found.reason}
-        with self._store.db.write() as conn:
+        with self._store.db.write(durable=False) as conn:
             if not any(run.tier == "blocks" for run in runs.unfinished(conn)):
                 runs.request(conn, trigger="plan", now=now, tier="blocks", wanted=wanted)
 

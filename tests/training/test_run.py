@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy import Connection
 
 from core import champion, intake, labels, leases, pixels, runs, versions
 from core.errors import StoreError
+from core.manifest import Manifest
 from core.servable import Runtime, Servable, load
 from core.settings import Settings
 from core.store import Store
@@ -288,3 +291,27 @@ def test_champions_of_before_are_loaded_once_by_a_trainer(
         retrain(school_store, trainer)
     assert sorted(loaded) == sorted(set(loaded))
     assert trainer._shop.champions.keys() == set(loaded)
+
+
+def test_a_number_that_is_taken_meanwhile_leaves_the_next(
+    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+):
+    under_next_number = versions.under_next_number
+    others: list[int] = []
+
+    def overtaken(conn: Connection, manifest: Manifest) -> Manifest:
+        numbered = under_next_number(conn, manifest)
+        if not others:
+            others.append(numbered.version)
+            other = replace(numbered, run_id=None)
+            with school_store.db.write() as writer:
+                digest = school_store.blobs.put(other.to_bytes())
+                versions.add(writer, other, digest, {"promote": False, "reason": "a test"})
+        return numbered
+
+    monkeypatch.setattr(versions, "under_next_number", overtaken)
+    label(school_store, of("two", "five")[:30])
+    run = retrain(school_store, trainer)
+    assert others == [2]
+    assert run.version == live(school_store).number == 3
+    assert live(school_store).run_id == run.id
