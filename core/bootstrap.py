@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy.exc import IntegrityError
-
 from core import champion, starter, versions
+from core.errors import VersionTaken
 from core.head_graph import head_onnx
 from core.manifest import Manifest, code_revision, library_versions
 from core.servable import Backbone, HeadSession, Runtime, golden
@@ -36,7 +35,7 @@ def ensure_first_version(store: Store) -> bool:
                 now=manifest.created_at,
             )
             champion.advance(conn, manifest.created_at)
-    except IntegrityError:
+    except VersionTaken:
         return False  # another process was first
     return True
 

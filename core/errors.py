@@ -112,6 +112,10 @@ class PromotionFailed(StateError):
     code = "promotion-failed"
 
 
+class VersionTaken(StateError):
+    code = "version-taken"
+
+
 class VersionNotLoaded(StateError):
     code = "version-not-loaded"
 

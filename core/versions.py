@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from core.blobs import Blobs
-from core.errors import SpecMismatch, UnknownVersion
+from core.errors import SpecMismatch, UnknownVersion, VersionTaken
 from core.manifest import Manifest
 from core.schema import versions
 
@@ -37,7 +38,7 @@ class Version:
 def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
     """Add the version under the next number. The blobs of both models must be stored already.
 
-    Returns the manifest with its number. Two that publish at once: the database refuses one.
+    Returns the manifest with its number. Raises VersionTaken where two publish at once.
     """
     numbered = under_next_number(conn, manifest)
     add(conn, numbered, blobs.put(numbered.to_bytes()), gate)
@@ -49,23 +50,27 @@ def under_next_number(conn: Connection, manifest: Manifest) -> Manifest:
 
 
 def add(conn: Connection, manifest: Manifest, digest: str, gate: dict[str, Any]) -> None:
-    """Add a version whose manifest is stored as well. Raises sqlalchemy's IntegrityError if another
-    one has its number, or is of its run."""
-    conn.execute(
-        insert(versions).values(
-            number=manifest.version,
-            run_id=manifest.run_id,
-            parent=manifest.parent,
-            backbone=manifest.backbone,
-            head=manifest.head,
-            manifest=digest,
-            classes=list(manifest.classes),
-            snapshot=manifest.snapshot,
-            metrics=manifest.metrics,
-            gate=gate,
-            created_at=manifest.created_at,
-        )
-    )
+    """Add a version whose manifest is stored as well. Raises VersionTaken if another one has its
+    number, or is of its run."""
+    row = {
+        "number": manifest.version,
+        "run_id": manifest.run_id,
+        "parent": manifest.parent,
+        "backbone": manifest.backbone,
+        "head": manifest.head,
+        "manifest": digest,
+        "classes": list(manifest.classes),
+        "snapshot": manifest.snapshot,
+        "metrics": manifest.metrics,
+        "gate": gate,
+        "created_at": manifest.created_at,
+    }
+    try:
+        conn.execute(insert(versions).values(row))
+    except IntegrityError as error:
+        raise VersionTaken(
+            f"there is a version {manifest.version} by now, or one of run {manifest.run_id}"
+        ) from error
 
 
 def newest_number(conn: Connection) -> int | None:

@@ -7,11 +7,9 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy.exc import IntegrityError
-
 from core import champion, labels, leases, runs, training_data, versions
 from core.beside import at_low_priority
-from core.errors import NotReady
+from core.errors import NotReady, VersionTaken
 from core.manifest import Manifest
 from core.runs import Run
 from core.versions import Version
@@ -151,7 +149,7 @@ def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -
                     why = decision.reason
                     champion.request(conn, numbered.version, who="trainer", why=why, now=now)
                 return versions.get(conn, numbered.version)
-        except IntegrityError:  # another trainer's version has the number
+        except VersionTaken:  # by another trainer
             if num_tries == _MAX_TRIES:
                 raise
 

@@ -22,6 +22,7 @@ def opened(home: Path) -> Iterator[Store]:
     store.db.close()
 
 
+@pytest.mark.slow
 def test_retrain_waits_for_a_version_of_ones_own_without_any_server(
     home: Path, tmp_path: Path, run: Run
 ) -> None:

@@ -3,10 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 from core import versions
-from core.errors import ChecksumMismatch, SpecMismatch, UnknownVersion
+from core.errors import ChecksumMismatch, SpecMismatch, UnknownVersion, VersionTaken
 from core.store import Store
 from tests import tiny
 from tests.at_once import overtaking
@@ -71,7 +70,7 @@ def test_two_published_at_once_never_share_a_number(store: Store) -> None:
             lambda conn: versions.publish(conn, store.blobs, tiny.plain_manifest(), tiny.PASSED),
             lambda conn: versions.publish(conn, store.blobs, tiny.plain_manifest(), tiny.PASSED),
         )
-    except IntegrityError:
+    except VersionTaken:
         assert not store.db.is_sqlite
     with store.db.read() as conn:
         numbers = [version.number for version in versions.listing(conn, limit=10)]
@@ -80,7 +79,7 @@ def test_two_published_at_once_never_share_a_number(store: Store) -> None:
 
 def test_one_run_publishes_one_version(store: Store) -> None:
     tiny.publish(store, tiny.plain_manifest(run_id="run"))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(VersionTaken):
         tiny.publish(store, tiny.plain_manifest(run_id="run"))
     with store.db.read() as conn:
         found = versions.by_run(conn, "run")

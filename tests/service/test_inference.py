@@ -490,6 +490,7 @@ def test_before_the_first_version_it_lives_and_is_not_ready(serving: Serving) ->
         assert ready.json() == {"name": "evergreen", "ready": True}
 
 
+@pytest.mark.slow
 def test_predictions_come_between_the_images_of_batches(
     client: TestClient, serving: Serving
 ) -> None:

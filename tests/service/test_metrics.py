@@ -146,6 +146,7 @@ def test_runs_are_counted_by_outcome_with_their_durations(fresh: TestClient) -> 
         assert value(samples, name, outcome="promoted", le=limit) == expected
 
 
+@pytest.mark.slow
 def test_counters_of_two_processes_add_up(
     fresh: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

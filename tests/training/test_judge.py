@@ -49,6 +49,7 @@ def test_without_score_all_enough_rows_are_scored_to_calibrate() -> None:
     assert 400 <= scored <= 800
 
 
+@pytest.mark.slow
 def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, trainer) -> None:
     """A champion trained on the very rows that judge it must not get credit for knowing them."""
     from core import labels
