@@ -6,8 +6,8 @@
                        UnknownFeedback, UnknownExample, UnknownRun, UnknownVersion, UnknownModel,
                        InvalidRecipe
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
-                       PromotionConflict, PromotionFailed, VersionNotLoaded, IdempotencyConflict,
-                       RunFinished, BackboneUnavailable, Diverged
+                       PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
+                       IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; the cause is kept
 
