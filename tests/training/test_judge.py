@@ -31,6 +31,25 @@ def test_rows_of_a_class_that_has_not_joined_stay_out() -> None:
     assert len(assemble(given, vectors, CLASSES)) == 3
 
 
+def test_rows_for_training_come_first_and_parts_of_them_are_views() -> None:
+    given = [
+        CurrentLabel(i, f"{i:064x}", CLASSES[i % 2], i % 3 == 0, f"{i:064x}") for i in range(10)
+    ]
+    vectors = {row.example_id: np.full(3, row.example_id, np.float16) for row in given}
+    dataset = assemble(given, vectors, CLASSES)
+    training, held_out = dataset.training, dataset.held_out
+    assert training.example_id_N.tolist() == [1, 2, 4, 5, 7, 8]
+    assert held_out.example_id_N.tolist() == [0, 3, 6, 9]
+    assert (dataset.num_trained, training.num_held_out, held_out.num_trained) == (6, 0, 0)
+    for part in (training, held_out):
+        assert np.shares_memory(part.x_ND, dataset.x_ND), "many embeddings would be copied"
+        assert part.x_ND[:, 0].tolist() == part.example_id_N.tolist()
+        assert [CLASSES[k] for k in part.y_N] == [CLASSES[i % 2] for i in part.example_id_N]
+    mixed = dataset.part(dataset.example_id_N >= 5)
+    assert mixed.training.example_id_N.tolist() == [5, 7, 8]
+    assert mixed.held_out.example_id_N.tolist() == [6, 9]
+
+
 def test_out_of_fold_rows_of_pure_noise_are_right_by_chance_only() -> None:
     given = rows(400)
     vectors = {row.example_id: RNG.normal(size=16).astype(np.float16) for row in given}
