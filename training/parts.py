@@ -27,13 +27,14 @@ def in_parts(num_rows: int, work: Callable[[slice], Result]) -> list[Result]:
     if cores <= 1:
         return list(map(work, parts))
     results: dict[int, Result] = {}
+    # Taking the next is one step of the interpreter: no part is taken twice.
     left = iter(enumerate(parts))
 
     def take_parts() -> None:
         for i, rows in left:
             results[i] = work(rows)
 
-    # The caller is one of them: handing everything to others was a fifth slower.
+    # The caller is one of them: handing all to others was 7 % slower, 20 % beside another run.
     with ThreadPoolExecutor(cores - 1, thread_name_prefix="parts") as pool:
         others = [pool.submit(take_parts) for _ in range(cores - 1)]
         take_parts()

@@ -24,8 +24,11 @@ def rows(champion: Servable) -> Dataset:
     num, rng = 40, np.random.default_rng(0)
     x_ND = rng.normal(size=(num, champion.manifest.embedding_size)).astype(np.float32)
     classes = (*champion.manifest.classes, "unknown to it")
+    # It is right about half of them.
+    y_N = champion.score(x_ND)[0].argmax(axis=1)
+    y_N[::2] = len(classes) - 1
     ids_N = rng.permutation(100)[:num]
-    return Dataset(classes, x_ND, np.arange(num) % len(classes), ids_N.astype(str), ids_N, 0)
+    return Dataset(classes, x_ND, y_N, ids_N.astype(str), ids_N, 0)
 
 
 def test_answers_are_those_of_the_version_and_only_new_rows_are_scored(
@@ -42,10 +45,13 @@ def test_answers_are_those_of_the_version_and_only_new_rows_are_scored(
     answers, right_N = KeptAnswers(champion), judge.is_right(champion, rows)
     is_first_N = np.random.default_rng(1).random(len(rows)) < 0.6
     first = rows.part(is_first_N)
+    assert 0 < right_N[is_first_N].sum() < len(first)
+    best_N = score(rows.x_ND)[0].argmax(axis=1)
     asked.clear()
     for some in (first, first, rows, rows.part(~is_first_N), rows):
-        got_N = judge.was_right(answers, some)
-        np.testing.assert_array_equal(got_N, right_N[np.isin(rows.example_id_N, some.example_id_N)])
+        at_N = np.isin(rows.example_id_N, some.example_id_N)
+        np.testing.assert_array_equal(answers.of(some), best_N[at_N])
+        np.testing.assert_array_equal(judge.was_right(answers, some), right_N[at_N])
     others = len(rows) - len(first)
     # All of the first, then the others; then the first again, which were let go of meanwhile.
     assert asked == [len(first), others, len(first)]
