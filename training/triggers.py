@@ -20,16 +20,23 @@ class News:
 
 def due(news: News, now: float, recipe: TriggerRecipe) -> str | None:
     """Name the trigger that fires, if one does."""
+    return next((name for name, at in moments(news, recipe).items() if at <= now), None)
+
+
+def moments(news: News, recipe: TriggerRecipe) -> dict[str, float]:
+    """When each trigger fires if nothing else is labelled, by its name: the first that is due is
+    the one to name. Empty if nothing is new."""
     if news.num_new == 0 or news.oldest_at is None or news.newest_at is None:
-        return None
+        return {}
+    earliest = 0.0
     if news.last_ended_at is not None:
         pause = recipe.pause_after_failure_s if news.last_failed else recipe.min_interval_s
-        if now - news.last_ended_at < pause:
-            return None
+        earliest = news.last_ended_at + pause
+    found = {}
     if 0 < recipe.after_labels <= news.num_new:
-        return "labels"
-    if 0 < recipe.after_quiet_s <= now - news.newest_at:
-        return "quiet"
-    if 0 < recipe.every_s <= now - news.oldest_at:
-        return "schedule"
-    return None
+        found["labels"] = earliest
+    if recipe.after_quiet_s > 0:
+        found["quiet"] = max(earliest, news.newest_at + recipe.after_quiet_s)
+    if recipe.every_s > 0:
+        found["schedule"] = max(earliest, news.oldest_at + recipe.every_s)
+    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import os
 import threading
 import time
@@ -53,6 +54,8 @@ class Trainer:
         self._healing = Healing(store) if settings.self_healing else None
         self._stop = threading.Event()
         self._reported_at = 0.0
+        # When a trigger would fire; infinity: not soon, or the ticks will see to it.
+        self._due_at = math.inf
         # What a finished run has seen is embedded.
         with store.db.read() as conn:
             self._embedded_up_to = runs.newest_snapshot(conn)
@@ -80,7 +83,7 @@ class Trainer:
                 self._stop.wait(1.0)
                 continue
             if not busy:
-                self._stop.wait(_TICK_S)
+                self._stop.wait(max(0.0, min(_TICK_S, self._due_at - time.time())))
         self.close()
 
     def close(self) -> None:
@@ -112,6 +115,7 @@ class Trainer:
         return self._embed_ahead()
 
     def _request_if_due(self, now: float) -> None:
+        self._due_at = math.inf
         with self._store.db.read() as conn:
             num_new, oldest, newest = labels.count_after(conn, runs.newest_snapshot(conn))
             if num_new == 0 or any(_waits(r, runs.QUICK) for r in runs.unfinished(conn)):
@@ -125,7 +129,11 @@ class Trainer:
                 last is not None and last.state == "failed",
             )
             trigger = triggers.due(news, now, self._recipe.triggers)
-            if trigger is None or not training_data.count(conn).is_enough:
+            if trigger is None:
+                moments = triggers.moments(news, self._recipe.triggers).values()
+                self._due_at = min(moments, default=math.inf)
+                return
+            if not training_data.count(conn).is_enough:
                 return
         with self._store.db.write(durable=False) as conn:
             runs.request(conn, trigger=trigger, now=now)

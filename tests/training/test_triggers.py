@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from training.recipe import TriggerRecipe
-from training.triggers import News, due
+from training.triggers import News, due, moments
 
 NOW = 1_000_000.0
 RECIPE = TriggerRecipe(
@@ -42,3 +42,14 @@ def test_zero_turns_a_trigger_off(name: str) -> None:
     assert due(waiting_long, NOW, TriggerRecipe(**off)) is None
     on = off | {name: 1}
     assert due(waiting_long, NOW, TriggerRecipe(**on)) is not None
+
+
+def test_a_trigger_is_due_from_its_moment_on() -> None:
+    for news in (BUSY, replace(BUSY, last_ended_at=NOW), replace(BUSY, num_new=10)):
+        first = min(moments(news, RECIPE).values())
+        assert due(news, first, RECIPE) is not None
+        assert due(news, first - 0.01, RECIPE) is None
+
+
+def test_nothing_new_has_no_moment() -> None:
+    assert moments(NOTHING, RECIPE) == {}
