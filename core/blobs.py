@@ -11,6 +11,7 @@ from typing import Protocol
 
 import fsspec
 
+from core.disk import sync_folder
 from core.errors import ChecksumMismatch, StoreError
 
 
@@ -65,8 +66,8 @@ class LocalBlobs:
                     os.unlink(temporary)
                 raise
             if durable:
-                _sync_folder(path.parent)
-                _sync_folder(self._root)  # the sub-folder may be new
+                sync_folder(path.parent)
+                sync_folder(self._root)  # the sub-folder may be new
         except OSError as error:
             raise StoreError(
                 f"a blob of {len(content):,} bytes cannot be written below {self._root}: {error}"
@@ -159,13 +160,3 @@ def _size_of(path: Path) -> int | None:
         return path.stat().st_size
     except FileNotFoundError:
         return None
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

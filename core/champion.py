@@ -154,16 +154,13 @@ def advance(conn: Connection, now: float) -> Activation | None:
 
 
 def move_on(db: Database, clock: Callable[[], float] = time.time) -> Activation | None:
-    """`advance`, at this moment. The disk would take of the time in which every worker must see
-    the activation: it is not waited for until that is to be seen."""
+    """`advance`, at this moment. The disk is waited for only once the activation is to be seen, as
+    every worker must have seen it when its moment comes."""
     with db.write(durable=False) as conn:
         _lock_moves(conn)  # it may have to be waited for
         activation = advance(conn, clock())
     if activation is not None:
-        # Any durable write takes what came before it to the disk.
-        same = update(promotions).where(promotions.c.id == activation.promotion_id)
-        with db.write() as conn:
-            conn.execute(same.values(state="activated"))
+        db.sync()
     return activation
 
 

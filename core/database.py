@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -23,14 +21,10 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
 
-from core import schema
+from core import schema, sqlite
 from core.errors import StoreError
 
-_BUSY_TIMEOUT_MS = 15_000
-# 32 MiB. Serving processes see to it before (`Database.checkpoint`); without one, commits do.
-_LONG_LOG_PAGES = 8_192
 # Any constant will do, as long as every process takes the same one.
 _MIGRATION_LOCK = 7_140_221
 
@@ -38,15 +32,19 @@ _MIGRATION_LOCK = 7_140_221
 class Database:
     def __init__(self, url: str) -> None:
         """Open, and do not yet connect. Raises StoreError if the URL makes no sense."""
-        self._engine = _engine(_parsed(url))
-        self.is_sqlite = self._engine.dialect.name == "sqlite"
-        self._reader = self._engine.execution_options(begin="BEGIN")
-        if not self.is_sqlite:
+        parsed = _parsed(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._log: sqlite.Log | None = None
+        if self.is_sqlite:
+            self._engine = sqlite.create(parsed)
+            self._log = sqlite.Log(Path(parsed.database or ""))
+            self._reader = self._engine.execution_options(begin="BEGIN")
+        else:
+            self._engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
             # Each statement of "read committed" would see the rows of another moment.
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
-        self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE", durable=True)
-        self._quick_writer = self._engine.execution_options(begin="BEGIN IMMEDIATE", durable=False)
-        self._single_writer = self._engine.execution_options(begin="", durable=False)
+        self._writer = self._engine.execution_options(begin=sqlite.WRITING)
+        self._single_writer = self._engine.execution_options(begin="")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -61,9 +59,16 @@ class Database:
         With `durable` it survives a power cut once this returns; without, only a crash of the
         process (SQLite; PostgreSQL is always durable).
         """
-        engine = self._writer if durable else self._quick_writer
-        with _as_store_error(self._engine), engine.begin() as conn:
+        with _as_store_error(self._engine), self._writer.begin() as conn:
             yield conn
+        if durable:
+            self.sync()
+
+    def sync(self) -> None:
+        """What any process has committed so far survives a power cut once this returns. Nobody
+        waits for it but who asks."""
+        if self._log is not None:
+            self._log.sync()
 
     @contextlib.contextmanager
     def write_one(self) -> Iterator[Connection]:
@@ -119,66 +124,13 @@ def _parsed(url: str) -> URL:
     )
 
 
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=8)
-    folder = Path(url.database or "").parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"the database folder {folder} cannot be made: {error}") from error
-    engine = create_engine(
-        url,
-        poolclass=QueuePool,
-        pool_size=8,
-        max_overflow=24,
-        connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
-        # Transactions are ours: the driver would begin them late, and not at all for DDL.
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
-        connection.execute("PRAGMA foreign_keys=ON").close()
-        connection.execute(f"PRAGMA wal_autocheckpoint={_LONG_LOG_PAGES}").close()
-        _enter_wal(connection)
-
-    @event.listens_for(engine, "begin")
-    def _on_begin(conn: Connection) -> None:
-        options = conn.get_execution_options()
-        level = "FULL" if options.get("durable", True) else "NORMAL"
-        if conn.info.get("synchronous") != level:
-            conn.exec_driver_sql(f"PRAGMA synchronous={level}")
-            conn.info["synchronous"] = level
-        begin = options.get("begin", "BEGIN IMMEDIATE")
-        if begin:
-            conn.exec_driver_sql(begin)
-
-    return engine
-
-
-def _enter_wal(connection: sqlite3.Connection) -> None:
-    """The first change of a new file to WAL does not wait for its turn as all else does."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL").close()
-            return
-        except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)
-
-
 @contextlib.contextmanager
 def _as_store_error(engine: Engine) -> Iterator[None]:
     try:
         yield
     except IntegrityError:
         raise
-    except (OperationalError, PoolTimeout) as error:
+    except (OperationalError, PoolTimeout, sqlite3.DatabaseError) as error:
         raise _store_error(engine, error) from error
     except DBAPIError as error:
         if error.connection_invalidated:
@@ -189,7 +141,7 @@ def _as_store_error(engine: Engine) -> Iterator[None]:
         raise
 
 
-def _store_error(engine: Engine, error: DBAPIError | PoolTimeout) -> StoreError:
+def _store_error(engine: Engine, error: Exception) -> StoreError:
     where = engine.url.render_as_string(hide_password=True)
     found = error.orig if isinstance(error, DBAPIError) else error
     return StoreError(f"the database at {where} cannot be used: {found}")

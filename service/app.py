@@ -15,7 +15,17 @@ from service.admission import Admission
 from service.bodies import BodyLimit
 from service.fast_lane import FastLane
 from service.problems import Problem
-from service.routes import champion, feedback, inference, page, predict, runs, status, versions
+from service.routes import (
+    champion,
+    feedback,
+    inference,
+    models,
+    page,
+    predict,
+    runs,
+    status,
+    versions,
+)
 from service.shedding import Shedding
 from service.spread import Spreading
 
@@ -34,7 +44,8 @@ def create_app(settings: Settings) -> FastAPI:
         responses={status: {"model": Problem} for status in problems.DOCUMENTED},
     )
     problems.install(app)
-    for module in (predict, feedback, runs, versions, champion, status, inference, page):
+    all_routes = (predict, feedback, runs, versions, champion, status, models, inference, page)
+    for module in all_routes:
         app.include_router(module.router)
 
     # Last: whatever is left is ours to refuse, in our own words.

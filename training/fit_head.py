@@ -93,15 +93,18 @@ def fit_head(
     so many that scoring some of them out of fold would take a second.
     """
     y_N, num_classes, num_rows = training.y_N, len(training.classes), len(training)
-    design = prepare(training.x_ND)
+    large = is_large(training)
+    if penalty is not None and not penalty.holds_for(num_rows):
+        penalty = None
+    # Whatever is scored beside: the head would depend on that.
+    design = prepare(training.x_ND, rotate=not large or penalty is None)
     fold_N = assign_folds(training.group_N, y_N, recipe.num_folds)
-    if penalty is None or not penalty.holds_for(num_rows):
+    if penalty is None:
         chosen = choose_l2(
             design, y_N, fold_N, num_classes, balance=recipe.balance, should_stop=should_stop
         )
         penalty = Penalty(chosen, num_rows)
     l2 = penalty.at(num_rows)
-    large = is_large(training)
 
     def scored(folds: Sequence[int] | None) -> NDArray[np.float32]:
         return out_of_fold(

@@ -2,7 +2,8 @@
 
 It does not own folds or the choice of `l2` (`training/crossval.py`).
 
-Suffixes: N rows, B rows of a part, R rotated embedding, K classes.
+Suffixes: N rows, B rows of a part, R embedding as it is fitted, S = R + 1, whose last row is the
+bias, K classes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scipy.optimize import minimize
 from training.design import Coefficients, Design, Rows
 from training.head import ABSENT_BIAS, Floats, Integers
 from training.parts import in_parts
+from training.preconditioner import Preconditioner, preconditioner
 
 _CURVATURE = 0.25
 """K times the mean of p(1 - p) near the optimum. Only the number of iterations depends on it: with
@@ -67,44 +69,39 @@ def fit(
     share_K = mass_K[present] / mass_K.sum()
     weights_N = weights_N * (share_K**-balance)[labels_N]
     weights_N = (weights_N / weights_N.sum()).astype(np.float32)
-    # The Hessian's block of a class is X'X/n, each row weighted by p(1 - p) (Böhning 1992): in the
-    # eigenbasis of X'X nearly diagonal, so dividing by its root leaves L-BFGS a nearly round bowl,
-    # however ill-conditioned the embeddings are. The last row is the bias.
-    curvature = _CURVATURE / len(present)
-    step_R1 = np.append(1 / np.sqrt(curvature * design.variance_R + l2), curvature**-0.5)[:, None]
-    start_RK = np.zeros((len(step_R1), len(present)))
+    by = preconditioner(design.covariance, _CURVATURE / len(present), l2)
+    start_SK = np.zeros((x_NR.shape[1] + 1, len(present)))
     if start is not None:
-        start_RK[:-1] = start.weights_RK[:, present]
-        start_RK[-1] = _usable_bias(start.bias_K[present])
+        start_SK[:-1] = start.weights_RK[:, present]
+        start_SK[-1] = _usable_bias(start.bias_K[present])
     found = minimize(
-        _objective(x_NR, labels_N, weights_N, step_R1, l2),
-        (start_RK / step_R1).ravel(),
+        _objective(x_NR, labels_N, weights_N, by, l2),
+        by.coordinates(start_SK).ravel(),
         method="L-BFGS-B",
         jac=True,
         callback=_stopper(should_stop),
         options={"maxiter": max_iterations, "gtol": tolerance, "ftol": 1e-10, "maxcor": 10},
     )
-    best_RK = found.x.reshape(start_RK.shape) * step_R1
-    weights_RK[:, present], bias_K[present] = best_RK[:-1], best_RK[-1]
+    best_SK = by.weights(found.x.reshape(start_SK.shape))
+    weights_RK[:, present], bias_K[present] = best_SK[:-1], best_SK[-1]
     return Coefficients(weights_RK, bias_K, int(found.nit))
 
 
 def _objective(
-    x_NR: Floats, y_N: Integers, weights_N: Floats, step_R1: NDArray[np.float64], l2: float
+    x_NR: Floats, y_N: Integers, weights_N: Floats, by: Preconditioner, l2: float
 ) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
     # The two products with x_NR are float32, for speed; sums over rows and the step are float64.
     exact_N = weights_N.astype(np.float64)
 
     def loss_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        preconditioned_RK = flat.reshape(len(step_R1), -1)
-        w_RK = preconditioned_RK * step_R1
-        single_RK = w_RK.astype(np.float32)
+        w_SK = by.weights(flat.reshape(x_NR.shape[1] + 1, -1))
+        single_SK = w_SK.astype(np.float32)
 
         def of_part(rows: slice) -> tuple[float, Floats, NDArray[np.float64]]:
             x_BR, y_B = x_NR[rows], y_N[rows]
             every_B = np.arange(len(y_B))
-            probs_BK = x_BR @ single_RK[:-1]
-            probs_BK += single_RK[-1]
+            probs_BK = x_BR @ single_SK[:-1]
+            probs_BK += single_SK[-1]
             probs_BK -= probs_BK.max(axis=1, keepdims=True)
             own_B = probs_BK[every_B, y_B]
             np.exp(probs_BK, out=probs_BK)
@@ -115,13 +112,13 @@ def _objective(
             return float(loss), x_BR.T @ probs_BK, probs_BK.sum(axis=0, dtype=np.float64)
 
         parts = in_parts(len(y_N), of_part)
-        loss = sum(part for part, _, _ in parts) + l2 / 2 * np.square(w_RK[:-1]).sum()
-        gradient_RK = np.empty_like(w_RK)
-        gradient_RK[:-1] = l2 * w_RK[:-1]
+        loss = sum(part for part, _, _ in parts) + l2 / 2 * np.square(w_SK[:-1]).sum()
+        gradient_SK = np.empty_like(w_SK)
+        gradient_SK[:-1] = l2 * w_SK[:-1]
         for _, of_weights_RK, _ in parts:
-            gradient_RK[:-1] += of_weights_RK
-        gradient_RK[-1] = sum(of_bias_K for _, _, of_bias_K in parts)
-        return float(loss), (gradient_RK * step_R1).ravel()
+            gradient_SK[:-1] += of_weights_RK
+        gradient_SK[-1] = sum(of_bias_K for _, _, of_bias_K in parts)
+        return float(loss), by.gradient(gradient_SK).ravel()
 
     return loss_and_gradient
 

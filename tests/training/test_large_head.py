@@ -9,7 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from training import fit_head as fitting
 from training.dataset import Dataset
-from training.fit_head import fit_head
+from training.design import prepare
+from training.fit_head import Penalty, fit_head
 from training.recipe import HeadRecipe
 
 # Trains for real, again and again: not in `make check`.
@@ -24,9 +25,11 @@ def digits() -> Dataset:
     return Dataset(names, x_ND.astype(np.float32), y_N, ids_N.astype(str), ids_N, len(y_N))
 
 
-def head_of(digits: Dataset, *, score_all: bool = False) -> fitting.Head:
+def head_of(
+    digits: Dataset, *, score_all: bool = False, penalty: Penalty | None = None
+) -> fitting.Head:
     with threadpool_limits(1):
-        return fit_head(digits, HeadRecipe(), score_all=score_all).head
+        return fit_head(digits, HeadRecipe(), score_all=score_all, penalty=penalty).head
 
 
 def test_a_large_fit_says_what_an_exact_one_says(digits, monkeypatch) -> None:
@@ -58,7 +61,27 @@ def test_a_large_fit_is_calibrated_on_other_rows_if_there_are_some(digits, monke
 
 
 @pytest.mark.parametrize("score_all", [False, True])
-def test_a_large_fit_depends_on_its_rows_alone(digits, monkeypatch, score_all) -> None:
+@pytest.mark.parametrize("penalty", [None, Penalty(0.01, 1_700)])
+def test_a_large_fit_depends_on_its_rows_and_penalty_alone(
+    digits, monkeypatch, score_all, penalty
+) -> None:
     monkeypatch.setattr(fitting, "_LARGE", 1)
-    first, again = head_of(digits), head_of(digits, score_all=score_all)
+    first = head_of(digits, penalty=penalty)
+    again = head_of(digits, penalty=penalty, score_all=score_all)
     assert first.weights_DK.tobytes() == again.weights_DK.tobytes()
+
+
+def test_a_large_fit_with_a_known_penalty_finds_the_same_without_rotating(
+    digits, monkeypatch
+) -> None:
+    penalty = Penalty(0.01, len(digits))
+    exact = head_of(digits, penalty=penalty)
+    monkeypatch.setattr(fitting, "_LARGE", 1)
+    prepared = []
+    monkeypatch.setattr(
+        fitting, "prepare", lambda *a, **k: prepared.append(prepare(*a, **k)) or prepared[-1]
+    )
+    large = head_of(digits, penalty=penalty)
+    assert [design.basis_DR for design in prepared] == [None]
+    same_N = large.logits(digits.x_ND).argmax(1) == exact.logits(digits.x_ND).argmax(1)
+    assert same_N.mean() > 0.995
