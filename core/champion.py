@@ -165,13 +165,10 @@ def move_on(db: Database, clock: Callable[[], float] = time.time) -> Activation 
 
 
 def waiting(conn: Connection) -> Promotion | None:
-    row = conn.execute(
-        select(promotions)
-        .where(promotions.c.state == "waiting")
-        .order_by(promotions.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else Promotion(*row)
+    """The newest, if it waits: it has replaced all before it."""
+    row = conn.execute(select(promotions).order_by(promotions.c.id.desc()).limit(1)).one_or_none()
+    found = None if row is None else Promotion(*row)
+    return found if found is not None and found.state == "waiting" else None
 
 
 def promotion(conn: Connection, promotion_id: int) -> Promotion:

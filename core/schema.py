@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = MetaData(
     naming_convention={
@@ -131,7 +131,8 @@ runs = Table(
     Column("error", Text),
     Column("created_at", Float, nullable=False, index=True),
     Column("started_at", Float),
-    Column("finished_at", Float),
+    Column("finished_at", Float, index=True),
+    Index("ix_runs_state_snapshot", "state", "snapshot"),
 )
 # Requests are coalesced by the database itself: of a tier, at most one waits and at most one runs.
 Index(

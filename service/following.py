@@ -12,10 +12,11 @@ import logging
 import threading
 import time
 
-from core import activations, champion, labels, versions, workers
-from core.champion import Activation, Promotion
+from core import activations, champion, labels, standing, versions, workers
+from core.champion import Activation
 from core.errors import EvergreenError, StoreError
 from core.servable import Servable
+from core.standing import Standing
 from core.store import Store
 from service import metrics
 from service.loaded import Loaded
@@ -40,6 +41,7 @@ class Following:
         self._presence = presence
         self._lock = threading.Lock()
         self._fresh_until = 0.0
+        self._standing = Standing()
         # Ids: of the newest activation that was followed, and of the promotion seen last.
         self._followed = 0
         self._noticed: tuple[int, float] = (0, 0.0)
@@ -92,25 +94,23 @@ class Following:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._fresh_until = time.monotonic() + FRESH_S
 
-    def look(self) -> tuple[Promotion | None, Activation | None]:
-        """The promotion that waits, and the newest activation, which is followed from now on.
-
-        Raises StoreError if the database does not answer.
-        """
+    def look(self) -> Standing:
+        """The newest activation of it is followed from now on. Raises StoreError if the database
+        does not answer."""
         with self._lock:
             return self._look()
 
-    def _look(self) -> tuple[Promotion | None, Activation | None]:
+    def _look(self) -> Standing:
         looked_at = time.monotonic()
         with self._store.db.read() as conn:
-            waiting = champion.waiting(conn)
-            newest = champion.newest_activation(conn)
+            self._standing = standing.read(conn, self._standing)
+        waiting, newest = self._standing.waiting, self._standing.newest
         if waiting is not None and waiting.id != self._noticed[0]:
             self._noticed = (waiting.id, time.time())
         if newest is not None and newest.id != self._followed:
             self._follow(newest)
         self._fresh_until = looked_at + FRESH_S
-        return waiting, newest
+        return self._standing
 
     def _follow(self, activation: Activation) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from core import shadows, versions
+from core import shadows
 from core.champion import Activation
 from core.errors import EvergreenError
 from core.servable import Servable
@@ -37,13 +37,13 @@ class Shadows:
         """What must stay loaded."""
         return {*self._choice.shadows, *([self._choice.previous] if self._choice.previous else [])}
 
-    def look(self, activation: Activation) -> None:
+    def look(self, activation: Activation, newest_version: int | None) -> None:
         """Choose anew where something has changed; load at most one version."""
-        with self._store.db.read() as conn:
-            state = (activation.id, versions.newest_number(conn))
-            if state != self._chosen_for:
+        state = (activation.id, newest_version)
+        if state != self._chosen_for:
+            with self._store.db.read() as conn:
                 self._choice = shadows.read(conn, activation, self._named)
-                self._chosen_for = state
+            self._chosen_for = state
         for number, reason in self._choice.skipped.items():
             self._tell(number, reason)
         missing = [n for n in self.kept if n not in self._loaded and n not in self._failed]

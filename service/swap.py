@@ -16,6 +16,7 @@ from core import champion
 from core.champion import Activation, Promotion
 from core.errors import EvergreenError, StoreError
 from core.servable import Runtime
+from core.standing import Standing
 from core.store import Store
 from service.following import Following
 from service.loaded import Loaded
@@ -75,8 +76,8 @@ class Swap:
             self._wake.clear()
             try:
                 standing = self._tick()
-                if standing is not None:
-                    self.shadows.look(standing)
+                if standing.waiting is None and standing.newest is not None:
+                    self.shadows.look(standing.newest, standing.newest_version)
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(1.0)
@@ -85,9 +86,9 @@ class Swap:
                 log.exception("swap.failed")
                 self._stop.wait(1.0)
 
-    def _tick(self) -> Activation | None:
-        """Returns the newest activation, unless another version is on its way."""
-        waiting, newest = self._following.look()
+    def _tick(self) -> Standing:
+        standing = self._following.look()
+        waiting, newest = standing.waiting, standing.newest
         if waiting is not None:
             self._prepare(waiting)
         self._slot.current()
@@ -95,7 +96,7 @@ class Swap:
         self._presence.tell()
         if waiting is not None and waiting.version in self.loaded:
             self._advance()
-        return newest if waiting is None else None
+        return standing
 
     def _prepare(self, promotion: Promotion) -> None:
         if promotion.version in self.loaded or self._presence.has_failed(promotion.id):

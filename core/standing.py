@@ -1,0 +1,38 @@
+"""What every process watches, many times a second: the promotion that waits, the newest activation,
+and the number of the newest version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from core import champion
+from core.champion import Activation, Promotion
+from core.schema import activations, promotions, versions
+
+_newest_state = select(promotions.c.state).order_by(promotions.c.id.desc()).limit(1)
+# Made once: making a statement takes longer than running it.
+_TAG = select(
+    select(func.max(promotions.c.id)).scalar_subquery(),
+    _newest_state.scalar_subquery(),
+    select(func.max(activations.c.id)).scalar_subquery(),
+    select(func.max(versions.c.number)).scalar_subquery(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    waiting: Promotion | None = None
+    newest: Activation | None = None
+    newest_version: int | None = None
+    # Of what it was read from: equal, nothing has changed since.
+    tag: tuple[object, ...] = ()
+
+
+def read(conn: Connection, before: Standing = Standing()) -> Standing:
+    """As it is now. While nothing has changed since `before`, that takes one statement."""
+    tag = tuple(conn.execute(_TAG).one())
+    if tag == before.tag:
+        return before
+    return Standing(champion.waiting(conn), champion.newest_activation(conn), tag[3], tag)
