@@ -24,6 +24,7 @@ from rich.table import Table
 from bench.demo import teach, until_live
 from bench.digits import Digit, digits
 from bench.server import Server, running
+from bench.shots import percentile
 from core.settings import available_cores
 
 console = Console()
@@ -119,8 +120,7 @@ def _seconds(values: list[float]) -> str:
 
 
 def quantile(values: list[float], q: float) -> str:
-    ordered = sorted(values)
-    return f"{ordered[min(len(ordered) - 1, int(q * len(ordered)))]:.2f}" if ordered else "none"
+    return f"{percentile(sorted(values), q):.2f}" if values else "none"
 
 
 if __name__ == "__main__":

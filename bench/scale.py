@@ -59,6 +59,7 @@ def main() -> None:
     table.add_row("start to a version trained on all of them", f"{first_s:.0f} s")
     for q in (0.5, 0.95):
         table.add_row(f"label to live, p{100 * q:.0f}", f"{quantile(live, q)} s")
+    table.add_row("label to live, slowest", f"{quantile(live, 1.0)} s")
     table.add_row("of so many trials (held back)", f"{len(live)} ({held_back})")
     table.add_row("memory of a serving worker after that (RSS, largest)", memory)
     console.print(table)

@@ -54,7 +54,7 @@ class Trainer:
         self._healing = Healing(store) if settings.self_healing else None
         self._stop = threading.Event()
         self._reported_at = 0.0
-        # When a trigger would fire; infinity: not soon, or the ticks will see to it.
+        # When a trigger fires if nothing else is labelled; infinity: none does.
         self._due_at = math.inf
         # What a finished run has seen is embedded.
         with store.db.read() as conn:
@@ -83,8 +83,12 @@ class Trainer:
                 self._stop.wait(1.0)
                 continue
             if not busy:
-                self._stop.wait(max(0.0, min(_TICK_S, self._due_at - time.time())))
+                self._stop.wait(self.pause_s(time.time()))
         self.close()
+
+    def pause_s(self, now: float) -> float:
+        """Until the next look: a tick, or less where a trigger fires sooner."""
+        return max(0.0, min(_TICK_S, self._due_at - now))
 
     def close(self) -> None:
         """End the child, if there is one, sign off, and close the store."""

@@ -220,6 +220,24 @@ def test_new_labels_start_a_run_without_being_asked(school_store: Store, setting
         assert [run.trigger for run in runs.listing(conn, 10)] == ["labels"]
 
 
+def test_the_trainer_looks_at_the_moment_at_which_a_trigger_fires(
+    school_store: Store, trainer: Trainer
+):
+    trainer.tick(time.time())
+    tick_s = trainer.pause_s(time.time())
+    label(school_store, of("two", "five")[:6])
+    with school_store.db.read() as conn:
+        _, _, newest_at = labels.count_after(conn, 0)
+    assert newest_at is not None
+    due_at = newest_at + Recipe().triggers.after_quiet_s
+    for before_s in (2 * tick_s, 0.3 * tick_s):
+        trainer.tick(due_at - before_s)
+        assert trainer.pause_s(due_at - before_s) == pytest.approx(min(tick_s, before_s), abs=1e-3)
+    trainer.tick(due_at + 1e-3)
+    assert live(school_store).number == 2
+    assert trainer.pause_s(due_at + 1.0) == tick_s, "nothing is new"
+
+
 def test_one_class_alone_starts_no_run(school_store: Store, settings: Settings):
     recipe = Recipe(triggers=TriggerRecipe(after_labels=5, after_quiet_s=0))
     trainer = Trainer(school_store, recipe, settings)
