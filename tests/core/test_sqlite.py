@@ -7,24 +7,20 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select, update
 
 from core import schema, sqlite
 from core.database import Database
 from core.errors import StoreError
 from core.settings import Settings
 from core.store import Store
+from tests.at_once import in_threads
+from tests.core.rows import PREDICTION, num_predictions
 
 
 def write(db: Database, name: str, *, durable: bool) -> None:
-    row = {"image": "a" * 64, "version": 1, "label": "cat", "confidence": 0.9, "margin": 0.8}
     with db.write(durable=durable) as conn:
-        conn.execute(insert(schema.predictions).values(id=name, created_at=0.0, **row))
-
-
-def count(db: Database) -> int:
-    with db.read() as conn:
-        return conn.execute(select(func.count()).select_from(schema.predictions)).scalar_one()
+        conn.execute(insert(schema.predictions).values(id=name, **PREDICTION))
 
 
 @pytest.fixture
@@ -61,7 +57,7 @@ def test_others_write_while_the_disk_is_waited_for(
     other = Database(f"sqlite:///{file}")
     monkeypatch.setattr(sqlite, "sync_file", lambda path: write(other, "other", durable=False))
     write(sqlite_store.db, "durable", durable=True)
-    assert count(sqlite_store.db) == 2
+    assert num_predictions(sqlite_store.db) == 2
     other.close()
 
 
@@ -77,7 +73,7 @@ def test_the_files_as_they_are_once_synced_hold_what_was_written(
     write(sqlite_store.db, "durable", durable=True)
     shutil.copy(synced[-1], after.parent)
     found = Database(f"sqlite:///{after}")
-    assert count(found) == 3
+    assert num_predictions(found) == 3
     found.close()
 
 
@@ -112,4 +108,76 @@ def test_whoever_waits_for_a_turn_gets_it(sqlite_store: Store) -> None:
         waiting.join(0.05)
         assert waiting.is_alive()
     waiting.join(10)
-    assert count(sqlite_store.db) == 1
+    assert num_predictions(sqlite_store.db) == 1
+
+
+def test_read_then_write_loses_no_update(sqlite_store: Store) -> None:
+    """On SQLite a write takes its lock when it begins; a read in it is never stale."""
+    db = sqlite_store.db
+    with db.write() as conn:
+        conn.execute(insert(schema.predictions).values(id="1", **PREDICTION | {"version": 0}))
+
+    def increment(_: int) -> None:
+        for _n in range(10):
+            with db.write(durable=False) as conn:
+                version = conn.execute(select(schema.predictions.c.version)).scalar_one()
+                conn.execute(update(schema.predictions).values(version=version + 1))
+
+    in_threads(6, increment)
+    with db.read() as conn:
+        assert conn.execute(select(schema.predictions.c.version)).scalar_one() == 60
+
+
+@pytest.mark.parametrize("prefix", ["sqlite:///", "sqlite+pysqlite:///"])
+def test_sqlite_is_made_where_the_url_says(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    db = Database(f"{prefix}{tmp_path / 'deep' / 'er' / 'evergreen.db'}")
+    db.ensure_schema()
+    db.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert (tmp_path / "deep" / "er" / "evergreen.db").exists()
+
+
+def test_one_statement_waits_its_turn(sqlite_store: Store) -> None:
+    db, entered, left = sqlite_store.db, threading.Event(), threading.Event()
+
+    def write_one() -> None:
+        entered.set()
+        with db.write_one() as conn:
+            conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
+        left.set()
+
+    with db.write() as conn:
+        conn.execute(insert(schema.predictions).values(id="2", **PREDICTION))
+        waiting = threading.Thread(target=write_one)
+        waiting.start()
+        assert entered.wait(10)
+        assert not left.wait(0.05)
+    waiting.join(10)
+    assert num_predictions(db) == 2
+
+
+def test_checkpoint_moves_the_log_into_the_file(sqlite_store: Store, settings: Settings) -> None:
+    db = sqlite_store.db
+    with db.write() as conn:
+        for i in range(2000):  # more than SQLite's own limit of 1,000 pages
+            conn.execute(
+                insert(schema.predictions).values(id=str(i), **PREDICTION | {"label": f"{i}" * 500})
+            )
+    file = next(settings.home.glob("*.db"))
+    before = file.stat().st_size
+    assert before < 1_000_000  # no commit has done it
+    db.checkpoint()
+    assert file.stat().st_size > before + 1_000_000
+    assert num_predictions(db) == 2000
+
+
+def test_checkpoint_waits_for_nobody(sqlite_store: Store) -> None:
+    db = sqlite_store.db
+    with db.read() as reader, db.write() as conn:
+        reader.execute(select(schema.predictions))
+        conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
+        db.checkpoint()
+    assert num_predictions(db) == 1

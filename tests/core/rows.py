@@ -1,0 +1,22 @@
+"""Rows of predictions: the table that tests of the database write to."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+
+from core import schema
+from core.database import Database
+
+PREDICTION = {
+    "image": "a" * 64,
+    "version": 1,
+    "label": "cat",
+    "confidence": 0.9,
+    "margin": 0.8,
+    "created_at": 0.0,
+}
+
+
+def num_predictions(db: Database) -> int:
+    with db.read() as conn:
+        return conn.execute(select(func.count()).select_from(schema.predictions)).scalar_one()
