@@ -253,7 +253,9 @@ def test_everything_has_a_name_and_fits_a_narrow_screen(
     page.choose(photos["blue"][1])
     controls = [e for e in page.all("button, input, a") if e.is_displayed()]
     assert len(controls) > 10
-    assert [e.get_attribute("outerHTML") for e in controls if not e.accessible_name] == []
+    # One that a run which ended has hidden meanwhile needs no name any more.
+    nameless = [e for e in controls if not e.accessible_name and e.is_displayed()]
+    assert [e.get_attribute("outerHTML") for e in nameless] == []
     size = {"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": True}
     page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     width = page.browser.execute_script("return document.documentElement.scrollWidth")
