@@ -70,7 +70,8 @@ def card() -> dict[str, Any]:
 
 
 def backbone_weights(stored: bytes | None = None) -> dict[str, NDArray[np.float32]]:
-    """Read the backbone's tensors, by torch state-dict key, widened to float32.
+    """Read the backbone's tensors, by torch state-dict key and in the order of those, widened to
+    float32.
 
     `stored` is a safetensors file of a starter, by default the bundled one.
     """
@@ -125,5 +126,6 @@ def _stored_weights() -> bytes:
 
 
 def _weights_float32(prefix: str, stored: bytes) -> dict[str, NDArray[np.float32]]:
-    tensors = safetensors.numpy.load(stored)
-    return {k: v.astype(np.float32) for k, v in tensors.items() if k.startswith(prefix)}
+    # They come in another order in each process.
+    tensors = sorted(safetensors.numpy.load(stored).items())
+    return {k: v.astype(np.float32) for k, v in tensors if k.startswith(prefix)}

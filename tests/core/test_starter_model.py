@@ -102,6 +102,11 @@ def test_bound_weights_come_back_unchanged(backbone: bytes) -> None:
     assert all(np.array_equal(bound[name], stored[name]) for name in stored)
 
 
+def test_weights_come_in_the_same_order_in_every_process() -> None:
+    names = list(starter.backbone_weights())
+    assert names == sorted(names)
+
+
 def test_binding_refuses_a_missing_weight() -> None:
     graph = (starter.FILES / "backbone.graph.onnx").read_bytes()
     weights = starter.backbone_weights()

@@ -12,7 +12,7 @@ from training.torch_export import export_backbone, export_graph  # noqa: E402
 
 pytestmark = pytest.mark.training
 
-# float32 sums in another order, BatchNorm folded by onnxruntime: 2e-6 seen, embeddings reach 4.
+# float32 sums in another order, BatchNorm folded by onnxruntime: 5e-6 seen, embeddings reach 5.
 PARITY_ATOL = 2e-5
 SIZE_PX = 144
 
