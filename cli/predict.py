@@ -62,8 +62,7 @@ def _answers(
         except InputError as error:
             yield path, error
             continue
-        with store.db.write(durable=False) as conn:
-            predictions.add(conn, [result.prediction])
+        predictions.add(store.db, [result.prediction])
         yield path, result
 
 

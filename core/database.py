@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    insert,
+    inspect,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -35,9 +46,11 @@ class Database:
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._log: sqlite.Log | None = None
+        self._inserter: sqlite.Inserter | None = None
         if self.is_sqlite:
             self._engine = sqlite.create(parsed)
             self._log = sqlite.Log(Path(parsed.database or ""))
+            self._inserter = sqlite.Inserter(self._engine)
             self._reader = self._engine.execution_options(begin="BEGIN")
         else:
             self._engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
@@ -77,6 +90,17 @@ class Database:
         with _as_store_error(self._engine), self._single_writer.begin() as conn:
             yield conn
 
+    def append(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows, of all columns in their order, in one transaction that is not durable, with as
+        little as can be between them and the database: for rows that come all the time."""
+        if self._inserter is not None:
+            with _as_store_error(self._engine):
+                self._inserter.add(table, rows)
+            return
+        names = [column.name for column in table.columns]
+        with self.write(durable=False) as conn:
+            conn.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
+
     def checkpoint(self) -> None:
         """Move what was written from SQLite's log into its file, holding up nobody. Left alone,
         whoever commits does it once the log is long, and waits for the disk."""
@@ -102,6 +126,8 @@ class Database:
                 _migrate(conn)
 
     def close(self) -> None:
+        if self._inserter is not None:
+            self._inserter.close()
         self._engine.dispose()
 
 

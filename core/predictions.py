@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from operator import attrgetter
 
 import uuid_utils
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
+from core.database import Database
 from core.schema import predictions
-
-_INSERT = insert(predictions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Prediction:
     created_at: float
 
 
-_FIELDS = tuple(field.name for field in fields(Prediction))
+_row = attrgetter(*(column.name for column in predictions.columns))
 
 
 def new_id() -> str:
@@ -38,9 +38,9 @@ def may_be_id(text: str) -> bool:
     return len(text) <= 36 and text.isascii() and text.isprintable()
 
 
-def add(conn: Connection, rows: Sequence[Prediction]) -> None:
-    # Not `asdict`, which copies deeply: this is on the way of every prediction.
-    conn.execute(_INSERT, [{name: getattr(row, name) for name in _FIELDS} for row in rows])
+def add(db: Database, group: Sequence[Prediction]) -> None:
+    """In one transaction, not durable. Raises StoreError."""
+    db.append(predictions, [_row(prediction) for prediction in group])
 
 
 def get(conn: Connection, prediction_id: str) -> Prediction | None:

@@ -71,8 +71,7 @@ class Recorder:
         if not group:
             return
         try:
-            with self._store.db.write(durable=False) as conn:
-                predictions.add(conn, [prediction for prediction, _ in group])
+            predictions.add(self._store.db, [prediction for prediction, _ in group])
         except Exception as error:
             log.exception("predictions.not_recorded", extra={"count": len(group)})
             problem = error if isinstance(error, StoreError) else StoreError(str(error))

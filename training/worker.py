@@ -16,12 +16,13 @@ import threading
 import time
 from collections.abc import Sequence
 
-from core import champion, labels, leases, runs, training_data, versions, workers
+from core import champion, labels, leases, runs, standing, training_data, versions, workers
 from core.bootstrap import ensure_first_version
 from core.errors import StoreError
 from core.predictions import new_id
 from core.runs import Run
 from core.settings import Settings
+from core.standing import Standing
 from core.store import Store, open_store
 from core.workers import Worker
 from training import triggers
@@ -36,6 +37,8 @@ from training.triggers import News
 from training.workshop import open_workshop
 
 _TICK_S = 0.1
+# What no row tells, like a process that died, is found so often.
+_LOOK_AT_LEAST_EVERY_S = 0.5
 _CHUNK = 64
 # An extra: without it, heads learn and blocks do not.
 _HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -54,6 +57,9 @@ class Trainer:
         self._healing = Healing(store) if settings.self_healing else None
         self._stop = threading.Event()
         self._reported_at = 0.0
+        self._standing = Standing()
+        # Until when there is nothing to do as long as nothing changes.
+        self._idle_until = 0.0
         # When a trigger fires if nothing else is labelled; infinity: none does.
         self._due_at = math.inf
         # What a finished run has seen is embedded.
@@ -99,6 +105,17 @@ class Trainer:
 
     def tick(self, now: float) -> bool:
         """Look once, and do at most one thing. True if there was something to do."""
+        with self._store.db.read() as conn:
+            found = standing.read(conn, self._standing)
+        if found is self._standing and now < min(self._idle_until, self._due_at):
+            return False
+        self._standing = found
+        is_busy = self._look(now)
+        is_idle = not (is_busy or found.has_run or found.waiting)
+        self._idle_until = now + _LOOK_AT_LEAST_EVERY_S if is_idle else 0.0
+        return is_busy
+
+    def _look(self, now: float) -> bool:
         self._report(now)
         if self._healing is not None:
             self._healing.look(now)

@@ -20,3 +20,7 @@ PREDICTION = {
 def num_predictions(db: Database) -> int:
     with db.read() as conn:
         return conn.execute(select(func.count()).select_from(schema.predictions)).scalar_one()
+
+
+def append(db: Database, *names: str) -> None:
+    db.append(schema.predictions, [(name, *PREDICTION.values()) for name in names])

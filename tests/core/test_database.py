@@ -11,7 +11,7 @@ from core.database import Database
 from core.errors import StoreError
 from core.store import Store
 from tests.at_once import in_threads
-from tests.core.rows import PREDICTION, num_predictions
+from tests.core.rows import PREDICTION, append, num_predictions
 
 
 @pytest.fixture
@@ -48,6 +48,30 @@ def test_many_writers_at_once_all_succeed(db: Database, durable: bool) -> None:
 
     in_threads(8, write)
     assert num_predictions(db) == 160
+
+
+def test_what_is_appended_is_all_or_nothing(db: Database) -> None:
+    append(db, "1", "2")
+    with pytest.raises((StoreError, IntegrityError)):
+        append(db, "3", "1")
+    assert num_predictions(db) == 2
+    append(db, "3")
+    with db.read() as conn:
+        (row,) = conn.execute(select(schema.predictions).where(schema.predictions.c.id == "3"))
+    assert row._mapping == {"id": "3", **PREDICTION}
+
+
+def test_threads_append_while_others_write(db: Database) -> None:
+    def write(i: int) -> None:
+        for n in range(20):
+            if i % 2:
+                append(db, f"{i}-{n}", f"{i}-{n}-again")
+            else:
+                with db.write(durable=False) as conn:
+                    conn.execute(insert(schema.predictions).values(id=f"{i}-{n}", **PREDICTION))
+
+    in_threads(8, write)
+    assert num_predictions(db) == 240
 
 
 def test_read_sees_one_moment_throughout(db: Database) -> None:

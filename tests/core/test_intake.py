@@ -45,8 +45,7 @@ def predict(store: Store, image: bytes = IMAGE) -> str:
         margin=0.2,
         created_at=0.5,
     )
-    with store.db.write() as conn:
-        predictions.add(conn, [prediction])
+    predictions.add(store.db, [prediction])
     return prediction.id
 
 

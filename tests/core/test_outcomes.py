@@ -26,8 +26,8 @@ def predict(
     digest = store.blobs.put(images.png(48, 48, seed))
     now = at or time.time()
     row = Prediction(new_id(), digest, live, aloud, 0.9, 0.8, now)
+    predictions.add(store.db, [row])
     with store.db.write() as conn:
-        predictions.add(conn, [row])
         shadow_answers.add(conn, [ShadowAnswer(row.id, SHADOW, silent, live, aloud == silent)], now)
     return row.id
 

@@ -15,7 +15,7 @@ from core.errors import StoreError
 from core.settings import Settings
 from core.store import Store
 from tests.at_once import in_threads
-from tests.core.rows import PREDICTION, num_predictions
+from tests.core.rows import PREDICTION, append, num_predictions
 
 
 def write(db: Database, name: str, *, durable: bool) -> None:
@@ -109,6 +109,31 @@ def test_whoever_waits_for_a_turn_gets_it(sqlite_store: Store) -> None:
         assert waiting.is_alive()
     waiting.join(10)
     assert num_predictions(sqlite_store.db) == 1
+
+
+def test_what_is_appended_waits_for_its_turn_too(sqlite_store: Store, file: Path) -> None:
+    other = Database(f"sqlite:///{file}")
+    for names in (["one"], ["two", "three"]):
+        waiting = threading.Thread(target=append, args=(sqlite_store.db, *names))
+        with other.write(durable=False):
+            waiting.start()
+            waiting.join(0.05)
+            assert waiting.is_alive()
+        waiting.join(10)
+    assert num_predictions(other) == 3
+    other.close()
+
+
+def test_appending_that_is_given_up_leaves_nothing_and_may_be_tried_again(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_MS", 20)
+    db = sqlite_store.db
+    for names in (["one"], ["one", "two"]):
+        with db.write(), pytest.raises(StoreError, match="locked"):
+            append(db, *names)
+    append(db, "one", "two")
+    assert num_predictions(db) == 2
 
 
 def test_read_then_write_loses_no_update(sqlite_store: Store) -> None:

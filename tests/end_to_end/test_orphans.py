@@ -34,7 +34,8 @@ def processes_in(home: Path) -> list[int]:
 
 def test_workers_and_trainer_end_with_their_master(tmp_path: Path) -> None:
     with running(tmp_path / "home") as server:
+        # Two workers, the trainer's service, and the trainer, which nobody waited for.
+        wait_until(lambda: len(processes_in(server.home)) > 4, 30, "the trainer")
         others = [pid for pid in processes_in(server.home) if pid != server.pid]
-        assert len(others) >= 4  # two workers, the trainer's service, the trainer
         os.kill(server.pid, signal.SIGKILL)
         wait_until(lambda: not any(map(lives, others)), 30, "every process of the server to end")

@@ -8,10 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 from core import predictions
+from core.database import Database
 from core.errors import StoreError
 from core.predictions import Prediction, new_id
 from core.schema import predictions as table
@@ -102,9 +103,9 @@ def test_predictions_that_wait_go_in_one_group(
     groups: list[int] = []
     add = predictions.add
 
-    def counted(conn: Connection, rows: list[Prediction]) -> None:
+    def counted(db: Database, rows: list[Prediction]) -> None:
         groups.append(len(rows))
-        add(conn, rows)
+        add(db, rows)
 
     monkeypatch.setattr(predictions, "add", counted)
     with sqlite_store.db.write():  # while another one writes, they wait
@@ -122,7 +123,7 @@ def test_whoever_writes_goes_on_with_its_own_answer_after_one_group(
     writers: list[int] = []
     entered, go_on = threading.Event(), threading.Event()
 
-    def slow(_conn: Connection, _rows: list[Prediction]) -> None:
+    def slow(_db: Database, _rows: list[Prediction]) -> None:
         writers.append(threading.get_ident())
         entered.set()
         assert go_on.wait(WITHIN_S)
@@ -171,8 +172,9 @@ def test_failure_reaches_everyone_who_waits_and_then_passes(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    def broken(*_: Any) -> None:
-        raise error
+    def broken(db: Database, _rows: list[Prediction]) -> None:
+        with db.write():  # it has its turn, and then
+            raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(predictions, "add", broken)

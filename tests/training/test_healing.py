@@ -35,8 +35,8 @@ def answer(store: Store, live: int, before: int, *, is_right: bool, label: bool 
     digest = store.blobs.put(images.png(48, 48, next(_seeds)))
     aloud, silent = ("cat", "dog") if is_right else ("dog", "cat")
     row = Prediction(new_id(), digest, live, aloud, 0.9, 0.8, time.time())
+    predictions.add(store.db, [row])
     with store.db.write() as conn:
-        predictions.add(conn, [row])
         shadow_answers.add(conn, [ShadowAnswer(row.id, before, silent, live, False)], time.time())
     if label:
         request = LabelRequest("cat")
