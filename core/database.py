@@ -16,6 +16,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    Select,
     Table,
     create_engine,
     insert,
@@ -46,11 +47,13 @@ class Database:
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._log: sqlite.Log | None = None
-        self._inserter: sqlite.Inserter | None = None
+        self._glances: sqlite.Direct | None = None
+        self._appends: sqlite.Direct | None = None
         if self.is_sqlite:
             self._engine = sqlite.create(parsed)
             self._log = sqlite.Log(Path(parsed.database or ""))
-            self._inserter = sqlite.Inserter(self._engine)
+            self._glances = sqlite.Direct(self._engine)
+            self._appends = sqlite.Direct(self._engine)
             self._reader = self._engine.execution_options(begin="BEGIN")
         else:
             self._engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
@@ -90,12 +93,21 @@ class Database:
         with _as_store_error(self._engine), self._single_writer.begin() as conn:
             yield conn
 
+    def glance(self, query: Select[Any]) -> tuple[Any, ...]:
+        """The only row of a query without parameters, with as little as can be between it and the
+        database: for what is asked all the time."""
+        if self._glances is not None:
+            with _as_store_error(self._engine):
+                return self._glances.one(query)
+        with self.read() as conn:
+            return tuple(conn.execute(query).one())
+
     def append(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Add rows, of all columns in their order, in one transaction that is not durable, with as
         little as can be between them and the database: for rows that come all the time."""
-        if self._inserter is not None:
+        if self._appends is not None:
             with _as_store_error(self._engine):
-                self._inserter.add(table, rows)
+                self._appends.add(table, rows)
             return
         names = [column.name for column in table.columns]
         with self.write(durable=False) as conn:
@@ -126,8 +138,9 @@ class Database:
                 _migrate(conn)
 
     def close(self) -> None:
-        if self._inserter is not None:
-            self._inserter.close()
+        for direct in (self._glances, self._appends):
+            if direct is not None:
+                direct.close()
         self._engine.dispose()
 
 

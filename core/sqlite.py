@@ -14,13 +14,25 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, insert
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Insert,
+    Select,
+    Table,
+    create_engine,
+    event,
+    insert,
+)
 from sqlalchemy.pool import QueuePool
 
 from core.disk import sync_file, sync_folder
 from core.errors import StoreError
+
+_Result = TypeVar("_Result")
 
 WRITING = "BEGIN IMMEDIATE"
 _BUSY_TIMEOUT_MS = 15_000
@@ -87,21 +99,23 @@ class Log:
             raise StoreError(f"{self._path} cannot be taken to the disk: {error}") from error
 
 
-class Inserter:
-    """Adds rows, each call one transaction, on a connection of its own and past SQLAlchemy, which
-    costs a single row several times what SQLite does. For one process, any of its threads."""
+class Direct:
+    """For what is done all the time: a connection of its own, past SQLAlchemy, which costs a single
+    row several times what SQLite does. Statements are compiled once. For any thread, one at a time.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._statements: dict[str, str] = {}
+        # By what they were made from.
+        self._compiled: dict[object, str] = {}
         self._connection: sqlite3.Connection | None = None
 
     def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Of all columns, in their order. Raises as the driver does."""
+        """Rows of all columns, in their order, in one transaction. Raises as the driver does."""
         with self._lock:
             connection = self._connection or self._connect()
-            statement = self._statements.get(table.name) or self._compile(table)
+            statement = self._compiled.get(table) or self._compile(table, insert(table))
             if len(rows) == 1:  # a statement by itself is a transaction
                 _in_turn(lambda: connection.execute(statement, rows[0]).close())
                 return
@@ -112,6 +126,14 @@ class Inserter:
             except BaseException:
                 connection.rollback()
                 raise
+
+    def one(self, query: Select[Any]) -> tuple[Any, ...]:
+        """The only row of a query. Raises as the driver does."""
+        with self._lock:
+            connection = self._connection or self._connect()
+            statement = self._compiled.get(query) or self._compile(query, query)
+            rows: list[tuple[Any, ...]] = _in_turn(lambda: connection.execute(statement).fetchall())
+            return rows[0]
 
     def close(self) -> None:
         with self._lock:
@@ -128,9 +150,10 @@ class Inserter:
         self._connection = connection
         return connection
 
-    def _compile(self, table: Table) -> str:
-        found = str(insert(table).compile(dialect=self._engine.dialect))
-        return self._statements.setdefault(table.name, found)
+    def _compile(self, key: object, statement: Insert | Select[Any]) -> str:
+        in_full = {"literal_binds": True}
+        found = statement.compile(dialect=self._engine.dialect, compile_kwargs=in_full)
+        return self._compiled.setdefault(key, str(found))
 
 
 def _begin_writing(conn: Connection) -> None:
@@ -143,14 +166,13 @@ def _begin_writing(conn: Connection) -> None:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
 
 
-def _in_turn(write: Callable[[], None]) -> None:
-    """Wait for the turn to write in steps of a millisecond. SQLite's own steps grow from one to a
+def _in_turn(do: Callable[[], _Result]) -> _Result:
+    """Wait for its turn in steps of a millisecond. SQLite's own steps grow from one to a
     hundred, however soon the lock is free."""
     deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
     while True:
         try:
-            write()
-            return
+            return do()
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() > deadline:
                 raise

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, exists, func, select
 
 from core import champion
 from core.champion import Activation, Promotion
+from core.database import Database
 from core.runs import UNFINISHED
 from core.schema import activations, labels, promotions, runs, versions
 
@@ -37,11 +38,8 @@ class Standing:
     tag: tuple[object, ...] = ()
 
 
-def read(conn: Connection, before: Standing = Standing()) -> Standing:
-    """As it is now. While nothing has changed since `before`, that takes one statement."""
+def read(conn: Connection) -> Standing:
     tag = tuple(conn.execute(_TAG).one())
-    if tag == before.tag:
-        return before
     *_, newest_version, newest_label, has_run = tag
     return Standing(
         champion.waiting(conn),
@@ -51,3 +49,11 @@ def read(conn: Connection, before: Standing = Standing()) -> Standing:
         bool(has_run),
         tag,
     )
+
+
+def refresh(db: Database, before: Standing) -> Standing:
+    """As it is now; `before` itself while nothing has changed since, which one statement tells."""
+    if before.tag and db.glance(_TAG) == before.tag:
+        return before
+    with db.read() as conn:
+        return read(conn)

@@ -102,8 +102,7 @@ class Following:
 
     def _look(self) -> Standing:
         looked_at = time.monotonic()
-        with self._store.db.read() as conn:
-            self._standing = standing.read(conn, self._standing)
+        self._standing = standing.refresh(self._store.db, self._standing)
         waiting, newest = self._standing.waiting, self._standing.newest
         if waiting is not None and waiting.id != self._noticed[0]:
             self._noticed = (waiting.id, time.time())

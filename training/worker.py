@@ -105,8 +105,7 @@ class Trainer:
 
     def tick(self, now: float) -> bool:
         """Look once, and do at most one thing. True if there was something to do."""
-        with self._store.db.read() as conn:
-            found = standing.read(conn, self._standing)
+        found = standing.refresh(self._store.db, self._standing)
         if found is self._standing and now < min(self._idle_until, self._due_at):
             return False
         self._standing = found
