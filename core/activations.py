@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from core.champion import Activation
 from core.schema import activations, versions
+
+# Made once: making a statement takes longer than running it.
+_BEFORE_NEWEST = select(activations.c.before_id).order_by(activations.c.id.desc()).limit(1)
+_VERSION_BEFORE = select(activations.c.version).where(
+    activations.c.id == _BEFORE_NEWEST.scalar_subquery()
+)
+_SEEN_BEFORE = (
+    select(func.coalesce(func.max(versions.c.snapshot), 0))
+    .join(activations, activations.c.version == versions.c.number)
+    .where(activations.c.id < bindparam("activation"))
+)
 
 
 def history(conn: Connection, limit: int) -> list[Activation]:
@@ -31,20 +42,11 @@ def version_before(conn: Connection) -> int | None:
 
     A rollback of a rollback goes further back, never forth: what it left is not returned to.
     """
-    rows = [a.version for a in reversed(history(conn, 10_000))]
-    stack: list[int] = []
-    for version in rows:
-        if version in stack:
-            del stack[stack.index(version) :]
-        stack.append(version)
-    return stack[-2] if len(stack) > 1 else None
+    found: int | None = conn.execute(_VERSION_BEFORE).scalar()
+    return found
 
 
 def seen_before(conn: Connection, activation_id: int) -> int:
     """The newest label event that any champion before this activation was trained on."""
-    snapshot: int = conn.execute(
-        select(func.coalesce(func.max(versions.c.snapshot), 0))
-        .join(activations, activations.c.version == versions.c.number)
-        .where(activations.c.id < activation_id)
-    ).scalar_one()
+    snapshot: int = conn.execute(_SEEN_BEFORE, {"activation": activation_id}).scalar_one()
     return snapshot

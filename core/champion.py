@@ -12,9 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, text, update
 
 from core import versions, workers
 from core.database import Database
@@ -30,6 +30,22 @@ MAX_WAIT_S = 120.0
 # Who asks for a rollback where labels show that the champion is worse.
 ITSELF = "self-healing"
 _MOVE_LOCK = 7_140_223
+
+
+def _before_it() -> Select[Any]:
+    """What was before a version when it was activated, on the way back from the newest."""
+    columns = (activations.c.id, activations.c.version, activations.c.before_id)
+    way = select(*columns).where(activations.c.id == bindparam("newest")).cte(recursive=True)
+    way = way.union_all(select(*columns).join(way, activations.c.id == way.c.before_id))
+    return select(way.c.before_id).where(way.c.version == bindparam("version")).limit(1)
+
+
+# Made once: making a statement takes longer than running it.
+_NEWEST_PROMOTION = select(promotions).order_by(promotions.c.id.desc()).limit(1)
+_NEWEST_ACTIVATION = select(activations).order_by(activations.c.id.desc()).limit(1)
+_WAS_CHAMPION = select(activations.c.id).where(activations.c.version == bindparam("version"))
+_WAS_CHAMPION = _WAS_CHAMPION.limit(1)
+_BEFORE_IT = _before_it()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,8 @@ class Activation:
     who: str
     why: str
     created_at: float
+    # Of the activation that a rollback from this one goes back to; None: there is none.
+    before_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +163,7 @@ def advance(conn: Connection, now: float) -> Activation | None:
         "who": promotion.who,
         "why": promotion.why,
         "created_at": now,
+        "before_id": _before(conn, promotion.version),
     }
     result = conn.execute(insert(activations).values(**values))
     _finish(conn, promotion.id, "activated", None)
@@ -166,7 +185,7 @@ def move_on(db: Database, clock: Callable[[], float] = time.time) -> Activation 
 
 def waiting(conn: Connection) -> Promotion | None:
     """The newest, if it waits: it has replaced all before it."""
-    row = conn.execute(select(promotions).order_by(promotions.c.id.desc()).limit(1)).one_or_none()
+    row = conn.execute(_NEWEST_PROMOTION).one_or_none()
     found = None if row is None else Promotion(*row)
     return found if found is not None and found.state == "waiting" else None
 
@@ -187,8 +206,20 @@ def newest_promotion_of(conn: Connection, version: int) -> Promotion | None:
 
 def newest_activation(conn: Connection) -> Activation | None:
     """The truth, though its moment may lie a little ahead."""
-    row = conn.execute(select(activations).order_by(activations.c.id.desc()).limit(1)).one_or_none()
+    row = conn.execute(_NEWEST_ACTIVATION).one_or_none()
     return None if row is None else Activation(*row)
+
+
+def _before(conn: Connection, version: int) -> int | None:
+    """What is before the version once it is activated: the newest; but before one that is returned
+    to, what was before it then."""
+    newest = newest_activation(conn)
+    if newest is None:
+        return None
+    if conn.execute(_WAS_CHAMPION, {"version": version}).scalar() is None:
+        return newest.id
+    found = conn.execute(_BEFORE_IT, {"newest": newest.id, "version": version}).one_or_none()
+    return newest.id if found is None else found[0]
 
 
 def _lock_moves(conn: Connection) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = MetaData(
     naming_convention={
@@ -184,6 +184,8 @@ activations = Table(
     Column("who", String(100), nullable=False),
     Column("why", Text, nullable=False),
     Column("created_at", Float, nullable=False),
+    # Of the activation that a rollback from this one goes back to.
+    Column("before_id", _row_id),
     sqlite_autoincrement=True,
 )
 

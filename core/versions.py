@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from core.blobs import Blobs
@@ -14,6 +14,7 @@ from core.manifest import Manifest
 from core.schema import versions
 
 _MAX_NUMBER = 2**31 - 1
+_BY_NUMBER = select(versions).where(versions.c.number == bindparam("number"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def get(conn: Connection, number: int) -> Version:
     """Raises UnknownVersion."""
     row = None
     if 0 < number <= _MAX_NUMBER:  # a database refuses to compare with more
-        row = conn.execute(select(versions).where(versions.c.number == number)).one_or_none()
+        row = conn.execute(_BY_NUMBER, {"number": number}).one_or_none()
     if row is None:
         newest = newest_number(conn)
         there = f"there are 1 to {newest}" if newest else "none is published yet"

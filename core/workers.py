@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from core.schema import workers
 
@@ -19,6 +19,14 @@ DEAD_AFTER_S = 6.0
 _FORGET_AFTER_S = 3600.0
 
 Role = Literal["serving", "trainer"]
+
+# Made once: making a statement takes longer than running it.
+_REPORT = update(workers).where(workers.c.id == bindparam("of"))
+_LIVE = (
+    select(workers)
+    .where(workers.c.role == bindparam("role"), workers.c.last_seen > bindparam("since"))
+    .order_by(workers.c.started_at)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ def report(conn: Connection, worker: Worker) -> None:
         "started_at": worker.started_at,
         "last_seen": worker.last_seen,
     }
-    result = conn.execute(update(workers).where(workers.c.id == worker.id).values(**values))
+    result = conn.execute(_REPORT, {"of": worker.id, **values})
     if result.rowcount == 0:
         conn.execute(insert(workers).values(id=worker.id, **values))
 
@@ -66,11 +74,7 @@ def leave(conn: Connection, worker_id: str) -> None:
 
 def live(conn: Connection, now: float, role: Role) -> list[Worker]:
     """Those heard of lately. A process of this machine that is gone is seen at once."""
-    rows = conn.execute(
-        select(workers)
-        .where(workers.c.role == role, workers.c.last_seen > now - DEAD_AFTER_S)
-        .order_by(workers.c.started_at)
-    )
+    rows = conn.execute(_LIVE, {"role": role, "since": now - DEAD_AFTER_S})
     found = [_worker(row) for row in rows]
     return [w for w in found if w.host != this_host() or _is_running(w.pid)]
 

@@ -12,12 +12,23 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import func, insert, select, text
 
-from core import schema
+from core import activations, schema
 from core.database import Database
 from core.errors import StoreError
 from core.store import Store
 from tests.at_once import in_processes, in_threads
 from tests.core.rows import PREDICTION, num_predictions
+
+VERSION = {
+    "backbone": "b",
+    "head": "h",
+    "manifest": "m",
+    "classes": ["cat"],
+    "snapshot": 0,
+    "metrics": {},
+    "gate": {},
+    "created_at": 0.0,
+}
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -32,6 +43,13 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def db(store: Store) -> Database:
     return store.db
+
+
+def migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "core:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 def test_migrations_make_exactly_the_tables_of_the_schema(db: Database) -> None:
@@ -55,9 +73,7 @@ def test_partial_index_that_coalesces_runs_is_there(db: Database) -> None:
 
 
 def test_newest_migration_is_the_revision_of_the_schema() -> None:
-    config = Config()
-    config.set_main_option("script_location", "core:migrations")
-    config.set_main_option("path_separator", "os")
+    config = migrations()
     assert ScriptDirectory.from_config(config).get_heads() == [schema.REVISION]
 
 
@@ -65,9 +81,7 @@ def test_database_of_an_older_release_is_brought_up_to_date_with_what_it_holds(
     empty_url: str,
 ) -> None:
     db = Database(empty_url)
-    config = Config()
-    config.set_main_option("script_location", "core:migrations")
-    config.set_main_option("path_separator", "os")
+    config = migrations()
     with db.write() as conn:
         config.attributes["connection"] = conn
         command.upgrade(config, "0001")
@@ -79,6 +93,26 @@ def test_database_of_an_older_release_is_brought_up_to_date_with_what_it_holds(
         config.attributes["connection"] = conn
         command.downgrade(config, "0001")
     assert num_predictions(db) == 1
+    db.close()
+
+
+def test_activations_of_an_older_release_learn_what_is_before_them(empty_url: str) -> None:
+    db = Database(empty_url)
+    config = migrations()
+    with db.write() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0003")
+        for number in (1, 2, 3):
+            conn.execute(insert(schema.versions).values(number=number, **VERSION))
+        for i, version in enumerate((1, 2, 3, 2, 3, 1, 1, 3), start=1):
+            wish = {"id": i, "version": version, "state": "activated", "who": "", "why": ""}
+            conn.execute(insert(schema.promotions).values(**wish, created_at=i))
+            fact = {"id": i, "version": version, "promotion_id": i, "who": "", "why": ""}
+            conn.execute(insert(schema.activations).values(**fact, activate_at=i, created_at=i))
+    db.ensure_schema()
+    with db.read() as conn:
+        found = [each.before_id for each in reversed(activations.history(conn, 10))]
+    assert found == [None, 1, 2, 1, 4, None, None, 7]
     db.close()
 
 

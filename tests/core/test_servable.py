@@ -107,6 +107,17 @@ def test_golden_output_that_is_not_a_number_is_refused(blobs: LocalBlobs, runtim
         load(wrong, blobs, runtime)
 
 
+def test_another_head_is_checked_without_running_the_backbone_again(
+    blobs: LocalBlobs, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load(tiny.make_manifest(blobs, version=1), blobs, runtime)
+    second = tiny.make_manifest(blobs, version=2, head_seed=2)
+    monkeypatch.setattr(Backbone, "embed", lambda *_: pytest.fail("the backbone was run"))
+    assert load(second, blobs, runtime).backbone is first.backbone
+    with pytest.raises(SpecMismatch, match="version 2 does not reproduce its golden output"):
+        load(replace(second, golden=first.manifest.golden), blobs, runtime)
+
+
 @pytest.mark.parametrize("num", [0, 1, 3])
 def test_golden_output_of_another_length_is_refused(
     blobs: LocalBlobs, runtime: Runtime, num: int
