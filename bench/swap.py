@@ -39,6 +39,8 @@ from core.settings import Settings, available_cores
 from core.store import Store, open_store
 
 _LOAD = 0.8
+# Shared machines have faster and slower moments, and what is measured in a fast one is no capacity.
+_CAPACITY_S = 30.0
 # Requests that waited at the switch have been answered by then.
 _SETTLED_S = 0.1
 # As the route does. Asking takes from the cores that serve.
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("--backbones", type=int, default=50)
     parser.add_argument("--warm-up", type=int, default=20, help="swaps before (half: backbones)")
     parser.add_argument("--seconds-between", type=float, default=0.6)
-    parser.add_argument("--control", type=float, default=60, help="seconds of load before swaps")
+    parser.add_argument("--control", type=float, default=120, help="seconds of load before swaps")
     parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--largest-px", type=int, default=4000, help="leave out wider photos")
     parser.add_argument("--markdown", action="store_true")
@@ -101,7 +103,7 @@ def main() -> None:
                 requests = tuple(post("/v1/predict", photo, stamped=False) for photo in photos)
                 store = open_store(Settings(home=server.home))
                 numbers = phase.publish(store, phase.num_versions)
-                plan = Plan(server.port, requests, deck(photos), 8, 32, warm_up_s=2)
+                plan = Plan(server.port, requests, deck(photos), _CAPACITY_S, 32, warm_up_s=2)
                 capacity = summary(generator.run(plan)).throughput
                 pids = [int(worker["pid"]) for worker in server.status()["workers"]]
                 hours = Plan(server.port, requests, deck(photos), 1e5, 64, _LOAD * capacity)
