@@ -82,8 +82,8 @@ class Backbone:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def embed_golden(self, spec: PixelSpec, seed: int) -> NDArray[np.float32]:
-        """Embedding [1, D] of the golden pixels. Run once: a head on a backbone that is loaded then
-        takes a tenth of the time to check."""
+        """Embedding [1, D] of the golden pixels. Run once: it is half of the time that loading a
+        head on a backbone that is loaded would take."""
         found = self._golden.get((spec, seed))
         if found is None:
             found = self._golden[spec, seed] = self.embed(golden_pixels(spec, seed))

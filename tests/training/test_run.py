@@ -238,6 +238,31 @@ def test_the_trainer_looks_at_the_moment_at_which_a_trigger_fires(
     assert trainer.pause_s(due_at + 1.0) == tick_s, "nothing is new"
 
 
+def test_an_idle_trainer_looks_when_something_has_changed_and_now_and_then(
+    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+):
+    looked_at: list[float] = []
+    look = trainer._look
+
+    def counted(now: float) -> bool:
+        looked_at.append(now)
+        return look(now)
+
+    monkeypatch.setattr(trainer, "_look", counted)
+    now = time.time()
+    for after_s in (0.0, 0.1, 0.2, 0.6):
+        trainer.tick(now + after_s)
+    assert looked_at == [now, now + 0.6], "the second time as half a second had gone by"
+    label(school_store, of("two")[:1])
+    for after_s in (0.7, 0.71, 0.8):
+        trainer.tick(now + after_s)
+    assert looked_at[2:] == [now + 0.7, now + 0.71], "the label was embedded, and then nothing new"
+    with school_store.db.write() as conn:
+        runs.request(conn, trigger="request", now=now)
+    trainer.tick(now + 0.9)
+    assert looked_at[4:] == [now + 0.9]
+
+
 def test_one_class_alone_starts_no_run(school_store: Store, settings: Settings):
     recipe = Recipe(triggers=TriggerRecipe(after_labels=5, after_quiet_s=0))
     trainer = Trainer(school_store, recipe, settings)
