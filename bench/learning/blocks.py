@@ -18,9 +18,6 @@ from bench.learning.tasks import Task, judge_head
 from bench.learning.tuning import tuned
 from training.tune_recipe import BlocksRecipe
 
-# Fewer leave nothing to choose the epoch by.
-_FEWEST = 20
-
 TITLE = "Tier blocks: accuracy on val, mean ± spread over seeds"
 COLUMNS = (
     "data", "backbone", "labels a class", "head", "blocks", "gain, points", "calibration error",
@@ -42,7 +39,6 @@ def rows_of(
     torch.set_num_threads(threads)
     spec = task.network.pixels
     train_NHWC, val_NHWC = (pixels(photos, spec, cache) for photos in (task.train, task.val))
-    sizes = [n for n in sizes if n is None or n >= _FEWEST]
     rows = []
     text = f"{task.name}, {task.network.name}: blocks"
     with follow(text, len(sizes) * num_seeds) as tell:
