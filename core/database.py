@@ -7,6 +7,7 @@ that a read in it can't be overtaken before its write.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    Insert,
     Select,
     Table,
     create_engine,
@@ -109,9 +111,9 @@ class Database:
             with _as_store_error(self._engine):
                 self._appends.add(table, rows)
             return
-        names = [column.name for column in table.columns]
+        names = table.columns.keys()
         with self.write(durable=False) as conn:
-            conn.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
+            conn.execute(_insert(table), [dict(zip(names, row, strict=True)) for row in rows])
 
     def checkpoint(self) -> None:
         """Move what was written from SQLite's log into its file, holding up nobody. Left alone,
@@ -142,6 +144,12 @@ class Database:
             if direct is not None:
                 direct.close()
         self._engine.dispose()
+
+
+@functools.cache
+def _insert(table: Table) -> Insert:
+    """Made once: making a statement takes longer than running it."""
+    return insert(table)
 
 
 def _parsed(url: str) -> URL:
