@@ -1,4 +1,4 @@
-"""Requests of the Open Inference Protocol, as JSON."""
+"""Requests of the Open Inference Protocol, as JSON, and how they are refused."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ def black(num: int = 1, side: int = SIZE, **fields: Any) -> dict[str, Any]:
 def post(client: TestClient, *inputs: dict[str, Any], **fields: Any) -> httpx.Response:
     response: httpx.Response = client.post(INFER, json={"inputs": list(inputs), **fields})
     return response
+
+
+def refused(response: httpx.Response, status: int, *parts: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    body = response.json()
+    assert body.keys() == {"error"}
+    for part in parts:
+        assert part in body["error"]
