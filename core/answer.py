@@ -38,11 +38,11 @@ def answer(servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: 
 
 def conclude(manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now: float) -> Answer:
     """What the scores of one image say; keeps the image. Raises StoreError."""
-    probabilities_K = scores.probabilities_BK[0]
+    confidences_K: list[float] = scores.probabilities_BK[0].tolist()
     # The image is kept before the row that names it, so that it can be corrected by id.
     digest = blobs.put(image, durable=False)
-    order = np.argsort(-probabilities_K, kind="stable")
-    ranking = [(manifest.classes[k], float(probabilities_K[k])) for k in order]
+    order: list[int] = np.argsort(-scores.probabilities_BK[0], kind="stable").tolist()
+    ranking = [(manifest.classes[k], confidences_K[k]) for k in order]
     confidence = ranking[0][1]
     prediction = Prediction(
         id=new_id(),

@@ -13,7 +13,6 @@ from core.settings import Settings
 from service import metrics, problems
 from service.admission import Admission
 from service.bodies import BodyLimit
-from service.fast_lane import FastLane
 from service.problems import Problem
 from service.routes import (
     champion,
@@ -56,11 +55,6 @@ def create_app(settings: Settings) -> FastAPI:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)
 
-    app.add_middleware(
-        FastLane,
-        serving=lambda: getattr(app.state, "serving", None),
-        handlers=app.exception_handlers,
-    )
     app.add_middleware(Shedding, admission=lambda: _admission_of(app))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Spreading, spread=lambda: getattr(app.state, "spread", None))
@@ -97,8 +91,7 @@ class Measured:
         finally:
             route = _template(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            metrics.requests.labels(route, method, str(status)).inc()
-            metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+            metrics.count(route, method, status, time.perf_counter() - started)
 
 
 def _template(scope: Scope) -> str:

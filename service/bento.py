@@ -26,6 +26,7 @@ from service import orphans, placement, problems
 from service.answers import PredictionAnswer
 from service.app import create_app
 from service.bodies import BodyLimit
+from service.fast_lane import FastLane
 from service.serving import Serving
 from service.shortcut import Shortcut
 from service.spread import Spread
@@ -121,7 +122,9 @@ class Evergreen:
             return problems.of(error)  # type: ignore[return-value]
 
 
-Evergreen.add_asgi_middleware(Shortcut, ours=app)  # type: ignore[attr-defined]
+Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
+    Shortcut, ours=FastLane(app, SETTINGS.max_body_bytes)
+)
 # The app has its own; this one is for `predict`.
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
     BodyLimit, max_bytes=SETTINGS.max_body_bytes

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import BodyTooLarge, InvalidRequest, SlowBody, UnsupportedMediaType
@@ -100,6 +101,26 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], di
     if not images:
         raise InvalidRequest("the form has no file `image`; with curl: -F image=@photo.jpg")
     return images, fields
+
+
+async def read_whole(receive: Receive) -> bytes:
+    """A body whose length is known to be allowed. Raises ClientDisconnect, SlowBody."""
+    parts: list[bytes] = []
+    ends_at = time.monotonic() + WHOLE_S
+    loop = asyncio.get_running_loop()
+    try:
+        # One timer for all of it, moved on with each part.
+        async with asyncio.timeout(IDLE_S) as timer:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                parts.append(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+                timer.reschedule(loop.time() + min(IDLE_S, ends_at - time.monotonic()))
+    except TimeoutError:
+        raise _too_slow(time.monotonic() >= ends_at) from None
 
 
 class BodyLimit:

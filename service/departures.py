@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from service.serving import Serving
 
@@ -18,7 +19,7 @@ _Result = TypeVar("_Result")
 
 
 async def unless_gone(
-    request: Request, serving: Serving, work: Coroutine[Any, Any, _Result]
+    receive: Receive, serving: Serving, work: Coroutine[Any, Any, _Result]
 ) -> _Result:
     """Do the work for this request, whose body is read; cancel it when the client goes away.
 
@@ -27,7 +28,7 @@ async def unless_gone(
     if serving.batcher is None:
         return await work
     working = asyncio.create_task(work)
-    watching = asyncio.create_task(_gone(request))
+    watching = asyncio.create_task(_gone(receive))
     try:
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -38,6 +39,6 @@ async def unless_gone(
         watching.cancel()
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

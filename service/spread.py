@@ -30,7 +30,7 @@ TICK_S = 0.5
 # What differs by less is chance, or cannot be made more even by moving one client.
 _MARGIN = 1.25
 _MARGIN_OF_MINE = 0.1
-_CLOSE = (b"connection", b"close")
+CLOSE = (b"connection", b"close")
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Spreading:
 
         async def announcing(message: Message) -> None:
             if message["type"] == "http.response.start" and spread.closes():
-                message = {**message, "headers": [*message["headers"], _CLOSE]}
+                message = {**message, "headers": [*message["headers"], CLOSE]}
             await send(message)
 
         await self._app(scope, receive, announcing)

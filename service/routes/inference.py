@@ -117,7 +117,7 @@ async def _infer(
     # Taken once: all of an answer is of one version.
     servable = await inference.servable_of(serving, version)
     work = inference.infer(serving, servable, asked, deadline)
-    outputs = await unless_gone(request, serving, work)
+    outputs = await unless_gone(request.receive, serving, work)
     content, json_length = await serving.run(
         infer_messages.write, MODEL, servable.version, asked.id, outputs
     )

@@ -6,6 +6,7 @@ import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from starlette.types import Receive
 
 from service.admission import Deadline
 from service.answers import PredictionAnswer, PredictionList
@@ -60,13 +61,13 @@ async def predict(
     """
     images = await read_images(request)
     if len(images) == 1:
-        return await answer_one(request, serving, images[0], deadline, top, version)
+        return await answer_one(request.receive, serving, images[0], deadline, top, version)
     several = serving.predict_many(images, deadline, version)
-    return _response(PredictionList.of(await unless_gone(request, serving, several), top))
+    return _response(PredictionList.of(await unless_gone(request.receive, serving, several), top))
 
 
 async def answer_one(
-    request: Request,
+    receive: Receive,
     serving: Serving,
     image: bytes,
     deadline: Deadline | None = None,
@@ -74,7 +75,7 @@ async def answer_one(
     version: int | None = None,
 ) -> Response:
     """Also what `service/fast_lane.py` answers with. Raises as `Serving.predict` does."""
-    one = await unless_gone(request, serving, serving.predict(image, deadline, version))
+    one = await unless_gone(receive, serving, serving.predict(image, deadline, version))
     return _response(PredictionAnswer.of(one, top))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 with warnings.catch_warnings():
     # It asks for httpx2, which takes httpx's place some day; both will do until then.
@@ -15,15 +16,29 @@ with warnings.catch_warnings():
 from core.settings import Settings
 from core.store import open_store
 from service.app import create_app
+from service.fast_lane import FastLane
 from service.serving import Serving
 from tests.service import taught
 
 
 def client_of(serving: Serving) -> TestClient:
-    app = create_app(serving.settings)
-    app.state.serving = serving
     # An unexpected exception is answered, as a server would.
-    return TestClient(app, raise_server_exceptions=False)
+    return TestClient(app_of(serving), raise_server_exceptions=False)
+
+
+class Served(FastLane):
+    """What `service/bento.py` serves, with the state of its app in reach of a test."""
+
+    def __init__(self, app: FastAPI, max_bytes: int) -> None:
+        super().__init__(app, max_bytes)
+        self.state = app.state
+
+
+def app_of(serving: Serving, **state: object) -> Served:
+    app = create_app(serving.settings)
+    for name, value in {"serving": serving, **state}.items():
+        setattr(app.state, name, value)
+    return Served(app, serving.settings.max_body_bytes)
 
 
 def settings_in(home: Path) -> Settings:

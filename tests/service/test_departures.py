@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from service.app import create_app
 from service.serving import Serving
 from tests import images
-from tests.service.conftest import settings_in
+from tests.service.conftest import app_of, settings_in
 from tests.service.test_batching import Watched
 
 _WITHIN_S = 30.0
@@ -32,10 +31,10 @@ class Client:
     """Sends a request, and goes away when it is told to."""
 
     def __init__(self, serving: Serving, path: str, body: bytes, content_type: str) -> None:
-        self._app = create_app(serving.settings)
-        self._app.state.serving = serving
+        self._app = app_of(serving)
         self._messages: list[dict[str, Any]] = [{"type": "http.request", "body": body}]
-        headers = [(b"content-type", content_type.encode())]
+        length = str(len(body)).encode()
+        headers = [(b"content-type", content_type.encode()), (b"content-length", length)]
         self._scope = {
             **{"type": "http", "method": "POST", "path": path, "raw_path": path.encode()},
             **{"query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http"},

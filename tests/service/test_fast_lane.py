@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from core.errors import StoreError
 from service import fast_lane
 from service.app import create_app
-from service.fast_lane import is_plain
+from service.fast_lane import FastLane, is_plain
 from service.serving import Serving
 from tests.images import encode, scene
-from tests.service.conftest import settings_in
+from tests.service.conftest import app_of, settings_in
 
 PLAIN = {"content-type": "image/png"}
 IMAGE = encode(scene(), "PNG")
 
 
+LIMIT = 1000
+
+
 def scope_of(
     method: str = "POST", path: str = "/v1/predict", query: bytes = b"", **headers: str
 ) -> dict[str, Any]:
+    headers = {"content_length": "1000", **headers}
     fields = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
     return {
         "type": "http",
@@ -34,8 +40,8 @@ def scope_of(
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/x-anything", "application/octet-stream"])
 def test_an_image_as_the_body_is_plain(kind: str) -> None:
-    assert is_plain(scope_of(content_type=kind))
-    assert is_plain(scope_of(content_type=f"{kind.upper()}; charset=binary", accept="*/*"))
+    assert is_plain(scope_of(content_type=kind), LIMIT)
+    assert is_plain(scope_of(content_type=f"{kind.upper()}; charset=binary", accept="*/*"), LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +54,18 @@ def test_an_image_as_the_body_is_plain(kind: str) -> None:
         scope_of(content_type="multipart/form-data; boundary=x"),
         scope_of(content_type="text/plain"),
         scope_of(),
+        scope_of(content_type="image/png", content_length="1001"),
+        scope_of(content_type="image/png", content_length="a lot"),
+        {**scope_of(), "headers": [(b"content-type", b"image/png")]},
         {"type": "lifespan"},
     ],
-    ids=["method", "path", "query", "deadline", "form", "text", "no type", "no request"],
+    ids=[
+        *("method", "path", "query", "deadline", "form", "text", "no type"),
+        *("too long", "no number", "no length", "no request"),
+    ],
 )
 def test_what_asks_for_more_is_not(scope: dict[str, Any]) -> None:
-    assert not is_plain(scope)
+    assert not is_plain(scope, LIMIT)
 
 
 @pytest.mark.parametrize("body", [IMAGE, b"", b"no image"], ids=["image", "empty", "damaged"])
@@ -61,7 +73,7 @@ def test_both_ways_answer_alike(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     fast = client.post("/v1/predict", content=body, headers=PLAIN)
-    monkeypatch.setattr(fast_lane, "is_plain", lambda _: False)
+    monkeypatch.setattr(fast_lane, "is_plain", lambda *_: False)
     documented = client.post("/v1/predict", content=body, headers=PLAIN)
     assert fast.status_code == documented.status_code
     mine, theirs = fast.json(), documented.json()
@@ -106,7 +118,28 @@ def test_what_fails_is_answered_as_elsewhere(
 
 
 def test_before_a_version_is_loaded_it_says_so(tmp_path: Any) -> None:
-    with TestClient(create_app(settings_in(tmp_path))) as starting:
+    with TestClient(FastLane(create_app(settings_in(tmp_path)), LIMIT)) as starting:
         answer = starting.post("/v1/predict", content=IMAGE, headers=PLAIN)
     assert answer.status_code == 503
     assert "starting" in answer.json()["detail"]
+
+
+def test_a_client_that_leaves_before_its_body_is_whole_is_worked_for_no_more(
+    serving: Serving,
+) -> None:
+    parts: list[Message] = [
+        {"type": "http.request", "body": IMAGE[:100], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return parts.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {**scope_of(content_type="image/png"), "client": None}
+    asyncio.run(app_of(serving)(scope, receive, send))
+    assert sent == []
+    assert serving.admission.expected_wait_s == 0.0, "nothing is left in work"

@@ -13,11 +13,10 @@ import pytest
 from core.errors import DeadlineExceeded, Overloaded
 from service import bodies
 from service.admission import Admission, Deadline
-from service.app import create_app
 from service.serving import Serving
 from tests import images
 from tests.service import expect
-from tests.service.conftest import settings_in
+from tests.service.conftest import app_of, settings_in
 
 JPEG = {"Content-Type": "image/jpeg"}
 LARGE = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
@@ -38,9 +37,7 @@ def at_once(
     """Send so many requests together; `per_request` images as a form, or one as the body."""
 
     async def run() -> list[httpx.Response]:
-        app = create_app(serving.settings)
-        app.state.serving = serving
-        transport = httpx.ASGITransport(app)
+        transport = httpx.ASGITransport(app_of(serving))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             if per_request:
                 files = [("image", (f"{n}.jpg", LARGE)) for n in range(per_request)]
@@ -152,15 +149,12 @@ def test_a_body_that_stops_coming_is_refused_and_frees_its_place(
     monkeypatch.setattr(bodies, "IDLE_S", 0.05)
 
     async def run() -> httpx.Response:
-        app = create_app(small.settings)
-        app.state.serving = small
-
         async def body() -> AsyncIterator[bytes]:
             yield LARGE[:1000]
             await asyncio.sleep(30)
             yield LARGE[1000:]
 
-        transport = httpx.ASGITransport(app)
+        transport = httpx.ASGITransport(app_of(small))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.post("/v1/predict", content=body(), headers=JPEG)
 
@@ -176,15 +170,12 @@ def test_a_body_that_comes_too_slowly_is_refused(
     monkeypatch.setattr(bodies, "WHOLE_S", 0.2)
 
     async def run() -> httpx.Response:
-        app = create_app(small.settings)
-        app.state.serving = small
-
         async def body() -> AsyncIterator[bytes]:
             while True:
                 yield LARGE[:1]
                 await asyncio.sleep(0.01)
 
-        transport = httpx.ASGITransport(app)
+        transport = httpx.ASGITransport(app_of(small))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.post("/v1/predict", content=body(), headers=JPEG)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -14,7 +13,6 @@ from service import bodies
 from service.admission import Admission
 from service.bodies import BodyLimit
 from service.shedding import Shedding
-from service.shortcut import Shortcut
 
 BODY = (b"one", b"two", b"three")
 
@@ -191,29 +189,3 @@ def test_a_body_that_stops_coming_or_is_too_large_is_refused_while_it_is_waited_
         assert admission._in_work == 0
 
     run(test)
-
-
-@pytest.mark.parametrize(
-    ("scope", "expected"),
-    [
-        (scope_of("/v1/predict"), "ours"),
-        (scope_of("/v2/models/evergreen/infer"), "ours"),
-        (scope_of("/v1/predict", origin="https://example.org"), "bentoml"),
-        (scope_of("/predict"), "bentoml"),
-        (scope_of("/readyz"), "bentoml"),
-        ({"type": "lifespan"}, "bentoml"),
-    ],
-)
-def test_what_is_ours_comes_past_the_router(scope: Scope, expected: str) -> None:
-    found: list[str] = []
-
-    def named(name: str) -> Any:
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            found.append(name)
-
-        return app
-
-    client = Client()
-    shortcut = Shortcut(named("bentoml"), named("ours"))
-    asyncio.run(shortcut(scope, client.receive, client.send))  # type: ignore[arg-type]
-    assert found == [expected]

@@ -15,11 +15,11 @@ import pytest
 
 from service import board as boards
 from service.admission import Admission
-from service.app import create_app
 from service.board import Board, board_of_server
 from service.serving import Serving
 from service.spread import Spread, too_many
 from tests import images
+from tests.service.conftest import app_of
 
 PHOTO = images.encode(images.scene(64, 64, seed=1), "PNG")
 
@@ -163,9 +163,7 @@ def test_the_answer_itself_says_that_the_connection_closes(
     work(spread, clock, requests=4)
 
     async def run() -> list[httpx.Response]:
-        app = create_app(serving.settings)
-        app.state.serving, app.state.spread = serving, spread
-        transport = httpx.ASGITransport(app)
+        transport = httpx.ASGITransport(app_of(serving, spread=spread))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             paths = ["/v1/status"] * 3
             responses = [await client.get(path) for path in paths]
