@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import queue
 import sys
 import threading
 from collections.abc import Callable
@@ -28,19 +29,54 @@ def yield_to_others() -> None:
 
 
 def at_low_priority(work: Callable[[], Result]) -> Result:
-    """Do the work in a thread of its own that yields to others, and wait for it; raises what it
-    raises. It should not hold what others wait for, a transaction that writes for one."""
-    done: Future[Result] = Future()
+    """Do the work in a thread that yields to others, and wait for it; raises what it raises. It
+    should not hold what others wait for, a transaction that writes for one.
 
-    def run() -> None:
+    One thread does all such work of a process, one after the other: glibc gives each thread memory
+    of its own to allocate from, and keeps it. With a new thread for each version that was loaded,
+    it was now this piece of 16 MiB and now another that the version lay in.
+    """
+    return _thread().do(work)
+
+
+class _Thread:
+    def __init__(self) -> None:
+        self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        # A daemon: what is being loaded does not keep a process from ending.
+        self._thread = threading.Thread(target=self._run, name="beside", daemon=True)
+        self._thread.start()
+
+    def do(self, work: Callable[[], Result]) -> Result:
+        if threading.current_thread() is self._thread:
+            return work()  # it would wait for itself
+        done: Future[Result] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+
+        self._todo.put(run)
+        return done.result()
+
+    def _run(self) -> None:
         yield_to_others()
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
+        while True:
+            self._todo.get()()
 
-    threading.Thread(target=run, name="beside", daemon=True).start()
-    return done.result()
+
+_starting = threading.Lock()
+_started: dict[int, _Thread] = {}
+
+
+def _thread() -> _Thread:
+    """Of this process: a fork has no threads of its parent."""
+    with _starting:
+        found = _started.get(os.getpid())
+        if found is None:
+            found = _started[os.getpid()] = _Thread()
+        return found
 
 
 def session_yields(niceness: int) -> None:

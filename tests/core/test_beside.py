@@ -29,6 +29,25 @@ def test_what_the_work_raises_is_raised_where_it_is_wanted() -> None:
         at_low_priority(lambda: 1 // 0)
 
 
+def test_one_thread_does_all_of_it_whoever_asks() -> None:
+    found: set[threading.Thread] = set()
+
+    def ask() -> None:
+        found.add(at_low_priority(threading.current_thread))
+
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert len(found) == 1
+    assert found.isdisjoint(asking)
+
+
+def test_work_that_has_more_of_it_to_do_does_not_wait_for_itself() -> None:
+    assert at_low_priority(lambda: at_low_priority(lambda: "done")) == "done"
+
+
 AUTOGROUP = Path("/proc/self/autogroup")
 YIELD = f"""
 from pathlib import Path
