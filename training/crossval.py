@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from training.calibration import choose_temperature
+from training.calibration import choose_temperature, of_labels
 from training.design import Coefficients, Design
 from training.head import Floats, Integers, is_scorable
 from training.regression import fit
@@ -97,6 +97,7 @@ def out_of_fold(
     *,
     l2: float,
     train_mask_N: NDArray[np.bool_] | None = None,
+    sample_weights_N: NDArray[np.float64] | None = None,
     balance: float = 0.5,
     folds: Sequence[int] | None = None,
     tolerance: float = 1e-4,
@@ -118,6 +119,7 @@ def out_of_fold(
             num_classes,
             l2=l2,
             rows=seen_N,
+            sample_weights_N=sample_weights_N,
             balance=balance,
             tolerance=tolerance,
             should_stop=should_stop,
@@ -133,10 +135,12 @@ def choose_l2(
     num_classes: int,
     grid: Sequence[float] = L2_GRID,
     *,
+    sample_weights_N: NDArray[np.float64] | None = None,
+    noise: float = 0.0,
     balance: float = 0.5,
     should_stop: Callable[[], bool] | None = None,
 ) -> float:
-    """Return the `l2` with the least out-of-fold loss.
+    """Return the `l2` with the least out-of-fold loss, where the share `noise` of labels is wrong.
 
     The loss is taken at its best temperature, since every head gets one. From strong to weak,
     each fit starting at the last, a weaker penalty must lower it by part of a standard error: weak
@@ -145,7 +149,7 @@ def choose_l2(
     a stratified thousand choose; `l2` then shrinks in proportion: the penalty is a prior worth a
     fixed number of rows, whereas the loss is a mean over all of them.
     """
-    sampled_N = _stratified(y_N, fold_N, max(_MAX_ROWS, 4 * num_classes))
+    sampled_N = _stratified(y_N, fold_N, num_that_choose(len(y_N), num_classes))
     num_sampled = int(sampled_N.sum())
     ordered, splits = sorted(grid, reverse=True), _splits(fold_N, sampled_N)
     if num_sampled > _FEW_ROWS:
@@ -166,6 +170,7 @@ def choose_l2(
                 num_classes,
                 l2=l2,
                 rows=seen_N,
+                sample_weights_N=sample_weights_N,
                 balance=balance,
                 start=starts[fold],
                 tolerance=_TOLERANCE_TO_CHOOSE,
@@ -174,7 +179,7 @@ def choose_l2(
             starts[fold] = found
             logits.append(design.logits(found, judged_N))
             labels.append(y_N[judged_N])
-        loss_M = _calibrated_losses(np.concatenate(logits), np.concatenate(labels))
+        loss_M = _calibrated_losses(np.concatenate(logits), np.concatenate(labels), noise)
         if best_M is None or _is_clearly_less(loss_M, best_M):
             best_M, best_l2, num_idle = loss_M, l2, 0
         else:
@@ -182,6 +187,11 @@ def choose_l2(
         if num_idle == 2:
             break
     return best_l2 * num_sampled / max(len(y_N), 1)
+
+
+def num_that_choose(num_rows: int, num_classes: int) -> int:
+    """Of how many rows the loss is a mean in `choose_l2`: what its `grid` is for."""
+    return min(num_rows, max(_MAX_ROWS, 4 * num_classes))
 
 
 def _splits(
@@ -203,12 +213,15 @@ def _stratified(y_N: Integers, fold_N: Integers, limit: int) -> NDArray[np.bool_
     return sampled_N
 
 
-def _calibrated_losses(logits_NK: Floats, y_N: Integers) -> NDArray[np.float64]:
+def _calibrated_losses(logits_NK: Floats, y_N: Integers, noise: float) -> NDArray[np.float64]:
     """Return, at the best temperature, the losses of the M rows that can be judged."""
     scorable_N = is_scorable(logits_NK, y_N)
     logits_MK, y_M = logits_NK[scorable_N].astype(np.float64), y_N[scorable_N]
-    log_probs_MK = log_softmax(logits_MK / choose_temperature(logits_MK, y_M), axis=1)
+    temperature = choose_temperature(logits_MK, y_M, noise=noise)
+    log_probs_MK = log_softmax(logits_MK / temperature, axis=1)
     losses_M: NDArray[np.float64] = -log_probs_MK[np.arange(len(y_M)), y_M]
+    if noise > 0:
+        losses_M = -np.log(of_labels(np.exp(-losses_M), noise, logits_MK.shape[1]))
     return losses_M
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from training.belief import can_weigh, is_noisy, weigh
 from training.calibration import (
     abstain_threshold,
     choose_temperature,
     expected_calibration_error,
+    of_labels,
 )
 from training.crossval import (
     TOLERANCE_OF_LARGE_TO_JUDGE,
@@ -26,7 +29,6 @@ from training.crossval import (
 )
 from training.dataset import Dataset
 from training.design import Design, prepare
-from training.doubt import is_doubtful, without_doubtful
 from training.head import Head
 from training.recipe import HeadRecipe
 from training.regression import fit
@@ -71,8 +73,8 @@ class FittedHead:
     design: Design
     fold_N: NDArray[np.intp]
     out_of_fold_NK: NDArray[np.float32]
-    # The rows whose labels were believed; None: all of them.
-    trusted_N: NDArray[np.bool_] | None
+    # How far each label was believed, from 0 to 1; None: all of them wholly.
+    belief_N: NDArray[np.float64] | None
 
 
 def fit_head(
@@ -119,32 +121,35 @@ def fit_head(
             should_stop=should_stop,
         )
 
+    enough = _enough_folds(fold_N)
     if score_all:
         logits_NK = scored(None)
     elif large and calibrate_on is not None:
         logits_NK = np.full((num_rows, num_classes), np.nan, np.float32)
     else:
-        logits_NK = scored(_enough_folds(fold_N))
-    trusted_N: NDArray[np.bool_] | None = None
-    if is_doubtful(logits_NK, y_N):
-        logits_NK = logits_NK if score_all else scored(None)
-        better = without_doubtful(
+        logits_NK = scored(enough)
+    belief_N: NDArray[np.float64] | None = None
+    noise = 0.0
+    # Told by the same folds whatever is scored besides.
+    judged_N = np.isin(fold_N, enough)
+    if can_weigh(num_rows, num_classes) and is_noisy(logits_NK[judged_N], y_N[judged_N]):
+        weighed = weigh(
             design,
             y_N,
             fold_N,
-            logits_NK,
+            logits_NK if score_all else scored(None),
             l2=l2,
             balance=recipe.balance,
             should_stop=should_stop,
         )
-        if better is not None:
-            trusted_N, l2, logits_NK = better
+        belief_N, noise, l2 = weighed.belief_N, weighed.noise, weighed.l2
+        logits_NK = weighed.logits_NK
     coefficients = fit(
         design,
         y_N,
         num_classes,
         l2=l2,
-        rows=trusted_N,
+        sample_weights_N=belief_N,
         balance=recipe.balance,
         tolerance=_TOLERANCE_OF_LARGE if large else _TOLERANCE,
         should_stop=should_stop,
@@ -154,18 +159,21 @@ def fit_head(
     scored_NK, true_N = logits_NK[scored_N], y_N[scored_N]
     if calibrate_on is not None:
         scored_NK, true_N = head.logits(calibrate_on.x_ND), calibrate_on.y_N
-    temperature = choose_temperature(scored_NK, true_N)
+    temperature = choose_temperature(scored_NK, true_N, noise=noise)
+    # Judged by labels: where some are wrong, what was said of classes is less sure of those.
     probs_NK = softmax(scored_NK / temperature, axis=1)
     correct_N = probs_NK.argmax(axis=1) == true_N
+    precision = of_labels(recipe.target_precision, noise, num_classes)
+    label_probs_NK = of_labels(probs_NK, noise, num_classes)
     return FittedHead(
         head=replace(head, temperature=temperature),
         penalty=penalty,
-        abstain_below=_abstain_below(probs_NK.max(axis=1), correct_N, recipe.target_precision),
-        calibration_error=expected_calibration_error(probs_NK, true_N),
+        abstain_below=_abstain_below(probs_NK.max(axis=1), correct_N, precision),
+        calibration_error=expected_calibration_error(label_probs_NK, true_N),
         design=design,
         fold_N=fold_N,
         out_of_fold_NK=logits_NK,
-        trusted_N=trusted_N,
+        belief_N=belief_N,
     )
 
 
@@ -180,7 +188,7 @@ def _enough_folds(fold_N: NDArray[np.intp]) -> Sequence[int]:
 
 
 def _abstain_below(
-    confidence_N: NDArray[np.float32], correct_N: NDArray[np.bool_], precision: float
+    confidence_N: NDArray[np.floating[Any]], correct_N: NDArray[np.bool_], precision: float
 ) -> float | None:
     if len(correct_N) < _MIN_FOR_ABSTAINING:
         return None  # too few to tell

@@ -114,15 +114,15 @@ def refitted_is_right(
     index = {name: k for k, name in enumerate(classes)}
     was = {row.example_id: index[row.label] for row in champion.seen() if row.label in index}
     was_N = np.array([was.get(int(example), -1) for example in training.example_id_N])
-    # A label that the challenger doubts is doubted for the champion too.
-    believed_N = np.ones(len(training), np.bool_) if fitted.trusted_N is None else fitted.trusted_N
+    # A label that the challenger believes little is believed as little for the champion.
     logits_NK = out_of_fold(
         prepare(training.x_ND),
         np.maximum(was_N, 0),
         fitted.fold_N,
         len(classes),
         l2=fitted.penalty.at(len(training)),
-        train_mask_N=(was_N >= 0) & believed_N,
+        train_mask_N=was_N >= 0,
+        sample_weights_N=fitted.belief_N,
         balance=balance,
     )
     return _names_match(logits_NK.argmax(axis=1), classes, training)

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from tests.training.school import all_digits
-from training import doubt
+from training import belief
 from training.dataset import Dataset
 from training.fit_head import fit_head
 from training.recipe import HeadRecipe
@@ -70,19 +70,19 @@ def test_a_tenth_of_wrong_labels_costs_little(projected, num_rows):
     assert clean - np.mean(noisy) <= ALLOWED_COST, (clean, noisy)
 
 
-def test_it_costs_more_when_no_label_is_doubted(projected, monkeypatch):
+def test_it_costs_more_when_every_label_is_believed(projected, monkeypatch):
     x_ND, y_N = projected
     noisy_N = flipped(y_N[:900], 0.1, 0)
     doubting = accuracy(learn(x_ND[:900], noisy_N).head, x_ND[1200:], y_N[1200:])
-    monkeypatch.setattr(doubt, "_MOST_ROWS_TO_DOUBT", 0)
+    monkeypatch.setattr(belief, "_MOST_ROWS", 0)
     trusting = accuracy(learn(x_ND[:900], noisy_N).head, x_ND[1200:], y_N[1200:])
     assert doubting > trusting
 
 
-def test_right_labels_are_not_doubted_away(projected, monkeypatch):
+def test_right_labels_are_believed(projected, monkeypatch):
     x_ND, y_N = projected
     doubting = accuracy(learn(x_ND[:500], y_N[:500]).head, x_ND[1200:], y_N[1200:])
-    monkeypatch.setattr(doubt, "_MOST_ROWS_TO_DOUBT", 0)
+    monkeypatch.setattr(belief, "_MOST_ROWS", 0)
     trusting = accuracy(learn(x_ND[:500], y_N[:500]).head, x_ND[1200:], y_N[1200:])
     assert doubting >= trusting - 0.005
 
