@@ -31,8 +31,8 @@ _MAX_FIELDS = 16
 _MAX_IMAGES = 64
 # A client that sends nothing for so long is gone, or would hold its connection for ever.
 IDLE_S = 15.0
-# And one that sends a little now and then. Below the 60 seconds that BentoML gives a request, as
-# its refusal would say nothing of the body.
+# And one that sends a little now and then. Below the 60 seconds that BentoML gives a request of its
+# own endpoint, as its refusal would say nothing of the body.
 WHOLE_S = 50.0
 
 
