@@ -52,10 +52,15 @@ class Contender:
                 yield server.port, server.pid
 
 
-def contenders(decoders: list[str], python: str) -> tuple[list[Contender], list[str]]:
-    """Evergreen first; and why others cannot be measured."""
+def contenders(
+    decoders: list[str], python: str, peers: list[str] | None = None
+) -> tuple[list[Contender], list[str]]:
+    """Evergreen first; and why others cannot be measured. `peers` says how the names of those
+    begin that are wanted; None: all."""
     found, reasons = [Contender(EVERGREEN, None, "evergreen")], []
     for peer in PEERS:
+        if peers is not None and not peer.name.startswith(tuple(peers)):
+            continue
         reason = missing(peer, python)
         if reason is not None:
             reasons.append(f"{peer.name}: {reason}")

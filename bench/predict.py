@@ -72,13 +72,14 @@ def main() -> None:
     # Without a value: no peers.
     decoders = ["plain", "evergreen"]
     parser.add_argument("--decoders", nargs="*", choices=decoders, default=decoders)
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="only these, by how they begin")
     parser.add_argument("--peers-python", default=sys.executable, help="interpreter of the peers")
     parser.add_argument("--largest-px", type=int, default=4000, help="leave out wider photos")
     parser.add_argument("--stamped", action="store_true", help="every photo is another file")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     photos = mix(options.largest_px)
-    who, not_measured = contenders(options.decoders, options.peers_python)
+    who, not_measured = contenders(options.decoders, options.peers_python, options.peers)
     measured = Measured(options.workers)
     with tempfile.TemporaryDirectory() as folder, Generator() as generator, bar() as progress:
         content, size_px = first_model()
