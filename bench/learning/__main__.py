@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
 
-from bench.learning import blocks, heads, stream
+from bench.learning import blocks, heads, noise, stream
 from bench.learning.photos import data_sets
 from bench.learning.tables import following, news, per_class, show
 from bench.learning.tasks import FILES, load
@@ -38,6 +38,7 @@ def main() -> None:
     head_rows: list[list[str]] = []
     blocks_rows: list[list[str]] = []
     stream_rows: list[list[str]] = []
+    noise_rows: list[list[str]] = []
     columns = (TextColumn("{task.description:<52}"), BarColumn(), MofNCompleteColumn())
     with (
         threadpool_limits(args.threads),
@@ -49,6 +50,8 @@ def main() -> None:
                 task = load(folder, name, args.weights, args.cache, follow)
                 if not args.skip_head:
                     head_rows += heads.rows_of(task, args.sizes, args.seeds, follow)
+                if args.resplits:
+                    noise_rows += noise.rows_of(task, args.sizes, args.resplits, follow)
                 if args.blocks:
                     blocks_rows += blocks.rows_of(
                         task, args.sizes, args.seeds, recipe, args.cache, args.threads, follow
@@ -61,6 +64,7 @@ def main() -> None:
         (heads.TITLE, heads.COLUMNS, head_rows),
         (blocks.TITLE, blocks.COLUMNS, blocks_rows),
         (stream.TITLE, stream.COLUMNS, stream_rows),
+        (noise.TITLE, noise.COLUMNS, noise_rows),
     ):
         if rows:
             show(title, headings, rows, as_markdown=args.markdown)
@@ -78,6 +82,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--blocks", action="store_true", help="also tune blocks: hours without --backbone starter"
+    )
+    parser.add_argument(
+        "--resplits", type=int, default=0, help="also: wrong labels over so many random splits"
     )
     parser.add_argument("--stream", action="store_true", help="also: classes two at a time")
     parser.add_argument("--skip-head", action="store_true", help="only the others")
