@@ -110,7 +110,7 @@ async def read_whole(receive: Receive) -> bytes:
     loop = asyncio.get_running_loop()
     try:
         # One timer for all of it, moved on with each part.
-        async with asyncio.timeout(IDLE_S) as timer:
+        async with asyncio.timeout(min(IDLE_S, WHOLE_S)) as timer:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":

@@ -53,7 +53,8 @@ class FastLane:
             except EvergreenError as error:
                 response = problems.answer_to(error, predict.PATH)
             except ClientDisconnect:
-                raise
+                status = 400  # nobody reads an answer
+                return
             except Exception as error:
                 response = problems.unexpected(error, predict.PATH)
             status = response.status_code
@@ -63,8 +64,6 @@ class FastLane:
                 headers = [*headers, spread.CLOSE]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": response.body})
-        except ClientDisconnect:
-            status = 400  # nobody reads an answer
         finally:
             metrics.count(predict.PATH, "POST", status, time.perf_counter() - started)
 

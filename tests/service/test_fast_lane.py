@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from core.errors import StoreError
-from service import fast_lane
+from service import bodies, fast_lane
 from service.app import create_app
 from service.fast_lane import FastLane, is_plain
 from service.serving import Serving
@@ -143,3 +144,44 @@ def test_a_client_that_leaves_before_its_body_is_whole_is_worked_for_no_more(
     asyncio.run(app_of(serving)(scope, receive, send))
     assert sent == []
     assert serving.admission.expected_wait_s == 0.0, "nothing is left in work"
+
+
+def answered(serving: Serving, parts: AsyncIterator[bytes]) -> tuple[int, bytes]:
+    """The status and body of the answer to an image that comes in such parts."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        part = await anext(parts, None)
+        return {"type": "http.request", "body": part or b"", "more_body": part is not None}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(app_of(serving)(scope_of(content_type="image/png"), receive, send))
+    return sent[0]["status"], sent[1]["body"]
+
+
+async def of(*parts: bytes, pause_s: float = 0.0) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+        await asyncio.sleep(pause_s)
+
+
+def test_an_image_that_comes_in_parts_is_whole(serving: Serving) -> None:
+    status, body = answered(serving, of(IMAGE[:10], IMAGE[10:100], IMAGE[100:]))
+    assert (status, b"prediction_id" in body) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "pause_s", "told"),
+    [("IDLE_S", 1.0, b"nothing came for 0.1 seconds"), ("WHOLE_S", 0.01, b"after 0.1 seconds")],
+)
+def test_a_body_that_is_too_slow_is_refused_and_frees_its_place(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, limit: str, pause_s: float, told: bytes
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(bodies, limit, 0.1)
+        status, body = answered(serving, of(*[IMAGE[:1]] * 500, pause_s=pause_s))
+    assert status == 408
+    assert told in body
+    assert answered(serving, of(IMAGE))[0] == 200
