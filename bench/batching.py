@@ -31,8 +31,8 @@ from bench.shots import Load, Summary, percentile, summarise
 from bench.tables import bar, failures, show, wait
 from bench.wire import post
 from core import versions
+from core.backbones import Backbone, Runtime
 from core.bootstrap import ensure_first_version
-from core.servable import Backbone, Runtime
 from core.sessions import num_usable_gpus
 from core.settings import Settings, available_cores
 from core.store import open_store

@@ -22,8 +22,9 @@ from rich.table import Table
 
 from bench.digits import digits
 from core import pixels, versions
+from core.backbones import Runtime
 from core.bootstrap import ensure_first_version
-from core.servable import Runtime, load
+from core.servable import load
 from core.settings import Settings
 from core.store import open_store
 from training import watch

@@ -41,8 +41,8 @@ def _keep(barrier: Barrier) -> None:
 def _one(
     model: bytes, size_px: int, photos: list[bytes], order: tuple[int, ...], secs: float
 ) -> tuple[list[float], float]:
+    from core.backbones import Runtime
     from core.pixels import PixelSpec, decode
-    from core.servable import Runtime
 
     spec = PixelSpec(size_px)
     session = Runtime("cpu", 1).session(model)

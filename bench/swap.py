@@ -34,7 +34,7 @@ from bench.tables import bar, failures, show
 from bench.variants import backbone_onnx, publish_backbones, publish_heads
 from bench.wire import post
 from core import champion, starter
-from core.servable import Backbone, Runtime, golden_pixels
+from core.backbones import Backbone, Runtime, golden_pixels
 from core.settings import Settings, available_cores
 from core.store import Store, open_store
 

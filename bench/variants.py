@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import starter, versions
+from core.backbones import Backbone, Runtime
 from core.head_graph import head_onnx
 from core.manifest import Manifest
-from core.servable import Backbone, HeadSession, Runtime, golden
+from core.servable import HeadSession, golden
 from core.store import Store
 
 # Far below what changes an answer.
@@ -26,14 +27,18 @@ def publish_heads(store: Store, count: int) -> list[int]:
 
 
 def publish_backbones(store: Store, count: int) -> list[int]:
-    """New weights in the same graph, each with a head of its own."""
+    """New weights in the same graph, each with a head of its own and in the form that a trainer
+    stores beside them."""
     first = _first(store)
+    runtime = Runtime("cpu")
     found = []
     for seed in range(1, count + 1):
         content = backbone_onnx(seed)
         digest = store.blobs.put(content)
-        backbone = Backbone(content, digest, Runtime("cpu"))
-        found.append(_publish(store, replace(first, backbone=digest), backbone, seed))
+        backbone = Backbone(content, digest, runtime)
+        optimised = runtime.optimise(backbone, first.pixels, store.blobs)
+        other = replace(first, backbone=digest, optimised=optimised)
+        found.append(_publish(store, other, backbone, seed))
     return found
 
 

@@ -11,10 +11,11 @@ import typer
 from cli import home
 from cli.console import out
 from core import versions
+from core.backbones import Runtime
 from core.compose import standalone, verify
 from core.errors import InvalidRequest
 from core.manifest import Manifest
-from core.servable import Runtime, load
+from core.servable import load
 from core.settings import load_settings
 from core.store import Store
 

@@ -15,9 +15,10 @@ from cli.exit_codes import DONE, INPUT
 from cli.image_file import naming, read_image
 from core import champion, predictions, versions
 from core.answer import Answer, answer
+from core.backbones import Runtime
 from core.errors import InputError, NotReady
 from core.pixels import Limits
-from core.servable import Runtime, Servable, load
+from core.servable import Servable, load
 from core.settings import Settings, load_settings
 from core.store import Store
 

@@ -8,8 +8,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from cli.console import notes, out, percent, print_json, table
+from core.backbones import Runtime
 from core.pixels import Limits
-from core.servable import Runtime
 from core.settings import Settings
 from core.store import Store
 from training.diff import Difference, difference

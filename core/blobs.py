@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +24,10 @@ class Blobs(Protocol):
 
     def get(self, digest: str) -> bytes:
         """Raises ChecksumMismatch if the bytes are not the ones stored, StoreError if absent."""
+
+    def file(self, digest: str) -> AbstractContextManager[Path]:
+        """As `get`, as a file that is there within the context: what is read from it need not be
+        in Python's memory as well. Not to be written to."""
 
     def has(self, digest: str) -> bool: ...
 
@@ -81,6 +88,16 @@ class LocalBlobs:
             raise StoreError(f"blob {digest} cannot be read: {error}") from error
         return _checked(content, digest)
 
+    @contextlib.contextmanager
+    def file(self, digest: str) -> Iterator[Path]:
+        path = self._path(digest)
+        try:
+            found, size = _hash_file(path)
+        except OSError as error:
+            raise StoreError(f"blob {digest} cannot be read: {error}") from error
+        _check(found, digest, size)
+        yield path
+
     def has(self, digest: str) -> bool:
         return self._path(digest).exists()
 
@@ -123,6 +140,20 @@ class RemoteBlobs:
             raise StoreError(f"blob {digest} cannot be read: {error}") from error
         return _checked(content, digest)
 
+    @contextlib.contextmanager
+    def file(self, digest: str) -> Iterator[Path]:
+        content = self.get(digest)
+        with tempfile.NamedTemporaryFile(prefix="evergreen-") as file:
+            try:
+                file.write(content)
+                file.flush()
+            except OSError as error:
+                raise StoreError(
+                    f"blob {digest}, {len(content):,} bytes, cannot be kept in {file.name} while "
+                    f"it is read: {error}"
+                ) from error
+            yield Path(file.name)
+
     def has(self, digest: str) -> bool:
         try:
             return bool(self._fs.exists(self._path(digest)))
@@ -145,14 +176,28 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _hash_file(path: Path) -> tuple[str, int]:
+    """Its sha256, and how many bytes it has. In one step: a thread of low priority that asks for
+    the interpreter's lock again and again lets those wait that must hand it over."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            return sha256(b""), 0  # cannot be mapped
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
+            return hashlib.sha256(content).hexdigest(), size
+
+
 def _checked(content: bytes, digest: str) -> bytes:
-    found = sha256(content)
+    _check(sha256(content), digest, len(content))
+    return content
+
+
+def _check(found: str, digest: str, size: int) -> None:
     if found != digest:
         raise ChecksumMismatch(
-            f"blob {digest} is damaged: its {len(content):,} bytes have the digest {found}; "
+            f"blob {digest} is damaged: its {size:,} bytes have the digest {found}; "
             "restore it from a backup"
         )
-    return content
 
 
 def _size_of(path: Path) -> int | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from core import champion, starter, versions
+from core.backbones import Backbone, Runtime
 from core.errors import VersionTaken
 from core.head_graph import head_onnx
 from core.manifest import Manifest, code_revision, library_versions
-from core.servable import Backbone, HeadSession, Runtime, golden
+from core.servable import HeadSession, golden
 from core.store import Store
 
 STARTER = "starter"
@@ -72,4 +73,5 @@ def _starter_manifest(store: Store) -> Manifest:
         golden=golden(backbone, HeadSession(head_bytes, runtime), spec),
         libraries=library_versions(),
         code_revision=code_revision(),
+        optimised=runtime.optimise(backbone, spec, store.blobs),
     )

@@ -6,9 +6,10 @@ import numpy as np
 import onnx
 from onnx import compose, helper
 
+from core.backbones import Runtime, golden_pixels
 from core.errors import ParityFailure
 from core.manifest import Manifest
-from core.servable import Runtime, Servable, golden_pixels
+from core.servable import Servable
 
 TOLERANCE = 1e-4
 

@@ -10,9 +10,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import hashlib
 import io
 import logging
 import os
+import platform
+import re
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +32,13 @@ from core.errors import SpecMismatch
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 _ERROR, _FATAL = 3, 4
+
+_CPUINFO = Path("/proc/cpuinfo")
+# On x86, and on ARM.
+_KIND_OF_PROCESSOR = (
+    *("vendor_id", "cpu family", "model", "model name"),
+    *("CPU implementer", "CPU part", "CPU variant"),
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,24 +64,62 @@ class Sessions:
     def is_on_gpu(self) -> bool:
         return len(self._providers) > 1
 
-    def open(self, content: bytes, *, on_cpu: bool = False) -> Any:
-        """An `onnxruntime.InferenceSession`. Raises SpecMismatch."""
+    def open(self, model: bytes | Path, *, on_cpu: bool = False, is_optimised: bool = False) -> Any:
+        """An `onnxruntime.InferenceSession`. Bytes are copied and parsed with the interpreter's
+        lock held, a file is not. Raises SpecMismatch."""
+        options = self._options()
+        if is_optimised:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return self._open(model, options, on_cpu=on_cpu)
+
+    def optimise(self, model: bytes | Path) -> bytes:
+        """The model as onnxruntime rewrites it for the processor of this machine: constants folded,
+        nodes fused, weights in the order that its convolutions take (onnxruntime's guide, "Graph
+        Optimizations in ONNX Runtime", offline mode). Raises SpecMismatch."""
+        with tempfile.TemporaryDirectory(prefix="evergreen-") as folder:
+            options = self._options()
+            options.optimized_model_filepath = str(path := Path(folder) / "optimised.onnx")
+            self._open(model, options, on_cpu=True)
+            return path.read_bytes()
+
+    def _options(self) -> Any:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         # A waiting thread that spins takes the core from another worker.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = _ERROR
+        return options
+
+    def _open(self, model: bytes | Path, options: Any, *, on_cpu: bool) -> Any:
         try:
             # Without fallback: a model that silently ran elsewhere would be slow, and nobody told.
             return ort.InferenceSession(
-                content,
+                model,
                 options,
                 providers=[CPU] if on_cpu else self._providers,
                 enable_fallback=0,
             )
         except Exception as error:  # onnxruntime raises its own classes, derived from Exception
             raise SpecMismatch(f"onnxruntime cannot load the model: {error}") from error
+
+
+@functools.cache
+def machine() -> str | None:
+    """Names the kind of processor and the build of onnxruntime: a model that was optimised under
+    one name may crash or answer wrongly under another. None where the processor does not tell."""
+    try:
+        # The first of the processors.
+        told = _CPUINFO.read_text(encoding="utf-8").split("\n\n", 1)[0]
+    except (OSError, UnicodeError):
+        return None
+    facts: dict[str, str] = dict(re.findall(r"^(.+?)[ \t]*:[ \t]*(.*)$", told, re.MULTILINE))
+    features = sorted(facts.get("flags", facts.get("Features", "")).split())
+    if not features:
+        return None
+    kind = [facts.get(name, "") for name in _KIND_OF_PROCESSOR]
+    known = [ort.__version__, ort.get_build_info(), platform.machine(), *kind, *features]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 
 def num_usable_gpus(provider: str) -> int:

@@ -7,9 +7,10 @@ import time
 from collections.abc import Collection
 
 from core import versions
-from core.beside import at_low_priority, give_memory_back
+from core.backbones import Runtime
+from core.beside import give_memory_back
 from core.errors import EvergreenError, SpecMismatch, VersionNotLoaded
-from core.servable import Runtime, Servable, load
+from core.servable import Servable, load
 from core.store import Store
 from core.versions import Version
 
@@ -44,25 +45,23 @@ class Loaded:
             )
         return found
 
-    def load_beside(self, number: int) -> Servable:
-        """As `load`, with what processor time the answers leave."""
-        return at_low_priority(lambda: self.load(number))
-
-    def load(self, number: int) -> Servable:
-        """Load a version and keep it. Raises UnknownVersion, ArtifactError, StoreError."""
+    def load(self, number: int, *, is_beside: bool = False) -> Servable:
+        """Load a version and keep it; with `is_beside`, mostly with what processor time the answers
+        leave. Raises UnknownVersion, ArtifactError, StoreError."""
         with self._store.db.read() as conn:
             version = versions.get(conn, number)
         started = time.perf_counter()
-        servable = self._read(version)
+        servable = self._read(version, is_beside=is_beside)
         self._by_number[number] = servable
         duration_ms = round((time.perf_counter() - started) * 1000, 1)
         log.info("version.loaded", extra={"version": number, "duration_ms": duration_ms})
         return servable
 
-    def _read(self, version: Version) -> Servable:
+    def _read(self, version: Version, *, is_beside: bool) -> Servable:
         blobs = self._store.blobs
         try:
-            return load(versions.read_manifest(version, blobs), blobs, self._runtime)
+            manifest = versions.read_manifest(version, blobs)
+            return load(manifest, blobs, self._runtime, is_beside=is_beside)
         except EvergreenError:
             raise
         except Exception as error:  # a bundle may be wrong in ways that nobody thought of

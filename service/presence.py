@@ -10,9 +10,9 @@ import time
 from sqlalchemy import Connection
 
 from core import workers
+from core.backbones import Runtime
 from core.errors import EvergreenError, StoreError
 from core.predictions import new_id
-from core.servable import Runtime
 from core.store import Store
 from core.workers import Worker
 from service import metrics

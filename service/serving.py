@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from core import pixels
 from core.answer import Answer, answer, conclude
+from core.backbones import Runtime
 from core.bootstrap import ensure_first_version
 from core.errors import EvergreenError
 from core.manifest import Manifest
 from core.pixels import Limits
-from core.servable import Runtime, Scores, Servable
+from core.servable import Scores, Servable
 from core.sessions import num_usable_gpus
 from core.settings import Settings, available_cores
 from core.store import Store, open_store

@@ -54,7 +54,7 @@ class Shadows:
 
     def _load(self, number: int) -> None:
         try:
-            self._loaded.load_beside(number)
+            self._loaded.load(number, is_beside=True)
         except EvergreenError as error:
             self._failed.add(number)
             self._tell(number, str(error))

@@ -13,9 +13,9 @@ import time
 from collections.abc import Sequence
 
 from core import champion
+from core.backbones import Runtime
 from core.champion import Activation, Promotion
 from core.errors import EvergreenError, StoreError
-from core.servable import Runtime
 from core.standing import Standing
 from core.store import Store
 from service.following import Following
@@ -102,7 +102,7 @@ class Swap:
         if promotion.version in self.loaded or self._presence.has_failed(promotion.id):
             return
         try:
-            self.loaded.load_beside(promotion.version)
+            self.loaded.load(promotion.version, is_beside=True)
         except EvergreenError as error:
             self._presence.fail(promotion.id, promotion.version, error)
             with self._store.db.write() as conn:

@@ -14,11 +14,12 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from core import champion, versions
+from core.backbones import Backbone, Runtime
 from core.blobs import Blobs
 from core.head_graph import head_onnx
 from core.manifest import Golden, Manifest
 from core.pixels import PixelSpec
-from core.servable import Backbone, HeadSession, Runtime, golden
+from core.servable import HeadSession, golden
 from core.store import Store
 
 SPEC = PixelSpec(size_px=8)

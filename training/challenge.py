@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from core.backbones import Backbone
 from core.manifest import Manifest
 from core.runs import Run
-from core.servable import Backbone
 from training import fit_head, gate, judge, publish
 from training.candidate import Candidate
 from training.contenders import Contender, KeptAnswers
@@ -30,7 +30,7 @@ def challenge(
     standing: tuple[Contender, list[KeptAnswers]],
 ) -> tuple[Manifest, Decision]:
     """Returns what would be published, without a number, and what the gate says of it. Calculates
-    only: the one thing that it writes is the blob of the head.
+    only: all that it writes are blobs, of the head and of a new backbone's optimised form.
 
     `datasets` are the same rows with the embeddings of the candidate's backbone, and with those of
     the champion's; `standing` is the champion, and champions before it. Raises Stopped.

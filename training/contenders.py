@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import activations, labels, versions
+from core.backbones import Runtime
 from core.errors import EvergreenError
 from core.labels import CurrentLabel
-from core.servable import Runtime, Servable, load
+from core.servable import Servable, load
 from core.store import Store
 from core.versions import Version
 from training.dataset import Dataset

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import labels, versions
+from core.backbones import Runtime
 from core.labels import CurrentLabel
 from core.pixels import Limits
-from core.servable import Runtime, Servable, load
+from core.servable import Servable, load
 from core.store import Store
 from training.embed import embed
 from training.paired import Comparison, compare

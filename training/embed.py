@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import embeddings, pixels
+from core.backbones import Backbone
 from core.beside import at_low_priority
 from core.errors import InputError
 from core.labels import CurrentLabel
 from core.pixels import Limits, PixelSpec
-from core.servable import Backbone
 from core.store import Store
 
 _BATCH = 16

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.backbones import Backbone, Runtime, golden_pixels
 from core.blobs import Blobs
 from core.head_graph import head_onnx
-from core.manifest import Manifest, code_revision, library_versions
+from core.manifest import Manifest, Optimised, code_revision, library_versions
 from core.pixels import PixelSpec
 from core.runs import Run
-from core.servable import Backbone, HeadSession, Runtime, Servable, golden, golden_pixels
+from core.servable import HeadSession, Servable, golden
 from training.candidate import Candidate
 from training.dataset import Dataset
 from training.fit_head import FittedHead
@@ -73,8 +74,18 @@ def make_challenger(
         code_revision=code_revision(),
         quantised_from=candidate.quantised_from,
         tuned_from=candidate.tuned_from,
+        optimised=optimised_of(candidate, parent, backbone, blobs, runtime),
     )
     return Servable(manifest, backbone, session), difference
+
+
+def optimised_of(
+    candidate: Candidate, parent: Manifest, backbone: Backbone, blobs: Blobs, runtime: Runtime
+) -> Optimised | None:
+    """Heads keep that of their parent, as long as it is for a machine like this one."""
+    if candidate.digest == parent.backbone and runtime.can_run(parent.optimised):
+        return parent.optimised
+    return runtime.optimise(backbone, candidate.pixels, blobs)
 
 
 def latency_ratio(challenger: Servable, champion: Servable) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.backbones import Runtime
 from core.pixels import Limits
-from core.servable import Runtime
 from core.settings import Settings
 from core.store import Store
 from training.contenders import KeptAnswers

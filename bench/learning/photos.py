@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.backbones import Backbone, Runtime
 from core.pixels import PixelSpec, decode
-from core.servable import Backbone, Runtime
 
 PARTS = ("train", "val")
 _BATCH = 16

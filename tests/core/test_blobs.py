@@ -76,6 +76,8 @@ def test_what_is_put_can_be_got(blobs: Blobs, content: bytes, durable: bool) -> 
     assert digest == hashlib.sha256(content).hexdigest()
     assert blobs.has(digest)
     assert blobs.get(digest) == content
+    with blobs.file(digest) as path:
+        assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -92,17 +94,30 @@ def test_durable_put_over_a_quick_one_keeps_the_blob(behind: Local | Remote) -> 
     assert behind.names() == [DIGEST]
 
 
-def test_damaged_blob_is_refused(behind: Local | Remote) -> None:
+@pytest.mark.parametrize("damaged", [CONTENT[:-1] + b"?", CONTENT[:50], b""])
+def test_damaged_blob_is_refused(behind: Local | Remote, damaged: bytes) -> None:
     behind.blobs.put(CONTENT)
-    behind.overwrite(DIGEST, CONTENT[:-1] + b"?")
+    behind.overwrite(DIGEST, damaged)
     with pytest.raises(ChecksumMismatch, match=DIGEST):
         behind.blobs.get(DIGEST)
+    with pytest.raises(ChecksumMismatch, match=f"{len(damaged):,} bytes"):
+        behind.blobs.file(DIGEST).__enter__()
+
+
+def test_a_file_of_a_remote_store_is_gone_after_its_use() -> None:
+    remote = Remote()
+    remote.blobs.put(CONTENT)
+    with remote.blobs.file(DIGEST) as path:
+        assert path.exists()
+    assert not path.exists()
 
 
 def test_absent_blob_is_a_store_error(blobs: Blobs) -> None:
     assert not blobs.has(ABSENT)
     with pytest.raises(StoreError, match=ABSENT):
         blobs.get(ABSENT)
+    with pytest.raises(StoreError, match=ABSENT):
+        blobs.file(ABSENT).__enter__()
 
 
 def test_failed_write_leaves_nothing_behind(

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from core import activations, champion, starter, versions
+from core.backbones import Runtime
 from core.bootstrap import ensure_first_version
 from core.database import Database
-from core.servable import Runtime, load
+from core.servable import load
+from core.sessions import machine
 from core.settings import Settings
 from core.store import Store, open_store
 from tests import tiny
@@ -31,6 +33,8 @@ def test_new_installation_answers_with_the_starter(store: Store) -> None:
     servable = load(versions.read_manifest(version, store.blobs), store.blobs, Runtime("cpu"))
     assert version.passed_gate
     assert servable.manifest.classes == starter.head().classes
+    optimised = servable.manifest.optimised
+    assert (optimised.machine if optimised else None) == machine()
 
 
 def test_second_start_changes_nothing(sqlite_store: Store) -> None:

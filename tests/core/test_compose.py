@@ -8,12 +8,13 @@ import onnxruntime
 import pytest
 
 from core import starter
+from core.backbones import Runtime
 from core.blobs import LocalBlobs
 from core.bootstrap import ensure_first_version
 from core.compose import TOLERANCE, standalone, verify
 from core.errors import ParityFailure
 from core.manifest import Manifest
-from core.servable import Runtime, Servable, load
+from core.servable import Servable, load
 from core.store import Store
 from core.versions import get, read_manifest
 from tests import tiny

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.errors import SpecMismatch
-from core.manifest import Manifest, library_versions
+from core.manifest import Manifest, Optimised, library_versions
 from tests import tiny
 
 FULL = tiny.plain_manifest(
@@ -19,6 +19,7 @@ FULL = tiny.plain_manifest(
     recipe={"head": {"l2": 1e-3}},
     libraries={"numpy": "2.4"},
     code_revision="abc",
+    optimised=Optimised("c" * 64, "a kind of machine"),
 )
 
 
@@ -48,7 +49,8 @@ def test_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
     fields = json.loads(FULL.to_bytes())
     del fields[name]
     content = json.dumps(fields).encode()
-    if name in ("recipe", "libraries", "code_revision", "quantised_from", "tuned_from"):
+    with_default = ("recipe", "libraries", "code_revision")
+    if name in (*with_default, "quantised_from", "tuned_from", "optimised"):
         Manifest.from_bytes(content)
     else:
         with pytest.raises(SpecMismatch, match=name):
@@ -69,6 +71,8 @@ def test_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
         changed(pixels={"size_px": 8}),
         changed(golden=[]),
         changed(golden={"seed": 0}),
+        changed(optimised={"digest": "c"}),
+        changed(optimised=[]),
     ],
 )
 def test_what_is_no_manifest_is_refused(content: bytes) -> None:

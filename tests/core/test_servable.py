@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.backbones import Backbone, Runtime, golden_pixels
 from core.blobs import LocalBlobs
 from core.errors import ChecksumMismatch, SpecMismatch, StoreError
 from core.manifest import Golden
 from core.pixels import PixelSpec
-from core.servable import Backbone, Runtime, Scores, golden_pixels, load
+from core.servable import Scores, load
 from tests import tiny
 
 # A batch may be added up in another order than one image.
@@ -50,24 +51,6 @@ def test_answer_does_not_depend_on_the_rest_of_the_batch(
     np.testing.assert_allclose(together_BK, np.stack(alone), rtol=0, atol=BATCH_ATOL)
 
 
-@pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 9])
-def test_a_batch_that_is_filled_up_or_cut_gives_the_same_embeddings(
-    runtime: Runtime, num: int
-) -> None:
-    content = tiny.backbone_onnx()
-    pixels_BHWC = np.random.default_rng(0).integers(0, 256, (num, 8, 8, 3), dtype=np.uint8)
-    expected_BD = Backbone(content, "", runtime).embed(pixels_BHWC)
-    found_BD = Backbone(content, "", runtime, batch_sizes=(4, 1)).embed(pixels_BHWC)
-    assert found_BD.shape == (num, tiny.EMBEDDING_SIZE)
-    np.testing.assert_allclose(found_BD, expected_BD, rtol=0, atol=BATCH_ATOL)
-
-
-def test_a_size_that_cannot_be_run_is_found_while_loading(runtime: Runtime) -> None:
-    with pytest.raises(SpecMismatch, match="cannot run 4 images"):
-        # Has room for one image: its batch is fixed.
-        Backbone(tiny.backbone_onnx(batch=1), "", runtime, batch_sizes=(1, 4))
-
-
 def test_scores_are_cut_and_joined_in_order(blobs: LocalBlobs, runtime: Runtime) -> None:
     servable = load(tiny.make_manifest(blobs), blobs, runtime)
     scores = servable.predict(np.arange(3 * 192, dtype=np.uint8).reshape(3, 8, 8, 3))
@@ -83,14 +66,6 @@ def test_stored_embedding_scores_like_its_image(blobs: LocalBlobs, runtime: Runt
     logits_BK, probabilities_BK = servable.score(scores.embedding_BD)
     np.testing.assert_array_equal(logits_BK, scores.logits_BK)
     np.testing.assert_array_equal(probabilities_BK, scores.probabilities_BK)
-
-
-def test_golden_pixels_are_the_same_on_every_machine() -> None:
-    # Pinned: every version published so far was checked on these.
-    pixels_BHWC = golden_pixels(tiny.SPEC, 0)
-    assert pixels_BHWC.shape == (1, 8, 8, 3)
-    assert pixels_BHWC[0, 0, :2].tolist() == [[95, 130, 194], [217, 207, 235]]
-    assert golden_pixels(PixelSpec(size_px=5), 1).shape == (1, 5, 5, 3)
 
 
 def test_golden_mismatch_is_refused(blobs: LocalBlobs, runtime: Runtime) -> None:
@@ -198,12 +173,3 @@ def test_backbone_is_dropped_once_no_version_uses_it(blobs: LocalBlobs, runtime:
     del second
     gc.collect()
     assert backbone() is None
-
-
-def test_cpu_is_chosen_where_it_is_asked_for() -> None:
-    assert Runtime("cpu").provider == "CPUExecutionProvider"
-
-
-def test_auto_chooses_the_cpu_where_no_gpu_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert Runtime("auto").provider == "CPUExecutionProvider"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,3 +88,85 @@ def test_a_driver_that_is_too_old_is_none_to_serve_with(monkeypatch: pytest.Monk
 def test_what_is_no_model_is_refused() -> None:
     with pytest.raises(SpecMismatch, match="onnxruntime cannot load"):
         Sessions("cpu").open(b"no model")
+
+
+X86 = """processor\t: 0
+vendor_id\t: GenuineIntel
+model name\t: Some(R) Processor
+flags\t\t: fpu avx2 avx512f
+
+processor\t: 1
+flags\t\t: fpu
+"""
+ARM = """processor\t: 0
+BogoMIPS\t: 50.00
+Features\t: fp asimd sve
+CPU part\t: 0xd0c
+"""
+
+
+@pytest.fixture
+def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str | None]]:
+    """Of the machine whose /proc/cpuinfo this is."""
+    path = tmp_path / "cpuinfo"
+    monkeypatch.setattr(sessions, "_CPUINFO", path)
+
+    def ask(cpuinfo: str) -> str | None:
+        path.write_text(cpuinfo)
+        sessions.machine.cache_clear()
+        return sessions.machine()
+
+    yield ask
+    sessions.machine.cache_clear()
+
+
+def test_machines_differ_by_what_their_processors_can_do(kind: Callable[[str], str | None]) -> None:
+    assert kind(X86) == kind(X86.replace("fpu avx2 avx512f", "avx2 avx512f fpu")) is not None
+    assert kind(ARM) == kind(ARM.replace("50.00", "60.00")) is not None
+    others = [
+        ARM,
+        X86.replace(" avx512f", ""),
+        X86.replace("Intel", "Other"),
+        X86.replace("Some", "Another"),
+        ARM.replace("sve", ""),
+        ARM.replace("0xd0c", "0xd40"),
+    ]
+    assert len({kind(text) for text in (X86, *others)}) == 1 + len(others)
+
+
+def test_machines_differ_by_their_onnxruntime(
+    kind: Callable[[str], str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = kind(X86)
+    monkeypatch.setattr(sessions.ort, "__version__", "0.0")
+    assert kind(X86) != before
+
+
+@pytest.mark.parametrize("cpuinfo", ["", "processor : 0\n", "no table"])
+def test_a_machine_that_does_not_tell_has_no_name(
+    kind: Callable[[str], str | None], cpuinfo: str
+) -> None:
+    assert kind(cpuinfo) is None
+
+
+def test_a_system_without_cpuinfo_has_no_name(
+    tmp_path: Path, kind: Callable[[str], str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_CPUINFO", tmp_path / "absent")
+    sessions.machine.cache_clear()
+    assert sessions.machine() is None
+
+
+def test_a_model_is_read_from_bytes_and_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(tiny.backbone_onnx())
+    pixels_BHWC = np.arange(2 * 192, dtype=np.uint8).reshape(2, 8, 8, 3)
+    opened = Sessions("cpu")
+    found = [
+        opened.open(model).run(None, {"pixels": pixels_BHWC})[0]
+        for model in (path, path.read_bytes())
+    ]
+    np.testing.assert_array_equal(*found)
+    path.write_bytes(b"no model")
+    with pytest.raises(SpecMismatch, match="onnxruntime cannot load"):
+        opened.open(path)

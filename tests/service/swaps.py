@@ -14,10 +14,11 @@ from prometheus_client import REGISTRY
 from sqlalchemy import insert, update
 
 from core import champion, versions, workers
+from core.backbones import Runtime
 from core.champion import Promotion
 from core.predictions import new_id
 from core.schema import activations, promotions
-from core.servable import Runtime, Servable
+from core.servable import Servable
 from core.settings import Settings
 from core.store import Store
 from core.workers import Worker
@@ -110,9 +111,9 @@ def count_loads(process: Process, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     tries: list[int] = []
     load = process.swap.loaded.load
 
-    def counted(number: int) -> Servable:
+    def counted(number: int, *, is_beside: bool = False) -> Servable:
         tries.append(number)
-        return load(number)
+        return load(number, is_beside=is_beside)
 
     monkeypatch.setattr(process.swap.loaded, "load", counted)
     return tries

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from core.backbones import Backbone, Runtime
 from core.blobs import LocalBlobs
 from core.errors import DeadlineExceeded, InvalidRequest, NotReady
-from core.servable import Backbone, Runtime, Scores, Servable, load
+from core.servable import Scores, Servable, load
 from service import batching
 from service.admission import Deadline
 from service.batching import Batcher

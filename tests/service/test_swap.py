@@ -69,10 +69,10 @@ def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
     load = slowest.swap.loaded.load
     loaded_at = 0.0
 
-    def load_slowly(number: int) -> Servable:
+    def load_slowly(number: int, *, is_beside: bool) -> Servable:
         nonlocal loaded_at
         time.sleep(2 * champion.LEAD_S)
-        servable = load(number)
+        servable = load(number, is_beside=is_beside)
         loaded_at = time.time()
         return servable
 

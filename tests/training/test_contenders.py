@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.servable import Runtime, Servable, load
+from core.backbones import Runtime
+from core.servable import Servable, load
 from core.versions import read_manifest
 from tests.training.school import live
 from training import judge

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from core import labels
+from core.backbones import Runtime
 from core.errors import UnknownVersion
 from core.pixels import Limits
-from core.servable import Runtime
 from core.settings import Settings
 from core.store import Store
 from tests.training.school import label, of, retrain

@@ -11,6 +11,7 @@ from core import leases, runs, starter, versions
 from core.manifest import Manifest
 from core.pixels import Limits
 from core.runs import Run
+from core.sessions import machine
 from core.settings import Settings
 from core.store import Store
 from tests.training.school import damaged_starter, label, live, of, retrain
@@ -85,6 +86,7 @@ def test_heads_stay_on_an_int8_backbone_and_blocks_go_on_from_its_float32_weight
     in_int8 = manifest_of(school_store)
     assert in_int8.quantised_from == before.digest
     assert in_int8.metrics["precision"] == "int8"
+    assert (in_int8.optimised is None) == (machine() is None)
 
     later = retrain(school_store, Trainer(school_store, RECIPE, settings))
     with school_store.db.read() as conn:

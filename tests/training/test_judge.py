@@ -72,7 +72,8 @@ def test_without_score_all_enough_rows_are_scored_to_calibrate() -> None:
 def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, trainer) -> None:
     """A champion trained on the very rows that judge it must not get credit for knowing them."""
     from core import labels
-    from core.servable import Runtime, load
+    from core.backbones import Runtime
+    from core.servable import load
     from core.versions import read_manifest
 
     label(school_store, of("three", "eight")[:60])

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from core import labels, pixels, training_data, versions
+from core.backbones import Runtime
 from core.bootstrap import ensure_first_version
 from core.head_graph import head_onnx
 from core.pixels import Limits
-from core.servable import Runtime, load
+from core.servable import load
 from core.settings import Settings
 from core.store import Store, open_store
 from tests.training.school import label, live, of, retrain

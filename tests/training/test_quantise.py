@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto
 
 from core import labels
+from core.backbones import Backbone, Runtime
 from core.errors import InvalidRequest, NotEnoughLabels
 from core.pixels import Limits
-from core.servable import Backbone, Runtime
 from core.store import Store
 from tests import tiny
 from tests.training.school import label, of

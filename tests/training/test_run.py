@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import Connection
 
 from core import champion, intake, labels, pixels, runs, versions
+from core.backbones import Runtime
 from core.manifest import Manifest
-from core.servable import Runtime, Servable, load
+from core.servable import Servable, load
 from core.settings import Settings
 from core.store import Store
 from core.versions import Version
