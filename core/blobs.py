@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import mmap
 import os
 import tempfile
 from collections.abc import Iterator
@@ -92,7 +91,10 @@ class LocalBlobs:
     def file(self, digest: str) -> Iterator[Path]:
         path = self._path(digest)
         try:
-            found, size = _hash_file(path)
+            # Not mapped: a disk that cannot read it would kill the process instead of raising.
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+                size = file.tell()
         except OSError as error:
             raise StoreError(f"blob {digest} cannot be read: {error}") from error
         _check(found, digest, size)
@@ -174,17 +176,6 @@ class RemoteBlobs:
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _hash_file(path: Path) -> tuple[str, int]:
-    """Its sha256, and how many bytes it has. In one step: a thread of low priority that asks for
-    the interpreter's lock again and again lets those wait that must hand it over."""
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if not size:
-            return sha256(b""), 0  # cannot be mapped
-        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
-            return hashlib.sha256(content).hexdigest(), size
 
 
 def _checked(content: bytes, digest: str) -> bytes:

@@ -1,0 +1,88 @@
+"""What the optimised form of a backbone saves when a version is loaded.
+
+    python -m bench.opening [NAME ...] [--rounds 20] [--markdown]
+
+Processor time of this thread to check, open and run once a backbone from a local blob store, from
+its file and from its optimised form in turn; memory is given back in between, as after a swap.
+Weights are random but for the starter: they change no time. Names other than `starter` need the
+training extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from bench.tables import bar, show
+from core import starter
+from core.backbones import Backbone, Runtime
+from core.beside import give_memory_back
+from core.blobs import Blobs, LocalBlobs
+from core.manifest import Optimised
+from core.pixels import PixelSpec
+
+_STARTER = "starter"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", default=[_STARTER], metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--markdown", action="store_true")
+    options = parser.parse_args()
+    rows = []
+    with bar() as progress, tempfile.TemporaryDirectory() as folder:
+        blobs = LocalBlobs(Path(folder))
+        for name in options.names:
+            task = progress.add_task(name, total=options.rounds)
+            content, spec = _model(name)
+            digest = blobs.put(content)
+            runtime = Runtime("cpu", 1)
+            optimised = runtime.optimise(Backbone(content, digest, runtime), spec, blobs)
+            if optimised is None:
+                rows.append([name, f"{len(content) / 1e6:.1f}", "", "none here", ""])
+                continue
+            took: dict[bool, list[float]] = {False: [], True: []}
+            for _ in range(options.rounds):
+                for is_optimised in took:
+                    form = optimised if is_optimised else None
+                    took[is_optimised].append(_open(digest, blobs, form, spec))
+                progress.advance(task)
+            plain, quick = (1000 * statistics.median(seconds) for seconds in took.values())
+            row = [f"{len(content) / 1e6:.1f}", f"{plain:.1f}", f"{quick:.1f}"]
+            rows.append([name, *row, f"{quick / plain:.2f}"])
+    columns = ["backbone", "file, MB", "its file, ms", "optimised, ms", "ratio"]
+    show("Processor time to load a backbone", columns, rows, markdown=options.markdown)
+
+
+def _model(name: str) -> tuple[bytes, PixelSpec]:
+    if name == _STARTER:
+        return starter.backbone_onnx(), starter.pixel_spec()
+    # Only here, as it brings torch.
+    from training.torch_backbone import build
+    from training.torch_export import export_backbone
+
+    module = build(name, pretrained=False)
+    return export_backbone(module), module.pixels
+
+
+def _open(digest: str, blobs: Blobs, optimised: Optimised | None, spec: PixelSpec) -> float:
+    runtime = Runtime("cpu", 1)
+    started = time.thread_time()
+    backbone = runtime.backbone(digest, blobs, optimised)
+    backbone.embed_golden(spec, 0)
+    taken = time.thread_time() - started
+    del backbone
+    gc.collect()
+    give_memory_back()
+    return taken
+
+
+if __name__ == "__main__":
+    main()
