@@ -145,16 +145,17 @@ class RemoteBlobs:
     @contextlib.contextmanager
     def file(self, digest: str) -> Iterator[Path]:
         content = self.get(digest)
-        with tempfile.NamedTemporaryFile(prefix="evergreen-") as file:
+        with contextlib.ExitStack() as stack:
             try:
-                file.write(content)
-                file.flush()
+                folder = tempfile.TemporaryDirectory(prefix="evergreen-")
+                path = Path(stack.enter_context(folder)) / digest
+                path.write_bytes(content)
             except OSError as error:
                 raise StoreError(
-                    f"blob {digest}, {len(content):,} bytes, cannot be kept in {file.name} while "
-                    f"it is read: {error}"
+                    f"blob {digest}, {len(content):,} bytes, cannot be kept in a temporary file "
+                    f"while it is read: {error}"
                 ) from error
-            yield Path(file.name)
+            yield path
 
     def has(self, digest: str) -> bool:
         try:

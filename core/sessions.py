@@ -75,10 +75,11 @@ class Sessions:
     def optimise(self, model: bytes | Path) -> bytes:
         """The model as onnxruntime rewrites it for the processor of this machine: constants folded,
         nodes fused, weights in the order that its convolutions take (onnxruntime's guide, "Graph
-        Optimizations in ONNX Runtime", offline mode). Raises SpecMismatch."""
+        Optimizations in ONNX Runtime", offline mode). Raises SpecMismatch, OSError."""
+        options = self._options()
         with tempfile.TemporaryDirectory(prefix="evergreen-") as folder:
-            options = self._options()
-            options.optimized_model_filepath = str(path := Path(folder) / "optimised.onnx")
+            path = Path(folder) / "optimised.onnx"
+            options.optimized_model_filepath = str(path)
             self._open(model, options, on_cpu=True)
             return path.read_bytes()
 

@@ -24,6 +24,8 @@ from core.store import Store
 
 SPEC = PixelSpec(size_px=8)
 EMBEDDING_SIZE = 4
+# A batch may be added up in another order than one image.
+BATCH_ATOL = 1e-5
 PASSED: dict[str, Any] = {"promote": True, "reason": "it is better"}
 
 

@@ -82,10 +82,12 @@ def make_challenger(
 def optimised_of(
     candidate: Candidate, parent: Manifest, backbone: Backbone, blobs: Blobs, runtime: Runtime
 ) -> Optimised | None:
-    """Heads keep that of their parent, as long as it is for a machine like this one."""
-    if candidate.digest == parent.backbone and runtime.can_run(parent.optimised):
-        return parent.optimised
-    return runtime.optimise(backbone, candidate.pixels, blobs)
+    """Heads keep that of their parent, unless it is for another machine and one for this kind can
+    be made."""
+    kept = parent.optimised if candidate.digest == parent.backbone else None
+    if runtime.can_run(kept):
+        return kept
+    return runtime.optimise(backbone, candidate.pixels, blobs) or kept
 
 
 def latency_ratio(challenger: Servable, champion: Servable) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,13 @@ import pytest
 from core import backbones, starter
 from core.backbones import Backbone, Runtime, golden_pixels
 from core.blobs import LocalBlobs
-from core.errors import ChecksumMismatch, SpecMismatch
+from core.errors import ChecksumMismatch, SpecMismatch, StoreError
 from core.manifest import Optimised
 from core.pixels import PixelSpec
 from core.sessions import Sessions
 from tests import tiny
 
-# A batch may be added up in another order than one image.
-BATCH_ATOL = 1e-5
 HERE = "this kind of machine"
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> LocalBlobs:
-    return LocalBlobs(tmp_path / "blobs")
-
-
-@pytest.fixture
-def runtime() -> Runtime:
-    return Runtime("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +36,7 @@ def test_a_batch_that_is_filled_up_or_cut_gives_the_same_embeddings(
     expected_BD = Backbone(content, "", runtime).embed(pixels_BHWC)
     found_BD = Backbone(content, "", runtime, batch_sizes=(4, 1)).embed(pixels_BHWC)
     assert found_BD.shape == (num, tiny.EMBEDDING_SIZE)
-    np.testing.assert_allclose(found_BD, expected_BD, rtol=0, atol=BATCH_ATOL)
+    np.testing.assert_allclose(found_BD, expected_BD, rtol=0, atol=tiny.BATCH_ATOL)
 
 
 def test_a_size_that_cannot_be_run_is_found_while_loading(runtime: Runtime) -> None:
@@ -104,7 +92,7 @@ def test_only_the_optimised_form_is_read(blobs: LocalBlobs, runtime: Runtime) ->
     expected_BD = embedding(Runtime("cpu").backbone(digest, blobs))
     blobs.delete(digest)
     found_BD = embedding(runtime.backbone(digest, blobs, optimised))
-    np.testing.assert_allclose(found_BD, expected_BD, rtol=0, atol=BATCH_ATOL)
+    np.testing.assert_allclose(found_BD, expected_BD, rtol=0, atol=tiny.BATCH_ATOL)
 
 
 @pytest.mark.parametrize("here", ["another kind of machine", None])
@@ -161,6 +149,26 @@ def test_what_gives_another_embedding_is_not_stored(
     monkeypatch.setattr(Sessions, "optimise", lambda *_: other)
     assert runtime.optimise(backbone, tiny.SPEC, blobs) is None
     assert [record.message for record in caplog.records] == ["backbone.not_optimised"]
+
+
+def test_without_a_temporary_folder_nothing_is_optimised_and_nothing_fails(
+    blobs: LocalBlobs,
+    runtime: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    content = tiny.backbone_onnx()
+    backbone = Backbone(content, blobs.put(content), runtime)
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    assert runtime.optimise(backbone, tiny.SPEC, blobs) is None
+    assert [record.message for record in caplog.records] == ["backbone.not_optimised"]
+
+
+def test_a_store_that_is_gone_is_told(blobs: LocalBlobs, runtime: Runtime) -> None:
+    content = tiny.backbone_onnx()
+    backbone = Backbone(content, "0" * 64, runtime)
+    with pytest.raises(StoreError):
+        runtime.optimise(backbone, tiny.SPEC, blobs)
 
 
 def test_a_machine_that_does_not_tell_what_it_is_optimises_nothing(

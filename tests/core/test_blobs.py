@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 from uuid import uuid4
 
@@ -138,6 +139,16 @@ def test_deleting_twice_is_deleting_once(blobs: Blobs) -> None:
     blobs.delete(DIGEST)
     blobs.delete(DIGEST)
     assert not blobs.has(DIGEST)
+
+
+def test_a_remote_blob_that_cannot_be_kept_as_a_file_is_a_store_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remote = Remote()
+    remote.blobs.put(CONTENT)
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    with pytest.raises(StoreError, match="temporary file"):
+        remote.blobs.file(DIGEST).__enter__()
 
 
 def test_same_blob_put_by_many_threads_at_once_is_whole(behind: Local | Remote) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,19 +15,6 @@ from core.pixels import PixelSpec
 from core.servable import Scores, load
 from tests import tiny
 
-# A batch may be added up in another order than one image.
-BATCH_ATOL = 1e-5
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> LocalBlobs:
-    return LocalBlobs(tmp_path / "blobs")
-
-
-@pytest.fixture
-def runtime() -> Runtime:
-    return Runtime("cpu")
-
 
 def test_servable_answers_with_scores_of_every_class(blobs: LocalBlobs, runtime: Runtime) -> None:
     servable = load(tiny.make_manifest(blobs, ("a", "b", "c"), version=3), blobs, runtime)
@@ -38,7 +24,7 @@ def test_servable_answers_with_scores_of_every_class(blobs: LocalBlobs, runtime:
     assert scores.embedding_BD.shape == (5, tiny.EMBEDDING_SIZE)
     assert scores.logits_BK.shape == scores.probabilities_BK.shape == (5, 3)
     assert {a.dtype for a in (scores.embedding_BD, scores.logits_BK)} == {np.dtype(np.float32)}
-    np.testing.assert_allclose(scores.probabilities_BK.sum(axis=1), 1, atol=BATCH_ATOL)
+    np.testing.assert_allclose(scores.probabilities_BK.sum(axis=1), 1, atol=tiny.BATCH_ATOL)
 
 
 def test_answer_does_not_depend_on_the_rest_of_the_batch(
@@ -48,7 +34,7 @@ def test_answer_does_not_depend_on_the_rest_of_the_batch(
     pixels_BHWC = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     alone = [servable.predict(image[np.newaxis]).logits_BK[0] for image in pixels_BHWC]
     together_BK = servable.predict(pixels_BHWC).logits_BK
-    np.testing.assert_allclose(together_BK, np.stack(alone), rtol=0, atol=BATCH_ATOL)
+    np.testing.assert_allclose(together_BK, np.stack(alone), rtol=0, atol=tiny.BATCH_ATOL)
 
 
 def test_scores_are_cut_and_joined_in_order(blobs: LocalBlobs, runtime: Runtime) -> None:

@@ -57,3 +57,14 @@ def test_another_backbone_gets_its_own(parent: Manifest, blobs: LocalBlobs) -> N
     found = form_of(replace(Candidate.of(parent), digest=digest), parent, blobs)
     assert found is not None
     assert found != parent.optimised
+
+
+def test_a_head_keeps_a_form_for_others_where_none_can_be_made_here(
+    parent: Manifest, blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer on a GPU, for one, beside servers without."""
+    parent = replace(parent, optimised=Optimised("c" * 64, "another kind of machine"))
+    monkeypatch.setattr(Runtime, "optimise", lambda *_: None)
+    assert form_of(Candidate.of(parent), parent, blobs) == parent.optimised
+    other = replace(Candidate.of(parent), digest=blobs.put(tiny.backbone_onnx(seed=2)))
+    assert form_of(other, parent, blobs) is None
