@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -20,11 +18,6 @@ from core.versions import get, read_manifest
 from tests import tiny
 
 NUM_IMAGES = 3
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> LocalBlobs:
-    return LocalBlobs(tmp_path / "blobs")
 
 
 def joined(manifest: Manifest, blobs: LocalBlobs) -> bytes:
