@@ -4,8 +4,8 @@
 
 A real server, an open-loop load at 80 % of its capacity, and one swap after another, as fast as the
 protocol allows: each takes about half a second, of which 0.4 s are the lead that lets all workers
-switch at one moment. Heads change on one backbone; backbones are the same graph with other
-weights, so each swap loads a model and drops one. A request counts to a swap if it was due from
+switch at one moment. Every version is a new one, published before. Heads change on one backbone;
+backbones are the same graph with other weights, so each swap loads a model and drops one. A request counts to a swap if it was due from
 when the swap was asked for until a moment after it. Told: failures, p99 during over p99 between,
 memory of each worker, whether latency rises with the number of swaps, and whether any client was
 answered by an old version after a new one.
@@ -18,7 +18,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +51,7 @@ _SWAP_WITHIN_S = 30.0
 @dataclass(frozen=True, slots=True)
 class Phase:
     name: str
-    publish: Callable[[Store, int], list[int]]
-    # So many versions are walked in a circle.
-    num_versions: int
+    publish: Callable[[Store, int], Iterator[int]]
     num_swaps: int
     # Not measured: allocators and caches fill.
     num_warm_up: int
@@ -88,28 +86,33 @@ def main() -> None:
     photos = mix(options.largest_px)
     warm_up, model_mib = options.warm_up, model_weighs_mib()
     phases = (
-        Phase("heads", publish_heads, 3, options.heads, warm_up, 16.0),
-        Phase("backbones", publish_backbones, 4, options.backbones, warm_up // 2, model_mib),
+        Phase("heads", publish_heads, options.heads, warm_up, 16.0),
+        Phase("backbones", publish_backbones, options.backbones, warm_up // 2, model_mib),
     )
     with Generator() as generator, bar() as progress:
         for phase in phases:
             if not phase.num_swaps:
                 continue
-            task = progress.add_task(phase.name, total=phase.num_swaps + phase.num_warm_up)
+            total = phase.num_swaps + phase.num_warm_up
+            publishing = progress.add_task(f"{phase.name}: publishing", total=total)
+            task = progress.add_task(f"{phase.name}: swaps", total=total)
             with (
                 tempfile.TemporaryDirectory() as folder,
                 running(Path(folder) / "home", workers=options.workers) as server,
             ):
                 requests = tuple(post("/v1/predict", photo, stamped=False) for photo in photos)
                 store = open_store(Settings(home=server.home))
-                numbers = phase.publish(store, phase.num_versions)
+                numbers: list[int] = []
+                for number in phase.publish(store, total):
+                    numbers.append(number)
+                    progress.advance(publishing)
                 plan = Plan(server.port, requests, deck(photos), _CAPACITY_S, 32, warm_up_s=2)
                 capacity = summary(generator.run(plan)).throughput
                 pids = [int(worker["pid"]) for worker in server.status()["workers"]]
                 hours = Plan(server.port, requests, deck(photos), 1e5, 64, _LOAD * capacity)
                 future = generator.start(hours)
                 control = control_growth(pids, options.control)
-                cycles, rss = walk(phase, store, numbers, pids, options, progress, task)
+                cycles, rss = walk(store, numbers, pids, options, progress, task)
                 generator.stop()
                 found = Walk(future.result(), capacity, control, cycles, rss)
                 report(phase, found, options.markdown)
@@ -126,7 +129,6 @@ def control_growth(pids: list[int], seconds: float) -> dict[int, float]:
 
 
 def walk(
-    phase: Phase,
     store: Store,
     numbers: list[int],
     pids: list[int],
@@ -136,8 +138,7 @@ def walk(
 ) -> tuple[list[Cycle], dict[int, list[float]]]:
     cycles: list[Cycle] = []
     rss: dict[int, list[float]] = {pid: [] for pid in pids}
-    for i in range(phase.num_warm_up + phase.num_swaps):
-        version = numbers[i % len(numbers)]
+    for version in numbers:
         asked_at = time.monotonic()
         activate_at = swap_to(store, version)
         settled_at = max(activate_at, asked_at) + _SETTLED_S

@@ -3,6 +3,7 @@ of the same size and speed. Published beside a running server, as a trainer does
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,27 +20,26 @@ from core.store import Store
 _NOISE = 1e-3
 
 
-def publish_heads(store: Store, count: int) -> list[int]:
-    """New heads on the backbone of version 1. Returns the numbers of the versions."""
+def publish_heads(store: Store, count: int) -> Iterator[int]:
+    """New heads on the backbone of version 1. Gives the numbers of the versions."""
     first = _first(store)
     backbone = Backbone(store.blobs.get(first.backbone), first.backbone, Runtime("cpu"))
-    return [_publish(store, first, backbone, seed) for seed in range(1, count + 1)]
+    for seed in range(1, count + 1):
+        yield _publish(store, first, backbone, seed)
 
 
-def publish_backbones(store: Store, count: int) -> list[int]:
+def publish_backbones(store: Store, count: int) -> Iterator[int]:
     """New weights in the same graph, each with a head of its own and in the form that a trainer
     stores beside them."""
     first = _first(store)
     runtime = Runtime("cpu")
-    found = []
     for seed in range(1, count + 1):
         content = backbone_onnx(seed)
         digest = store.blobs.put(content)
         backbone = Backbone(content, digest, runtime)
         optimised = runtime.optimise(backbone, first.pixels, store.blobs)
         other = replace(first, backbone=digest, optimised=optimised)
-        found.append(_publish(store, other, backbone, seed))
-    return found
+        yield _publish(store, other, backbone, seed)
 
 
 def backbone_onnx(seed: int) -> bytes:

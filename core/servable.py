@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +49,8 @@ class Scores:
 class HeadSession:
     """float32 embedding [B, D] -> logits and probabilities [B, K]."""
 
-    def __init__(self, content: bytes, runtime: Runtime) -> None:
-        self._session = runtime.session(content, on_cpu=True)
+    def __init__(self, model: bytes | Path, runtime: Runtime) -> None:
+        self._session = runtime.session(model, on_cpu=True)
         shape = self._session.get_outputs()[0].shape
         if not shape or not isinstance(shape[-1], int):
             raise SpecMismatch(f"head.onnx has outputs of shape {shape}; the classes must be fixed")
@@ -91,7 +92,8 @@ def load(
 
     Raises ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
     """
-    head = HeadSession(blobs.get(manifest.head), runtime)
+    with blobs.file(manifest.head) as path:
+        head = HeadSession(path, runtime)
     if head.num_classes != len(manifest.classes):
         raise SpecMismatch(
             f"head.onnx of version {manifest.version} has {head.num_classes} outputs, "

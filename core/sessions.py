@@ -16,7 +16,6 @@ import logging
 import os
 import platform
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from core.errors import SpecMismatch
+from core.memory_file import MemoryFile
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 _ERROR, _FATAL = 3, 4
 
+# Changes with what `Sessions.optimise` makes: what was made before is not for this one to open.
+_FORM = "ort"
 _CPUINFO = Path("/proc/cpuinfo")
 # On x86, and on ARM.
 _KIND_OF_PROCESSOR = (
@@ -64,24 +66,28 @@ class Sessions:
     def is_on_gpu(self) -> bool:
         return len(self._providers) > 1
 
-    def open(self, model: bytes | Path, *, on_cpu: bool = False, is_optimised: bool = False) -> Any:
+    def open(self, model: bytes | Path | MemoryFile, *, on_cpu: bool = False) -> Any:
         """An `onnxruntime.InferenceSession`. Bytes are copied and parsed with the interpreter's
-        lock held, a file is not. Raises SpecMismatch."""
+        lock held, a file is not. A file in memory holds what `optimise` wrote; it is mapped, and
+        its weights are used where they lie. Raises SpecMismatch."""
         options = self._options()
-        if is_optimised:
+        if isinstance(model, MemoryFile):
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.add_session_config_entry("session.load_model_format", "ORT")
+            options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
+            options.add_session_config_entry("session.use_ort_model_bytes_for_initializers", "1")
+            model = model.path
         return self._open(model, options, on_cpu=on_cpu)
 
-    def optimise(self, model: bytes | Path) -> bytes:
-        """The model as onnxruntime rewrites it for the processor of this machine: constants folded,
-        nodes fused, weights in the order that its convolutions take (onnxruntime's guide, "Graph
-        Optimizations in ONNX Runtime", offline mode). Raises SpecMismatch, OSError."""
+    def optimise(self, model: Path, to: Path) -> None:
+        """Write the model as onnxruntime rewrites it for the processor of this machine: constants
+        folded, nodes fused, weights in the order that its convolutions take (onnxruntime's guide,
+        "Graph Optimizations in ONNX Runtime", offline mode), and in a format that need not be
+        parsed ("ORT Format Models"). Raises SpecMismatch."""
         options = self._options()
-        with tempfile.TemporaryDirectory(prefix="evergreen-") as folder:
-            path = Path(folder) / "optimised.onnx"
-            options.optimized_model_filepath = str(path)
-            self._open(model, options, on_cpu=True)
-            return path.read_bytes()
+        options.add_session_config_entry("session.save_model_format", "ORT")
+        options.optimized_model_filepath = str(to)
+        self._open(model, options, on_cpu=True)
 
     def _options(self) -> Any:
         options = ort.SessionOptions()
@@ -119,7 +125,7 @@ def machine() -> str | None:
     if not features:
         return None
     kind = [facts.get(name, "") for name in _KIND_OF_PROCESSOR]
-    known = [ort.__version__, ort.get_build_info(), platform.machine(), *kind, *features]
+    known = [_FORM, ort.__version__, ort.get_build_info(), platform.machine(), *kind, *features]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 

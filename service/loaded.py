@@ -70,11 +70,13 @@ class Loaded:
 
     def keep_only(self, wanted: Collection[int | None]) -> None:
         """Let the others go; their last requests keep them."""
-        before = self._backbones()
+        before = self._allocated()
         for number in self._by_number.keys() - wanted:
             del self._by_number[number]
-        if self._backbones() != before:
+        if self._allocated() != before:
             give_memory_back()
 
-    def _backbones(self) -> set[str]:
-        return {servable.backbone.digest for servable in self._by_number.values()}
+    def _allocated(self) -> set[str]:
+        """Backbones whose memory is not given back by itself."""
+        backbones = [servable.backbone for servable in self._by_number.values()]
+        return {backbone.digest for backbone in backbones if not backbone.is_mapped}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import tempfile
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,10 @@ def test_cpu_is_chosen_where_it_is_asked_for() -> None:
 def test_auto_chooses_the_cpu_where_no_gpu_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert Runtime("auto").provider == "CPUExecutionProvider"
+
+
+def forbidden(*_: object) -> int:
+    raise PermissionError("not in this container")
 
 
 def stored(blobs: LocalBlobs, content: bytes, spec: PixelSpec = tiny.SPEC) -> tuple[str, Optimised]:
@@ -146,12 +151,17 @@ def test_what_gives_another_embedding_is_not_stored(
 ) -> None:
     content, other = tiny.backbone_onnx(seed=1), tiny.backbone_onnx(seed=2)
     backbone = Backbone(content, blobs.put(content), runtime)
-    monkeypatch.setattr(Sessions, "optimise", lambda *_: other)
+    usual = Sessions.optimise
+
+    def another(sessions: Sessions, _model: Path, to: Path) -> None:
+        usual(sessions, blobs._path(blobs.put(other)), to)
+
+    monkeypatch.setattr(Sessions, "optimise", another)
     assert runtime.optimise(backbone, tiny.SPEC, blobs) is None
     assert [record.message for record in caplog.records] == ["backbone.not_optimised"]
 
 
-def test_without_a_temporary_folder_nothing_is_optimised_and_nothing_fails(
+def test_without_files_in_memory_nothing_is_optimised_and_nothing_fails(
     blobs: LocalBlobs,
     runtime: Runtime,
     monkeypatch: pytest.MonkeyPatch,
@@ -159,7 +169,7 @@ def test_without_a_temporary_folder_nothing_is_optimised_and_nothing_fails(
 ) -> None:
     content = tiny.backbone_onnx()
     backbone = Backbone(content, blobs.put(content), runtime)
-    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    monkeypatch.setattr(os, "memfd_create", forbidden)
     assert runtime.optimise(backbone, tiny.SPEC, blobs) is None
     assert [record.message for record in caplog.records] == ["backbone.not_optimised"]
 
