@@ -73,8 +73,5 @@ def read(conn: Connection, activation: Activation, named: Sequence[int]) -> Choi
 
 def held_back_since(conn: Connection, activation: Activation) -> list[Version]:
     """The newest versions that the gate held back from replacing this champion, newest first."""
-    return [
-        version
-        for version in versions.listing(conn, limit=_LOOK_BACK)
-        if not version.passed_gate and version.created_at > activation.created_at
-    ][:MAX_SHADOWS]
+    newest = versions.listing(conn, limit=_LOOK_BACK, since=activation.created_at)
+    return [version for version in newest if not version.passed_gate][:MAX_SHADOWS]

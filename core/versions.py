@@ -96,9 +96,13 @@ def by_run(conn: Connection, run_id: str) -> Version | None:
     return None if row is None else _version(row)
 
 
-def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[Version]:
-    """Newest first."""
+def listing(
+    conn: Connection, *, limit: int, before: int | None = None, since: float | None = None
+) -> list[Version]:
+    """Newest first; those before a number, and made since a moment."""
     query = select(versions).order_by(versions.c.number.desc()).limit(limit)
+    if since is not None:
+        query = query.where(versions.c.created_at > since)
     if before is not None:
         query = query.where(versions.c.number < min(max(before, 0), _MAX_NUMBER))
     return [_version(row) for row in conn.execute(query)]

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 
-from core import activations, champion, labels, standing, versions, workers
+from core import activations, champion, labels, standing, workers
 from core.champion import Activation
 from core.errors import EvergreenError, StoreError
 from core.servable import Servable
@@ -45,6 +45,8 @@ class Following:
         # Ids: of the newest activation that was followed, and of the promotion seen last.
         self._followed = 0
         self._noticed: tuple[int, float] = (0, 0.0)
+        # The newest label event that a version followed here was trained on.
+        self._seen_label = 0
         # Of an activation whose version is not to be had: when to try again, when to give it up.
         self._missing: tuple[int, float, float] = (0, 0.0, 0.0)
 
@@ -131,7 +133,7 @@ class Following:
             "swap.scheduled",
             extra={"version": activation.version, "activate_at": activation.activate_at},
         )
-        self._observe_labels(activation)
+        self._observe_labels(activation, servable.manifest.snapshot)
 
     def _load(self, activation: Activation) -> Servable | None:
         """None if it is to be tried again at a later look. Raises EvergreenError if not."""
@@ -150,16 +152,18 @@ class Following:
             self._missing = (activation.id, now + _TRY_AGAIN_S, give_up_at)
             return None
 
-    def _observe_labels(self, activation: Activation) -> None:
+    def _observe_labels(self, activation: Activation, snapshot: int) -> None:
         """How long the labels waited that this activation is the first to answer with.
 
         The worker that is listed first counts them: a trainer may have written the activation.
         """
+        if snapshot <= self._seen_label:
+            return
+        self._seen_label = snapshot
         with self._store.db.read() as conn:
             live = workers.live(conn, time.time(), "serving")
             if not live or live[0].id != self._presence.worker_id:
                 return
-            snapshot = versions.get(conn, activation.version).snapshot
             before = activations.seen_before(conn, activation.id)
             acknowledged = labels.times_between(conn, before, snapshot)
         for created_at in acknowledged:

@@ -110,7 +110,8 @@ class Trainer:
             return False
         self._standing = found
         is_busy = self._look(now)
-        is_idle = not (is_busy or found.has_run or found.waiting)
+        # The workers move a promotion on; the trainer only where there is none of them.
+        is_idle = not (is_busy or found.has_run)
         self._idle_until = now + _LOOK_AT_LEAST_EVERY_S if is_idle else 0.0
         return is_busy
 
