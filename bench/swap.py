@@ -5,10 +5,10 @@
 A real server, an open-loop load at 80 % of its capacity, and one swap after another, as fast as the
 protocol allows: each takes about half a second, of which 0.4 s are the lead that lets all workers
 switch at one moment. Every version is a new one, published before. Heads change on one backbone;
-backbones are the same graph with other weights, so each swap loads a model and drops one. A request counts to a swap if it was due from
-when the swap was asked for until a moment after it. Told: failures, p99 during over p99 between,
-memory of each worker, whether latency rises with the number of swaps, and whether any client was
-answered by an old version after a new one.
+backbones are the same graph with other weights, so each swap loads a model and drops one. A request
+counts to a swap if it was due from when the swap was asked for until a moment after it. Told:
+failures, p99 during over p99 between, memory of each worker, whether latency rises with the number
+of swaps, and whether any client was answered by an old version after a new one.
 """
 
 from __future__ import annotations

@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.beside import at_low_priority
 from core.blobs import Blobs
 from core.errors import EvergreenError, SpecMismatch, StoreError
 from core.manifest import Optimised
@@ -129,25 +127,18 @@ class Runtime:
     def is_on_gpu(self) -> bool:
         return self._sessions.is_on_gpu
 
-    def backbone(
-        self,
-        digest: str,
-        blobs: Blobs,
-        optimised: Optimised | None = None,
-        *,
-        is_beside: bool = False,
-    ) -> Backbone:
+    def backbone(self, digest: str, blobs: Blobs, optimised: Optimised | None = None) -> Backbone:
         """From its optimised form, if that was made for this machine and can be had.
 
-        With `is_beside` it is opened with what processor time others leave (`core/beside.py`).
         Raises ChecksumMismatch, SpecMismatch or StoreError.
         """
         found = self._backbones.get(digest)
         if found is None:
-            opening = partial(self._open, digest, blobs, optimised)
-            found = at_low_priority(opening) if is_beside else opening()
-            self._backbones[digest] = found
+            found = self._backbones[digest] = self._open(digest, blobs, optimised)
         return found
+
+    def holds(self, digest: str) -> bool:
+        return digest in self._backbones
 
     def _open(self, digest: str, blobs: Blobs, optimised: Optimised | None) -> Backbone:
         if self.can_run(optimised):

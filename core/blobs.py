@@ -16,7 +16,6 @@ import fsspec
 from core.disk import sync_folder
 from core.errors import ChecksumMismatch, StoreError
 
-
 _AT_ONCE = 256 * 1024
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.backbones import Backbone, Runtime
+from core.beside import at_low_priority
 from core.blobs import Blobs
 from core.errors import SpecMismatch
 from core.manifest import Golden, Manifest
@@ -99,7 +101,16 @@ def load(
             f"head.onnx of version {manifest.version} has {head.num_classes} outputs, "
             f"its manifest {len(manifest.classes)} classes; train again"
         )
-    backbone = runtime.backbone(manifest.backbone, blobs, manifest.optimised, is_beside=is_beside)
+
+    def open_backbone() -> Backbone:
+        opened = runtime.backbone(manifest.backbone, blobs, manifest.optimised)
+        with contextlib.suppress(Exception):  # checking the output runs it again, and says so
+            opened.embed_golden(manifest.pixels, manifest.golden.seed)
+        return opened
+
+    # For a head alone it is not worth to wait for idle moments.
+    is_beside = is_beside and not runtime.holds(manifest.backbone)
+    backbone = at_low_priority(open_backbone) if is_beside else open_backbone()
     servable = Servable(manifest, backbone, head)
     _check_golden(servable)
     return servable

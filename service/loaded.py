@@ -14,6 +14,8 @@ from core.servable import Servable, load
 from core.store import Store
 from core.versions import Version
 
+_SMALL_LEFTOVERS = 10
+
 log = logging.getLogger(__name__)
 
 
@@ -22,6 +24,8 @@ class Loaded:
         self._store = store
         self._runtime = runtime
         self._by_number: dict[int, Servable] = {}
+        # Backbones, since memory was given back.
+        self._num_dropped = 0
 
     def __contains__(self, number: int) -> bool:
         return number in self._by_number
@@ -70,13 +74,17 @@ class Loaded:
 
     def keep_only(self, wanted: Collection[int | None]) -> None:
         """Let the others go; their last requests keep them."""
-        before = self._allocated()
+        before = self._backbones()
         for number in self._by_number.keys() - wanted:
             del self._by_number[number]
-        if self._allocated() != before:
+        dropped = before.keys() - self._backbones().keys()
+        self._num_dropped += len(dropped)
+        # What was mapped leaves little, and taking all that is free takes as long as opening it.
+        if self._num_dropped >= _SMALL_LEFTOVERS or not all(before[digest] for digest in dropped):
+            self._num_dropped = 0
             give_memory_back()
 
-    def _allocated(self) -> set[str]:
-        """Backbones whose memory is not given back by itself."""
+    def _backbones(self) -> dict[str, bool]:
+        """Whether each is mapped."""
         backbones = [servable.backbone for servable in self._by_number.values()]
-        return {backbone.digest for backbone in backbones if not backbone.is_mapped}
+        return {backbone.digest: backbone.is_mapped for backbone in backbones}

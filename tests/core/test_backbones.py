@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -191,23 +190,13 @@ def test_a_machine_that_does_not_tell_what_it_is_optimises_nothing(
     assert not runtime.can_run(None)
 
 
-@pytest.mark.parametrize(("is_beside", "thread"), [(True, "beside"), (False, "MainThread")])
-def test_a_backbone_can_be_opened_beside_what_answers(
-    blobs: LocalBlobs,
-    runtime: Runtime,
-    monkeypatch: pytest.MonkeyPatch,
-    is_beside: bool,
-    thread: str,
+def test_a_backbone_is_opened_once_while_somebody_uses_it(
+    blobs: LocalBlobs, runtime: Runtime
 ) -> None:
-    opened_in = []
-    usual = Sessions.open
-
-    def noted(*args: Any, **options: Any) -> Any:
-        opened_in.append(threading.current_thread().name)
-        return usual(*args, **options)
-
-    monkeypatch.setattr(Sessions, "open", noted)
     digest = blobs.put(tiny.backbone_onnx())
-    first = runtime.backbone(digest, blobs, is_beside=is_beside)
-    assert runtime.backbone(digest, blobs, is_beside=is_beside) is first
-    assert opened_in == [thread]
+    assert not runtime.holds(digest)
+    first = runtime.backbone(digest, blobs)
+    assert runtime.holds(digest)
+    assert runtime.backbone(digest, blobs) is first
+    del first
+    assert not runtime.holds(digest)
