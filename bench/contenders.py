@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.images import Photo
+from bench.models import Model
 from bench.peers.start import PEERS, Peer, missing
 from bench.peers.start import running as running_peer
 from bench.server import running as running_evergreen
 from bench.wire import Request, post
-from core import compose, versions
-from core.bootstrap import ensure_first_version
-from core.settings import Settings
-from core.store import open_store
 
 EVERGREEN = "Evergreen"
 
@@ -36,20 +33,22 @@ class Contender:
 
     @contextlib.contextmanager
     def running(
-        self, model: Path, image: bytes, workers: int, python: str
+        self, model: Model, image: bytes, workers: int, python: str
     ) -> Iterator[tuple[int, int]]:
         """Gives the port and the pid. Raises RuntimeError, TimeoutError."""
-        if self.peer is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            if self.peer is None:
+                home = Path(folder) / "home"
+                model.install(home)
+                with running_evergreen(home, workers=workers) as server:
+                    yield server.port, server.pid
+                return
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(model.content)
             with running_peer(
-                self.peer, python, model, workers=workers, decoder=self.decoder, image=image
+                self.peer, python, path, workers=workers, decoder=self.decoder, image=image
             ) as found:
                 yield found
-        else:
-            with (
-                tempfile.TemporaryDirectory() as folder,
-                running_evergreen(Path(folder) / "home", workers=workers) as server,
-            ):
-                yield server.port, server.pid
 
 
 def contenders(
@@ -69,16 +68,3 @@ def contenders(
             suffix = ", same decoder" if decoder == "evergreen" else ""
             found.append(Contender(f"{peer.name}{suffix}", peer, decoder))
     return found, reasons
-
-
-def first_model() -> tuple[bytes, int]:
-    """Version 1 as one ONNX file, and the side of its pixels."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = open_store(Settings(home=Path(folder)))
-        ensure_first_version(store)
-        with store.db.read() as conn:
-            version = versions.get(conn, 1)
-        manifest = versions.read_manifest(version, store.blobs)
-        parts = store.blobs.get(manifest.backbone), store.blobs.get(manifest.head)
-        store.db.close()
-    return compose.standalone(*parts, manifest), manifest.pixels.size_px

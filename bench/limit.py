@@ -12,12 +12,18 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 
 from bench.shots import percentile
+from core.pixels import PixelSpec
 
 _barrier: Barrier | None = None
 
 
 def throughput(
-    model: bytes, size_px: int, photos: list[bytes], order: tuple[int, ...], cores: int, secs: float
+    model: bytes,
+    spec: PixelSpec,
+    photos: list[bytes],
+    order: tuple[int, ...],
+    cores: int,
+    secs: float,
 ) -> tuple[float, float, float]:
     """Photos a second of all processes, and the p50 and p99 of one photo in ms."""
     context = multiprocessing.get_context("spawn")
@@ -26,7 +32,7 @@ def throughput(
         # Each begins somewhere else in the mix.
         shift = len(order) // cores
         orders = [order[i * shift :] + order[: i * shift] for i in range(cores)]
-        parts = [pool.submit(_one, model, size_px, photos, mine, secs) for mine in orders]
+        parts = [pool.submit(_one, model, spec, photos, mine, secs) for mine in orders]
         found = [part.result() for part in parts]
     latencies = sorted(latency for part, _ in found for latency in part)
     rate = sum(len(part) / seconds for part, seconds in found)
@@ -39,12 +45,11 @@ def _keep(barrier: Barrier) -> None:
 
 
 def _one(
-    model: bytes, size_px: int, photos: list[bytes], order: tuple[int, ...], secs: float
+    model: bytes, spec: PixelSpec, photos: list[bytes], order: tuple[int, ...], secs: float
 ) -> tuple[list[float], float]:
     from core.backbones import Runtime
-    from core.pixels import PixelSpec, decode
+    from core.pixels import decode
 
-    spec = PixelSpec(size_px)
     session = Runtime("cpu", 1).session(model)
     for photo in photos:
         session.run(["probabilities"], {"pixels": decode(photo, spec)[None]})

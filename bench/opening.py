@@ -17,22 +17,20 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.models import STARTER, exported
 from bench.tables import bar, show
-from core import starter
 from core.backbones import Backbone, Runtime
 from core.beside import give_memory_back
 from core.blobs import Blobs, LocalBlobs
 from core.manifest import Optimised
 from core.pixels import PixelSpec
 
-_STARTER = "starter"
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", default=[_STARTER], metavar="NAME")
+    parser.add_argument("names", nargs="*", default=[STARTER], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
@@ -41,7 +39,7 @@ def main() -> None:
         blobs = LocalBlobs(Path(folder))
         for name in options.names:
             task = progress.add_task(name, total=options.rounds)
-            content, spec = _model(name)
+            content, spec = exported(name)
             digest = blobs.put(content)
             runtime = Runtime("cpu", 1)
             optimised = runtime.optimise(Backbone(content, digest, runtime), spec, blobs)
@@ -59,17 +57,6 @@ def main() -> None:
             rows.append([name, *row, f"{quick / plain:.2f}"])
     columns = ["backbone", "file, MB", "its file, ms", "optimised, ms", "ratio"]
     show("Processor time to load a backbone", columns, rows, markdown=options.markdown)
-
-
-def _model(name: str) -> tuple[bytes, PixelSpec]:
-    if name == _STARTER:
-        return starter.backbone_onnx(), starter.pixel_spec()
-    # Only here, as it brings torch.
-    from training.torch_backbone import build
-    from training.torch_export import export_backbone
-
-    module = build(name, pretrained=False)
-    return export_backbone(module), module.pixels
 
 
 def _open(digest: str, blobs: Blobs, optimised: Optimised | None, spec: PixelSpec) -> float:

@@ -1,6 +1,7 @@
 """How fast predictions are, beside the limit of the machine and beside other servers.
 
     python -m bench.predict [--seconds 10] [--rounds 3] [--peers-python PYTHON] [--markdown]
+        [--backbone torchvision/resnet50]
 
 In one run, on the same photos and the same ONNX model: the in-process limit (decode + onnxruntime
 on all cores, no HTTP), Evergreen, FastAPI + uvicorn, LitServe and a default BentoML service, each
@@ -18,18 +19,17 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from rich.progress import Progress
 
 from bench import limit
-from bench.contenders import EVERGREEN, Contender, contenders, first_model
+from bench.contenders import EVERGREEN, Contender, contenders
 from bench.images import deck, describe, mix
 from bench.load import Generator, Plan
+from bench.models import STARTER, named
 from bench.processes import Memory, memory, tree
 from bench.shots import Load, Summary, summarise, summary
 from bench.tables import bar, failures, show, wait
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64])
     parser.add_argument("--workers", type=int, default=available_cores())
+    parser.add_argument("--backbone", default=STARTER, metavar="NAME", help="of the model")
     # Without a value: no peers.
     decoders = ["plain", "evergreen"]
     parser.add_argument("--decoders", nargs="*", choices=decoders, default=decoders)
@@ -81,10 +82,8 @@ def main() -> None:
     photos = mix(options.largest_px)
     who, not_measured = contenders(options.decoders, options.peers_python, options.peers)
     measured = Measured(options.workers)
-    with tempfile.TemporaryDirectory() as folder, Generator() as generator, bar() as progress:
-        content, size_px = first_model()
-        model = Path(folder) / "model.onnx"
-        model.write_bytes(content)
+    model = named(options.backbone)
+    with Generator() as generator, bar() as progress:
         task = progress.add_task("rounds", total=options.rounds * (len(who) + 1))
         for i in range(options.rounds):
             # Evergreen first: its capacity is what the peers are asked for, too.
@@ -93,8 +92,11 @@ def main() -> None:
                 if j in (0, len(order) // 2):
                     images = [photo.content for photo in photos]
                     cores, seconds = options.workers, options.seconds
-                    found = limit.throughput(content, size_px, images, deck(photos), cores, seconds)
-                    measured.limits.append(found)
+                    measured.limits.append(
+                        limit.throughput(
+                            model.content, model.pixels, images, deck(photos), cores, seconds
+                        )
+                    )
                 try:
                     with contender.running(
                         model, photos[0].content, options.workers, options.peers_python

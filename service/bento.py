@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -44,6 +45,8 @@ def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> Non
 
 keep_data_out_of_bento(Path(__file__).parents[1], os.environ)
 SETTINGS = load_settings()
+# Without a handler that it could reach, uvicorn does not make lines that nobody reads.
+logging.getLogger("uvicorn.access").propagate = False
 _QUIET: dict[str, Any] = {
     "logging": {"access": {"enabled": False}},
     "metrics": {"enabled": False},  # its label is the path, of which there is no end

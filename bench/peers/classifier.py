@@ -26,7 +26,8 @@ class Classifier:
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         about = self._session.get_modelmeta().custom_metadata_map
         self._classes = about["classes"].split("\n")
-        self._decode = decoder(os.environ[DECODER], int(about["size_px"]))
+        size_px, crop_fraction = int(about["size_px"]), float(about["crop_fraction"])
+        self._decode = decoder(os.environ[DECODER], size_px, crop_fraction)
 
     def classify(self, image: bytes) -> dict[str, Any]:
         pixels_HWC = self._decode(image)
@@ -38,11 +39,11 @@ class Classifier:
         return {"worker": os.getpid(), "top": top}
 
 
-def decoder(name: str, size_px: int) -> Callable[[bytes], Any]:
+def decoder(name: str, size_px: int, crop_fraction: float) -> Callable[[bytes], Any]:
     if name == "evergreen":
         from core.pixels import PixelSpec, decode
 
-        spec = PixelSpec(size_px)
+        spec = PixelSpec(size_px, crop_fraction)
         return lambda image: decode(image, spec)
     return lambda image: plain(image, size_px)
 

@@ -1,0 +1,99 @@
+"""The model that all servers of a comparison answer with: the starter, or a backbone by name with
+a head of random weights, which change no time."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from core import champion, compose, starter, versions
+from core.backbones import Backbone, Runtime
+from core.bootstrap import ensure_first_version
+from core.head_graph import head_onnx
+from core.manifest import Manifest
+from core.pixels import PixelSpec
+from core.servable import HeadSession, golden
+from core.settings import Settings
+from core.store import Store, open_store
+
+STARTER = "starter"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    pixels: PixelSpec
+    # As one ONNX file.
+    content: bytes
+    # Of backbone.onnx; None: every installation begins with it.
+    backbone: bytes | None
+
+    def install(self, home: Path) -> None:
+        """Make it the champion of an Evergreen that is not running."""
+        if self.backbone is not None:
+            store = open_store(Settings(home=home))
+            ensure_first_version(store)
+            version = _publish(store, self.name, self.backbone, self.pixels).version
+            with store.db.write() as conn:
+                champion.request(conn, version, who="bench", why="to measure it", now=time.time())
+                champion.advance(conn, time.time())
+            store.db.close()
+
+
+def named(name: str) -> Model:
+    """Names other than `starter` need the training extra."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(Settings(home=Path(folder)))
+        ensure_first_version(store)
+        if name == STARTER:
+            backbone = None
+            with store.db.read() as conn:
+                manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
+        else:
+            backbone, pixels = exported(name)
+            manifest = _publish(store, name, backbone, pixels)
+        parts = store.blobs.get(manifest.backbone), store.blobs.get(manifest.head)
+        store.db.close()
+    return Model(name, manifest.pixels, compose.standalone(*parts, manifest), backbone)
+
+
+def exported(name: str) -> tuple[bytes, PixelSpec]:
+    """backbone.onnx, of random weights but for the starter."""
+    if name == STARTER:
+        return starter.backbone_onnx(), starter.pixel_spec()
+    # Only here, as it brings torch.
+    from training.torch_backbone import build
+    from training.torch_export import export_backbone
+
+    module = build(name, pretrained=False)
+    return export_backbone(module), module.pixels
+
+
+def _publish(store: Store, name: str, content: bytes, pixels: PixelSpec) -> Manifest:
+    with store.db.read() as conn:
+        first = versions.read_manifest(versions.get(conn, 1), store.blobs)
+    runtime = Runtime("cpu")
+    digest = store.blobs.put(content)
+    backbone = Backbone(content, digest, runtime)
+    size = backbone.embed_golden(pixels, 0).shape[1]
+    rng = np.random.default_rng(0)
+    weights_DK = rng.standard_normal((size, len(first.classes))) / np.sqrt(size)
+    head = head_onnx(weights_DK.astype(np.float32), np.zeros(len(first.classes), np.float32))
+    manifest = replace(
+        first,
+        parent=1,
+        pixels=pixels,
+        backbone_name=name,
+        backbone=digest,
+        head=store.blobs.put(head),
+        embedding_size=size,
+        golden=golden(backbone, HeadSession(head, runtime), pixels),
+        optimised=runtime.optimise(backbone, pixels, store.blobs),
+    )
+    gate = {"promote": True, "reason": "a model to measure"}
+    with store.db.write() as conn:
+        return versions.publish(conn, store.blobs, manifest, gate)
