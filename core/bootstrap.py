@@ -6,7 +6,6 @@ import time
 
 from core import champion, starter, versions
 from core.backbones import Backbone, Runtime
-from core.errors import VersionTaken
 from core.head_graph import head_onnx
 from core.manifest import Manifest, code_revision, library_versions
 from core.servable import HeadSession, golden
@@ -21,23 +20,22 @@ def ensure_first_version(store: Store) -> bool:
     with store.db.read() as conn:
         if versions.newest_number(conn) is not None:
             return False
-    manifest = _starter_manifest(store)
     gate = {"promote": True, "reason": "the bundled starter; there was nothing before it"}
-    try:
-        with store.db.write() as conn:
-            if versions.newest_number(conn) is not None:
-                return False
-            published = versions.publish(conn, store.blobs, manifest, gate)
-            champion.request(
-                conn,
-                published.version,
-                who="evergreen",
-                why="the bundled starter",
-                now=manifest.created_at,
-            )
-            champion.advance(conn, manifest.created_at)
-    except VersionTaken:
-        return False  # another process was first
+    with store.db.write() as conn:
+        # One process makes it, and the others wait for that.
+        champion.lock_moves(conn)
+        if versions.newest_number(conn) is not None:
+            return False
+        manifest = _starter_manifest(store)
+        published = versions.publish(conn, store.blobs, manifest, gate)
+        champion.request(
+            conn,
+            published.version,
+            who="evergreen",
+            why="the bundled starter",
+            now=manifest.created_at,
+        )
+        champion.advance(conn, manifest.created_at)
     return True
 
 

@@ -114,7 +114,7 @@ def request(
     check_plain("who", who, MAX_WHO_CHARACTERS)
     check_plain("why", why, MAX_WHY_CHARACTERS)
     versions.get(conn, version)
-    _lock_moves(conn)
+    lock_moves(conn)
     if expected_activation is not None:
         newest = newest_activation(conn)
         found = newest.id if newest else 0
@@ -144,7 +144,7 @@ def advance(conn: Connection, now: float) -> Activation | None:
     `now` is read in the transaction, not before: from it counts the moment of the activation, and
     by then every worker must have seen that.
     """
-    _lock_moves(conn)
+    lock_moves(conn)
     promotion = waiting(conn)
     if promotion is None:
         return None
@@ -176,11 +176,20 @@ def move_on(db: Database, clock: Callable[[], float] = time.time) -> Activation 
     """`advance`, at this moment. The disk is waited for only once the activation is to be seen, as
     every worker must have seen it when its moment comes."""
     with db.write(durable=False) as conn:
-        _lock_moves(conn)  # it may have to be waited for
+        lock_moves(conn)  # it may have to be waited for
         activation = advance(conn, clock())
     if activation is not None:
         db.sync()
     return activation
+
+
+def lock_moves(conn: Connection) -> None:
+    """One at a time looks at promotions and moves them on, or two would each miss the other's.
+
+    SQLite has one writer anyway.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MOVE_LOCK})
 
 
 def waiting(conn: Connection) -> Promotion | None:
@@ -220,15 +229,6 @@ def _before(conn: Connection, version: int) -> int | None:
         return newest.id
     found = conn.execute(_BEFORE_IT, {"newest": newest.id, "version": version}).one_or_none()
     return newest.id if found is None else found[0]
-
-
-def _lock_moves(conn: Connection) -> None:
-    """One at a time looks at promotions and moves them on, or two would each miss the other's.
-
-    SQLite has one writer anyway.
-    """
-    if conn.dialect.name == "postgresql":
-        conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MOVE_LOCK})
 
 
 def _finish(conn: Connection, promotion_id: int, state: str, error: str | None) -> None:
