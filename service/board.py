@@ -89,7 +89,6 @@ class Board:
                     _PLACE.size,
                     place * _PLACE.size,
                 )
-                _PLACE.pack_into(self._memory, place * _PLACE.size, 0.0, 0.0, 0.0, 0.0)
                 return place
         raise OSError(f"more than {_NUM_PLACES} processes share one board")
 

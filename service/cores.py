@@ -12,8 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from service.board import Board
 
@@ -38,7 +37,7 @@ class Cores(Executor):
         self._num_cores = num_cores
         self._board = board
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._running = 0
         self._is_ending = False
         self._threads = [
@@ -52,40 +51,47 @@ class Cores(Executor):
         self, fn: Callable[_Args, _Result], /, *args: _Args.args, **kwargs: _Args.kwargs
     ) -> Future[_Result]:
         future: Future[_Result] = Future()
+
+        def do() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
         with self._changed:
             if self._is_ending:
-                raise RuntimeError("the threads that predict have ended")
-            self._waiting.append((future, partial(fn, *args, **kwargs)))
+                raise RuntimeError("the server is stopping; try again in a moment")
+            self._waiting.append(do)
             self._tell()
             self._changed.notify()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """What was submitted is still done."""
         with self._changed:
             self._is_ending = True
-            if cancel_futures:
-                for future, _ in self._waiting:
-                    future.cancel()
             self._changed.notify_all()
         if wait:
             for thread in self._threads:
                 thread.join()
 
     def _work(self) -> None:
-        while (following := self._next()) is not None:
-            _do(*following)
-            del following  # what it holds is not to live until there is more
+        while (do := self._next()) is not None:
+            do()
+            del do  # what it holds is not to live until there is more
             with self._changed:
                 self._count(-1)
 
-    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+    def _next(self) -> Callable[[], None] | None:
         """None: there is no more, and there will be none."""
         with self._changed:
             while True:
                 if self._waiting and self._may_begin():
-                    following = self._waiting.popleft()
+                    do = self._waiting.popleft()
                     self._count(1)
-                    return following
+                    return do
                 if self._is_ending and not self._waiting:
                     return None
                 self._changed.wait(_LOOK_AGAIN_S if self._waiting else None)
@@ -103,15 +109,6 @@ class Cores(Executor):
     def _tell(self) -> None:
         if self._board is not None:
             self._board.tell(self._running, len(self._waiting))
-
-
-def _do(future: Future[_Result], work: Callable[[], _Result]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(work())
-    except BaseException as error:
-        future.set_exception(error)
 
 
 def may_begin(mine: tuple[int, int], elsewhere: Sequence[tuple[int, int]], num_cores: int) -> bool:
