@@ -106,10 +106,7 @@ class Evergreen:
 
     @bentoml.on_startup
     async def start_spreading(self) -> None:
-        board = self.serving.board
-        self.spread = None if board is None else Spread(self.serving.admission, board)
-        if self.spread is not None:
-            self.spread.start()
+        self.spread = Spread.start(self.serving.admission, SETTINGS.home)
         app.state.spread = self.spread
 
     @bentoml.on_shutdown

@@ -11,7 +11,7 @@ from typing import TypeVar, TypeVarTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core import pixels, workers
+from core import pixels
 from core.answer import Answer, answer, conclude
 from core.backbones import Runtime
 from core.bootstrap import ensure_first_version
@@ -25,9 +25,7 @@ from core.store import Store, open_store
 from service import batching, metrics, placement
 from service.admission import Admission, Deadline
 from service.batching import Batcher
-from service.board import board_of_server
 from service.checkpoints import Checkpoints
-from service.cores import Cores
 from service.recorder import Recorder
 from service.shadow_recorder import ShadowRecorder
 from service.slot import Slot
@@ -57,12 +55,8 @@ class Serving:
         self._checkpoints = Checkpoints(store.db)
         self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
         num_gpus = num_usable_gpus(settings.provider) if self.runtime.is_on_gpu else 0
-        cores = available_cores()
-        num_threads = placement.num_decoding(settings, num_gpus, cores)
-        self.board = board_of_server(settings.home / "boards", workers.this_host())
-        # Beside a GPU all threads decode, and nothing else takes the cores.
-        board = None if self.runtime.is_on_gpu else self.board
-        self._pool = Cores(num_threads, cores // settings.threads, "predict", board)
+        num_threads = placement.num_decoding(settings, num_gpus, available_cores())
+        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
         self._recorder = Recorder(store, self._pool)
         # With the batcher: what is scored is not to wait behind all that is yet to be decoded.
         self._concluding = ThreadPoolExecutor(num_threads, thread_name_prefix="conclude")
@@ -87,8 +81,6 @@ class Serving:
         self._shadow_recorder.stop()
         self._checkpoints.stop()
         self.store.db.close()
-        if self.board is not None:
-            self.board.close()
 
     async def predict(
         self, image: bytes, deadline: Deadline | None = None, version: int | None = None

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core import workers
 from service import metrics
 from service.admission import Admission
-from service.board import Board
+from service.board import Board, board_of_server
 from service.shedding import predicts
 
 # Long against a prediction, short against a connection.
@@ -28,6 +31,8 @@ TICK_S = 0.5
 _MARGIN = 1.25
 _MARGIN_OF_MINE = 0.1
 CLOSE = (b"connection", b"close")
+
+log = logging.getLogger(__name__)
 
 
 def too_many(mine: float, others: Sequence[float]) -> int:
@@ -56,15 +61,24 @@ class Spread:
         self._has_closed = False
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to look, in the running event loop."""
-        self._task = asyncio.create_task(self._run())
+    @staticmethod
+    def start(admission: Admission, home: Path) -> Spread | None:
+        """Begin to look, in the running event loop; None where the board cannot be."""
+        try:
+            board = board_of_server(home / "boards", workers.this_host())
+        except OSError as error:
+            log.warning("spread.impossible", extra={"error": str(error)})
+            return None
+        spread = Spread(admission, board)
+        spread._task = asyncio.create_task(spread._run())
+        return spread
 
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        self._board.close()
 
     def look(self) -> None:
         """Say how busy it was here since the last look, and see how busy the others are."""
