@@ -50,9 +50,7 @@ def named(name: str) -> Model:
         store = open_store(Settings(home=Path(folder)))
         ensure_first_version(store)
         if name == STARTER:
-            backbone = None
-            with store.db.read() as conn:
-                manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
+            backbone, manifest = None, first_manifest(store)
         else:
             backbone, pixels = exported(name)
             manifest = _publish(store, name, backbone, pixels)
@@ -73,9 +71,15 @@ def exported(name: str) -> tuple[bytes, PixelSpec]:
     return export_backbone(module), module.pixels
 
 
-def _publish(store: Store, name: str, content: bytes, pixels: PixelSpec) -> Manifest:
+def first_manifest(store: Store) -> Manifest:
+    """Of version 1."""
     with store.db.read() as conn:
-        first = versions.read_manifest(versions.get(conn, 1), store.blobs)
+        version = versions.get(conn, 1)
+    return versions.read_manifest(version, store.blobs)
+
+
+def _publish(store: Store, name: str, content: bytes, pixels: PixelSpec) -> Manifest:
+    first = first_manifest(store)
     runtime = Runtime("cpu")
     digest = store.blobs.put(content)
     backbone = Backbone(content, digest, runtime)

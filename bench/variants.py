@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.models import first_manifest
 from core import starter, versions
 from core.backbones import Backbone, Runtime
 from core.head_graph import head_onnx
@@ -22,7 +23,7 @@ _NOISE = 1e-3
 
 def publish_heads(store: Store, count: int) -> Iterator[int]:
     """New heads on the backbone of version 1. Gives the numbers of the versions."""
-    first = _first(store)
+    first = first_manifest(store)
     backbone = Backbone(store.blobs.get(first.backbone), first.backbone, Runtime("cpu"))
     for seed in range(1, count + 1):
         yield _publish(store, first, backbone, seed)
@@ -31,7 +32,7 @@ def publish_heads(store: Store, count: int) -> Iterator[int]:
 def publish_backbones(store: Store, count: int) -> Iterator[int]:
     """New weights in the same graph, each with a head of its own and in the form that a trainer
     stores beside them."""
-    first = _first(store)
+    first = first_manifest(store)
     runtime = Runtime("cpu")
     for seed in range(1, count + 1):
         content = backbone_onnx(seed)
@@ -70,9 +71,3 @@ def _publish(store: Store, manifest: Manifest, backbone: Backbone, seed: int) ->
 def _moved(value: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     moved = value * (1 + _NOISE * rng.standard_normal(value.shape))
     return moved.astype(np.float32)
-
-
-def _first(store: Store) -> Manifest:
-    with store.db.read() as conn:
-        version = versions.get(conn, 1)
-    return versions.read_manifest(version, store.blobs)
