@@ -55,7 +55,7 @@ class Presence:
         state = (self._slot.version, self._loaded.numbers, tuple(self._failed))
         if state == self._told and now - self._told_at < workers.HEARTBEAT_S:
             return
-        with self._store.db.write_one() as conn:
+        with self._store.db.write(durable=False) as conn:
             self.write(conn)
         self._told, self._told_at = state, now
 
