@@ -31,9 +31,13 @@ def answer(servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: 
 
     Raises UndecodableImage, ImageTooLarge, StoreError.
     """
+    return conclude(servable.manifest, image, see(servable, image, limits), blobs, now)
+
+
+def see(servable: Servable, image: bytes, limits: Limits) -> Scores:
+    """The scores of one image. Raises UndecodableImage, ImageTooLarge."""
     pixels_HWC = pixels.decode(image, servable.manifest.pixels, limits)
-    scores = servable.predict(pixels_HWC[np.newaxis])
-    return conclude(servable.manifest, image, scores, blobs, now)
+    return servable.predict(pixels_HWC[np.newaxis])
 
 
 def conclude(manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now: float) -> Answer:

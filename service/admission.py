@@ -79,6 +79,7 @@ class Admission:
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._in_work = 0
+        self._tell: Callable[[int], None] | None = None
         self._requests = 0
         self._worked_s = 0.0
         self._changed_at = clock()
@@ -88,9 +89,15 @@ class Admission:
 
     @property
     def worked_s(self) -> float:
-        """Of all requests together, however many images each has; it grows by as many seconds in a
-        second as requests are in work."""
+        """Of all requests of clients of this process together, however many images each has and
+        whichever process works on it; it grows by as many seconds in a second as these are."""
         return self._worked_s + self._requests * (self._clock() - self._changed_at)
+
+    @property
+    def in_line(self) -> int:
+        """Images in work here before that of the request that is answered in this context."""
+        place = _place.get()
+        return self._in_work - (place is not None and place.is_held)
 
     @property
     def expected_wait_s(self) -> float:
@@ -121,36 +128,57 @@ class Admission:
         """One image counts as in work until the request is admitted, or leaves. Raises
         Overloaded."""
         self.check(allowed_s)
-        self._in_work += 1
-        place = Place(self._leave_place)
+        self._change(1)
+        place = Place(lambda: self._change(-1))
         _place.set(place)
         return place
 
-    def _leave_place(self) -> None:
-        self._in_work -= 1
+    def tell(self, tell: Callable[[int], None] | None) -> None:
+        """From now on, whenever it changes, how many images are in work."""
+        self._tell = tell
 
     @contextlib.contextmanager
-    def admitted(self, count: int, deadline: Deadline | None = None) -> Iterator[None]:
-        """Work on so many images. Where there is room for one, there is for all of a request, or
-        a large request would wait for an idle moment. Raises Overloaded."""
+    def admitted(
+        self, count: int, deadline: Deadline | None = None, *, is_shared: bool = False
+    ) -> Iterator[None]:
+        """Work on so many images; `is_shared` if it is for a client of another process. Where there
+        is room for one, there is for all of a request, or a large request would wait for an idle
+        moment. Raises Overloaded."""
         place = _place.get()
         if place is not None and place.is_held:
             place.leave()
         else:
             self.check(None if deadline is None else of_allowed(deadline.at - self._clock()))
         began = self._clock()
-        self._in_work += count
-        self._count(1)
+        self._change(count)
+        self._count(not is_shared)
         try:
             yield
         finally:
-            self._in_work -= count
-            self._count(-1)
+            self._change(-count)
+            self._count(-(not is_shared))
             now = self._clock()
             seconds = (now - max(began, self._last_done_at)) / count
             weight = 1 - (1 - 1 / _FOLLOWS) ** count
             self._seconds_of_image += weight * (seconds - self._seconds_of_image)
             self._last_done_at = now
+
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """A request of a client of ours is worked on by another process."""
+        place = _place.get()
+        if place is not None:
+            place.leave()
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _change(self, count: int) -> None:
+        self._in_work += count
+        if self._tell is not None:
+            self._tell(self._in_work)
 
     def _count(self, change: int) -> None:
         self._worked_s, self._changed_at = self.worked_s, self._clock()

@@ -7,6 +7,8 @@ ourselves, or do not want, is switched off.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import gc
 import logging
 import os
@@ -19,16 +21,19 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import bentoml
 from bentoml.validators import ContentType
 
-from core import logs
+from core import logs, workers
 from core.errors import EvergreenError
 from core.sessions import num_usable_gpus
 from core.settings import load_settings
 from service import orphans, placement, problems
 from service.answers import PredictionAnswer
 from service.app import create_app
+from service.board import board_of_server
 from service.bodies import BodyLimit
 from service.fast_lane import FastLane
+from service.routes.predict import answer_shared
 from service.serving import Serving
+from service.sharing import Sharing
 from service.shortcut import Shortcut
 from service.spread import Spread
 from service.trainer import Supervisor
@@ -105,14 +110,30 @@ class Evergreen:
         self.watch = asyncio.create_task(orphans.end_with_parent())
 
     @bentoml.on_startup
-    async def start_spreading(self) -> None:
-        self.spread = Spread.start(self.serving.admission, SETTINGS.home)
-        app.state.spread = self.spread
+    async def meet_others(self) -> None:
+        self.met = contextlib.AsyncExitStack()
+        board = board_of_server(SETTINGS.home / "boards", workers.this_host())
+        if board is None:
+            return
+        self.met.callback(board.close)
+        # A batch is better the more it is given.
+        if self.serving.batcher is None:
+            sharing = await Sharing.start(
+                board,
+                self.serving.admission,
+                functools.partial(answer_shared, self.serving),
+                at_once=self.serving.at_once,
+                max_bytes=SETTINGS.max_body_bytes,
+            )
+            if sharing is not None:
+                self.serving.sharing = sharing
+                self.met.push_async_callback(sharing.stop)
+        app.state.spread = Spread.start(self.serving.admission, board)
+        self.met.push_async_callback(app.state.spread.stop)
 
     @bentoml.on_shutdown
     async def stop_serving(self) -> None:
-        if self.spread is not None:
-            await self.spread.stop()
+        await self.met.aclose()
         self.serving.stop()
 
     @bentoml.api(route="/predict")

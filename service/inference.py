@@ -90,9 +90,8 @@ async def infer(
     sent = _one_of(request.inputs, manifest)
 
     def decode(image: bytes) -> NDArray[np.uint8]:
-        if deadline is not None:
-            deadline.check()
-        return pixels.decode(image, manifest.pixels, serving.limits)
+        with serving.turn(deadline):
+            return pixels.decode(image, manifest.pixels, serving.limits)
 
     with serving.admission.admitted(sent.shape[0], deadline):
         pixels_BHWC = await _pixels(serving, manifest, sent, decode)

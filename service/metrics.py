@@ -54,6 +54,10 @@ batch_size = Histogram(
     "Images that went through the model together, where batching is on.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
+shared = Counter(
+    "evergreen_shared_predictions",
+    "Predictions answered by a less busy process than the one that the client is connected to.",
+)
 moved = Counter(
     "evergreen_moved_connections",
     "Connections closed so that their clients come to a less busy process.",

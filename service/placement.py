@@ -18,8 +18,15 @@ def gpu_of(worker_index: int | None, num_gpus: int) -> int:
     return ((worker_index or 1) - 1) % max(1, num_gpus)
 
 
-def num_decoding(settings: Settings, num_gpus: int, cores: int) -> int:
-    """Threads of one process. One decodes while another one scores; beside a GPU, which scores for
-    itself, the cores do nothing else."""
-    few = settings.threads + 1
-    return max(few, cores // num_workers(settings, num_gpus)) if num_gpus else few
+def num_computing(settings: Settings, num_gpus: int, cores: int) -> int:
+    """Images that one process decodes, and scores where there is no GPU, at once: its share of the
+    cores. More would only take turns on them, and each be done later. Beside a GPU, which scores
+    for itself, one image is decoded while another's pixels are on their way."""
+    return max(2 if num_gpus else 1, cores // num_workers(settings, num_gpus))
+
+
+def num_keeping(settings: Settings) -> int:
+    """Images more that one process has in hand: they wait for the database or the blob store, and
+    the cores go on. What is embedded answers at once; what is elsewhere takes much longer than a
+    prediction."""
+    return 16 if settings.database_url or settings.blob_url else 1

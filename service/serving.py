@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import pixels
-from core.answer import Answer, answer, conclude
+from core.answer import Answer, conclude, see
 from core.backbones import Runtime
 from core.bootstrap import ensure_first_version
 from core.errors import EvergreenError
@@ -28,6 +30,7 @@ from service.batching import Batcher
 from service.checkpoints import Checkpoints
 from service.recorder import Recorder
 from service.shadow_recorder import ShadowRecorder
+from service.sharing import Sharing
 from service.slot import Slot
 from service.swap import Swap
 
@@ -55,11 +58,15 @@ class Serving:
         self._checkpoints = Checkpoints(store.db)
         self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
         num_gpus = num_usable_gpus(settings.provider) if self.runtime.is_on_gpu else 0
-        num_threads = placement.num_decoding(settings, num_gpus, available_cores())
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
+        # So many compute at once; the threads that are left wait for the store meanwhile.
+        self.at_once = placement.num_computing(settings, num_gpus, available_cores())
+        self._turns = threading.Semaphore(self.at_once)
+        num_keeping = placement.num_keeping(settings)
+        self._pool = ThreadPoolExecutor(self.at_once + num_keeping, thread_name_prefix="predict")
         self._recorder = Recorder(store, self._pool)
         # With the batcher: what is scored is not to wait behind all that is yet to be decoded.
-        self._concluding = ThreadPoolExecutor(num_threads, thread_name_prefix="conclude")
+        self._concluding = ThreadPoolExecutor(1 + num_keeping, thread_name_prefix="conclude")
+        self.sharing: Sharing | None = None
 
     @staticmethod
     def start(settings: Settings, gpu: int = 0) -> Serving:
@@ -83,12 +90,17 @@ class Serving:
         self.store.db.close()
 
     async def predict(
-        self, image: bytes, deadline: Deadline | None = None, version: int | None = None
+        self,
+        image: bytes,
+        deadline: Deadline | None = None,
+        version: int | None = None,
+        *,
+        is_shared: bool = False,
     ) -> Answer:
-        """Answer with the champion of this moment, or with the version that is pinned. Raises
-        UndecodableImage, ImageTooLarge, Overloaded, DeadlineExceeded, NotReady, VersionNotLoaded,
-        StoreError."""
-        with self.admission.admitted(1, deadline):
+        """Answer with the champion of this moment, or with the version that is pinned; `is_shared`
+        for a client of another process (`service/sharing.py`). Raises UndecodableImage,
+        ImageTooLarge, Overloaded, DeadlineExceeded, NotReady, VersionNotLoaded, StoreError."""
+        with self.admission.admitted(1, deadline, is_shared=is_shared):
             return await self._answer(await self.servable(version), image, deadline)
 
     async def predict_many(
@@ -146,9 +158,8 @@ class Serving:
             return await self.batcher.predict(servable, pixels_BHWC, deadline)
 
         def score(some_BHWC: NDArray[np.uint8]) -> Scores:
-            if deadline is not None:
-                deadline.check()
-            return servable.predict(some_BHWC)
+            with self.turn(deadline):
+                return servable.predict(some_BHWC)
 
         starts = range(0, len(pixels_BHWC), _AT_ONCE)
         return Scores.join(
@@ -174,18 +185,25 @@ class Serving:
     def _decode(
         self, servable: Servable, image: bytes, deadline: Deadline | None
     ) -> NDArray[np.uint8]:
-        if deadline is not None:
-            deadline.check()
-        return pixels.decode(image, servable.manifest.pixels, self.limits)
+        with self.turn(deadline):
+            return pixels.decode(image, servable.manifest.pixels, self.limits)
 
     def _work(
         self, servable: Servable, image: bytes, deadline: Deadline | None
     ) -> tuple[Answer, Future[None]]:
-        if deadline is not None:
-            deadline.check()
-        found = answer(servable, image, self.store.blobs, self.limits, time.time())
-        return found, self._recorder.record(found.prediction)
+        now = time.time()
+        with self.turn(deadline):
+            scores = see(servable, image, self.limits)
+        return self._conclude(servable.manifest, image, scores, now)
+
+    @contextlib.contextmanager
+    def turn(self, deadline: Deadline | None) -> Iterator[None]:
+        """Compute, with no more at once than cores are for it. Raises DeadlineExceeded."""
+        with self._turns:
+            if deadline is not None:
+                deadline.check()
+            yield
 
     async def run(self, work: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
-        """Do work in the threads of the predictions: they bound how much is done at once."""
+        """Do work in the threads of the predictions."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)

@@ -1,28 +1,25 @@
 """Spreading clients over the serving processes of a machine.
 
 All accept from one socket, and a connection stays with the process that accepted it: one may get
-most clients, whose answers take longer while the other idles. So each says how many predictions it
-has in work on average (`service/board.py`). One that has clearly more than the least busy one
-announces, with some of its answers, that it closes the connection (RFC 9112, 9.6). These clients
-connect anew, mostly to a process that idles; no request is lost.
+most clients, and is kept busy by handing on their images (`service/sharing.py`). So each says how
+many predictions its clients have in work on average (`service/board.py`). One with clearly more
+than that with the fewest announces, with some of its answers, that it closes the connection
+(RFC 9112, 9.6). These clients connect anew, mostly to a process that idles; no request is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core import workers
 from service import metrics
 from service.admission import Admission
-from service.board import Board, board_of_server
+from service.board import Board
 from service.shedding import predicts
 
 # Long against a prediction, short against a connection.
@@ -32,11 +29,9 @@ _MARGIN = 1.25
 _MARGIN_OF_MINE = 0.1
 CLOSE = (b"connection", b"close")
 
-log = logging.getLogger(__name__)
-
 
 def too_many(mine: float, others: Sequence[float]) -> int:
-    """How many clients should go elsewhere, by the predictions in work here and in the others."""
+    """How many clients should go elsewhere, by their predictions in work and those of others."""
     if not others or mine - min(others) <= max(_MARGIN, _MARGIN_OF_MINE * mine):
         return 0
     even = (mine + sum(others)) / (1 + len(others))
@@ -62,14 +57,10 @@ class Spread:
         self._task: asyncio.Task[None] | None = None
 
     @staticmethod
-    def start(admission: Admission, home: Path) -> Spread | None:
-        """Begin to look, in the running event loop; None where the board cannot be."""
-        try:
-            board = board_of_server(home / "boards", workers.this_host())
-        except OSError as error:
-            log.warning("spread.impossible", extra={"error": str(error)})
-            return None
+    def start(admission: Admission, board: Board) -> Spread:
+        """Begin to look, in the running event loop."""
         spread = Spread(admission, board)
+        spread.look()
         spread._task = asyncio.create_task(spread._run())
         return spread
 
@@ -78,10 +69,9 @@ class Spread:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        self._board.close()
 
     def look(self) -> None:
-        """Say how busy it was here since the last look, and see how busy the others are."""
+        """Say how busy its clients kept it since the last look, and see how busy the others are."""
         now, worked_s = self._clock(), self._admission.worked_s
         mine = (worked_s - self._worked_before) / max(now - self._looked_at, 1e-9)
         self._looked_at, self._worked_before = now, worked_s

@@ -20,8 +20,7 @@ _TOP = 5
 
 router = APIRouter(tags=["predict"])
 
-# Which process answered: what one needs to see that a swap has reached them all.
-_WORKER = {"Evergreen-Worker": str(os.getpid())}
+_PID = os.getpid()
 
 _IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 _BODY = {
@@ -63,7 +62,8 @@ async def predict(
     if len(images) == 1:
         return await answer_one(request.receive, serving, images[0], deadline, top, version)
     several = serving.predict_many(images, deadline, version)
-    return _response(PredictionList.of(await unless_gone(request.receive, serving, several), top))
+    answers = await unless_gone(request.receive, serving, several)
+    return _response(_body(PredictionList.of(answers, top)))
 
 
 async def answer_one(
@@ -75,10 +75,28 @@ async def answer_one(
     version: int | None = None,
 ) -> Response:
     """Also what `service/fast_lane.py` answers with. Raises as `Serving.predict` does."""
+    # Which versions others have loaded is not known here.
+    if serving.sharing is not None and version is None:
+        shared = await serving.sharing.elsewhere(image, deadline, top)
+        if shared is not None:
+            return _response(shared.body, shared.pid)
     one = await unless_gone(receive, serving, serving.predict(image, deadline, version))
-    return _response(PredictionAnswer.of(one, top))
+    return _response(_body(PredictionAnswer.of(one, top)))
 
 
-def _response(answered: PredictionAnswer | PredictionList) -> Response:
+async def answer_shared(
+    serving: Serving, image: bytes, deadline: Deadline | None, top: int
+) -> bytes:
+    """The body of the answer to a client of another process. Raises as `Serving.predict` does."""
+    one = await serving.predict(image, deadline, is_shared=True)
+    return _body(PredictionAnswer.of(one, top))
+
+
+def _body(answered: PredictionAnswer | PredictionList) -> bytes:
     # Serialised here, once: the framework would validate our own answer again.
-    return Response(answered.model_dump_json(), media_type="application/json", headers=_WORKER)
+    return answered.model_dump_json().encode()
+
+
+def _response(body: bytes, pid: int = _PID) -> Response:
+    # Which process answered: what one needs to see that a swap has reached them all.
+    return Response(body, media_type="application/json", headers={"Evergreen-Worker": str(pid)})

@@ -23,9 +23,19 @@ def test_workers_share_the_gpus_evenly() -> None:
 
 @pytest.mark.parametrize(
     ("workers", "num_gpus", "cores", "expected"),
-    [(0, 0, 16, 2), (0, 1, 16, 16), (0, 4, 16, 4), (8, 1, 16, 2), (0, 1, 1, 2)],
+    [
+        *((0, 0, 16, 1), (4, 0, 16, 4), (1, 0, 2, 2), (1, 0, 1, 1), (32, 0, 16, 1)),
+        *((0, 1, 16, 16), (0, 4, 16, 4), (8, 1, 16, 2), (0, 1, 1, 2)),
+    ],
 )
-def test_all_cores_decode_beside_gpus(
-    workers: int, num_gpus: int, cores: int, expected: int
+def test_processes_share_the_cores_out(
+    monkeypatch: pytest.MonkeyPatch, workers: int, num_gpus: int, cores: int, expected: int
 ) -> None:
-    assert placement.num_decoding(Settings(workers=workers), num_gpus, cores) == expected
+    monkeypatch.setattr("core.settings.available_cores", lambda: cores)
+    assert placement.num_computing(Settings(workers=workers), num_gpus, cores) == expected
+
+
+def test_a_store_elsewhere_may_keep_more_waiting() -> None:
+    embedded = placement.num_keeping(Settings())
+    for elsewhere in ({"blob_url": "s3://bucket"}, {"database_url": "postgresql://host/name"}):
+        assert placement.num_keeping(Settings.model_validate(elsewhere)) > embedded

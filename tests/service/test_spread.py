@@ -1,4 +1,4 @@
-"""Clients that all came to one process: who is told to connect anew, and how many."""
+"""The board, and clients that all came to one process: how many are told to connect anew."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def other(tmp_path: Path, clock: Clock) -> Iterator[Board]:
     """Another process, as far as the board can tell."""
     # Locks are of a process: here, the place is taken by saying so.
     board = Board(tmp_path / "board", clock)
-    board._mine = 7
+    board.mine = 7
     yield board
     board.close()
 
@@ -129,8 +129,9 @@ def test_processes_take_places_of_their_own_and_leave_them_however_they_end(
     board.write(1.0)
     script = (
         "import os, sys; from pathlib import Path; from service.board import Board\n"
-        "board = Board(Path(sys.argv[1])); board.write(2.0)\n"
-        "print(board._mine, board.others(), flush=True); os.kill(os.getpid(), 9)"
+        "board = Board(Path(sys.argv[1])); in_work = board.in_work(board.mine)\n"
+        "board.write(2.0); board.write_in_work(40)\n"
+        "print(board.mine, board.others(), in_work, flush=True); os.kill(os.getpid(), 9)"
     )
     for _ in range(2):
         ended = subprocess.run(
@@ -139,7 +140,8 @@ def test_processes_take_places_of_their_own_and_leave_them_however_they_end(
             text=True,
             check=False,
         )
-        assert ended.stdout.split("\n")[0] == "1 [1.0]"
+        assert ended.stdout.split("\n")[0] == "1 [1.0] 0", "what the one before wrote is cleared"
+        assert board.in_work(1) == 40
     board.close()
 
 
@@ -147,13 +149,23 @@ def test_boards_of_servers_that_have_ended_are_removed(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     (tmp_path / f"here-{ended.pid}.board").touch()
+    (tmp_path / f"here-{ended.pid}.board.3.sock").touch()
     (tmp_path / f"elsewhere-{ended.pid}.board").touch()
     board = board_of_server(tmp_path, "here")
+    assert board is not None
     board.close()
     assert {path.name for path in tmp_path.iterdir()} == {
         f"here-{os.getppid()}.board",
         f"elsewhere-{ended.pid}.board",
     }
+
+
+def test_where_there_can_be_no_board_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "boards").touch()
+    assert board_of_server(tmp_path / "boards", "here") is None
+    assert "board.impossible" in caplog.messages
 
 
 def test_the_answer_itself_says_that_the_connection_closes(
