@@ -1,17 +1,21 @@
-"""Who is measured by `bench.predict`: Evergreen and its peers, each as a server that is up."""
+"""Who is measured by `bench.predict`: Evergreen and its peers, each as a server that is up, and
+stands still while another one is measured."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.images import Photo
+from bench.images import Photo, deck
+from bench.load import Plan
 from bench.models import Model
 from bench.peers.start import PEERS, Peer, missing
 from bench.peers.start import running as running_peer
+from bench.processes import pause, resume
 from bench.server import running as running_evergreen
 from bench.wire import Request, post
 
@@ -49,6 +53,31 @@ class Contender:
                 self.peer, python, path, workers=workers, decoder=self.decoder, image=image
             ) as found:
                 yield found
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A contender that is up."""
+
+    contender: Contender
+    pid: int
+    plan: Plan
+
+
+@contextlib.contextmanager
+def paused(
+    contender: Contender, model: Model, photos: tuple[Photo, ...], options: argparse.Namespace
+) -> Iterator[Server]:
+    """Up, and stopped until its turn comes. Raises RuntimeError, TimeoutError."""
+    running = contender.running(model, photos[0].content, options.workers, options.peers_python)
+    with running as (port, pid):
+        requests = contender.requests(photos, stamped=options.stamped)
+        plan = Plan(port, requests, deck(photos), 2, 8, is_stamped=options.stamped)
+        pause(pid)
+        try:
+            yield Server(contender, pid, plan)
+        finally:
+            resume(pid)
 
 
 def contenders(

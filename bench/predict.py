@@ -6,8 +6,9 @@
 In one run, on the same photos and the same ONNX model: the in-process limit (decode + onnxruntime
 on all cores, no HTTP), Evergreen, FastAPI + uvicorn, LitServe and a default BentoML service, each
 with a worker for each core. Closed loop at 1 to 64 connections, then open loop at 50 and 80 % of
-the server's own capacity and of Evergreen's. A server has the machine to itself but for the load
-generator, whose share is told. Rounds follow each other, so that drift of the machine hits all.
+the server's own capacity and of Evergreen's. All are up, and each load is given to one after the
+other, as machines have faster and slower minutes. Those whose turn it is not are stopped (SIGSTOP),
+so that a server has the machine to itself but for the load generator, whose share is told.
 
 The peers decode as tutorials do, and again with Evergreen's decoder ("same decoder"), so that the
 servers themselves are compared. Photos repeat, so Evergreen stores each once; `--stamped` makes
@@ -17,6 +18,7 @@ every one another file.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import sys
 from collections import defaultdict
@@ -26,11 +28,11 @@ from dataclasses import replace
 from rich.progress import Progress
 
 from bench import limit
-from bench.contenders import EVERGREEN, Contender, contenders
-from bench.images import deck, describe, mix
+from bench.contenders import EVERGREEN, Contender, Server, contenders, paused
+from bench.images import Photo, deck, describe, mix
 from bench.load import Generator, Plan
-from bench.models import STARTER, named
-from bench.processes import Memory, memory, tree
+from bench.models import STARTER, Model, named
+from bench.processes import Memory, memory, pause, resume, tree
 from bench.shots import Load, Summary, summarise, summary
 from bench.tables import bar, failures, show, wait
 from core.settings import available_cores
@@ -83,63 +85,80 @@ def main() -> None:
     who, not_measured = contenders(options.decoders, options.peers_python, options.peers)
     measured = Measured(options.workers)
     model = named(options.backbone)
-    with Generator() as generator, bar() as progress:
-        task = progress.add_task("rounds", total=options.rounds * (len(who) + 1))
+    with Generator() as generator, bar() as progress, contextlib.ExitStack() as up:
+        points = len(options.connections) + 2 * len(_SHARES)
+        task = progress.add_task("servers", total=len(who) + options.rounds * points)
+        servers = []
+        for contender in who:
+            try:
+                servers.append(up.enter_context(paused(contender, model, photos, options)))
+            except (RuntimeError, TimeoutError) as error:
+                not_measured.append(f"{contender.name}: not measured: {error}")
+            progress.advance(task)
         for i in range(options.rounds):
             # Evergreen first: its capacity is what the peers are asked for, too.
-            order = who[:1] + who[1 + i % len(who) :] + who[1 : 1 + i % len(who)]
-            for j, contender in enumerate(order):
-                if j in (0, len(order) // 2):
-                    images = [photo.content for photo in photos]
-                    cores, seconds = options.workers, options.seconds
-                    measured.limits.append(
-                        limit.throughput(
-                            model.content, model.pixels, images, deck(photos), cores, seconds
-                        )
-                    )
-                try:
-                    with contender.running(
-                        model, photos[0].content, options.workers, options.peers_python
-                    ) as (port, pid):
-                        requests = contender.requests(photos, stamped=options.stamped)
-                        plan = Plan(
-                            port, requests, deck(photos), 2, 8, is_stamped=options.stamped, seed=i
-                        )
-                        measure(contender, measured, plan, options, generator, progress)
-                        measured.memory[contender.name].append(memory(tree(pid)))
-                except (RuntimeError, TimeoutError) as error:
-                    not_measured.append(f"{contender.name}: not measured: {error}")
+            order = (
+                servers[:1] + servers[1 + i % len(servers) :] + servers[1 : 1 + i % len(servers)]
+            )
+            left = [(server, plans(server, measured, options, seed=i)) for server in order]
+            while left:
+                measured.limits.append(_limit(model, photos, options))
+                left = [
+                    (server, loads)
+                    for server, loads in left
+                    if measure(server, loads, measured, generator, progress)
+                ]
                 progress.advance(task)
+        for server in servers:
+            measured.memory[server.contender.name].append(memory(tree(server.pid)))
     report(measured, who, options.markdown)
     print(f"\nPhotos: {describe(photos)}.")
     for reason in not_measured:
         print(reason)
 
 
+def _limit(
+    model: Model, photos: tuple[Photo, ...], options: argparse.Namespace
+) -> tuple[float, float, float]:
+    images = [photo.content for photo in photos]
+    cores, order = options.workers, deck(photos)
+    return limit.throughput(model.content, model.pixels, images, order, cores, options.seconds)
+
+
 def measure(
-    contender: Contender,
+    server: Server,
+    loads: Iterator[tuple[str, Plan]],
     measured: Measured,
-    plan: Plan,
-    options: argparse.Namespace,
     generator: Generator,
     progress: Progress,
-) -> None:
-    generator.run(plan)  # warms up
-    for asked, point in plans(contender, measured, plan, options.connections, options.seconds):
-        title = f"{contender.name}: {asked}"
-        load = wait(generator.start(point), progress, title, point.warm_up_s + point.seconds)
-        measured.loads[asked, contender.name].append(load)
-        told = summary(load)
-        progress.print(f"{title}: {told.throughput:.1f} / s, p99 {told.p99_ms:.1f} ms")
+) -> bool:
+    """The next load of this server; False if there is none left."""
+    asked, plan = next(loads, ("", None))
+    if plan is None:
+        return False
+    name = server.contender.name
+    resume(server.pid)
+    try:
+        generator.run(server.plan)  # it stood still, and the caches are another's
+        title = f"{name}: {asked}"
+        load = wait(generator.start(plan), progress, title, plan.warm_up_s + plan.seconds)
+    finally:
+        pause(server.pid)
+    measured.loads[asked, name].append(load)
+    told = summary(load)
+    progress.print(f"{title}: {told.throughput:.1f} / s, p99 {told.p99_ms:.1f} ms")
+    return True
 
 
 def plans(
-    contender: Contender, measured: Measured, plan: Plan, connections: list[int], seconds: float
+    server: Server, measured: Measured, options: argparse.Namespace, seed: int
 ) -> Iterator[tuple[str, Plan]]:
     """One after the other: how much is asked depends on what was found."""
-    for count in connections:
-        yield f"closed, {count}", replace(plan, seconds=seconds, connections=count)
-    asked = replace(plan, seconds=seconds, connections=64)
+    contender = server.contender
+    plan = replace(server.plan, seconds=options.seconds, seed=seed)
+    for count in options.connections:
+        yield f"closed, {count}", replace(plan, connections=count)
+    asked = replace(plan, connections=64)
     for share in _SHARES:
         rate = share * measured.saturated(EVERGREEN)
         yield f"open, {share:.0%} of {EVERGREEN}'s", replace(asked, rate=rate)

@@ -1,8 +1,10 @@
-"""What a tree of processes holds and takes, read from /proc (Linux)."""
+"""A tree of processes: what it holds, read from /proc (Linux), and that it stands still."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,21 @@ def tree(pid: int) -> list[int]:
         found.append(one)
         todo += children.get(one, [])
     return found
+
+
+def pause(pid: int) -> None:
+    """Stop the process and all below it where they are. Who watches over others goes first, or it
+    would find them stuck."""
+    for one in tree(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGSTOP)
+
+
+def resume(pid: int) -> None:
+    """Let them go on, who watches over others last."""
+    for one in reversed(tree(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGCONT)
 
 
 def memory(pids: list[int]) -> Memory:

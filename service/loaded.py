@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 
 from core import versions
 from core.backbones import Runtime
 from core.beside import give_memory_back
 from core.errors import EvergreenError, SpecMismatch, VersionNotLoaded
+from core.manifest import Manifest
 from core.servable import Servable, load
 from core.store import Store
 from core.versions import Version
+from service.turns import Turns
 
 _SMALL_LEFTOVERS = 10
 
@@ -20,9 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Loaded:
-    def __init__(self, store: Store, runtime: Runtime) -> None:
+    def __init__(self, store: Store, runtime: Runtime, turns: Turns | None = None) -> None:
         self._store = store
         self._runtime = runtime
+        self._turns = turns
         self._by_number: dict[int, Servable] = {}
         # Backbones, since memory was given back.
         self._num_dropped = 0
@@ -65,12 +70,18 @@ class Loaded:
         blobs = self._store.blobs
         try:
             manifest = versions.read_manifest(version, blobs)
-            return load(manifest, blobs, self._runtime, is_beside=is_beside)
+            with self._turn(manifest) if is_beside else contextlib.nullcontext():
+                return load(manifest, blobs, self._runtime, is_beside=is_beside)
         except EvergreenError:
             raise
         except Exception as error:  # a bundle may be wrong in ways that nobody thought of
             log.exception("version.unreadable", extra={"version": version.number})
             raise SpecMismatch(f"version {version.number} cannot be loaded: {error!r}") from error
+
+    def _turn(self, manifest: Manifest) -> AbstractContextManager[None]:
+        if self._turns is None or self._runtime.holds(manifest.backbone):
+            return contextlib.nullcontext()  # a head alone takes next to nothing
+        return self._turns.taken()
 
     def keep_only(self, wanted: Collection[int | None]) -> None:
         """Let the others go; their last requests keep them."""

@@ -13,7 +13,7 @@ from typing import TypeVar, TypeVarTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core import pixels
+from core import pixels, workers
 from core.answer import Answer, conclude, see
 from core.backbones import Runtime
 from core.bootstrap import ensure_first_version
@@ -33,6 +33,7 @@ from service.shadow_recorder import ShadowRecorder
 from service.sharing import Sharing
 from service.slot import Slot
 from service.swap import Swap
+from service.turns import Turns
 
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
@@ -52,7 +53,9 @@ class Serving:
         )
         self.batcher = Batcher(settings.max_batch) if is_batching else None
         self.slot = Slot()
-        self.swap = Swap(store, self.runtime, self.slot, settings.shadow)
+        boards = settings.home / "boards" / workers.this_host()
+        turns = Turns(boards, at_once=max(1, available_cores() // 2))
+        self.swap = Swap(store, self.runtime, self.slot, settings.shadow, turns)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
         self._checkpoints = Checkpoints(store.db)

@@ -23,6 +23,7 @@ from service.loaded import Loaded
 from service.presence import Presence
 from service.shadows import Shadows
 from service.slot import Slot
+from service.turns import Turns
 
 TICK_S = 0.1
 
@@ -31,11 +32,16 @@ log = logging.getLogger(__name__)
 
 class Swap:
     def __init__(
-        self, store: Store, runtime: Runtime, slot: Slot, shadow: Sequence[int] = ()
+        self,
+        store: Store,
+        runtime: Runtime,
+        slot: Slot,
+        shadow: Sequence[int] = (),
+        turns: Turns | None = None,
     ) -> None:
         self._store = store
         self._slot = slot
-        self.loaded = Loaded(store, runtime)
+        self.loaded = Loaded(store, runtime, turns)
         self.shadows = Shadows(store, self.loaded, shadow)
         self._presence = Presence(store, runtime, slot, self.loaded)
         self._following = Following(store, slot, self.loaded, self._presence)

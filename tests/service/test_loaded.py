@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ from core.manifest import Manifest
 from core.store import Store
 from service import loaded as loaded_module
 from service.loaded import Loaded
+from service.turns import Turns
 from tests import tiny
 
 
@@ -31,6 +34,31 @@ def publish(store: Store, seed: int, *, is_optimised: bool) -> int:
             pytest.skip("this machine does not tell what kind it is")
         manifest = replace(manifest, optimised=optimised)
     return tiny.publish(store, manifest)
+
+
+class CountedTurns(Turns):
+    def __init__(self) -> None:
+        self.num_taken = 0
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        self.num_taken += 1
+        yield
+
+
+def test_a_backbone_waits_for_its_turn_and_a_head_alone_does_not(sqlite_store: Store) -> None:
+    turns = CountedTurns()
+    loaded = Loaded(sqlite_store, Runtime("cpu"), turns)
+    first, head, other = (
+        tiny.publish(sqlite_store, tiny.make_manifest(sqlite_store.blobs, backbone_seed=seed))
+        for seed in (1, 1, 2)
+    )
+    loaded.load(first)
+    assert turns.num_taken == 0, "a process that starts does not wait"
+    loaded.load(head, is_beside=True)
+    assert turns.num_taken == 0
+    loaded.load(other, is_beside=True)
+    assert turns.num_taken == 1
 
 
 def let_go(loaded: Loaded, number: int) -> None:
