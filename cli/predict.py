@@ -85,7 +85,7 @@ def _print_one(path: Path, result: Answer, top: int) -> None:
         soft_wrap=True,
     )
     shown = table("Class", "Confidence", right=("Confidence",))
-    for name, confidence in result.ranking[:top]:
+    for name, confidence in result.best(top):
         shown.add_row(name, percent(confidence))
     out.print(shown)
     out.print(f"Is it something else? evergreen label {found.id} LABEL", soft_wrap=True)
@@ -116,5 +116,5 @@ def _as_json(path: Path, result: Answer | InputError, top: int) -> dict[str, Any
         "label": found.label,
         "confidence": found.confidence,
         "abstains": result.abstains,
-        "top": [{"label": name, "confidence": c} for name, c in result.ranking[:top]],
+        "top": [{"label": name, "confidence": c} for name, c in result.best(top)],
     }

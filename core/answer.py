@@ -17,13 +17,22 @@ from core.servable import Scores, Servable
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A prediction with all that its version says of it: (class, confidence), best first."""
+    """A prediction with all that its version says of it. K classes, D numbers of the embedding."""
 
     prediction: Prediction
-    ranking: list[tuple[str, float]]
     abstains: bool
-    # Shape [D]; what versions with the same backbone would start from.
+    classes: tuple[str, ...]
+    probabilities_K: NDArray[np.float32]
+    # Indices of the classes, best first.
+    order_K: NDArray[np.intp]
+    # What versions with the same backbone would start from.
     embedding_D: NDArray[np.float32]
+
+    def best(self, count: int) -> list[tuple[str, float]]:
+        """The most likely classes with their confidence, best first."""
+        first = self.order_K[:count]
+        named = zip(first.tolist(), self.probabilities_K[first].tolist(), strict=True)
+        return [(self.classes[k], confidence) for k, confidence in named]
 
 
 def answer(servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: float) -> Answer:
@@ -42,21 +51,23 @@ def see(servable: Servable, image: bytes, limits: Limits) -> Scores:
 
 def conclude(manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now: float) -> Answer:
     """What the scores of one image say; keeps the image. Raises StoreError."""
-    confidences_K: list[float] = scores.probabilities_BK[0].tolist()
+    probabilities_K = scores.probabilities_BK[0]
     # The image is kept before the row that names it, so that it can be corrected by id.
     digest = blobs.put(image, durable=False)
-    order: list[int] = np.argsort(-scores.probabilities_BK[0], kind="stable").tolist()
-    ranking = [(manifest.classes[k], confidences_K[k]) for k in order]
-    confidence = ranking[0][1]
+    order_K = np.argsort(-probabilities_K, kind="stable")
+    # All of hundreds of classes as objects of Python would take longer than the rest of this.
+    first, *second = order_K[:2].tolist()
+    confidence = float(probabilities_K[first])
     prediction = Prediction(
         id=new_id(),
         image=digest,
         version=manifest.version,
-        label=ranking[0][0],
+        label=manifest.classes[first],
         confidence=confidence,
-        margin=confidence - ranking[1][1] if len(ranking) > 1 else 1.0,
+        margin=confidence - float(probabilities_K[second[0]]) if second else 1.0,
         created_at=now,
     )
     below = manifest.abstain_below
     abstains = below is not None and confidence < below
-    return Answer(prediction, ranking, abstains, scores.embedding_BD[0])
+    embedding_D = scores.embedding_BD[0]
+    return Answer(prediction, abstains, manifest.classes, probabilities_K, order_K, embedding_D)

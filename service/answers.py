@@ -49,7 +49,7 @@ class PredictionAnswer(BaseModel):
             label=found.label,
             confidence=found.confidence,
             abstains=answer.abstains,
-            top=[Candidate(label=c, confidence=p) for c, p in answer.ranking[:top]],
+            top=[Candidate(label=c, confidence=p) for c, p in answer.best(top)],
         )
 
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
-    # Not the whole answer: its ranking of all classes would live on until the shadows answer.
+    # Not the whole answer: its order of all classes would live on until the shadows answer.
     servable: Servable
     prediction: Prediction
     embedding_D: NDArray[np.float32]
