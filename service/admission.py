@@ -32,6 +32,8 @@ class Deadline:
 
     at: float
     timeout_ms: int
+    # For a client of another process, which looks again, tells it and counts it.
+    is_shared: bool = False
 
     @staticmethod
     def after(timeout_ms: int) -> Deadline:
@@ -40,7 +42,8 @@ class Deadline:
     def check(self) -> None:
         """Raises DeadlineExceeded."""
         if time.monotonic() >= self.at:
-            metrics.deadlines_exceeded.inc()
+            if not self.is_shared:
+                metrics.deadlines_exceeded.inc()
             raise DeadlineExceeded(
                 f"the image waited longer than the {self.timeout_ms:,} ms that the request allows "
                 f"({TIMEOUT_HEADER}); allow more, or send less at once"
@@ -104,25 +107,29 @@ class Admission:
         """Of an image that comes now, until it is done."""
         return self._in_work * self._seconds_of_image
 
-    def check(self, allowed_s: float | None = None) -> None:
+    def check(self, allowed_s: float | None = None, *, is_shared: bool = False) -> None:
         """Raises Overloaded if too many are in work, or if it would take longer than is allowed."""
+        why = self._too_much(allowed_s)
+        if why is not None:
+            if not is_shared:  # who asked for its client counts it, if it cannot either
+                metrics.shed.inc()
+            raise Overloaded(f"{why}; try again in a second, or add workers")
+
+    def _too_much(self, allowed_s: float | None) -> str | None:
         if self._in_work >= self._limit:
-            metrics.shed.inc()
-            raise Overloaded(
+            return (
                 f"{self._in_work} images are in work here, and the limit is {self._limit} "
-                "(EVERGREEN_MAX_IN_FLIGHT); try again in a second, or add workers"
+                "(EVERGREEN_MAX_IN_FLIGHT)"
             )
-        longest_s = self._max_wait_s if allowed_s is None else allowed_s
+        longest_s, what = self._max_wait_s, "EVERGREEN_MAX_WAIT_S"
+        if allowed_s is not None:
+            longest_s, what = allowed_s, f"{_PLANNED:.0%} of {TIMEOUT_HEADER}"
         if self._in_work >= _A_QUEUE and self.expected_wait_s > longest_s:
-            metrics.shed.inc()
-            what = "EVERGREEN_MAX_WAIT_S"
-            if allowed_s is not None:
-                what = f"{_PLANNED:.0%} of {TIMEOUT_HEADER}"
-            raise Overloaded(
+            return (
                 f"{self._in_work} images are in work here, which takes about "
-                f"{self.expected_wait_s:.1f} s, and {longest_s:g} s is the limit ({what}); try "
-                "again in a second, or add workers"
+                f"{self.expected_wait_s:.1f} s, and {longest_s:g} s is the limit ({what})"
             )
+        return None
 
     def take_place(self, allowed_s: float | None) -> Place:
         """One image counts as in work until the request is admitted, or leaves. Raises
@@ -148,7 +155,8 @@ class Admission:
         if place is not None and place.is_held:
             place.leave()
         else:
-            self.check(None if deadline is None else of_allowed(deadline.at - self._clock()))
+            allowed_s = None if deadline is None else of_allowed(deadline.at - self._clock())
+            self.check(allowed_s, is_shared=is_shared)
         began = self._clock()
         self._change(count)
         self._count(not is_shared)

@@ -147,16 +147,18 @@ class Sharing:
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         """One who asks, again and again."""
         self._asking.add(writer)
-        with contextlib.suppress(OSError, EOFError):
-            while True:
-                size, top, at, timeout_ms = _ASKED.unpack(await reader.readexactly(_ASKED.size))
-                image = await reader.readexactly(size)
-                deadline = Deadline(at, timeout_ms) if timeout_ms else None
-                body = await self._answered(image, deadline, top)
-                writer.write(_ANSWERED.pack(len(body)) + body)
-                await writer.drain()
-        self._asking.discard(writer)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, EOFError):
+                while True:
+                    size, top, at, timeout_ms = _ASKED.unpack(await reader.readexactly(_ASKED.size))
+                    image = await reader.readexactly(size)
+                    deadline = Deadline(at, timeout_ms, is_shared=True) if timeout_ms else None
+                    body = await self._answered(image, deadline, top)
+                    writer.write(_ANSWERED.pack(len(body)) + body)
+                    await writer.drain()
+        finally:
+            self._asking.discard(writer)
+            writer.close()
 
     async def _answered(self, image: bytes, deadline: Deadline | None, top: int) -> bytes:
         try:

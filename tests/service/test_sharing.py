@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from starlette.responses import Response
 
-from core.errors import NotReady
+from core.errors import DeadlineExceeded, NotReady, Overloaded
+from service import metrics
 from service import sharing as sharing_module
 from service.admission import Admission, Deadline
 from service.board import Board
@@ -170,7 +171,21 @@ def test_a_deadline_goes_with_the_image(path: Path) -> None:
             await here.elsewhere(image=b"another")
 
     between(path, scenario, answer)
-    assert found == [(IMAGE, until), (b"another", None)]
+    shared = dataclasses.replace(until, is_shared=True)
+    assert found == [(IMAGE, shared), (b"another", None)]
+
+
+def test_what_is_refused_elsewhere_is_counted_here_alone() -> None:
+    def counted() -> tuple[float, float]:
+        return metrics.shed._value.get(), metrics.deadlines_exceeded._value.get()
+
+    before = counted()
+    admission = Admission(limit=1, max_wait_s=60.0)
+    with admission.admitted(1), pytest.raises(Overloaded), admission.admitted(1, is_shared=True):
+        pass
+    with pytest.raises(DeadlineExceeded):
+        Deadline(time.monotonic() - 1, 250, is_shared=True).check()
+    assert counted() == before
 
 
 def test_many_at_once_get_their_own_answers_whatever_their_size(path: Path) -> None:
