@@ -16,6 +16,7 @@ from bench.models import Model
 from bench.peers.start import PEERS, Peer, missing
 from bench.peers.start import running as running_peer
 from bench.processes import pause, resume
+from bench.server import ROOT
 from bench.server import running as running_evergreen
 from bench.wire import Request, post
 
@@ -29,6 +30,8 @@ class Contender:
     peer: Peer | None
     # plain, as tutorials decode, or evergreen.
     decoder: str
+    # The checkout of Evergreen.
+    root: Path = ROOT
 
     def requests(self, photos: tuple[Photo, ...], *, stamped: bool) -> tuple[Request, ...]:
         path = self.peer.path if self.peer else "/v1/predict"
@@ -44,7 +47,7 @@ class Contender:
             if self.peer is None:
                 home = Path(folder) / "home"
                 model.install(home)
-                with running_evergreen(home, workers=workers) as server:
+                with running_evergreen(home, workers=workers, root=self.root) as server:
                     yield server.port, server.pid
                 return
             path = Path(folder) / "model.onnx"
@@ -81,11 +84,13 @@ def paused(
 
 
 def contenders(
-    decoders: list[str], python: str, peers: list[str] | None = None
+    decoders: list[str], python: str, peers: list[str] | None, checkouts: list[Path]
 ) -> tuple[list[Contender], list[str]]:
-    """Evergreen first; and why others cannot be measured. `peers` says how the names of those
-    begin that are wanted; None: all."""
+    """Evergreen first, then other checkouts of it; and why others cannot be measured. `peers` says
+    how the names of those begin that are wanted; None: all."""
     found, reasons = [Contender(EVERGREEN, None, "evergreen")], []
+    for root in checkouts:
+        found.append(Contender(f"{EVERGREEN} in {root.name}", None, "evergreen", root.resolve()))
     for peer in PEERS:
         if peers is not None and not peer.name.startswith(tuple(peers)):
             continue

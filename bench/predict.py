@@ -1,7 +1,7 @@
 """How fast predictions are, beside the limit of the machine and beside other servers.
 
     python -m bench.predict [--seconds 10] [--rounds 3] [--peers-python PYTHON] [--markdown]
-        [--backbone torchvision/resnet50]
+        [--backbone torchvision/resnet50] [--beside CHECKOUT]
 
 In one run, on the same photos and the same ONNX model: the in-process limit (decode + onnxruntime
 on all cores, no HTTP), Evergreen, FastAPI + uvicorn, LitServe and a default BentoML service, each
@@ -11,8 +11,9 @@ other, as machines have faster and slower minutes. Those whose turn it is not ar
 so that a server has the machine to itself but for the load generator, whose share is told.
 
 The peers decode as tutorials do, and again with Evergreen's decoder ("same decoder"), so that the
-servers themselves are compared. Photos repeat, so Evergreen stores each once; `--stamped` makes
-every one another file.
+servers themselves are compared. With `--beside`, so is Evergreen itself as another checkout has it
+(`git worktree add`): what a change brings. Photos repeat, so Evergreen stores each once;
+`--stamped` makes every one another file.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from rich.progress import Progress
 
@@ -76,13 +78,18 @@ def main() -> None:
     decoders = ["plain", "evergreen"]
     parser.add_argument("--decoders", nargs="*", choices=decoders, default=decoders)
     parser.add_argument("--peers", nargs="+", metavar="NAME", help="only these, by how they begin")
+    parser.add_argument(
+        "--beside", type=Path, nargs="*", default=[], metavar="CHECKOUT", help="of Evergreen, too"
+    )
     parser.add_argument("--peers-python", default=sys.executable, help="interpreter of the peers")
     parser.add_argument("--largest-px", type=int, default=4000, help="leave out wider photos")
     parser.add_argument("--stamped", action="store_true", help="every photo is another file")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     photos = mix(options.largest_px)
-    who, not_measured = contenders(options.decoders, options.peers_python, options.peers)
+    who, not_measured = contenders(
+        options.decoders, options.peers_python, options.peers, options.beside
+    )
     measured = Measured(options.workers)
     model = named(options.backbone)
     with Generator() as generator, bar() as progress, contextlib.ExitStack() as up:

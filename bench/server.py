@@ -24,8 +24,10 @@ _STOP_WITHIN_S = 20.0
 
 
 class Server:
-    def __init__(self, home: Path, *, workers: int = 2, **settings: str) -> None:
+    def __init__(self, home: Path, *, workers: int = 2, root: Path = ROOT, **settings: str) -> None:
+        """`root` is the checkout to serve; its packages go before those that are installed."""
         self.home = home
+        self._root = root
         self.num_workers = workers
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -42,16 +44,24 @@ class Server:
             "EVERGREEN_WORKERS": str(self.num_workers),
             "BENTOML_HOME": str(self.home / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "true",
+            "PYTHONPATH": str(self._root),
             **self._settings,
         }
         command = [sys.executable, "-m", "bentoml", "serve", "service.bento:Evergreen"]
-        command += ["--host", "127.0.0.1", "--port", str(self.port), "--working-dir", str(ROOT)]
+        command += [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--working-dir",
+            str(self._root),
+        ]
         started = time.perf_counter()
         # Not a session of its own: Linux would give that as much of the processor as to the load
         # generator's (autogroup), whatever priority the server's threads have.
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                command, env=env, cwd=ROOT, stdout=log, stderr=log, process_group=0
+                command, env=env, cwd=self._root, stdout=log, stderr=log, process_group=0
             )
         wait_until(self._is_ready, timeout_s, f"the server to be ready; see {self.log_path}")
         return time.perf_counter() - started
@@ -91,8 +101,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(home: Path, *, workers: int = 2, **settings: str) -> Iterator[Server]:
-    server = Server(home, workers=workers, **settings)
+def running(
+    home: Path, *, workers: int = 2, root: Path = ROOT, **settings: str
+) -> Iterator[Server]:
+    server = Server(home, workers=workers, root=root, **settings)
     try:
         server.start()
         yield server
