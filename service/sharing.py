@@ -107,7 +107,8 @@ class Sharing:
                     body = await other.ask(image, deadline, top)
             except (OSError, EOFError) as error:  # TimeoutError is an OSError
                 log.warning("sharing.failed", extra={"pid": other.pid, "error": repr(error)})
-                self._forget(other.place)
+                if self._others.get(other.place) is other:  # and not who has its place by now
+                    self._forget(other.place)
                 return None
         if not body:
             return None
