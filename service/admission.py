@@ -157,14 +157,15 @@ class Admission:
         else:
             allowed_s = None if deadline is None else of_allowed(deadline.at - self._clock())
             self.check(allowed_s, is_shared=is_shared)
+        of_ours = 0 if is_shared else 1
         began = self._clock()
         self._change(count)
-        self._count(not is_shared)
+        self._count(of_ours)
         try:
             yield
         finally:
             self._change(-count)
-            self._count(-(not is_shared))
+            self._count(-of_ours)
             now = self._clock()
             seconds = (now - max(began, self._last_done_at)) / count
             weight = 1 - (1 - 1 / _FOLLOWS) ** count

@@ -90,7 +90,7 @@ async def infer(
     sent = _one_of(request.inputs, manifest)
 
     def decode(image: bytes) -> NDArray[np.uint8]:
-        with serving.turn(deadline):
+        with serving.computing(deadline):
             return pixels.decode(image, manifest.pixels, serving.limits)
 
     with serving.admission.admitted(sent.shape[0], deadline):

@@ -63,7 +63,7 @@ class Serving:
         num_gpus = num_usable_gpus(settings.provider) if self.runtime.is_on_gpu else 0
         # So many compute at once; the threads that are left wait for the store meanwhile.
         self.at_once = placement.num_computing(settings, num_gpus, available_cores())
-        self._turns = threading.Semaphore(self.at_once)
+        self._cores = threading.Semaphore(self.at_once)
         num_keeping = placement.num_keeping(settings)
         self._pool = ThreadPoolExecutor(self.at_once + num_keeping, thread_name_prefix="predict")
         self._recorder = Recorder(store, self._pool)
@@ -161,7 +161,7 @@ class Serving:
             return await self.batcher.predict(servable, pixels_BHWC, deadline)
 
         def score(some_BHWC: NDArray[np.uint8]) -> Scores:
-            with self.turn(deadline):
+            with self.computing(deadline):
                 return servable.predict(some_BHWC)
 
         starts = range(0, len(pixels_BHWC), _AT_ONCE)
@@ -188,21 +188,21 @@ class Serving:
     def _decode(
         self, servable: Servable, image: bytes, deadline: Deadline | None
     ) -> NDArray[np.uint8]:
-        with self.turn(deadline):
+        with self.computing(deadline):
             return pixels.decode(image, servable.manifest.pixels, self.limits)
 
     def _work(
         self, servable: Servable, image: bytes, deadline: Deadline | None
     ) -> tuple[Answer, Future[None]]:
         now = time.time()
-        with self.turn(deadline):
+        with self.computing(deadline):
             scores = see(servable, image, self.limits)
         return self._conclude(servable.manifest, image, scores, now)
 
     @contextlib.contextmanager
-    def turn(self, deadline: Deadline | None) -> Iterator[None]:
+    def computing(self, deadline: Deadline | None) -> Iterator[None]:
         """Compute, with no more at once than cores are for it. Raises DeadlineExceeded."""
-        with self._turns:
+        with self._cores:
             if deadline is not None:
                 deadline.check()
             yield

@@ -67,6 +67,7 @@ class Sharing:
         self._looked_at = -_LOOK_S
         self._server: asyncio.Server | None = None
         self._asking: set[StreamWriter] = set()
+        self._is_stopped = False
 
     @staticmethod
     async def start(
@@ -87,6 +88,7 @@ class Sharing:
 
     async def stop(self) -> None:
         """Who still waits for an answer from here sees the connection end, and answers itself."""
+        self._is_stopped = True  # what still is in work here does not look at the board again
         self._admission.tell(None)
         if self._server is not None:
             self._server.close()
@@ -117,7 +119,7 @@ class Sharing:
 
     def _less_busy(self) -> _Other | None:
         fewest = self._admission.in_line
-        if fewest < self._at_once:
+        if fewest < self._at_once or self._is_stopped:
             return None
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_S:

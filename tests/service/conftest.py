@@ -41,6 +41,12 @@ def app_of(serving: Serving, **state: object) -> Served:
     return Served(app, serving.settings.max_body_bytes)
 
 
+@pytest.fixture
+def board_path(tmp_path: Path) -> Path:
+    """Longer than a socket's path may be."""
+    return tmp_path / ("a" * 120) / "b.board"
+
+
 def settings_in(home: Path) -> Settings:
     return Settings(home=home, provider="cpu", workers=1)
 

@@ -1,124 +1,91 @@
-"""How much a process computes at once, and what it does while it waits for the store."""
+"""Few processes of a machine open a backbone at once."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from core.answer import Answer
-from core.errors import DeadlineExceeded
-from core.servable import Scores
-from core.settings import available_cores
-from service import serving as serving_module
-from service.admission import Deadline
-from service.serving import Serving
-from tests import images
-from tests.service.conftest import settings_in
+from service import turns as turns_module
+from service.turns import Turns
+from tests.at_once import in_threads
 
-PHOTO = images.encode(images.scene(64, 64, seed=1), "PNG")
 _WITHIN_S = 30.0
 
 
-@pytest.fixture(scope="module")
-def one_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """One of as many processes as there are cores."""
-    settings = settings_in(tmp_path_factory.mktemp("one"))
-    started = Serving.start(settings.model_copy(update={"workers": available_cores()}))
-    assert started.at_once == 1
-    yield started
-    started.stop()
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "boards" / "here"
 
 
-def predict(
-    serving: Serving, count: int, deadline: Deadline | None = None
-) -> list[Answer | BaseException]:
-    async def run() -> list[Answer | BaseException]:
-        async with asyncio.timeout(_WITHIN_S):
-            asked = [serving.predict(PHOTO, deadline) for _ in range(count)]
-            return await asyncio.gather(*asked, return_exceptions=True)
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_only_so_many_have_a_turn_at_once(path: Path, at_once: int) -> None:
+    having, most, lock = 0, 0, threading.Lock()
 
-    return asyncio.run(run())
+    def load(_: int) -> None:
+        nonlocal having, most
+        # Each opens the files for itself, as processes do.
+        with Turns(path, at_once).taken():
+            with lock:
+                having += 1
+                most = max(most, having)
+            time.sleep(0.03)
+            with lock:
+                having -= 1
 
-
-def test_no_more_is_computed_at_once_than_cores_are_for_it(
-    one_core: Serving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    computing = 0
-    most = 0
-    see = serving_module.see
-
-    def watched(*args: Any) -> Scores:
-        nonlocal computing, most
-        computing += 1
-        most = max(most, computing)
-        time.sleep(0.002)
-        scores = see(*args)
-        computing -= 1
-        return scores
-
-    monkeypatch.setattr(serving_module, "see", watched)
-    assert all(isinstance(answer, Answer) for answer in predict(one_core, 12))
-    assert most == 1
+    in_threads(6, load)
+    assert most == at_once
 
 
-def test_the_next_is_computed_while_one_waits_for_the_store(
-    one_core: Serving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept, put = threading.Event(), one_core.store.blobs.put
-
-    def slow(content: bytes, *, durable: bool = True) -> str:
-        if not kept.is_set():
-            # Only the next one can end this.
-            kept.set()
-            assert computed_again.wait(_WITHIN_S)
-        return put(content, durable=durable)
-
-    computed_again, see = threading.Event(), serving_module.see
-
-    def watched(*args: Any) -> Scores:
-        if kept.is_set():
-            computed_again.set()
-        return see(*args)
-
-    monkeypatch.setattr(one_core.store.blobs, "put", slow)
-    monkeypatch.setattr(serving_module, "see", watched)
-    assert all(isinstance(answer, Answer) for answer in predict(one_core, 2))
-
-
-def test_a_deadline_that_passes_while_others_compute_stops_the_work(
-    one_core: Serving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[object] = []
-    monkeypatch.setattr(serving_module, "see", lambda *args: seen.append(args))
-    deadline = Deadline.after(20)
-    with one_core._turns:
-        threading.Timer(0.05, one_core._turns.release).start()
-        (found,) = predict(one_core, 1, deadline)
-        one_core._turns.acquire()
-    assert isinstance(found, DeadlineExceeded)
-    assert not seen
-
-
-def test_a_store_elsewhere_is_waited_for_by_many_at_once(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path / "home").model_copy(
-        update={"blob_url": f"file://{tmp_path / 'blobs'}"}
+def test_a_turn_ends_with_its_process_however_that_ends(path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from service.turns import Turns\n"
+        "with Turns(Path(sys.argv[1]), 1).taken():\n"
+        "    print('taken', flush=True); time.sleep(60)"
     )
-    serving = Serving.start(settings)
-    together, put = threading.Barrier(8), serving.store.blobs.put
-
-    def slow(content: bytes, *, durable: bool = True) -> str:
-        together.wait(_WITHIN_S)
-        return put(content, durable=durable)
-
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True
+    )
     try:
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(serving.store.blobs, "put", slow)
-            assert all(isinstance(answer, Answer) for answer in predict(serving, 8))
+        assert child.stdout is not None
+        assert child.stdout.readline() == "taken\n"
+        taken = threading.Event()
+
+        def wait() -> None:
+            with Turns(path, 1).taken():
+                taken.set()
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert not taken.wait(0.2)
+        os.kill(child.pid, signal.SIGKILL)
+        assert taken.wait(_WITHIN_S)
+        waiting.join()
     finally:
-        serving.stop()
+        child.kill()
+        child.communicate()
+
+
+def test_nobody_waits_for_one_that_is_stuck(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "_WITHIN_S", 0.05)
+    with Turns(path, 1).taken(), Turns(path, 1).taken():
+        pass
+    with contextlib.ExitStack() as free:
+        Turns(path, 1)._take(free)
+        (file,) = path.parent.iterdir()
+        assert file.name == "here.0.turn"
+
+
+def test_where_there_can_be_no_locks_all_go_at_once(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.parent.touch()  # a file, where the folder should be
+    with Turns(path, 1).taken():
+        assert "turns.impossible" in caplog.messages
