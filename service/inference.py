@@ -89,12 +89,8 @@ async def infer(
     wanted = _wanted(request, manifest)
     sent = _one_of(request.inputs, manifest)
 
-    def decode(image: bytes) -> NDArray[np.uint8]:
-        with serving.computing(deadline):
-            return pixels.decode(image, manifest.pixels, serving.limits)
-
     with serving.admission.admitted(sent.shape[0], deadline):
-        pixels_BHWC = await _pixels(serving, manifest, sent, decode)
+        pixels_BHWC = await _pixels(serving, manifest, sent, deadline)
         scores = await serving.score(servable, pixels_BHWC, deadline)
     _count(scores, manifest)
     return [_output(output, scores, manifest) for output in wanted]
@@ -130,16 +126,18 @@ def _one_of(inputs: list[Input], manifest: Manifest) -> Input:
 
 
 async def _pixels(
-    serving: Serving, manifest: Manifest, sent: Input, decode: Callable[[bytes], NDArray[np.uint8]]
+    serving: Serving, manifest: Manifest, sent: Input, deadline: Deadline | None
 ) -> NDArray[np.uint8]:
     if sent.name == "pixels":
-        return await serving.run(tensors.read_uint8, sent.sent, sent.shape, sent.name)
-    images = await serving.run(tensors.read_bytes, sent.sent, sent.shape, sent.name)
+        return await serving.compute(tensors.read_uint8, sent.sent, sent.shape, sent.name)
+    images = await serving.compute(tensors.read_bytes, sent.sent, sent.shape, sent.name)
     size = manifest.pixels.size_px
     pixels_BHWC = np.empty((len(images), size, size, 3), np.uint8)
     for i, image in enumerate(images):
         try:
-            pixels_BHWC[i] = await serving.run(decode, image)
+            pixels_BHWC[i] = await serving.compute(
+                pixels.decode, image, manifest.pixels, serving.limits, deadline=deadline
+            )
         except (UndecodableImage, ImageTooLarge) as error:
             raise InvalidRequest(f"element {i} of input 'image': {error}") from error
     return pixels_BHWC

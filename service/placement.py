@@ -25,8 +25,11 @@ def num_computing(settings: Settings, num_gpus: int, cores: int) -> int:
     return max(2 if num_gpus else 1, cores // num_workers(settings, num_gpus))
 
 
-def num_keeping(settings: Settings) -> int:
-    """Images more that one process has in hand: they wait for the database or the blob store, and
-    the cores go on. What is embedded answers at once; what is elsewhere takes much longer than a
-    prediction."""
-    return 16 if settings.database_url or settings.blob_url else 1
+def num_keeping(settings: Settings, *, is_batching: bool) -> int:
+    """Threads of one process that keep what was computed, in the database and the blob store; none
+    if they are embedded, which answers at once, and who computes does it. What is elsewhere takes
+    much longer than a prediction, and the cores go on meanwhile. With the batcher, what is scored
+    is not to wait behind all that is yet to be decoded."""
+    if settings.database_url or settings.blob_url:
+        return 16
+    return 2 if is_batching else 0

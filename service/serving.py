@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
@@ -61,14 +59,15 @@ class Serving:
         self._checkpoints = Checkpoints(store.db)
         self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
         num_gpus = num_usable_gpus(settings.provider) if self.runtime.is_on_gpu else 0
-        # So many compute at once; the threads that are left wait for the store meanwhile.
         self.at_once = placement.num_computing(settings, num_gpus, available_cores())
-        self._cores = threading.Semaphore(self.at_once)
-        num_keeping = placement.num_keeping(settings)
-        self._pool = ThreadPoolExecutor(self.at_once + num_keeping, thread_name_prefix="predict")
-        self._recorder = Recorder(store, self._pool)
-        # With the batcher: what is scored is not to wait behind all that is yet to be decoded.
-        self._concluding = ThreadPoolExecutor(1 + num_keeping, thread_name_prefix="conclude")
+        self._computing = ThreadPoolExecutor(self.at_once, thread_name_prefix="compute")
+        num_keeping = placement.num_keeping(settings, is_batching=is_batching)
+        # None: who computes an image keeps it, too. Another thread would find nothing of it in its
+        # core's caches, and two that take turns find nothing of the model (`bench/RESULTS.md`).
+        self._keeping = (
+            ThreadPoolExecutor(num_keeping, thread_name_prefix="keep") if num_keeping else None
+        )
+        self._recorder = Recorder(store, self._keeping or self._computing)
         self.sharing: Sharing | None = None
 
     @staticmethod
@@ -83,10 +82,11 @@ class Serving:
 
     def stop(self) -> None:
         self.swap.stop()
-        self._pool.shutdown(wait=True)
+        self._computing.shutdown(wait=True)
         if self.batcher is not None:
             self.batcher.stop()
-        self._concluding.shutdown(wait=True)
+        if self._keeping is not None:
+            self._keeping.shutdown(wait=True)
         self._recorder.stop()
         self._shadow_recorder.stop()
         self._checkpoints.stop()
@@ -134,14 +134,20 @@ class Serving:
     async def champion(self) -> Servable:
         """The version to answer with at this moment. Raises NotReady."""
         if self.swap.is_stale:
-            await self.run(self.swap.confirm)
+            await _run(self._keeping or self._computing, self.swap.confirm)
         return self.slot.current()
 
     async def _answer(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
-        if self.batcher is None:
-            found, recorded = await self.run(self._work, servable, image, deadline)
+        now = time.time()
+        if self._keeping is None:
+            found, recorded = await self.compute(
+                self._see_and_keep, servable, image, now, deadline=deadline
+            )
         else:
-            found, recorded = await self._work_together(self.batcher, servable, image, deadline)
+            scores = await self._see(servable, image, deadline)
+            found, recorded = await _run(
+                self._keeping, self._keep, servable.manifest, image, scores, now
+            )
         if recorded.done():
             recorded.result()  # raises what it came to
         else:
@@ -160,53 +166,56 @@ class Serving:
         if self.batcher is not None:
             return await self.batcher.predict(servable, pixels_BHWC, deadline)
 
-        def score(some_BHWC: NDArray[np.uint8]) -> Scores:
-            with self.computing(deadline):
-                return servable.predict(some_BHWC)
-
         starts = range(0, len(pixels_BHWC), _AT_ONCE)
         return Scores.join(
-            [await self.run(score, pixels_BHWC[start : start + _AT_ONCE]) for start in starts]
+            [
+                await self.compute(
+                    servable.predict, pixels_BHWC[start : start + _AT_ONCE], deadline=deadline
+                )
+                for start in starts
+            ]
         )
 
-    async def _work_together(
-        self, batcher: Batcher, servable: Servable, image: bytes, deadline: Deadline | None
+    async def _see(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Scores:
+        if self.batcher is None:
+            return await self.compute(see, servable, image, self.limits, deadline=deadline)
+        pixels_HWC = await self.compute(
+            pixels.decode, image, servable.manifest.pixels, self.limits, deadline=deadline
+        )
+        return await self.batcher.predict(servable, pixels_HWC[np.newaxis], deadline)
+
+    def _see_and_keep(
+        self, servable: Servable, image: bytes, now: float
     ) -> tuple[Answer, Future[None]]:
-        now = time.time()
-        pixels_HWC = await self.run(self._decode, servable, image, deadline)
-        scores = await batcher.predict(servable, pixels_HWC[np.newaxis], deadline)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._concluding, self._conclude, servable.manifest, image, scores, now
-        )
+        scores = see(servable, image, self.limits)
+        return self._keep(servable.manifest, image, scores, now)
 
-    def _conclude(
+    def _keep(
         self, manifest: Manifest, image: bytes, scores: Scores, now: float
     ) -> tuple[Answer, Future[None]]:
         found = conclude(manifest, image, scores, self.store.blobs, now)
         return found, self._recorder.record(found.prediction)
 
-    def _decode(
-        self, servable: Servable, image: bytes, deadline: Deadline | None
-    ) -> NDArray[np.uint8]:
-        with self.computing(deadline):
-            return pixels.decode(image, servable.manifest.pixels, self.limits)
+    async def compute(
+        self,
+        work: Callable[[*_Args], _Result],
+        *args: *_Args,
+        deadline: Deadline | None = None,
+    ) -> _Result:
+        """Do work in a thread; of these there are no more than cores for this process, so it may
+        have to wait for one. Raises DeadlineExceeded if it would begin too late."""
 
-    def _work(
-        self, servable: Servable, image: bytes, deadline: Deadline | None
-    ) -> tuple[Answer, Future[None]]:
-        now = time.time()
-        with self.computing(deadline):
-            scores = see(servable, image, self.limits)
-        return self._conclude(servable.manifest, image, scores, now)
+        if deadline is None:
+            return await _run(self._computing, work, *args)
 
-    @contextlib.contextmanager
-    def computing(self, deadline: Deadline | None) -> Iterator[None]:
-        """Compute, with no more at once than cores are for it. Raises DeadlineExceeded."""
-        with self._cores:
-            if deadline is not None:
-                deadline.check()
-            yield
+        def in_time() -> _Result:
+            deadline.check()
+            return work(*args)
 
-    async def run(self, work: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
-        """Do work in the threads of the predictions."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+        return await _run(self._computing, in_time)
+
+
+async def _run(
+    pool: ThreadPoolExecutor, work: Callable[[*_Args], _Result], *args: *_Args
+) -> _Result:
+    return await asyncio.get_running_loop().run_in_executor(pool, work, *args)

@@ -2,9 +2,10 @@
 
 A connection stays with the process that accepted it, so one may have several images in line while
 another has none. Each says on the board how many it has in work (`service/board.py`). One that is
-busy as an image comes sends it, over a Unix socket, to the least busy of the others, if that has
-fewer, and passes the answer on. Sender-initiated, to the shortest queue: Eager, Lazowska and
-Zahorjan, "Adaptive load sharing in homogeneous distributed systems", IEEE TSE SE-12 (1986).
+busy as an image comes sends it, over a Unix socket, to the least busy of the others, if that can
+begin at once or has half as many at most, and passes the answer on. Sender-initiated, to the
+shortest queue: Eager, Lazowska and Zahorjan, "Adaptive load sharing in homogeneous distributed
+systems", IEEE TSE SE-12 (1986).
 
 Whatever goes wrong on the way, the image is still here, and is answered here.
 """
@@ -38,6 +39,9 @@ _ASKED = struct.Struct("=QIdI")
 _ANSWERED = struct.Struct("=Q")
 # So long a process may be stuck before it is given up. Its last word on the board is old by then.
 _GIVE_UP_S = 5.0
+# A process that is busy, too, must have so many times fewer in work. Where all have long lines, a
+# place or two further on in another one is not worth the way there (`bench/RESULTS.md`).
+_TIMES_FEWER = 2
 # How often the board is read for who lives.
 _LOOK_S = 0.5
 
@@ -118,14 +122,14 @@ class Sharing:
         return Shared(body, other.pid)
 
     def _less_busy(self) -> _Other | None:
-        fewest = self._admission.in_line
-        if fewest < self._at_once or self._is_stopped:
+        mine = self._admission.in_line
+        if mine < self._at_once or self._is_stopped:
             return None
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_S:
             self._looked_at = now
             self._meet()
-        found = None
+        found, fewest = None, max(self._at_once, mine // _TIMES_FEWER + 1)
         for other in self._others.values():
             # One that is stuck does not say that it was asked.
             in_work = max(self._board.in_work(other.place), other.num_asked)

@@ -110,15 +110,15 @@ async def _infer(
     body = await request.body()
     encoding = headers.get("content-encoding", "")
     if encoding:
-        body = await serving.run(
+        body = await serving.compute(
             infer_messages.decompress, body, encoding, serving.settings.max_body_bytes
         )
-    asked = await serving.run(infer_messages.read, body, headers.get(HEADER_LENGTH))
+    asked = await serving.compute(infer_messages.read, body, headers.get(HEADER_LENGTH))
     # Taken once: all of an answer is of one version.
     servable = await inference.servable_of(serving, version)
     work = inference.infer(serving, servable, asked, deadline)
     outputs = await unless_gone(request.receive, serving, work)
-    content, json_length = await serving.run(
+    content, json_length = await serving.compute(
         infer_messages.write, MODEL, servable.version, asked.id, outputs
     )
     if json_length is None:

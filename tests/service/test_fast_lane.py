@@ -107,12 +107,12 @@ def test_what_fails_is_answered_as_elsewhere(
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(serving, "_work", broken)
+        patched.setattr(serving, "_see_and_keep", broken)
         refused = client.post("/v1/predict", content=IMAGE, headers=PLAIN)
     assert refused.status_code == 503
     assert refused.json()["detail"] == "the disk is full"
     with monkeypatch.context() as patched:
-        patched.setattr(serving, "_work", lambda *_: 1 / 0)
+        patched.setattr(serving, "_see_and_keep", lambda *_: 1 / 0)
         crashed = client.post("/v1/predict", content=IMAGE, headers=PLAIN)
     assert crashed.status_code == 500
     assert crashed.json()["code"] == "internal-error"

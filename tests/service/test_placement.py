@@ -35,7 +35,10 @@ def test_processes_share_the_cores_out(
     assert placement.num_computing(Settings(workers=workers), num_gpus, cores) == expected
 
 
-def test_a_store_elsewhere_may_keep_more_waiting() -> None:
-    embedded = placement.num_keeping(Settings())
+def test_what_waits_for_others_has_threads_of_its_own() -> None:
+    embedded = Settings()
+    assert placement.num_keeping(embedded, is_batching=False) == 0
+    assert placement.num_keeping(embedded, is_batching=True) > 0
     for elsewhere in ({"blob_url": "s3://bucket"}, {"database_url": "postgresql://host/name"}):
-        assert placement.num_keeping(Settings.model_validate(elsewhere)) > embedded
+        settings = Settings.model_validate(elsewhere)
+        assert placement.num_keeping(settings, is_batching=False) >= 8

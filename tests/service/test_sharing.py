@@ -37,8 +37,10 @@ def test_who_is_idle_answers_by_itself(board_path: Path) -> None:
     between(board_path, scenario)
 
 
-@pytest.mark.parametrize(("here_in_work", "there_in_work"), [(1, 1), (2, 2), (2, 64), (5, 6)])
-def test_it_stays_where_the_other_one_has_as_much_to_do(
+@pytest.mark.parametrize(
+    ("here_in_work", "there_in_work"), [(1, 1), (2, 2), (2, 64), (5, 6), (3, 2), (16, 9)]
+)
+def test_it_stays_where_the_other_one_has_more_than_half_as_much_to_do(
     board_path: Path, here_in_work: int, there_in_work: int
 ) -> None:
     async def scenario(here: Side, there: Side) -> None:
@@ -46,6 +48,26 @@ def test_it_stays_where_the_other_one_has_as_much_to_do(
             assert await here.elsewhere() is None
         with here.admission.admitted(here_in_work):
             assert await here.elsewhere() is not None, "the other one is idle again"
+
+    between(board_path, scenario)
+
+
+@pytest.mark.parametrize(("here_in_work", "there_in_work"), [(2, 1), (3, 1), (4, 2), (16, 8)])
+def test_it_goes_where_half_as_much_is_to_be_done(
+    board_path: Path, here_in_work: int, there_in_work: int
+) -> None:
+    async def scenario(here: Side, there: Side) -> None:
+        with here.admission.admitted(here_in_work), there.admission.admitted(there_in_work):
+            assert await here.elsewhere() is not None
+
+    between(board_path, scenario)
+
+
+def test_it_goes_where_it_is_begun_at_once_however_little_waits_here(board_path: Path) -> None:
+    async def scenario(here: Side, there: Side) -> None:
+        here.sharing._at_once = 4
+        with here.admission.admitted(4), there.admission.admitted(3):
+            assert await here.elsewhere() is not None
 
     between(board_path, scenario)
 
@@ -126,7 +148,7 @@ def test_many_at_once_get_their_own_answers_whatever_their_size(board_path: Path
         return b"%d %s" % (len(image), image[:1] + image[-1:])
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(64):
+        with here.admission.admitted(2 * len(sizes)):
             found = await asyncio.gather(
                 *(here.elsewhere(b"<" + b"x" * (size - 1) + b">") for size in sizes)
             )
