@@ -7,6 +7,7 @@ millisecond and no memory.
 from __future__ import annotations
 
 import logging
+import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from core.blobs import Blobs
 from core.errors import EvergreenError, SpecMismatch, StoreError
 from core.manifest import Optimised
-from core.memory_file import MemoryFile
 from core.pixels import PixelSpec
 from core.sessions import Sessions, machine
 
@@ -40,25 +40,21 @@ class Backbone:
 
     def __init__(
         self,
-        model: bytes | Path | MemoryFile,
+        model: bytes | Path,
         digest: str,
         runtime: Runtime,
         batch_sizes: Sequence[int] = (),
+        *,
+        is_optimised: bool = False,
     ) -> None:
-        """A file in memory has the optimised form, and is mapped."""
         self.digest = digest
         sizes = sorted(batch_sizes) or [_ANY_SIZE]
-        self._sessions: dict[int, Any] = {size: runtime.session(model) for size in sizes}
-        # After the sessions, so that it is dropped after them.
-        self._mapped = model if isinstance(model, MemoryFile) else None
+        self._sessions: dict[int, Any] = {
+            size: runtime.session(model, is_optimised=is_optimised) for size in sizes
+        }
         self.providers: list[str] = next(iter(self._sessions.values())).get_providers()
         self._golden: dict[tuple[PixelSpec, int], NDArray[np.float32]] = {}
         self._warm_up()
-
-    @property
-    def is_mapped(self) -> bool:
-        """Its weights are not in the memory that is allocated and freed all the time."""
-        return self._mapped is not None
 
     def embed(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         if _ANY_SIZE in self._sessions:
@@ -143,7 +139,8 @@ class Runtime:
     def _open(self, digest: str, blobs: Blobs, optimised: Optimised | None) -> Backbone:
         if self.can_run(optimised):
             try:
-                return Backbone(MemoryFile.of_blob(optimised.digest, blobs), digest, self)
+                with blobs.file(optimised.digest) as path:
+                    return Backbone(path, digest, self, is_optimised=True)
             except EvergreenError as error:
                 # The backbone itself may be there nevertheless.
                 log.warning("backbone.optimised_unreadable", extra={"error": str(error)})
@@ -164,11 +161,14 @@ class Runtime:
         if self.is_on_gpu or here is None:
             return None
         try:
-            optimised = MemoryFile(backbone.digest)
-            with blobs.file(backbone.digest) as path:
-                self._sessions.optimise(path, optimised.path)
-            optimised.seal()
-            again = Backbone(optimised, backbone.digest, self)
+            with (
+                tempfile.TemporaryDirectory(prefix="evergreen-") as folder,
+                blobs.file(backbone.digest) as path,
+            ):
+                optimised = Path(folder) / "optimised"
+                self._sessions.optimise(path, optimised)
+                again = Backbone(optimised, backbone.digest, self, is_optimised=True)
+                content = optimised.read_bytes()
             expected_BD, found_BD = (x.embed_golden(spec, 0) for x in (backbone, again))
         except StoreError:
             raise
@@ -180,10 +180,12 @@ class Runtime:
             reason = f"the embedding of the golden pixels is off by {difference:.3g}"
             log.warning("backbone.not_optimised", extra={"reason": reason})
             return None
-        return Optimised(blobs.put(optimised.path.read_bytes()), here)
+        return Optimised(blobs.put(content), here)
 
-    def session(self, model: bytes | Path | MemoryFile, *, on_cpu: bool = False) -> Any:
-        return self._sessions.open(model, on_cpu=on_cpu)
+    def session(
+        self, model: bytes | Path, *, on_cpu: bool = False, is_optimised: bool = False
+    ) -> Any:
+        return self._sessions.open(model, on_cpu=on_cpu, is_optimised=is_optimised)
 
 
 def golden_pixels(spec: PixelSpec, seed: int) -> NDArray[np.uint8]:

@@ -16,8 +16,6 @@ import fsspec
 from core.disk import sync_folder
 from core.errors import ChecksumMismatch, StoreError
 
-_AT_ONCE = 256 * 1024
-
 
 class Blobs(Protocol):
     def put(self, content: bytes, *, durable: bool = True) -> str:
@@ -29,9 +27,6 @@ class Blobs(Protocol):
     def file(self, digest: str) -> AbstractContextManager[Path]:
         """As `get`, as a file that is there within the context: what is read from it need not be
         in Python's memory as well. Not to be written to."""
-
-    def copy(self, digest: str, to: Path) -> None:
-        """As `get`, into a file: what is there before this returns is not checked yet."""
 
     def has(self, digest: str) -> bool: ...
 
@@ -105,19 +100,6 @@ class LocalBlobs:
         _check(found, digest, size)
         yield path
 
-    def copy(self, digest: str, to: Path) -> None:
-        # In one go with checking it, while the bytes are near the processor.
-        hashed, buffer = hashlib.sha256(), memoryview(bytearray(_AT_ONCE))
-        try:
-            with self._path(digest).open("rb", buffering=0) as file, to.open("wb") as written:
-                while num := file.readinto(buffer):
-                    hashed.update(buffer[:num])
-                    written.write(buffer[:num])
-                size = written.tell()
-        except OSError as error:
-            raise StoreError(f"blob {digest} cannot be copied to {to}: {error}") from error
-        _check(hashed.hexdigest(), digest, size)
-
     def has(self, digest: str) -> bool:
         return self._path(digest).exists()
 
@@ -177,17 +159,15 @@ class RemoteBlobs:
                     f"blob {digest} cannot be kept in a temporary file while it is read: {error}"
                 ) from error
             path = Path(folder) / digest
-            self.copy(digest, path)
+            content = self.get(digest)
+            try:
+                path.write_bytes(content)
+            except OSError as error:
+                raise StoreError(
+                    f"blob {digest}, {len(content):,} bytes, cannot be kept in {folder} while it "
+                    f"is read: {error}"
+                ) from error
             yield path
-
-    def copy(self, digest: str, to: Path) -> None:
-        content = self.get(digest)
-        try:
-            to.write_bytes(content)
-        except OSError as error:
-            raise StoreError(
-                f"blob {digest}, {len(content):,} bytes, cannot be copied to {to}: {error}"
-            ) from error
 
     def has(self, digest: str) -> bool:
         try:

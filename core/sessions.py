@@ -27,7 +27,6 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from core.errors import SpecMismatch
-from core.memory_file import MemoryFile
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -66,17 +65,16 @@ class Sessions:
     def is_on_gpu(self) -> bool:
         return len(self._providers) > 1
 
-    def open(self, model: bytes | Path | MemoryFile, *, on_cpu: bool = False) -> Any:
+    def open(self, model: bytes | Path, *, on_cpu: bool = False, is_optimised: bool = False) -> Any:
         """An `onnxruntime.InferenceSession`. Bytes are copied and parsed with the interpreter's
-        lock held, a file is not. A file in memory holds what `optimise` wrote; it is mapped, and
-        its weights are used where they lie. Raises SpecMismatch."""
+        lock held, a file is not. `is_optimised`: it is a file that `optimise` wrote. Raises
+        SpecMismatch."""
         options = self._options()
-        if isinstance(model, MemoryFile):
+        if is_optimised:
+            # Not mapped, with the weights used where they lie in the file: there they begin
+            # anywhere, and each prediction takes 4 to 9 % longer (`bench/RESULTS.md`).
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.load_model_format", "ORT")
-            options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
-            options.add_session_config_entry("session.use_ort_model_bytes_for_initializers", "1")
-            model = model.path
         return self._open(model, options, on_cpu=on_cpu)
 
     def optimise(self, model: Path, to: Path) -> None:

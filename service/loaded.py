@@ -18,8 +18,6 @@ from core.store import Store
 from core.versions import Version
 from service.turns import Turns
 
-_SMALL_LEFTOVERS = 10
-
 log = logging.getLogger(__name__)
 
 
@@ -29,8 +27,6 @@ class Loaded:
         self._runtime = runtime
         self._turns = turns
         self._by_number: dict[int, Servable] = {}
-        # Backbones, since memory was given back.
-        self._num_dropped = 0
 
     def __contains__(self, number: int) -> bool:
         return number in self._by_number
@@ -88,14 +84,8 @@ class Loaded:
         before = self._backbones()
         for number in self._by_number.keys() - wanted:
             del self._by_number[number]
-        dropped = before.keys() - self._backbones().keys()
-        self._num_dropped += len(dropped)
-        # What was mapped leaves little, and taking all that is free takes as long as opening it.
-        if self._num_dropped >= _SMALL_LEFTOVERS or not all(before[digest] for digest in dropped):
-            self._num_dropped = 0
+        if before - self._backbones():
             give_memory_back()
 
-    def _backbones(self) -> dict[str, bool]:
-        """Whether each is mapped."""
-        backbones = [servable.backbone for servable in self._by_number.values()]
-        return {backbone.digest: backbone.is_mapped for backbone in backbones}
+    def _backbones(self) -> set[str]:
+        return {servable.backbone.digest for servable in self._by_number.values()}

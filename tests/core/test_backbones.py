@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,8 @@ def test_auto_chooses_the_cpu_where_no_gpu_may_be_used(monkeypatch: pytest.Monke
     assert Runtime("auto").provider == "CPUExecutionProvider"
 
 
-def forbidden(*_: object) -> int:
-    raise PermissionError("not in this container")
+def forbidden(*_: object) -> None:
+    raise PermissionError("the disk is read-only")
 
 
 def stored(blobs: LocalBlobs, content: bytes, spec: PixelSpec = tiny.SPEC) -> tuple[str, Optimised]:
@@ -160,7 +159,7 @@ def test_what_gives_another_embedding_is_not_stored(
     assert [record.message for record in caplog.records] == ["backbone.not_optimised"]
 
 
-def test_without_files_in_memory_nothing_is_optimised_and_nothing_fails(
+def test_where_it_cannot_be_made_nothing_is_optimised_and_nothing_fails(
     blobs: LocalBlobs,
     runtime: Runtime,
     monkeypatch: pytest.MonkeyPatch,
@@ -168,7 +167,7 @@ def test_without_files_in_memory_nothing_is_optimised_and_nothing_fails(
 ) -> None:
     content = tiny.backbone_onnx()
     backbone = Backbone(content, blobs.put(content), runtime)
-    monkeypatch.setattr(os, "memfd_create", forbidden)
+    monkeypatch.setattr(Sessions, "optimise", forbidden)
     assert runtime.optimise(backbone, tiny.SPEC, blobs) is None
     assert [record.message for record in caplog.records] == ["backbone.not_optimised"]
 

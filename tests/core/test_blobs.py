@@ -72,18 +72,13 @@ def blobs(behind: Local | Remote) -> Blobs:
 
 @pytest.mark.parametrize("content", [CONTENT, b"", bytes(3_000_000)], ids=["some", "none", "3 MB"])
 @pytest.mark.parametrize("durable", [True, False])
-def test_what_is_put_can_be_got(
-    blobs: Blobs, tmp_path: Path, content: bytes, durable: bool
-) -> None:
+def test_what_is_put_can_be_got(blobs: Blobs, content: bytes, durable: bool) -> None:
     digest = blobs.put(content, durable=durable)
     assert digest == hashlib.sha256(content).hexdigest()
     assert blobs.has(digest)
     assert blobs.get(digest) == content
     with blobs.file(digest) as path:
         assert path.read_bytes() == content
-    copy = tmp_path / "copy"
-    blobs.copy(digest, copy)
-    assert copy.read_bytes() == content
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -101,15 +96,13 @@ def test_durable_put_over_a_quick_one_keeps_the_blob(behind: Local | Remote) -> 
 
 
 @pytest.mark.parametrize("damaged", [CONTENT[:-1] + b"?", CONTENT[:50], b""])
-def test_damaged_blob_is_refused(behind: Local | Remote, tmp_path: Path, damaged: bytes) -> None:
+def test_damaged_blob_is_refused(behind: Local | Remote, damaged: bytes) -> None:
     behind.blobs.put(CONTENT)
     behind.overwrite(DIGEST, damaged)
     with pytest.raises(ChecksumMismatch, match=DIGEST):
         behind.blobs.get(DIGEST)
     with pytest.raises(ChecksumMismatch, match=f"{len(damaged):,} bytes"):
         behind.blobs.file(DIGEST).__enter__()
-    with pytest.raises(ChecksumMismatch, match=f"{len(damaged):,} bytes"):
-        behind.blobs.copy(DIGEST, tmp_path / "copy")
 
 
 def test_a_file_of_a_remote_store_is_gone_after_its_use() -> None:
@@ -120,20 +113,12 @@ def test_a_file_of_a_remote_store_is_gone_after_its_use() -> None:
     assert not path.exists()
 
 
-def test_absent_blob_is_a_store_error(blobs: Blobs, tmp_path: Path) -> None:
+def test_absent_blob_is_a_store_error(blobs: Blobs) -> None:
     assert not blobs.has(ABSENT)
     with pytest.raises(StoreError, match=ABSENT):
         blobs.get(ABSENT)
     with pytest.raises(StoreError, match=ABSENT):
         blobs.file(ABSENT).__enter__()
-    with pytest.raises(StoreError, match=ABSENT):
-        blobs.copy(ABSENT, tmp_path / "copy")
-
-
-def test_a_copy_that_cannot_be_written_is_a_store_error(blobs: Blobs, tmp_path: Path) -> None:
-    blobs.put(CONTENT)
-    with pytest.raises(StoreError, match="nowhere"):
-        blobs.copy(DIGEST, tmp_path / "nowhere" / "copy")
 
 
 def test_failed_write_leaves_nothing_behind(
