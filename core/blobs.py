@@ -154,18 +154,11 @@ class RemoteBlobs:
         with contextlib.ExitStack() as stack:
             try:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evergreen-"))
+                path = Path(folder) / digest
+                path.write_bytes(self.get(digest))
             except OSError as error:
                 raise StoreError(
                     f"blob {digest} cannot be kept in a temporary file while it is read: {error}"
-                ) from error
-            path = Path(folder) / digest
-            content = self.get(digest)
-            try:
-                path.write_bytes(content)
-            except OSError as error:
-                raise StoreError(
-                    f"blob {digest}, {len(content):,} bytes, cannot be kept in {folder} while it "
-                    f"is read: {error}"
                 ) from error
             yield path
 

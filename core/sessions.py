@@ -72,7 +72,7 @@ class Sessions:
         options = self._options()
         if is_optimised:
             # Not mapped, with the weights used where they lie in the file: there they begin
-            # anywhere, and each prediction takes 4 to 10 % longer (`bench/RESULTS.md`).
+            # anywhere, and each run takes 4 to 11 % longer (`bench/RESULTS.md`).
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.load_model_format", "ORT")
         return self._open(model, options, on_cpu=on_cpu)

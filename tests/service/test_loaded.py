@@ -62,3 +62,13 @@ def test_memory_is_given_back_with_each_backbone(
         assert len(given_back) == count
     loaded.keep_only(())
     assert len(given_back) == 2
+
+
+def test_a_head_alone_leaves_nothing(sqlite_store: Store, given_back: list[int]) -> None:
+    manifests = [tiny.make_manifest(sqlite_store.blobs, head_seed=seed) for seed in (1, 2)]
+    first, second = (tiny.publish(sqlite_store, manifest) for manifest in manifests)
+    loaded = Loaded(sqlite_store, Runtime("cpu"))
+    for number in (first, second):
+        loaded.load(number)
+    loaded.keep_only([second])
+    assert (loaded.numbers, given_back) == ((second,), [])
