@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +89,13 @@ class Servable:
 def load(
     manifest: Manifest, blobs: Blobs, runtime: Runtime, *, is_beside: bool = False
 ) -> Servable:
-    """Load, verify and warm up; with `is_beside`, mostly with what processor time others leave.
+    """Load, verify and warm up; with `is_beside`, with what processor time others leave.
 
     Raises ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
     """
+    if is_beside and not runtime.holds(manifest.backbone):
+        return at_low_priority(lambda: load(manifest, blobs, runtime))
+    # A head alone takes so little that it is not worth to wait for idle moments.
     with blobs.file(manifest.head) as path:
         head = HeadSession(path, runtime)
     if head.num_classes != len(manifest.classes):
@@ -101,16 +103,7 @@ def load(
             f"head.onnx of version {manifest.version} has {head.num_classes} outputs, "
             f"its manifest {len(manifest.classes)} classes; train again"
         )
-
-    def open_backbone() -> Backbone:
-        opened = runtime.backbone(manifest.backbone, blobs, manifest.optimised)
-        with contextlib.suppress(Exception):  # checking the output runs it again, and says so
-            opened.embed_golden(manifest.pixels, manifest.golden.seed)
-        return opened
-
-    # For a head alone it is not worth to wait for idle moments.
-    is_beside = is_beside and not runtime.holds(manifest.backbone)
-    backbone = at_low_priority(open_backbone) if is_beside else open_backbone()
+    backbone = runtime.backbone(manifest.backbone, blobs, manifest.optimised)
     servable = Servable(manifest, backbone, head)
     _check_golden(servable)
     return servable

@@ -71,10 +71,11 @@ class Sessions:
         SpecMismatch."""
         options = self._options()
         if is_optimised:
-            # Not mapped, with the weights used where they lie in the file: there they begin
-            # anywhere, and each run takes 4 to 11 % longer (`bench/RESULTS.md`).
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.load_model_format", "ORT")
+            # Mapped only while it is read. With the weights used where they lie in the file, each
+            # run would take 4 to 11 % longer: there they begin anywhere (`bench/RESULTS.md`).
+            options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
         return self._open(model, options, on_cpu=on_cpu)
 
     def optimise(self, model: Path, to: Path) -> None:

@@ -4,25 +4,32 @@ version and label, and whether there is a run to do."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Subquery, Table, exists, func, literal, select, true
 
-from core import champion
 from core.champion import Activation, Promotion
 from core.database import Database
 from core.runs import UNFINISHED
 from core.schema import activations, labels, promotions, runs, versions
 
-_newest_state = select(promotions.c.state).order_by(promotions.c.id.desc()).limit(1)
-# Made once: making a statement takes longer than running it.
-_TAG = select(
-    select(func.max(promotions.c.id)).scalar_subquery(),
-    _newest_state.scalar_subquery(),
-    select(func.max(activations.c.id)).scalar_subquery(),
+
+def _newest(table: Table, name: str) -> Subquery:
+    return select(table).order_by(table.c.id.desc()).limit(1).subquery(name)
+
+
+_PROMOTION = _newest(promotions, "promotion")
+_ACTIVATION = _newest(activations, "activation")
+_ALWAYS = select(literal(1)).subquery("always")
+# All of it in one row. Made once: making a statement takes longer than running it.
+QUERY = select(
+    *_PROMOTION.c,
+    *_ACTIVATION.c,
     select(func.max(versions.c.number)).scalar_subquery(),
-    select(func.max(labels.c.id)).scalar_subquery(),
+    select(func.coalesce(func.max(labels.c.id), 0)).scalar_subquery(),
     exists().where(runs.c.state.in_(UNFINISHED)),
-)
+).select_from(_ALWAYS.outerjoin(_PROMOTION, true()).outerjoin(_ACTIVATION, true()))
+_NUM_PROMOTION = len(_PROMOTION.c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +41,26 @@ class Standing:
     newest_label: int = 0
     # A run that waits or is under way.
     has_run: bool = False
-    # Of what it was read from: equal, nothing has changed since.
-    tag: tuple[object, ...] = ()
-
-
-def read(conn: Connection) -> Standing:
-    tag = tuple(conn.execute(_TAG).one())
-    *_, newest_version, newest_label, has_run = tag
-    return Standing(
-        champion.waiting(conn),
-        champion.newest_activation(conn),
-        newest_version,
-        newest_label or 0,
-        bool(has_run),
-        tag,
-    )
+    # What it was made from: equal, nothing has changed since.
+    row: tuple[Any, ...] = ()
 
 
 def refresh(db: Database, before: Standing) -> Standing:
-    """As it is now; `before` itself while nothing has changed since, which one statement tells."""
-    if before.tag and db.glance(_TAG) == before.tag:
-        return before
-    with db.read() as conn:
-        return read(conn)
+    """As it is now; `before` itself while nothing has changed since."""
+    row = db.glance(QUERY)
+    return before if row == before.row else _of(row)
+
+
+def _of(row: tuple[Any, ...]) -> Standing:
+    *both, newest_version, newest_label, has_run = row
+    of_promotion, of_activation = both[:_NUM_PROMOTION], both[_NUM_PROMOTION:]
+    # The newest promotion has replaced all before it.
+    promotion = None if of_promotion[0] is None else Promotion(*of_promotion)
+    return Standing(
+        promotion if promotion is not None and promotion.state == "waiting" else None,
+        None if of_activation[0] is None else Activation(*of_activation),
+        newest_version,
+        newest_label,
+        bool(has_run),
+        row,
+    )

@@ -18,6 +18,13 @@ from core.store import Store
 from core.versions import Version
 from service.turns import Turns
 
+# What a dropped backbone leaves is at hand for the next one: taken from the system again, page by
+# page, opening it takes two to three times as long, and a swap is seldom the last one (a rollback,
+# a run after the next labels).
+_GIVE_BACK_AFTER_S = 10.0
+# Under swap after swap, too, what lies about stays within a model or two.
+_GIVE_BACK_EACH = 10
+
 log = logging.getLogger(__name__)
 
 
@@ -27,6 +34,9 @@ class Loaded:
         self._runtime = runtime
         self._turns = turns
         self._by_number: dict[int, Servable] = {}
+        # Backbones, since memory was last given back.
+        self._num_dropped = 0
+        self._dropped_at = 0.0
 
     def __contains__(self, number: int) -> bool:
         return number in self._by_number
@@ -84,8 +94,17 @@ class Loaded:
         before = self._backbones()
         for number in self._by_number.keys() - wanted:
             del self._by_number[number]
-        if before - self._backbones():
+        dropped = before - self._backbones()
+        if dropped:
+            self._num_dropped += len(dropped)
+            self._dropped_at = time.monotonic()
+
+    def give_memory_back(self) -> None:
+        """What dropped backbones left, once none has been dropped for a while."""
+        is_quiet = time.monotonic() - self._dropped_at >= _GIVE_BACK_AFTER_S
+        if self._num_dropped >= (1 if is_quiet else _GIVE_BACK_EACH):
             give_memory_back()
+            self._num_dropped = 0
 
     def _backbones(self) -> set[str]:
         return {servable.backbone.digest for servable in self._by_number.values()}

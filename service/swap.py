@@ -84,6 +84,7 @@ class Swap:
                 standing = self._tick()
                 if standing.waiting is None and standing.newest is not None:
                     self.shadows.look(standing.newest, standing.newest_version)
+                    self.loaded.give_memory_back()
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(1.0)

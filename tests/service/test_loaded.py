@@ -53,22 +53,40 @@ def let_go(loaded: Loaded, number: int) -> None:
     loaded.keep_only(())
 
 
-def test_memory_is_given_back_with_each_backbone(
-    sqlite_store: Store, given_back: list[int]
+def test_memory_is_given_back_once_no_backbone_is_dropped_for_a_while(
+    sqlite_store: Store, given_back: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = Loaded(sqlite_store, Runtime("cpu"))
-    for count, number in enumerate((publish(sqlite_store, 1), publish(sqlite_store, 2)), start=1):
+    let_go(loaded, publish(sqlite_store, 1))
+    loaded.give_memory_back()
+    assert given_back == [], "the next backbone may come at once"
+    monkeypatch.setattr(loaded_module, "_GIVE_BACK_AFTER_S", 0.0)
+    for _ in range(2):
+        loaded.give_memory_back()
+        assert len(given_back) == 1, "once is enough"
+
+
+def test_memory_is_given_back_under_swap_after_swap_too(
+    sqlite_store: Store, given_back: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loaded_module, "_GIVE_BACK_EACH", 2)
+    loaded = Loaded(sqlite_store, Runtime("cpu"))
+    first, second = publish(sqlite_store, 1), publish(sqlite_store, 2)
+    for number, expected in ((first, 0), (second, 1), (first, 1), (second, 2)):
         let_go(loaded, number)
-        assert len(given_back) == count
-    loaded.keep_only(())
-    assert len(given_back) == 2
+        loaded.give_memory_back()
+        assert len(given_back) == expected
 
 
-def test_a_head_alone_leaves_nothing(sqlite_store: Store, given_back: list[int]) -> None:
+def test_a_head_alone_leaves_nothing(
+    sqlite_store: Store, given_back: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifests = [tiny.make_manifest(sqlite_store.blobs, head_seed=seed) for seed in (1, 2)]
     first, second = (tiny.publish(sqlite_store, manifest) for manifest in manifests)
     loaded = Loaded(sqlite_store, Runtime("cpu"))
     for number in (first, second):
         loaded.load(number)
     loaded.keep_only([second])
+    monkeypatch.setattr(loaded_module, "_GIVE_BACK_AFTER_S", 0.0)
+    loaded.give_memory_back()
     assert (loaded.numbers, given_back) == ((second,), [])
