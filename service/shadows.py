@@ -37,13 +37,17 @@ class Shadows:
         """What must stay loaded."""
         return {*self._choice.shadows, *([self._choice.previous] if self._choice.previous else [])}
 
-    def look(self, activation: Activation, newest_version: int | None) -> None:
-        """Choose anew where something has changed; load at most one version."""
+    def choose(self, activation: Activation, newest_version: int | None) -> None:
+        """Anew where something has changed. Before anything is dropped: what was left just now
+        would otherwise be loaded again."""
         state = (activation.id, newest_version)
         if state != self._chosen_for:
             with self._store.db.read() as conn:
                 self._choice = shadows.read(conn, activation, self._named)
             self._chosen_for = state
+
+    def load(self) -> None:
+        """At most one version that is not there yet."""
         for number, reason in self._choice.skipped.items():
             self._tell(number, reason)
         missing = [n for n in self.kept if n not in self._loaded and n not in self._failed]

@@ -81,9 +81,8 @@ class Swap:
             self._wake.wait(TICK_S)
             self._wake.clear()
             try:
-                standing = self._tick()
-                if standing.waiting is None and standing.newest is not None:
-                    self.shadows.look(standing.newest, standing.newest_version)
+                if self._tick().waiting is None:
+                    self.shadows.load()
                     self.loaded.give_memory_back()
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
@@ -99,6 +98,8 @@ class Swap:
         if waiting is not None:
             self._prepare(waiting)
         self._slot.current()
+        if newest is not None:
+            self.shadows.choose(newest, standing.newest_version)
         self._forget(waiting, newest)
         self._presence.tell()
         if waiting is not None and waiting.version in self.loaded:

@@ -97,7 +97,9 @@ def activate_behind_its_back(store: Store, version: int) -> None:
     now = time.time()
     with store.db.write() as conn:
         wish = champion.request(conn, version, who="test", why="test", now=now)
+        before = champion.newest_activation(conn)
         values = {"version": version, "promotion_id": wish.id, "who": "test", "why": "test"}
+        values |= {"before_id": before.id if before else None}
         conn.execute(insert(activations).values(**values, activate_at=now, created_at=now))
         conn.execute(update(promotions).values(state="activated"))
 

@@ -62,5 +62,10 @@ def test_version_that_is_no_number_is_refused(taught_client: TestClient) -> None
 
 
 def test_one_that_is_left_stays_loaded_for_a_rollback(taught_client: TestClient) -> None:
-    (worker,) = taught_client.get("/v1/status").json()["workers"]
-    assert worker["ready"] == [1, 2]
+    def ready() -> list[int]:
+        (worker,) = taught_client.get("/v1/status").json()["workers"]
+        found: list[int] = worker["ready"]
+        return found
+
+    # A worker tells of what it has loaded when it looks next.
+    wait_until(lambda: ready() == [1, 2])

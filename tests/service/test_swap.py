@@ -15,10 +15,12 @@ from core.predictions import new_id
 from core.servable import Servable
 from core.settings import Settings
 from core.store import Store
+from service.swap import TICK_S
 from tests import tiny
 from tests.service.swaps import (
     SOON_S,
     Process,
+    activate_behind_its_back,
     count_loads,
     damage_head,
     live,
@@ -222,3 +224,17 @@ def test_versions_that_are_over_are_let_go(store: Store, start: Callable[[], Pro
         promote(store, version)
         wait_until(lambda version=version: process.answers_with(version), SOON_S)  # type: ignore[misc]
     wait_until(lambda: [w.ready for w in live(store)] == [(1,)], SOON_S)
+
+
+def test_the_champion_before_stays_while_the_next_promotion_waits(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+    report(store, ready=(1, 2))  # another one, that never gets version 3 loaded
+    tries = count_loads(process, monkeypatch)
+    activate_behind_its_back(store, 2)
+    promote(store, 3)
+    wait_until(lambda: process.answers_with(2) and 3 in process.swap.loaded, SOON_S)
+    time.sleep(3 * TICK_S)
+    assert process.swap.loaded.numbers == (1, 2, 3)
+    assert tries.count(1) == 0
