@@ -41,8 +41,8 @@ def _before_it() -> Select[Any]:
 
 
 # Made once: making a statement takes longer than running it.
-_NEWEST_PROMOTION = select(promotions).order_by(promotions.c.id.desc()).limit(1)
-_NEWEST_ACTIVATION = select(activations).order_by(activations.c.id.desc()).limit(1)
+NEWEST_PROMOTION = select(promotions).order_by(promotions.c.id.desc()).limit(1)
+NEWEST_ACTIVATION = select(activations).order_by(activations.c.id.desc()).limit(1)
 _WAS_CHAMPION = select(activations.c.id).where(activations.c.version == bindparam("version"))
 _WAS_CHAMPION = _WAS_CHAMPION.limit(1)
 _BEFORE_IT = _before_it()
@@ -194,9 +194,12 @@ def lock_moves(conn: Connection) -> None:
 
 def waiting(conn: Connection) -> Promotion | None:
     """The newest, if it waits: it has replaced all before it."""
-    row = conn.execute(_NEWEST_PROMOTION).one_or_none()
-    found = None if row is None else Promotion(*row)
-    return found if found is not None and found.state == "waiting" else None
+    row = conn.execute(NEWEST_PROMOTION).one_or_none()
+    return None if row is None else if_waiting(Promotion(*row))
+
+
+def if_waiting(newest: Promotion) -> Promotion | None:
+    return newest if newest.state == "waiting" else None
 
 
 def promotion(conn: Connection, promotion_id: int) -> Promotion:
@@ -215,7 +218,7 @@ def newest_promotion_of(conn: Connection, version: int) -> Promotion | None:
 
 def newest_activation(conn: Connection) -> Activation | None:
     """The truth, though its moment may lie a little ahead."""
-    row = conn.execute(_NEWEST_ACTIVATION).one_or_none()
+    row = conn.execute(NEWEST_ACTIVATION).one_or_none()
     return None if row is None else Activation(*row)
 
 

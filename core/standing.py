@@ -6,20 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Subquery, Table, exists, func, literal, select, true
+from sqlalchemy import exists, func, literal, select, true
 
+from core import champion
 from core.champion import Activation, Promotion
 from core.database import Database
 from core.runs import UNFINISHED
-from core.schema import activations, labels, promotions, runs, versions
+from core.schema import labels, runs, versions
 
-
-def _newest(table: Table, name: str) -> Subquery:
-    return select(table).order_by(table.c.id.desc()).limit(1).subquery(name)
-
-
-_PROMOTION = _newest(promotions, "promotion")
-_ACTIVATION = _newest(activations, "activation")
+_PROMOTION = champion.NEWEST_PROMOTION.subquery("promotion")
+_ACTIVATION = champion.NEWEST_ACTIVATION.subquery("activation")
 _ALWAYS = select(literal(1)).subquery("always")
 # All of it in one row. Made once: making a statement takes longer than running it.
 QUERY = select(
@@ -54,10 +50,8 @@ def refresh(db: Database, before: Standing) -> Standing:
 def _of(row: tuple[Any, ...]) -> Standing:
     *both, newest_version, newest_label, has_run = row
     of_promotion, of_activation = both[:_NUM_PROMOTION], both[_NUM_PROMOTION:]
-    # The newest promotion has replaced all before it.
-    promotion = None if of_promotion[0] is None else Promotion(*of_promotion)
     return Standing(
-        promotion if promotion is not None and promotion.state == "waiting" else None,
+        None if of_promotion[0] is None else champion.if_waiting(Promotion(*of_promotion)),
         None if of_activation[0] is None else Activation(*of_activation),
         newest_version,
         newest_label,

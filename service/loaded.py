@@ -19,8 +19,8 @@ from core.versions import Version
 from service.turns import Turns
 
 # What a dropped backbone leaves is at hand for the next one: taken from the system again, page by
-# page, opening it takes two to three times as long, and a swap is seldom the last one (a rollback,
-# a run after the next labels).
+# page, opening it takes up to half as long again (`bench/RESULTS.md`), and a swap is seldom the
+# last one (a rollback, a run after the next labels).
 _GIVE_BACK_AFTER_S = 10.0
 # Under swap after swap, too, what lies about stays within a model or two.
 _GIVE_BACK_EACH = 10
