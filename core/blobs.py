@@ -28,6 +28,9 @@ class Blobs(Protocol):
         """As `get`, as a file that is there within the context: what is read from it need not be
         in Python's memory as well. Not to be written to."""
 
+    def size(self, digest: str) -> int:
+        """In bytes, without reading them. Raises StoreError if absent."""
+
     def has(self, digest: str) -> bool: ...
 
     def delete(self, digest: str) -> None:
@@ -84,7 +87,7 @@ class LocalBlobs:
         try:
             content = self._path(digest).read_bytes()
         except OSError as error:
-            raise StoreError(f"blob {digest} cannot be read: {error}") from error
+            raise _unreadable(digest, error) from error
         return _checked(content, digest)
 
     @contextlib.contextmanager
@@ -96,9 +99,15 @@ class LocalBlobs:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
                 size = file.tell()
         except OSError as error:
-            raise StoreError(f"blob {digest} cannot be read: {error}") from error
+            raise _unreadable(digest, error) from error
         _check(found, digest, size)
         yield path
+
+    def size(self, digest: str) -> int:
+        try:
+            return self._path(digest).stat().st_size
+        except OSError as error:
+            raise _unreadable(digest, error) from error
 
     def has(self, digest: str) -> bool:
         return self._path(digest).exists()
@@ -146,7 +155,7 @@ class RemoteBlobs:
         try:
             content: bytes = self._fs.cat_file(self._path(digest))
         except Exception as error:
-            raise StoreError(f"blob {digest} cannot be read: {error}") from error
+            raise _unreadable(digest, error) from error
         return _checked(content, digest)
 
     @contextlib.contextmanager
@@ -161,6 +170,12 @@ class RemoteBlobs:
                     f"blob {digest} cannot be kept in a temporary file while it is read: {error}"
                 ) from error
             yield path
+
+    def size(self, digest: str) -> int:
+        try:
+            return int(self._fs.size(self._path(digest)))
+        except Exception as error:
+            raise _unreadable(digest, error) from error
 
     def has(self, digest: str) -> bool:
         try:
@@ -182,6 +197,10 @@ class RemoteBlobs:
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _unreadable(digest: str, error: Exception) -> StoreError:
+    return StoreError(f"blob {digest} cannot be read: {error}")
 
 
 def _checked(content: bytes, digest: str) -> bytes:

@@ -71,7 +71,7 @@ def challenge(
     bounds = judge.Bounds(
         parity=parity,
         latency_ratio=publish.latency_ratio(challenger, contender.servable),
-        size_bytes=len(store.blobs.get(challenger.manifest.backbone)),
+        size_bytes=store.blobs.size(challenger.manifest.backbone),
         int8_latency_ratio=None
         if is_same_backbone
         else publish.int8_latency_ratio(challenger, store.blobs, shop.runtime),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core import embeddings, pixels
 from core.backbones import Backbone
-from core.beside import at_low_priority
+from core.beside import at_idle_priority, at_normal_priority
 from core.errors import InputError
 from core.labels import CurrentLabel
 from core.pixels import Limits, PixelSpec
@@ -21,6 +21,7 @@ _BATCH = 16
 _MAX_KEPT_BYTES = 256 * 2**20
 
 Vector = NDArray[np.float16]
+_Embedded = tuple[int, NDArray[np.float32]]
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +71,8 @@ def embed(
     missing = [row for row in rows if row.example_id not in found]
     for start in range(0, len(missing), _BATCH):
         batch = missing[start : start + _BATCH]
-        fresh = at_low_priority(partial(_embed_batch, store, backbone, spec, batch, limits))
-        with store.db.write(durable=False) as conn:
-            embeddings.put(conn, backbone.digest, fresh)
+        fresh = at_idle_priority(partial(_embed_batch, store, backbone, spec, batch, limits))
+        at_normal_priority(partial(_put, store, backbone, fresh))
         # What comes out of the cache later is float16; so that nothing depends on when it did.
         found.update((example_id, vector.astype(np.float16)) for example_id, vector in fresh)
         progress((start + len(batch)) / len(missing))
@@ -81,13 +81,18 @@ def embed(
     return found
 
 
+def _put(store: Store, backbone: Backbone, fresh: Sequence[_Embedded]) -> None:
+    with store.db.write(durable=False) as conn:
+        embeddings.put(conn, backbone.digest, fresh)
+
+
 def _embed_batch(
     store: Store,
     backbone: Backbone,
     spec: PixelSpec,
     batch: Sequence[CurrentLabel],
     limits: Limits,
-) -> list[tuple[int, NDArray[np.float32]]]:
+) -> list[_Embedded]:
     decoded = []
     for row in batch:
         try:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from core.servable import Servable
 from training.contenders import Contender, KeptAnswers
-from training.crossval import out_of_fold
+from training.crossval import TOLERANCE_TO_JUDGE, out_of_fold
 from training.dataset import Dataset
-from training.design import prepare
+from training.design import Design, prepare
 from training.evidence import Evidence, GatePolicy, Method
 from training.fit_head import FittedHead
 from training.gate import choose_method
@@ -68,7 +68,9 @@ def gather(
     best_version: int | None = None
     if method == "cross-validation":
         training = dataset.training
-        refitted_N = refitted_is_right(champion_dataset.training, fitted, champion, balance)
+        rows = champion_dataset.training
+        design = fitted.design if champion_dataset is dataset else prepare(rows.x_ND)
+        refitted_N = refitted_is_right(rows, design, fitted, champion, balance)
         own_N = fitted.out_of_fold_NK.argmax(axis=1) == training.y_N
         champion_N = np.concatenate([refitted_N, champion_N])
         challenger_N = np.concatenate([own_N, challenger_N])
@@ -106,8 +108,10 @@ def was_right(answers: KeptAnswers, rows: Dataset) -> Bools:
 
 
 def refitted_is_right(
-    training: Dataset, fitted: FittedHead, champion: Contender, balance: float
+    training: Dataset, design: Design, fitted: FittedHead, champion: Contender, balance: float
 ) -> Bools:
+    """`design` is of the embeddings of `training`. As precise as the logits that it is compared
+    with."""
     if champion.is_starter:
         return is_right(champion.servable, training)  # it saw none of these rows
     classes = champion.classes
@@ -116,7 +120,7 @@ def refitted_is_right(
     was_N = np.array([was.get(int(example), -1) for example in training.example_id_N])
     # A label that the challenger believes little is believed as little for the champion.
     logits_NK = out_of_fold(
-        prepare(training.x_ND),
+        design,
         np.maximum(was_N, 0),
         fitted.fold_N,
         len(classes),
@@ -124,6 +128,7 @@ def refitted_is_right(
         train_mask_N=was_N >= 0,
         sample_weights_N=fitted.belief_N,
         balance=balance,
+        tolerance=TOLERANCE_TO_JUDGE,
     )
     return _names_match(logits_NK.argmax(axis=1), classes, training)
 

@@ -3,7 +3,6 @@ and quick runs keep their pace, and a crash takes nothing with it."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import subprocess
@@ -85,7 +84,7 @@ def _close(child: subprocess.Popen[bytes]) -> None:
 
 def do_one(settings: Settings, stop: threading.Event) -> None:
     """The child's side: claim one long run, do it, and return. Raises InvalidRecipe, StoreError."""
-    _be_idle()
+    _yield()
     recipe = load_recipe(settings.recipe)
     store = open_store(settings)
     shop = open_workshop(store, recipe, settings, new_id())
@@ -96,12 +95,8 @@ def do_one(settings: Settings, stop: threading.Event) -> None:
     store.db.close()
 
 
-def _be_idle() -> None:
-    """Run only when nobody else wants the processor (measured: predictions keep their latency)."""
+def _yield() -> None:
+    """What is calculated is idle anyway; where threads cannot be, all of the process is nice."""
     session_yields(_LEAST)
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    if hasattr(os, "nice"):
-        with contextlib.suppress(OSError):
-            os.nice(_LEAST)
+    if sys.platform != "linux" and hasattr(os, "nice"):
+        os.nice(_LEAST)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
-from core import leases
+from core import leases, runs
+from core.beside import at_normal_priority
+from core.errors import StoreError
 from core.runs import Run
 from core.store import Store
+from training.recipe import Recipe
 
 # Often enough for a progress bar, seldom enough for the database.
 _TELL_EVERY_S = 0.25
@@ -44,6 +48,15 @@ class Progress:
         """From now on fractions are of this part of the whole."""
         self._low, self._high = low, high
 
+    def note_labels(self, snapshot: int, recipe: Recipe) -> None:
+        """Which labels the run learns from, and how."""
+
+        def note() -> None:
+            with self._store.db.write(durable=False) as conn:
+                runs.set_snapshot(conn, self._run_id, snapshot, recipe.to_json())
+
+        at_normal_priority(note)
+
     def tell(self, step: str, fraction: float) -> None:
         """Say where the run is (fraction, 0 to 1). Raises Stopped or Handed."""
         self._tell(step, self._low + fraction * (self._high - self._low))
@@ -54,7 +67,7 @@ class Progress:
         now = time.time()
         if is_new or now - self._told_at >= _TELL_EVERY_S:
             self._told_at = now
-            self._beat(now)
+            at_normal_priority(lambda: self._beat(now))
 
     def should_stop(self) -> bool:
         """For long calculations to ask; `tell` then raises."""
@@ -64,6 +77,12 @@ class Progress:
             self._told_at = 0.0
             return True
         return False
+
+    def keep(self) -> None:
+        """Keep the lease while a step takes long. Whether to go on, the work itself asks; it finds
+        out as well when the database is gone."""
+        with contextlib.suppress(Stopped, Handed, StoreError):
+            self._beat(time.time())
 
     def _beat(self, now: float) -> None:
         if self._is_stopping():

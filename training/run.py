@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from core import champion, labels, leases, runs, training_data, versions
-from core.beside import at_low_priority
+from core import champion, labels, leases, training_data, versions
+from core.beside import at_idle_priority
 from core.errors import NotReady, VersionTaken
 from core.manifest import Manifest
 from core.runs import Run
@@ -44,16 +44,24 @@ def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
     with shop.store.db.read() as conn:
         published = versions.by_run(conn, run.id)
     if published is None:
-        candidate = _candidate(shop, run, progress)
-        if isinstance(candidate, str):
-            return Outcome("held-back", None, candidate)
-        published = _train(shop, run, candidate, progress)
+        # Predictions come first, on the cores that they share with this.
+        challenger = at_idle_priority(partial(_challenger, shop, run, progress), progress.keep)
+        if isinstance(challenger, str):
+            return Outcome("held-back", None, challenger)
+        progress.tell("publishing", 0.85)
+        published = _publish(shop, run, *challenger)
     else:
         log.info("run.resumed", extra={"run_id": run.id, "version": published.number})
     reason = str(published.gate["reason"])
     if not published.passed_gate:
         return Outcome("held-back", published.number, reason)
     return _see_through(shop, published, reason, progress)
+
+
+def _challenger(shop: Workshop, run: Run, progress: Progress) -> tuple[Manifest, Decision] | str:
+    """Trained and judged. A text: why there is none."""
+    candidate = _candidate(shop, run, progress)
+    return candidate if isinstance(candidate, str) else _train(shop, run, candidate, progress)
 
 
 def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str | None:
@@ -76,16 +84,17 @@ def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str 
     return None
 
 
-def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progress) -> Version:
-    store, recipe = shop.store, shop.recipe
+def _train(
+    shop: Workshop, run: Run, wanted: Candidate | None, progress: Progress
+) -> tuple[Manifest, Decision]:
+    store = shop.store
     progress.tell("reading labels", 0.0)
     with store.db.read() as conn:
         snapshot = labels.newest_id(conn)
         rows = labels.current(conn, snapshot)
     census = training_data.census(rows)
     training_data.check_enough(census)
-    with store.db.write(durable=False) as conn:
-        runs.set_snapshot(conn, run.id, snapshot, recipe.to_json())
+    progress.note_labels(snapshot, shop.recipe)
     contender, earlier = contenders.standing(store, shop.runtime, shop.champions)
     parent = contender.servable.manifest
     candidate = wanted or Candidate.of(parent)
@@ -107,23 +116,16 @@ def _train(shop: Workshop, run: Run, wanted: Candidate | None, progress: Progres
         old_vectors = embed(store, contender.servable.backbone, parent.pixels, rows, shop.limits)
         champion_dataset = assemble(rows, old_vectors, census.classes)
 
-    # Predictions come first, on the cores that they share with this.
-    manifest, decision = at_low_priority(
-        partial(
-            challenge,
-            shop,
-            run,
-            progress,
-            candidate,
-            backbone,
-            snapshot,
-            (dataset, champion_dataset),
-            (contender, earlier),
-        )
+    return challenge(
+        shop,
+        run,
+        progress,
+        candidate,
+        backbone,
+        snapshot,
+        (dataset, champion_dataset),
+        (contender, earlier),
     )
-
-    progress.tell("publishing", 0.85)
-    return _publish(shop, run, manifest, decision)
 
 
 def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -> Version:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import champion, labels, pixels, runs, training_data, versions
+from core import champion, labels, pixels, training_data, versions
 from core.errors import StoreError
 from core.labels import CurrentLabel
 from core.manifest import Manifest
@@ -72,8 +72,7 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
         rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
     census = training_data.census(rows)
     training_data.check_enough(census)
-    with store.db.write(durable=False) as conn:
-        runs.set_snapshot(conn, run.id, snapshot, shop.recipe.to_json())
+    progress.note_labels(snapshot, shop.recipe)
     manifest = _champion(store)
     start = _origin(store, run, manifest, progress)
     # The head that it begins with is fitted on the embeddings of this backbone.

@@ -15,15 +15,19 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from core import champion, labels, leases, runs, standing, training_data, versions, workers
+from core.beside import at_idle_priority
 from core.bootstrap import ensure_first_version
 from core.errors import StoreError
+from core.labels import CurrentLabel
 from core.predictions import new_id
 from core.runs import Run
 from core.settings import Settings
 from core.standing import Standing
 from core.store import Store, open_store
+from core.versions import Version
 from core.workers import Worker
 from training import triggers
 from training.attempt import attempt
@@ -182,17 +186,14 @@ class Trainer:
             version = versions.get(conn, live.version) if live else None
         if version is None:
             return False
-        manifest = versions.read_manifest(version, self._store.blobs)
-        backbone = self._shop.runtime.backbone(version.backbone, self._store.blobs)
-        embed(
-            self._store,
-            backbone,
-            manifest.pixels,
-            [row for _, row in rows],
-            self._shop.limits,
-        )
+        at_idle_priority(partial(self._embed, version, [row for _, row in rows]))
         self._embedded_up_to = rows[-1][0] if len(rows) == _CHUNK else newest
         return True
+
+    def _embed(self, version: Version, rows: Sequence[CurrentLabel]) -> None:
+        manifest = versions.read_manifest(version, self._store.blobs)
+        backbone = self._shop.runtime.backbone(version.backbone, self._store.blobs)
+        embed(self._store, backbone, manifest.pixels, rows, self._shop.limits)
 
     def _report(self, now: float) -> None:
         if now - self._reported_at < workers.HEARTBEAT_S:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.beside import at_low_priority, give_memory_back
+from core.beside import at_idle_priority, at_low_priority, at_normal_priority, give_memory_back
 
 
 def niceness() -> int:
@@ -46,6 +46,47 @@ def test_one_thread_does_all_of_it_whoever_asks() -> None:
 
 def test_work_that_has_more_of_it_to_do_does_not_wait_for_itself() -> None:
     assert at_low_priority(lambda: at_low_priority(lambda: "done")) == "done"
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
+def test_idle_work_and_what_it_starts_run_on_cores_that_nobody_wants() -> None:
+    def policies() -> tuple[int, int]:
+        found: list[int] = []
+        started = threading.Thread(target=lambda: found.append(os.sched_getscheduler(0)))
+        started.start()
+        started.join()
+        return os.sched_getscheduler(0), found[0]
+
+    before = os.sched_getscheduler(0)
+    assert at_idle_priority(policies) == (os.SCHED_IDLE, os.SCHED_IDLE)
+    assert os.sched_getscheduler(0) == before
+
+
+def test_what_others_wait_for_is_done_by_the_thread_that_waits() -> None:
+    def work() -> tuple[threading.Thread, threading.Thread]:
+        return at_normal_priority(threading.current_thread), threading.current_thread()
+
+    done_by, worked_by = at_idle_priority(work)
+    assert done_by is threading.current_thread()
+    assert worked_by is not threading.current_thread()
+    assert (
+        at_normal_priority(lambda: "without such work, just done") == "without such work, just done"
+    )
+
+
+def test_what_that_raises_is_raised_in_the_work() -> None:
+    def work() -> str:
+        with pytest.raises(ZeroDivisionError):
+            at_normal_priority(lambda: 1 // 0)
+        return "went on"
+
+    assert at_idle_priority(work) == "went on"
+
+
+def test_who_waits_long_has_something_to_do_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.beside._MEANWHILE_EVERY_S", 0.001)
+    called = threading.Event()
+    assert at_idle_priority(lambda: called.wait(30), called.set)
 
 
 AUTOGROUP = Path("/proc/self/autogroup")

@@ -77,6 +77,7 @@ def test_what_is_put_can_be_got(blobs: Blobs, content: bytes, durable: bool) -> 
     assert digest == hashlib.sha256(content).hexdigest()
     assert blobs.has(digest)
     assert blobs.get(digest) == content
+    assert blobs.size(digest) == len(content)
     with blobs.file(digest) as path:
         assert path.read_bytes() == content
 
@@ -117,6 +118,8 @@ def test_absent_blob_is_a_store_error(blobs: Blobs) -> None:
     assert not blobs.has(ABSENT)
     with pytest.raises(StoreError, match=ABSENT):
         blobs.get(ABSENT)
+    with pytest.raises(StoreError, match=ABSENT):
+        blobs.size(ABSENT)
     with pytest.raises(StoreError, match=ABSENT):
         blobs.file(ABSENT).__enter__()
 

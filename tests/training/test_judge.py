@@ -89,6 +89,10 @@ def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, 
     dataset: Dataset = assemble(current, noise, ("eight", "three"))
     fitted = fit_head(dataset.training, HeadRecipe(), score_all=True)
     right_N = judge.refitted_is_right(
-        dataset.training, fitted, Contender(KeptAnswers(champion), lambda: current), balance=0.5
+        dataset.training,
+        fitted.design,
+        fitted,
+        Contender(KeptAnswers(champion), lambda: current),
+        balance=0.5,
     )
     assert 0.25 < right_N.mean() < 0.75
