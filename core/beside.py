@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import queue
-import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
-# At nice 10 a thread gets about a tenth of what one that answers gets, where both want a core.
-NICE = 10
+from core.priority import be_idle, yield_to_others
 
 _MEANWHILE_EVERY_S = 1.0
-_AUTOGROUP = Path("/proc/self/autogroup")
+# Work that waited for a core for so many seconds, and so many times as long as it computed, starved.
+_STARVED_S = 1.0
+_STARVED_TIMES = 4.0
+_STARVED_FOR_S = 60.0
 
 Result = TypeVar("Result")
-
-
-def yield_to_others() -> None:
-    """Of this thread, for good: without privilege, nobody takes a niceness back."""
-    if sys.platform == "linux":  # elsewhere the niceness is the whole process's
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-
-
-def be_idle() -> None:
-    """Of this thread, and of those that it starts, for good: it runs on cores that nobody else
-    wants (sched(7), SCHED_IDLE)."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def at_low_priority(work: Callable[[], Result]) -> Result:
@@ -52,12 +40,14 @@ def at_idle_priority(
     work: Callable[[], Result], meanwhile: Callable[[], None] = lambda: None
 ) -> Result:
     """Like `at_low_priority`, but it stands still for as long as others keep all cores busy, and
-    whoever waits for the interpreter's lock with it: for processes that answer nobody.
+    whoever waits for the interpreter's lock with it: for processes that answer nobody. Where that
+    was so for seconds, what comes in the next minute is at low priority instead.
 
     What others wait for it has done by `at_normal_priority`. `meanwhile` is called every second by
     the thread that waits, and must not raise.
     """
-    return _thread(be_idle).do(work, meanwhile)
+    idle = _thread(be_idle)
+    return (_thread(yield_to_others) if idle.is_starved else idle).do(work, meanwhile)
 
 
 def at_normal_priority(do: Callable[[], Result]) -> Result:
@@ -90,6 +80,7 @@ class _Thread:
     def __init__(self, begin: Callable[[], None]) -> None:
         self._begin = begin
         self._todo: _Queue = queue.SimpleQueue()
+        self._starved_at = -math.inf
         # A daemon: what is being loaded does not keep a process from ending.
         self._thread = threading.Thread(target=self._run, name="beside", daemon=True)
         self._thread.start()
@@ -97,15 +88,17 @@ class _Thread:
     def do(
         self, work: Callable[[], Result], meanwhile: Callable[[], None] = lambda: None
     ) -> Result:
-        if threading.current_thread() is self._thread:
-            return work()  # it would wait for itself
+        if hasattr(_this_thread, "asked"):
+            return work()  # such work itself, which would wait for itself
         asked: _Queue = queue.SimpleQueue()
 
         def run() -> Result:
             _this_thread.asked = asked
+            before = _times_s()
             try:
                 return work()
             finally:
+                self._note(before)
                 asked.put(None)
 
         done = _put(self._todo, run)
@@ -119,10 +112,29 @@ class _Thread:
                 return done.result()
             do()
 
+    @property
+    def is_starved(self) -> bool:
+        """It waited for a core for seconds, not long ago, and for longer than it computed."""
+        return time.monotonic() - self._starved_at < _STARVED_FOR_S
+
+    def _note(self, before: tuple[float, float]) -> None:
+        computed_s, waited_s = (now - then for now, then in zip(_times_s(), before, strict=True))
+        if waited_s > max(_STARVED_S, _STARVED_TIMES * computed_s):
+            self._starved_at = time.monotonic()
+
     def _run(self) -> None:
         self._begin()
         while (do := self._todo.get()) is not None:
             do()
+
+
+def _times_s() -> tuple[float, float]:
+    """How long this thread has computed, and waited for a core (Linux; elsewhere nothing)."""
+    try:
+        computed, waited, _ = Path("/proc/thread-self/schedstat").read_text().split()
+    except OSError:
+        return 0.0, 0.0
+    return int(computed) / 1e9, int(waited) / 1e9
 
 
 _starting = threading.Lock()
@@ -136,15 +148,6 @@ def _thread(begin: Callable[[], None]) -> _Thread:
         if found is None:
             found = _started[os.getpid(), begin] = _Thread(begin)
         return found
-
-
-def session_yields(niceness: int) -> None:
-    """Where Linux shares the processor out among sessions first (sched(7), autogroup), the
-    priorities of threads count within one only: the session of this process yields to others, for
-    good. It must be its own; someone else's is left alone."""
-    if sys.platform == "linux" and os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):
-            _AUTOGROUP.write_text(str(niceness))
 
 
 def give_memory_back() -> None:

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 
 from core import logs
-from core.beside import NICE, session_yields
 from core.errors import EvergreenError
+from core.priority import NICE, session_yields
 from core.settings import load_settings
 from training.long_runs import do_one
 from training.worker import Trainer

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 
 from core import leases, runs
-from core.beside import session_yields
 from core.predictions import new_id
+from core.priority import session_yields
 from core.runs import Run
 from core.settings import Settings
 from core.store import open_store

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -89,27 +87,26 @@ def test_who_waits_long_has_something_to_do_meanwhile(monkeypatch: pytest.Monkey
     assert at_idle_priority(lambda: called.wait(30), called.set)
 
 
-AUTOGROUP = Path("/proc/self/autogroup")
-YIELD = f"""
-from pathlib import Path
-from core.beside import session_yields
-session_yields(7)
-print(Path({str(AUTOGROUP)!r}).read_text())
-"""
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
+def test_who_waited_long_for_a_core_is_at_low_priority_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def policy() -> int:
+        return os.sched_getscheduler(0)
 
+    def starve(computed_s: float, waited_s: float) -> None:
+        times = iter([(0.0, 0.0), (computed_s, waited_s)])
+        with monkeypatch.context() as patched:
+            patched.setattr("core.beside._times_s", lambda: next(times))
+            at_idle_priority(lambda: None)
 
-@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel knows no groups of sessions")
-def test_a_session_of_its_own_yields_and_that_of_others_does_not() -> None:
-    def told(is_own: bool) -> str:
-        command = [sys.executable, "-c", YIELD]
-        return subprocess.run(
-            command, start_new_session=is_own, capture_output=True, text=True, check=True
-        ).stdout
-
-    before = AUTOGROUP.read_text()
-    assert "nice 7" in told(is_own=True)
-    assert "nice 7" not in told(is_own=False)
-    assert AUTOGROUP.read_text() == before
+    starve(computed_s=1.0, waited_s=2.0)  # as one of three has a core for a third of the time
+    assert at_idle_priority(policy) == os.SCHED_IDLE
+    starve(computed_s=0.1, waited_s=2.0)
+    assert at_idle_priority(policy) == os.SCHED_OTHER
+    assert at_idle_priority(niceness) > niceness()
+    monkeypatch.setattr("core.beside._STARVED_FOR_S", 0.0)
+    assert at_idle_priority(policy) == os.SCHED_IDLE
 
 
 def test_memory_can_be_given_back_at_any_time() -> None:
