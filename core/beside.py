@@ -17,7 +17,7 @@ from typing import TypeVar
 from core.priority import be_idle, yield_to_others
 
 _MEANWHILE_EVERY_S = 1.0
-# Work that waited for a core for so many seconds, and so many times as long as it computed, starved.
+# Work starved that waited for a core for so many seconds, and so many times as long as it computed.
 _STARVED_S = 1.0
 _STARVED_TIMES = 4.0
 _STARVED_FOR_S = 60.0
