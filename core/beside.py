@@ -57,7 +57,7 @@ def at_normal_priority(do: Callable[[], Result]) -> Result:
     return do() if asked is None else _put(asked, do).result()
 
 
-_Queue = queue.SimpleQueue[Callable[[], None] | None]
+_Queue = queue.SimpleQueue[Callable[[], None]]
 # `asked`: of a thread that does such work, what it wants from the one that waits for it.
 _this_thread = threading.local()
 
@@ -99,18 +99,15 @@ class _Thread:
                 return work()
             finally:
                 self._note(before)
-                asked.put(None)
 
         done = _put(self._todo, run)
-        while True:
+        done.add_done_callback(lambda _: asked.put(lambda: None))  # wakes who waits
+        while not done.done():
             try:
-                do = asked.get(timeout=_MEANWHILE_EVERY_S)
+                asked.get(timeout=_MEANWHILE_EVERY_S)()
             except queue.Empty:
                 meanwhile()
-                continue
-            if do is None:
-                return done.result()
-            do()
+        return done.result()
 
     @property
     def is_starved(self) -> bool:
@@ -124,8 +121,8 @@ class _Thread:
 
     def _run(self) -> None:
         self._begin()
-        while (do := self._todo.get()) is not None:
-            do()
+        while True:
+            self._todo.get()()
 
 
 def _times_s() -> tuple[float, float]:

@@ -117,7 +117,7 @@ def fit_head(
             l2=l2,
             balance=recipe.balance,
             folds=folds,
-            tolerance=TOLERANCE_OF_LARGE_TO_JUDGE if large else TOLERANCE_TO_JUDGE,
+            tolerance=tolerance_to_judge(training),
             should_stop=should_stop,
         )
 
@@ -180,6 +180,11 @@ def fit_head(
 def is_large(training: Dataset) -> bool:
     """Whether the last digits of a fit would take seconds."""
     return len(training) * len(training.classes) >= _LARGE
+
+
+def tolerance_to_judge(training: Dataset) -> float:
+    """Of the fits whose out-of-fold logits judge: the challenger's and the champion's alike."""
+    return TOLERANCE_OF_LARGE_TO_JUDGE if is_large(training) else TOLERANCE_TO_JUDGE
 
 
 def _enough_folds(fold_N: NDArray[np.intp]) -> Sequence[int]:

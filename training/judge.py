@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from core.servable import Servable
 from training.contenders import Contender, KeptAnswers
-from training.crossval import TOLERANCE_TO_JUDGE, out_of_fold
+from training.crossval import out_of_fold
 from training.dataset import Dataset
 from training.design import Design, prepare
 from training.evidence import Evidence, GatePolicy, Method
-from training.fit_head import FittedHead
+from training.fit_head import FittedHead, tolerance_to_judge
 from training.gate import choose_method
 
 Bools = NDArray[np.bool_]
@@ -110,8 +110,8 @@ def was_right(answers: KeptAnswers, rows: Dataset) -> Bools:
 def refitted_is_right(
     training: Dataset, design: Design, fitted: FittedHead, champion: Contender, balance: float
 ) -> Bools:
-    """`design` is of the embeddings of `training`. As precise as the logits that it is compared
-    with."""
+    """`design` is of the embeddings of `training`. A champion that was trained on the labels of the
+    challenger is right where the challenger is."""
     if champion.is_starter:
         return is_right(champion.servable, training)  # it saw none of these rows
     classes = champion.classes
@@ -128,7 +128,7 @@ def refitted_is_right(
         train_mask_N=was_N >= 0,
         sample_weights_N=fitted.belief_N,
         balance=balance,
-        tolerance=TOLERANCE_TO_JUDGE,
+        tolerance=tolerance_to_judge(training),
     )
     return _names_match(logits_NK.argmax(axis=1), classes, training)
 

@@ -8,6 +8,7 @@ lock that a write to the disk holds is one that predictions wait for.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import math
@@ -186,7 +187,8 @@ class Trainer:
             version = versions.get(conn, live.version) if live else None
         if version is None:
             return False
-        at_idle_priority(partial(self._embed, version, [row for _, row in rows]))
+        work = partial(self._embed, version, [row for _, row in rows])
+        at_idle_priority(work, self._report_if_possible)
         self._embedded_up_to = rows[-1][0] if len(rows) == _CHUNK else newest
         return True
 
@@ -194,6 +196,10 @@ class Trainer:
         manifest = versions.read_manifest(version, self._store.blobs)
         backbone = self._shop.runtime.backbone(version.backbone, self._store.blobs)
         embed(self._store, backbone, manifest.pixels, rows, self._shop.limits)
+
+    def _report_if_possible(self) -> None:
+        with contextlib.suppress(StoreError):  # the work finds out itself
+            self._report(time.time())
 
     def _report(self, now: float) -> None:
         if now - self._reported_at < workers.HEARTBEAT_S:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.bootstrap import ensure_first_version
+from core.database import Database
 from core.settings import Settings
 from core.store import Store, open_store
 from tests.training.school import all_digits, label
@@ -42,3 +45,20 @@ def taught_store(_home_with_700_labels: Path, settings: Settings) -> Iterator[St
 @pytest.fixture
 def trainer(school_store: Store, settings: Settings) -> Trainer:
     return Trainer(school_store, Recipe(), settings)
+
+
+@pytest.fixture
+def idle_writers(monkeypatch: pytest.MonkeyPatch) -> set[bool]:
+    """Of the threads that begin a transaction that writes: whether they are idle (sched(7))."""
+    found: set[bool] = set()
+
+    def noting(write: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **options: Any) -> Any:
+            found.add(hasattr(os, "SCHED_IDLE") and os.sched_getscheduler(0) == os.SCHED_IDLE)
+            return write(*args, **options)
+
+        return noted
+
+    for name in ("write", "write_one"):
+        monkeypatch.setattr(Database, name, noting(getattr(Database, name)))
+    return found

@@ -34,7 +34,7 @@ def claim_blocks(store: Store, wanted: dict[str, object]) -> Run:
 
 
 def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
-    taught_store: Store, settings: Settings
+    taught_store: Store, settings: Settings, idle_writers: set[bool]
 ) -> None:
     # A digit in the mirror is another digit, or none.
     recipe = Recipe(
@@ -59,6 +59,7 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
     assert (manifest.tier, manifest.backbone_name) == ("blocks", "starter")
     assert manifest.backbone_snapshot == manifest.snapshot == 700
     assert not (settings.home / "cache" / "runs" / run.id).exists()
+    assert idle_writers == {False}, "predictions would wait for an idle thread"
     # Later heads stand on the tuned backbone, and say on which labels it was tuned.
     later = retrain(taught_store, trainer)
     with taught_store.db.read() as conn:

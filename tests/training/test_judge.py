@@ -96,3 +96,13 @@ def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, 
         balance=0.5,
     )
     assert 0.25 < right_N.mean() < 0.75
+
+
+@pytest.mark.slow
+def test_on_the_same_labels_champion_and_challenger_are_judged_alike(school_store, trainer) -> None:
+    """Else a run without a new label could be promoted for how precisely each was fitted."""
+    label(school_store, of("three", "eight", "five")[:240])
+    retrain(school_store, trainer)
+    again = retrain(school_store, trainer)
+    assert again.reason is not None
+    assert "change +0.0 points" in again.reason, again.reason

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from core import leases, runs
-from core.database import Database
 from core.runs import Run
 from core.store import Store
 from tests.training.school import label, of, retrain
@@ -58,28 +57,21 @@ def test_whether_to_go_on_is_told_to_the_work_and_not_to_who_keeps_the_lease(
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
 def test_a_run_computes_at_idle_priority_and_writes_at_its_own(
-    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    school_store: Store,
+    trainer: Trainer,
+    idle_writers: set[bool],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Predictions wait for whoever holds SQLite's lock: it must not stand still meanwhile."""
-    computing, writing = set(), set()
-    fit, write, write_one = fitting.fit, Database.write, Database.write_one
+    computing: set[int] = set()
+    fit = fitting.fit
 
     def noted_fit(*args: Any, **options: Any) -> Any:
         computing.add(os.sched_getscheduler(0))
         return fit(*args, **options)
 
-    def noted_write(*args: Any, **options: Any) -> Any:
-        writing.add(os.sched_getscheduler(0))
-        return write(*args, **options)
-
-    def noted_write_one(*args: Any, **options: Any) -> Any:
-        writing.add(os.sched_getscheduler(0))
-        return write_one(*args, **options)
-
-    label(school_store, of("two", "five")[:20])
     monkeypatch.setattr(fitting, "fit", noted_fit)
-    monkeypatch.setattr(Database, "write", noted_write)
-    monkeypatch.setattr(Database, "write_one", noted_write_one)
+    label(school_store, of("two", "five")[:20])
     assert retrain(school_store, trainer).outcome == "promoted"
     assert computing == {os.SCHED_IDLE}
-    assert writing == {os.SCHED_OTHER}
+    assert idle_writers == {False}
