@@ -6,6 +6,9 @@ import pytest
 
 from core.backbones import Runtime
 from core.blobs import LocalBlobs
+from core.database import Database
+from core.store import Store
+from tests import tiny
 
 
 @pytest.fixture
@@ -16,3 +19,11 @@ def blobs(tmp_path: Path) -> LocalBlobs:
 @pytest.fixture
 def runtime() -> Runtime:
     return Runtime("cpu")
+
+
+@pytest.fixture
+def db(store: Store) -> Database:
+    """With versions 1 to 4."""
+    for _ in range(4):
+        tiny.publish(store)
+    return store.db

@@ -1,86 +1,19 @@
+"""How a wish for a champion is granted: who is waited for, and who may fail it."""
+
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
-from core import activations, champion, workers
-from core.champion import LEAD_S, MAX_WAIT_S, Activation, Promotion, next_step
+from core import champion
+from core.champion import LEAD_S, MAX_WAIT_S, Promotion, next_step
 from core.database import Database
 from core.errors import InvalidRequest, PromotionConflict, UnknownVersion
-from core.store import Store
 from core.workers import DEAD_AFTER_S, HEARTBEAT_S, Worker, this_host
-from tests import tiny
-from tests.at_once import in_threads, overtaking
-
-NOW = 1_700_000_000.0
-_ids = itertools.count(1)
-
-
-@pytest.fixture
-def db(store: Store) -> Database:
-    """With versions 1 to 4."""
-    for _ in range(4):
-        tiny.publish(store)
-    return store.db
-
-
-def worker(
-    ready: Sequence[int] = (),
-    failed: dict[int, str] | None = None,
-    *,
-    host: str = "elsewhere",
-    pid: int = 1,
-    last_seen: float = NOW,
-) -> Worker:
-    return Worker(
-        id=f"worker-{next(_ids)}",
-        role="serving",
-        host=host,
-        pid=pid,
-        provider="CPUExecutionProvider",
-        version=1,
-        ready=tuple(ready),
-        failed=failed or {},
-        started_at=NOW - 60,
-        last_seen=last_seen,
-    )
-
-
-def serve(db: Database, *serving: Worker) -> None:
-    with db.write() as conn:
-        for one in serving:
-            workers.report(conn, one)
-
-
-def wish(db: Database, version: int, now: float = NOW, expected: int | None = None) -> Promotion:
-    with db.write() as conn:
-        return champion.request(
-            conn, version, who="ann", why="better", now=now, expected_activation=expected
-        )
-
-
-def advance(db: Database, now: float = NOW) -> Activation | None:
-    with db.write() as conn:
-        return champion.advance(conn, now)
-
-
-def state(db: Database, promotion: Promotion) -> str:
-    with db.read() as conn:
-        return champion.promotion(conn, promotion.id).state
-
-
-def activated(db: Database) -> list[int]:
-    """The versions, oldest first."""
-    with db.read() as conn:
-        return [each.version for each in reversed(activations.history(conn, 100))]
-
+from tests.core.promotions import NOW, activated, advance, serve, state, wish, worker
 
 WANTED = Promotion(5, 2, "waiting", "ann", "better", None, NOW)
 READY = worker([1, 2])
@@ -259,79 +192,6 @@ def test_wish_that_conflicts_leaves_the_waiting_one_alone(db: Database) -> None:
     with pytest.raises(PromotionConflict):
         wish(db, 3, expected=7)
     assert state(db, promotion) == "waiting"
-
-
-def test_advance_from_many_threads_activates_once(db: Database) -> None:
-    for version in (2, 3, 4):
-        wish(db, version)
-        written = in_threads(8, lambda _: advance(db))
-        assert sum(each is not None for each in written) == 1
-    assert activated(db) == [2, 3, 4]
-
-
-def test_wishes_from_many_threads_leave_one_waiting(db: Database) -> None:
-    serve(db, worker([1]))
-    promotions = in_threads(8, lambda i: wish(db, 1 + i % 4))
-    newest = max(promotions, key=lambda each: each.id)
-    assert [p.id for p in promotions if state(db, p) == "waiting"] == [newest.id]
-
-
-def test_two_wishes_that_overlap_leave_the_later_one(db: Database) -> None:
-    serve(db, worker([1]))
-    first, second = overtaking(
-        db,
-        lambda conn: champion.request(conn, 2, who="ann", why="", now=NOW),
-        lambda conn: champion.request(conn, 3, who="bob", why="", now=NOW),
-    )
-    assert (state(db, first), state(db, second)) == ("superseded", "waiting")
-
-
-def test_wish_that_is_being_replaced_is_not_activated(db: Database) -> None:
-    older = wish(db, 2)
-    newer, activation = overtaking(
-        db,
-        lambda conn: champion.request(conn, 3, who="bob", why="", now=NOW),
-        lambda conn: champion.advance(conn, NOW),
-    )
-    assert activation is not None
-    assert activation.promotion_id == newer.id
-    assert state(db, older) == "superseded"
-    assert activated(db) == [3]
-
-
-def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None:
-    serve(db, worker(ready=[2]))
-    is_over = threading.Event()
-    began_after: list[bool] = []
-
-    def clock() -> float:
-        began_after.append(is_over.is_set())
-        return NOW
-
-    with ThreadPoolExecutor(1) as pool:
-        with db.write() as conn:
-            champion.request(conn, 2, who="ann", why="", now=NOW)
-            moved = pool.submit(champion.move_on, db, clock)
-            wait([moved], timeout=0.15)
-            is_over.set()
-        activation = moved.result(60)
-    assert activation is not None
-    assert activation.activate_at == NOW + LEAD_S
-    assert began_after == [True]
-    assert activated(db) == [2]
-
-
-def test_expectation_sees_an_activation_that_commits_meanwhile(db: Database) -> None:
-    wish(db, 2)
-    with pytest.raises(PromotionConflict):
-        overtaking(
-            db,
-            lambda conn: champion.advance(conn, NOW),
-            lambda conn: champion.request(
-                conn, 3, who="bob", why="", now=NOW, expected_activation=0
-            ),
-        )
-    assert activated(db) == [2]
 
 
 def _fields(one: Worker) -> dict[str, object]:

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy import func, select
 
-from core import intake, labels, predictions, schema
+from core import intake
 from core.blobs import Blobs, sha256
 from core.errors import (
     IdempotencyConflict,
@@ -15,49 +14,14 @@ from core.errors import (
     InvalidRequest,
     StoreError,
     UndecodableImage,
-    UnknownFeedback,
     UnknownPrediction,
 )
-from core.intake import LabelRequest, Taken
+from core.intake import LabelRequest
 from core.pixels import Limits
-from core.predictions import Prediction
 from core.store import Store
 from tests import images
 from tests.at_once import in_threads
-
-LIMITS = Limits()
-IMAGE = images.png(24, 20, 1)
-OTHER = images.png(24, 20, 2)
-CAT = LabelRequest("cat")
-
-
-def label(store: Store, request: LabelRequest = CAT, image: bytes = IMAGE) -> Taken:
-    return intake.label_image(store, image, request, LIMITS, now=1.0)
-
-
-def predict(store: Store, image: bytes = IMAGE) -> str:
-    prediction = Prediction(
-        id=predictions.new_id(),
-        image=store.blobs.put(image, durable=False),
-        version=1,
-        label="dog",
-        confidence=0.6,
-        margin=0.2,
-        created_at=0.5,
-    )
-    predictions.add(store.db, [prediction])
-    return prediction.id
-
-
-def count(store: Store, table: str = "labels") -> int:
-    with store.db.read() as conn:
-        query = select(func.count()).select_from(schema.metadata.tables[table])
-        return conn.execute(query).scalar_one()
-
-
-def current(store: Store) -> list[tuple[str, str]]:
-    with store.db.read() as conn:
-        return [(row.image, row.label) for row in labels.current(conn)]
+from tests.core.taking import CAT, IMAGE, LIMITS, OTHER, count, current, label, predict
 
 
 def test_labelled_image_is_an_example_with_its_blob(store: Store) -> None:
@@ -220,47 +184,3 @@ def test_unknown_prediction_is_refused(store: Store, prediction_id: str) -> None
     with pytest.raises(UnknownPrediction):
         intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
     assert count(store) == 0
-
-
-def test_retraction_is_an_event_that_brings_back_the_label_before(store: Store) -> None:
-    label(store)
-    dog = label(store, LabelRequest("dog")).event
-    taken = intake.retract(store, dog.id, who="ann", now=3.0)
-    assert taken.is_new
-    assert (taken.event.retracts, taken.event.label, taken.event.who) == (dog.id, None, "ann")
-    assert current(store) == [(sha256(IMAGE), "cat")]
-
-
-def test_retracting_twice_is_retracting_once(store: Store) -> None:
-    event = label(store).event
-    first, again = (intake.retract(store, event.id, who="ann", now=n) for n in (3.0, 4.0))
-    assert (first.is_new, again.is_new) == (True, False)
-    assert again.event == first.event
-    assert count(store) == 2
-
-
-def test_retracting_from_many_threads_writes_one_retraction(store: Store) -> None:
-    event = label(store).event
-    taken = in_threads(8, lambda i: intake.retract(store, event.id, who=str(i), now=3.0))
-    assert sum(each.is_new for each in taken) == 1
-    assert count(store) == 2
-
-
-@pytest.mark.parametrize("event_id", [0, -1, 99, 2**63, 10**30])
-def test_unknown_feedback_cannot_be_retracted(store: Store, event_id: int) -> None:
-    with pytest.raises(UnknownFeedback, match=str(event_id)):
-        intake.retract(store, event_id, who="ann", now=3.0)
-
-
-def test_retraction_cannot_be_retracted(store: Store) -> None:
-    retraction = intake.retract(store, label(store).event.id, who="ann", now=3.0).event
-    with pytest.raises(UnknownFeedback):
-        intake.retract(store, retraction.id, who="ann", now=4.0)
-
-
-def test_key_still_answers_with_its_event_after_the_retraction(store: Store) -> None:
-    keyed = LabelRequest("cat", idempotency_key="k")
-    event = label(store, keyed).event
-    intake.retract(store, event.id, who="ann", now=3.0)
-    assert label(store, keyed).event == event
-    assert current(store) == []

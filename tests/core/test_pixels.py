@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from core import pixels
-from core.errors import ImageTooLarge, InputError, SpecMismatch, UndecodableImage
+from core.errors import ImageTooLarge, InputError, UndecodableImage
 from core.pixels import Limits, PixelSpec, decode, size_of
 from tests import images
 from tests.core.pixel_measures import JPEG_LEVELS, SPEC, flat_colours, mean_difference
@@ -212,33 +212,6 @@ def test_decoding_is_the_same_in_many_threads() -> None:
         thread.join()
     assert len(outs) == 8
     assert all(np.array_equal(out, outs[0]) for out in outs)
-
-
-def test_pixel_spec_survives_json() -> None:
-    spec = PixelSpec(128, 0.875)
-    assert PixelSpec.from_json(spec.to_json()) == spec
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"resize": "bicubic"},
-        {"size_px": 0},
-        {"size_px": "many"},
-        {"crop_fraction": 0},
-        {"crop_fraction": 1.5},
-        {"crop_fraction": float("nan")},
-        {"colour": "bgr"},
-    ],
-)
-def test_pixel_spec_of_other_pixels_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(SpecMismatch):
-        PixelSpec.from_json(PixelSpec().to_json() | change)
-
-
-def test_incomplete_pixel_spec_is_refused() -> None:
-    with pytest.raises(SpecMismatch, match="crop_fraction"):
-        PixelSpec.from_json({"size_px": 96})
 
 
 SEEDS = [

@@ -1,40 +1,24 @@
-"""What stands in deploy/ and docs/operations.md holds: files agree with the code, with each other,
-and with the programs that read them."""
+"""What stands in deploy/ and docs/operations.md holds: files agree with the code and each other."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
-import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.server import free_port, running, wait_until
 from core.settings import PREFIX, Settings
 from core.store import Store
 from service import metrics
-from tests.programs import require
-
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
-OPERATIONS = (ROOT / "docs/operations.md").read_text()
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PROSE = [ROOT / "docs/operations.md", DEPLOY / "README.md", ROOT / "bentofile.yaml"]
-FILES = [*PROSE, *(DEPLOY / name for name in ("compose.yaml", "evergreen.service", "alerts.yml"))]
-
+from tests.deploy.files import DEPLOY, FILES, OPERATIONS, PROJECT, PROSE, ROOT, rules
 
 # The Bento's requirements
 
@@ -106,11 +90,6 @@ def test_outcomes_and_routes_that_rules_and_pages_name_exist(sqlite_store: Store
     documented = OPERATIONS.split("by `outcome`: ")[1].split(" |")[0]
     exported_outcomes = set(re.findall(r'outcome="([\w-]+)"', text))
     assert set(re.findall(r"`([\w-]+)`", documented)) == exported_outcomes
-
-
-def rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
 
 
 def test_every_alert_is_explained_and_tested() -> None:
@@ -204,103 +183,3 @@ def test_a_backup_is_complete_and_the_next_one_copies_only_what_is_new(
         tables = {row[0] for row in copy.execute("SELECT name FROM sqlite_master")}
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert {"examples", "labels", "versions", "alembic_version"} <= tables
-
-
-# Programs
-
-
-@pytest.mark.tool
-@pytest.mark.parametrize(
-    "arguments",
-    [("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")],
-    ids=" ".join,
-)
-def test_prometheus_takes_the_files_and_its_alerts_fire(arguments: tuple[str, ...]) -> None:
-    promtool = require("promtool")
-    result = subprocess.run(
-        [promtool, *arguments], cwd=DEPLOY, capture_output=True, text=True, timeout=60
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-@pytest.mark.tool
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    analyze = require("systemd-analyze")
-    text = (DEPLOY / "evergreen.service").read_text()
-    unit = tmp_path / "evergreen.service"
-    unit.write_text(
-        text.replace("/opt/evergreen/venv/bin/python", os.path.realpath(sys.executable))
-    )
-    result = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, timeout=60)
-    complaints = [line for line in result.stderr.splitlines() if "evergreen" in line]
-    assert (result.returncode, complaints) == (0, [])
-
-
-@pytest.mark.tool
-@pytest.mark.end_to_end
-def test_prometheus_scrapes_a_server_and_evaluates_the_rules(tmp_path: Path) -> None:
-    program = require("prometheus")
-    with running(tmp_path / "home", workers=1) as server:
-        target = f"127.0.0.1:{server.port}"
-        with prometheus(program, tmp_path, target) as api:
-            wait_until(lambda: value(api, "evergreen_live_version") == 1, 20, "a scrape")
-            (found,) = api.get("targets").json()["data"]["activeTargets"]
-            assert (found["health"], found["lastError"]) == ("up", "")
-            assert value(api, 'evergreen_requests_total{route="/v1/status",status="200"}') >= 1
-
-            def evaluated() -> bool:
-                healths = [rule["health"] for rule in all_rules(api)]
-                return healths == ["ok"] * len(rules())
-
-            wait_until(evaluated, 15, "every rule to be evaluated")
-            assert [rule["name"] for rule in all_rules(api) if rule["state"] == "firing"] == []
-            server.stop()
-            wait_until(lambda: is_pending(api, "EvergreenDown"), 15, "EvergreenDown")
-
-
-def is_pending(api: httpx.Client, alert: str) -> bool:
-    return any(r["state"] == "pending" for r in all_rules(api) if r["name"] == alert)
-
-
-def all_rules(api: httpx.Client) -> list[dict[str, Any]]:
-    groups = api.get("rules").json()["data"]["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-def value(api: httpx.Client, query: str) -> float:
-    """0 if there is no such series yet."""
-    found = api.get("query", params={"query": query}).json()["data"]["result"]
-    return float(found[0]["value"][1]) if found else 0.0
-
-
-@contextlib.contextmanager
-def prometheus(program: Path, folder: Path, target: str) -> Iterator[httpx.Client]:
-    """A Prometheus with our files, but this target, and each second instead of every fifteen."""
-    config = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
-    config["global"] = dict.fromkeys(config["global"], "1s")
-    config["rule_files"] = [str(DEPLOY / name) for name in config["rule_files"]]
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    address = f"127.0.0.1:{free_port()}"
-    command = [program, f"--config.file={folder / 'prometheus.yml'}"]
-    command += [f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address={address}"]
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    try:
-        with httpx.Client(base_url=f"http://{address}/api/v1/", timeout=5) as api:
-            wait_until(lambda: answers(api), 15, "Prometheus to answer")
-            yield api
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def answers(api: httpx.Client) -> bool:
-    time.sleep(0.1)
-    with contextlib.suppress(httpx.HTTPError):
-        return api.get("query", params={"query": "1"}).is_success
-    return False

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
 from bench.server import Server, running
-from tests.programs import require
+from tests.end_to_end.page import WAIT_S, Page, open_browser
 from tests.service.taught import tinted
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 
-_WAIT_S = 20.0
 _NUM_OF_EACH = 12
-_FLAGS = (
-    "--headless=new",
-    "--no-sandbox",  # Chromium has none as root, and it loads only what the test serves
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",  # 64 MB in a container
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 # Text that would run as HTML, if anything on the page took it for HTML.
 _TRICK = '<img src=x onerror="document.title=1">'
 
@@ -64,16 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    chromium, driver = (
-        require("chromium", "chromium-browser", "google-chrome"),
-        require("chromedriver"),
-    )
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(chromium)
-    for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(str(driver)))
+    browser = open_browser(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.quit()
 
@@ -85,68 +59,6 @@ def page(server: Server, _browser: webdriver.Chrome) -> Page:
     opened = Page(_browser, server)
     opened.open()
     return opened
-
-
-class Page:
-    """What a person does with the page, and sees."""
-
-    def __init__(self, browser: webdriver.Chrome, server: Server) -> None:
-        self.browser = browser
-        self.server = server
-
-    def open(self) -> None:
-        self.browser.get(self.server.url)
-        self.until(lambda: self.text("live-text").endswith("is live"), "the page to be filled")
-
-    def at(self, identity: str) -> WebElement:
-        return self.browser.find_element(By.ID, identity)
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.browser.find_elements(By.CSS_SELECTOR, selector)
-
-    def one(self, selector: str) -> WebElement:
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def text(self, identity: str) -> str:
-        return str(self.at(identity).text)
-
-    def until(self, is_so: Any, what: str) -> None:
-        # An element may be replaced between the finding and the asking: look again.
-        wait = WebDriverWait(self.browser, _WAIT_S, 0.05, [StaleElementReferenceException])
-        wait.until(lambda _: is_so(), f"waited {_WAIT_S:.0f} s for {what}")
-
-    def choose(self, *photos: Path) -> None:
-        """Photos to predict on."""
-        known = len(self.all(".card"))
-        self.at("ask-files").send_keys("\n".join(map(str, photos)))
-        self.until(
-            lambda: len(self.all('.card[aria-busy="false"]')) == known + len(photos), "predictions"
-        )
-
-    def teach(self, label: str, *photos: Path) -> None:
-        field = self.at("teach-label")
-        field.clear()
-        field.send_keys(label)
-        self.at("teach-files").send_keys("\n".join(map(str, photos)))
-        self.click(self.at("teach-send"))
-        self.until(lambda: label in self.text("teach-result"), f"the result of teaching {label}")
-
-    def click(self, element: WebElement) -> None:
-        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
-
-    def console(self) -> list[str]:
-        return [entry["message"] for entry in self.browser.get_log("browser")]
-
-    def requested(self) -> list[str]:
-        """Addresses that the page asked the network for."""
-        events = [json.loads(e["message"])["message"] for e in self.browser.get_log("performance")]
-        urls = [
-            e["params"]["request"]["url"]
-            for e in events
-            if e["method"].endswith("requestWillBeSent")
-        ]
-        return [url for url in urls if not url.startswith(("blob:", "data:", "chrome"))]
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +193,7 @@ def labelled(server: Server) -> int:
 
 def until_idle(server: Server) -> None:
     """Until every label is seen and no run waits: the version stays from here on."""
-    deadline = time.monotonic() + _WAIT_S
+    deadline = time.monotonic() + WAIT_S
     while True:
         status = server.status()
         if not status["runs"] and not status["labels"]["waiting"]:

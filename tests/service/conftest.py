@@ -13,12 +13,18 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
+from core.backbones import Runtime
+from core.blobs import LocalBlobs
+from core.servable import load
 from core.settings import Settings
 from core.store import open_store
 from service.app import create_app
+from service.batching import Batcher
 from service.fast_lane import FastLane
 from service.serving import Serving
+from tests import tiny
 from tests.service import taught
+from tests.service.watched import Watched
 
 
 def client_of(serving: Serving) -> TestClient:
@@ -109,3 +115,22 @@ def taught_serving(
 def taught_client(taught_serving: Serving) -> Iterator[TestClient]:
     with client_of(taught_serving) as opened:
         yield opened
+
+
+@pytest.fixture
+def make_watched(tmp_path: Path) -> Callable[[int], Watched]:
+    """Makes a version by its number: another head each."""
+    blobs, runtime = LocalBlobs(tmp_path / "blobs"), Runtime("cpu")
+
+    def make(version: int) -> Watched:
+        manifest = tiny.make_manifest(blobs, ("a", "b", "c"), head_seed=version, version=version)
+        return Watched(load(manifest, blobs, runtime))
+
+    return make
+
+
+@pytest.fixture
+def batcher() -> Iterator[Batcher]:
+    started = Batcher(max_batch=4)
+    yield started
+    started.stop()

@@ -3,108 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
-import threading
 import time
-import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.backbones import Backbone, Runtime
-from core.blobs import LocalBlobs
-from core.errors import DeadlineExceeded, InvalidRequest, NotReady
-from core.servable import Scores, Servable, load
-from service import batching
+from core.errors import DeadlineExceeded, InvalidRequest
+from core.servable import Scores
 from service.admission import Deadline
 from service.batching import Batcher
-from tests import tiny
-
-# A batch may be added up in another order than one image.
-ATOL = 1e-5
-_WITHIN_S = 30.0
-_POISON = 255
-
-
-class Watched(Servable):
-    """A version that notes its batches, can be held up, and cannot bear white images."""
-
-    def __init__(self, loaded: Servable) -> None:
-        super().__init__(loaded.manifest, loaded.backbone, loaded._head)
-        self.batches: list[int] = []
-        self.is_running = threading.Event()
-        self.may_go = threading.Event()
-        self.may_go.set()
-
-    def predict(self, pixels_BHWC: NDArray[np.uint8]) -> Scores:
-        self.batches.append(len(pixels_BHWC))
-        self.is_running.set()
-        assert self.may_go.wait(_WITHIN_S)
-        if (pixels_BHWC == _POISON).all(axis=(1, 2, 3)).any():
-            raise RuntimeError("a white image")
-        return super().predict(pixels_BHWC)
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[[int], Watched]:
-    """Makes a version by its number: another head each."""
-    blobs, runtime = LocalBlobs(tmp_path / "blobs"), Runtime("cpu")
-
-    def make(version: int) -> Watched:
-        manifest = tiny.make_manifest(blobs, ("a", "b", "c"), head_seed=version, version=version)
-        return Watched(load(manifest, blobs, runtime))
-
-    return make
-
-
-@pytest.fixture
-def batcher() -> Iterator[Batcher]:
-    started = Batcher(max_batch=4)
-    yield started
-    started.stop()
-
-
-@asynccontextmanager
-async def busy(batcher: Batcher, version: Watched) -> AsyncIterator[None]:
-    """While a batch runs: what is asked inside waits until this ends."""
-    version.is_running.clear()
-    version.may_go.clear()
-    first = asyncio.create_task(batcher.predict(version, noise(1, seed=999)))
-    assert await asyncio.to_thread(version.is_running.wait, _WITHIN_S)
-    try:
-        yield
-    finally:
-        version.may_go.set()
-    await first
-    version.batches.pop(0)
-
-
-async def waiting(*asked: tuple[Batcher, Watched, NDArray[np.uint8]]) -> list[asyncio.Task[Scores]]:
-    """Ask in this order; returns when all of them wait."""
-    tasks = [asyncio.create_task(b.predict(version, pixels)) for b, version, pixels in asked]
-    await asyncio.sleep(0)
-    return tasks
-
-
-def noise(num: int, seed: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 250, (num, 8, 8, 3), dtype=np.uint8)
-
-
-def assert_same(found: Scores, expected: Scores) -> None:
-    np.testing.assert_allclose(found.embedding_BD, expected.embedding_BD, rtol=0, atol=ATOL)
-    np.testing.assert_allclose(found.logits_BK, expected.logits_BK, rtol=0, atol=ATOL)
-    np.testing.assert_allclose(found.probabilities_BK, expected.probabilities_BK, rtol=0, atol=ATOL)
+from tests.service.watched import POISON, Watched, assert_same, busy, noise, waiting
 
 
 def test_what_waits_goes_together_up_to_the_limit_and_each_gets_its_own(
-    batcher: Batcher, make: Callable[[int], Watched]
+    batcher: Batcher, make_watched: Callable[[int], Watched]
 ) -> None:
-    one = make(1)
+    one = make_watched(1)
     images = [noise(1, seed) for seed in range(6)]
 
     async def run() -> list[Scores]:
@@ -119,17 +36,17 @@ def test_what_waits_goes_together_up_to_the_limit_and_each_gets_its_own(
 
 
 def test_one_that_comes_alone_goes_alone_and_at_once(
-    batcher: Batcher, make: Callable[[int], Watched]
+    batcher: Batcher, make_watched: Callable[[int], Watched]
 ) -> None:
-    one = make(1)
+    one = make_watched(1)
     assert_same(asyncio.run(batcher.predict(one, noise(1, 0))), one.predict(noise(1, 0)))
     assert one.batches[0] == 1
 
 
 def test_versions_never_mix_and_the_oldest_goes_first(
-    batcher: Batcher, make: Callable[[int], Watched]
+    batcher: Batcher, make_watched: Callable[[int], Watched]
 ) -> None:
-    blocker, one, two = make(9), make(1), make(2)
+    blocker, one, two = make_watched(9), make_watched(1), make_watched(2)
     order: list[tuple[int, int]] = []
 
     async def run() -> None:
@@ -148,11 +65,11 @@ def test_versions_never_mix_and_the_oldest_goes_first(
 
 
 def test_many_versions_at_once_are_each_answered_by_their_own(
-    make: Callable[[int], Watched],
+    make_watched: Callable[[int], Watched],
 ) -> None:
     """As in the middle of swaps, with pins beside them."""
     batcher = Batcher(max_batch=16)
-    versions = [make(number) for number in (1, 2, 3)]
+    versions = [make_watched(number) for number in (1, 2, 3)]
     rng = random.Random(0)
     asked = [(rng.choice(versions), noise(rng.choice((1, 1, 1, 3)), i)) for i in range(400)]
 
@@ -175,18 +92,18 @@ def test_many_versions_at_once_are_each_answered_by_their_own(
 
 @pytest.mark.parametrize("num", [2, 4, 5, 64])
 def test_images_of_one_request_keep_their_order(
-    batcher: Batcher, make: Callable[[int], Watched], num: int
+    batcher: Batcher, make_watched: Callable[[int], Watched], num: int
 ) -> None:
-    one = make(1)
+    one = make_watched(1)
     found = asyncio.run(batcher.predict(one, noise(num, 1)))
     assert max(one.batches) <= 4
     assert_same(found, one.predict(noise(num, 1)))
 
 
 def test_a_small_request_need_not_wait_for_all_of_a_large_one(
-    make: Callable[[int], Watched],
+    make_watched: Callable[[int], Watched],
 ) -> None:
-    batcher, one = Batcher(max_batch=8), make(1)
+    batcher, one = Batcher(max_batch=8), make_watched(1)
     done: list[str] = []
 
     async def run() -> None:
@@ -206,8 +123,10 @@ def test_a_small_request_need_not_wait_for_all_of_a_large_one(
     assert one.batches[:2] == [8, 5]
 
 
-def test_what_nobody_waits_for_is_not_run(batcher: Batcher, make: Callable[[int], Watched]) -> None:
-    one = make(1)
+def test_what_nobody_waits_for_is_not_run(
+    batcher: Batcher, make_watched: Callable[[int], Watched]
+) -> None:
+    one = make_watched(1)
 
     async def run() -> None:
         async with busy(batcher, one):
@@ -223,9 +142,9 @@ def test_what_nobody_waits_for_is_not_run(batcher: Batcher, make: Callable[[int]
 
 
 def test_what_waited_longer_than_its_client_will_is_not_run(
-    batcher: Batcher, make: Callable[[int], Watched]
+    batcher: Batcher, make_watched: Callable[[int], Watched]
 ) -> None:
-    one = make(1)
+    one = make_watched(1)
 
     async def run() -> None:
         async with busy(batcher, one):
@@ -242,10 +161,10 @@ def test_what_waited_longer_than_its_client_will_is_not_run(
 
 
 def test_a_batch_that_fails_fails_only_what_it_failed_for(
-    batcher: Batcher, make: Callable[[int], Watched], caplog: pytest.LogCaptureFixture
+    batcher: Batcher, make_watched: Callable[[int], Watched], caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = make(1)
-    white = np.full((1, 8, 8, 3), _POISON, np.uint8)
+    one = make_watched(1)
+    white = np.full((1, 8, 8, 3), POISON, np.uint8)
 
     async def run() -> None:
         async with busy(batcher, one):
@@ -275,77 +194,9 @@ def test_a_batch_that_fails_fails_only_what_it_failed_for(
     ],
 )
 def test_what_does_not_fit_the_version_never_joins(
-    batcher: Batcher, make: Callable[[int], Watched], pixels_BHWC: NDArray[np.uint8]
+    batcher: Batcher, make_watched: Callable[[int], Watched], pixels_BHWC: NDArray[np.uint8]
 ) -> None:
-    one = make(1)
+    one = make_watched(1)
     with pytest.raises(InvalidRequest, match=r"version 1 takes uint8 of the shape \[B, 8, 8, 3\]"):
         asyncio.run(batcher.predict(one, pixels_BHWC))
     assert one.batches == []
-
-
-def test_it_serves_one_event_loop_after_another(
-    batcher: Batcher, make: Callable[[int], Watched]
-) -> None:
-    """A loop that ended in the middle of a batch leaves nothing behind that holds up the next."""
-    one = make(1)
-
-    async def leave() -> None:
-        one.may_go.clear()
-        await waiting((batcher, one, noise(1, 0)))
-        assert await asyncio.to_thread(one.is_running.wait, _WITHIN_S)
-
-    asyncio.run(leave())
-    one.may_go.set()
-    assert_same(asyncio.run(batcher.predict(one, noise(1, 1))), one.predict(noise(1, 1)))
-
-
-def test_stopping_answers_what_waits_and_refuses_what_comes(make: Callable[[int], Watched]) -> None:
-    batcher, one = Batcher(max_batch=4), make(1)
-
-    async def run() -> None:
-        async with busy(batcher, one):
-            tasks = await waiting(*((batcher, one, noise(1, i)) for i in range(6)))
-            stopping = asyncio.create_task(asyncio.to_thread(batcher.stop))
-        await asyncio.gather(*tasks)
-        await stopping
-        with pytest.raises(NotReady, match="stopping"):
-            await batcher.predict(one, noise(1, 0))
-
-    asyncio.run(run())
-
-
-def test_a_version_that_has_left_is_not_kept(
-    batcher: Batcher, make: Callable[[int], Watched]
-) -> None:
-    one = make(1)
-    asyncio.run(batcher.predict(one, noise(1, 0)))
-    gone = weakref.ref(one)
-    del one
-    asyncio.run(batcher.predict(make(2), noise(1, 0)))  # the thread has done with the first
-    gc.collect()
-    assert gone() is None
-
-
-def test_batches_that_are_filled_up_answer_the_same(
-    batcher: Batcher, make: Callable[[int], Watched]
-) -> None:
-    """As on a GPU: the backbone is run with few sizes only."""
-    one = make(1)
-    sized = Backbone(tiny.backbone_onnx(), "", Runtime("cpu"), batching.sizes(batcher.max_batch))
-    filled = Watched(Servable(one.manifest, sized, one._head))
-
-    async def run() -> list[Scores]:
-        async with busy(batcher, filled):
-            tasks = await waiting(*((batcher, filled, noise(n, n)) for n in (1, 2, 1, 3)))
-        return await asyncio.gather(*tasks)
-
-    for num, scores in zip((1, 2, 1, 3), asyncio.run(run()), strict=True):
-        assert_same(scores, one.predict(noise(num, num)))
-    assert filled.batches == [4, 3]
-
-
-@pytest.mark.parametrize(
-    ("max_batch", "expected"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 8)), (32, (1, 8, 32))]
-)
-def test_batches_are_filled_up_to_few_sizes(max_batch: int, expected: tuple[int, ...]) -> None:
-    assert batching.sizes(max_batch) == expected

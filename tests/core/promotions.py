@@ -1,0 +1,65 @@
+"""Workers that report, wishes for a champion, and what becomes of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from core import activations, champion, workers
+from core.champion import Activation, Promotion
+from core.database import Database
+from core.workers import Worker
+
+NOW = 1_700_000_000.0
+_ids = itertools.count(1)
+
+
+def worker(
+    ready: Sequence[int] = (),
+    failed: dict[int, str] | None = None,
+    *,
+    host: str = "elsewhere",
+    pid: int = 1,
+    last_seen: float = NOW,
+) -> Worker:
+    return Worker(
+        id=f"worker-{next(_ids)}",
+        role="serving",
+        host=host,
+        pid=pid,
+        provider="CPUExecutionProvider",
+        version=1,
+        ready=tuple(ready),
+        failed=failed or {},
+        started_at=NOW - 60,
+        last_seen=last_seen,
+    )
+
+
+def serve(db: Database, *serving: Worker) -> None:
+    with db.write() as conn:
+        for one in serving:
+            workers.report(conn, one)
+
+
+def wish(db: Database, version: int, now: float = NOW, expected: int | None = None) -> Promotion:
+    with db.write() as conn:
+        return champion.request(
+            conn, version, who="ann", why="better", now=now, expected_activation=expected
+        )
+
+
+def advance(db: Database, now: float = NOW) -> Activation | None:
+    with db.write() as conn:
+        return champion.advance(conn, now)
+
+
+def state(db: Database, promotion: Promotion) -> str:
+    with db.read() as conn:
+        return champion.promotion(conn, promotion.id).state
+
+
+def activated(db: Database) -> list[int]:
+    """The versions, oldest first."""
+    with db.read() as conn:
+        return [each.version for each in reversed(activations.history(conn, 100))]

@@ -1,0 +1,21 @@
+"""The files that stand in deploy/, and what they are held against."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROSE = [ROOT / "docs/operations.md", DEPLOY / "README.md", ROOT / "bentofile.yaml"]
+FILES = [*PROSE, *(DEPLOY / name for name in ("compose.yaml", "evergreen.service", "alerts.yml"))]
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
