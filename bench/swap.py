@@ -34,6 +34,7 @@ from bench.tables import bar, failures, show
 from bench.variants import backbone_onnx, publish_backbones, publish_heads
 from bench.wire import post
 from core import champion, starter
+from core.awaiting import Awaited
 from core.backbones import Backbone, Runtime, golden_pixels
 from core.settings import Settings, available_cores
 from core.store import Store, open_store
@@ -155,16 +156,16 @@ def swap_to(store: Store, version: int) -> float:
     """Ask for it as `PUT /v1/champion` does, and wait until its moment is known; returns that."""
     with store.db.write() as conn:
         asked = champion.request(conn, version, who="bench", why="swap", now=time.time())
+    awaited = Awaited(store.db, asked.id)
     deadline = time.monotonic() + _SWAP_WITHIN_S
     while time.monotonic() < deadline:
         time.sleep(_LOOK_EVERY_S)
-        with store.db.read() as conn:
-            newest = champion.newest_activation(conn)
-            wish = champion.promotion(conn, asked.id)
-        if newest is not None and newest.promotion_id == asked.id:
-            return newest.activate_at - time.time() + time.monotonic()
-        if wish.state != "waiting":
-            raise RuntimeError(f"the swap to version {version} {wish.state}: {wish.error}")
+        ended = awaited.look()
+        if ended is None:
+            continue
+        if ended.activate_at is None:
+            raise RuntimeError(f"version {version} did not become champion: {ended.error}")
+        return ended.activate_at - time.time() + time.monotonic()
     raise TimeoutError(f"version {version} was not activated in {_SWAP_WITHIN_S:.0f} s")
 
 

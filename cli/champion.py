@@ -15,13 +15,13 @@ from cli import home
 from cli.console import count, notes, out
 from cli.exit_codes import FAILED
 from core import activations, champion, workers
+from core.awaiting import see_through
 from core.champion import Activation, Promotion
 from core.errors import NotReady
 from core.settings import load_settings
 from core.store import Store
 
 WHO = "command line"
-_LOOK_EVERY_S = 0.05
 
 _Why = Annotated[str, typer.Option(help="Kept beside the change, for those who come after.")]
 
@@ -75,10 +75,10 @@ def _see_through(store: Store, promotion: Promotion) -> None:
     """Wait until it is activated, and say so; or say why it is not, and exit."""
     started = time.monotonic()
     with notes.status(f"Waiting for the servers to load version {promotion.version}"):
-        promotion = _wait(store, promotion)
-    if promotion.state != "activated":
+        ended = see_through(store.db, promotion.id)
+    if ended.activate_at is None:
         notes.print(
-            f"evergreen: version {promotion.version} did not become champion: {promotion.error}; "
+            f"evergreen: version {promotion.version} did not become champion: {ended.error}; "
             "the one before goes on answering",
             soft_wrap=True,
         )
@@ -90,16 +90,3 @@ def _see_through(store: Store, promotion: Promotion) -> None:
         f"Version {promotion.version} is the champion "
         f"({where}, {time.monotonic() - started:.2f} s)."
     )
-
-
-def _wait(store: Store, promotion: Promotion) -> Promotion:
-    while promotion.state == "waiting":
-        champion.move_on(store.db)
-        with store.db.read() as conn:
-            promotion = champion.promotion(conn, promotion.id)
-            newest = champion.newest_activation(conn)
-        if promotion.state == "waiting":
-            time.sleep(_LOOK_EVERY_S)
-        elif newest is not None and newest.promotion_id == promotion.id:
-            time.sleep(max(0.0, newest.activate_at - time.time()))
-    return promotion

@@ -25,6 +25,13 @@ def history(conn: Connection, limit: int) -> list[Activation]:
     return [Activation(*row) for row in rows]
 
 
+def of_promotion(conn: Connection, promotion_id: int) -> Activation | None:
+    """What came of a promotion; None: nothing, or not yet."""
+    query = select(activations).where(activations.c.promotion_id == promotion_id)
+    row = conn.execute(query).one_or_none()
+    return None if row is None else Activation(*row)
+
+
 def count_since(conn: Connection, moment: float) -> int:
     """How often the champion has changed since."""
     query = select(func.count()).select_from(activations).where(activations.c.created_at >= moment)

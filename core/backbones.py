@@ -182,10 +182,11 @@ class Runtime:
             return None
         return Optimised(blobs.put(content), here)
 
-    def session(
-        self, model: bytes | Path, *, on_cpu: bool = False, is_optimised: bool = False
-    ) -> Any:
-        return self._sessions.open(model, on_cpu=on_cpu, is_optimised=is_optimised)
+    def session(self, model: bytes | Path, *, is_optimised: bool = False) -> Any:
+        return self._sessions.open(model, is_optimised=is_optimised)
+
+    def head_session(self, model: bytes | Path) -> Any:
+        return self._sessions.open_head(model)
 
 
 def golden_pixels(spec: PixelSpec, seed: int) -> NDArray[np.uint8]:

@@ -46,6 +46,10 @@ NEWEST_ACTIVATION = select(activations).order_by(activations.c.id.desc()).limit(
 _WAS_CHAMPION = select(activations.c.id).where(activations.c.version == bindparam("version"))
 _WAS_CHAMPION = _WAS_CHAMPION.limit(1)
 _BEFORE_IT = _before_it()
+_ACTIVATE = insert(activations)
+_FINISH = update(promotions).where(
+    promotions.c.id == bindparam("of"), promotions.c.state == "waiting"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +169,24 @@ def advance(conn: Connection, now: float) -> Activation | None:
         "created_at": now,
         "before_id": _before(conn, promotion.version),
     }
-    result = conn.execute(insert(activations).values(**values))
+    result = conn.execute(_ACTIVATE, values)
     _finish(conn, promotion.id, "activated", None)
     key = result.inserted_primary_key
     assert key is not None
     return Activation(id=key[0], **values)  # type: ignore[arg-type]
 
 
-def move_on(db: Database, clock: Callable[[], float] = time.time) -> Activation | None:
-    """`advance`, at this moment. The disk is waited for only once the activation is to be seen, as
-    every worker must have seen it when its moment comes."""
+def move_on(
+    db: Database,
+    first: Callable[[Connection], None] = lambda conn: None,
+    clock: Callable[[], float] = time.time,
+) -> Activation | None:
+    """`advance`, at this moment, and what is to be written `first`, in one transaction. The disk is
+    waited for only once the activation is to be seen, as every worker must have seen it when its
+    moment comes."""
     with db.write(durable=False) as conn:
         lock_moves(conn)  # it may have to be waited for
+        first(conn)
         activation = advance(conn, clock())
     if activation is not None:
         db.sync()
@@ -235,8 +245,4 @@ def _before(conn: Connection, version: int) -> int | None:
 
 
 def _finish(conn: Connection, promotion_id: int, state: str, error: str | None) -> None:
-    conn.execute(
-        update(promotions)
-        .where(promotions.c.id == promotion_id, promotions.c.state == "waiting")
-        .values(state=state, error=error)
-    )
+    conn.execute(_FINISH, {"of": promotion_id, "state": state, "error": error})

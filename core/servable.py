@@ -51,7 +51,7 @@ class HeadSession:
     """float32 embedding [B, D] -> logits and probabilities [B, K]."""
 
     def __init__(self, model: bytes | Path, runtime: Runtime) -> None:
-        self._session = runtime.session(model, on_cpu=True)
+        self._session = runtime.head_session(model)
         shape = self._session.get_outputs()[0].shape
         if not shape or not isinstance(shape[-1], int):
             raise SpecMismatch(f"head.onnx has outputs of shape {shape}; the classes must be fixed")

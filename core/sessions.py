@@ -65,7 +65,7 @@ class Sessions:
     def is_on_gpu(self) -> bool:
         return len(self._providers) > 1
 
-    def open(self, model: bytes | Path, *, on_cpu: bool = False, is_optimised: bool = False) -> Any:
+    def open(self, model: bytes | Path, *, is_optimised: bool = False) -> Any:
         """An `onnxruntime.InferenceSession`. Bytes are copied and parsed with the interpreter's
         lock held, a file is not. `is_optimised`: it is a file that `optimise` wrote. Raises
         SpecMismatch."""
@@ -76,7 +76,16 @@ class Sessions:
             # Mapped only while it is read. With the weights used where they lie in the file, each
             # run would take 4 to 11 % longer: there they begin anywhere (`bench/RESULTS.md`).
             options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
-        return self._open(model, options, on_cpu=on_cpu)
+        return self._open(model, options, self._providers)
+
+    def open_head(self, model: bytes | Path) -> Any:
+        """Like `open`, on the CPU and as it is: there is nothing to rewrite in a head, and weights
+        in another order would take half of the time that a swap of heads has for this, to be faster
+        with several images at once only."""
+        options = self._options()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        return self._open(model, options, [CPU])
 
     def optimise(self, model: Path, to: Path) -> None:
         """Write the model as onnxruntime rewrites it for the processor of this machine: constants
@@ -86,7 +95,7 @@ class Sessions:
         options = self._options()
         options.add_session_config_entry("session.save_model_format", "ORT")
         options.optimized_model_filepath = str(to)
-        self._open(model, options, on_cpu=True)
+        self._open(model, options, [CPU])
 
     def _options(self) -> Any:
         options = ort.SessionOptions()
@@ -97,15 +106,10 @@ class Sessions:
         options.log_severity_level = _ERROR
         return options
 
-    def _open(self, model: bytes | Path, options: Any, *, on_cpu: bool) -> Any:
+    def _open(self, model: bytes | Path, options: Any, providers: list[Any]) -> Any:
         try:
             # Without fallback: a model that silently ran elsewhere would be slow, and nobody told.
-            return ort.InferenceSession(
-                model,
-                options,
-                providers=[CPU] if on_cpu else self._providers,
-                enable_fallback=0,
-            )
+            return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime raises its own classes, derived from Exception
             raise SpecMismatch(f"onnxruntime cannot load the model: {error}") from error
 

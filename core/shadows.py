@@ -14,8 +14,7 @@ from sqlalchemy import Connection
 
 from core import activations, versions
 from core.champion import Activation
-from core.errors import UnknownVersion
-from core.versions import Version
+from core.versions import Brief
 
 MAX_SHADOWS = 4
 _LOOK_BACK = 20
@@ -32,10 +31,10 @@ class Choice:
 
 
 def choose(
-    live: Version,
-    previous: Version | None,
-    named: Iterable[Version],
-    held_back: Iterable[Version],
+    live: Brief,
+    previous: Brief | None,
+    named: Iterable[Brief],
+    held_back: Iterable[Brief],
 ) -> Choice:
     """The one before, then those that a person named, then the newest that the gate held back."""
     wanted = [*([previous] if previous else []), *named, *held_back]
@@ -55,23 +54,14 @@ def choose(
 def read(conn: Connection, activation: Activation, named: Sequence[int]) -> Choice:
     """The choice beside the champion of this activation, the newest."""
     before = activations.version_before(conn)
-    found: list[Version] = []
-    unknown: dict[int, str] = {}
-    for number in named:
-        try:
-            found.append(versions.get(conn, number))
-        except UnknownVersion as error:
-            unknown[number] = str(error)
+    found = versions.some(conn, {activation.version, *named, *([before] if before else [])})
+    # Of the gate: from replacing this champion.
+    held_back = versions.held_back_since(conn, activation.created_at, _LOOK_BACK)
     choice = choose(
-        versions.get(conn, activation.version),
-        versions.get(conn, before) if before is not None else None,
-        found,
-        held_back_since(conn, activation),
+        found[activation.version],
+        found.get(before) if before else None,
+        [found[number] for number in named if number in found],
+        held_back[:MAX_SHADOWS],
     )
+    unknown = {n: f"version {n} does not exist" for n in named if n not in found}
     return Choice(choice.previous, choice.shadows, choice.skipped | unknown)
-
-
-def held_back_since(conn: Connection, activation: Activation) -> list[Version]:
-    """The newest versions that the gate held back from replacing this champion, newest first."""
-    newest = versions.listing(conn, limit=_LOOK_BACK, since=activation.created_at)
-    return [version for version in newest if not version.passed_gate][:MAX_SHADOWS]

@@ -1,18 +1,22 @@
 """What every process watches, many times a second: the promotion that waits, the newest activation,
-version and label, and whether there is a run to do."""
+version and label, and how many runs there are to do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, func, literal, select, true
+from sqlalchemy import ScalarSelect, func, literal, select, true
 
 from core import champion
 from core.champion import Activation, Promotion
 from core.database import Database
-from core.runs import UNFINISHED
 from core.schema import labels, runs, versions
+
+
+def _num_runs(state: str) -> ScalarSelect[int]:
+    return select(func.count()).select_from(runs).where(runs.c.state == state).scalar_subquery()
+
 
 _PROMOTION = champion.NEWEST_PROMOTION.subquery("promotion")
 _ACTIVATION = champion.NEWEST_ACTIVATION.subquery("activation")
@@ -23,7 +27,8 @@ QUERY = select(
     *_ACTIVATION.c,
     select(func.max(versions.c.number)).scalar_subquery(),
     select(func.coalesce(func.max(labels.c.id), 0)).scalar_subquery(),
-    exists().where(runs.c.state.in_(UNFINISHED)),
+    _num_runs("waiting"),
+    _num_runs("running"),
 ).select_from(_ALWAYS.outerjoin(_PROMOTION, true()).outerjoin(_ACTIVATION, true()))
 _NUM_PROMOTION = len(_PROMOTION.c)
 
@@ -35,10 +40,15 @@ class Standing:
     newest_version: int | None = None
     # Of a label event; 0 if there is none.
     newest_label: int = 0
-    # A run that waits or is under way.
-    has_run: bool = False
+    num_runs_waiting: int = 0
+    num_runs_running: int = 0
     # What it was made from: equal, nothing has changed since.
     row: tuple[Any, ...] = ()
+
+    @property
+    def work(self) -> tuple[int, int, int]:
+        """Where this has changed, there may be something for a trainer to do."""
+        return self.newest_label, self.num_runs_waiting, self.num_runs_running
 
 
 def refresh(db: Database, before: Standing) -> Standing:
@@ -48,13 +58,14 @@ def refresh(db: Database, before: Standing) -> Standing:
 
 
 def _of(row: tuple[Any, ...]) -> Standing:
-    *both, newest_version, newest_label, has_run = row
+    *both, newest_version, newest_label, num_waiting, num_running = row
     of_promotion, of_activation = both[:_NUM_PROMOTION], both[_NUM_PROMOTION:]
     return Standing(
         None if of_promotion[0] is None else champion.if_waiting(Promotion(*of_promotion)),
         None if of_activation[0] is None else Activation(*of_activation),
         newest_version,
         newest_label,
-        bool(has_run),
+        num_waiting,
+        num_running,
         row,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,29 @@ from core.manifest import Manifest
 from core.schema import versions
 
 _MAX_NUMBER = 2**31 - 1
+# Made once: making a statement takes longer than running it.
 _BY_NUMBER = select(versions).where(versions.c.number == bindparam("number"))
+_BRIEF = select(versions.c.number, versions.c.backbone)
+_SOME = _BRIEF.where(versions.c.number.in_(bindparam("numbers", expanding=True)))
+_LAST = (
+    _BRIEF.add_columns(versions.c.gate, versions.c.created_at)
+    .order_by(versions.c.number.desc())
+    .limit(bindparam("limit"))
+    .subquery("last")
+)
+_LAST_SINCE = (
+    select(_LAST.c.number, _LAST.c.backbone, _LAST.c.gate)
+    .where(_LAST.c.created_at > bindparam("moment"))
+    .order_by(_LAST.c.number.desc())
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What tells whether two versions can answer beside each other."""
+
+    number: int
+    backbone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +56,7 @@ class Version:
 
     @property
     def passed_gate(self) -> bool:
-        return bool(self.gate.get("promote"))
+        return _passed(self.gate)
 
 
 def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
@@ -96,13 +119,22 @@ def by_run(conn: Connection, run_id: str) -> Version | None:
     return None if row is None else _version(row)
 
 
-def listing(
-    conn: Connection, *, limit: int, before: int | None = None, since: float | None = None
-) -> list[Version]:
-    """Newest first; those before a number, and made since a moment."""
+def some(conn: Connection, numbers: Collection[int]) -> dict[int, Brief]:
+    """Those of these numbers that there are."""
+    may_be = [number for number in numbers if 0 < number <= _MAX_NUMBER]
+    return {row.number: Brief(*row) for row in conn.execute(_SOME, {"numbers": may_be})}
+
+
+def held_back_since(conn: Connection, moment: float, limit: int) -> list[Brief]:
+    """Of the last so many versions, those that were made since and did not pass the gate, newest
+    first."""
+    last = conn.execute(_LAST_SINCE, {"limit": limit, "moment": moment})
+    return [Brief(row.number, row.backbone) for row in last if not _passed(row.gate)]
+
+
+def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[Version]:
+    """Newest first; those before a number."""
     query = select(versions).order_by(versions.c.number.desc()).limit(limit)
-    if since is not None:
-        query = query.where(versions.c.created_at > since)
     if before is not None:
         query = query.where(versions.c.number < min(max(before, 0), _MAX_NUMBER))
     return [_version(row) for row in conn.execute(query)]
@@ -119,6 +151,10 @@ def read_manifest(version: Version, blobs: Blobs) -> Manifest:
                 "published with; restore it from a backup"
             )
     return manifest
+
+
+def _passed(gate: dict[str, Any]) -> bool:
+    return bool(gate.get("promote"))
 
 
 def _version(row: Any) -> Version:

@@ -51,15 +51,14 @@ class Presence:
 
     def tell(self) -> None:
         """If there is something new, or to say that it lives. Raises StoreError."""
-        now = time.time()
-        state = (self._slot.version, self._loaded.numbers, tuple(self._failed))
-        if state == self._told and now - self._told_at < workers.HEARTBEAT_S:
+        is_due = time.time() - self._told_at >= workers.HEARTBEAT_S
+        if self._state() == self._told and not is_due:
             return
         with self._store.db.write(durable=False) as conn:
             self.write(conn)
-        self._told, self._told_at = state, now
 
     def write(self, conn: Connection) -> None:
+        """Tell it in a transaction that is open anyway."""
         now = time.time()
         worker = Worker(
             id=self.worker_id,
@@ -74,6 +73,10 @@ class Presence:
             last_seen=now,
         )
         workers.report(conn, worker)
+        self._told, self._told_at = self._state(), now
+
+    def _state(self) -> tuple[object, ...]:
+        return self._slot.version, self._loaded.numbers, tuple(self._failed)
 
     def leave(self) -> None:
         try:

@@ -101,9 +101,10 @@ class Swap:
         if newest is not None:
             self.shadows.choose(newest, standing.newest_version)
         self._forget(waiting, newest)
-        self._presence.tell()
         if waiting is not None and waiting.version in self.loaded:
             self._advance()
+        else:
+            self._presence.tell()
         return standing
 
     def _prepare(self, promotion: Promotion) -> None:
@@ -118,7 +119,8 @@ class Swap:
                 champion.advance(conn, time.time())
 
     def _advance(self) -> None:
-        activation = champion.move_on(self._store.db)
+        """Say that it is loaded, and decide if this was the last one to say so."""
+        activation = champion.move_on(self._store.db, self._presence.write)
         if activation is not None:
             log.info(
                 "version.promoted",
@@ -127,7 +129,12 @@ class Swap:
             self._wake.set()
 
     def _forget(self, waiting: Promotion | None, newest: Activation | None) -> None:
-        """Drop versions that neither answer, nor are about to, nor stand beside the champion."""
+        """Drop versions that neither answer, nor are about to, nor stand beside the champion.
+
+        Once it has switched: that is told as well, and telling takes longer than dropping.
+        """
+        if newest is not None and time.time() < newest.activate_at:
+            return
         wanted = {self._slot.version, *self.shadows.kept}
         wanted.update(x.version for x in (waiting, newest) if x is not None)
         self.loaded.keep_only(wanted)

@@ -12,6 +12,7 @@ import logging
 from core import activations, champion, labels, outcomes, shadow_answers, versions
 from core.champion import Activation
 from core.errors import PromotionConflict
+from core.standing import Standing
 from core.store import Store
 from training import watch
 
@@ -28,19 +29,19 @@ class Healing:
         self._seen: tuple[int, int] | None = None
         self._told_of = 0
 
-    def look(self, now: float) -> None:
+    def look(self, now: float, standing: Standing) -> None:
         """Compare, if there is a new label; ask for a rollback where it is called for."""
-        if now - self._looked_at < _EVERY_S:
+        activation = standing.newest
+        # Another version is on its way: it will be compared in its turn.
+        if activation is None or standing.waiting is not None:
+            return
+        state = (activation.id, standing.newest_label)
+        if now < activation.activate_at:
+            self._seen = state  # labels so far are of answers before it
+        if state == self._seen or now - self._looked_at < _EVERY_S:
             return
         self._looked_at = now
         with self._store.db.read() as conn:
-            activation = champion.newest_activation(conn)
-            if activation is None or now < activation.activate_at:
-                return
-            state = (activation.id, labels.newest_id(conn))
-            # Another version is on its way: it will be compared in its turn.
-            if state == self._seen or champion.waiting(conn) is not None:
-                return
             before = activations.version_before(conn)
             if before is None:
                 self._seen = state

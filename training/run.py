@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from core import champion, labels, leases, training_data, versions
+from core.awaiting import see_through
 from core.beside import at_idle_priority
 from core.errors import NotReady, VersionTaken
 from core.manifest import Manifest
@@ -22,7 +23,6 @@ from training.evidence import Decision
 from training.progress import Progress, Stopped
 from training.workshop import Workshop
 
-_LOOK_EVERY_S = 0.03
 _MAX_TRIES = 5
 
 log = logging.getLogger(__name__)
@@ -158,17 +158,12 @@ def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -
 
 def _see_through(shop: Workshop, published: Version, reason: str, progress: Progress) -> Outcome:
     """Wait for the swap. The workers do it; with none alive this moves the promotion on itself."""
+    db = shop.store.db
     progress.tell("swapping", 0.95)
-    while True:
-        with shop.store.db.read() as conn:
-            promotion = champion.newest_promotion_of(conn, published.number)
-            newest = champion.newest_activation(conn)
-        if promotion is None or promotion.state == "activated":
-            if newest is not None and newest.version == published.number:
-                time.sleep(max(0.0, newest.activate_at - time.time()))
-            return Outcome("promoted", published.number, reason)
-        if promotion.state != "waiting":
-            return Outcome("held-back", published.number, f"not swapped in: {promotion.error}")
-        champion.move_on(shop.store.db)
-        progress.tell("swapping", 0.95)
-        time.sleep(_LOOK_EVERY_S)
+    with db.read() as conn:
+        promotion = champion.newest_promotion_of(conn, published.number)
+    if promotion is not None:
+        ended = see_through(db, promotion.id, lambda: progress.tell("swapping", 0.95))
+        if ended.activate_at is None:
+            return Outcome("held-back", published.number, f"not swapped in: {ended.error}")
+    return Outcome("promoted", published.number, reason)

@@ -67,9 +67,10 @@ class Trainer:
         self._idle_until = 0.0
         # When a trigger fires if nothing else is labelled; infinity: none does.
         self._due_at = math.inf
-        # What a finished run has seen is embedded.
         with store.db.read() as conn:
-            self._embedded_up_to = runs.newest_snapshot(conn)
+            self._learnt_up_to = runs.newest_snapshot(conn)
+        # What a finished run has seen is embedded.
+        self._embedded_up_to = self._learnt_up_to
 
     @staticmethod
     def open(settings: Settings) -> Trainer:
@@ -110,26 +111,25 @@ class Trainer:
 
     def tick(self, now: float) -> bool:
         """Look once, and do at most one thing. True if there was something to do."""
-        found = standing.refresh(self._store.db, self._standing)
-        if found is self._standing and now < min(self._idle_until, self._due_at):
+        before = self._standing
+        self._standing = standing.refresh(self._store.db, before)
+        if self._healing is not None:
+            self._healing.look(now, self._standing)
+        # Promotions and activations are the workers' work: predictions are at their slowest then.
+        is_new = self._standing.work != before.work
+        if not is_new and now < min(self._idle_until, self._due_at):
             return False
-        self._standing = found
         is_busy = self._look(now)
-        # The workers move a promotion on; the trainer only where there is none of them.
-        is_idle = not (is_busy or found.has_run)
-        self._idle_until = now + _LOOK_AT_LEAST_EVERY_S if is_idle else 0.0
+        self._idle_until = 0.0 if is_busy else now + _LOOK_AT_LEAST_EVERY_S
         return is_busy
 
     def _look(self, now: float) -> bool:
         self._report(now)
-        if self._healing is not None:
-            self._healing.look(now)
         self._request_if_due(now)
+        if self._standing.waiting is not None:
+            champion.move_on(self._store.db)  # there may be no worker
         with self._store.db.read() as conn:
             unfinished = runs.unfinished(conn)
-            promotion = champion.waiting(conn)
-        if promotion is not None:
-            champion.move_on(self._store.db)
         if any(run.tier in runs.QUICK and leases.is_to_do(run, now) for run in unfinished):
             with self._store.db.write(durable=False) as conn:
                 run = leases.claim(conn, self._id, now)
@@ -142,8 +142,11 @@ class Trainer:
 
     def _request_if_due(self, now: float) -> None:
         self._due_at = math.inf
+        if self._standing.newest_label <= self._learnt_up_to:
+            return
         with self._store.db.read() as conn:
-            num_new, oldest, newest = labels.count_after(conn, runs.newest_snapshot(conn))
+            self._learnt_up_to = runs.newest_snapshot(conn)
+            num_new, oldest, newest = labels.count_after(conn, self._learnt_up_to)
             if num_new == 0 or any(_waits(r, runs.QUICK) for r in runs.unfinished(conn)):
                 return
             last = runs.last_of(conn, runs.QUICK)
@@ -178,10 +181,10 @@ class Trainer:
 
     def _embed_ahead(self) -> bool:
         """Embed what was labelled since, so that a run finds it done. True if there was some."""
+        newest = self._standing.newest_label
+        if newest == self._embedded_up_to:
+            return False
         with self._store.db.read() as conn:
-            newest = labels.newest_id(conn)
-            if newest == self._embedded_up_to:
-                return False
             rows = labels.labelled_after(conn, self._embedded_up_to, _CHUNK)
             live = champion.newest_activation(conn)
             version = versions.get(conn, live.version) if live else None

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Response
 from starlette.concurrency import run_in_threadpool
 
 from core import activations, champion
+from core.awaiting import Awaited
 from core.errors import InvalidRequest, NotReady, PromotionFailed
 from service.answers import ChampionAnswer, ChampionRequest
 from service.deps import ServingDep
@@ -43,11 +44,17 @@ async def promote(
     expected = _activation_of(if_match)
     promotion_id = await run_in_threadpool(_request, serving, body, expected)
     serving.swap.wake()
+    awaited = Awaited(serving.store.db, promotion_id)
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:
-        activate_at = await run_in_threadpool(_activate_at, serving, promotion_id)
-        if activate_at is not None:
-            await asyncio.sleep(max(0.0, activate_at - time.time()))
+        ended = await run_in_threadpool(awaited.look)
+        if ended is not None:
+            if ended.activate_at is None:
+                raise PromotionFailed(
+                    f"version {body.version} did not become champion: {ended.error}; "
+                    "the version before it goes on answering"
+                )
+            await asyncio.sleep(max(0.0, ended.activate_at - time.time()))
             return await run_in_threadpool(_answer, response, serving)
         await asyncio.sleep(_LOOK_EVERY_S)
     response.status_code = 202
@@ -64,21 +71,6 @@ def _request(serving: Serving, body: ChampionRequest, expected: int | None) -> i
             now=time.time(),
             expected_activation=expected,
         ).id
-
-
-def _activate_at(serving: Serving, promotion_id: int) -> float | None:
-    """When the promotion takes effect, None while it waits. Raises PromotionFailed."""
-    with serving.store.db.read() as conn:
-        promotion = champion.promotion(conn, promotion_id)
-        if promotion.state == "waiting":
-            return None
-        if promotion.state == "activated":
-            newest = champion.newest_activation(conn)
-            return newest.activate_at if newest else None
-    raise PromotionFailed(
-        f"version {promotion.version} did not become champion: {promotion.error}; "
-        "the version before it goes on answering"
-    )
 
 
 def _answer(response: Response, serving: Serving) -> ChampionAnswer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_wish_waits_for_the_last_worker(db: Database) -> None:
     promotion = wish(db, 2)
     assert advance(db) is None
     assert state(db, promotion) == "waiting"
-    serve(db, Worker(**{**_fields(late), "ready": (1, 2)}))
+    serve(db, replace(late, ready=(1, 2)))
     assert advance(db) is not None
     assert state(db, promotion) == "activated"
 
@@ -113,7 +114,7 @@ def test_failed_wish_may_be_wished_again(db: Database) -> None:
     advance(db)
     again = wish(db, 2)
     assert advance(db) is None
-    serve(db, Worker(**{**_fields(broken), "ready": (1, 2)}))
+    serve(db, replace(broken, ready=(1, 2)))
     assert advance(db) is not None
     assert (state(db, promotion), state(db, again)) == ("failed", "activated")
     with db.read() as conn:
@@ -192,7 +193,3 @@ def test_wish_that_conflicts_leaves_the_waiting_one_alone(db: Database) -> None:
     with pytest.raises(PromotionConflict):
         wish(db, 3, expected=7)
     assert state(db, promotion) == "waiting"
-
-
-def _fields(one: Worker) -> dict[str, object]:
-    return {name: getattr(one, name) for name in Worker.__dataclass_fields__}

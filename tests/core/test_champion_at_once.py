@@ -65,7 +65,7 @@ def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None
     with ThreadPoolExecutor(1) as pool:
         with db.write() as conn:
             champion.request(conn, 2, who="ann", why="", now=NOW)
-            moved = pool.submit(champion.move_on, db, clock)
+            moved = pool.submit(champion.move_on, db, clock=clock)
             wait([moved], timeout=0.15)
             is_over.set()
         activation = moved.result(60)

@@ -8,17 +8,13 @@ import pytest
 from core import champion, shadows
 from core.shadows import Choice, choose
 from core.store import Store
-from core.versions import Version
+from core.versions import Brief
 from tests import tiny
 
 HELD_BACK = {"promote": False, "reason": "no better"}
 
 
-def version(number: int, backbone: str = "b") -> Version:
-    return Version(number, None, None, backbone, "", "", ("cat",), 0, {}, {}, 0.0)
-
-
-V = {number: version(number) for number in range(1, 10)}
+V = {number: Brief(number, "b") for number in range(1, 10)}
 
 
 def test_the_one_before_comes_first_then_the_named_then_those_held_back() -> None:

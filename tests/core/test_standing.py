@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from sqlalchemy import Connection, event
 
-from core import champion, intake, labels, runs, standing
+from core import champion, intake, labels, leases, runs, standing
 from core.intake import LabelRequest
 from core.pixels import Limits
 from core.schema import metadata
@@ -36,16 +36,22 @@ def test_it_follows_whatever_changes(store: Store) -> None:
     assert (published.newest, published.newest_version) == (None, first)
     taken = intake.label_image(store, images.png(), LabelRequest("cat"), Limits(), now=NOW)
     labelled = read(store, published)
-    assert (labelled.newest_label, labelled.has_run) == (taken.event.id, False)
+    assert labelled.work == (taken.event.id, 0, 0)
     with store.db.write() as conn:
         run, _ = runs.request(conn, trigger="labels", now=NOW)
-    running = read(store, labelled)
-    assert running.has_run
+    asked = read(store, labelled)
+    assert asked.work == (taken.event.id, 1, 0)
+    with store.db.write() as conn:
+        leases.claim(conn, "a trainer", NOW)
+    running = read(store, asked)
+    assert running.work == (taken.event.id, 0, 1)
+    with store.db.write() as conn:
+        leases.hand_back(conn, run.id, "a trainer", NOW)
     with store.db.write() as conn:
         runs.cancel(conn, run.id, NOW)
     wish = request(store, first)
     wished = read(store, running)
-    assert not wished.has_run
+    assert wished.work == labelled.work
     assert wished.waiting is not None
     assert wished.waiting.id == wish
     second = request(store, first)
@@ -55,7 +61,7 @@ def test_it_follows_whatever_changes(store: Store) -> None:
     activation = champion.move_on(store.db)
     activated = read(store, replaced)
     assert (activated.waiting, activated.newest) == (None, activation)
-    for seen in (empty, published, labelled, running, wished, replaced):
+    for seen in (empty, published, labelled, asked, running, wished, replaced):
         assert read(store, seen) == activated, "whatever was seen before"
 
 

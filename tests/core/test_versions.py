@@ -7,6 +7,7 @@ import pytest
 from core import versions
 from core.errors import ChecksumMismatch, SpecMismatch, UnknownVersion, VersionTaken
 from core.store import Store
+from core.versions import Brief
 from tests import tiny
 from tests.at_once import overtaking
 
@@ -109,3 +110,27 @@ def test_versions_are_listed_newest_first_by_pages(
     with store.db.read() as conn:
         found = versions.listing(conn, limit=2, before=before)
     assert [version.number for version in found] == numbers
+
+
+def test_some_versions_in_brief_are_those_that_there_are(store: Store) -> None:
+    for _ in range(3):
+        tiny.publish(store)
+    with store.db.read() as conn:
+        found = versions.some(conn, [1, 3, 4, 0, -1, 2**40])
+        assert found == {n: Brief(n, versions.get(conn, n).backbone) for n in (1, 3)}
+
+
+def test_of_the_last_versions_those_held_back_since_are_told_newest_first(store: Store) -> None:
+    held_back = {"promote": False, "reason": "no better"}
+    for created_at, gate in (
+        (9.0, held_back),
+        (10.0, held_back),
+        (11.0, held_back),
+        (12.0, {"promote": True}),
+        (13.0, held_back),
+    ):
+        tiny.publish(store, tiny.plain_manifest(created_at=created_at), gate)
+    with store.db.read() as conn:
+        for moment, limit, numbers in ((10.0, 20, [5, 3]), (0.0, 2, [5]), (13.0, 20, [])):
+            found = versions.held_back_since(conn, moment, limit)
+            assert [version.number for version in found] == numbers

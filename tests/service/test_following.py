@@ -172,7 +172,7 @@ def test_label_to_live_is_observed_once_for_each_label(
         snapshot = labels.newest_id(conn)
     number = tiny.publish(store, tiny.make_manifest(store.blobs, snapshot=snapshot))
     if who_writes == "trainer":
-        monkeypatch.setattr(swap_module.Swap, "_advance", lambda *_: None)
+        monkeypatch.setattr(swap_module.Swap, "_advance", lambda swap: swap._presence.tell())
     processes = [start(), start()]
     count, total = (sample(f"evergreen_label_to_live_seconds_{x}") for x in ("count", "sum"))
     for version in (number, 1, number):  # only the first time is new

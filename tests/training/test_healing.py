@@ -6,11 +6,12 @@ from itertools import count
 
 import pytest
 
-from core import activations, champion, intake, predictions, shadow_answers
+from core import activations, champion, intake, predictions, shadow_answers, standing
 from core.intake import LabelRequest
 from core.pixels import Limits
 from core.predictions import Prediction, new_id
 from core.shadow_answers import ShadowAnswer
+from core.standing import Standing
 from core.store import Store
 from tests import images, tiny
 from training.healing import Healing
@@ -43,10 +44,14 @@ def answer(store: Store, live: int, before: int, *, is_right: bool, label: bool 
         intake.label_prediction(store, row.id, request, Limits(), time.time())
 
 
+def glance(healing: Healing, store: Store, now: float) -> None:
+    healing.look(now, standing.refresh(store.db, Standing()))
+
+
 def look(store: Store, healing: Healing | None = None) -> champion.Activation:
     """Look, and see a rollback through, as it goes where no worker is alive."""
     now = time.time()
-    (healing or Healing(store)).look(now)
+    glance(healing or Healing(store), store, now)
     with store.db.write() as conn:
         champion.advance(conn, now)
         newest = champion.newest_activation(conn)
@@ -137,12 +142,29 @@ def test_nothing_is_read_again_until_a_label_comes(
     monkeypatch.setattr("training.healing.outcomes.paired", lambda *_, **__: looks.append(1) or [])
     healing = Healing(healing_store)
     for seconds in range(5):
-        healing.look(1e10 + seconds)
+        glance(healing, healing_store, 1e10 + seconds)
     assert len(looks) == 1
     answer(healing_store, 3, 2, is_right=True)
     for hundredths in range(5):
-        healing.look(1e10 + 10 + hundredths / 100)
+        glance(healing, healing_store, 1e10 + 10 + hundredths / 100)
     assert len(looks) == 2
+
+
+def test_nothing_is_read_where_no_label_has_come_since_the_activation(
+    healing_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr("training.healing.outcomes.paired", lambda *_, **__: looks.append(1) or [])
+    healing = Healing(healing_store)
+    answer(healing_store, 3, 2, is_right=False)
+    moment = time.time() + 100
+    tiny.activate(healing_store, 3, now=moment)
+    glance(healing, healing_store, moment - 1)
+    glance(healing, healing_store, moment + 1)
+    assert looks == []
+    answer(healing_store, 3, 2, is_right=False)
+    glance(healing, healing_store, moment + 2)
+    assert looks == [1]
 
 
 def test_labels_that_only_correct_are_told_of_once(
@@ -156,6 +178,6 @@ def test_labels_that_only_correct_are_told_of_once(
         for step in range(3):
             for _ in range(ENOUGH):
                 answer(healing_store, 3, 2, is_right=False)
-            healing.look(time.time() + step)
+            glance(healing, healing_store, time.time() + step)
     assert look(healing_store, healing).version == 3
     assert [r.message for r in caplog.records].count("healing.withheld") == 1

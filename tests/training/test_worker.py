@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from core import labels, leases, runs
+from core import champion, labels, leases, runs
 from core.errors import StoreError
 from core.settings import Settings
 from core.store import Store
@@ -129,6 +129,28 @@ def test_an_idle_trainer_looks_when_something_has_changed_and_now_and_then(
         runs.request(conn, trigger="request", now=now)
     trainer.tick(now + 0.9)
     assert looked_at[4:] == [now + 0.9]
+
+
+def test_what_the_workers_move_on_is_left_to_them_for_half_a_second(
+    school_store: Store, trainer: Trainer
+):
+    now = time.time()
+    trainer.tick(now)
+    wish = promote(school_store, live(school_store).number, now)
+    trainer.tick(now + 0.1)
+    assert state_of(school_store, wish) == "waiting"
+    trainer.tick(now + 0.6)
+    assert state_of(school_store, wish) == "activated", "there is no worker"
+
+
+def promote(store: Store, version: int, now: float) -> int:
+    with store.db.write() as conn:
+        return champion.request(conn, version, who="test", why="", now=now).id
+
+
+def state_of(store: Store, promotion_id: int) -> str:
+    with store.db.read() as conn:
+        return champion.promotion(conn, promotion_id).state
 
 
 def test_one_class_alone_starts_no_run(school_store: Store, settings: Settings):
