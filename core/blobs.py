@@ -8,13 +8,18 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
 import fsspec
 
-from core.disk import sync_folder
+from core.disk import sync_folder, write_whole
 from core.errors import ChecksumMismatch, StoreError
+from core.verified import Verified
+
+# Below, reading it takes no longer than finding out that it need not be read.
+_LARGE_BYTES = 1 << 20
 
 
 class Blobs(Protocol):
@@ -37,18 +42,20 @@ class Blobs(Protocol):
         """Deleting what is not there is not an error."""
 
 
-def open_blobs(url: str) -> Blobs:
+def open_blobs(url: str, verified: Verified | None = None) -> Blobs:
     """A plain path or `file://` is a local folder; any other URL goes through fsspec."""
     if "://" not in url or url.startswith("file://"):
-        return LocalBlobs(Path(url.removeprefix("file://")))
+        return LocalBlobs(Path(url.removeprefix("file://")), verified)
     return RemoteBlobs(url)
 
 
 class LocalBlobs:
     """A folder with 256 sub-folders. A blob appears under its name complete, or not at all."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, verified: Verified | None = None) -> None:
+        """With `verified`, large files are read once on this machine while they are new."""
         self._root = root
+        self._verified = verified
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -62,18 +69,7 @@ class LocalBlobs:
                 return digest
             path = self._path(digest)
             path.parent.mkdir(exist_ok=True)
-            fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-            try:
-                with os.fdopen(fd, "wb") as file:
-                    file.write(content)
-                    if durable:
-                        file.flush()
-                        os.fsync(fd)
-                os.replace(temporary, path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
+            write_whole(path, content, durable=durable)
             if durable:
                 sync_folder(path.parent)
                 sync_folder(self._root)  # the sub-folder may be new
@@ -96,12 +92,20 @@ class LocalBlobs:
         try:
             # Not mapped: a disk that cannot read it would kill the process instead of raising.
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-                size = file.tell()
+                self._check_file(file, digest)
         except OSError as error:
             raise _unreadable(digest, error) from error
-        _check(found, digest, size)
         yield path
+
+    def _check_file(self, file: BufferedReader, digest: str) -> None:
+        before = os.fstat(file.fileno())
+        verified = self._verified if before.st_size >= _LARGE_BYTES else None
+        if verified is not None and verified.has(digest, before):
+            return
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        _check(found, digest, file.tell())
+        if verified is not None:
+            verified.note(digest, before)
 
     def size(self, digest: str) -> int:
         try:

@@ -1,10 +1,30 @@
-"""What survives a power cut: files and folders, taken to the disk."""
+"""Files that are whole or not there, and what survives a power cut."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import tempfile
 from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """The file appears under its name complete, or not at all, and only its owner may read it. With
+    `durable` what is in it survives a power cut; its name does after `sync_folder`. Raises
+    OSError."""
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(fd)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def sync_file(path: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from core.blobs import Blobs, open_blobs
 from core.database import Database
 from core.settings import Settings
+from core.verified import Verified
+from core.workers import this_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,8 @@ class Store:
 
 def open_store(settings: Settings) -> Store:
     """Open both, creating or migrating the tables. Raises StoreError."""
-    blobs = open_blobs(settings.resolved_blob_url)
+    verified = Verified(settings.home / "boards" / f"{this_host()}.verified")
+    blobs = open_blobs(settings.resolved_blob_url, verified)
     db = Database(settings.resolved_database_url)
     db.ensure_schema()
     return Store(db, blobs)
