@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
@@ -162,7 +161,7 @@ def measure(
 
 def batches(up: Server) -> tuple[float, float]:
     """Runs of the model and images in them, since the server began."""
-    text = httpx.get(f"{up.url}/metrics", timeout=10).text
+    text = up.http.get("/metrics", timeout=10).text
     samples = {
         sample.name: sample.value
         for family in text_string_to_metric_families(text)

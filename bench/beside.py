@@ -143,13 +143,13 @@ class Training:
             while not self._stop.wait(_LOOK_EVERY_S):
                 if unfinished(self._server) or self._tier is None:
                     continue
-                url = f"{self._server.url}/v1/retrain"
-                last = httpx.post(url, json=self._body, timeout=30).raise_for_status().json()["id"]
+                asked = self._server.http.post("/v1/retrain", json=self._body).raise_for_status()
+                last = asked.json()["id"]
                 self.num_runs += 1
             for run in unfinished(self._server):
-                httpx.delete(f"{self._server.url}/v1/runs/{run['id']}", timeout=30)
+                self._server.http.delete(f"/v1/runs/{run['id']}")
             if last is not None:
-                found = httpx.get(f"{self._server.url}/v1/runs/{last}", timeout=30).json()
+                found = self._server.http.get(f"/v1/runs/{last}").json()
                 if found["state"] == "failed":
                     self._problem = f"the run failed: {found['error']}"
         except httpx.HTTPError as error:
@@ -157,7 +157,7 @@ class Training:
 
 
 def unfinished(server: Server) -> list[dict[str, Any]]:
-    found = httpx.get(f"{server.url}/v1/runs", params={"limit": 5}, timeout=30).json()["runs"]
+    found = server.http.get("/v1/runs", params={"limit": 5}).json()["runs"]
     return [run for run in found if run["state"] in _UNFINISHED]
 
 

@@ -103,7 +103,7 @@ def until_live(server: Server, label_id: int, image: bytes) -> tuple[float | Non
     def saw_it(answer: dict[str, Any]) -> bool:
         version: int = answer["version"]
         if version not in snapshots:
-            found = httpx.get(f"{server.url}/v1/versions/{version}", timeout=10).json()
+            found = server.http.get(f"/v1/versions/{version}", timeout=10).json()
             snapshots[version] = found["snapshot"]
         return snapshots[version] >= label_id
 

@@ -31,6 +31,10 @@ class Server:
         self.num_workers = workers
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        # One for all questions, as making one takes longer than any answer. Each goes over a
+        # connection of its own: a worker that was kept to may be killed.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        self.http = httpx.Client(base_url=self.url, timeout=30, limits=fresh)
         self.log_path = home / "server.log"
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -84,7 +88,7 @@ class Server:
         return self._process.pid
 
     def status(self) -> dict[str, Any]:
-        content: dict[str, Any] = httpx.get(f"{self.url}/v1/status", timeout=10).json()
+        content: dict[str, Any] = self.http.get("/v1/status", timeout=10).json()
         return content
 
     def log(self) -> str:

@@ -58,7 +58,7 @@ def main() -> None:
                 measure(servers, i, options.seconds, options.clients)
                 for i in range(-1, options.rounds)
             ][1:]  # the first warms up
-            num_silent = httpx.get(f"{shadowed.url}/v1/versions/2").json()["shadow"]["answers"]
+            num_silent = shadowed.http.get("/v1/versions/2").json()["shadow"]["answers"]
     report(rounds, options.clients, num_silent)
 
 
