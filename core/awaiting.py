@@ -50,7 +50,8 @@ def see_through(
     db: Database, promotion_id: int, meanwhile: Callable[[], None] = lambda: None
 ) -> Ended:
     """Wait until it has ended, and if all went well until its version answers. With no worker
-    alive this moves it on. `meanwhile` is called at each look. Raises StoreError."""
+    alive this moves it on. `meanwhile` is called at each look. Raises StoreError, and what that
+    raises."""
     awaited = Awaited(db, promotion_id)
     moved_on_at = -math.inf
     while True:

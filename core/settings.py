@@ -105,6 +105,11 @@ class Settings(BaseSettings):
         return self.blob_url or str(self.home.absolute() / "blobs")
 
     @property
+    def boards(self) -> Path:
+        """What the processes of a machine share beside the store; may be deleted at any time."""
+        return self.home / "boards"
+
+    @property
     def resolved_workers(self) -> int:
         return self.workers or available_cores()
 

@@ -54,7 +54,7 @@ def choose(
 def read(conn: Connection, activation: Activation, named: Sequence[int]) -> Choice:
     """The choice beside the champion of this activation, the newest."""
     before = activations.version_before(conn)
-    found = versions.some(conn, {activation.version, *named, *([before] if before else [])})
+    found = versions.in_brief(conn, {activation.version, *named, *([before] if before else [])})
     # Of the gate: from replacing this champion.
     held_back = versions.held_back_since(conn, activation.created_at, _LOOK_BACK)
     choice = choose(

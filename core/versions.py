@@ -119,7 +119,7 @@ def by_run(conn: Connection, run_id: str) -> Version | None:
     return None if row is None else _version(row)
 
 
-def some(conn: Connection, numbers: Collection[int]) -> dict[int, Brief]:
+def in_brief(conn: Connection, numbers: Collection[int]) -> dict[int, Brief]:
     """Those of these numbers that there are."""
     may_be = [number for number in numbers if 0 < number <= _MAX_NUMBER]
     return {row.number: Brief(*row) for row in conn.execute(_SOME, {"numbers": may_be})}

@@ -112,7 +112,7 @@ class Evergreen:
     @bentoml.on_startup
     async def meet_others(self) -> None:
         self.met = contextlib.AsyncExitStack()
-        board = board_of_server(SETTINGS.home / "boards", workers.this_host())
+        board = board_of_server(SETTINGS.boards, workers.this_host())
         if board is None:
             return
         self.met.callback(board.close)

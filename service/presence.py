@@ -59,7 +59,8 @@ class Presence:
 
     def write(self, conn: Connection) -> None:
         """Tell it in a transaction that is open anyway."""
-        now = time.time()
+        # From before it is told: what changes meanwhile is told next time.
+        state, now = self._state(), time.time()
         worker = Worker(
             id=self.worker_id,
             role="serving",
@@ -73,7 +74,7 @@ class Presence:
             last_seen=now,
         )
         workers.report(conn, worker)
-        self._told, self._told_at = self._state(), now
+        self._told, self._told_at = state, now
 
     def _state(self) -> tuple[object, ...]:
         return self._slot.version, self._loaded.numbers, tuple(self._failed)

@@ -51,7 +51,7 @@ class Serving:
         )
         self.batcher = Batcher(settings.max_batch) if is_batching else None
         self.slot = Slot()
-        boards = settings.home / "boards" / workers.this_host()
+        boards = settings.boards / workers.this_host()
         turns = Turns(boards, at_once=max(1, available_cores() // 2))
         self.swap = Swap(store, self.runtime, self.slot, settings.shadow, turns)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)

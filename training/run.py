@@ -162,8 +162,14 @@ def _see_through(shop: Workshop, published: Version, reason: str, progress: Prog
     progress.tell("swapping", 0.95)
     with db.read() as conn:
         promotion = champion.newest_promotion_of(conn, published.number)
-    if promotion is not None:
+    while promotion is not None:
         ended = see_through(db, promotion.id, lambda: progress.tell("swapping", 0.95))
-        if ended.activate_at is None:
+        if ended.activate_at is not None:
+            break
+        seen = promotion.id
+        with db.read() as conn:
+            promotion = champion.newest_promotion_of(conn, published.number)
+        if promotion is None or promotion.id == seen:
             return Outcome("held-back", published.number, f"not swapped in: {ended.error}")
+        # Somebody else wished for it meanwhile, which took the place of the run's own wish.
     return Outcome("promoted", published.number, reason)

@@ -10,6 +10,8 @@ import pytest
 
 from core.blobs import LocalBlobs
 from core.errors import ChecksumMismatch, StoreError
+from core.settings import Settings
+from core.store import open_store
 from core.verified import Verified
 
 CONTENT = os.urandom(1 << 20)
@@ -131,16 +133,27 @@ def test_only_the_last_few_are_kept(machine: Machine) -> None:
     assert machine.num_read == 21
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"a b c\n\xff\xfe", None])
-def test_where_nothing_can_be_noted_every_file_is_read(
-    machine: Machine, content: bytes | None
-) -> None:
-    if content is None:
-        machine.path.parent.touch()  # a file, where the folder should be
-    else:
-        machine.path.parent.mkdir()
-        machine.path.write_bytes(content)
+def test_where_nothing_can_be_noted_every_file_is_read(machine: Machine) -> None:
+    machine.path.parent.touch()  # a file, where the folder should be
     digest = machine.process().put(CONTENT)
     machine.open(digest)
     machine.open(digest)
-    assert machine.num_read == (2 if content is None else 1)
+    assert machine.num_read == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"a b c\n\xff\xfe"])
+def test_notes_that_make_no_sense_are_written_anew(machine: Machine, content: bytes) -> None:
+    machine.path.parent.mkdir()
+    machine.path.write_bytes(content)
+    digest = machine.process().put(CONTENT)
+    machine.open(digest)
+    machine.open(digest)
+    assert machine.num_read == 1
+
+
+def test_stores_of_one_home_share_their_notes(machine: Machine, settings: Settings) -> None:
+    digest = open_store(settings).blobs.put(CONTENT)
+    for _ in range(2):
+        with open_store(settings).blobs.file(digest):
+            pass
+    assert machine.num_read == 1

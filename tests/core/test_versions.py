@@ -116,7 +116,7 @@ def test_some_versions_in_brief_are_those_that_there_are(store: Store) -> None:
     for _ in range(3):
         tiny.publish(store)
     with store.db.read() as conn:
-        found = versions.some(conn, [1, 3, 4, 0, -1, 2**40])
+        found = versions.in_brief(conn, [1, 3, 4, 0, -1, 2**40])
         assert found == {n: Brief(n, versions.get(conn, n).backbone) for n in (1, 3)}
 
 

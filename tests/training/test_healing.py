@@ -135,11 +135,15 @@ def test_wish_that_waits_goes_first(healing_store: Store) -> None:
     assert look(healing_store, healing).version == number
 
 
-def test_nothing_is_read_again_until_a_label_comes(
-    healing_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[int] = []
-    monkeypatch.setattr("training.healing.outcomes.paired", lambda *_, **__: looks.append(1) or [])
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One for each time that outcomes were read; there are none."""
+    found: list[int] = []
+    monkeypatch.setattr("training.healing.outcomes.paired", lambda *_, **__: found.append(1) or [])
+    return found
+
+
+def test_nothing_is_read_again_until_a_label_comes(healing_store: Store, looks: list[int]) -> None:
     healing = Healing(healing_store)
     for seconds in range(5):
         glance(healing, healing_store, 1e10 + seconds)
@@ -151,10 +155,8 @@ def test_nothing_is_read_again_until_a_label_comes(
 
 
 def test_nothing_is_read_where_no_label_has_come_since_the_activation(
-    healing_store: Store, monkeypatch: pytest.MonkeyPatch
+    healing_store: Store, looks: list[int]
 ) -> None:
-    looks: list[int] = []
-    monkeypatch.setattr("training.healing.outcomes.paired", lambda *_, **__: looks.append(1) or [])
     healing = Healing(healing_store)
     answer(healing_store, 3, 2, is_right=False)
     moment = time.time() + 100

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
 from core import champion, labels, leases, runs
+from core.awaiting import Ended
+from core.database import Database
 from core.errors import StoreError
 from core.settings import Settings
 from core.store import Store
@@ -71,6 +74,23 @@ def test_a_run_whose_trainer_died_after_publishing_publishes_nothing_twice(
     ended = finish(school_store, other, run.id)
     assert (ended.outcome, ended.version) == ("promoted", 2)
     assert len(published(school_store)) == 2
+
+
+def test_a_run_follows_the_wish_of_somebody_else_for_its_version(
+    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+):
+    label(school_store, of("two", "five")[:20])
+    through = run_module.see_through
+
+    def overtaken(db: Database, wish: int, meanwhile: Callable[[], None]) -> Ended:
+        monkeypatch.undo()
+        promote(school_store, 2, time.time())
+        assert state_of(school_store, wish) == "superseded"
+        return through(db, wish, meanwhile)
+
+    monkeypatch.setattr(run_module, "see_through", overtaken)
+    assert retrain(school_store, trainer).outcome == "promoted"
+    assert live(school_store).number == 2
 
 
 def test_new_labels_start_a_run_without_being_asked(school_store: Store, settings: Settings):
