@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.beside import at_low_priority, in_idle_moments
 from core.blobs import Blobs
 from core.errors import EvergreenError, SpecMismatch, StoreError
 from core.manifest import Optimised
@@ -27,6 +28,8 @@ _ANY_SIZE = 0
 _SAME = 1e-3
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 class Backbone:
@@ -111,6 +114,7 @@ class Runtime:
     ) -> None:
         """`batch_sizes` are those that backbones are to run with on a GPU."""
         self._sessions = Sessions(provider, threads, gpu)
+        self._threads = threads
         self._batch_sizes = batch_sizes if self.is_on_gpu else ()
         # A backbone stays as long as a servable uses it, and no longer.
         self._backbones: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
@@ -130,8 +134,17 @@ class Runtime:
         """
         found = self._backbones.get(digest)
         if found is None:
-            found = self._backbones[digest] = self._open(digest, blobs, optimised)
+            # Another thread may have opened it meanwhile: one is kept.
+            found = self._backbones.setdefault(digest, self._open(digest, blobs, optimised))
         return found
+
+    def beside(self, work: Callable[[], Result]) -> Result:
+        """Load or drop models with what processor time the answers of this process leave, and wait
+        for it; raises what it raises. The work may be begun twice (`core/beside.py`)."""
+        if self._threads > 1:
+            return work()  # what threads onnxruntime starts would have that priority for good
+        # Idle, it might hold what the driver of a GPU locks, and answers wait for: not measured.
+        return (at_low_priority if self.is_on_gpu else in_idle_moments)(work)
 
     def holds(self, digest: str) -> bool:
         return digest in self._backbones

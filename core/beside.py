@@ -10,17 +10,20 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TypeVar
 
 from core.priority import be_idle, yield_to_others
 
 _MEANWHILE_EVERY_S = 1.0
-# Work starved that waited for a core for so many seconds, and so many times as long as it computed.
+# Work starves that has waited for a core for so many seconds, and so many times as long as it has
+# computed; where somebody waits for a promotion, that is known sooner.
 _STARVED_S = 1.0
+_PATIENCE_S = 0.25
 _STARVED_TIMES = 4.0
 _STARVED_FOR_S = 60.0
+_LOOK_EVERY_S = 0.05
 
 Result = TypeVar("Result")
 
@@ -50,6 +53,29 @@ def at_idle_priority(
     return (_thread(yield_to_others) if idle.is_starved else idle).do(work, meanwhile)
 
 
+def in_idle_moments(work: Callable[[], Result]) -> Result:
+    """Like `at_idle_priority`, for processes that answer: where others leave it too little, it is
+    begun once more at low priority, and that is waited for.
+
+    So it is work that may be done twice at once, asks for nothing `at_normal_priority`, and does
+    most of what it does without the interpreter's lock. What holds that lock at idle priority holds
+    up those who answer, but not for long: as they wait, their core is free for it.
+    """
+    if hasattr(_this_thread, "asked"):
+        return work()
+    idle = _thread(be_idle)
+    if not idle.is_starved:
+        before = idle.times_s()
+        begun = idle.begin(work)
+        while not wait([begun], timeout=_LOOK_EVERY_S).done:
+            if idle.starves(before, _PATIENCE_S):
+                begun.cancel()  # if it has not begun
+                break
+        else:
+            return begun.result()
+    return _thread(yield_to_others).do(work)
+
+
 def at_normal_priority(do: Callable[[], Result]) -> Result:
     """Called from such work, have this done by the thread that waits for the work, and wait for it;
     raises what it raises. Anywhere else, just do it."""
@@ -67,6 +93,8 @@ def _put(todo: _Queue, do: Callable[[], Result]) -> Future[Result]:
     done: Future[Result] = Future()
 
     def run() -> None:
+        if not done.set_running_or_notify_cancel():
+            return
         try:
             done.set_result(do())
         except BaseException as error:
@@ -91,16 +119,7 @@ class _Thread:
         if hasattr(_this_thread, "asked"):
             return work()  # such work itself, which would wait for itself
         asked: _Queue = queue.SimpleQueue()
-
-        def run() -> Result:
-            _this_thread.asked = asked
-            before = _times_s()
-            try:
-                return work()
-            finally:
-                self._note(before)
-
-        done = _put(self._todo, run)
+        done = self.begin(work, asked)
         done.add_done_callback(lambda _: asked.put(lambda: None))  # wakes who waits
         while not done.done():
             try:
@@ -109,29 +128,47 @@ class _Thread:
                 meanwhile()
         return done.result()
 
+    def begin(self, work: Callable[[], Result], asked: _Queue | None = None) -> Future[Result]:
+        """`asked` is where somebody does what the work wants done `at_normal_priority`."""
+
+        def run() -> Result:
+            _this_thread.asked = asked
+            before = self.times_s()
+            try:
+                return work()
+            finally:
+                self.starves(before, _STARVED_S)
+
+        return _put(self._todo, run)
+
     @property
     def is_starved(self) -> bool:
-        """It waited for a core for seconds, not long ago, and for longer than it computed."""
+        """It waited for a core for long, not long ago, and for longer than it computed."""
         return time.monotonic() - self._starved_at < _STARVED_FOR_S
 
-    def _note(self, before: tuple[float, float]) -> None:
-        computed_s, waited_s = (now - then for now, then in zip(_times_s(), before, strict=True))
-        if waited_s > max(_STARVED_S, _STARVED_TIMES * computed_s):
-            self._starved_at = time.monotonic()
+    def starves(self, before: tuple[float, float], patience_s: float) -> bool:
+        """Whether it was so since then; if so, that is remembered."""
+        computed_s, waited_s = (
+            now - then for now, then in zip(self.times_s(), before, strict=True)
+        )
+        if waited_s <= max(patience_s, _STARVED_TIMES * computed_s):
+            return False
+        self._starved_at = time.monotonic()
+        return True
+
+    def times_s(self) -> tuple[float, float]:
+        """How long the thread has computed, and waited for a core (Linux; elsewhere nothing)."""
+        try:
+            told = Path(f"/proc/self/task/{self._thread.native_id}/schedstat").read_text()
+            computed, waited, _ = told.split()
+        except OSError:
+            return 0.0, 0.0
+        return int(computed) / 1e9, int(waited) / 1e9
 
     def _run(self) -> None:
         self._begin()
         while True:
             self._todo.get()()
-
-
-def _times_s() -> tuple[float, float]:
-    """How long this thread has computed, and waited for a core (Linux; elsewhere nothing)."""
-    try:
-        computed, waited, _ = Path("/proc/thread-self/schedstat").read_text().split()
-    except OSError:
-        return 0.0, 0.0
-    return int(computed) / 1e9, int(waited) / 1e9
 
 
 _starting = threading.Lock()

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.backbones import Backbone, Runtime
-from core.beside import at_low_priority
 from core.blobs import Blobs
 from core.errors import SpecMismatch
 from core.manifest import Golden, Manifest
@@ -94,7 +93,7 @@ def load(
     Raises ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
     """
     if is_beside and not runtime.holds(manifest.backbone):
-        return at_low_priority(lambda: load(manifest, blobs, runtime))
+        return runtime.beside(lambda: load(manifest, blobs, runtime))
     # A head alone takes so little that it is not worth to wait for idle moments.
     with blobs.file(manifest.head) as path:
         head = HeadSession(path, runtime)

@@ -92,10 +92,10 @@ class Loaded:
     def keep_only(self, wanted: Collection[int | None]) -> None:
         """Let the others go; their last requests keep them."""
         before = self._backbones()
-        for number in self._by_number.keys() - wanted:
-            del self._by_number[number]
+        let_go = [self._by_number.pop(number) for number in self._by_number.keys() - wanted]
         dropped = before - self._backbones()
         if dropped:
+            self._runtime.beside(let_go.clear)
             self._num_dropped += len(dropped)
             self._dropped_at = time.monotonic()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from core.blobs import LocalBlobs
 from core.errors import ChecksumMismatch, SpecMismatch, StoreError
 from core.manifest import Optimised
 from core.pixels import PixelSpec
+from core.servable import load
 from core.sessions import Sessions
 from tests import tiny
 
@@ -199,3 +203,48 @@ def test_a_backbone_is_opened_once_while_somebody_uses_it(
     assert runtime.backbone(digest, blobs) is first
     del first
     assert not runtime.holds(digest)
+
+
+def test_of_two_that_open_the_same_backbone_at_once_one_is_kept(
+    blobs: LocalBlobs, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = blobs.put(tiny.backbone_onnx())
+    usual, found = runtime._open, []
+
+    def meanwhile(*args: Any) -> Backbone:
+        monkeypatch.setattr(runtime, "_open", usual)
+        found.append(runtime.backbone(digest, blobs))
+        return usual(*args)
+
+    monkeypatch.setattr(runtime, "_open", meanwhile)
+    assert runtime.backbone(digest, blobs) is found[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
+def test_models_are_opened_in_idle_moments_on_a_gpu_at_low_priority(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def priority() -> tuple[int, bool]:
+        usual = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        is_nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) > usual
+        return os.sched_getscheduler(0), is_nice
+
+    assert runtime.beside(priority) == (os.SCHED_IDLE, False)
+    monkeypatch.setattr(Runtime, "is_on_gpu", True)
+    assert runtime.beside(priority) == (os.SCHED_OTHER, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priority is the whole process's elsewhere")
+def test_threads_that_onnxruntime_starts_have_the_priority_of_those_who_answer(
+    blobs: LocalBlobs,
+) -> None:
+    def threads() -> dict[int, tuple[int, int]]:
+        ids = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+        return {i: (os.sched_getscheduler(i), os.getpriority(os.PRIO_PROCESS, i)) for i in ids}
+
+    before, runtime = threads(), Runtime("cpu", threads=2)
+    servable = load(tiny.make_manifest(blobs, backbone_seed=7), blobs, runtime, is_beside=True)
+    started = {i: found for i, found in threads().items() if i not in before}
+    assert started
+    assert set(started.values()) == {before[os.getpid()]}
+    del servable  # not before, as its threads end with it

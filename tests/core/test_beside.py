@@ -8,7 +8,13 @@ import threading
 
 import pytest
 
-from core.beside import at_idle_priority, at_low_priority, at_normal_priority, give_memory_back
+from core.beside import (
+    at_idle_priority,
+    at_low_priority,
+    at_normal_priority,
+    give_memory_back,
+    in_idle_moments,
+)
 
 
 def niceness() -> int:
@@ -99,7 +105,7 @@ def test_who_waited_long_for_a_core_is_at_low_priority_for_a_while(
     def starve(computed_s: float, waited_s: float) -> None:
         times = iter([(0.0, 0.0), (computed_s, waited_s)])
         with monkeypatch.context() as patched:
-            patched.setattr("core.beside._times_s", lambda: next(times))
+            patched.setattr("core.beside._Thread.times_s", lambda _: next(times))
             at_idle_priority(lambda: None)
 
     starve(computed_s=1.0, waited_s=2.0)  # as one of three has a core for a third of the time
@@ -109,6 +115,52 @@ def test_who_waited_long_for_a_core_is_at_low_priority_for_a_while(
     assert at_idle_priority(niceness) > niceness()
     monkeypatch.setattr("core.beside._STARVED_FOR_S", 0.0)
     assert at_idle_priority(policy) == os.SCHED_IDLE
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
+def test_what_is_done_in_idle_moments_makes_nobody_wait() -> None:
+    def work() -> tuple[int, int]:
+        return os.sched_getscheduler(0), in_idle_moments(threading.get_native_id)
+
+    policy, thread_id = in_idle_moments(work)
+    assert policy == os.SCHED_IDLE
+    assert thread_id == in_idle_moments(threading.get_native_id) != threading.get_native_id()
+    with pytest.raises(ZeroDivisionError):
+        in_idle_moments(lambda: 1 // 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
+def test_where_there_is_no_idle_moment_the_work_is_done_nevertheless(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("core.beside._started", {})  # other tests do not starve
+    monkeypatch.setattr("core.beside._LOOK_EVERY_S", 0.001)
+    policies: list[int] = []
+    stands_still, goes_on = threading.Event(), threading.Event()
+
+    def work() -> int:
+        policies.append(os.sched_getscheduler(0))
+        if policies[-1] == os.SCHED_IDLE:
+            stands_still.set()
+            assert goes_on.wait(30)
+        return os.sched_getscheduler(0)
+
+    waited_s = iter(range(1000))
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "core.beside._Thread.times_s",
+            lambda _: (0.0, float(next(waited_s)) if stands_still.is_set() else 0.0),
+        )
+        assert in_idle_moments(work) == os.SCHED_OTHER
+        assert policies == [os.SCHED_IDLE, os.SCHED_OTHER]
+        # For a while nobody waits for idle moments again.
+        assert in_idle_moments(work) == os.SCHED_OTHER
+        monkeypatch.setattr("core.beside._STARVED_FOR_S", 0.0)
+        # Behind what still stands still, and not done there as well once that goes on.
+        assert in_idle_moments(work) == os.SCHED_OTHER
+    goes_on.set()
+    assert in_idle_moments(lambda: os.sched_getscheduler(0)) == os.SCHED_IDLE
+    assert policies == [os.SCHED_IDLE, *3 * [os.SCHED_OTHER]]
 
 
 def test_memory_can_be_given_back_at_any_time() -> None:

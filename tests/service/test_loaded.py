@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -90,3 +92,13 @@ def test_a_head_alone_leaves_nothing(
     monkeypatch.setattr(loaded_module, "_GIVE_BACK_AFTER_S", 0.0)
     loaded.give_memory_back()
     assert (loaded.numbers, given_back) == ((second,), [])
+
+
+def test_a_dropped_backbone_is_freed_beside_answering(sqlite_store: Store) -> None:
+    loaded = Loaded(sqlite_store, Runtime("cpu"))
+    freed_by: list[str] = []
+    servable = loaded.load(publish(sqlite_store, 1))
+    weakref.finalize(servable, lambda: freed_by.append(threading.current_thread().name))
+    del servable
+    loaded.keep_only(())
+    assert freed_by == ["beside"]
