@@ -18,11 +18,14 @@ from core.priority import be_idle, yield_to_others
 
 _MEANWHILE_EVERY_S = 1.0
 # Work starves that has waited for a core for so many seconds, and so many times as long as it has
-# computed; where somebody waits for a promotion, that is known sooner.
+# computed. Its thread is not asked again for a while.
 _STARVED_S = 1.0
-_PATIENCE_S = 0.25
 _STARVED_TIMES = 4.0
 _STARVED_FOR_S = 60.0
+# Where a promotion waits for it, that is known sooner, and forgotten sooner: now and then a server
+# at 80 % has no idle moment for so long.
+_PATIENCE_S = 0.4
+_IMPATIENT_FOR_S = 5.0
 _LOOK_EVERY_S = 0.05
 
 Result = TypeVar("Result")
@@ -50,7 +53,8 @@ def at_idle_priority(
     the thread that waits, and must not raise.
     """
     idle = _thread(be_idle)
-    return (_thread(yield_to_others) if idle.is_starved else idle).do(work, meanwhile)
+    has_starved = idle.starved_within(_STARVED_FOR_S)
+    return (_thread(yield_to_others) if has_starved else idle).do(work, meanwhile)
 
 
 def in_idle_moments(work: Callable[[], Result]) -> Result:
@@ -64,7 +68,7 @@ def in_idle_moments(work: Callable[[], Result]) -> Result:
     if hasattr(_this_thread, "asked"):
         return work()
     idle = _thread(be_idle)
-    if not idle.is_starved:
+    if not idle.starved_within(_IMPATIENT_FOR_S):
         before = idle.times_s()
         begun = idle.begin(work)
         while not wait([begun], timeout=_LOOK_EVERY_S).done:
@@ -141,10 +145,9 @@ class _Thread:
 
         return _put(self._todo, run)
 
-    @property
-    def is_starved(self) -> bool:
+    def starved_within(self, seconds: float) -> bool:
         """It waited for a core for long, not long ago, and for longer than it computed."""
-        return time.monotonic() - self._starved_at < _STARVED_FOR_S
+        return time.monotonic() - self._starved_at < seconds
 
     def starves(self, before: tuple[float, float], patience_s: float) -> bool:
         """Whether it was so since then; if so, that is remembered."""

@@ -155,7 +155,7 @@ def test_where_there_is_no_idle_moment_the_work_is_done_nevertheless(
         assert policies == [os.SCHED_IDLE, os.SCHED_OTHER]
         # For a while nobody waits for idle moments again.
         assert in_idle_moments(work) == os.SCHED_OTHER
-        monkeypatch.setattr("core.beside._STARVED_FOR_S", 0.0)
+        monkeypatch.setattr("core.beside._IMPATIENT_FOR_S", 0.0)
         # Behind what still stands still, and not done there as well once that goes on.
         assert in_idle_moments(work) == os.SCHED_OTHER
     goes_on.set()
