@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +10,12 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
-import safetensors.torch  # noqa: E402
 
-from core.errors import BackboneUnavailable, ChecksumMismatch, InvalidRequest, SpecMismatch  # noqa: E402
-from core.pixels import PixelSpec, decode  # noqa: E402
-from tests import conftest  # noqa: E402
-from training import backbone_names, pretrained, torch_backbone, torch_export  # noqa: E402
+from core.errors import InvalidRequest, SpecMismatch  # noqa: E402
+from core.pixels import PixelSpec  # noqa: E402
+from tests.training.random_backbone import in_torch, random_backbone  # noqa: E402
+from training import backbone_names, torch_export  # noqa: E402
 from training.design import prepare  # noqa: E402
-from training.pretrained import Source, fetch  # noqa: E402
 from training.regression import fit  # noqa: E402
 from training.torch_backbone import Backbone, build, from_onnx  # noqa: E402
 from training.torch_blocks import MAX_BLOCKS  # noqa: E402
@@ -27,11 +23,6 @@ from training.torch_export import export_backbone  # noqa: E402
 from training.torch_vision import torchvision  # noqa: E402
 
 pytestmark = pytest.mark.training
-
-# A folder of weights to try. conftest.py has taken EVERGREEN_* out of the environment.
-WEIGHTS_FOLDER = conftest.SURROUNDINGS.get("EVERGREEN_TEST_WEIGHTS")
-# A folder with a folder of JPEGs for each class.
-PHOTOS_FOLDER = conftest.SURROUNDINGS.get("EVERGREEN_TEST_PHOTOS")
 
 # Of the embedding's spread. float32 sums in another order, BatchNorm folded by onnxruntime, over
 # up to 100 layers: 8e-6 seen in 20 architectures. The limit leaves room for other processors.
@@ -86,18 +77,6 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def random_backbone(name: str) -> Backbone:
-    if name.startswith("timm/"):
-        pytest.importorskip("timm", reason="the timm extra is not installed")
-    module = build(name, pretrained=False)
-    # Fresh norms and layer scales (1e-6) do nothing: move them, so that a lost one is seen.
-    for tensor in module.state_dict().values():
-        if tensor.is_floating_point() and tensor.numel() > 1 and tensor.min() == tensor.max():
-            tensor.mul_(torch.empty_like(tensor).uniform_(0.8, 1.2))
-            tensor.add_(torch.empty_like(tensor).uniform_(0, 0.05))
-    return module
-
-
 def photos(size_px: int, num: int = 20) -> NDArray[np.uint8]:
     """Synthetic pictures of two kinds, taking turns: stripes across and stripes down."""
     generator = np.random.default_rng(0)
@@ -108,11 +87,6 @@ def photos(size_px: int, num: int = 20) -> NDArray[np.uint8]:
     ]
     noise = generator.integers(-20, 20, (num, size_px, size_px, 3))
     return np.clip(np.stack(pictures) + noise, 0, 255).astype(np.uint8)
-
-
-def in_torch(module: Backbone, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-    with torch.inference_mode():
-        return module(torch.from_numpy(pixels_BHWC)).numpy()
 
 
 def in_onnx(model: bytes, *batches: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -252,43 +226,6 @@ def test_a_copy_shares_nothing_and_its_blocks_are_its_own(name: str) -> None:
     assert twin.blocks[0](twin.normalise(torch.from_numpy(pixels))).dtype == torch.bfloat16
 
 
-@pytest.fixture
-def weights_file(tmp_path: Path) -> Path:
-    """What torchvision's whole squeezenet saves, in half precision, classifier included."""
-    net = torchvision.models.squeezenet1_1()
-    file = tmp_path / "squeezenet.safetensors"
-    safetensors.torch.save_file({k: v.half() for k, v in net.state_dict().items()}, file)
-    return file
-
-
-def test_local_weights_load_with_and_without_a_classifier(weights_file: Path) -> None:
-    whole = build("torchvision/squeezenet1_1", weights_file).weights()
-    given = safetensors.torch.load_file(weights_file)
-    assert all(torch.equal(tensor, given[key].float()) for key, tensor in whole.items())
-    bare = {key: tensor for key, tensor in given.items() if key.startswith("features.")}
-    assert bare.keys() == whole.keys()
-    safetensors.torch.save_file(bare, weights_file)
-    assert build("torchvision/squeezenet1_1", weights_file).weights().keys() == whole.keys()
-
-
-def test_weights_that_do_not_fit_say_which_and_what_to_do(weights_file: Path) -> None:
-    with pytest.raises(InvalidRequest, match=r"lacks bn1\.bias") as raised:
-        build("torchvision/resnet18", weights_file)
-    assert "beside them features.0.bias" in str(raised.value)
-    assert "get_model('resnet18', weights='DEFAULT')" in str(raised.value)
-    tensors = safetensors.torch.load_file(weights_file)
-    tensors["features.0.weight"] = torch.zeros(64, 3, 5, 5)
-    safetensors.torch.save_file(tensors, weights_file)
-    with pytest.raises(InvalidRequest, match=r"features.0.weight of shape \(64, 3, 5, 5\)"):
-        build("torchvision/squeezenet1_1", weights_file)
-
-
-def test_a_pickle_is_not_read(tmp_path: Path) -> None:
-    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "model.pth")
-    with pytest.raises(InvalidRequest, match=r"safetensors\.torch\.save_file"):
-        build("torchvision/squeezenet1_1", tmp_path / "model.pth")
-
-
 def test_a_version_of_another_backbone_is_refused() -> None:
     model = export_backbone(random_backbone("torchvision/squeezenet1_1"))
     with pytest.raises(SpecMismatch, match="torchvision/resnet18"):
@@ -299,66 +236,3 @@ def test_backbone_beyond_the_limit_of_onnx_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(torch_export, "MAX_WEIGHTS_BYTES", 1_000_000)
     with pytest.raises(InvalidRequest, match="smaller backbone"):
         export_backbone(random_backbone("torchvision/squeezenet1_1"))
-
-
-def published(folder: Path, content: bytes, digits: str | None = None) -> Source:
-    sha256 = digits or hashlib.sha256(content).hexdigest()[:8]
-    folder.mkdir()
-    (folder / f"model-{sha256}.pth").write_bytes(content)
-    return Source(url=(folder / f"model-{sha256}.pth").as_uri(), recipe="RECIPE")
-
-
-def test_published_weights_come_once_and_are_checked_each_time(tmp_path: Path) -> None:
-    source = published(tmp_path / "library", b"weights")
-    path = fetch(source, tmp_path / "cache", progress=False)
-    assert path.read_bytes() == b"weights"
-    (tmp_path / "library" / path.name).unlink()
-    assert fetch(source, tmp_path / "cache", progress=False) == path
-    path.write_bytes(b"damaged")
-    with pytest.raises(BackboneUnavailable, match=r"--weights FILE\.safetensors.*RECIPE"):
-        fetch(source, tmp_path / "cache", progress=False)
-
-
-def test_published_weights_with_another_hash_are_refused(tmp_path: Path) -> None:
-    source = published(tmp_path / "library", b"weights", "0123456789abcdef")
-    with pytest.raises(ChecksumMismatch, match="0123456789abcdef"):
-        fetch(source, tmp_path / "cache", progress=False)
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_a_librarys_own_file_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
-    net = torchvision.models.squeezenet1_1()
-    torch.save(net.state_dict(), tmp_path / "library.pth")
-    monkeypatch.setattr(torch_backbone, "fetch", lambda *_, **__: tmp_path / "library.pth")
-    found = build("torchvision/squeezenet1_1").weights()
-    assert all(torch.equal(t, net.state_dict()[key]) for key, t in found.items())
-
-
-def test_source_without_safe_weights_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(BackboneUnavailable, match="RECIPE"):
-        fetch(Source(recipe="RECIPE"), tmp_path)
-    assert pretrained.DEFAULT_CACHE.parts[0] == "~"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [
-        ("torchvision/mobilenet_v2", "mobilenet_v2_features.safetensors"),
-        ("torchvision/squeezenet1_1", "squeezenet1_1.safetensors"),
-    ],
-)
-def test_pretrained_weights_tell_photos_apart(name: str, file: str) -> None:
-    """Of ants and bees 0.90 was seen with either; random weights get 0.57 to 0.63."""
-    if not (WEIGHTS_FOLDER and PHOTOS_FOLDER):
-        pytest.skip("EVERGREEN_TEST_WEIGHTS and EVERGREEN_TEST_PHOTOS name no folders")
-    module = build(name, Path(WEIGHTS_FOLDER) / file)
-    classes = sorted(path for path in Path(PHOTOS_FOLDER).iterdir() if path.is_dir())
-    shown = [(y, path) for y, c in enumerate(classes) for path in sorted(c.glob("*.jpg"))[:60]]
-    pixels = np.stack([decode(path.read_bytes(), module.pixels) for _, path in shown])
-    x = np.concatenate([in_torch(module, batch) for batch in np.array_split(pixels, 8)])
-    y = np.array([label for label, _ in shown])
-    train = np.arange(len(y)) % 2 == 0
-    design = prepare(x)
-    fitted = fit(design, y, len(classes), l2=0.1, rows=train)
-    assert (design.logits(fitted).argmax(axis=1) == y)[~train].mean() >= 0.8
