@@ -23,7 +23,8 @@ def yield_to_others() -> None:
 
 def be_idle() -> None:
     """Of this thread, and of those that it starts, for good: it runs on cores that nobody else
-    wants (sched(7), SCHED_IDLE)."""
+    wants (sched(7), SCHED_IDLE). Where that is forbidden, as a sandbox may, it yields at least."""
+    yield_to_others()
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
