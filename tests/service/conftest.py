@@ -17,13 +17,14 @@ from core.backbones import Runtime
 from core.blobs import LocalBlobs
 from core.servable import load
 from core.settings import Settings
-from core.store import open_store
+from core.store import Store, open_store
 from service.app import create_app
 from service.batching import Batcher
 from service.fast_lane import FastLane
 from service.serving import Serving
 from tests import tiny
 from tests.service import taught
+from tests.service.swaps import Process, starting
 from tests.service.watched import Watched
 
 
@@ -134,3 +135,10 @@ def batcher() -> Iterator[Batcher]:
     started = Batcher(max_batch=4)
     yield started
     started.stop()
+
+
+@pytest.fixture
+def start(store: Store) -> Iterator[Callable[[], Process]]:
+    """Serving processes, as far as swaps go, of the store that the file has."""
+    with starting(store) as start_one:
+        yield start_one

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -28,7 +28,6 @@ from tests.service.swaps import (
     publish_three,
     report,
     sample,
-    starting,
 )
 from tests.service.taught import wait_until
 
@@ -39,12 +38,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def store(sqlite_store: Store) -> Store:
     return publish_three(sqlite_store)
-
-
-@pytest.fixture
-def start(store: Store) -> Iterator[Callable[[], Process]]:
-    with starting(store) as start_one:
-        yield start_one
 
 
 def test_worker_that_starts_before_the_moment_waits_for_it(

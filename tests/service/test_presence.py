@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Connection
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from core import workers
 from core.store import Store
 from core.workers import Worker
-from tests.service.swaps import SOON_S, Process, live, promote, publish_three, starting
+from tests.service.swaps import SOON_S, Process, live, promote, publish_three
 from tests.service.taught import wait_until
 
 # Waits for real moments: not in `make check`.
@@ -20,12 +20,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def store(sqlite_store: Store) -> Store:
     return publish_three(sqlite_store)
-
-
-@pytest.fixture
-def start(store: Store) -> Iterator[Callable[[], Process]]:
-    with starting(store) as start_one:
-        yield start_one
 
 
 def test_switch_while_it_is_told_is_told_next_time(

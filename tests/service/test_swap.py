@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -28,7 +28,6 @@ from tests.service.swaps import (
     publish_three,
     report,
     sample,
-    starting,
     state_of,
 )
 from tests.service.taught import wait_until
@@ -40,12 +39,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def store(sqlite_store: Store) -> Store:
     return publish_three(sqlite_store)
-
-
-@pytest.fixture
-def start(store: Store) -> Iterator[Callable[[], Process]]:
-    with starting(store) as start_one:
-        yield start_one
 
 
 def test_promotion_reaches_every_worker_at_the_same_moment(

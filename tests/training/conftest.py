@@ -62,3 +62,20 @@ def idle_writers(monkeypatch: pytest.MonkeyPatch) -> set[bool]:
     for name in ("write", "write_one"):
         monkeypatch.setattr(Database, name, noting(getattr(Database, name)))
     return found
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch adds up in the same order each time."""
+    torch = pytest.importorskip("torch", reason="the training extra is not installed")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def task() -> Any:
+    from tests.training.tuning import small_task  # which needs torch
+
+    return small_task()

@@ -69,12 +69,8 @@ CASES = [pytest.param(case, id=case.name) for case in FAMILIES] + [
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _seeded(one_thread):
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 def photos(size_px: int, num: int = 20) -> NDArray[np.uint8]:

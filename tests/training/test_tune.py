@@ -6,29 +6,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from tests.training.tiny_backbone import CLASSES, photos, tiny_backbone  # noqa: E402
-from tests.training.tuning import RECIPE, small_task  # noqa: E402
+from tests.training.tuning import RECIPE  # noqa: E402
 from training.head import ABSENT_BIAS, Head  # noqa: E402
 from training.torch_tune import AVERAGED, CANCELLED, FINISHED, RAW, Tuned, tune  # noqa: E402
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
 
 # The refactored loop must draw the same numbers and do the same sums. Other processors round
 # convolutions differently: 1e-6 after the 28 steps.
 PINNED_LOSSES = (1.485844, 0.864520, 0.634436, 0.559739)
 PINNED_ATOL = 2e-4
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def task():
-    return small_task()
 
 
 class Stop:

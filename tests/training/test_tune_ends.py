@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 
 from core.errors import Diverged, NotEnoughLabels  # noqa: E402
 from tests.training.tiny_backbone import probe  # noqa: E402
-from tests.training.tuning import RECIPE, small_task  # noqa: E402
+from tests.training.tuning import RECIPE  # noqa: E402
 from training.torch_tune import (  # noqa: E402
     EARLY_STOP,
     OUT_OF_TIME,
@@ -17,20 +17,7 @@ from training.torch_tune import (  # noqa: E402
     tune,
 )
 
-pytestmark = pytest.mark.training
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def task():
-    return small_task()
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
 
 
 class Clock:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.disk import write_whole
 from core.errors import InputError, InvalidRequest
 from core.pixels import PixelSpec, decode
 from training.distil.sources import Source
@@ -61,13 +62,6 @@ def load(
         digest,
         content["left_out"],
     )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or absent."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 def _decode_all(

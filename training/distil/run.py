@@ -24,13 +24,14 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from core.disk import write_whole
 from training import torch_checkpoint as checkpoint
 from training.distil.head import fit_head
-from training.distil.images import Images, load, write_whole
+from training.distil.images import Images, load
 from training.distil.loss import losses, total
 from training.distil.recipe import DistilConfig
 from training.distil.schedule import batch_rows, rate
-from training.distil.student import CUT_FROM, SLIM, STARTER, start, tapped
+from training.distil.student import CUT_FROM, SLIM, STARTER, as_bundled, start, tapped
 from training.distil.teacher import Seer
 from training.distil.views import views
 from training.torch_augment import seed_of
@@ -227,7 +228,7 @@ class _Run:
     def _write(self, head: dict[str, Tensor] | None) -> Distilled:
         """Write what was learnt; a run that was stopped before its end has no head."""
         out = self._config.out
-        write_whole(out / "student.safetensors", save(_as_bundled(self._average) | (head or {})))
+        write_whole(out / "student.safetensors", save(as_bundled(self._average) | (head or {})))
         ended = Distilled(
             out / "student.safetensors",
             head is not None,
@@ -245,9 +246,3 @@ class _Run:
         text = json.dumps(facts, indent=1, default=str, allow_nan=True)
         write_whole(out / "distil.json", text.encode())
         return ended
-
-
-def _as_bundled(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Name the tensors as the bundle does, and leave out what only training needs."""
-    named = {name.removeprefix("backbone."): value for name, value in state.items()}
-    return {k: v.detach().cpu().contiguous() for k, v in named.items() if k.startswith("features.")}

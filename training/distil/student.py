@@ -125,6 +125,12 @@ def _cut(config: DistilConfig, student: Student, teacher: Backbone, x_NCHW: Tens
     student.kept_D.copy_(torch.tensor(kept))
 
 
+def as_bundled(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name the tensors as the bundle does, and leave out what only training needs."""
+    named = {name.removeprefix("backbone."): value for name, value in state.items()}
+    return {k: v.detach().cpu().contiguous() for k, v in named.items() if k.startswith("features.")}
+
+
 def _solve(linear: nn.Linear, given_ND: Tensor, wanted_ND: Tensor) -> None:
     """Set a linear layer to the ridge regression of what is wanted on what is given."""
     mean_D = given_ND.mean(0)
