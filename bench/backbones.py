@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from core import starter
-from core.backbones import Backbone, Runtime
+from core.models import starter
+from core.models.backbones import Backbone, Runtime
 from training.backbone_names import STARTER
 from training.torch_backbone import build
 from training.torch_export import export_backbone

@@ -29,12 +29,12 @@ from bench.server import Server, running
 from bench.shots import Load, Summary, percentile, summarise
 from bench.tables import bar, failures, show, wait
 from bench.wire import post
-from core import versions
-from core.backbones import Backbone, Runtime
-from core.bootstrap import ensure_first_version
-from core.sessions import num_usable_gpus
+from core.models.backbones import Backbone, Runtime
+from core.models.onnx_sessions import num_usable_gpus
+from core.registry import versions
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings, available_cores
-from core.store import open_store
+from core.store.store import open_store
 from service import batching
 
 _WARM_UP_S = 2.0

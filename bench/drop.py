@@ -21,12 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.digits import digits
-from core import pixels, versions
-from core.backbones import Runtime
-from core.bootstrap import ensure_first_version
-from core.servable import load
+from core.inputs import pixels
+from core.models.backbones import Runtime
+from core.models.servable import load
+from core.registry import versions
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
-from core.store import open_store
+from core.store.store import open_store
 from training import watch
 from training.design import prepare
 from training.regression import fit

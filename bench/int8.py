@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from bench.learning.photos import Network, data_sets, embeddings, pixels, read
 from bench.learning.tables import Follow, cells, following, news, per_class, show, size
 from bench.learning.tasks import Task, judge_head, load
-from core.backbones import Backbone, Runtime
+from core.models.backbones import Backbone, Runtime
 from training.backbone_names import STARTER
 from training.quantise import evenly, quantise
 

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 
 from bench.shots import percentile
-from core.pixels import PixelSpec
+from core.inputs.pixels import PixelSpec
 
 _barrier: Barrier | None = None
 
@@ -47,8 +47,8 @@ def _keep(barrier: Barrier) -> None:
 def _one(
     model: bytes, spec: PixelSpec, photos: list[bytes], order: tuple[int, ...], secs: float
 ) -> tuple[list[float], float]:
-    from core.backbones import Runtime
-    from core.pixels import decode
+    from core.inputs.pixels import decode
+    from core.models.backbones import Runtime
 
     session = Runtime("cpu", 1).session(model)
     for photo in photos:

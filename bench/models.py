@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from core import champion, compose, starter, versions
-from core.backbones import Backbone, Runtime
-from core.bootstrap import ensure_first_version
-from core.head_graph import head_onnx
-from core.manifest import Manifest
-from core.pixels import PixelSpec
-from core.servable import HeadSession, golden
+from core.inputs.pixels import PixelSpec
+from core.models import standalone, starter
+from core.models.backbones import Backbone, Runtime
+from core.models.head_onnx import head_onnx
+from core.models.manifest import Manifest
+from core.models.servable import HeadSession, golden
+from core.registry import promotions, versions
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store.store import Store, open_store
 
 STARTER = "starter"
 
@@ -39,8 +40,8 @@ class Model:
             ensure_first_version(store)
             version = _publish(store, self.name, self.backbone, self.pixels).version
             with store.db.write() as conn:
-                champion.request(conn, version, who="bench", why="to measure it", now=time.time())
-                champion.advance(conn, time.time())
+                promotions.request(conn, version, who="bench", why="to measure it", now=time.time())
+                promotions.advance(conn, time.time())
             store.db.close()
 
 
@@ -56,7 +57,7 @@ def named(name: str) -> Model:
             manifest = _publish(store, name, backbone, pixels)
         parts = store.blobs.get(manifest.backbone), store.blobs.get(manifest.head)
         store.db.close()
-    return Model(name, manifest.pixels, compose.standalone(*parts, manifest), backbone)
+    return Model(name, manifest.pixels, standalone.standalone(*parts, manifest), backbone)
 
 
 def exported(name: str) -> tuple[bytes, PixelSpec]:

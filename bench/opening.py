@@ -21,11 +21,11 @@ from pathlib import Path
 
 from bench.models import STARTER, exported
 from bench.tables import bar, show
-from core.backbones import Backbone, Runtime, golden_pixels
-from core.beside import give_memory_back
-from core.blobs import Blobs, LocalBlobs
-from core.manifest import Optimised
-from core.pixels import PixelSpec
+from core.inputs.pixels import PixelSpec
+from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.models.manifest import Optimised
+from core.store.blobs import Blobs, LocalBlobs
+from core.system.background import give_memory_back
 
 _TURNS, _RUNS = 12, 10
 

@@ -23,11 +23,11 @@ from rich.table import Table
 from bench.digits import Digit
 from bench.loop import memory_of_workers, one_by_one, quantile
 from bench.server import Server, running
-from core import intake
-from core.intake import LabelRequest
-from core.pixels import Limits
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
 from core.settings import Settings
-from core.store import open_store
+from core.store.store import open_store
 from training.distil.sources import Archive
 
 _BATCH = 200

@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.server import Server, running, wait_until
-from core import versions
-from core.bootstrap import ensure_first_version
+from core.registry import versions
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
-from core.store import open_store
+from core.store.store import open_store
 
 NUM_SHADOWS = 4
 _QUIET_S = 0.4

@@ -33,11 +33,12 @@ from bench.shots import OK, Load, Shot, summarise, summary
 from bench.tables import bar, failures, show
 from bench.variants import backbone_onnx, publish_backbones, publish_heads
 from bench.wire import post
-from core import champion, starter
-from core.awaiting import Awaited
-from core.backbones import Backbone, Runtime, golden_pixels
+from core.models import starter
+from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.registry import promotions
+from core.registry.wait import Awaited
 from core.settings import Settings, available_cores
-from core.store import Store, open_store
+from core.store.store import Store, open_store
 
 _LOAD = 0.8
 # Shared machines have faster and slower moments, and what is measured in a fast one is no capacity.
@@ -155,7 +156,7 @@ def walk(
 def swap_to(store: Store, version: int) -> float:
     """Ask for it as `PUT /v1/champion` does, and wait until its moment is known; returns that."""
     with store.db.write() as conn:
-        asked = champion.request(conn, version, who="bench", why="swap", now=time.time())
+        asked = promotions.request(conn, version, who="bench", why="swap", now=time.time())
     awaited = Awaited(store.db, asked.id)
     deadline = time.monotonic() + _SWAP_WITHIN_S
     while time.monotonic() < deadline:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.pixels import PixelSpec, decode
+from core.inputs.pixels import PixelSpec, decode
 from training.crossval import assign_folds, choose_l2
 from training.design import prepare
 from training.head import Head

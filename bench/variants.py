@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.models import first_manifest
-from core import starter, versions
-from core.backbones import Backbone, Runtime
-from core.head_graph import head_onnx
-from core.manifest import Manifest
-from core.servable import HeadSession, golden
-from core.store import Store
+from core.models import starter
+from core.models.backbones import Backbone, Runtime
+from core.models.head_onnx import head_onnx
+from core.models.manifest import Manifest
+from core.models.servable import HeadSession, golden
+from core.registry import versions
+from core.store.store import Store
 
 # Far below what changes an answer.
 _NOISE = 1e-3

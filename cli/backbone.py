@@ -12,11 +12,13 @@ import typer
 from cli import home
 from cli.console import notes, out
 from cli.follow_run import follow, has_trainer
-from core import champion, runs, training_data, versions
+from core import runs
 from core.errors import InvalidRequest, NotReady
-from core.pixels import Limits
+from core.inputs.pixels import Limits
+from core.labelling.census import require_enough
+from core.registry import promotions, versions
 from core.settings import Settings, load_settings
-from core.store import Store
+from core.store.store import Store
 from training.candidate import Candidate
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,7 +69,7 @@ def use(
     settings = load_settings()
     with home.opened_existing(settings) as store:
         with store.db.read() as conn:
-            training_data.require_enough(conn)
+            require_enough(conn)
         # Imported here: torch takes seconds.
         from training.torch_backbone import build
         from training.torch_export import export_backbone
@@ -95,8 +97,8 @@ def int8_(wait: _Wait = False) -> None:
     settings = load_settings()
     with home.opened_existing(settings) as store:
         with store.db.read() as conn:
-            training_data.require_enough(conn)
-            live = champion.newest_activation(conn)
+            require_enough(conn)
+            live = promotions.newest_activation(conn)
             assert live is not None  # an existing home has version 1
             version = versions.get(conn, live.version)
         manifest = versions.read_manifest(version, store.blobs)

@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 from cli import home
 from cli.console import count, notes, out
 from cli.exit_codes import FAILED
-from core import activations, champion, workers
-from core.awaiting import see_through
-from core.champion import Activation, Promotion
 from core.errors import NotReady
+from core.registry import activations, promotions, workers
+from core.registry.promotions import Activation, Promotion
+from core.registry.wait import see_through
 from core.settings import load_settings
-from core.store import Store
+from core.store.store import Store
 
 WHO = "command line"
 
@@ -36,13 +36,13 @@ def promote(
     """
     with home.opened_existing(load_settings()) as store:
         with store.db.read() as conn:
-            live = champion.newest_activation(conn)
-            is_waiting = champion.waiting(conn) is not None
+            live = promotions.newest_activation(conn)
+            is_waiting = promotions.waiting(conn) is not None
         if live is not None and live.version == number and not is_waiting:
             out.print(f"Version {number} is the champion already.")
             return
         with store.db.write() as conn:
-            promotion = champion.request(conn, number, who=WHO, why=why, now=time.time())
+            promotion = promotions.request(conn, number, who=WHO, why=why, now=time.time())
         _see_through(store, promotion)
 
 
@@ -58,14 +58,14 @@ def rollback(why: _Why = "rollback") -> None:
                 raise NotReady(
                     f"there is nothing to go back to: version {live.version} is the first champion"
                 )
-            promotion = champion.request(
+            promotion = promotions.request(
                 conn, target, who=WHO, why=why, now=time.time(), expected_activation=live.id
             )
         _see_through(store, promotion)
 
 
 def _live(conn: Connection) -> Activation:
-    live = champion.newest_activation(conn)
+    live = promotions.newest_activation(conn)
     if live is None:
         raise NotReady("no version has been champion yet; make version 1 with `evergreen init`")
     return live

@@ -13,10 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from cli import home
 from cli.console import notes, out
-from core import captured
 from core.errors import InvalidRequest, NotReady
+from core.labelling import captured
 from core.settings import load_settings
-from core.store import Store
+from core.store.store import Store
 
 if TYPE_CHECKING:
     from training.distil.run import Distilled

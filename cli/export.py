@@ -10,14 +10,14 @@ import typer
 
 from cli import home
 from cli.console import out
-from core import versions
-from core.backbones import Runtime
-from core.compose import standalone, verify
 from core.errors import InvalidRequest
-from core.manifest import Manifest
-from core.servable import load
+from core.models.backbones import Runtime
+from core.models.manifest import Manifest
+from core.models.servable import load
+from core.models.standalone import standalone, verify
+from core.registry import versions
 from core.settings import load_settings
-from core.store import Store
+from core.store.store import Store
 
 
 def export(

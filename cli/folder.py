@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from core import labels
 from core.errors import InputError, InvalidLabel, InvalidRequest
+from core.labelling import labels
 
 Verdict = Literal["added", "already there", "corrected since", "relabelled"]
 

@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 
 from cli.console import notes, out
 from cli.exit_codes import DONE, FAILED, INTERRUPTED, STATE
-from core import leases, runs, workers
+from core import leases, runs
+from core.registry import workers
 from core.runs import Run
 from core.settings import Settings
-from core.store import Store
+from core.store.store import Store
 
 _LOOK_EVERY_S = 0.1
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from cli.console import notes
-from core import versions
 from core.errors import NotReady
+from core.registry import versions
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store.store import Store, open_store
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def opened(settings: Settings) -> Iterator[Store]:
             is_empty = versions.newest_number(conn) is None
         if is_empty:
             # Imported here: only the first start runs a model.
-            from core.bootstrap import ensure_first_version
+            from core.registry.bootstrap import ensure_first_version
 
             ensure_first_version(store)
         yield store

@@ -23,14 +23,14 @@ from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.folder import Candidate, Verdict, decide, scan
 from cli.image_file import read_image
 from cli.import_report import Report, following, print_report
-from core import intake, labels
-from core.blobs import sha256
 from core.errors import BodyTooLarge, ImageTooLarge, InvalidRequest, UndecodableImage
-from core.examples import NewExample
-from core.intake import LabelRequest
-from core.pixels import Limits
+from core.inputs.pixels import Limits
+from core.labelling import intake, labels
+from core.labelling.examples import NewExample
+from core.labelling.intake import LabelRequest
 from core.settings import Settings, available_cores, load_settings
-from core.store import Store
+from core.store.blobs import sha256
+from core.store.store import Store
 
 WHO = "import"
 _BATCH = 32

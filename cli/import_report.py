@@ -22,8 +22,10 @@ from rich.text import Text
 
 from cli.console import count, notes, out, table
 from cli.folder import Verdict
-from core import labels, training_data, workers
-from core.store import Store
+from core.labelling import labels
+from core.labelling.census import MIN_CLASSES, MIN_EXAMPLES_OF_CLASS, take_census
+from core.registry import workers
+from core.store.store import Store
 
 _COLUMNS: tuple[Verdict, ...] = ("added", "already there", "relabelled")
 
@@ -97,12 +99,12 @@ def print_report(report: Report, store: Store | None) -> None:
 def _print_next(store: Store, is_news: bool) -> None:
     now = time.time()
     with store.db.read() as conn:
-        census = training_data.census(labels.current(conn))
+        census = take_census(labels.current(conn))
         has_trainer = bool(workers.live(conn, now, "trainer"))
     if not is_news:
         out.print("Nothing is new.")
     elif not census.is_enough:
-        need = f"{training_data.MIN_CLASSES} classes of {training_data.MIN_EXAMPLES_OF_CLASS}"
+        need = f"{MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS}"
         out.print(f"Still too few to train on: it takes {need} images each.")
     elif has_trainer:
         out.print("A trainer is at work and will retrain by itself: evergreen status")

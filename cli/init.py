@@ -6,9 +6,9 @@ from sqlalchemy import make_url
 
 from cli import home
 from cli.console import count, out
-from core import champion, versions
+from core.registry import promotions, versions
 from core.settings import Settings, load_settings
-from core.store import Store
+from core.store.store import Store
 
 
 def init() -> None:
@@ -28,7 +28,7 @@ def init() -> None:
 
 def _places(settings: Settings, store: Store) -> dict[str, str]:
     with store.db.read() as conn:
-        live = champion.newest_activation(conn)
+        live = promotions.newest_activation(conn)
         version = versions.get(conn, live.version) if live else None
     classes = count(len(version.classes), "class") if version else ""
     return {

@@ -11,12 +11,13 @@ import typer
 from cli import home
 from cli.console import out
 from cli.image_file import naming, read_image
-from core import intake, predictions
+from core import predictions
 from core.errors import InvalidRequest
-from core.intake import LabelRequest, Taken
-from core.pixels import Limits
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest, Taken
 from core.settings import Settings, load_settings
-from core.store import Store
+from core.store.store import Store
 
 
 def label(

@@ -13,14 +13,15 @@ from cli import home
 from cli.console import notes, out, percent, print_json, table
 from cli.exit_codes import DONE, INPUT
 from cli.image_file import naming, read_image
-from core import champion, predictions, versions
-from core.answer import Answer, answer
-from core.backbones import Runtime
+from core import predictions
 from core.errors import InputError, NotReady
-from core.pixels import Limits
-from core.servable import Servable, load
+from core.inputs.pixels import Limits
+from core.models.backbones import Runtime
+from core.models.servable import Servable, load
+from core.predict import Answer, answer
+from core.registry import promotions, versions
 from core.settings import Settings, load_settings
-from core.store import Store
+from core.store.store import Store
 
 
 def predict(
@@ -69,7 +70,7 @@ def _answers(
 
 def _champion(store: Store, settings: Settings) -> Servable:
     with store.db.read() as conn:
-        live = champion.newest_activation(conn)
+        live = promotions.newest_activation(conn)
         if live is None:
             raise NotReady("there is no champion: promote a version with `evergreen promote N`")
         version = versions.get(conn, live.version)

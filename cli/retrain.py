@@ -10,8 +10,9 @@ import typer
 from cli import home
 from cli.console import out
 from cli.follow_run import follow, has_trainer
-from core import runs, training_data
+from core import runs
 from core.errors import InvalidRequest
+from core.labelling.census import require_enough
 from core.settings import load_settings
 
 
@@ -39,7 +40,7 @@ def retrain(
     with home.opened_existing(settings) as store:
         now = time.time()
         with store.db.write() as conn:
-            training_data.require_enough(conn)
+            require_enough(conn)
             run, is_new = runs.request(
                 conn,
                 trigger="request",

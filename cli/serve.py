@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cli import home
 from cli.console import count, notes
-from core import champion, versions
 from core.errors import InvalidRequest, NotReady
+from core.registry import promotions, versions
 from core.settings import PREFIX, Settings, load_settings
 
 _STOP_WITHIN_S = 20
@@ -30,7 +30,7 @@ def serve() -> None:
         raise InvalidRequest(f"EVERGREEN_RECIPE names {settings.recipe}, which is not a file")
     address = free_address(settings.host, settings.port)
     with home.opened(settings) as store, store.db.read() as conn:
-        live = champion.newest_activation(conn)
+        live = promotions.newest_activation(conn)
         if live is None:
             raise NotReady("there is no champion: promote a version with `evergreen promote N`")
         num_classes = len(versions.get(conn, live.version).classes)

@@ -11,14 +11,16 @@ import typer
 
 from cli import home
 from cli.console import as_json, iso, print_json
-from core import champion, labels, runs, training_data, versions, workers
-from core.champion import Activation, Promotion
+from core import runs
+from core.labelling import labels
+from core.labelling.census import Census, take_census
+from core.registry import promotions, versions, workers
+from core.registry.promotions import Activation, Promotion
+from core.registry.versions import Version
+from core.registry.workers import Worker
 from core.runs import Run
 from core.settings import Settings, load_settings
-from core.store import Store
-from core.training_data import Census
-from core.versions import Version
-from core.workers import Worker
+from core.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,17 @@ def status(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 def read_status(settings: Settings, store: Store, now: float) -> Status:
     """All of one moment."""
     with store.db.read() as conn:
-        live = champion.newest_activation(conn)
+        live = promotions.newest_activation(conn)
         current = labels.current(conn)
         num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
         return Status(
             home=str(settings.home.absolute()),
             champion=versions.get(conn, live.version) if live else None,
             activation=live,
-            promotion=champion.waiting(conn),
+            promotion=promotions.waiting(conn),
             serving=workers.live(conn, now, "serving"),
             trainers=workers.live(conn, now, "trainer"),
-            census=training_data.census(current),
+            census=take_census(current),
             held_out=Counter(row.label for row in current if row.is_held_out),
             num_waiting=num_waiting,
             oldest_waiting=oldest,

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from cli.console import ago, count, out, percent, some, table
 from cli.status import Status
-from core import training_data
+from core.labelling.census import MIN_CLASSES, MIN_EXAMPLES_OF_CLASS
 from core.runs import Run
 
 _MOST_NAMES = 8
@@ -66,7 +66,7 @@ def _waiting(found: Status) -> str:
         news = f"{found.num_waiting:,} not trained on yet, since {ago(found.oldest_waiting)}"
     if found.census.is_enough:
         return news
-    need = f"{training_data.MIN_CLASSES} classes of {training_data.MIN_EXAMPLES_OF_CLASS} images"
+    need = f"{MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS} images"
     return f"{news}; too few to train, which takes {need} each"
 
 

@@ -12,9 +12,9 @@ from typer.core import TyperGroup
 
 from cli import home
 from cli.console import as_json, count, moment, notes, out, percent, print_json, some, table
-from core import champion, versions
+from core.registry import promotions, versions
+from core.registry.versions import Version
 from core.settings import load_settings
-from core.versions import Version
 
 _MOST_NAMES = 5
 _MOST_CLASSES = 20
@@ -51,7 +51,7 @@ def listing(
     if ctx.invoked_subcommand is not None:
         return
     with home.opened_existing(load_settings()) as store, store.db.read() as conn:
-        live = champion.newest_activation(conn)
+        live = promotions.newest_activation(conn)
         found = versions.listing(conn, limit=limit)
     number = live.version if live else None
     if json:
@@ -71,7 +71,7 @@ def show(
     with home.opened_existing(load_settings()) as store:
         with store.db.read() as conn:
             version = versions.get(conn, number)
-            live = champion.newest_activation(conn)
+            live = promotions.newest_activation(conn)
         manifest = versions.read_manifest(version, store.blobs)
     is_champion = live is not None and live.version == number
     if json:

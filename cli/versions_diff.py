@@ -8,10 +8,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from cli.console import notes, out, percent, print_json, table
-from core.backbones import Runtime
-from core.pixels import Limits
+from core.inputs.pixels import Limits
+from core.models.backbones import Runtime
 from core.settings import Settings
-from core.store import Store
+from core.store.store import Store
 from training.diff import Difference, difference
 from training.paired import Comparison
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, update
 
 from core import runs
 from core.runs import QUICK, Run
-from core.schema import runs as table
+from core.store.schema import runs as table
 
 LEASE_S = 15.0
 MAX_ATTEMPTS = 3

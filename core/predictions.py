@@ -9,8 +9,8 @@ from operator import attrgetter
 import uuid_utils
 from sqlalchemy import Connection, select
 
-from core.database import Database
-from core.schema import predictions
+from core.store.database import Database
+from core.store.schema import predictions
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, insert, select, text, update
 
 from core import predictions
 from core.errors import RunFinished, UnknownRun
-from core.schema import runs
+from core.store.schema import runs
 
 _MOVE_LOCK = 7_140_224
 UNFINISHED = ("waiting", "running")

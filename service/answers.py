@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from core.answer import Answer
-from core.champion import Activation
 from core.errors import EvergreenError
-from core.intake import Taken
-from core.outcomes import Score
+from core.labelling.intake import Taken
+from core.predict import Answer
+from core.registry.promotions import Activation
+from core.registry.versions import Version
 from core.runs import Run
-from core.shadow_answers import Tally
-from core.versions import Version
+from core.shadows.answers import Tally
+from core.shadows.outcomes import Score
 from service import problems
 from service.problems import Problem
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import DeadlineExceeded, InvalidRequest, NotReady
-from core.servable import Scores, Servable
+from core.models.servable import Scores, Servable
 from service import metrics
 from service.admission import Deadline
 

@@ -21,9 +21,10 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import bentoml
 from bentoml.validators import ContentType
 
-from core import logs, workers
+from core import logs
 from core.errors import EvergreenError
-from core.sessions import num_usable_gpus
+from core.models.onnx_sessions import num_usable_gpus
+from core.registry import workers
 from core.settings import load_settings
 from service import orphans, placement, problems
 from service.answers import PredictionAnswer

@@ -1,8 +1,8 @@
 """Request bodies: a limit on every one, and the two ways to send an image.
 
 Raw (`Content-Type: image/jpeg`, any image type, or `application/octet-stream`) or a field `image`
-of `multipart/form-data`. What the bytes are is for `core.pixels` to find out; the type that a
-client names is not believed, only understood.
+of `multipart/form-data`. What the bytes are is for `core.inputs.pixels` to find out; the type that
+a client names is not believed, only understood.
 """
 
 from __future__ import annotations

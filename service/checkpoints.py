@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 
-from core.database import Database
 from core.errors import StoreError
-from core.priority import yield_to_others
+from core.store.database import Database
+from core.system.priority import yield_to_others
 
 # Some hundred predictions; little enough to be done between two of them.
 _EVERY_S = 1.0

@@ -12,12 +12,13 @@ import logging
 import threading
 import time
 
-from core import activations, champion, labels, standing, workers
-from core.champion import Activation
 from core.errors import EvergreenError, StoreError
-from core.servable import Servable
-from core.standing import Standing
-from core.store import Store
+from core.labelling import labels
+from core.models.servable import Servable
+from core.registry import activations, latest, promotions, workers
+from core.registry.latest import Standing
+from core.registry.promotions import Activation
+from core.store.store import Store
 from service import metrics
 from service.loaded import Loaded
 from service.presence import Presence
@@ -26,7 +27,7 @@ from service.slot import Slot
 # Well below `champion.LEAD_S`: the time that writing the activation takes is the margin.
 FRESH_S = 0.25
 # A blob store that does not answer may come back. As long as others would wait for a promotion.
-GIVE_UP_AFTER_S = champion.MAX_WAIT_S
+GIVE_UP_AFTER_S = promotions.MAX_WAIT_S
 _TRY_AGAIN_S = 1.0
 _FALL_BACK_ON = 20
 
@@ -104,7 +105,7 @@ class Following:
 
     def _look(self) -> Standing:
         looked_at = time.monotonic()
-        self._standing = standing.refresh(self._store.db, self._standing)
+        self._standing = latest.refresh(self._store.db, self._standing)
         waiting, newest = self._standing.waiting, self._standing.newest
         if waiting is not None and waiting.id != self._noticed[0]:
             self._noticed = (waiting.id, time.time())

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core import pixels
 from core.errors import ImageTooLarge, InvalidRequest, UndecodableImage, UnknownVersion
-from core.manifest import Manifest
-from core.servable import Scores, Servable
+from core.inputs import pixels
+from core.models.manifest import Manifest
+from core.models.servable import Scores, Servable
 from service import metrics, tensors
 from service.admission import Deadline
 from service.infer_messages import InferRequest, Input, Output, WantedOutput

@@ -8,14 +8,14 @@ import time
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 
-from core import versions
-from core.backbones import Runtime
-from core.beside import give_memory_back
 from core.errors import EvergreenError, SpecMismatch, VersionNotLoaded
-from core.manifest import Manifest
-from core.servable import Servable, load
-from core.store import Store
-from core.versions import Version
+from core.models.backbones import Runtime
+from core.models.manifest import Manifest
+from core.models.servable import Servable, load
+from core.registry import versions
+from core.registry.versions import Version
+from core.store.store import Store
+from core.system.background import give_memory_back
 from service.turns import Turns
 
 # What a dropped backbone leaves is at hand for the next one: taken from the system again, page by

@@ -29,10 +29,12 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
-from core import activations, champion, labels, runs, workers
+from core import runs
 from core.errors import StoreError
-from core.schema import runs as runs_table
-from core.store import Store
+from core.labelling import labels
+from core.registry import activations, promotions, workers
+from core.store.schema import runs as runs_table
+from core.store.store import Store
 from service import shadow_metrics
 
 requests = Counter("evergreen_requests", "Requests answered.", ["route", "method", "status"])
@@ -121,11 +123,11 @@ class _Facts(Collector):
     def _collect(self) -> Iterator[Metric]:
         now = time.time()
         with self._store.db.read() as conn:
-            activation = champion.newest_activation(conn)
+            activation = promotions.newest_activation(conn)
             serving = workers.live(conn, now, "serving")
             trainers = workers.live(conn, now, "trainer")
             waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
-            num_healed = activations.count_by(conn, champion.ITSELF)
+            num_healed = activations.count_by(conn, promotions.ITSELF)
             shadows = list(shadow_metrics.families(conn, activation))
             ended = conn.execute(
                 select(

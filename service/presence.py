@@ -9,12 +9,12 @@ import time
 
 from sqlalchemy import Connection
 
-from core import workers
-from core.backbones import Runtime
 from core.errors import EvergreenError, StoreError
+from core.models.backbones import Runtime
 from core.predictions import new_id
-from core.store import Store
-from core.workers import Worker
+from core.registry import workers
+from core.registry.workers import Worker
+from core.store.store import Store
 from service import metrics
 from service.loaded import Loaded
 from service.slot import Slot

@@ -15,7 +15,7 @@ from concurrent.futures import Executor, Future
 from core import predictions
 from core.errors import StoreError
 from core.predictions import Prediction
-from core.store import Store
+from core.store.store import Store
 
 _MAX_GROUP = 256
 

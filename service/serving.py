@@ -11,17 +11,18 @@ from typing import TypeVar, TypeVarTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core import pixels, workers
-from core.answer import Answer, conclude, see
-from core.backbones import Runtime
-from core.bootstrap import ensure_first_version
 from core.errors import EvergreenError
-from core.manifest import Manifest
-from core.pixels import Limits
-from core.servable import Scores, Servable
-from core.sessions import num_usable_gpus
+from core.inputs import pixels
+from core.inputs.pixels import Limits
+from core.models.backbones import Runtime
+from core.models.manifest import Manifest
+from core.models.onnx_sessions import num_usable_gpus
+from core.models.servable import Scores, Servable
+from core.predict import Answer, conclude, see
+from core.registry import workers
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings, available_cores
-from core.store import Store, open_store
+from core.store.store import Store, open_store
 from service import batching, metrics, placement
 from service.admission import Admission, Deadline
 from service.batching import Batcher

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
-from core import outcomes, shadow_answers, versions
-from core.champion import Activation
-from core.shadows import MAX_SHADOWS
+from core.registry import versions
+from core.registry.promotions import Activation
+from core.shadows import answers, outcomes
+from core.shadows.selection import MAX_SHADOWS
 
 _COUNTERS = {
     "evergreen_shadow_answers": "Silent answers, by version.",
@@ -34,7 +35,7 @@ def families(conn: Connection, activation: Activation | None) -> Iterator[Metric
         name: GaugeMetricFamily(name, text, labels=["version"]) for name, text in _GAUGES.items()
     }
     if activation is not None:
-        for tally in shadow_answers.tallies_beside(conn, activation.version, MAX_SHADOWS):
+        for tally in answers.tallies_beside(conn, activation.version, MAX_SHADOWS):
             snapshot = versions.get(conn, tally.version).snapshot
             score = outcomes.score(
                 outcomes.paired(conn, tally.version, after=snapshot, champion=activation.version)

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core import shadow_answers
-from core.answer import Answer
 from core.errors import StoreError
+from core.models.servable import Servable
+from core.predict import Answer
 from core.predictions import Prediction
-from core.servable import Servable
-from core.shadow_answers import ShadowAnswer
-from core.store import Store
+from core.shadows import answers
+from core.shadows.answers import ShadowAnswer
+from core.store.store import Store
 from service.shadows import Shadows
 
 _GATHER_S = 0.2
@@ -80,7 +80,7 @@ class ShadowRecorder:
             rows = list(answers_of(self._shadows.current, group))
             if rows:
                 with self._store.db.write(durable=False) as conn:
-                    shadow_answers.add(conn, rows, time.time())
+                    answers.add(conn, rows, time.time())
         except StoreError as error:
             log.warning("shadow.not_recorded", extra={"count": len(group), "error": str(error)})
         except Exception:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from core import shadows
-from core.champion import Activation
 from core.errors import EvergreenError
-from core.servable import Servable
-from core.shadows import Choice
-from core.store import Store
+from core.models.servable import Servable
+from core.registry.promotions import Activation
+from core.shadows import selection
+from core.shadows.selection import Choice
+from core.store.store import Store
 from service.loaded import Loaded
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Shadows:
         state = (activation.id, newest_version)
         if state != self._chosen_for:
             with self._store.db.read() as conn:
-                self._choice = shadows.read(conn, activation, self._named)
+                self._choice = selection.read(conn, activation, self._named)
             self._chosen_for = state
 
     def load(self) -> None:

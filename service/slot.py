@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from core.errors import NotReady
-from core.servable import Servable
+from core.models.servable import Servable
 
 
 class Slot:

@@ -1,8 +1,9 @@
 """The swap: this worker's part in a change of champion.
 
 Every tick it looks at two rows. A promotion that waits: load its version beside the one that
-answers, say that it is ready (`service/presence.py`), and help to decide (`core/champion.py`). A
-new activation: follow it (`service/following.py`). Loading never holds up a request.
+answers, say that it is ready (`service/presence.py`), and help to decide
+(`core/registry/promotions.py`). A new activation: follow it (`service/following.py`). Loading never
+holds up a request.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import threading
 import time
 from collections.abc import Sequence
 
-from core import champion
-from core.backbones import Runtime
-from core.champion import Activation, Promotion
 from core.errors import EvergreenError, StoreError
-from core.standing import Standing
-from core.store import Store
+from core.models.backbones import Runtime
+from core.registry import promotions
+from core.registry.latest import Standing
+from core.registry.promotions import Activation, Promotion
+from core.store.store import Store
 from service.following import Following
 from service.loaded import Loaded
 from service.presence import Presence
@@ -116,11 +117,11 @@ class Swap:
             self._presence.fail(promotion.id, promotion.version, error)
             with self._store.db.write() as conn:
                 self._presence.write(conn)
-                champion.advance(conn, time.time())
+                promotions.advance(conn, time.time())
 
     def _advance(self) -> None:
         """Say that it is loaded, and decide if this was the last one to say so."""
-        activation = champion.move_on(self._store.db, self._presence.write)
+        activation = promotions.move_on(self._store.db, self._presence.write)
         if activation is not None:
             log.info(
                 "version.promoted",

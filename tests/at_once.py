@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from core.database import Database
+from core.store.database import Database
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from core.blobs import LocalBlobs
-from core.database import Database
 from core.settings import PREFIX, Settings
-from core.store import Store, open_store
+from core.store.blobs import LocalBlobs
+from core.store.database import Database
+from core.store.store import Store, open_store
 from tests import postgres
 
 # Taken out of the environment: what is set where the tests run must not reach the code under test.

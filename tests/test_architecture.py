@@ -80,7 +80,7 @@ def test_bentoml_stays_in_the_service() -> None:
 
 
 def test_one_file_runs_onnxruntime_and_one_quantises_with_it() -> None:
-    assert importers("onnxruntime") == {"core/sessions.py", "training/quantise.py"}
+    assert importers("onnxruntime") == {"core/models/onnx_sessions.py", "training/quantise.py"}
 
 
 def test_http_stays_in_the_service_and_its_client() -> None:
@@ -96,7 +96,7 @@ def test_sql_stays_in_the_core() -> None:
             continue
         names = [n for n in imports(path) if n.split(".")[0] in ("sqlalchemy", "alembic")]
         assert set(names) <= {"sqlalchemy.Connection", "sqlalchemy.make_url"}, place(path)
-        assert not any(n.startswith("core.schema") for n in imports(path)), place(path)
+        assert not any(n.startswith("core.store.schema") for n in imports(path)), place(path)
 
 
 def test_nothing_is_ever_unpickled() -> None:
@@ -181,7 +181,7 @@ def modules_of(*packages: str) -> list[str]:
         module(path)
         for path in FILES
         if place(path).split("/")[0] in packages
-        and not place(path).startswith(("core/migrations", *TORCH_PLACES))
+        and not place(path).startswith(("core/store/migrations", *TORCH_PLACES))
         and place(path) not in TORCH_FILES
     ]
 
@@ -204,10 +204,10 @@ def test_importing_reads_no_environment_and_makes_no_files(tmp_path: Path) -> No
     names = [name for name in modules_of(*PACKAGES) if name != "service.bento"]
     found = after_importing(tmp_path, *names)
     # It sets what onnxruntime reads when it is imported.
-    assert set(found["asked"]) <= {"core.sessions asks for ORT_DISABLE_TELEMETRY"}
+    assert set(found["asked"]) <= {"core.models.onnx_sessions asks for ORT_DISABLE_TELEMETRY"}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_onnxruntime_keeps_no_record_of_its_use(tmp_path: Path) -> None:
-    after_importing(tmp_path, "core.servable")
+    after_importing(tmp_path, "core.models.servable")
     assert list(tmp_path.with_name(f"{tmp_path.name}-home").iterdir()) == []

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from core import champion, versions
-from core.backbones import Backbone, Runtime
-from core.blobs import Blobs
-from core.head_graph import head_onnx
-from core.manifest import Golden, Manifest
-from core.pixels import PixelSpec
-from core.servable import HeadSession, golden
-from core.store import Store
+from core.inputs.pixels import PixelSpec
+from core.models.backbones import Backbone, Runtime
+from core.models.head_onnx import head_onnx
+from core.models.manifest import Golden, Manifest
+from core.models.servable import HeadSession, golden
+from core.registry import promotions, versions
+from core.store.blobs import Blobs
+from core.store.store import Store
 
 SPEC = PixelSpec(size_px=8)
 EMBEDDING_SIZE = 4
@@ -135,10 +135,10 @@ def publish(store: Store, manifest: Manifest | None = None, gate: dict[str, Any]
         return versions.publish(conn, store.blobs, manifest, gate).version
 
 
-def activate(store: Store, version: int, now: float = 0.0) -> champion.Activation:
+def activate(store: Store, version: int, now: float = 0.0) -> promotions.Activation:
     """Make a version champion, as it goes where no worker is alive."""
     with store.db.write() as conn:
-        champion.request(conn, version, who="test", why="test", now=now)
-        activation = champion.advance(conn, now)
+        promotions.request(conn, version, who="test", why="test", now=now)
+        activation = promotions.advance(conn, now)
     assert activation is not None
     return activation

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from core import logs
 from core.errors import EvergreenError
-from core.priority import NICE, session_yields
 from core.settings import load_settings
+from core.system.priority import NICE, session_yields
 from training.long_runs import do_one
 from training.worker import Trainer
 

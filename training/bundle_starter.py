@@ -20,8 +20,8 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from core import starter
-from core.pixels import PixelSpec, decode
+from core.inputs.pixels import PixelSpec, decode
+from core.models import starter
 from training.torch_backbone import StarterBackbone, load_weights
 from training.torch_export import export_graph
 

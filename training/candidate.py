@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from core.manifest import Manifest
-from core.pixels import PixelSpec
+from core.inputs.pixels import PixelSpec
+from core.models.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from core.backbones import Backbone
-from core.manifest import Manifest
+from core.models.backbones import Backbone
+from core.models.manifest import Manifest
 from core.runs import Run
 from training import fit_head, gate, judge, publish
 from training.candidate import Candidate

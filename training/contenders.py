@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core import activations, labels, versions
-from core.backbones import Runtime
 from core.errors import EvergreenError
-from core.labels import CurrentLabel
-from core.servable import Servable, load
-from core.store import Store
-from core.versions import Version
+from core.labelling import labels
+from core.labelling.labels import CurrentLabel
+from core.models.backbones import Runtime
+from core.models.servable import Servable, load
+from core.registry import activations, versions
+from core.registry.versions import Version
+from core.store.store import Store
 from training.dataset import Dataset
 
 _MAX_EARLIER = 20

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.labels import CurrentLabel
+from core.labelling.labels import CurrentLabel
 
 
 @dataclass(frozen=True, slots=True, eq=False)

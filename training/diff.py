@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core import labels, versions
-from core.backbones import Runtime
-from core.labels import CurrentLabel
-from core.pixels import Limits
-from core.servable import Servable, load
-from core.store import Store
+from core.inputs.pixels import Limits
+from core.labelling import labels
+from core.labelling.labels import CurrentLabel
+from core.models.backbones import Runtime
+from core.models.servable import Servable, load
+from core.registry import versions
+from core.store.store import Store
 from training.embed import embed
 from training.paired import Comparison, compare
 

@@ -9,13 +9,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from core import embeddings, pixels
-from core.backbones import Backbone
-from core.beside import at_idle_priority, at_normal_priority
 from core.errors import InputError
-from core.labels import CurrentLabel
-from core.pixels import Limits, PixelSpec
-from core.store import Store
+from core.inputs import pixels
+from core.inputs.pixels import Limits, PixelSpec
+from core.labelling import embeddings
+from core.labelling.labels import CurrentLabel
+from core.models.backbones import Backbone
+from core.store.store import Store
+from core.system.background import at_idle_priority, at_normal_priority
 
 _BATCH = 16
 _MAX_KEPT_BYTES = 256 * 2**20

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 
-from core import activations, champion, labels, outcomes, shadow_answers, versions
-from core.champion import Activation
 from core.errors import PromotionConflict
-from core.standing import Standing
-from core.store import Store
+from core.labelling import labels
+from core.registry import activations, promotions, versions
+from core.registry.latest import Standing
+from core.registry.promotions import Activation
+from core.shadows import answers, outcomes
+from core.store.store import Store
 from training import watch
 
 # Labels may come by the hundred; each look reads all since the activation.
@@ -54,7 +56,7 @@ class Healing:
                 champion=live,
                 since=activation.activate_at,
             )
-            tally = shadow_answers.tally(conn, before, beside=live)
+            tally = answers.tally(conn, before, beside=live)
             since = labels.moment_of(conn, state[1] - watch.LABELS_OF_ONE_ALARM)
             num_activations = activations.count_since(conn, since)
         self._seen = state
@@ -68,10 +70,10 @@ class Healing:
     def _roll_back(self, activation: Activation, before: int, why: str, now: float) -> None:
         try:
             with self._store.db.write() as conn:
-                champion.request(
+                promotions.request(
                     conn,
                     before,
-                    who=champion.ITSELF,
+                    who=promotions.ITSELF,
                     why=why,
                     now=now,
                     expected_activation=activation.id,

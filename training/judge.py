@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.servable import Servable
+from core.models.servable import Servable
 from training.contenders import Contender, KeptAnswers
 from training.crossval import out_of_fold
 from training.dataset import Dataset

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from core import leases, runs
 from core.predictions import new_id
-from core.priority import session_yields
 from core.runs import Run
 from core.settings import Settings
-from core.store import open_store
+from core.store.store import open_store
+from core.system.priority import session_yields
 from training.attempt import attempt
 from training.recipe import load_recipe
 from training.workshop import open_workshop

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.blobs import Blobs
-from core.manifest import Manifest
+from core.models.manifest import Manifest
+from core.store.blobs import Blobs
 
 
 @dataclass(frozen=True, slots=True)

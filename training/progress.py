@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 from core import leases, runs
-from core.beside import at_normal_priority
 from core.errors import StoreError
 from core.runs import Run
-from core.store import Store
+from core.store.store import Store
+from core.system.background import at_normal_priority
 from training.recipe import Recipe
 
 # Often enough for a progress bar, seldom enough for the database.

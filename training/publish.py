@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.backbones import Backbone, Runtime, golden_pixels
-from core.blobs import Blobs
-from core.head_graph import head_onnx
-from core.manifest import Manifest, Optimised, code_revision, library_versions
-from core.pixels import PixelSpec
+from core.inputs.pixels import PixelSpec
+from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.models.head_onnx import head_onnx
+from core.models.manifest import Manifest, Optimised, code_revision, library_versions
+from core.models.servable import HeadSession, Servable, golden
 from core.runs import Run
-from core.servable import HeadSession, Servable, golden
+from core.store.blobs import Blobs
 from training.candidate import Candidate
 from training.dataset import Dataset
 from training.fit_head import FittedHead

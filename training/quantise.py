@@ -19,16 +19,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-import core.sessions  # noqa: F401
-from core import labels, pixels
-from core.blobs import Blobs
+import core.models.onnx_sessions  # noqa: F401
 from core.errors import InputError, InvalidRequest, NotEnoughLabels, SpecMismatch
-from core.pixels import Limits, PixelSpec
-from core.store import Store
+from core.inputs import pixels
+from core.inputs.pixels import Limits, PixelSpec
+from core.labelling import labels
+from core.store.blobs import Blobs
+from core.store.store import Store
 from training.candidate import Candidate
 
 # isort: split
-# After core.sessions, which switches onnxruntime's telemetry off.
+# After core.models.onnx_sessions, which switches onnxruntime's telemetry off.
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -7,13 +7,16 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from core import champion, labels, leases, training_data, versions
-from core.awaiting import see_through
-from core.beside import at_idle_priority
+from core import leases
 from core.errors import NotReady, VersionTaken
-from core.manifest import Manifest
+from core.labelling import labels
+from core.labelling.census import check_enough, take_census
+from core.models.manifest import Manifest
+from core.registry import promotions, versions
+from core.registry.versions import Version
+from core.registry.wait import see_through
 from core.runs import Run
-from core.versions import Version
+from core.system.background import at_idle_priority
 from training import contenders
 from training.candidate import Candidate
 from training.challenge import challenge
@@ -92,8 +95,8 @@ def _train(
     with store.db.read() as conn:
         snapshot = labels.newest_id(conn)
         rows = labels.current(conn, snapshot)
-    census = training_data.census(rows)
-    training_data.check_enough(census)
+    census = take_census(rows)
+    check_enough(census)
     progress.note_labels(snapshot, shop.recipe)
     contender, earlier = contenders.standing(store, shop.runtime, shop.champions)
     parent = contender.servable.manifest
@@ -149,7 +152,7 @@ def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -
                 versions.add(conn, numbered, digest, decision.to_json())
                 if decision.promote:
                     why = decision.reason
-                    champion.request(conn, numbered.version, who="trainer", why=why, now=now)
+                    promotions.request(conn, numbered.version, who="trainer", why=why, now=now)
                 return versions.get(conn, numbered.version)
         except VersionTaken:  # by another trainer
             if num_tries == _MAX_TRIES:
@@ -161,14 +164,14 @@ def _see_through(shop: Workshop, published: Version, reason: str, progress: Prog
     db = shop.store.db
     progress.tell("swapping", 0.95)
     with db.read() as conn:
-        promotion = champion.newest_promotion_of(conn, published.number)
+        promotion = promotions.newest_promotion_of(conn, published.number)
     while promotion is not None:
         ended = see_through(db, promotion.id, lambda: progress.tell("swapping", 0.95))
         if ended.activate_at is not None:
             break
         seen = promotion.id
         with db.read() as conn:
-            promotion = champion.newest_promotion_of(conn, published.number)
+            promotion = promotions.newest_promotion_of(conn, published.number)
         if promotion is None or promotion.id == seen:
             return Outcome("held-back", published.number, f"not swapped in: {ended.error}")
         # Somebody else wished for it meanwhile, which took the place of the run's own wish.

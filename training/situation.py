@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from core import champion, labels, runs, training_data, versions
-from core.store import Store
+from core import runs
+from core.labelling import labels
+from core.labelling.census import read_census, take_census
+from core.registry import promotions, versions
+from core.store.store import Store
 from training.planner import PastTuning, Situation
 
 
 def read_situation(store: Store) -> Situation:
     with store.db.read() as conn:
-        newest = champion.newest_activation(conn)
+        newest = promotions.newest_activation(conn)
         live = versions.get(conn, newest.version) if newest is not None else None
-        census = training_data.count(conn)
+        census = read_census(conn)
         past = runs.last_of(conn, ("blocks",))
         tuned_on = None
         if past is not None and past.state == "finished" and past.snapshot is not None:
             rows = labels.current(conn, past.snapshot)
-            num_trained = sum(training_data.census(rows).num_trained.values())
+            num_trained = sum(take_census(rows).num_trained.values())
             share = past.parameters.get("wanted", {}).get("share") or 0.0
             tuned_on = PastTuning(num_trained, past.outcome == "promoted", share)
     joined = {name: census.num_trained[name] for name in census.classes}

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core import starter
 from core.errors import InvalidRequest, SpecMismatch
-from core.pixels import PixelSpec
+from core.inputs.pixels import PixelSpec
+from core.models import starter
 from training import torch_families, torch_timm, torch_weights
 from training.backbone_names import STARTER, TIMM, parse
 from training.pretrained import fetch

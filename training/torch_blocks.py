@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from core.pixels import PixelSpec
+from core.inputs.pixels import PixelSpec
 from training.pretrained import Source
 
 #: Layer-wise unfreezing gains nothing from finer steps, and each costs a choice.

@@ -17,14 +17,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import champion, labels, pixels, training_data, versions
 from core.errors import StoreError
-from core.labels import CurrentLabel
-from core.manifest import Manifest
-from core.pixels import Limits, PixelSpec
+from core.inputs import pixels
+from core.inputs.pixels import Limits, PixelSpec
+from core.labelling import labels
+from core.labelling.census import check_enough, take_census
+from core.labelling.labels import CurrentLabel
+from core.models.manifest import Manifest
+from core.registry import promotions, versions
 from core.runs import Run
 from core.settings import available_cores
-from core.store import Store
+from core.store.store import Store
 from training.candidate import Candidate
 from training.crossval import assign_folds
 from training.dataset import Dataset, assemble
@@ -70,8 +73,8 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
     with store.db.read() as conn:
         snapshot = run.snapshot or labels.newest_id(conn)
         rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
-    census = training_data.census(rows)
-    training_data.check_enough(census)
+    census = take_census(rows)
+    check_enough(census)
     progress.note_labels(snapshot, shop.recipe)
     manifest = _champion(store)
     start = _origin(store, run, manifest, progress)
@@ -103,7 +106,7 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
 
 def _champion(store: Store) -> Manifest:
     with store.db.read() as conn:
-        newest = champion.newest_activation(conn)
+        newest = promotions.newest_activation(conn)
         assert newest is not None  # a store has version 1
         version = versions.get(conn, newest.version)
     return versions.read_manifest(version, store.blobs)

@@ -1,7 +1,8 @@
 """From a torch backbone to ONNX: the graph once without weights, then the weights bound by name.
 
-Every backbone is exported this way, the bundled one too, so that `core.starter.bound_weights` can
-read any version's weights back out of its file. Does not check parity: the gate does.
+Every backbone is exported this way, the bundled one too, so that
+`core.models.starter.bound_weights` can read any version's weights back out of its file. Does not
+check parity: the gate does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from core.errors import InvalidRequest
-from core.starter import EMBEDDING, PIXELS, bind_weights
+from core.models.starter import EMBEDDING, PIXELS, bind_weights
 from training.torch_backbone import NET, Backbone
 
 OPSET = 17

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.pixels import PixelSpec
+from core.inputs.pixels import PixelSpec
 from training.backbone_names import Name
 from training.pretrained import Source
 from training.torch_blocks import Parts, blocks_of

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InvalidRequest
-from core.pixels import PixelSpec
+from core.inputs.pixels import PixelSpec
 from training.backbone_names import TIMM, Name, close_to
 from training.pretrained import Source
 from training.torch_blocks import Parts, blocks_of, unfold

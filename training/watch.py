@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaln
 
-from core.outcomes import Outcome, score
-from core.shadow_answers import Tally
+from core.shadows.answers import Tally
+from core.shadows.outcomes import Outcome, score
 
 # A drop of ten points with heads that share a backbone has p of 0.7 to 0.9.
 P_LOW, P_HIGH = 0.6, 0.95

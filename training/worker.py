@@ -18,18 +18,21 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from core import champion, labels, leases, runs, standing, training_data, versions, workers
-from core.beside import at_idle_priority
-from core.bootstrap import ensure_first_version
+from core import leases, runs
 from core.errors import StoreError
-from core.labels import CurrentLabel
+from core.labelling import labels
+from core.labelling.census import read_census
+from core.labelling.labels import CurrentLabel
 from core.predictions import new_id
+from core.registry import latest, promotions, versions, workers
+from core.registry.bootstrap import ensure_first_version
+from core.registry.latest import Standing
+from core.registry.versions import Version
+from core.registry.workers import Worker
 from core.runs import Run
 from core.settings import Settings
-from core.standing import Standing
-from core.store import Store, open_store
-from core.versions import Version
-from core.workers import Worker
+from core.store.store import Store, open_store
+from core.system.background import at_idle_priority
 from training import triggers
 from training.attempt import attempt
 from training.embed import embed
@@ -112,7 +115,7 @@ class Trainer:
     def tick(self, now: float) -> bool:
         """Look once, and do at most one thing. True if there was something to do."""
         before = self._standing
-        self._standing = standing.refresh(self._store.db, before)
+        self._standing = latest.refresh(self._store.db, before)
         if self._healing is not None:
             self._healing.look(now, self._standing)
         # Promotions and activations are the workers' work: predictions are at their slowest then.
@@ -127,7 +130,7 @@ class Trainer:
         self._report(now)
         self._request_if_due(now)
         if self._standing.waiting is not None:
-            champion.move_on(self._store.db)  # there may be no worker
+            promotions.move_on(self._store.db)  # there may be no worker
         with self._store.db.read() as conn:
             unfinished = runs.unfinished(conn)
         if any(run.tier in runs.QUICK and leases.is_to_do(run, now) for run in unfinished):
@@ -162,7 +165,7 @@ class Trainer:
                 moments = triggers.moments(news, self._recipe.triggers).values()
                 self._due_at = min(moments, default=math.inf)
                 return
-            if not training_data.count(conn).is_enough:
+            if not read_census(conn).is_enough:
                 return
         with self._store.db.write(durable=False) as conn:
             runs.request(conn, trigger=trigger, now=now)
@@ -186,7 +189,7 @@ class Trainer:
             return False
         with self._store.db.read() as conn:
             rows = labels.labelled_after(conn, self._embedded_up_to, _CHUNK)
-            live = champion.newest_activation(conn)
+            live = promotions.newest_activation(conn)
             version = versions.get(conn, live.version) if live else None
         if version is None:
             return False

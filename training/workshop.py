@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.backbones import Runtime
-from core.pixels import Limits
+from core.inputs.pixels import Limits
+from core.models.backbones import Runtime
 from core.settings import Settings
-from core.store import Store
+from core.store.store import Store
 from training.contenders import KeptAnswers
 from training.embed import KeptVectors
 from training.recipe import Recipe

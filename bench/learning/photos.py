@@ -1,8 +1,8 @@
 """Photos in folders, and what backbones make of them: the data of `bench.learning`.
 
 A data set is a folder with train/<class>/* and val/<class>/*. Pixels and embeddings are made by the
-code that serves (`core.pixels`, the exported ONNX through `core.servable`) and kept in a cache
-folder, named by everything that they depend on.
+code that serves (`core.inputs.pixels`, the exported ONNX through `core.models.servable`) and kept
+in a cache folder, named by everything that they depend on.
 
 N photos, D embedding, K classes; H/W pixels, C channels.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.backbones import Backbone, Runtime
-from core.pixels import PixelSpec, decode
+from core.inputs.pixels import PixelSpec, decode
+from core.models.backbones import Backbone, Runtime
 
 PARTS = ("train", "val")
 _BATCH = 16

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.learning.photos import Network, Photos, embeddings, read
 from bench.learning.tables import Follow
-from core import starter
+from core.models import starter
 from training.backbone_names import STARTER
 from training.calibration import expected_calibration_error
 from training.dataset import Dataset

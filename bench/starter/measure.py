@@ -20,8 +20,8 @@ import numpy as np
 import safetensors.torch
 from numpy.typing import NDArray
 
-from core.backbones import Backbone, Runtime
-from core.pixels import PixelSpec, decode
+from core.inputs.pixels import PixelSpec, decode
+from core.models.backbones import Backbone, Runtime
 from training.dataset import Dataset
 from training.distil.student import new_backbone
 from training.fit_head import fit_head

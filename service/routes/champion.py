@@ -10,9 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 from starlette.concurrency import run_in_threadpool
 
-from core import activations, champion
-from core.awaiting import Awaited
 from core.errors import InvalidRequest, NotReady, PromotionFailed
+from core.registry import activations, promotions
+from core.registry.wait import Awaited
 from service.answers import ChampionAnswer, ChampionRequest
 from service.deps import ServingDep
 from service.serving import Serving
@@ -63,7 +63,7 @@ async def promote(
 
 def _request(serving: Serving, body: ChampionRequest, expected: int | None) -> int:
     with serving.store.db.write() as conn:
-        return champion.request(
+        return promotions.request(
             conn,
             body.version,
             who=body.who,
@@ -75,7 +75,7 @@ def _request(serving: Serving, body: ChampionRequest, expected: int | None) -> i
 
 def _answer(response: Response, serving: Serving) -> ChampionAnswer:
     with serving.store.db.read() as conn:
-        newest = champion.newest_activation(conn)
+        newest = promotions.newest_activation(conn)
         previous = activations.version_before(conn)
     if newest is None:
         raise NotReady("no version is published yet; try again in a second")

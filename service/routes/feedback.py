@@ -9,9 +9,9 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from core import intake
 from core.errors import InvalidRequest, UnsupportedMediaType
-from core.intake import LabelRequest, Taken
+from core.labelling import intake
+from core.labelling.intake import LabelRequest, Taken
 from service.answers import FeedbackAnswer, FeedbackRequest
 from service.bodies import FORM, JSON, media_type, read_image
 from service.deps import ServingDep

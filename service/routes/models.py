@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field
 
 from core.errors import UnknownModel
+from core.models.servable import Servable
 from core.release import release
-from core.servable import Servable
 from service import inference
 from service.deps import ServingDep
 from service.inference import MAX_BATCH, MODEL, TensorSpec

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from core import runs, training_data
+from core import runs
+from core.labelling.census import require_enough
 from core.runs import Run
 from service.answers import RetrainRequest, RunAnswer, RunList
 from service.deps import ServingDep
@@ -28,7 +29,7 @@ def retrain(
 ) -> RunAnswer:
     """Ask for a run on everything labelled so far. If one waits already, this is that one."""
     with serving.store.db.write() as conn:
-        training_data.require_enough(conn)
+        require_enough(conn)
         asked = body or RetrainRequest()
         run, _ = runs.request(
             conn,

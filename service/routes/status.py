@@ -10,7 +10,10 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from core import champion, labels, runs, training_data, workers
+from core import runs
+from core.labelling import labels
+from core.labelling.census import describe_missing, read_census
+from core.registry import promotions, workers
 from service import metrics
 from service.answers import RunAnswer, moment, moment_or_none
 from service.deps import ServingDep
@@ -58,9 +61,9 @@ def status(serving: ServingDep) -> Status:
     with serving.store.db.read() as conn:
         live = workers.live(conn, now, "serving")
         trainers = workers.live(conn, now, "trainer")
-        waiting = champion.waiting(conn)
+        waiting = promotions.waiting(conn)
         num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
-        census = training_data.count(conn)
+        census = read_census(conn)
         unfinished = runs.unfinished(conn)
         last = runs.last_of(conn)
     current = serving.slot.current()
@@ -89,7 +92,7 @@ def status(serving: ServingDep) -> Status:
             oldest_waiting=moment_or_none(oldest),
             examples=census.num_trained,
             held_out=census.num_held_out,
-            missing=None if census.is_enough else training_data.missing(census),
+            missing=None if census.is_enough else describe_missing(census),
         ),
         runs=[RunAnswer.of(run) for run in unfinished],
         last_run=RunAnswer.of(last) if last else None,

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from core import champion, outcomes, servable, shadow_answers, versions
-from core.compose import standalone, verify
+from core.models import servable
+from core.models.standalone import standalone, verify
+from core.registry import promotions, versions
+from core.shadows import answers, outcomes
 from service.answers import ShadowScore, VersionAnswer, VersionDetail, VersionList
 from service.deps import ServingDep
 
@@ -23,7 +25,7 @@ def listing(
 ) -> VersionList:
     """Newest first, those that the gate held back among them."""
     with serving.store.db.read() as conn:
-        live = champion.newest_activation(conn)
+        live = promotions.newest_activation(conn)
         found = versions.listing(conn, limit=limit, before=before)
     number = live.version if live else None
     return VersionList(versions=[VersionAnswer.of(version, number) for version in found])
@@ -37,8 +39,8 @@ def one(number: int, serving: ServingDep) -> VersionDetail:
     """
     with serving.store.db.read() as conn:
         version = versions.get(conn, number)
-        live = champion.newest_activation(conn)
-        tally = shadow_answers.tally(conn, number)
+        live = promotions.newest_activation(conn)
+        tally = answers.tally(conn, number)
         score = outcomes.score(outcomes.paired(conn, number, after=version.snapshot))
     summary = VersionAnswer.of(version, live.version if live else None)
     manifest = json.loads(serving.store.blobs.get(version.manifest))

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.__main__ import app
-from core.bootstrap import ensure_first_version
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
-from core.store import open_store
+from core.store.store import open_store
 
 Run = Callable[..., Result]
 

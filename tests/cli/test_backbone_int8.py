@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from core import runs, versions
+from core import runs
+from core.registry import versions
 from core.settings import load_settings
-from core.store import Store, open_store
+from core.store.store import Store, open_store
 from tests.cli.album import album
 from tests.cli.conftest import Run
 from training.candidate import Candidate

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from core import champion, versions, workers
+from core.registry import promotions, versions, workers
+from core.registry.workers import Worker
 from core.settings import load_settings
-from core.store import Store, open_store
-from core.workers import Worker
+from core.store.store import Store, open_store
 from tests.cli.conftest import Run
 
 
@@ -37,7 +37,7 @@ def test_promote_waits_until_the_servers_switch(opened: Store, run: Run) -> None
     assert result.exit_code == 0
     assert "Version 2 is the champion (on 1 serving process, 0." in result.stdout
     with opened.db.read() as conn:
-        newest = champion.newest_activation(conn)
+        newest = promotions.newest_activation(conn)
     assert newest is not None
     assert (newest.version, newest.who) == (2, "command line")
     assert newest.activate_at <= time.time()

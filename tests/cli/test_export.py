@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from core.blobs import sha256
+from core.store.blobs import sha256
 from tests.cli.conftest import Run
 
 

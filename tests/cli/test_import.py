@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli import import_folder
-from core import intake
+from core.labelling import intake
 from tests import images
 from tests.cli.album import album, cloud, row_of
 from tests.cli.conftest import Run

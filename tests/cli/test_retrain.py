@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from core import leases, workers
+from core import leases
+from core.registry import workers
+from core.registry.workers import Worker
 from core.settings import load_settings
-from core.store import Store, open_store
-from core.workers import Worker
+from core.store.store import Store, open_store
 from tests.cli.album import album
 from tests.cli.conftest import Run
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from core.backbones import Runtime
-from core.blobs import LocalBlobs
-from core.database import Database
-from core.store import Store
+from core.models.backbones import Runtime
+from core.store.blobs import LocalBlobs
+from core.store.database import Database
+from core.store.store import Store
 from tests import tiny
 
 

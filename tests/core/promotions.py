@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from core import activations, champion, workers
-from core.champion import Activation, Promotion
-from core.database import Database
-from core.workers import Worker
+from core.registry import activations, promotions, workers
+from core.registry.promotions import Activation, Promotion
+from core.registry.workers import Worker
+from core.store.database import Database
 
 NOW = 1_700_000_000.0
 _ids = itertools.count(1)
@@ -44,19 +44,19 @@ def serve(db: Database, *serving: Worker) -> None:
 
 def wish(db: Database, version: int, now: float = NOW, expected: int | None = None) -> Promotion:
     with db.write() as conn:
-        return champion.request(
+        return promotions.request(
             conn, version, who="ann", why="better", now=now, expected_activation=expected
         )
 
 
 def advance(db: Database, now: float = NOW) -> Activation | None:
     with db.write() as conn:
-        return champion.advance(conn, now)
+        return promotions.advance(conn, now)
 
 
 def state(db: Database, promotion: Promotion) -> str:
     with db.read() as conn:
-        return champion.promotion(conn, promotion.id).state
+        return promotions.promotion(conn, promotion.id).state
 
 
 def activated(db: Database) -> list[int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from core import schema
-from core.database import Database
+from core.store import schema
+from core.store.database import Database
 
 PREDICTION = {
     "image": "a" * 64,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import func, select
 
 from core import leases, runs
-from core.database import Database
 from core.leases import LEASE_S
 from core.runs import Run
-from core.schema import runs as table
+from core.store.database import Database
+from core.store.schema import runs as table
 
 NOW = 1_700_000_000.0
 LATE = NOW + LEASE_S + 1

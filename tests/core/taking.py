@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from core import intake, labels, predictions, schema
-from core.intake import LabelRequest, Taken
-from core.pixels import Limits
+from core import predictions
+from core.inputs.pixels import Limits
+from core.labelling import intake, labels
+from core.labelling.intake import LabelRequest, Taken
 from core.predictions import Prediction
-from core.store import Store
+from core.store import schema
+from core.store.store import Store
 from tests import images
 
 LIMITS = Limits()

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from core import activations
-from core.store import Store
+from core.registry import activations
+from core.store.store import Store
 from tests import tiny
 
 

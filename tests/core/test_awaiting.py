@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection
 
-from core import activations, awaiting, champion
-from core.awaiting import Awaited, Ended, see_through
-from core.database import Database
-from core.store import Store
-from core.workers import Worker
+from core.registry import activations, promotions, wait
+from core.registry.wait import Awaited, Ended, see_through
+from core.registry.workers import Worker
+from core.store.database import Database
+from core.store.store import Store
 from tests import tiny
 from tests.core.promotions import advance, serve, wish, worker
 
@@ -100,7 +100,7 @@ def test_what_the_workers_do_is_left_to_them(db: Database, monkeypatch: pytest.M
         looks.append(1)
         if len(looks) == 5:
             serve(db, replace(first, ready=(1, 2)))
-            champion.move_on(db)
+            promotions.move_on(db)
 
     ended = see_through(db, promotion.id, meanwhile)
     assert ended.activate_at is not None
@@ -111,7 +111,7 @@ def test_what_the_workers_do_is_left_to_them(db: Database, monkeypatch: pytest.M
 def test_worker_that_dies_in_the_midst_does_not_hold_it_up_for_ever(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(awaiting, "_MOVE_ON_EVERY_S", 0.05)
+    monkeypatch.setattr(wait, "_MOVE_ON_EVERY_S", 0.05)
     dying = one((1,))
     serve(db, dying)
     promotion = wish(db, 2, time.time())

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backbones, starter
-from core.backbones import Backbone, Runtime, golden_pixels
-from core.blobs import LocalBlobs
 from core.errors import ChecksumMismatch, SpecMismatch, StoreError
-from core.manifest import Optimised
-from core.pixels import PixelSpec
-from core.servable import load
-from core.sessions import Sessions
+from core.inputs.pixels import PixelSpec
+from core.models import backbones, starter
+from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.models.manifest import Optimised
+from core.models.onnx_sessions import Sessions
+from core.models.servable import load
+from core.store.blobs import LocalBlobs
 from tests import tiny
 
 HERE = "this kind of machine"

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from core.beside import (
+from core.system.background import (
     at_idle_priority,
     at_low_priority,
     at_normal_priority,
@@ -88,7 +88,7 @@ def test_what_that_raises_is_raised_in_the_work() -> None:
 
 
 def test_who_waits_long_has_something_to_do_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.beside._MEANWHILE_EVERY_S", 0.001)
+    monkeypatch.setattr("core.system.background._MEANWHILE_EVERY_S", 0.001)
     called = threading.Event()
     assert at_idle_priority(lambda: called.wait(30), called.set)
 
@@ -97,7 +97,7 @@ def test_who_waits_long_has_something_to_do_meanwhile(monkeypatch: pytest.Monkey
 def test_who_waited_long_for_a_core_is_at_low_priority_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("core.beside._started", {})  # other tests do not starve
+    monkeypatch.setattr("core.system.background._started", {})  # other tests do not starve
 
     def policy() -> int:
         return os.sched_getscheduler(0)
@@ -105,7 +105,7 @@ def test_who_waited_long_for_a_core_is_at_low_priority_for_a_while(
     def starve(computed_s: float, waited_s: float) -> None:
         times = iter([(0.0, 0.0), (computed_s, waited_s)])
         with monkeypatch.context() as patched:
-            patched.setattr("core.beside._Thread.times_s", lambda _: next(times))
+            patched.setattr("core.system.background._Thread.times_s", lambda _: next(times))
             at_idle_priority(lambda: None)
 
     starve(computed_s=1.0, waited_s=2.0)  # as one of three has a core for a third of the time
@@ -113,7 +113,7 @@ def test_who_waited_long_for_a_core_is_at_low_priority_for_a_while(
     starve(computed_s=0.1, waited_s=2.0)
     assert at_idle_priority(policy) == os.SCHED_OTHER
     assert at_idle_priority(niceness) > niceness()
-    monkeypatch.setattr("core.beside._STARVED_FOR_S", 0.0)
+    monkeypatch.setattr("core.system.background._STARVED_FOR_S", 0.0)
     assert at_idle_priority(policy) == os.SCHED_IDLE
 
 
@@ -133,8 +133,8 @@ def test_what_is_done_in_idle_moments_makes_nobody_wait() -> None:
 def test_where_there_is_no_idle_moment_the_work_is_done_nevertheless(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("core.beside._started", {})  # other tests do not starve
-    monkeypatch.setattr("core.beside._LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("core.system.background._started", {})  # other tests do not starve
+    monkeypatch.setattr("core.system.background._LOOK_EVERY_S", 0.001)
     policies: list[int] = []
     stands_still, goes_on = threading.Event(), threading.Event()
 
@@ -148,14 +148,14 @@ def test_where_there_is_no_idle_moment_the_work_is_done_nevertheless(
     waited_s = iter(range(1000))
     with monkeypatch.context() as patched:
         patched.setattr(
-            "core.beside._Thread.times_s",
+            "core.system.background._Thread.times_s",
             lambda _: (0.0, float(next(waited_s)) if stands_still.is_set() else 0.0),
         )
         assert in_idle_moments(work) == os.SCHED_OTHER
         assert policies == [os.SCHED_IDLE, os.SCHED_OTHER]
         # For a while nobody waits for idle moments again.
         assert in_idle_moments(work) == os.SCHED_OTHER
-        monkeypatch.setattr("core.beside._IMPATIENT_FOR_S", 0.0)
+        monkeypatch.setattr("core.system.background._IMPATIENT_FOR_S", 0.0)
         # Behind what still stands still, and not done there as well once that goes on.
         assert in_idle_moments(work) == os.SCHED_OTHER
     goes_on.set()

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from core.blobs import Blobs, LocalBlobs, RemoteBlobs, open_blobs
 from core.errors import ChecksumMismatch, StoreError
+from core.store.blobs import Blobs, LocalBlobs, RemoteBlobs, open_blobs
 from tests.at_once import in_threads
 
 CONTENT = b"some bytes \x00\xff" * 100

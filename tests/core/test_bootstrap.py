@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from core import activations, champion, starter, versions
-from core.backbones import Runtime
-from core.bootstrap import ensure_first_version
-from core.database import Database
-from core.servable import load
-from core.sessions import machine
+from core.models import starter
+from core.models.backbones import Runtime
+from core.models.onnx_sessions import machine
+from core.models.servable import load
+from core.registry import activations, promotions, versions
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store.database import Database
+from core.store.store import Store, open_store
 from tests import tiny
 from tests.at_once import in_processes
 
@@ -20,7 +21,7 @@ def check_is_first(db: Database) -> None:
     with db.read() as conn:
         assert [version.number for version in versions.listing(conn, limit=10)] == [1]
         (activation,) = activations.history(conn, 10)
-        assert champion.waiting(conn) is None
+        assert promotions.waiting(conn) is None
     assert activation.version == 1
     assert activation.activate_at <= activation.created_at
 
@@ -59,8 +60,8 @@ def test_four_processes_at_once_publish_exactly_one_version(
     url = "" if database == "sqlite" else request.getfixturevalue("empty_postgres_url")
     printed = in_processes(
         4,
-        "from core.settings import load_settings\nfrom core.store import open_store\n"
-        "from core.bootstrap import ensure_first_version",
+        "from core.settings import load_settings\nfrom core.store.store import open_store\n"
+        "from core.registry.bootstrap import ensure_first_version",
         "store = open_store(load_settings())\nprint(ensure_first_version(store))\nstore.db.close()",
         EVERGREEN_HOME=str(tmp_path),
         EVERGREEN_DATABASE_URL=url,

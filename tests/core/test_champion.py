@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from core import champion
-from core.champion import LEAD_S, MAX_WAIT_S, Promotion, next_step
-from core.database import Database
 from core.errors import InvalidRequest, PromotionConflict, UnknownVersion
-from core.workers import DEAD_AFTER_S, HEARTBEAT_S, Worker, this_host
+from core.registry import promotions
+from core.registry.promotions import LEAD_S, MAX_WAIT_S, Promotion, next_step
+from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Worker, this_host
+from core.store.database import Database
 from tests.core.promotions import NOW, activated, advance, serve, state, wish, worker
 
 WANTED = Promotion(5, 2, "waiting", "ann", "better", None, NOW)
@@ -71,8 +71,8 @@ def test_without_workers_a_wish_takes_effect_at_once(db: Database) -> None:
     assert (activation.who, activation.why) == ("ann", "better")
     assert state(db, promotion) == "activated"
     with db.read() as conn:
-        assert champion.newest_activation(conn) == activation
-        assert champion.waiting(conn) is None
+        assert promotions.newest_activation(conn) == activation
+        assert promotions.waiting(conn) is None
 
 
 def test_with_workers_it_takes_effect_a_moment_ahead(db: Database) -> None:
@@ -104,7 +104,7 @@ def test_worker_that_cannot_load_fails_the_wish_and_moves_nothing(db: Database) 
     assert state(db, tiny_champion) == "activated"
     assert activated(db) == [1]
     with db.read() as conn:
-        assert "no space" in str(champion.promotion(conn, promotion.id).error)
+        assert "no space" in str(promotions.promotion(conn, promotion.id).error)
 
 
 def test_failed_wish_may_be_wished_again(db: Database) -> None:
@@ -118,7 +118,7 @@ def test_failed_wish_may_be_wished_again(db: Database) -> None:
     assert advance(db) is not None
     assert (state(db, promotion), state(db, again)) == ("failed", "activated")
     with db.read() as conn:
-        assert champion.newest_promotion_of(conn, 2) == champion.promotion(conn, again.id)
+        assert promotions.newest_promotion_of(conn, 2) == promotions.promotion(conn, again.id)
 
 
 def test_worker_that_went_silent_does_not_hold_it_up(db: Database) -> None:
@@ -158,8 +158,8 @@ def test_newer_wish_replaces_one_that_waits(db: Database) -> None:
     older, newer = wish(db, 2), wish(db, 3)
     assert (state(db, older), state(db, newer)) == ("superseded", "waiting")
     with db.read() as conn:
-        assert champion.waiting(conn) == newer
-        assert champion.promotion(conn, older.id).error == "replaced by a wish for version 3"
+        assert promotions.waiting(conn) == newer
+        assert promotions.promotion(conn, older.id).error == "replaced by a wish for version 3"
 
 
 def test_wish_for_an_unknown_version_is_refused(db: Database) -> None:
@@ -172,7 +172,7 @@ def test_wish_for_an_unknown_version_is_refused(db: Database) -> None:
 def test_text_that_no_database_takes_is_refused(db: Database, text: str) -> None:
     for who, why in ((text, "better"), ("ann", text)):
         with pytest.raises(InvalidRequest), db.write() as conn:
-            champion.request(conn, 2, who=who, why=why, now=NOW)
+            promotions.request(conn, 2, who=who, why=why, now=NOW)
 
 
 def test_wish_that_expects_another_champion_conflicts(db: Database) -> None:

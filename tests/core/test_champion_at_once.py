@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
-from core import champion
-from core.champion import LEAD_S
-from core.database import Database
 from core.errors import PromotionConflict
+from core.registry import promotions
+from core.registry.promotions import LEAD_S
+from core.store.database import Database
 from tests.at_once import in_threads, overtaking
 from tests.core.promotions import NOW, activated, advance, serve, state, wish, worker
 
@@ -25,17 +25,17 @@ def test_advance_from_many_threads_activates_once(db: Database) -> None:
 
 def test_wishes_from_many_threads_leave_one_waiting(db: Database) -> None:
     serve(db, worker([1]))
-    promotions = in_threads(8, lambda i: wish(db, 1 + i % 4))
-    newest = max(promotions, key=lambda each: each.id)
-    assert [p.id for p in promotions if state(db, p) == "waiting"] == [newest.id]
+    wishes = in_threads(8, lambda i: wish(db, 1 + i % 4))
+    newest = max(wishes, key=lambda each: each.id)
+    assert [p.id for p in wishes if state(db, p) == "waiting"] == [newest.id]
 
 
 def test_two_wishes_that_overlap_leave_the_later_one(db: Database) -> None:
     serve(db, worker([1]))
     first, second = overtaking(
         db,
-        lambda conn: champion.request(conn, 2, who="ann", why="", now=NOW),
-        lambda conn: champion.request(conn, 3, who="bob", why="", now=NOW),
+        lambda conn: promotions.request(conn, 2, who="ann", why="", now=NOW),
+        lambda conn: promotions.request(conn, 3, who="bob", why="", now=NOW),
     )
     assert (state(db, first), state(db, second)) == ("superseded", "waiting")
 
@@ -44,8 +44,8 @@ def test_wish_that_is_being_replaced_is_not_activated(db: Database) -> None:
     older = wish(db, 2)
     newer, activation = overtaking(
         db,
-        lambda conn: champion.request(conn, 3, who="bob", why="", now=NOW),
-        lambda conn: champion.advance(conn, NOW),
+        lambda conn: promotions.request(conn, 3, who="bob", why="", now=NOW),
+        lambda conn: promotions.advance(conn, NOW),
     )
     assert activation is not None
     assert activation.promotion_id == newer.id
@@ -64,8 +64,8 @@ def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None
 
     with ThreadPoolExecutor(1) as pool:
         with db.write() as conn:
-            champion.request(conn, 2, who="ann", why="", now=NOW)
-            moved = pool.submit(champion.move_on, db, clock=clock)
+            promotions.request(conn, 2, who="ann", why="", now=NOW)
+            moved = pool.submit(promotions.move_on, db, clock=clock)
             wait([moved], timeout=0.15)
             is_over.set()
         activation = moved.result(60)
@@ -80,8 +80,8 @@ def test_expectation_sees_an_activation_that_commits_meanwhile(db: Database) -> 
     with pytest.raises(PromotionConflict):
         overtaking(
             db,
-            lambda conn: champion.advance(conn, NOW),
-            lambda conn: champion.request(
+            lambda conn: promotions.advance(conn, NOW),
+            lambda conn: promotions.request(
                 conn, 3, who="bob", why="", now=NOW, expected_activation=0
             ),
         )

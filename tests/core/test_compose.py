@@ -5,16 +5,16 @@ import onnx
 import onnxruntime
 import pytest
 
-from core import starter
-from core.backbones import Runtime
-from core.blobs import LocalBlobs
-from core.bootstrap import ensure_first_version
-from core.compose import TOLERANCE, standalone, verify
 from core.errors import ParityFailure
-from core.manifest import Manifest
-from core.servable import Servable, load
-from core.store import Store
-from core.versions import get, read_manifest
+from core.models import starter
+from core.models.backbones import Runtime
+from core.models.manifest import Manifest
+from core.models.servable import Servable, load
+from core.models.standalone import TOLERANCE, standalone, verify
+from core.registry.bootstrap import ensure_first_version
+from core.registry.versions import get, read_manifest
+from core.store.blobs import LocalBlobs
+from core.store.store import Store
 from tests import tiny
 
 NUM_IMAGES = 3

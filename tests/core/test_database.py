@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from core import schema
-from core.database import Database
 from core.errors import StoreError
-from core.store import Store
+from core.store import schema
+from core.store.database import Database
+from core.store.store import Store
 from tests.at_once import in_threads
 from tests.core.rows import PREDICTION, append, num_predictions
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core import embeddings, examples, intake
-from core.pixels import Limits
-from core.store import Store
+from core.inputs.pixels import Limits
+from core.labelling import embeddings, examples, intake
+from core.store.store import Store
 from tests import images
 
 

@@ -5,10 +5,10 @@ from math import sqrt
 
 import pytest
 
-from core import examples, intake, labels
-from core.examples import HOLD_OUT_SHARE, NUM_ALWAYS_TRAINED, Example, split
-from core.pixels import Limits
-from core.store import Store
+from core.inputs.pixels import Limits
+from core.labelling import examples, intake, labels
+from core.labelling.examples import HOLD_OUT_SHARE, NUM_ALWAYS_TRAINED, Example, split
+from core.store.store import Store
 from tests import images
 
 LIMITS = Limits()

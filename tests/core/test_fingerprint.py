@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import UndecodableImage
-from core.fingerprint import Fingerprint, fingerprint, from_thumb, is_near_duplicate
-from core.pixels import Limits
+from core.inputs.fingerprint import Fingerprint, fingerprint, from_thumb, is_near_duplicate
+from core.inputs.pixels import Limits
 from tests import images
 
 LIMITS = Limits()

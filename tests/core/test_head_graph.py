@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from scipy.special import softmax
 
-from core.head_graph import IR_VERSION, OPSET, head_onnx
+from core.models.head_onnx import IR_VERSION, OPSET, head_onnx
 
 # float32 sums of 576 products, against float64.
 LOGIT_ATOL = 1e-4

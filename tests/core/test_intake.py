@@ -5,8 +5,6 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event as sqlalchemy_event
 
-from core import intake
-from core.blobs import Blobs, sha256
 from core.errors import (
     IdempotencyConflict,
     ImageTooLarge,
@@ -16,9 +14,11 @@ from core.errors import (
     UndecodableImage,
     UnknownPrediction,
 )
-from core.intake import LabelRequest
-from core.pixels import Limits
-from core.store import Store
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
+from core.store.blobs import Blobs, sha256
+from core.store.store import Store
 from tests import images
 from tests.at_once import in_threads
 from tests.core.taking import CAT, IMAGE, LIMITS, OTHER, count, current, label, predict

@@ -6,10 +6,11 @@ from itertools import count
 import pytest
 from sqlalchemy import Connection, insert
 
-from core import labels, schema
 from core.errors import InvalidLabel
-from core.labels import LabelEvent, normalise
-from core.store import Store
+from core.labelling import labels
+from core.labelling.labels import LabelEvent, normalise
+from core.store import schema
+from core.store.store import Store
 
 _ids = count()
 

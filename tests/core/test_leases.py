@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import Connection
 
 from core import leases, runs
-from core.database import Database
 from core.leases import LEASE_S, MAX_ATTEMPTS
 from core.runs import Run
-from core.store import Store
+from core.store.database import Database
+from core.store.store import Store
 from tests.at_once import in_threads, overtaking
 from tests.core.run_moves import LATE, NOW, ask, begin, end, look, num_in, take
 

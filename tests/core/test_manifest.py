@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.errors import SpecMismatch
-from core.manifest import Manifest, Optimised, library_versions
+from core.models.manifest import Manifest, Optimised, library_versions
 from tests import tiny
 
 FULL = tiny.plain_manifest(

@@ -12,10 +12,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import func, insert, select, text
 
-from core import activations, schema
-from core.database import Database
 from core.errors import StoreError
-from core.store import Store
+from core.registry import activations
+from core.store import schema
+from core.store.database import Database
+from core.store.store import Store
 from tests.at_once import in_processes, in_threads
 from tests.core.rows import PREDICTION, num_predictions
 
@@ -47,7 +48,7 @@ def db(store: Store) -> Database:
 
 def migrations() -> Config:
     config = Config()
-    config.set_main_option("script_location", "core:migrations")
+    config.set_main_option("script_location", "core.store:migrations")
     config.set_main_option("path_separator", "os")
     return config
 
@@ -132,7 +133,7 @@ def test_schema_is_created_once_by_eight_threads(empty_url: str) -> None:
 def test_schema_is_created_once_by_four_processes(empty_url: str) -> None:
     in_processes(
         4,
-        "import os\nfrom core.database import Database",
+        "import os\nfrom core.store.database import Database",
         "db = Database(os.environ['URL']); db.ensure_schema(); db.close()",
         URL=empty_url,
     )

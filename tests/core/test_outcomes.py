@@ -4,13 +4,15 @@ import time
 
 import pytest
 
-from core import intake, outcomes, predictions, shadow_answers
-from core.intake import LabelRequest, Taken
-from core.outcomes import Outcome, Score
-from core.pixels import Limits
+from core import predictions
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest, Taken
 from core.predictions import Prediction, new_id
-from core.shadow_answers import ShadowAnswer, Tally
-from core.store import Store
+from core.shadows import answers, outcomes
+from core.shadows.answers import ShadowAnswer, Tally
+from core.shadows.outcomes import Outcome, Score
+from core.store.store import Store
 from tests import images
 
 LIVE, SHADOW = 2, 1
@@ -28,7 +30,7 @@ def predict(
     row = Prediction(new_id(), digest, live, aloud, 0.9, 0.8, now)
     predictions.add(store.db, [row])
     with store.db.write() as conn:
-        shadow_answers.add(conn, [ShadowAnswer(row.id, SHADOW, silent, live, aloud == silent)], now)
+        answers.add(conn, [ShadowAnswer(row.id, SHADOW, silent, live, aloud == silent)], now)
     return row.id
 
 
@@ -113,16 +115,16 @@ def test_tallies_add_up_by_version_and_champion(store: Store) -> None:
         predict(store, "cat", "dog" if seed else "cat", seed=seed)
     predict(store, "cat", "cat", seed=9, live=7)
     with store.db.read() as conn:
-        assert shadow_answers.tally(conn, SHADOW) == Tally(SHADOW, 4, 2)
-        assert shadow_answers.tally(conn, 99) == Tally(99, 0, 0)
-        assert shadow_answers.tallies_beside(conn, LIVE, 4) == [Tally(SHADOW, 3, 1)]
+        assert answers.tally(conn, SHADOW) == Tally(SHADOW, 4, 2)
+        assert answers.tally(conn, 99) == Tally(99, 0, 0)
+        assert answers.tallies_beside(conn, LIVE, 4) == [Tally(SHADOW, 3, 1)]
 
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_tallies_of_the_versions_that_answered_last_come_first(store: Store, limit: int) -> None:
     with store.db.write() as conn:
         for version, now in ((5, 3.0), (6, 1.0), (7, 2.0)):
-            shadow_answers.add(conn, [ShadowAnswer(new_id(), version, "x", LIVE, True)], now)
+            answers.add(conn, [ShadowAnswer(new_id(), version, "x", LIVE, True)], now)
     with store.db.read() as conn:
-        found = shadow_answers.tallies_beside(conn, LIVE, limit)
+        found = answers.tallies_beside(conn, LIVE, limit)
     assert [tally.version for tally in found] == [5, 7][:limit]

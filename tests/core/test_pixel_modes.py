@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.pixels import PixelSpec, decode
+from core.inputs.pixels import PixelSpec, decode
 from tests import images
 from tests.core.pixel_measures import JPEG_LEVELS, SPEC, flat_colours, mean_difference
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from core import pixels
 from core.errors import ImageTooLarge, InputError, UndecodableImage
-from core.pixels import Limits, PixelSpec, decode, size_of
+from core.inputs import pixels
+from core.inputs.pixels import Limits, PixelSpec, decode, size_of
 from tests import images
 from tests.core.pixel_measures import JPEG_LEVELS, SPEC, flat_colours, mean_difference
 

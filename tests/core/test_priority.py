@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from core.priority import be_idle
+from core.system.priority import be_idle
 
 AUTOGROUP = Path("/proc/self/autogroup")
 YIELD = f"""
 from pathlib import Path
-from core.priority import session_yields
+from core.system.priority import session_yields
 session_yields(7)
 print(Path({str(AUTOGROUP)!r}).read_text())
 """

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from core import intake
-from core.blobs import sha256
 from core.errors import (
     UnknownFeedback,
 )
-from core.intake import LabelRequest
-from core.store import Store
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
+from core.store.blobs import sha256
+from core.store.store import Store
 from tests.at_once import in_threads
 from tests.core.taking import IMAGE, count, current, label
 

@@ -4,11 +4,11 @@ import pytest
 from sqlalchemy import update
 
 from core import leases, runs
-from core.database import Database
 from core.errors import RunFinished, UnknownRun
 from core.runs import Run
-from core.schema import runs as table
-from core.store import Store
+from core.store.database import Database
+from core.store.schema import runs as table
+from core.store.store import Store
 from tests.at_once import in_threads, overtaking
 from tests.core.run_moves import NOW, ask, begin, end, look, num_in, take
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.backbones import Backbone, Runtime, golden_pixels
-from core.blobs import LocalBlobs
 from core.errors import ChecksumMismatch, SpecMismatch, StoreError
-from core.manifest import Golden
-from core.pixels import PixelSpec
-from core.servable import Scores, load
+from core.inputs.pixels import PixelSpec
+from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.models.manifest import Golden
+from core.models.servable import Scores, load
+from core.store.blobs import LocalBlobs
 from tests import tiny
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import sessions
 from core.errors import SpecMismatch
-from core.sessions import CPU, CUDA, Sessions
+from core.models import onnx_sessions
+from core.models.onnx_sessions import CPU, CUDA, Sessions
 from tests import tiny
 
-has_gpu = sessions.why_not_cuda() is None
+has_gpu = onnx_sessions.why_not_cuda() is None
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def _libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine with a GPU and a driver of today, and no CUDA libraries."""
     if has_gpu:
         pytest.skip("CUDA works here")
-    monkeypatch.setattr(sessions, "_ask_driver", lambda: (1, 99_000))
-    sessions._tell.cache_clear()
+    monkeypatch.setattr(onnx_sessions, "_ask_driver", lambda: (1, 99_000))
+    onnx_sessions._tell.cache_clear()
 
 
 def test_cpu_is_chosen_where_it_is_asked_for() -> None:
@@ -33,8 +33,8 @@ def test_cpu_is_chosen_where_it_is_asked_for() -> None:
 @pytest.mark.parametrize("devices", ["", "-1"])
 def test_no_gpu_is_used_where_none_may_be(monkeypatch: pytest.MonkeyPatch, devices: str) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
-    assert sessions.num_usable_gpus("auto") == 0
-    assert sessions.why_not_cuda() == "the driver shows no GPU"
+    assert onnx_sessions.num_usable_gpus("auto") == 0
+    assert onnx_sessions.why_not_cuda() == "the driver shows no GPU"
 
 
 def test_nothing_is_said_where_there_is_no_gpu(
@@ -71,18 +71,18 @@ def test_without_cuda_libraries_the_cpu_serves_and_says_so_once(
 
 @pytest.mark.usefixtures("_libraries_are_missing")
 def test_a_gpu_without_its_libraries_is_none_to_serve_on() -> None:
-    assert sessions.num_usable_gpus("auto") == 0
+    assert onnx_sessions.num_usable_gpus("auto") == 0
 
 
 def test_a_gpu_that_is_not_there_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "_ask_driver", lambda: (2, 99_000))
-    assert "shows 2 GPUs, and number 2 from 0" in str(sessions.why_not_cuda(2))
+    monkeypatch.setattr(onnx_sessions, "_ask_driver", lambda: (2, 99_000))
+    assert "shows 2 GPUs, and number 2 from 0" in str(onnx_sessions.why_not_cuda(2))
 
 
 def test_a_driver_that_is_too_old_is_none_to_serve_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "_ask_driver", lambda: (1, 9_020))
-    assert sessions.num_usable_gpus("auto") == 0
-    assert "knows CUDA 9.2" in str(sessions.why_not_cuda())
+    monkeypatch.setattr(onnx_sessions, "_ask_driver", lambda: (1, 9_020))
+    assert onnx_sessions.num_usable_gpus("auto") == 0
+    assert "knows CUDA 9.2" in str(onnx_sessions.why_not_cuda())
 
 
 def test_what_is_no_model_is_refused() -> None:
@@ -109,15 +109,15 @@ CPU part\t: 0xd0c
 def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str | None]]:
     """Of the machine whose /proc/cpuinfo this is."""
     path = tmp_path / "cpuinfo"
-    monkeypatch.setattr(sessions, "_CPUINFO", path)
+    monkeypatch.setattr(onnx_sessions, "_CPUINFO", path)
 
     def ask(cpuinfo: str) -> str | None:
         path.write_text(cpuinfo)
-        sessions.machine.cache_clear()
-        return sessions.machine()
+        onnx_sessions.machine.cache_clear()
+        return onnx_sessions.machine()
 
     yield ask
-    sessions.machine.cache_clear()
+    onnx_sessions.machine.cache_clear()
 
 
 def test_machines_differ_by_what_their_processors_can_do(kind: Callable[[str], str | None]) -> None:
@@ -138,7 +138,7 @@ def test_machines_differ_by_their_onnxruntime(
     kind: Callable[[str], str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = kind(X86)
-    monkeypatch.setattr(sessions.ort, "__version__", "0.0")
+    monkeypatch.setattr(onnx_sessions.ort, "__version__", "0.0")
     assert kind(X86) != before
 
 
@@ -152,9 +152,9 @@ def test_a_machine_that_does_not_tell_has_no_name(
 def test_a_system_without_cpuinfo_has_no_name(
     tmp_path: Path, kind: Callable[[str], str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_CPUINFO", tmp_path / "absent")
-    sessions.machine.cache_clear()
-    assert sessions.machine() is None
+    monkeypatch.setattr(onnx_sessions, "_CPUINFO", tmp_path / "absent")
+    onnx_sessions.machine.cache_clear()
+    assert onnx_sessions.machine() is None
 
 
 def test_a_model_is_read_from_bytes_and_from_a_file(tmp_path: Path) -> None:

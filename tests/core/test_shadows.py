@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from core import champion, shadows
-from core.shadows import Choice, choose
-from core.store import Store
-from core.versions import Brief
+from core.registry import promotions
+from core.registry.versions import Brief
+from core.shadows import selection
+from core.shadows.selection import Choice, choose
+from core.store.store import Store
 from tests import tiny
 
 HELD_BACK = {"promote": False, "reason": "no better"}
@@ -54,9 +55,9 @@ def taught(store: Store) -> Store:
 
 def choice(store: Store, named: tuple[int, ...] = ()) -> Choice:
     with store.db.read() as conn:
-        newest = champion.newest_activation(conn)
+        newest = promotions.newest_activation(conn)
         assert newest is not None
-        return shadows.read(conn, newest, named)
+        return selection.read(conn, newest, named)
 
 
 def test_challengers_that_the_gate_held_back_from_this_champion_shadow(taught: Store) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from core import schema, sqlite
-from core.database import Database
 from core.errors import StoreError
 from core.settings import Settings
-from core.store import Store
+from core.store import schema, sqlite
+from core.store.database import Database
+from core.store.store import Store
 from tests.at_once import in_threads
 from tests.core.rows import PREDICTION, append, num_predictions
 

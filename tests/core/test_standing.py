@@ -8,24 +8,26 @@ from collections.abc import Callable, Sequence
 import pytest
 from sqlalchemy import Connection, event
 
-from core import champion, intake, labels, leases, runs, standing
-from core.intake import LabelRequest
-from core.pixels import Limits
-from core.schema import metadata
-from core.standing import Standing
-from core.store import Store
+from core import leases, runs
+from core.inputs.pixels import Limits
+from core.labelling import intake, labels
+from core.labelling.intake import LabelRequest
+from core.registry import latest, promotions
+from core.registry.latest import Standing
+from core.store.schema import metadata
+from core.store.store import Store
 from tests import images, tiny
 
 NOW = 1_700_000_000.0
 
 
 def read(store: Store, before: Standing | None = None) -> Standing:
-    return standing.refresh(store.db, before or Standing())
+    return latest.refresh(store.db, before or Standing())
 
 
 def request(store: Store, version: int) -> int:
     with store.db.write() as conn:
-        return champion.request(conn, version, who="a test", why="", now=NOW).id
+        return promotions.request(conn, version, who="a test", why="", now=NOW).id
 
 
 def test_it_follows_whatever_changes(store: Store) -> None:
@@ -58,7 +60,7 @@ def test_it_follows_whatever_changes(store: Store) -> None:
     replaced = read(store, wished)
     assert replaced.waiting is not None
     assert replaced.waiting.id == second
-    activation = champion.move_on(store.db)
+    activation = promotions.move_on(store.db)
     activated = read(store, replaced)
     assert (activated.waiting, activated.newest) == (None, activation)
     for seen in (empty, published, labelled, asked, running, wished, replaced):
@@ -67,7 +69,7 @@ def test_it_follows_whatever_changes(store: Store) -> None:
 
 def test_what_has_not_changed_is_what_was_seen_before(store: Store) -> None:
     request(store, tiny.publish(store))
-    champion.move_on(store.db)
+    promotions.move_on(store.db)
     before = read(store)
     assert read(store, before) is before
     assert (before.waiting, before.newest is None) == (None, False)
@@ -84,9 +86,9 @@ def questions(conn: Connection, ask: Callable[[], object]) -> list[tuple[str, Se
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda conn: conn.execute(standing.QUERY),
-        champion.waiting,
-        champion.newest_activation,
+        lambda conn: conn.execute(latest.QUERY),
+        promotions.waiting,
+        promotions.newest_activation,
         runs.unfinished,
         runs.last_of,
         runs.newest_snapshot,

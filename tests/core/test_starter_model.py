@@ -5,8 +5,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from core import starter
 from core.errors import SpecMismatch
+from core.models import starter
 
 # onnxruntime may split work differently by batch size; embeddings reach about 4.
 BATCH_ATOL = 1e-5

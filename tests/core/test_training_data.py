@@ -4,13 +4,13 @@ import itertools
 
 import pytest
 
-from core import intake, training_data
 from core.errors import NotEnoughLabels
-from core.intake import LabelRequest
-from core.labels import CurrentLabel
-from core.pixels import Limits
-from core.store import Store
-from core.training_data import census, check_enough
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.census import check_enough, require_enough, take_census
+from core.labelling.intake import LabelRequest
+from core.labelling.labels import CurrentLabel
+from core.store.store import Store
 from tests import images
 
 _ids = itertools.count(1)
@@ -40,13 +40,13 @@ def rows(**num_of_class: int) -> list[CurrentLabel]:
 def test_class_joins_with_two_examples_to_train_on(
     labelled: dict[str, int], classes: tuple[str, ...]
 ) -> None:
-    found = census(rows(**labelled))
+    found = take_census(rows(**labelled))
     assert found.classes == classes
     assert found.is_enough == (len(classes) >= 2)
 
 
 def test_held_out_examples_are_counted_apart() -> None:
-    found = census(rows(cat=3, cat_held=2, dog=1))
+    found = take_census(rows(cat=3, cat_held=2, dog=1))
     assert found.num_trained == {"cat": 3, "dog": 1}
     assert found.num_held_out == 2
 
@@ -54,23 +54,23 @@ def test_held_out_examples_are_counted_apart() -> None:
 def test_what_is_missing_is_said() -> None:
     need = "training needs 2 classes of 2 images each"
     with pytest.raises(NotEnoughLabels, match=f"nothing is labelled yet; {need}"):
-        check_enough(census([]))
+        check_enough(take_census([]))
     with pytest.raises(NotEnoughLabels, match=rf"too few labels \('cat': 3, 'dog': 1\); {need}"):
-        check_enough(census(rows(cat=3, dog=1)))
-    check_enough(census(rows(cat=2, dog=2)))
+        check_enough(take_census(rows(cat=3, dog=1)))
+    check_enough(take_census(rows(cat=2, dog=2)))
 
 
 def test_long_census_is_cut_short_in_the_message() -> None:
     with pytest.raises(NotEnoughLabels) as caught:
-        check_enough(census(rows(**{f"class {i}": 1 for i in range(500)})))
+        check_enough(take_census(rows(**{f"class {i}": 1 for i in range(500)})))
     assert len(str(caught.value)) < 500
 
 
 def test_store_is_asked_for_its_current_labels(store: Store) -> None:
     with store.db.read() as conn, pytest.raises(NotEnoughLabels):
-        training_data.require_enough(conn)
+        require_enough(conn)
     for seed, label in enumerate(["cat", "cat", "dog", "dog"]):
         request = LabelRequest(label)
         intake.label_image(store, images.png(24, 24, seed), request, Limits(), now=0.0)
     with store.db.read() as conn:
-        assert training_data.require_enough(conn).classes == ("cat", "dog")
+        assert require_enough(conn).classes == ("cat", "dog")

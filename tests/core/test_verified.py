@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core.blobs import LocalBlobs
 from core.errors import ChecksumMismatch, StoreError
 from core.settings import Settings
-from core.store import open_store
-from core.verified import Verified
+from core.store.blobs import LocalBlobs
+from core.store.checksum_cache import Verified
+from core.store.store import open_store
 
 CONTENT = os.urandom(1 << 20)
 

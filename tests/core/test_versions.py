@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from core import versions
 from core.errors import ChecksumMismatch, SpecMismatch, UnknownVersion, VersionTaken
-from core.store import Store
-from core.versions import Brief
+from core.registry import versions
+from core.registry.versions import Brief
+from core.store.store import Store
 from tests import tiny
 from tests.at_once import overtaking
 

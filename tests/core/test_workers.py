@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from core import workers
-from core.store import Store
-from core.workers import DEAD_AFTER_S, HEARTBEAT_S, Role, Worker, this_host
+from core.registry import workers
+from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Role, Worker, this_host
+from core.store.store import Store
 
 NOW = 1_700_000_000.0
 WORKER = Worker(

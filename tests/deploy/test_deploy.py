@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.settings import PREFIX, Settings
-from core.store import Store
+from core.store.store import Store
 from service import metrics
 from tests.deploy.files import DEPLOY, FILES, OPERATIONS, PROJECT, PROSE, ROOT, rules
 

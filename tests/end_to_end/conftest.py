@@ -6,7 +6,7 @@ import pytest
 
 from bench.server import Server, running
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store.store import Store, open_store
 
 
 @pytest.fixture(scope="module")

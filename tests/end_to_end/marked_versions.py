@@ -8,11 +8,11 @@ import time
 from collections import Counter
 
 from bench.server import Server, wait_until
-from core import champion, versions, workers
-from core.champion import Activation, Promotion
-from core.manifest import Manifest
-from core.store import Store
-from core.workers import Worker
+from core.models.manifest import Manifest
+from core.registry import promotions, versions, workers
+from core.registry.promotions import Activation, Promotion
+from core.registry.workers import Worker
+from core.store.store import Store
 from tests import tiny
 
 # A machine that is busy with other things, too.
@@ -39,17 +39,17 @@ def classes_of(store: Store, number: int) -> tuple[str, ...]:
 def ask_for(store: Store, number: int) -> Promotion:
     """Wish for a version, and do not wait for it."""
     with store.db.write() as conn:
-        return champion.request(conn, number, who="test", why="test", now=time.time())
+        return promotions.request(conn, number, who="test", why="test", now=time.time())
 
 
 def state_of(store: Store, promotion: Promotion) -> str:
     with store.db.read() as conn:
-        return champion.promotion(conn, promotion.id).state
+        return promotions.promotion(conn, promotion.id).state
 
 
 def newest_activation(store: Store) -> Activation:
     with store.db.read() as conn:
-        found = champion.newest_activation(conn)
+        found = promotions.newest_activation(conn)
     assert found is not None
     return found
 

@@ -15,7 +15,7 @@ import pytest
 
 from bench.server import Server, running, wait_until
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store.store import Store, open_store
 from tests import images, tiny
 from tests.end_to_end import marked_versions
 from tests.end_to_end.watchful_clients import one_to_each_worker, predict

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import update
 
 from bench.server import Server, wait_until
-from core import versions
-from core.manifest import Manifest
-from core.schema import versions as table
+from core.models.manifest import Manifest
+from core.registry import versions
 from core.settings import Settings
-from core.store import Store
+from core.store.schema import versions as table
+from core.store.store import Store
 from tests import tiny
 from tests.end_to_end import marked_versions
 from tests.end_to_end.marked_versions import SOON_S

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from bench.server import Server
-from core.champion import LEAD_S
-from core.store import Store
+from core.registry.promotions import LEAD_S
+from core.store.store import Store
 from tests.end_to_end import marked_versions
 from tests.end_to_end.watchful_clients import WatchfulClients
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import pytest
 
 from bench.server import Server, wait_until
-from core import workers
 from core.predictions import new_id
-from core.store import Store
-from core.workers import Worker
+from core.registry import workers
+from core.registry.workers import Worker
+from core.store.store import Store
 from tests import images
 from tests.end_to_end import marked_versions
 from tests.end_to_end.marked_versions import SOON_S

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from bench.server import Server, wait_until
-from core.store import Store
+from core.store.store import Store
 from tests import images
 from tests.end_to_end import marked_versions
 

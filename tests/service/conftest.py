@@ -13,11 +13,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
-from core.backbones import Runtime
-from core.blobs import LocalBlobs
-from core.servable import load
+from core.models.backbones import Runtime
+from core.models.servable import load
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store.blobs import LocalBlobs
+from core.store.store import Store, open_store
 from service.app import create_app
 from service.batching import Batcher
 from service.fast_lane import FastLane

@@ -13,15 +13,15 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import insert, update
 
-from core import champion, versions, workers
-from core.backbones import Runtime
-from core.champion import Promotion
+from core.models.backbones import Runtime
+from core.models.servable import Servable
 from core.predictions import new_id
-from core.schema import activations, promotions
-from core.servable import Servable
+from core.registry import promotions, versions, workers
+from core.registry.promotions import Promotion
+from core.registry.workers import Worker
 from core.settings import Settings
-from core.store import Store
-from core.workers import Worker
+from core.store import schema
+from core.store.store import Store
 from service.slot import Slot
 from service.swap import Swap
 from tests import tiny
@@ -79,12 +79,12 @@ def starting(store: Store) -> Iterator[Callable[[], Process]]:
 
 def promote(store: Store, version: int) -> Promotion:
     with store.db.write() as conn:
-        return champion.request(conn, version, who="test", why="test", now=time.time())
+        return promotions.request(conn, version, who="test", why="test", now=time.time())
 
 
 def state_of(store: Store, promotion: Promotion) -> Promotion:
     with store.db.read() as conn:
-        return champion.promotion(conn, promotion.id)
+        return promotions.promotion(conn, promotion.id)
 
 
 def live(store: Store) -> list[Worker]:
@@ -96,12 +96,12 @@ def activate_behind_its_back(store: Store, version: int) -> None:
     """As if nobody had waited for the workers: they were taken for dead."""
     now = time.time()
     with store.db.write() as conn:
-        wish = champion.request(conn, version, who="test", why="test", now=now)
-        before = champion.newest_activation(conn)
+        wish = promotions.request(conn, version, who="test", why="test", now=now)
+        before = promotions.newest_activation(conn)
         values = {"version": version, "promotion_id": wish.id, "who": "test", "why": "test"}
         values |= {"before_id": before.id if before else None}
-        conn.execute(insert(activations).values(**values, activate_at=now, created_at=now))
-        conn.execute(update(promotions).values(state="activated"))
+        conn.execute(insert(schema.activations).values(**values, activate_at=now, created_at=now))
+        conn.execute(update(schema.promotions).values(state="activated"))
 
 
 def problems(store: Store) -> list[str]:

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from core import champion, intake, runs
-from core.intake import LabelRequest
-from core.pixels import Limits
+from core import runs
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
+from core.registry import promotions
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store.store import Store, open_store
 from tests import images
 from training.worker import Trainer
 
@@ -62,7 +64,7 @@ def teach(settings: Settings) -> None:
     with training(settings):
         wait_until(is_over)
     with store.db.read() as conn:
-        ended, newest = runs.get(conn, run.id), champion.newest_activation(conn)
+        ended, newest = runs.get(conn, run.id), promotions.newest_activation(conn)
     assert ended.outcome == "promoted", ended
     assert newest is not None
     assert newest.version == 2

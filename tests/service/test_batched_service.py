@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from core import pixels
-from core.answer import Answer
+from core.inputs import pixels
+from core.predict import Answer
 from core.settings import Settings
 from service.serving import Serving
 from tests import images

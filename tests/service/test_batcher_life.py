@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from core.backbones import Backbone, Runtime
 from core.errors import NotReady
-from core.servable import Scores, Servable
+from core.models.backbones import Backbone, Runtime
+from core.models.servable import Scores, Servable
 from service import batching
 from service.batching import Batcher
 from tests import tiny

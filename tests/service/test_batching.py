@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import DeadlineExceeded, InvalidRequest
-from core.servable import Scores
+from core.models.servable import Scores
 from service.admission import Deadline
 from service.batching import Batcher
 from tests.service.watched import POISON, Watched, assert_same, busy, noise, waiting

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import champion
+from core.registry import promotions
 from service.serving import Serving
 from tests import images
 from tests.service import expect, taught
@@ -152,14 +152,14 @@ def test_wish_that_is_not_json_is_refused(learnt: TestClient) -> None:
 def test_wish_that_is_replaced_is_told_so(
     learnt: TestClient, taught_serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = champion.request
+    request = promotions.request
 
-    def request_two(conn: Any, *args: Any, **kwargs: Any) -> champion.Promotion:
+    def request_two(conn: Any, *args: Any, **kwargs: Any) -> promotions.Promotion:
         first = request(conn, *args, **kwargs)
         request(conn, 2, who="someone", why="at the same moment", now=kwargs["now"])
         return first
 
-    monkeypatch.setattr(champion, "request", request_two)
+    monkeypatch.setattr(promotions, "request", request_two)
     response = learnt.put("/v1/champion", json={"version": 1})
     expect.problem(response, 409, "promotion-failed", "version 1", "a wish for version 2")
     monkeypatch.undo()

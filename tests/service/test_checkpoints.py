@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.errors import StoreError
-from core.store import Store
+from core.store.store import Store
 from service import checkpoints
 from service.checkpoints import Checkpoints
 

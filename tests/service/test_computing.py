@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from core import predictions
-from core.answer import Answer
 from core.errors import DeadlineExceeded
-from core.servable import Scores
+from core.models.servable import Scores
+from core.predict import Answer
 from core.settings import available_cores
 from service import serving as serving_module
 from service.admission import Deadline

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from core import labels
+from core.labelling import labels
 from service.serving import Serving
 from tests import at_once
 from tests.service import expect

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import labels
+from core.labelling import labels
 from service.serving import Serving
 from tests import images
 from tests.service import expect

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from core import champion, intake, labels
 from core.errors import StoreError
-from core.intake import LabelRequest
-from core.pixels import Limits
+from core.inputs.pixels import Limits
+from core.labelling import intake, labels
+from core.labelling.intake import LabelRequest
+from core.registry import promotions
 from core.settings import Settings
-from core.store import Store
+from core.store.store import Store
 from service import following
 from service import swap as swap_module
 from tests import images, tiny
@@ -43,11 +44,11 @@ def store(sqlite_store: Store) -> Store:
 def test_worker_that_starts_before_the_moment_waits_for_it(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(champion, "LEAD_S", 1.5)
+    monkeypatch.setattr(promotions, "LEAD_S", 1.5)
     report(store, ready=(1, 2))
     promote(store, 2)
     with store.db.write() as conn:
-        activation = champion.advance(conn, time.time())
+        activation = promotions.advance(conn, time.time())
     assert activation is not None
     process = start()
     assert process.slot.given == [(2, activation.activate_at)]
@@ -172,7 +173,7 @@ def test_label_to_live_is_observed_once_for_each_label(
         promote(store, version)
 
         def is_there(version: int = version) -> bool:
-            champion.move_on(store.db)
+            promotions.move_on(store.db)
             return all(p.answers_with(version) for p in processes)
 
         wait_until(is_there, SOON_S)
@@ -191,7 +192,7 @@ def test_database_that_fails_for_a_while_is_survived(
         raise StoreError("the database is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(champion, "waiting", lost)
+        patched.setattr(promotions, "waiting", lost)
         time.sleep(0.3)
         assert process.answers_with(1)
     promote(store, 2)
@@ -205,8 +206,8 @@ def test_worker_that_was_held_up_looks_again_before_it_answers(
     process = start()
     process.swap.stop()
     with store.db.write() as conn:
-        champion.request(conn, 2, who="test", why="test", now=time.time())
-        assert champion.advance(conn, time.time()) is not None
+        promotions.request(conn, 2, who="test", why="test", now=time.time())
+        assert promotions.advance(conn, time.time()) is not None
     wait_until(lambda: process.swap.is_stale, SOON_S)
     assert process.answers_with(1)
     process.swap.confirm()
@@ -231,4 +232,4 @@ def test_worker_goes_on_answering_without_the_database(
 
 
 def test_an_activation_leaves_a_fresh_worker_time_to_see_it() -> None:
-    assert swap_module.TICK_S < following.FRESH_S < champion.LEAD_S
+    assert swap_module.TICK_S < following.FRESH_S < promotions.LEAD_S

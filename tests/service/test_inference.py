@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     import tritonclient.http as triton
     from tritonclient.utils import InferenceServerException
 
-from core import pixels
+from core.inputs import pixels
 from core.release import release
 from service.app import create_app
 from service.inference import MAX_BATCH

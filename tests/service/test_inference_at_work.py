@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from core.servable import Servable
+from core.models.servable import Servable
 from service.serving import Serving
 from service.swap import Swap
 from tests import images

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.backbones import Runtime
-from core.store import Store
+from core.models.backbones import Runtime
+from core.store.store import Store
 from service import loaded as loaded_module
 from service.loaded import Loaded
 from service.turns import Turns

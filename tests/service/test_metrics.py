@@ -8,10 +8,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from core import intake, leases, runs
+from core import leases, runs
 from core.errors import StoreError
-from core.intake import LabelRequest
-from core.pixels import Limits
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
 from tests import at_once, images
 
 Key = tuple[str, frozenset[tuple[str, str]]]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
-from core import workers
-from core.store import Store
-from core.workers import Worker
+from core.registry import workers
+from core.registry.workers import Worker
+from core.store.store import Store
 from tests.service.swaps import SOON_S, Process, live, promote, publish_three
 from tests.service.taught import wait_until
 

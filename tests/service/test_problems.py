@@ -12,8 +12,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from core import champion, errors, versions
+from core import errors
 from core.errors import EvergreenError, StoreError
+from core.registry import promotions, versions
 from service import problems
 from service.admission import Admission
 from service.app import create_app
@@ -91,7 +92,7 @@ def test_lost_database_is_unavailable_and_passes(
     def lost(*_: object, **__: object) -> None:
         raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
 
-    monkeypatch.setattr(champion, "newest_activation", lost)
+    monkeypatch.setattr(promotions, "newest_activation", lost)
     for path in ("/v1/champion", "/v1/versions", "/v1/versions/1"):
         response = client.get(path)
         expect.problem(response, 503, "store-unavailable", "disk I/O error")

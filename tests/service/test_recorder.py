@@ -12,11 +12,11 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 from core import predictions
-from core.database import Database
 from core.errors import StoreError
 from core.predictions import Prediction, new_id
-from core.schema import predictions as table
-from core.store import Store
+from core.store.database import Database
+from core.store.schema import predictions as table
+from core.store.store import Store
 from service.recorder import Recorder
 
 WITHIN_S = 10.0

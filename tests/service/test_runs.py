@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import intake, leases
-from core.intake import LabelRequest
-from core.pixels import Limits
+from core import leases
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
 from core.settings import Settings
 from service.serving import Serving
 from tests import images

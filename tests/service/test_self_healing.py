@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import versions
+from core.registry import versions
 from core.settings import Settings
 from service.serving import Serving
 from tests import tiny

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import champion, shadow_answers, versions
 from core.errors import StoreError
-from core.manifest import Manifest
+from core.models.manifest import Manifest
+from core.registry import promotions, versions
 from core.settings import Settings
+from core.shadows import answers
 from service.serving import Serving
 from tests import tiny
 from tests.service.conftest import client_of
@@ -132,7 +133,7 @@ def test_rollback_to_the_one_before_needs_no_loading(
     serving = start()
     wait_until(lambda: shadowing(serving) == [1])
     with caplog.at_level(logging.INFO), serving.store.db.write() as conn:
-        champion.request(conn, 1, who="test", why="test", now=time.time())
+        promotions.request(conn, 1, who="test", why="test", now=time.time())
     wait_until(lambda: serving.slot.version == 1)
     assert "version.loaded" not in caplog.text
     wait_until(lambda: serving.swap.loaded.numbers == (1,))  # what it left is over
@@ -180,7 +181,7 @@ def test_shadows_that_cannot_be_written_harm_no_prediction(
 
     with client_of(serving) as client:
         with monkeypatch.context() as patched:
-            patched.setattr(shadow_answers, "add", broken)
+            patched.setattr(answers, "add", broken)
             post(client)
             wait_until(lambda: "shadow.not_recorded" in caplog.text)
         post(client)

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from core.errors import NotReady
-from core.servable import Servable
+from core.models.servable import Servable
 from service.slot import Slot
 from tests import at_once
 

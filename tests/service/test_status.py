@@ -5,9 +5,10 @@ import time
 
 from starlette.testclient import TestClient
 
-from core import intake, leases
-from core.intake import LabelRequest
-from core.pixels import Limits
+from core import leases
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
 from service.app import create_app
 from service.serving import Serving
 from tests import images

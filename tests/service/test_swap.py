@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from core import champion
-from core.manifest import Golden
+from core.models.manifest import Golden
+from core.models.servable import Servable
 from core.predictions import new_id
-from core.servable import Servable
+from core.registry import promotions
 from core.settings import Settings
-from core.store import Store
+from core.store.store import Store
 from service.swap import TICK_S
 from tests import tiny
 from tests.service.swaps import (
@@ -48,7 +48,7 @@ def test_promotion_reaches_every_worker_at_the_same_moment(
     promotion = promote(store, 2)
     wait_until(lambda: all(p.answers_with(2) for p in processes), SOON_S)
     with store.db.read() as conn:
-        activation = champion.newest_activation(conn)
+        activation = promotions.newest_activation(conn)
     assert activation is not None
     assert activation.promotion_id == promotion.id
     assert [p.slot.given for p in processes] == [[(2, activation.activate_at)]] * 2
@@ -66,7 +66,7 @@ def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
 
     def load_slowly(number: int, *, is_beside: bool) -> Servable:
         nonlocal loaded_at
-        time.sleep(2 * champion.LEAD_S)
+        time.sleep(2 * promotions.LEAD_S)
         servable = load(number, is_beside=is_beside)
         loaded_at = time.time()
         return servable
@@ -75,10 +75,10 @@ def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
     promote(store, 2)
     wait_until(lambda: slowest.answers_with(2), SOON_S)
     with store.db.read() as conn:
-        activation = champion.newest_activation(conn)
+        activation = promotions.newest_activation(conn)
     assert activation is not None
     assert activation.created_at >= loaded_at > 0.0
-    assert activation.activate_at == activation.created_at + champion.LEAD_S
+    assert activation.activate_at == activation.created_at + promotions.LEAD_S
 
 
 def test_nobody_answers_with_the_old_version_after_somebody_with_the_new(
@@ -170,7 +170,7 @@ def test_damaged_version_fails_and_the_old_one_goes_on(
     assert 1 <= sample("evergreen_swap_failures_total") - failures <= 2
     assert any("is damaged" in why for w in live(store) for why in w.failed.values())
     with store.db.read() as conn:
-        newest = champion.newest_activation(conn)
+        newest = promotions.newest_activation(conn)
     assert newest is not None
     assert newest.version == 1
 

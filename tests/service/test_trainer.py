@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core import workers
-from core.store import open_store
+from core.registry import workers
+from core.store.store import open_store
 from service import trainer
 from service.trainer import Supervisor, next_pause_s
 from tests.at_once import ROOT

@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from starlette.testclient import TestClient
 
-from core import pixels
-from core.pixels import PixelSpec
+from core.inputs import pixels
+from core.inputs.pixels import PixelSpec
 from tests.service import expect, taught
 
 # The composed graph may be optimised across what were two files.

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from core.servable import Scores, Servable
+from core.models.servable import Scores, Servable
 from service.batching import Batcher
 
 # A batch may be added up in another order than one image.

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from core.bootstrap import ensure_first_version
-from core.database import Database
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store.database import Database
+from core.store.store import Store, open_store
 from tests.training.school import all_digits, label
 from training.recipe import Recipe
 from training.worker import Trainer

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from bench.digits import Digit, digits
-from core import champion, intake, runs, starter, versions
-from core.intake import LabelRequest, Taken
-from core.pixels import Limits
+from core import runs
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest, Taken
+from core.models import starter
+from core.registry import promotions, versions
+from core.registry.versions import Version
 from core.runs import Run
-from core.store import Store
-from core.versions import Version
+from core.store.store import Store
 from training.candidate import Candidate
 from training.worker import Trainer
 
@@ -57,7 +60,7 @@ def finish(
 
 def live(store: Store) -> Version:
     with store.db.read() as conn:
-        newest = champion.newest_activation(conn)
+        newest = promotions.newest_activation(conn)
         assert newest is not None
         return versions.get(conn, newest.version)
 

@@ -6,11 +6,13 @@ import time
 
 import pytest
 
-from core import activations, leases, runs, starter
-from core.backbones import Runtime
-from core.servable import load
-from core.store import Store
-from core.versions import read_manifest
+from core import leases, runs
+from core.models import starter
+from core.models.backbones import Runtime
+from core.models.servable import load
+from core.registry import activations
+from core.registry.versions import read_manifest
+from core.store.store import Store
 from tests import tiny
 from tests.training.school import label, live, of, published, retrain
 from training.attempt import attempt

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 import safetensors.torch  # noqa: E402
 
 from core.errors import BackboneUnavailable, ChecksumMismatch, InvalidRequest  # noqa: E402
-from core.pixels import decode  # noqa: E402
+from core.inputs.pixels import decode  # noqa: E402
 from tests import conftest  # noqa: E402
 from tests.training.random_backbone import in_torch  # noqa: E402
 from training import pretrained, torch_backbone  # noqa: E402

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 
 
 from core.errors import InvalidRequest, SpecMismatch  # noqa: E402
-from core.pixels import PixelSpec  # noqa: E402
+from core.inputs.pixels import PixelSpec  # noqa: E402
 from tests.training.random_backbone import in_torch, random_backbone  # noqa: E402
 from training import backbone_names, torch_export  # noqa: E402
 from training.design import prepare  # noqa: E402

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core import intake, leases, runs, versions
-from core.manifest import Manifest
+from core import leases, runs
+from core.labelling import intake
+from core.models.manifest import Manifest
+from core.registry import versions
 from core.runs import Run
 from core.settings import Settings
-from core.store import Store
+from core.store.store import Store
 from tests.training.school import damaged_starter, label, live, of, retrain
 from training.attempt import attempt
 from training.candidate import Candidate

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from core import leases, runs, versions
+from core import leases, runs
+from core.registry import versions
 from core.runs import Run
 from core.settings import Settings
-from core.store import Store
+from core.store.store import Store
 from tests.training.school import finish, live, retrain
 from training.attempt import attempt
 from training.planner import PlannerPolicy

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.backbones import Runtime
-from core.servable import Servable, load
-from core.versions import read_manifest
+from core.models.backbones import Runtime
+from core.models.servable import Servable, load
+from core.registry.versions import read_manifest
 from tests.training.school import live
 from training import judge
 from training.contenders import KeptAnswers

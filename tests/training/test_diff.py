@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from core import labels
-from core.backbones import Runtime
 from core.errors import UnknownVersion
-from core.pixels import Limits
+from core.inputs.pixels import Limits
+from core.labelling import labels
+from core.models.backbones import Runtime
 from core.settings import Settings
-from core.store import Store
+from core.store.store import Store
 from tests.training.school import label, of, retrain
 from training.diff import difference
 from training.recipe import Recipe

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from core import embeddings
-from core.labels import CurrentLabel
-from core.store import Store
+from core.labelling import embeddings
+from core.labelling.labels import CurrentLabel
+from core.store.store import Store
 from tests.training.school import label, of, retrain
 from training.embed import KeptVectors
 from training.worker import Trainer

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
-from core import starter  # noqa: E402
+from core.models import starter  # noqa: E402
 from training import bundle_starter  # noqa: E402
 from training.torch_backbone import StarterBackbone, load_weights, starter_backbone  # noqa: E402
 from training.torch_export import export_backbone, export_graph  # noqa: E402

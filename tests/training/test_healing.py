@@ -6,13 +6,16 @@ from itertools import count
 
 import pytest
 
-from core import activations, champion, intake, predictions, shadow_answers, standing
-from core.intake import LabelRequest
-from core.pixels import Limits
+from core import predictions
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
 from core.predictions import Prediction, new_id
-from core.shadow_answers import ShadowAnswer
-from core.standing import Standing
-from core.store import Store
+from core.registry import activations, latest, promotions
+from core.registry.latest import Standing
+from core.shadows import answers
+from core.shadows.answers import ShadowAnswer
+from core.store.store import Store
 from tests import images, tiny
 from training.healing import Healing
 
@@ -38,23 +41,23 @@ def answer(store: Store, live: int, before: int, *, is_right: bool, label: bool 
     row = Prediction(new_id(), digest, live, aloud, 0.9, 0.8, time.time())
     predictions.add(store.db, [row])
     with store.db.write() as conn:
-        shadow_answers.add(conn, [ShadowAnswer(row.id, before, silent, live, False)], time.time())
+        answers.add(conn, [ShadowAnswer(row.id, before, silent, live, False)], time.time())
     if label:
         request = LabelRequest("cat")
         intake.label_prediction(store, row.id, request, Limits(), time.time())
 
 
 def glance(healing: Healing, store: Store, now: float) -> None:
-    healing.look(now, standing.refresh(store.db, Standing()))
+    healing.look(now, latest.refresh(store.db, Standing()))
 
 
-def look(store: Store, healing: Healing | None = None) -> champion.Activation:
+def look(store: Store, healing: Healing | None = None) -> promotions.Activation:
     """Look, and see a rollback through, as it goes where no worker is alive."""
     now = time.time()
     glance(healing or Healing(store), store, now)
     with store.db.write() as conn:
-        champion.advance(conn, now)
-        newest = champion.newest_activation(conn)
+        promotions.advance(conn, now)
+        newest = promotions.newest_activation(conn)
     assert newest is not None
     return newest
 
@@ -66,11 +69,11 @@ def test_worse_version_gives_way_to_the_one_before_it_with_the_reason(
         answer(healing_store, 3, 2, is_right=False)
     with caplog.at_level(logging.WARNING):
         newest = look(healing_store)
-    assert (newest.version, newest.who) == (2, champion.ITSELF)
+    assert (newest.version, newest.who) == (2, promotions.ITSELF)
     assert newest.why.startswith("rolled back by itself: of 10 images labelled since")
     assert "healing.rolled_back" in caplog.text
     with healing_store.db.read() as conn:
-        assert activations.count_by(conn, champion.ITSELF) == 1
+        assert activations.count_by(conn, promotions.ITSELF) == 1
 
 
 @pytest.mark.parametrize(("is_right", "label"), [(True, True), (False, False)])
@@ -130,7 +133,7 @@ def test_wish_that_waits_goes_first(healing_store: Store) -> None:
         answer(healing_store, 3, 2, is_right=False)
     number = tiny.publish(healing_store)
     with healing_store.db.write() as conn:
-        champion.request(conn, number, who="test", why="test", now=time.time())
+        promotions.request(conn, number, who="test", why="test", now=time.time())
     healing = Healing(healing_store)
     assert look(healing_store, healing).version == number
 
@@ -174,7 +177,7 @@ def test_labels_that_only_correct_are_told_of_once(
 ) -> None:
     with healing_store.db.write() as conn:  # many on which both agree, and none of them labelled
         rows = [ShadowAnswer(new_id(), 2, "cat", 3, True) for _ in range(500)]
-        shadow_answers.add(conn, rows, time.time())
+        answers.add(conn, rows, time.time())
     healing = Healing(healing_store)
     with caplog.at_level(logging.WARNING):
         for step in range(3):

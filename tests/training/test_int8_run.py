@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from core import leases, runs, starter, versions
-from core.manifest import Manifest
-from core.pixels import Limits
+from core import leases, runs
+from core.inputs.pixels import Limits
+from core.models import starter
+from core.models.manifest import Manifest
+from core.models.onnx_sessions import machine
+from core.registry import versions
 from core.runs import Run
-from core.sessions import machine
 from core.settings import Settings
-from core.store import Store
+from core.store.store import Store
 from tests.training.school import damaged_starter, label, live, of, retrain
 from training.attempt import attempt
 from training.candidate import Candidate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.labels import CurrentLabel
+from core.labelling.labels import CurrentLabel
 from tests.training.school import label, live, of, retrain
 from training import judge
 from training.contenders import Contender, KeptAnswers
@@ -71,10 +71,10 @@ def test_without_score_all_enough_rows_are_scored_to_calibrate() -> None:
 @pytest.mark.slow
 def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, trainer) -> None:
     """A champion trained on the very rows that judge it must not get credit for knowing them."""
-    from core import labels
-    from core.backbones import Runtime
-    from core.servable import load
-    from core.versions import read_manifest
+    from core.labelling import labels
+    from core.models.backbones import Runtime
+    from core.models.servable import load
+    from core.registry.versions import read_manifest
 
     label(school_store, of("three", "eight")[:60])
     retrain(school_store, trainer)

@@ -14,14 +14,17 @@ import pytest
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from core import labels, pixels, training_data, versions
-from core.backbones import Runtime
-from core.bootstrap import ensure_first_version
-from core.head_graph import head_onnx
-from core.pixels import Limits
-from core.servable import load
+from core.inputs import pixels
+from core.inputs.pixels import Limits
+from core.labelling import labels
+from core.labelling.census import take_census
+from core.models.backbones import Runtime
+from core.models.head_onnx import head_onnx
+from core.models.servable import load
+from core.registry import versions
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
-from core.store import Store, open_store
+from core.store.store import Store, open_store
 from tests.training.school import label, live, of, retrain
 from training.dataset import assemble
 from training.embed import embed
@@ -80,7 +83,7 @@ def _step(store: Store, classes: tuple[str, ...]) -> Step:
     with store.db.read() as conn:
         rows = labels.current(conn)
     vectors = embed(store, backbone, manifest.pixels, rows, Limits())
-    training = assemble(rows, vectors, training_data.census(rows).classes).training
+    training = assemble(rows, vectors, take_census(rows).classes).training
     score_all = version.metrics["judged_by"] == "cross-validation"
     penalty = Penalty(**manifest.recipe["penalty"])
     with threadpool_limits(1):  # as in a run; with more threads, sums are added in another order

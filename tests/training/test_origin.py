@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.blobs import LocalBlobs
-from core.manifest import Manifest
+from core.models.manifest import Manifest
+from core.store.blobs import LocalBlobs
 from tests import tiny
 from training.candidate import Candidate
 from training.origin import Origin, origin

@@ -10,7 +10,7 @@ import pytest
 
 from core import leases, runs
 from core.runs import Run
-from core.store import Store
+from core.store.store import Store
 from tests.training.school import label, of, retrain
 from training import fit_head as fitting
 from training.progress import Progress, Stopped

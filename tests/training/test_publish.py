@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from core.backbones import Runtime
-from core.blobs import LocalBlobs
-from core.manifest import Manifest, Optimised
-from core.sessions import machine
+from core.models.backbones import Runtime
+from core.models.manifest import Manifest, Optimised
+from core.models.onnx_sessions import machine
+from core.store.blobs import LocalBlobs
 from tests import tiny
 from training.candidate import Candidate
 from training.publish import optimised_of

@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from core import labels
-from core.backbones import Backbone, Runtime
 from core.errors import InvalidRequest, NotEnoughLabels
-from core.pixels import Limits
-from core.store import Store
+from core.inputs.pixels import Limits
+from core.labelling import labels
+from core.models.backbones import Backbone, Runtime
+from core.store.store import Store
 from tests import tiny
 from tests.training.school import label, of
 from training.evidence import Evidence, GatePolicy

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from core import champion, intake, labels, pixels, runs, versions
-from core.backbones import Runtime
-from core.manifest import Manifest
-from core.servable import Servable, load
+from core import runs
+from core.inputs import pixels
+from core.labelling import intake, labels
+from core.models.backbones import Runtime
+from core.models.manifest import Manifest
+from core.models.servable import Servable, load
+from core.registry import promotions, versions
+from core.registry.versions import Version
 from core.settings import Settings
-from core.store import Store
-from core.versions import Version
+from core.store.store import Store
 from tests.training.school import finish, label, live, of, published, retrain
 from training import contenders, judge
 from training.recipe import Recipe
@@ -187,8 +190,8 @@ def test_after_a_rollback_the_next_run_competes_with_what_was_rolled_back_to(
     label(school_store, of("two", "five")[:30])
     retrain(school_store, trainer)
     with school_store.db.write() as conn:
-        champion.request(conn, 1, who="test", why="test", now=time.time())
-        champion.advance(conn, time.time())
+        promotions.request(conn, 1, who="test", why="test", now=time.time())
+        promotions.advance(conn, time.time())
     assert live(school_store).number == 1
     run = retrain(school_store, trainer)
     assert live(school_store).number == run.version == 3

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
-from core import starter  # noqa: E402
+from core.models import starter  # noqa: E402
 from tests.training.tiny_backbone import CLASSES, photos, probe, tiny_backbone  # noqa: E402
 from training import torch_checkpoint as checkpoint  # noqa: E402
 from training.head import Head  # noqa: E402

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.outcomes import Outcome
-from core.shadow_answers import Tally
+from core.shadows.answers import Tally
+from core.shadows.outcomes import Outcome
 from training import watch
 
 BOTH_RIGHT = Outcome(is_right=True, is_shadow_right=True, agrees=True)

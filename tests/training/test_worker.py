@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from core import champion, labels, leases, runs
-from core.awaiting import Ended
-from core.database import Database
+from core import leases, runs
 from core.errors import StoreError
+from core.labelling import labels
+from core.registry import promotions
+from core.registry.wait import Ended
 from core.settings import Settings
-from core.store import Store
+from core.store.database import Database
+from core.store.store import Store
 from tests.training.school import finish, label, live, of, published, retrain
 from training import gate
 from training import run as run_module
@@ -165,12 +167,12 @@ def test_what_the_workers_move_on_is_left_to_them_for_half_a_second(
 
 def promote(store: Store, version: int, now: float) -> int:
     with store.db.write() as conn:
-        return champion.request(conn, version, who="test", why="", now=now).id
+        return promotions.request(conn, version, who="test", why="", now=now).id
 
 
 def state_of(store: Store, promotion_id: int) -> str:
     with store.db.read() as conn:
-        return champion.promotion(conn, promotion_id).state
+        return promotions.promotion(conn, promotion_id).state
 
 
 def test_one_class_alone_starts_no_run(school_store: Store, settings: Settings):

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from core.pixels import PixelSpec
+from core.inputs.pixels import PixelSpec
 from training.design import prepare
 from training.head import Head
 from training.regression import fit as fit_coefficients

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from core.backbones import Backbone as Servable
-from core.backbones import Runtime
+from core.models.backbones import Backbone as Servable
+from core.models.backbones import Runtime
 from training.distil.images import Images
 from training.distil.sources import UNLABELLED
 from training.torch_backbone import Backbone

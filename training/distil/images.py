@@ -1,6 +1,6 @@
 """Images to distil on, decoded once into one array on disk.
 
-Pixels come from `core.pixels`, as everywhere.
+Pixels come from `core.inputs.pixels`, as everywhere.
 
 N images, H/W pixels, C channels.
 """
@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.disk import write_whole
 from core.errors import InputError, InvalidRequest
-from core.pixels import PixelSpec, decode
+from core.inputs.pixels import PixelSpec, decode
+from core.system.files import write_whole
 from training.distil.sources import Source
 
 _TELL_EVERY = 500

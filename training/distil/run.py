@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from core.disk import write_whole
+from core.system.files import write_whole
 from training import torch_checkpoint as checkpoint
 from training.distil.head import fit_head
 from training.distil.images import Images, load

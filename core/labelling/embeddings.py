@@ -1,0 +1,45 @@
+"""Embeddings: one float16 vector for an example and a backbone. A cache; may be deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.store.schema import embeddings
+
+_CHUNK = 500
+
+
+def put(conn: Connection, backbone: str, rows: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
+    """Store vectors (float, shape [D]) by example id. What is there already stays."""
+    values = [
+        {
+            "example_id": example_id,
+            "backbone": backbone,
+            "vector": vector.astype("<f2").tobytes(),
+        }
+        for example_id, vector in rows
+    ]
+    if values:
+        dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
+        conn.execute(dialect.insert(embeddings).on_conflict_do_nothing(), values)
+
+
+def get(
+    conn: Connection, backbone: str, example_ids: Sequence[int]
+) -> dict[int, NDArray[np.float16]]:
+    """The vectors that are there, by example id."""
+    found: dict[int, NDArray[np.float16]] = {}
+    for start in range(0, len(example_ids), _CHUNK):
+        rows = conn.execute(
+            select(embeddings.c.example_id, embeddings.c.vector).where(
+                embeddings.c.backbone == backbone,
+                embeddings.c.example_id.in_(example_ids[start : start + _CHUNK]),
+            )
+        )
+        found.update((row[0], np.frombuffer(row[1], "<f2")) for row in rows)
+    return found

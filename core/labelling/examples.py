@@ -1,0 +1,109 @@
+"""Examples: an image once labelled, and which side of the hold-out it is on, for ever."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, or_, select
+
+from core.inputs.fingerprint import Fingerprint, from_thumb, is_near_duplicate
+from core.store.schema import examples, labels
+
+HOLD_OUT_SHARE = 0.2
+# The first few of a class always train: with three photos of a thing, none can be spared.
+NUM_ALWAYS_TRAINED = 4
+# Flat images share a band with all others of their kind; one label must not look at them all.
+_MAX_CANDIDATES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    id: int
+    image: str
+    is_held_out: bool
+    group_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewExample:
+    """What is known of an image before it becomes an example."""
+
+    image: str
+    num_bytes: int
+    width: int
+    height: int
+    source: str
+    fingerprint: Fingerprint
+
+
+def split(group_id: str, num_of_class: int) -> bool:
+    """Whether a new group is held out. `num_of_class`: examples that its class has already.
+
+    By a hash of the group, so that neither time nor order of the labels decides.
+    """
+    if num_of_class < NUM_ALWAYS_TRAINED:
+        return False
+    digest = hashlib.sha256(f"hold-out:{group_id}".encode()).digest()
+    return int.from_bytes(digest[:8]) < HOLD_OUT_SHARE * 2**64
+
+
+def find(conn: Connection, image: str) -> Example | None:
+    row = conn.execute(
+        select(examples.c.id, examples.c.image, examples.c.is_held_out, examples.c.group_id).where(
+            examples.c.image == image
+        )
+    ).one_or_none()
+    return None if row is None else Example(*row)
+
+
+def add(conn: Connection, new: NewExample, label: str, now: float) -> Example:
+    """Add an example that is not there yet; a near-duplicate joins its group and its side."""
+    group_id = _near_duplicate_group(conn, new.fingerprint)
+    if group_id is None:
+        group_id = new.image
+        is_held_out = split(group_id, _num_of_class(conn, label))
+    else:
+        is_held_out = bool(
+            conn.execute(
+                select(examples.c.is_held_out).where(examples.c.group_id == group_id).limit(1)
+            ).scalar_one()
+        )
+    bands = new.fingerprint.bands
+    result = conn.execute(
+        insert(examples).values(
+            image=new.image,
+            num_bytes=new.num_bytes,
+            width=new.width,
+            height=new.height,
+            source=new.source,
+            is_held_out=is_held_out,
+            group_id=group_id,
+            thumb=new.fingerprint.thumb,
+            **{f"band_{i}": band for i, band in enumerate(bands)},
+            created_at=now,
+        )
+    )
+    key = result.inserted_primary_key
+    assert key is not None
+    return Example(key[0], new.image, is_held_out, group_id)
+
+
+def _near_duplicate_group(conn: Connection, fingerprint: Fingerprint) -> str | None:
+    columns = [examples.c.band_0, examples.c.band_1, examples.c.band_2, examples.c.band_3]
+    candidates = conn.execute(
+        select(examples.c.thumb, examples.c.group_id)
+        .where(or_(*(c == band for c, band in zip(columns, fingerprint.bands, strict=True))))
+        .order_by(examples.c.id)
+        .limit(_MAX_CANDIDATES)
+    )
+    for thumb, group_id in candidates:
+        if is_near_duplicate(from_thumb(thumb), fingerprint):
+            return str(group_id)
+    return None
+
+
+def _num_of_class(conn: Connection, label: str) -> int:
+    return conn.execute(
+        select(func.count(labels.c.example_id.distinct())).where(labels.c.label == label)
+    ).scalar_one()

@@ -1,0 +1,194 @@
+"""The way of a label into the store: check, keep the image, then write the event.
+
+Used alike by HTTP and by the command line. What this returns is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from core import predictions
+from core.errors import IdempotencyConflict, InvalidRequest, UnknownFeedback, UnknownPrediction
+from core.inputs.fingerprint import fingerprint
+from core.inputs.pixels import Limits, size_of
+from core.labelling import examples, labels
+from core.labelling.examples import Example, NewExample
+from core.labelling.labels import LabelEvent
+from core.plain_text import MAX_WHO_CHARACTERS, check_plain
+from core.store.blobs import sha256
+from core.store.store import Store
+
+MAX_KEY_CHARACTERS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    event: LabelEvent
+    # False: the same request was taken before, and this is its answer.
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRequest:
+    """What comes with a label, whatever it is a label of."""
+
+    label: str
+    who: str = "anonymous"
+    idempotency_key: str | None = None
+    source: str = "feedback"
+
+
+def label_image(
+    store: Store, image: bytes, request: LabelRequest, limits: Limits, now: float
+) -> Taken:
+    """Label an image. Raises UndecodableImage, ImageTooLarge, InvalidLabel, IdempotencyConflict."""
+    request = _checked(request)
+    new = describe(image, limits, request.source)
+    store.blobs.put(image)
+    return _append(store, new, request, None, now)
+
+
+def label_described(
+    store: Store, batch: Sequence[tuple[NewExample, LabelRequest]], now: float
+) -> list[Taken]:
+    """Label images in one transaction, in this order. Their blobs must be stored already.
+
+    Raises InvalidLabel, IdempotencyConflict; then none of them is labelled.
+    """
+    checked = [(new, _checked(request)) for new, request in batch]
+    with store.db.write() as conn:
+        return [_append_to(conn, new, request, None, now) for new, request in checked]
+
+
+def label_prediction(
+    store: Store, prediction_id: str, request: LabelRequest, limits: Limits, now: float
+) -> Taken:
+    """Label the image that was predicted on. Raises UnknownPrediction, InvalidLabel,
+    IdempotencyConflict."""
+    request = _checked(request)
+    with store.db.read() as conn:
+        prediction = predictions.get(conn, prediction_id)
+        if prediction is None:
+            raise UnknownPrediction(
+                f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
+                "answered with, or send the image itself"
+            )
+        known = examples.find(conn, prediction.image)
+    new: NewExample | None = None
+    if known is None:
+        if not store.blobs.has(prediction.image):
+            raise UnknownPrediction(
+                f"the image of prediction {prediction_id} is not kept any more; send it again"
+            )
+        image = store.blobs.get(prediction.image)
+        new = describe(image, limits, "prediction")
+        # It was kept for speed, without waiting for the disk; a label waits.
+        store.blobs.put(image)
+    return _append(store, new or prediction.image, request, prediction_id, now)
+
+
+def retract(store: Store, event_id: int, *, who: str, now: float) -> Taken:
+    """Take a label back; the label before it, if any, holds again.
+
+    Raises UnknownFeedback, InvalidRequest.
+    """
+    check_plain("who", who, MAX_WHO_CHARACTERS)
+    with store.db.write() as conn:
+        labels.lock_order(conn)
+        event = labels.get(conn, event_id)
+        if event is None or event.retracts is not None:
+            raise UnknownFeedback(
+                f"feedback {event_id} does not exist; send the id that the label answered with"
+            )
+        earlier = labels.retraction_of(conn, event_id)
+        if earlier is not None:
+            return Taken(earlier, is_new=False)
+        retraction = labels.append(
+            conn,
+            example_id=event.example_id,
+            label=None,
+            retracts=event_id,
+            who=who,
+            now=now,
+        )
+        return Taken(retraction, is_new=True)
+
+
+def describe(image: bytes, limits: Limits, source: str) -> NewExample:
+    width, height = size_of(image, limits)
+    return NewExample(
+        image=sha256(image),
+        num_bytes=len(image),
+        width=width,
+        height=height,
+        source=source,
+        fingerprint=fingerprint(image, limits),
+    )
+
+
+def _append(
+    store: Store,
+    new: NewExample | str,
+    request: LabelRequest,
+    prediction_id: str | None,
+    now: float,
+) -> Taken:
+    with store.db.write() as conn:
+        return _append_to(conn, new, request, prediction_id, now)
+
+
+def _append_to(
+    conn: Connection,
+    new: NewExample | str,
+    request: LabelRequest,
+    prediction_id: str | None,
+    now: float,
+) -> Taken:
+    image = new if isinstance(new, str) else new.image
+    labels.lock_order(conn)
+    key = request.idempotency_key
+    if key is not None:
+        earlier = labels.by_idempotency_key(conn, key)
+        if earlier is not None:
+            _check_same(conn, earlier, request, image, key)
+            return Taken(earlier, is_new=False)
+    example = examples.find(conn, image)
+    if example is None:
+        if isinstance(new, str):  # its example was erased a moment ago
+            raise UnknownPrediction("the image of this prediction was erased; send it again")
+        example = examples.add(conn, new, request.label, now)
+    event = labels.append(
+        conn,
+        example_id=example.id,
+        label=request.label,
+        who=request.who,
+        prediction_id=prediction_id,
+        idempotency_key=key,
+        now=now,
+    )
+    return Taken(event, is_new=True)
+
+
+def _check_same(
+    conn: Connection, earlier: LabelEvent, request: LabelRequest, image: str, key: str
+) -> None:
+    example: Example | None = examples.find(conn, image)
+    if earlier.label != request.label or example is None or example.id != earlier.example_id:
+        raise IdempotencyConflict(
+            f"the Idempotency-Key {key!r} came before with another image or label; "
+            "use a new key for a new label"
+        )
+
+
+def _checked(request: LabelRequest) -> LabelRequest:
+    key = request.idempotency_key
+    if key is not None and not (0 < len(key) <= MAX_KEY_CHARACTERS and key.isprintable()):
+        raise InvalidRequest(
+            f"the Idempotency-Key has {len(key):,} characters; send 1 to {MAX_KEY_CHARACTERS}, "
+            "none of them a control character"
+        )
+    check_plain("who", request.who, MAX_WHO_CHARACTERS)
+    return LabelRequest(labels.normalise(request.label), request.who, key, request.source)

@@ -1,0 +1,218 @@
+"""Labels: append-only events. An example's current label is its newest event not taken back."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, text
+
+from core.errors import InvalidLabel
+from core.store.schema import examples, labels
+
+MAX_LABEL_CHARACTERS = 100
+_APPEND_LOCK = 7_140_222
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEvent:
+    id: int
+    example_id: int
+    label: str | None
+    retracts: int | None
+    who: str
+    prediction_id: str | None
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentLabel:
+    example_id: int
+    image: str
+    label: str
+    is_held_out: bool
+    group_id: str
+
+
+def normalise(label: str) -> str:
+    """The label as it is stored: NFC, without space around it. Raises InvalidLabel."""
+    cleaned = unicodedata.normalize("NFC", label).strip()
+    if all(unicodedata.category(c) in ("Cf", "Zs") for c in cleaned):
+        raise InvalidLabel("the label is empty; send the name of a class, such as 'cat'")
+    if len(cleaned) > MAX_LABEL_CHARACTERS:
+        raise InvalidLabel(
+            f"the label has {len(cleaned):,} characters; the limit is {MAX_LABEL_CHARACTERS}; "
+            "send the name of a class, such as 'cat'"
+        )
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Co") for c in cleaned):
+        raise InvalidLabel("the label holds a control character; send plain text, such as 'cat'")
+    return cleaned
+
+
+def lock_order(conn: Connection) -> None:
+    """Make label ids appear in their order, so that "newer than a snapshot" misses none.
+
+    SQLite has one writer anyway; PostgreSQL gives ids out before it commits.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _APPEND_LOCK})
+
+
+def append(
+    conn: Connection,
+    *,
+    example_id: int,
+    label: str | None,
+    now: float,
+    retracts: int | None = None,
+    who: str = "anonymous",
+    prediction_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> LabelEvent:
+    result = conn.execute(
+        insert(labels).values(
+            example_id=example_id,
+            label=label,
+            retracts=retracts,
+            who=who,
+            prediction_id=prediction_id,
+            idempotency_key=idempotency_key,
+            created_at=now,
+        )
+    )
+    key = result.inserted_primary_key
+    assert key is not None
+    return LabelEvent(key[0], example_id, label, retracts, who, prediction_id, now)
+
+
+def get(conn: Connection, event_id: int) -> LabelEvent | None:
+    return _one(conn, labels.c.id == event_id) if 0 < event_id < 2**63 else None
+
+
+def by_idempotency_key(conn: Connection, key: str) -> LabelEvent | None:
+    return _one(conn, labels.c.idempotency_key == key)
+
+
+def retraction_of(conn: Connection, event_id: int) -> LabelEvent | None:
+    return _one(conn, labels.c.retracts == event_id)
+
+
+def newest_id(conn: Connection) -> int:
+    """The watermark: the highest event id, 0 if there is none."""
+    return int(conn.execute(select(func.coalesce(func.max(labels.c.id), 0))).scalar_one())
+
+
+def moment_of(conn: Connection, event_id: int) -> float:
+    """When the event was acknowledged, or the next one after it; 0 if it is before the first."""
+    if event_id <= 0:
+        return 0.0
+    query = select(func.min(labels.c.created_at)).where(labels.c.id >= event_id)
+    return conn.execute(query).scalar_one() or 0.0
+
+
+def count_after(conn: Connection, snapshot: int) -> tuple[int, float | None, float | None]:
+    """Events newer than a snapshot: how many, and the times of the oldest and the newest."""
+    row = conn.execute(
+        select(func.count(), func.min(labels.c.created_at), func.max(labels.c.created_at)).where(
+            labels.c.id > snapshot
+        )
+    ).one()
+    return row[0], row[1], row[2]
+
+
+def times_between(conn: Connection, after: int, up_to: int) -> list[float]:
+    """When the events in (after, up_to] were acknowledged."""
+    query = select(labels.c.created_at).where(labels.c.id > after, labels.c.id <= up_to)
+    return list(conn.execute(query).scalars())
+
+
+def labelled_after(conn: Connection, after: int, limit: int) -> list[tuple[int, CurrentLabel]]:
+    """The next label events after one, with their examples, in order."""
+    rows = conn.execute(
+        select(
+            labels.c.id,
+            examples.c.id,
+            examples.c.image,
+            labels.c.label,
+            examples.c.is_held_out,
+            examples.c.group_id,
+        )
+        .join(examples, labels.c.example_id == examples.c.id)
+        .where(labels.c.id > after, labels.c.label.is_not(None))
+        .order_by(labels.c.id)
+        .limit(limit)
+    )
+    return [(row[0], CurrentLabel(*row[1:])) for row in rows]
+
+
+def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]:
+    """Each example's label as of a snapshot (now, if None), in the order of the examples."""
+    rows = conn.execute(
+        select(
+            examples.c.id,
+            examples.c.image,
+            labels.c.label,
+            examples.c.is_held_out,
+            examples.c.group_id,
+        )
+        .join(labels, labels.c.example_id == examples.c.id)
+        .where(labels.c.id.in_(_standing(snapshot)))
+        .order_by(examples.c.id)
+    )
+    return [CurrentLabel(*row) for row in rows]
+
+
+def count_current(conn: Connection) -> list[tuple[str, bool, int]]:
+    """How many examples have which label now: (label, is held out, number)."""
+    rows = conn.execute(
+        select(labels.c.label, examples.c.is_held_out, func.count())
+        .join(examples, labels.c.example_id == examples.c.id)
+        .where(labels.c.id.in_(_standing(None)))
+        .group_by(labels.c.label, examples.c.is_held_out)
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def newest_of(conn: Connection, who: str) -> dict[str, str]:
+    """By image, the newest label that `who` gave, though it may hold no longer."""
+    newest = (
+        select(func.max(labels.c.id))
+        .where(labels.c.who == who, labels.c.label.is_not(None))
+        .group_by(labels.c.example_id)
+    )
+    rows = conn.execute(
+        select(examples.c.image, labels.c.label)
+        .join(labels, labels.c.example_id == examples.c.id)
+        .where(labels.c.id.in_(newest))
+    )
+    return {image: label for image, label in rows}
+
+
+def _standing(snapshot: int | None) -> Select[tuple[int]]:
+    """The newest event of each example that is not taken back, as of a snapshot."""
+    retraction = labels.alias("retraction")
+    taken_back = select(retraction.c.retracts).where(retraction.c.retracts.is_not(None))
+    standing: ColumnElement[bool] = labels.c.label.is_not(None)
+    if snapshot is not None:
+        taken_back = taken_back.where(retraction.c.id <= snapshot)
+        standing &= labels.c.id <= snapshot
+    return (
+        select(func.max(labels.c.id))
+        .where(standing, labels.c.id.not_in(taken_back))
+        .group_by(labels.c.example_id)
+    )
+
+
+def _one(conn: Connection, condition: object) -> LabelEvent | None:
+    row = conn.execute(
+        select(
+            labels.c.id,
+            labels.c.example_id,
+            labels.c.label,
+            labels.c.retracts,
+            labels.c.who,
+            labels.c.prediction_id,
+            labels.c.created_at,
+        ).where(condition)  # type: ignore[arg-type]
+    ).one_or_none()
+    return None if row is None else LabelEvent(*row)

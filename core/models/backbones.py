@@ -1,0 +1,212 @@
+"""Backbones as they answer, and the ones that this process holds.
+
+Versions with the same backbone share its sessions, so that a swap of heads costs about a
+millisecond and no memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import EvergreenError, SpecMismatch, StoreError
+from core.inputs.pixels import PixelSpec
+from core.models.manifest import Optimised
+from core.models.onnx_sessions import Sessions, machine
+from core.store.blobs import Blobs
+from core.system.background import at_low_priority, in_idle_moments
+
+_ANY_SIZE = 0
+# An embedding with the graph rewritten, relative to its largest number: the same kernels run.
+_SAME = 1e-3
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class Backbone:
+    """uint8 pixels [B, H, W, 3] -> float32 embedding [B, D].
+
+    With `batch_sizes`, onnxruntime sees batches of these sizes only: others are filled up, or cut.
+    Each size has a session of its own, because the CUDA provider keeps the plan of a convolution
+    for the shape of its last run and makes a new one for any other: even two sizes that take turns
+    would cost 16 ms each time (see `core/models/onnx_sessions.py`). Weights are held so many times.
+    """
+
+    def __init__(
+        self,
+        model: bytes | Path,
+        digest: str,
+        runtime: Runtime,
+        batch_sizes: Sequence[int] = (),
+        *,
+        is_optimised: bool = False,
+    ) -> None:
+        self.digest = digest
+        sizes = sorted(batch_sizes) or [_ANY_SIZE]
+        self._sessions: dict[int, Any] = {
+            size: runtime.session(model, is_optimised=is_optimised) for size in sizes
+        }
+        self.providers: list[str] = next(iter(self._sessions.values())).get_providers()
+        self._golden: dict[tuple[PixelSpec, int], NDArray[np.float32]] = {}
+        self._warm_up()
+
+    def embed(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if _ANY_SIZE in self._sessions:
+            return self._run(_ANY_SIZE, pixels_BHWC)
+        largest = max(self._sessions)
+        parts = [
+            self._embed_filled_up(pixels_BHWC[start : start + largest])
+            for start in range(0, len(pixels_BHWC), largest)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def embed_golden(self, spec: PixelSpec, seed: int) -> NDArray[np.float32]:
+        """Embedding [1, D] of the golden pixels. Run once: it is half of the time that loading a
+        head on a backbone that is loaded would take."""
+        found = self._golden.get((spec, seed))
+        if found is None:
+            found = self._golden[spec, seed] = self.embed(golden_pixels(spec, seed))
+        return found
+
+    def _embed_filled_up(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        num = len(pixels_BHWC)
+        size = next(size for size in self._sessions if size >= num)
+        if size > num:
+            filled = np.zeros((size, *pixels_BHWC.shape[1:]), np.uint8)
+            filled[:num] = pixels_BHWC
+            pixels_BHWC = filled
+        return self._run(size, pixels_BHWC)[:num]
+
+    def _run(self, size: int, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(self._sessions[size].run(["embedding"], {"pixels": pixels_BHWC})[0])
+
+    def _warm_up(self) -> None:
+        """The first run of a size takes longest; it is not to be a request's."""
+        for size, session in self._sessions.items():
+            shape = session.get_inputs()[0].shape
+            if size == _ANY_SIZE or not all(isinstance(length, int) for length in shape[1:]):
+                continue  # checking the golden output will do, and say what is wrong
+            try:
+                self._run(size, np.zeros((size, *shape[1:]), np.uint8))
+            except Exception as error:  # onnxruntime raises its own classes, of Exception
+                raise SpecMismatch(f"the backbone cannot run {size} images: {error}") from error
+
+
+class Runtime:
+    """How onnxruntime is used in this process, and the backbones that it holds."""
+
+    def __init__(
+        self,
+        provider: str = "auto",
+        threads: int = 1,
+        *,
+        gpu: int = 0,
+        batch_sizes: Sequence[int] = (),
+    ) -> None:
+        """`batch_sizes` are those that backbones are to run with on a GPU."""
+        self._sessions = Sessions(provider, threads, gpu)
+        self._threads = threads
+        self._batch_sizes = batch_sizes if self.is_on_gpu else ()
+        # A backbone stays as long as a servable uses it, and no longer.
+        self._backbones: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
+
+    @property
+    def provider(self) -> str:
+        return self._sessions.provider
+
+    @property
+    def is_on_gpu(self) -> bool:
+        return self._sessions.is_on_gpu
+
+    def backbone(self, digest: str, blobs: Blobs, optimised: Optimised | None = None) -> Backbone:
+        """From its optimised form, if that was made for this machine and can be had.
+
+        Raises ChecksumMismatch, SpecMismatch or StoreError.
+        """
+        found = self._backbones.get(digest)
+        if found is None:
+            # Another thread may have opened it meanwhile: one is kept.
+            found = self._backbones.setdefault(digest, self._open(digest, blobs, optimised))
+        return found
+
+    def beside(self, work: Callable[[], Result]) -> Result:
+        """Load or drop models with what processor time the answers of this process leave, and wait
+        for it; raises what it raises. The work may be begun twice (`core/system/background.py`)."""
+        if self._threads > 1:
+            return work()  # what threads onnxruntime starts would have that priority for good
+        # Idle, it might hold what the driver of a GPU locks, and answers wait for: not measured.
+        return (at_low_priority if self.is_on_gpu else in_idle_moments)(work)
+
+    def holds(self, digest: str) -> bool:
+        return digest in self._backbones
+
+    def _open(self, digest: str, blobs: Blobs, optimised: Optimised | None) -> Backbone:
+        if self.can_run(optimised):
+            try:
+                with blobs.file(optimised.digest) as path:
+                    return Backbone(path, digest, self, is_optimised=True)
+            except EvergreenError as error:
+                # The backbone itself may be there nevertheless.
+                log.warning("backbone.optimised_unreadable", extra={"error": str(error)})
+        with blobs.file(digest) as path:
+            return Backbone(path, digest, self, self._batch_sizes)
+
+    def can_run(self, optimised: Optimised | None) -> TypeGuard[Optimised]:
+        return optimised is not None and not self.is_on_gpu and optimised.machine == machine()
+
+    def optimise(self, backbone: Backbone, spec: PixelSpec, blobs: Blobs) -> Optimised | None:
+        """Store the optimised form of a backbone: rewriting the graph is half of what loading it
+        costs, and each worker would do it again at each swap.
+
+        None where it would be of no use, cannot be made, or does not give the same embedding.
+        Raises StoreError.
+        """
+        here = machine()
+        if self.is_on_gpu or here is None:
+            return None
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix="evergreen-") as folder,
+                blobs.file(backbone.digest) as path,
+            ):
+                optimised = Path(folder) / "optimised"
+                self._sessions.optimise(path, optimised)
+                again = Backbone(optimised, backbone.digest, self, is_optimised=True)
+                content = optimised.read_bytes()
+            expected_BD, found_BD = (x.embed_golden(spec, 0) for x in (backbone, again))
+        except StoreError:
+            raise
+        except Exception as error:  # versions do without; onnxruntime raises its own classes
+            log.warning("backbone.not_optimised", extra={"reason": str(error)})
+            return None
+        difference = float(np.abs(found_BD - expected_BD).max(initial=0.0))
+        if not difference <= _SAME * np.abs(expected_BD).max(initial=0.0):
+            reason = f"the embedding of the golden pixels is off by {difference:.3g}"
+            log.warning("backbone.not_optimised", extra={"reason": reason})
+            return None
+        return Optimised(blobs.put(content), here)
+
+    def session(self, model: bytes | Path, *, is_optimised: bool = False) -> Any:
+        return self._sessions.open(model, is_optimised=is_optimised)
+
+    def head_session(self, model: bytes | Path) -> Any:
+        return self._sessions.open_head(model)
+
+
+def golden_pixels(spec: PixelSpec, seed: int) -> NDArray[np.uint8]:
+    """Noise, shape [1, size, size, 3], the same on every machine.
+
+    The raw stream: what a numpy Generator makes of it may change between releases (NEP 19).
+    """
+    num = spec.size_px * spec.size_px * 3
+    raw = np.random.PCG64(seed).random_raw(-(-num // 8)).astype("<u8")
+    return raw.view(np.uint8)[:num].reshape(1, spec.size_px, spec.size_px, 3)

@@ -1,0 +1,129 @@
+"""The manifest: all that is to be known of a version, beside its two ONNX files."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import SpecMismatch
+from core.inputs.pixels import PixelSpec
+from core.release import DISTRIBUTION, release
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """A stored input and output. A worker that doesn't reproduce it does not serve the version."""
+
+    # The input is made from the seed: uint8 noise of the pixel spec's shape.
+    seed: int
+    logits: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimised:
+    """A backbone as onnxruntime rewrites it on loading, for one kind of machine."""
+
+    # sha256 of the file.
+    digest: str
+    # `core.models.onnx_sessions.machine` where it was made; on others it may not be run.
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    version: int
+    parent: int | None
+    run_id: str | None
+    tier: str
+    created_at: float
+    # In the order of the head's outputs.
+    classes: tuple[str, ...]
+    pixels: PixelSpec
+    backbone_name: str
+    # sha256 of backbone.onnx and head.onnx.
+    backbone: str
+    head: str
+    embedding_size: int
+    # The newest label event that the backbone's weights were trained on; 0: none of ours.
+    backbone_snapshot: int
+    temperature: float
+    # Below this confidence a prediction abstains; None: never.
+    abstain_below: float | None
+    # The newest label event that was trained on; 0: none.
+    snapshot: int
+    num_trained: int
+    num_held_out: int
+    metrics: dict[str, Any]
+    # Largest difference between trained and exported probabilities.
+    parity: float
+    golden: Golden
+    recipe: dict[str, Any] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
+    code_revision: str = ""
+    # sha256 of the float32 backbone.onnx that the int8 one was made from; None: `backbone` is
+    # float32 itself.
+    quantised_from: str | None = None
+    # sha256 of the float32 pretrained backbone.onnx that this one's blocks were tuned from; None:
+    # they were not, or an older release did not note it.
+    tuned_from: str | None = None
+    # None: it could not be made, or an older release published the version.
+    optimised: Optimised | None = None
+
+    @property
+    def precision(self) -> str:
+        return "float32" if self.quantised_from is None else "int8"
+
+    def to_bytes(self) -> bytes:
+        fields = asdict(self) | {"pixels": self.pixels.to_json()}
+        return json.dumps(fields, ensure_ascii=False, sort_keys=True, indent=1).encode()
+
+    @staticmethod
+    def from_bytes(content: bytes) -> Manifest:
+        """Raises SpecMismatch if a field is missing or unknown."""
+        try:
+            fields = json.loads(content)
+            fields["classes"] = tuple(fields["classes"])
+            fields["pixels"] = PixelSpec.from_json(fields["pixels"])
+            golden = fields["golden"]
+            fields["golden"] = Golden(golden["seed"], tuple(golden["logits"]))
+            if (optimised := fields.get("optimised")) is not None:
+                fields["optimised"] = Optimised(**optimised)
+            return Manifest(**fields)
+        except (ValueError, KeyError, TypeError) as error:
+            raise SpecMismatch(f"this is not a manifest that can be read: {error}") from error
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    names = ("numpy", "scipy", "onnx", "pillow", "torch", "torchvision", "timm")
+    found = {DISTRIBUTION: release()}
+    for name in (*names, "onnxruntime-gpu", "onnxruntime"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.cache
+def code_revision() -> str:
+    """The commit of the checkout that this runs from; empty when it runs from a package."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.strip()

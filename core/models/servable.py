@@ -1,0 +1,138 @@
+"""A servable: a version loaded and ready to answer. The challenger is judged by this same code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import SpecMismatch
+from core.inputs.pixels import PixelSpec
+from core.models.backbones import Backbone, Runtime
+from core.models.manifest import Golden, Manifest
+from core.store.blobs import Blobs
+
+# Convolutions add in another order on other processors and providers.
+GOLDEN_TOLERANCE = 0.05
+# Rounding magnifies that: a number near the middle of two steps falls to one or to the other. Run
+# without integers, as on a GPU, the starter in int8 is off by 0.07.
+INT8_GOLDEN_TOLERANCE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """B images, D numbers of the embedding, K classes; all float32."""
+
+    embedding_BD: NDArray[np.float32]
+    logits_BK: NDArray[np.float32]
+    probabilities_BK: NDArray[np.float32]
+
+    def part(self, start: int, stop: int) -> Scores:
+        return Scores(
+            self.embedding_BD[start:stop],
+            self.logits_BK[start:stop],
+            self.probabilities_BK[start:stop],
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Scores]) -> Scores:
+        return Scores(
+            np.concatenate([part.embedding_BD for part in parts]),
+            np.concatenate([part.logits_BK for part in parts]),
+            np.concatenate([part.probabilities_BK for part in parts]),
+        )
+
+
+class HeadSession:
+    """float32 embedding [B, D] -> logits and probabilities [B, K]."""
+
+    def __init__(self, model: bytes | Path, runtime: Runtime) -> None:
+        self._session = runtime.head_session(model)
+        shape = self._session.get_outputs()[0].shape
+        if not shape or not isinstance(shape[-1], int):
+            raise SpecMismatch(f"head.onnx has outputs of shape {shape}; the classes must be fixed")
+        self.num_classes: int = shape[-1]
+
+    def score(
+        self, embedding_BD: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, probabilities = self._session.run(
+            ["logits", "probabilities"], {"embedding": embedding_BD}
+        )
+        return np.asarray(logits), np.asarray(probabilities)
+
+
+class Servable:
+    def __init__(self, manifest: Manifest, backbone: Backbone, head: HeadSession) -> None:
+        self.manifest = manifest
+        self.backbone = backbone
+        self._head = head
+
+    @property
+    def version(self) -> int:
+        return self.manifest.version
+
+    def predict(self, pixels_BHWC: NDArray[np.uint8]) -> Scores:
+        embedding_BD = self.backbone.embed(pixels_BHWC)
+        return Scores(embedding_BD, *self._head.score(embedding_BD))
+
+    def score(
+        self, embedding_BD: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self._head.score(embedding_BD)
+
+
+def load(
+    manifest: Manifest, blobs: Blobs, runtime: Runtime, *, is_beside: bool = False
+) -> Servable:
+    """Load, verify and warm up; with `is_beside`, with what processor time others leave.
+
+    Raises ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
+    """
+    if is_beside and not runtime.holds(manifest.backbone):
+        return runtime.beside(lambda: load(manifest, blobs, runtime))
+    # A head alone takes so little that it is not worth to wait for idle moments.
+    with blobs.file(manifest.head) as path:
+        head = HeadSession(path, runtime)
+    if head.num_classes != len(manifest.classes):
+        raise SpecMismatch(
+            f"head.onnx of version {manifest.version} has {head.num_classes} outputs, "
+            f"its manifest {len(manifest.classes)} classes; train again"
+        )
+    backbone = runtime.backbone(manifest.backbone, blobs, manifest.optimised)
+    servable = Servable(manifest, backbone, head)
+    _check_golden(servable)
+    return servable
+
+
+def golden(backbone: Backbone, head: HeadSession, spec: PixelSpec, seed: int = 0) -> Golden:
+    logits_BK, _ = head.score(backbone.embed_golden(spec, seed))
+    return Golden(seed, tuple(round(float(value), 6) for value in logits_BK[0]))
+
+
+def _check_golden(servable: Servable) -> None:
+    manifest = servable.manifest
+    try:
+        embedding_BD = servable.backbone.embed_golden(manifest.pixels, manifest.golden.seed)
+        logits_BK, _ = servable.score(embedding_BD)
+    except Exception as error:  # onnxruntime raises its own classes, derived from Exception
+        raise SpecMismatch(
+            f"the files of version {manifest.version} do not fit together: {error}"
+        ) from error
+    expected = np.asarray(manifest.golden.logits, np.float32)
+    if logits_BK.shape != (1, len(expected)):
+        raise SpecMismatch(
+            f"version {manifest.version} gives logits of shape {logits_BK.shape}, "
+            f"its golden output has {len(expected)}; train again"
+        )
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    difference = float(np.abs(logits_BK[0] - expected).max(initial=0.0)) / scale
+    limit = GOLDEN_TOLERANCE if manifest.precision == "float32" else INT8_GOLDEN_TOLERANCE
+    if not difference <= limit:  # also false for NaN
+        raise SpecMismatch(
+            f"version {manifest.version} does not reproduce its golden output: it is off by "
+            f"{difference:.3g} of its scale, the limit is {limit}; train again"
+        )

@@ -1,0 +1,72 @@
+"""model.onnx: the backbone and the head of a version as one file that needs nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import compose, helper
+
+from core.errors import ParityFailure
+from core.models.backbones import Runtime, golden_pixels
+from core.models.manifest import Manifest
+from core.models.servable import Servable
+
+TOLERANCE = 1e-4
+
+
+def standalone(backbone: bytes, head: bytes, manifest: Manifest) -> bytes:
+    """Join at the embedding. Input `pixels`: uint8 [B, H, W, 3]; outputs `embedding` float32
+    [B, D], `logits` and `probabilities` float32 [B, K]. Classes are in the metadata, one a line.
+    """
+    first, second = onnx.load_from_string(backbone), onnx.load_from_string(head)
+    # An intermediate result cannot be an output of a merged graph under its own name.
+    second = compose.add_prefix(
+        second, "head_", rename_inputs=False, rename_outputs=False, rename_edges=True
+    )
+    opset = max(m.opset_import[0].version for m in (first, second))
+    ir_version = max(first.ir_version, second.ir_version)
+    first, second = (_at(m, opset, ir_version) for m in (first, second))
+    merged = compose.merge_models(
+        first,
+        second,
+        io_map=[("embedding", "embedding")],
+        outputs=["embedding", "logits", "probabilities"],
+    )
+    merged.producer_name = "evergreen"
+    merged.model_version = manifest.version
+    helper.set_model_props(
+        merged,
+        {
+            "version": str(manifest.version),
+            "classes": "\n".join(manifest.classes),
+            "size_px": str(manifest.pixels.size_px),
+            "crop_fraction": str(manifest.pixels.crop_fraction),
+        },
+    )
+    onnx.checker.check_model(merged, full_check=True)
+    content: bytes = merged.SerializeToString(deterministic=True)
+    return content
+
+
+def verify(model: bytes, servable: Servable) -> float:
+    """Largest difference to what the service answers, on the golden input.
+
+    Raises ParityFailure above 1e-4.
+    """
+    session = Runtime("cpu").session(model)
+    pixels = golden_pixels(servable.manifest.pixels, servable.manifest.golden.seed)
+    found = np.asarray(session.run(["probabilities"], {"pixels": pixels})[0])
+    difference = float(np.abs(found - servable.predict(pixels).probabilities_BK).max())
+    if not difference <= TOLERANCE:
+        raise ParityFailure(
+            f"model.onnx of version {servable.version} differs by {difference:.3g} from the "
+            f"service; the limit is {TOLERANCE}"
+        )
+    return difference
+
+
+def _at(model: onnx.ModelProto, opset: int, ir_version: int) -> onnx.ModelProto:
+    if model.opset_import[0].version != opset:
+        model = onnx.version_converter.convert_version(model, opset)
+    model.ir_version = ir_version
+    return model

@@ -1,0 +1,131 @@
+"""The bundled starter model: what version 1 is published from, without torch.
+
+Owns `starter_files/`: the weights once, in half precision (`starter.safetensors`), the backbone's
+ONNX graph without weights (`backbone.graph.onnx`), and the card (`starter.json`: classes, pixels,
+provenance, figures). Binding the weights into the graph gives the backbone that is served; training
+reads the same weights. Made by `python -m training.bundle_starter`. Runs no model.
+
+Axes: B batch, H/W pixels, D embedding (960), K classes (200).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import safetensors.numpy
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from core.errors import SpecMismatch
+from core.inputs.pixels import PixelSpec
+
+FILES = files("core.models") / "starter_files"
+
+#: The one input of every backbone: uint8 [B, H, W, 3], RGB, 0 to 255.
+PIXELS = "pixels"
+#: The one output of every backbone: float32 [B, D], the pooled features.
+EMBEDDING = "embedding"
+
+
+class Head(NamedTuple):
+    classes: tuple[str, ...]
+    weights_DK: NDArray[np.float32]
+    bias_K: NDArray[np.float32]
+
+
+def backbone_onnx() -> bytes:
+    """Give the starter backbone as ONNX: `pixels` uint8 [B, 144, 144, 3] to `embedding` [B, 960].
+
+    The bytes are the same on every call and every machine, so their sha256 names the backbone.
+    """
+    return bind_weights((FILES / "backbone.graph.onnx").read_bytes(), backbone_weights())
+
+
+def head() -> Head:
+    """Give the starter's linear head: logits = embedding @ weights_DK + bias_K (float32)."""
+    weights = _weights_float32("head.", _stored_weights())
+    weights_DK = np.ascontiguousarray(weights["head.weight"].T)
+    return Head(tuple(card()["classes"]), weights_DK, weights["head.bias"])
+
+
+def pixel_spec() -> PixelSpec:
+    """Say how a photo becomes the starter's pixels."""
+    return PixelSpec.from_json(card()["pixels"])
+
+
+def provenance() -> dict[str, Any]:
+    """Say where the starter came from and what was measured: architecture, provenance, figures."""
+    return {key: card()[key] for key in ("architecture", "provenance", "figures")}
+
+
+def card() -> dict[str, Any]:
+    """Read the whole of `starter.json`."""
+    content: dict[str, Any] = json.loads((FILES / "starter.json").read_text(encoding="utf-8"))
+    return content
+
+
+def backbone_weights(stored: bytes | None = None) -> dict[str, NDArray[np.float32]]:
+    """Read the backbone's tensors, by torch state-dict key and in the order of those, widened to
+    float32.
+
+    `stored` is a safetensors file of a starter, by default the bundled one.
+    """
+    return _weights_float32("features.", _stored_weights() if stored is None else stored)
+
+
+def bind_weights(graph: bytes, weights: Mapping[str, NDArray[Any]]) -> bytes:
+    """Turn every input of an ONNX graph but `pixels` into a float32 initializer of that name.
+
+    Returns deterministic bytes. BatchNorm stays as it is: onnxruntime folds it on loading, and the
+    weights keep their names, so `bound_weights` reads them back.
+    Raises SpecMismatch unless names and shapes are exactly those that the graph asks for.
+    """
+    model = onnx.load_from_string(graph)
+    wanted = {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in model.graph.input
+        if value.name != PIXELS
+    }
+    if wanted.keys() != weights.keys():
+        differing = sorted(wanted.keys() ^ weights.keys())
+        raise SpecMismatch(
+            f"the graph takes {len(wanted)} weights and {len(weights)} were given; they differ in "
+            f"{', '.join(differing[:5])}: bind the weights of the architecture it was exported from"
+        )
+    tensors = [_initializer(name, shape, weights[name]) for name, shape in wanted.items()]
+    pixels = [value for value in model.graph.input if value.name == PIXELS]
+    del model.graph.input[:]
+    model.graph.input.extend(pixels)
+    model.graph.initializer.extend(tensors)
+    bound: bytes = model.SerializeToString(deterministic=True)
+    return bound
+
+
+def bound_weights(model: bytes) -> dict[str, NDArray[np.float32]]:
+    """Read the weights back out of a model that `bind_weights` made, by state-dict key."""
+    tensors = onnx.load_from_string(model).graph.initializer
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
+
+
+def _initializer(name: str, shape: tuple[int, ...], value: NDArray[Any]) -> TensorProto:
+    if value.shape != shape:
+        raise SpecMismatch(
+            f"weight {name} has shape {value.shape} and the graph takes {shape}: "
+            "bind the weights of the architecture it was exported from"
+        )
+    return numpy_helper.from_array(np.ascontiguousarray(value, dtype=np.float32), name)
+
+
+def _stored_weights() -> bytes:
+    return (FILES / "starter.safetensors").read_bytes()
+
+
+def _weights_float32(prefix: str, stored: bytes) -> dict[str, NDArray[np.float32]]:
+    # They come in another order in each process.
+    tensors = sorted(safetensors.numpy.load(stored).items())
+    return {k: v.astype(np.float32) for k, v in tensors if k.startswith(prefix)}

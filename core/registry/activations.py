@@ -1,0 +1,59 @@
+"""The champions so far: what the activations tell, newest last."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from core.registry.promotions import Activation
+from core.store.schema import activations, versions
+
+# Made once: making a statement takes longer than running it.
+_BEFORE_NEWEST = select(activations.c.before_id).order_by(activations.c.id.desc()).limit(1)
+_VERSION_BEFORE = select(activations.c.version).where(
+    activations.c.id == _BEFORE_NEWEST.scalar_subquery()
+)
+_SEEN_BEFORE = (
+    select(func.coalesce(func.max(versions.c.snapshot), 0))
+    .join(activations, activations.c.version == versions.c.number)
+    .where(activations.c.id < bindparam("activation"))
+)
+
+
+def history(conn: Connection, limit: int) -> list[Activation]:
+    """Newest first."""
+    rows = conn.execute(select(activations).order_by(activations.c.id.desc()).limit(limit))
+    return [Activation(*row) for row in rows]
+
+
+def of_promotion(conn: Connection, promotion_id: int) -> Activation | None:
+    """What came of a promotion; None: nothing, or not yet."""
+    query = select(activations).where(activations.c.promotion_id == promotion_id)
+    row = conn.execute(query).one_or_none()
+    return None if row is None else Activation(*row)
+
+
+def count_since(conn: Connection, moment: float) -> int:
+    """How often the champion has changed since."""
+    query = select(func.count()).select_from(activations).where(activations.c.created_at >= moment)
+    return int(conn.execute(query).scalar_one())
+
+
+def count_by(conn: Connection, who: str) -> int:
+    """How many changes of champion someone has asked for."""
+    query = select(func.count()).select_from(activations).where(activations.c.who == who)
+    return int(conn.execute(query).scalar_one())
+
+
+def version_before(conn: Connection) -> int | None:
+    """Where a rollback goes: the champion before this one, in the order of activations.
+
+    A rollback of a rollback goes further back, never forth: what it left is not returned to.
+    """
+    found: int | None = conn.execute(_VERSION_BEFORE).scalar()
+    return found
+
+
+def seen_before(conn: Connection, activation_id: int) -> int:
+    """The newest label event that any champion before this activation was trained on."""
+    snapshot: int = conn.execute(_SEEN_BEFORE, {"activation": activation_id}).scalar_one()
+    return snapshot

@@ -1,0 +1,163 @@
+"""The registry of versions: immutable rows, each naming the blobs of its bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from core.errors import SpecMismatch, UnknownVersion, VersionTaken
+from core.models.manifest import Manifest
+from core.store.blobs import Blobs
+from core.store.schema import versions
+
+_MAX_NUMBER = 2**31 - 1
+# Made once: making a statement takes longer than running it.
+_BY_NUMBER = select(versions).where(versions.c.number == bindparam("number"))
+_BRIEF = select(versions.c.number, versions.c.backbone)
+_SOME = _BRIEF.where(versions.c.number.in_(bindparam("numbers", expanding=True)))
+_LAST = (
+    _BRIEF.add_columns(versions.c.gate, versions.c.created_at)
+    .order_by(versions.c.number.desc())
+    .limit(bindparam("limit"))
+    .subquery("last")
+)
+_LAST_SINCE = (
+    select(_LAST.c.number, _LAST.c.backbone, _LAST.c.gate)
+    .where(_LAST.c.created_at > bindparam("moment"))
+    .order_by(_LAST.c.number.desc())
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What tells whether two versions can answer beside each other."""
+
+    number: int
+    backbone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    number: int
+    run_id: str | None
+    parent: int | None
+    backbone: str
+    head: str
+    manifest: str
+    classes: tuple[str, ...]
+    snapshot: int
+    metrics: dict[str, Any]
+    gate: dict[str, Any]
+    created_at: float
+
+    @property
+    def passed_gate(self) -> bool:
+        return _passed(self.gate)
+
+
+def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
+    """Add the version under the next number. The blobs of both models must be stored already.
+
+    Returns the manifest with its number. Raises VersionTaken where two publish at once.
+    """
+    numbered = under_next_number(conn, manifest)
+    add(conn, numbered, blobs.put(numbered.to_bytes()), gate)
+    return numbered
+
+
+def under_next_number(conn: Connection, manifest: Manifest) -> Manifest:
+    return replace(manifest, version=(newest_number(conn) or 0) + 1)
+
+
+def add(conn: Connection, manifest: Manifest, digest: str, gate: dict[str, Any]) -> None:
+    """Add a version whose manifest is stored as well. Raises VersionTaken if another one has its
+    number, or is of its run."""
+    row = {
+        "number": manifest.version,
+        "run_id": manifest.run_id,
+        "parent": manifest.parent,
+        "backbone": manifest.backbone,
+        "head": manifest.head,
+        "manifest": digest,
+        "classes": list(manifest.classes),
+        "snapshot": manifest.snapshot,
+        "metrics": manifest.metrics,
+        "gate": gate,
+        "created_at": manifest.created_at,
+    }
+    try:
+        conn.execute(insert(versions).values(row))
+    except IntegrityError as error:
+        raise VersionTaken(
+            f"there is a version {manifest.version} by now, or one of run {manifest.run_id}"
+        ) from error
+
+
+def newest_number(conn: Connection) -> int | None:
+    number: int | None = conn.execute(select(func.max(versions.c.number))).scalar_one()
+    return number
+
+
+def get(conn: Connection, number: int) -> Version:
+    """Raises UnknownVersion."""
+    row = None
+    if 0 < number <= _MAX_NUMBER:  # a database refuses to compare with more
+        row = conn.execute(_BY_NUMBER, {"number": number}).one_or_none()
+    if row is None:
+        newest = newest_number(conn)
+        there = f"there are 1 to {newest}" if newest else "none is published yet"
+        raise UnknownVersion(f"version {number} does not exist; {there}")
+    return _version(row)
+
+
+def by_run(conn: Connection, run_id: str) -> Version | None:
+    row = conn.execute(select(versions).where(versions.c.run_id == run_id)).one_or_none()
+    return None if row is None else _version(row)
+
+
+def in_brief(conn: Connection, numbers: Collection[int]) -> dict[int, Brief]:
+    """Those of these numbers that there are."""
+    may_be = [number for number in numbers if 0 < number <= _MAX_NUMBER]
+    return {row.number: Brief(*row) for row in conn.execute(_SOME, {"numbers": may_be})}
+
+
+def held_back_since(conn: Connection, moment: float, limit: int) -> list[Brief]:
+    """Of the last so many versions, those that were made since and did not pass the gate, newest
+    first."""
+    last = conn.execute(_LAST_SINCE, {"limit": limit, "moment": moment})
+    return [Brief(row.number, row.backbone) for row in last if not _passed(row.gate)]
+
+
+def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[Version]:
+    """Newest first; those before a number."""
+    query = select(versions).order_by(versions.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(versions.c.number < min(max(before, 0), _MAX_NUMBER))
+    return [_version(row) for row in conn.execute(query)]
+
+
+def read_manifest(version: Version, blobs: Blobs) -> Manifest:
+    """Raises ChecksumMismatch, StoreError; SpecMismatch if it cannot be read, or is not the one
+    that the version was published with."""
+    manifest = Manifest.from_bytes(blobs.get(version.manifest))
+    for name in ("classes", "backbone", "head"):
+        if getattr(manifest, name) != getattr(version, name):
+            raise SpecMismatch(
+                f"the manifest of version {version.number} has other {name} than the version was "
+                "published with; restore it from a backup"
+            )
+    return manifest
+
+
+def _passed(gate: dict[str, Any]) -> bool:
+    return bool(gate.get("promote"))
+
+
+def _version(row: Any) -> Version:
+    fields = dict(row._mapping)
+    fields["classes"] = tuple(fields["classes"])
+    return Version(**fields)

@@ -1,0 +1,97 @@
+"""What shadows answered: rows that name the prediction, and tallies of how often they agree.
+
+How often they are right is in `core/shadows/outcomes.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Executable, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.store.schema import shadow_answers, shadow_tallies
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowAnswer:
+    prediction_id: str
+    version: int
+    label: str
+    # The version that was answered with aloud.
+    champion: int
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    version: int
+    answers: int
+    agreements: int
+
+
+def add(conn: Connection, rows: Sequence[ShadowAnswer], now: float) -> None:
+    conn.execute(
+        insert(shadow_answers),
+        [
+            {"prediction_id": row.prediction_id, "version": row.version, "label": row.label}
+            for row in rows
+        ],
+    )
+    answers = Counter((row.version, row.champion) for row in rows)
+    agreements = Counter((row.version, row.champion) for row in rows if row.agrees)
+    conn.execute(
+        _count(conn.dialect.name),
+        [
+            {
+                "version": version,
+                "champion": champion,
+                "answers": answers[version, champion],
+                "agreements": agreements[version, champion],
+                "last_at": now,
+            }
+            # In one order in every process, or two could wait for each other's rows.
+            for version, champion in sorted(answers)
+        ],
+    )
+
+
+@functools.cache
+def _count(dialect_name: str) -> Executable:
+    """Add to the tally, or begin it."""
+    new = (sqlite if dialect_name == "sqlite" else postgresql).insert(shadow_tallies)
+    found: Executable = new.on_conflict_do_update(
+        index_elements=["version", "champion"],
+        set_={
+            "answers": shadow_tallies.c.answers + new.excluded.answers,
+            "agreements": shadow_tallies.c.agreements + new.excluded.agreements,
+            "last_at": new.excluded.last_at,
+        },
+    )
+    return found
+
+
+def tally(conn: Connection, version: int, beside: int | None = None) -> Tally:
+    """Beside one champion, or beside whichever it stood."""
+    query = select(
+        func.coalesce(func.sum(shadow_tallies.c.answers), 0),
+        func.coalesce(func.sum(shadow_tallies.c.agreements), 0),
+    ).where(shadow_tallies.c.version == version)
+    if beside is not None:
+        query = query.where(shadow_tallies.c.champion == beside)
+    row = conn.execute(query).one()
+    return Tally(version, int(row[0]), int(row[1]))
+
+
+def tallies_beside(conn: Connection, champion: int, limit: int) -> list[Tally]:
+    """Of the versions that answered last beside this champion, the newest answer first."""
+    rows = conn.execute(
+        select(shadow_tallies.c.version, shadow_tallies.c.answers, shadow_tallies.c.agreements)
+        .where(shadow_tallies.c.champion == champion)
+        .order_by(shadow_tallies.c.last_at.desc(), shadow_tallies.c.version.desc())
+        .limit(limit)
+    )
+    return [Tally(*row) for row in rows]

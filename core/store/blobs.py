@@ -1,0 +1,220 @@
+"""The blob store: bytes named by their sha256. A blob is written before the row that names it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from io import BufferedReader
+from pathlib import Path
+from typing import Protocol
+
+import fsspec
+
+from core.errors import ChecksumMismatch, StoreError
+from core.store.checksum_cache import Verified
+from core.system.files import sync_folder, write_whole
+
+# Below, reading it takes no longer than finding out that it need not be read.
+_LARGE_BYTES = 1 << 20
+
+
+class Blobs(Protocol):
+    def put(self, content: bytes, *, durable: bool = True) -> str:
+        """Store and return the sha256. With `durable` it survives a power cut."""
+
+    def get(self, digest: str) -> bytes:
+        """Raises ChecksumMismatch if the bytes are not the ones stored, StoreError if absent."""
+
+    def file(self, digest: str) -> AbstractContextManager[Path]:
+        """As `get`, as a file that is there within the context: what is read from it need not be
+        in Python's memory as well. Not to be written to."""
+
+    def size(self, digest: str) -> int:
+        """In bytes, without reading them. Raises StoreError if absent."""
+
+    def has(self, digest: str) -> bool: ...
+
+    def delete(self, digest: str) -> None:
+        """Deleting what is not there is not an error."""
+
+
+def open_blobs(url: str, verified: Verified | None = None) -> Blobs:
+    """A plain path or `file://` is a local folder; any other URL goes through fsspec."""
+    if "://" not in url or url.startswith("file://"):
+        return LocalBlobs(Path(url.removeprefix("file://")), verified)
+    return RemoteBlobs(url)
+
+
+class LocalBlobs:
+    """A folder with 256 sub-folders. A blob appears under its name complete, or not at all."""
+
+    def __init__(self, root: Path, verified: Verified | None = None) -> None:
+        """With `verified`, large files are read once on this machine while they are new."""
+        self._root = root
+        self._verified = verified
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the blob folder {root} cannot be made: {error}") from error
+
+    def put(self, content: bytes, *, durable: bool = True) -> str:
+        digest = sha256(content)
+        try:
+            # A file of another size was cut off when the power failed.
+            if not durable and self._size_of(digest) == len(content):
+                return digest
+            path = self._path(digest)
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, content, durable=durable)
+            if durable:
+                sync_folder(path.parent)
+                sync_folder(self._root)  # the sub-folder may be new
+        except OSError as error:
+            raise StoreError(
+                f"a blob of {len(content):,} bytes cannot be written below {self._root}: {error}"
+            ) from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        try:
+            content = self._path(digest).read_bytes()
+        except OSError as error:
+            raise _unreadable(digest, error) from error
+        return _checked(content, digest)
+
+    @contextlib.contextmanager
+    def file(self, digest: str) -> Iterator[Path]:
+        path = self._path(digest)
+        try:
+            # Not mapped: a disk that cannot read it would kill the process instead of raising.
+            with path.open("rb") as file:
+                self._check_file(file, digest)
+        except OSError as error:
+            raise _unreadable(digest, error) from error
+        yield path
+
+    def _check_file(self, file: BufferedReader, digest: str) -> None:
+        before = os.fstat(file.fileno())
+        verified = self._verified if before.st_size >= _LARGE_BYTES else None
+        if verified is not None and verified.has(digest, before):
+            return
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        _check(found, digest, file.tell())
+        if verified is not None:
+            verified.note(digest, before)
+
+    def size(self, digest: str) -> int:
+        try:
+            return self._path(digest).stat().st_size
+        except OSError as error:
+            raise _unreadable(digest, error) from error
+
+    def has(self, digest: str) -> bool:
+        return self._path(digest).exists()
+
+    def delete(self, digest: str) -> None:
+        try:
+            self._path(digest).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
+
+    def _path(self, digest: str) -> Path:
+        return self._root / digest[:2] / digest
+
+    def _size_of(self, digest: str) -> int | None:
+        # Asked with every prediction: making a Path takes several times what the system does.
+        try:
+            return os.stat(f"{self._root}/{digest[:2]}/{digest}").st_size
+        except FileNotFoundError:
+            return None
+
+
+class RemoteBlobs:
+    """Any store that fsspec knows, S3 for one. Object stores write whole objects or nothing.
+
+    Drivers raise classes of their own besides OSError: botocore, EndpointConnectionError.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+            self._fs.makedirs(self._root, exist_ok=True)
+        except Exception as error:
+            raise StoreError(f"the blob store {url} cannot be used: {error}") from error
+
+    def put(self, content: bytes, *, durable: bool = True) -> str:
+        digest = sha256(content)
+        if not self.has(digest):
+            try:
+                self._fs.pipe_file(self._path(digest), content)
+            except Exception as error:
+                raise StoreError(f"blob {digest} cannot be written: {error}") from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        try:
+            content: bytes = self._fs.cat_file(self._path(digest))
+        except Exception as error:
+            raise _unreadable(digest, error) from error
+        return _checked(content, digest)
+
+    @contextlib.contextmanager
+    def file(self, digest: str) -> Iterator[Path]:
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evergreen-"))
+                path = Path(folder) / digest
+                path.write_bytes(self.get(digest))
+            except OSError as error:
+                raise StoreError(
+                    f"blob {digest} cannot be kept in a temporary file while it is read: {error}"
+                ) from error
+            yield path
+
+    def size(self, digest: str) -> int:
+        try:
+            return int(self._fs.size(self._path(digest)))
+        except Exception as error:
+            raise _unreadable(digest, error) from error
+
+    def has(self, digest: str) -> bool:
+        try:
+            return bool(self._fs.exists(self._path(digest)))
+        except Exception as error:
+            raise StoreError(f"the blob store cannot be asked for {digest}: {error}") from error
+
+    def delete(self, digest: str) -> None:
+        try:
+            self._fs.rm_file(self._path(digest))
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
+
+    def _path(self, digest: str) -> str:
+        return f"{self._root}/{digest[:2]}/{digest}"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _unreadable(digest: str, error: Exception) -> StoreError:
+    return StoreError(f"blob {digest} cannot be read: {error}")
+
+
+def _checked(content: bytes, digest: str) -> bytes:
+    _check(sha256(content), digest, len(content))
+    return content
+
+
+def _check(found: str, digest: str, size: int) -> None:
+    if found != digest:
+        raise ChecksumMismatch(
+            f"blob {digest} is damaged: its {size:,} bytes have the digest {found}; "
+            "restore it from a backup"
+        )

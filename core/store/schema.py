@@ -1,0 +1,205 @@
+"""The tables. Times are seconds since the epoch (UTC, float); ids of rows that people name in
+URLs are UUIDv7 texts or plain integers. Changes need a migration in `core/store/migrations`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+REVISION = "0004"
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts rows up only in a column of type INTEGER.
+_row_id = BigInteger().with_variant(Integer, "sqlite")
+
+examples = Table(
+    "examples",
+    metadata,
+    Column("id", _row_id, primary_key=True),
+    Column("image", String(64), nullable=False, unique=True),
+    Column("num_bytes", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("source", String(20), nullable=False),
+    Column("is_held_out", Boolean, nullable=False),
+    # The first example of a set of near-duplicates names the group.
+    Column("group_id", String(64), nullable=False, index=True),
+    Column("thumb", LargeBinary, nullable=False),
+    Column("band_0", Integer, nullable=False, index=True),
+    Column("band_1", Integer, nullable=False, index=True),
+    Column("band_2", Integer, nullable=False, index=True),
+    Column("band_3", Integer, nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("id", _row_id, primary_key=True),
+    Column("example_id", _row_id, ForeignKey("examples.id"), nullable=False, index=True),
+    # An event either gives a label or takes an earlier event back.
+    Column("label", String(100)),
+    Column("retracts", _row_id, ForeignKey("labels.id"), unique=True),
+    Column("who", String(100), nullable=False),
+    Column("prediction_id", String(36)),
+    Column("idempotency_key", String(255), unique=True),
+    Column("created_at", Float, nullable=False),
+    # A retracted id is never given out again: the snapshot of a run is the highest id it saw.
+    sqlite_autoincrement=True,
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("image", String(64), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("label", String(100), nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("margin", Float, nullable=False),
+    Column("created_at", Float, nullable=False, index=True),
+)
+
+# What versions answer silently beside the champion. A row may come a moment after its prediction's.
+shadow_answers = Table(
+    "shadow_answers",
+    metadata,
+    Column("prediction_id", String(36), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("label", String(100), nullable=False),
+)
+
+# Counted as they are written: counting millions of answers later would take seconds.
+shadow_tallies = Table(
+    "shadow_tallies",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("champion", Integer, primary_key=True, autoincrement=False),
+    Column("answers", BigInteger, nullable=False),
+    Column("agreements", BigInteger, nullable=False),
+    Column("last_at", Float, nullable=False),
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("example_id", _row_id, ForeignKey("examples.id"), primary_key=True),
+    Column("backbone", String(64), primary_key=True),
+    Column("vector", LargeBinary, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("trigger", String(20), nullable=False),
+    Column("tier", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("snapshot", _row_id),
+    Column("parameters", JSON, nullable=False),
+    Column("step", String(40), nullable=False),
+    Column("progress", Float, nullable=False),
+    Column("owner", String(36)),
+    Column("heartbeat_at", Float),
+    Column("attempts", Integer, nullable=False),
+    Column("is_cancel_requested", Boolean, nullable=False),
+    Column("outcome", String(20)),
+    Column("version", Integer),
+    Column("reason", Text),
+    Column("error", Text),
+    Column("created_at", Float, nullable=False, index=True),
+    Column("started_at", Float),
+    Column("finished_at", Float, index=True),
+    Index("ix_runs_state_snapshot", "state", "snapshot"),
+)
+# Requests are coalesced by the database itself: of a tier, at most one waits and at most one runs.
+Index(
+    "uq_runs_unfinished",
+    runs.c.tier,
+    runs.c.state,
+    unique=True,
+    sqlite_where=text("state IN ('waiting', 'running')"),
+    postgresql_where=text("state IN ('waiting', 'running')"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", String(36), unique=True),
+    Column("parent", Integer),
+    Column("backbone", String(64), nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("manifest", String(64), nullable=False),
+    Column("classes", JSON, nullable=False),
+    Column("snapshot", _row_id, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("gate", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("id", _row_id, primary_key=True),
+    Column("version", Integer, ForeignKey("versions.number"), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("who", String(100), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("error", Text),
+    Column("created_at", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+activations = Table(
+    "activations",
+    metadata,
+    Column("id", _row_id, primary_key=True),
+    Column("version", Integer, ForeignKey("versions.number"), nullable=False),
+    # One activation for a promotion, whichever worker writes it.
+    Column("promotion_id", _row_id, ForeignKey("promotions.id"), nullable=False, unique=True),
+    Column("activate_at", Float, nullable=False),
+    Column("who", String(100), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    # Of the activation that a rollback from this one goes back to.
+    Column("before_id", _row_id),
+    sqlite_autoincrement=True,
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("role", String(20), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("provider", String(40), nullable=False),
+    Column("version", Integer),
+    Column("ready", JSON, nullable=False),
+    Column("failed", JSON, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+)
