@@ -35,7 +35,7 @@ from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings, available_cores
 from core.store.store import open_store
-from service import batching
+from service.inference import batcher
 
 _WARM_UP_S = 2.0
 _MODES = ("off", "on")
@@ -106,7 +106,7 @@ def show_model(max_batch: int, seconds: float, *, markdown: bool) -> None:
         content = store.blobs.get(manifest.backbone)
         store.db.close()
     runtime = Runtime()
-    sizes = batching.sizes(max_batch)
+    sizes = batcher.sizes(max_batch)
     backbone = Backbone(content, "", runtime, sizes if runtime.is_on_gpu else ())
     size_px = manifest.pixels.size_px
     rows = []

@@ -12,7 +12,7 @@
       StoreError       the database or the blob store cannot be used; the cause is kept
 
 A message names the value, the limit and the remedy. `code` is stable: clients may rely on it.
-HTTP status codes live in `service/problems.py`, exit codes in `cli`.
+HTTP status codes live in `service/api/problems.py`, exit codes in `cli`.
 """
 
 from __future__ import annotations

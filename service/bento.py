@@ -26,18 +26,19 @@ from core.errors import EvergreenError
 from core.models.onnx_sessions import num_usable_gpus
 from core.registry import workers
 from core.settings import load_settings
-from service import orphans, placement, problems
-from service.answers import PredictionAnswer
-from service.app import create_app
-from service.board import board_of_server
-from service.bodies import BodyLimit
-from service.fast_lane import FastLane
-from service.routes.predict import answer_shared
-from service.serving import Serving
-from service.sharing import Sharing
-from service.shortcut import Shortcut
-from service.spread import Spread
-from service.trainer import Supervisor
+from service.api import problems
+from service.api.app import create_app
+from service.api.bentoml_bypass import Shortcut
+from service.api.fast_path import FastLane
+from service.api.request_bodies import BodyLimit
+from service.api.routes.predict import answer_shared
+from service.api.schemas import PredictionAnswer
+from service.inference.predictor import Serving
+from service.processes import parent_watch, placement
+from service.processes.trainer_supervisor import Supervisor
+from service.traffic.forwarding import Sharing
+from service.traffic.load_table import board_of_server
+from service.traffic.rebalancing import Spread
 
 
 def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> None:
@@ -69,7 +70,7 @@ app = create_app(SETTINGS)
 class Trainer:
     @bentoml.on_startup
     async def end_with_master(self) -> None:
-        self.watch = asyncio.create_task(orphans.end_with_parent())
+        self.watch = asyncio.create_task(parent_watch.end_with_parent())
 
     @bentoml.on_startup
     def start_supervisor(self) -> None:
@@ -108,7 +109,7 @@ class Evergreen:
 
     @bentoml.on_startup
     async def end_with_master(self) -> None:
-        self.watch = asyncio.create_task(orphans.end_with_parent())
+        self.watch = asyncio.create_task(parent_watch.end_with_parent())
 
     @bentoml.on_startup
     async def meet_others(self) -> None:

@@ -23,7 +23,8 @@ from core.registry.workers import Worker
 from core.store.database import Database
 from core.store.schema import activations, promotions
 
-# Workers look every 0.1 s (`service/swap.py`); each must have seen an activation before its time.
+# Workers look every 0.1 s (`service/swap/swap.py`); each must have seen an activation before its
+# time.
 LEAD_S = 0.4
 # A worker that lives but does not get a version loaded for so long blocks it no longer: it fails.
 MAX_WAIT_S = 120.0

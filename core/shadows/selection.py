@@ -1,8 +1,8 @@
 """Shadows: the versions that answer silently beside the champion, and which ones those are.
 
 A shadow shares the champion's backbone, so that it costs a head and no more: it scores the
-embedding that the champion's answer left. Owns the choice; `service/shadows.py` loads them, and
-`core/shadows/answers.py` keeps what they say.
+embedding that the champion's answer left. Owns the choice; `service/swap/shadows.py` loads them,
+and `core/shadows/answers.py` keeps what they say.
 """
 
 from __future__ import annotations

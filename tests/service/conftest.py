@@ -18,10 +18,10 @@ from core.models.servable import load
 from core.settings import Settings
 from core.store.blobs import LocalBlobs
 from core.store.store import Store, open_store
-from service.app import create_app
-from service.batching import Batcher
-from service.fast_lane import FastLane
-from service.serving import Serving
+from service.api.app import create_app
+from service.api.fast_path import FastLane
+from service.inference.batcher import Batcher
+from service.inference.predictor import Serving
 from tests import tiny
 from tests.service import taught
 from tests.service.swaps import Process, starting

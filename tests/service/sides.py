@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from service.admission import Admission, Deadline
-from service.board import Board
-from service.sharing import Answering, Shared, Sharing
+from service.traffic.admission import Admission, Deadline
+from service.traffic.forwarding import Answering, Shared, Sharing
+from service.traffic.load_table import Board
 
 PID = 4711
 IMAGE = b"an image"

@@ -22,8 +22,8 @@ from core.registry.workers import Worker
 from core.settings import Settings
 from core.store import schema
 from core.store.store import Store
-from service.slot import Slot
-from service.swap import Swap
+from service.swap.slot import Slot
+from service.swap.swap import Swap
 from tests import tiny
 
 # A tick (0.1 s), loading, the lead of an activation (0.4 s), and a machine that is busy.

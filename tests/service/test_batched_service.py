@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from core.inputs import pixels
 from core.predict import Answer
 from core.settings import Settings
-from service.serving import Serving
+from service.inference.predictor import Serving
 from tests import images
 from tests.service import expect
 from tests.service.conftest import client_of

@@ -12,8 +12,7 @@ import pytest
 from core.errors import NotReady
 from core.models.backbones import Backbone, Runtime
 from core.models.servable import Scores, Servable
-from service import batching
-from service.batching import Batcher
+from service.inference.batcher import Batcher, sizes
 from tests import tiny
 from tests.service.watched import WITHIN_S, Watched, assert_same, busy, noise, waiting
 
@@ -68,7 +67,7 @@ def test_batches_that_are_filled_up_answer_the_same(
 ) -> None:
     """As on a GPU: the backbone is run with few sizes only."""
     one = make_watched(1)
-    sized = Backbone(tiny.backbone_onnx(), "", Runtime("cpu"), batching.sizes(batcher.max_batch))
+    sized = Backbone(tiny.backbone_onnx(), "", Runtime("cpu"), sizes(batcher.max_batch))
     filled = Watched(Servable(one.manifest, sized, one._head))
 
     async def run() -> list[Scores]:
@@ -85,4 +84,4 @@ def test_batches_that_are_filled_up_answer_the_same(
     ("max_batch", "expected"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 8)), (32, (1, 8, 32))]
 )
 def test_batches_are_filled_up_to_few_sizes(max_batch: int, expected: tuple[int, ...]) -> None:
-    assert batching.sizes(max_batch) == expected
+    assert sizes(max_batch) == expected

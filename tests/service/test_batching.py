@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from core.errors import DeadlineExceeded, InvalidRequest
 from core.models.servable import Scores
-from service.admission import Deadline
-from service.batching import Batcher
+from service.inference.batcher import Batcher
+from service.traffic.admission import Deadline
 from tests.service.watched import POISON, Watched, assert_same, busy, noise, waiting
 
 

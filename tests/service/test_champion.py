@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.registry import promotions
-from service.serving import Serving
+from service.inference.predictor import Serving
 from tests import images
 from tests.service import expect, taught
 

@@ -9,13 +9,13 @@ import pytest
 
 from core.errors import StoreError
 from core.store.store import Store
-from service import checkpoints
-from service.checkpoints import Checkpoints
+from service.processes import wal_checkpoints
+from service.processes.wal_checkpoints import Checkpoints
 
 
 @pytest.fixture
 def started(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkpoints]:
-    monkeypatch.setattr(checkpoints, "_EVERY_S", 0.01)
+    monkeypatch.setattr(wal_checkpoints, "_EVERY_S", 0.01)
     found = Checkpoints(sqlite_store.db)
     found.start()
     yield found

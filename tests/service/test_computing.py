@@ -17,9 +17,9 @@ from core.errors import DeadlineExceeded
 from core.models.servable import Scores
 from core.predict import Answer
 from core.settings import available_cores
-from service import serving as serving_module
-from service.admission import Deadline
-from service.serving import Serving
+from service.inference import predictor as serving_module
+from service.inference.predictor import Serving
+from service.traffic.admission import Deadline
 from tests import images
 from tests.service.conftest import settings_in
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from service.serving import Serving
+from service.inference.predictor import Serving
 from tests import images
 from tests.service.conftest import app_of, settings_in
 from tests.service.test_batching import Watched

@@ -11,10 +11,10 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from core.errors import StoreError
-from service import bodies, fast_lane
-from service.app import create_app
-from service.fast_lane import FastLane, is_plain
-from service.serving import Serving
+from service.api import fast_path, request_bodies
+from service.api.app import create_app
+from service.api.fast_path import FastLane, is_plain
+from service.inference.predictor import Serving
 from tests.images import encode, scene
 from tests.service.conftest import app_of, settings_in
 
@@ -74,7 +74,7 @@ def test_both_ways_answer_alike(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     fast = client.post("/v1/predict", content=body, headers=PLAIN)
-    monkeypatch.setattr(fast_lane, "is_plain", lambda *_: False)
+    monkeypatch.setattr(fast_path, "is_plain", lambda *_: False)
     documented = client.post("/v1/predict", content=body, headers=PLAIN)
     assert fast.status_code == documented.status_code
     mine, theirs = fast.json(), documented.json()
@@ -180,7 +180,7 @@ def test_a_body_that_is_too_slow_is_refused_and_frees_its_place(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, limit: str, pause_s: float, told: bytes
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(bodies, limit, 0.1)
+        patched.setattr(request_bodies, limit, 0.1)
         status, body = answered(serving, of(*[IMAGE[:1]] * 500, pause_s=pause_s))
     assert status == 408
     assert told in body

@@ -5,7 +5,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.labelling import labels
-from service.serving import Serving
+from service.inference.predictor import Serving
 from tests import at_once
 from tests.service import expect
 from tests.service.labelling import label_image, label_prediction, new_image, predict

@@ -13,8 +13,8 @@ from core.labelling.intake import LabelRequest
 from core.registry import promotions
 from core.settings import Settings
 from core.store.store import Store
-from service import following
-from service import swap as swap_module
+from service.swap import follower
+from service.swap import swap as swap_module
 from tests import images, tiny
 from tests.service.swaps import (
     SOON_S,
@@ -121,8 +121,8 @@ def test_version_that_stays_away_is_given_up(
     start: Callable[[], Process],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(following, "_TRY_AGAIN_S", 0.1)
-    monkeypatch.setattr(following, "GIVE_UP_AFTER_S", 0.5)
+    monkeypatch.setattr(follower, "_TRY_AGAIN_S", 0.1)
+    monkeypatch.setattr(follower, "GIVE_UP_AFTER_S", 0.5)
     process = start()
     tries = count_loads(process, monkeypatch)
     path = head_of(settings, store, 2)
@@ -232,4 +232,4 @@ def test_worker_goes_on_answering_without_the_database(
 
 
 def test_an_activation_leaves_a_fresh_worker_time_to_see_it() -> None:
-    assert swap_module.TICK_S < following.FRESH_S < promotions.LEAD_S
+    assert swap_module.TICK_S < follower.FRESH_S < promotions.LEAD_S

@@ -22,9 +22,9 @@ with warnings.catch_warnings():
 
 from core.inputs import pixels
 from core.release import release
-from service.app import create_app
-from service.inference import MAX_BATCH
-from service.serving import Serving
+from service.api.app import create_app
+from service.inference.predictor import Serving
+from service.oip.infer import MAX_BATCH
 from tests.service.infer_requests import PHOTOS, SIZE, TOLERANCE
 from tests.service.taught import wait_until
 

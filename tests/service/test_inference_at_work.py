@@ -13,8 +13,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from core.models.servable import Servable
-from service.serving import Serving
-from service.swap import Swap
+from service.inference.predictor import Serving
+from service.swap.swap import Swap
 from tests import images
 from tests.service.infer_requests import INFER, black, post, refused, tensor
 

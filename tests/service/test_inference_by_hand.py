@@ -13,9 +13,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from core import predictions
-from service import infer_messages, metrics
-from service.app import create_app
-from service.serving import Serving
+from service import metrics
+from service.api.app import create_app
+from service.inference.predictor import Serving
+from service.oip import messages
 from tests import images
 from tests.service.conftest import client_of
 from tests.service.infer_requests import (
@@ -34,7 +35,7 @@ def test_json_alone_is_enough(client: TestClient) -> None:
     response = post(client, tensor(), id="x")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
-    assert infer_messages.HEADER_LENGTH not in response.headers
+    assert messages.HEADER_LENGTH not in response.headers
     body = response.json()
     assert (body["model_version"], body["id"]) == ("1", "x")
     probabilities, label, confidence = body["outputs"]
@@ -119,7 +120,7 @@ def test_outputs_that_the_model_does_not_give_are_refused(
 
 def test_binary_pixels_of_another_length_are_refused(client: TestClient) -> None:
     head = json.dumps({"inputs": [black(parameters={"binary_data_size": 5}, data=None)]}).encode()
-    headers = {infer_messages.HEADER_LENGTH: str(len(head))}
+    headers = {messages.HEADER_LENGTH: str(len(head))}
     response = client.post(INFER, content=head + b"12345", headers=headers)
     refused(response, 400, "5 bytes of binary data", "62,208")
 
@@ -175,7 +176,7 @@ def test_an_unexpected_exception_is_an_error_of_the_protocol(
     def broken(*_: object) -> None:
         raise RuntimeError("the secret")
 
-    monkeypatch.setattr("service.inference._count", broken)
+    monkeypatch.setattr("service.oip.infer._count", broken)
     response = post(client, black())
     refused(response, 500, "its log says what")
     assert "secret" not in response.text

@@ -11,9 +11,9 @@ import pytest
 
 from core.models.backbones import Runtime
 from core.store.store import Store
-from service import loaded as loaded_module
-from service.loaded import Loaded
-from service.turns import Turns
+from service.swap import loaded_versions as loaded_module
+from service.swap.file_semaphore import Turns
+from service.swap.loaded_versions import Loaded
 from tests import tiny
 
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from core.errors import DeadlineExceeded, Overloaded
-from service import bodies
-from service.admission import Admission, Deadline
-from service.serving import Serving
+from service.api import request_bodies
+from service.inference.predictor import Serving
+from service.traffic.admission import Admission, Deadline
 from tests import images
 from tests.service import expect
 from tests.service.conftest import app_of, settings_in
@@ -146,7 +146,7 @@ def test_admission_counts_what_is_in_work_and_forgets_what_has_ended() -> None:
 def test_a_body_that_stops_coming_is_refused_and_frees_its_place(
     small: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "IDLE_S", 0.05)
+    monkeypatch.setattr(request_bodies, "IDLE_S", 0.05)
 
     async def run() -> httpx.Response:
         async def body() -> AsyncIterator[bytes]:
@@ -167,7 +167,7 @@ def test_a_body_that_stops_coming_is_refused_and_frees_its_place(
 def test_a_body_that_comes_too_slowly_is_refused(
     small: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "WHOLE_S", 0.2)
+    monkeypatch.setattr(request_bodies, "WHOLE_S", 0.2)
 
     async def run() -> httpx.Response:
         async def body() -> AsyncIterator[bytes]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from core.settings import Settings, available_cores
-from service import placement
+from service.processes import placement
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from core import predictions
-from service.serving import Serving
+from service.inference.predictor import Serving
 from tests import images
 from tests.service import expect
 from tests.service.conftest import client_of, settings_in

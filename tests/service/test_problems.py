@@ -15,9 +15,9 @@ from starlette.types import Message
 from core import errors
 from core.errors import EvergreenError, StoreError
 from core.registry import promotions, versions
-from service import problems
-from service.admission import Admission
-from service.app import create_app
+from service.api import problems
+from service.api.app import create_app
+from service.traffic.admission import Admission
 from tests import images
 from tests.service import expect
 from tests.service.conftest import settings_in
@@ -107,7 +107,7 @@ def test_prediction_that_cannot_be_recorded_is_not_answered(
     def full(*_: object) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr("service.recorder.predictions.add", full)
+    monkeypatch.setattr("service.inference.recorder.predictions.add", full)
     response = client.post("/v1/predict", content=images.jpeg(), headers=JPEG)
     expect.problem(response, 503, "store-unavailable", "the disk is full")
     assert response.headers["retry-after"] == "1"

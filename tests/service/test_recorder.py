@@ -17,7 +17,7 @@ from core.predictions import Prediction, new_id
 from core.store.database import Database
 from core.store.schema import predictions as table
 from core.store.store import Store
-from service.recorder import Recorder
+from service.inference.recorder import Recorder
 
 WITHIN_S = 10.0
 

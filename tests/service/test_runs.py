@@ -13,7 +13,7 @@ from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.settings import Settings
-from service.serving import Serving
+from service.inference.predictor import Serving
 from tests import images
 from tests.service import expect, taught
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from core.registry import versions
 from core.settings import Settings
-from service.serving import Serving
+from service.inference.predictor import Serving
 from tests import tiny
 from tests.service.conftest import client_of
 from tests.service.taught import COLOURS, tinted, training, wait_until

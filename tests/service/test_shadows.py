@@ -15,7 +15,7 @@ from core.models.manifest import Manifest
 from core.registry import promotions, versions
 from core.settings import Settings
 from core.shadows import answers
-from service.serving import Serving
+from service.inference.predictor import Serving
 from tests import tiny
 from tests.service.conftest import client_of
 from tests.service.taught import tinted, wait_until

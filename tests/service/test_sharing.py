@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from core.errors import DeadlineExceeded, Overloaded
 from service import metrics
-from service.admission import Admission, Deadline
-from service.routes import predict
-from service.serving import Serving
-from service.sharing import Shared
+from service.api.routes import predict
+from service.inference.predictor import Serving
+from service.traffic.admission import Admission, Deadline
+from service.traffic.forwarding import Shared
 from tests import images
 from tests.service.sides import IMAGE, PID, Side, between
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import NotReady
-from service import sharing as sharing_module
-from service.admission import Admission, Deadline
-from service.board import Board
-from service.sharing import Shared, Sharing
+from service.traffic import forwarding as sharing_module
+from service.traffic.admission import Admission, Deadline
+from service.traffic.forwarding import Shared, Sharing
+from service.traffic.load_table import Board
 from tests.service.sides import IMAGE, PID, Side, between, echo, never, side
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from service import bodies
-from service.admission import Admission
-from service.bodies import BodyLimit
-from service.shedding import Shedding
+from service.api import request_bodies
+from service.api.load_shedding import Shedding
+from service.api.request_bodies import BodyLimit
+from service.traffic.admission import Admission
 
 BODY = (b"one", b"two", b"three")
 
@@ -174,7 +174,7 @@ def test_half_of_what_a_client_allows_is_planned_for() -> None:
 def test_a_body_that_stops_coming_or_is_too_large_is_refused_while_it_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bodies, "IDLE_S", 0.01)
+    monkeypatch.setattr(request_bodies, "IDLE_S", 0.01)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError("nobody should come so far")

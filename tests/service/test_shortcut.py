@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.shortcut import Shortcut
+from service.api.bentoml_bypass import Shortcut
 
 
 def scope_of(path: str, **headers: str) -> Scope:

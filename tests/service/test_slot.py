@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import NotReady
 from core.models.servable import Servable
-from service.slot import Slot
+from service.swap.slot import Slot
 from tests import at_once
 
 

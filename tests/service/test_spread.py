@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service import board as boards
-from service.admission import Admission
-from service.board import Board, board_of_server
-from service.serving import Serving
-from service.spread import Spread, too_many
+from service.inference.predictor import Serving
+from service.traffic import load_table as boards
+from service.traffic.admission import Admission
+from service.traffic.load_table import Board, board_of_server
+from service.traffic.rebalancing import Spread, too_many
 from tests import images
 from tests.service.conftest import app_of
 
@@ -128,7 +128,7 @@ def test_processes_take_places_of_their_own_and_leave_them_however_they_end(
     board = Board(tmp_path / "board")
     board.write(1.0)
     script = (
-        "import os, sys; from pathlib import Path; from service.board import Board\n"
+        "import os, sys; from pathlib import Path; from service.traffic.load_table import Board\n"
         "board = Board(Path(sys.argv[1])); in_work = board.in_work(board.mine)\n"
         "board.write(2.0); board.write_in_work(40)\n"
         "print(board.mine, board.others(), in_work, flush=True); os.kill(os.getpid(), 9)"

@@ -9,8 +9,8 @@ from core import leases
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
-from service.app import create_app
-from service.serving import Serving
+from service.api.app import create_app
+from service.inference.predictor import Serving
 from tests import images
 from tests.service import expect, taught
 from tests.service.conftest import settings_in

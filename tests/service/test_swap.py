@@ -15,7 +15,7 @@ from core.predictions import new_id
 from core.registry import promotions
 from core.settings import Settings
 from core.store.store import Store
-from service.swap import TICK_S
+from service.swap.swap import TICK_S
 from tests import tiny
 from tests.service.swaps import (
     SOON_S,

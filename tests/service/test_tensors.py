@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from core.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
-from service import infer_messages, tensors
-from service.infer_messages import InferRequest, Output
+from service.oip import messages, tensors
+from service.oip.messages import InferRequest, Output
 
 SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, max_side=4)
 
@@ -88,7 +88,7 @@ def test_outputs_are_read_back_by_the_rules_of_the_protocol(
         Output("probabilities", "FP32", numbers.shape, numbers, first),
         Output("label", "BYTES", (len(labels),), encoded, second),
     ]
-    content, length = infer_messages.write("evergreen", 3, "a", outputs)
+    content, length = messages.write("evergreen", 3, "a", outputs)
     header = json.loads(content[:length])
     assert (header["model_name"], header["model_version"]) == ("evergreen", "3")
     assert header["id"] == "a"
@@ -116,7 +116,7 @@ def request(**fields: Any) -> bytes:
 
 
 def test_a_request_is_read_with_its_wishes() -> None:
-    found = infer_messages.read(
+    found = messages.read(
         request(
             id="7",
             parameters={"binary_data_output": True, "priority": 1},
@@ -177,14 +177,14 @@ def test_a_request_that_breaks_the_rules_is_told_which(
     body: bytes, header: str | None, part: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=part) as caught:
-        infer_messages.read(body, header)
+        messages.read(body, header)
     assert len(str(caught.value)) < 400
 
 
 def test_a_wrong_value_is_quoted_in_part() -> None:
     for long in ("x" * 10_000, list(range(10_000)), {str(i): i for i in range(10_000)}):
         with pytest.raises(InvalidRequest) as caught:
-            infer_messages.read(request(parameters=[long]), None)
+            messages.read(request(parameters=[long]), None)
         assert len(str(caught.value)) < 400
 
 
@@ -205,7 +205,7 @@ JSON = st.recursive(
 @given(st.fixed_dictionaries({"inputs": JSON}, optional={"outputs": JSON, "parameters": JSON}))
 def test_any_json_is_read_or_refused(content: Any) -> None:
     try:
-        found = infer_messages.read(json.dumps(content).encode(), None)
+        found = messages.read(json.dumps(content).encode(), None)
     except InvalidRequest as error:
         str(error).encode()  # or it could not be answered
         return
@@ -215,16 +215,16 @@ def test_any_json_is_read_or_refused(content: Any) -> None:
 @pytest.mark.parametrize(("encoding", "wbits"), [("gzip", 31), ("deflate", 15), ("GZIP ", 31)])
 def test_compressed_bodies_are_unpacked(encoding: str, wbits: int) -> None:
     packed = zlib.compress(b"content" * 100, wbits=wbits)
-    assert infer_messages.decompress(packed, encoding, 700) == b"content" * 100
+    assert messages.decompress(packed, encoding, 700) == b"content" * 100
     with pytest.raises(BodyTooLarge, match="more than 699 bytes when decompressed"):
-        infer_messages.decompress(packed, encoding, 699)
+        messages.decompress(packed, encoding, 699)
 
 
 def test_compressed_bodies_that_are_damaged_are_refused() -> None:
     packed = zlib.compress(b"content" * 100, wbits=31)
     for body in (b"", b"plain", packed[:-9], packed + packed):
         with pytest.raises(InvalidRequest, match="gzip"):
-            infer_messages.decompress(body, "gzip", 10_000)
+            messages.decompress(body, "gzip", 10_000)
     with pytest.raises(UnsupportedMediaType, match="'br'; send gzip, deflate"):
-        infer_messages.decompress(packed, "br", 10_000)
-    assert infer_messages.decompress(b"plain", "identity", 10_000) == b"plain"
+        messages.decompress(packed, "br", 10_000)
+    assert messages.decompress(b"plain", "identity", 10_000) == b"plain"

@@ -11,8 +11,8 @@ import pytest
 
 from core.registry import workers
 from core.store.store import open_store
-from service import trainer
-from service.trainer import Supervisor, next_pause_s
+from service.processes import trainer_supervisor
+from service.processes.trainer_supervisor import Supervisor, next_pause_s
 from tests.at_once import ROOT
 from tests.service.conftest import settings_in
 from tests.service.taught import wait_until
@@ -44,7 +44,7 @@ def test_child_that_ends_is_started_again_with_growing_pauses(
         asked.append(num_failures)
         return 0.01
 
-    monkeypatch.setattr(trainer, "next_pause_s", short_pause)
+    monkeypatch.setattr(trainer_supervisor, "next_pause_s", short_pause)
     starts = tmp_path / "starts"
     supervisor = Supervisor(script(f"open({str(starts)!r}, 'a').write('x'); raise SystemExit(3)"))
     supervisor.start()
@@ -61,8 +61,8 @@ def test_pauses_begin_anew_after_a_healthy_time(monkeypatch: pytest.MonkeyPatch)
         asked.append(num_failures)
         return 0.01
 
-    monkeypatch.setattr(trainer, "next_pause_s", short_pause)
-    monkeypatch.setattr(trainer, "_HEALTHY_AFTER_S", 0.0)
+    monkeypatch.setattr(trainer_supervisor, "next_pause_s", short_pause)
+    monkeypatch.setattr(trainer_supervisor, "_HEALTHY_AFTER_S", 0.0)
     supervisor = Supervisor(script(""))
     supervisor.start()
     wait_until(lambda: len(asked) >= 2)
@@ -88,7 +88,7 @@ open({str(log)!r}, 'a').write('ended')
 def test_stop_kills_a_child_that_does_not_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "_STOP_WITHIN_S", 0.2)
+    monkeypatch.setattr(trainer_supervisor, "_STOP_WITHIN_S", 0.2)
     began = tmp_path / "began"
     supervisor = Supervisor(script(f"import time; open({str(began)!r}, 'w'); time.sleep(600)"))
     supervisor.start()
@@ -120,9 +120,11 @@ def test_child_is_out_of_reach_of_the_terminals_ctrl_c() -> None:
     supervisor.stop()
 
 
-PARENT = (
-    "from service.trainer import Supervisor; import time; Supervisor().start(); time.sleep(600)"
-)
+PARENT = """
+import time
+from service.processes.trainer_supervisor import Supervisor
+Supervisor().start(); time.sleep(600)
+"""
 
 
 def test_trainer_ends_when_the_server_is_killed(tmp_path: Path) -> None:

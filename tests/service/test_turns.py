@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from service import turns as turns_module
-from service.turns import Turns
+from service.swap import file_semaphore as turns_module
+from service.swap.file_semaphore import Turns
 from tests.at_once import in_threads
 
 _WITHIN_S = 30.0
@@ -46,7 +46,8 @@ def test_only_so_many_have_a_turn_at_once(path: Path, at_once: int) -> None:
 
 def test_a_turn_ends_with_its_process_however_that_ends(path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from service.turns import Turns\n"
+        "import sys, time; from pathlib import Path\n"
+        "from service.swap.file_semaphore import Turns\n"
         "with Turns(Path(sys.argv[1]), 1).taken():\n"
         "    print('taken', flush=True); time.sleep(60)"
     )

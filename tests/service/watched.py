@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.models.servable import Scores, Servable
-from service.batching import Batcher
+from service.inference.batcher import Batcher
 
 # A batch may be added up in another order than one image.
 ATOL = 1e-5

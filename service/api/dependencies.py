@@ -1,0 +1,38 @@
+"""What a route may ask for: this process's `Serving`, and until when its answer is of use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from core.errors import NotReady
+from service.inference.predictor import Serving
+from service.traffic.admission import Deadline
+
+
+# Async although they wait for nothing: others are called in a thread.
+async def serving_of(request: Request) -> Serving:
+    found: Serving | None = getattr(request.app.state, "serving", None)
+    if found is None:
+        raise NotReady("the service is starting; try again in a second")
+    return found
+
+
+ServingDep = Annotated[Serving, Depends(serving_of)]
+
+
+async def deadline_of(
+    x_request_timeout_ms: Annotated[
+        int | None,
+        Header(
+            ge=1,
+            le=3_600_000,
+            description="After so long nobody waits for the answer: work not begun by then is not.",
+        ),
+    ] = None,
+) -> Deadline | None:
+    return None if x_request_timeout_ms is None else Deadline.after(x_request_timeout_ms)
+
+
+DeadlineDep = Annotated[Deadline | None, Depends(deadline_of)]

@@ -1,0 +1,109 @@
+"""POST /v1/feedback: labels, for a prediction or for an image. DELETE takes one back."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from core.errors import InvalidRequest, UnsupportedMediaType
+from core.labelling import intake
+from core.labelling.intake import LabelRequest, Taken
+from service.api.dependencies import ServingDep
+from service.api.request_bodies import FORM, JSON, media_type, read_image
+from service.api.schemas import FeedbackAnswer, FeedbackRequest
+from service.inference.predictor import Serving
+
+router = APIRouter(tags=["feedback"])
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {"schema": FeedbackRequest.model_json_schema()},
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["image", "label"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary"},
+                        "label": {"type": "string"},
+                        "who": {"type": "string"},
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "/v1/feedback",
+    status_code=201,
+    response_model=FeedbackAnswer,
+    responses={200: {"model": FeedbackAnswer, "description": "Taken before; the same answer."}},
+    openapi_extra=_BODY,
+)
+async def give(
+    request: Request,
+    response: Response,
+    serving: ServingDep,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> FeedbackAnswer:
+    """Say what an image shows. Once this answers, the label is not lost, whatever happens."""
+    found = media_type(request)
+    if found == JSON:
+        taken = await _label_prediction(request, serving, idempotency_key)
+    elif found == FORM:
+        taken = await _label_image(request, serving, idempotency_key)
+    else:
+        raise UnsupportedMediaType(
+            f"the Content-Type is {found[:100]!r}; send {JSON} with `prediction_id` and `label`, "
+            f"or {FORM} with `image` and `label`"
+        )
+    response.status_code = 201 if taken.is_new else 200
+    return FeedbackAnswer.of(taken)
+
+
+@router.delete("/v1/feedback/{feedback_id}", response_model=FeedbackAnswer)
+def take_back(feedback_id: int, serving: ServingDep, who: str = "anonymous") -> FeedbackAnswer:
+    """Take a label back. The label that the image had before it, if any, holds again."""
+    return FeedbackAnswer.of(intake.retract(serving.store, feedback_id, who=who, now=time.time()))
+
+
+async def _label_prediction(request: Request, serving: Serving, key: str | None) -> Taken:
+    try:
+        body = FeedbackRequest.model_validate_json(await request.body())
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, p['loc'])) or 'the body'}: {p['msg'].lower()}"
+            for p in error.errors(include_url=False, include_input=False)
+        )
+        raise InvalidRequest(
+            f'{problems}; send {{"prediction_id": "...", "label": "cat"}}'
+        ) from error
+    label = LabelRequest(body.label, body.who, key)
+    return await run_in_threadpool(
+        intake.label_prediction,
+        serving.store,
+        body.prediction_id,
+        label,
+        serving.limits,
+        time.time(),
+    )
+
+
+async def _label_image(request: Request, serving: Serving, key: str | None) -> Taken:
+    body = await read_image(request)
+    unknown = body.fields.keys() - {"label", "who"}
+    if unknown:
+        raise InvalidRequest(f"the form has unknown fields {sorted(unknown)}; it takes label, who")
+    if "label" not in body.fields:
+        raise InvalidRequest("the form has no field `label`; with curl: -F label=cat")
+    label = LabelRequest(body.fields["label"], body.fields.get("who", "anonymous"), key)
+    return await run_in_threadpool(
+        intake.label_image, serving.store, body.image, label, serving.limits, time.time()
+    )

@@ -1,0 +1,142 @@
+"""The Open Inference Protocol v2: what serves, and what is ready. `service/api/routes/oip_infer.py`
+is the rest of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import BaseModel, Field
+
+from core.errors import UnknownModel
+from core.models.servable import Servable
+from core.release import release
+from service.api.dependencies import ServingDep
+from service.api.problems import DOCUMENTED, ProtocolError
+from service.oip import infer
+from service.oip.infer import MAX_BATCH, MODEL, TensorSpec
+
+
+async def known(model: Annotated[str, Path(examples=[MODEL])]) -> str:
+    if model != MODEL:
+        raise UnknownModel(f"there is no model {model[:40]!r}; the one here is {MODEL!r}")
+    return model
+
+
+router = APIRouter(
+    tags=["inference protocol"],
+    responses={status: {"model": ProtocolError} for status in DOCUMENTED},
+)
+# Each path in full: of a router inside a router, the metrics would see but its own part.
+_models = APIRouter(dependencies=[Depends(known)])
+
+
+class ServerMetadata(BaseModel):
+    name: str = "evergreen"
+    version: str = Field(description="The release of the service.")
+    extensions: list[str]
+
+
+class Live(BaseModel):
+    live: bool = True
+
+
+class Ready(BaseModel):
+    ready: bool = True
+
+
+class ModelReady(BaseModel):
+    name: str = MODEL
+    ready: bool = True
+
+
+class TensorMetadata(BaseModel):
+    name: str
+    datatype: str
+    shape: list[int] = Field(description="-1 stands for the batch.")
+
+    @staticmethod
+    def of(spec: TensorSpec) -> TensorMetadata:
+        return TensorMetadata(name=spec.name, datatype=spec.datatype, shape=list(spec.shape))
+
+
+class ModelParameters(BaseModel):
+    classes: list[str] = Field(description="In the order of `probabilities`.")
+    max_batch_size: int
+    abstain_below: float | None = Field(
+        description="With less confidence, `/v1/predict` would say that it abstains; null: never."
+    )
+
+
+class ModelMetadata(BaseModel):
+    name: str = MODEL
+    versions: list[str] = Field(description="Those that answer in this process.")
+    platform: str = "onnxruntime_onnx"
+    inputs: list[TensorMetadata] = Field(description="A request sends one of them.")
+    outputs: list[TensorMetadata]
+    parameters: ModelParameters
+
+    @staticmethod
+    def of(servable: Servable, loaded: Sequence[int]) -> ModelMetadata:
+        manifest = servable.manifest
+        return ModelMetadata(
+            versions=[str(number) for number in loaded],
+            inputs=[TensorMetadata.of(spec) for spec in infer.inputs_of(manifest)],
+            outputs=[TensorMetadata.of(spec) for spec in infer.outputs_of(manifest)],
+            parameters=ModelParameters(
+                classes=list(manifest.classes),
+                max_batch_size=MAX_BATCH,
+                abstain_below=manifest.abstain_below,
+            ),
+        )
+
+
+@router.get("/v2", response_model=ServerMetadata)
+def server() -> ServerMetadata:
+    """What serves, and which extensions of the protocol it knows."""
+    return ServerMetadata(version=release(), extensions=["binary_tensor_data", "classification"])
+
+
+@router.get("/v2/health/live", response_model=Live)
+def live() -> Live:
+    """The process answers."""
+    return Live()
+
+
+@router.get("/v2/health/ready", response_model=Ready)
+async def ready(serving: ServingDep) -> Ready:
+    """A version is loaded; 503 until then."""
+    serving.slot.current()
+    return Ready()
+
+
+@_models.get("/v2/models/{model}", response_model=ModelMetadata)
+async def model(serving: ServingDep) -> ModelMetadata:
+    """The inputs and outputs of the champion, and its classes."""
+    found = await infer.servable_of(serving, None)
+    return ModelMetadata.of(found, serving.swap.loaded.numbers)
+
+
+@_models.get("/v2/models/{model}/versions/{version}", response_model=ModelMetadata)
+async def model_version(serving: ServingDep, version: str) -> ModelMetadata:
+    """The same of one version; 404 if it does not answer in this process."""
+    found = await infer.servable_of(serving, version)
+    return ModelMetadata.of(found, serving.swap.loaded.numbers)
+
+
+@_models.get("/v2/models/{model}/ready", response_model=ModelReady)
+async def model_ready(serving: ServingDep) -> ModelReady:
+    """Some version answers; 503 until then."""
+    await infer.servable_of(serving, None)
+    return ModelReady()
+
+
+@_models.get("/v2/models/{model}/versions/{version}/ready", response_model=ModelReady)
+async def version_ready(serving: ServingDep, version: str) -> ModelReady:
+    """This version answers; 404 if it does not."""
+    await infer.servable_of(serving, version)
+    return ModelReady()
+
+
+router.include_router(_models)

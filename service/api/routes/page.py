@@ -1,0 +1,73 @@
+"""The page people use: `/` and the few files it is made of, served from memory."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
+
+router = APIRouter(include_in_schema=False)
+
+_FOLDER = Path(__file__).parents[2] / "page"
+_INDEX = "index.html"
+_MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_HEADERS = {
+    # Ask each time whether it is still the newest (a 304 of no bytes): the files of one release
+    # belong together, and one kept from the release before could break the page.
+    "Cache-Control": "no-cache",
+    # Nothing from elsewhere, nothing inline. `blob:` is for the thumbnails of chosen photos.
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    content: bytes
+    headers: dict[str, str]
+
+    @staticmethod
+    def read(path: Path) -> PageFile:
+        content = path.read_bytes()
+        etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        media_type = _MEDIA_TYPES[path.suffix]
+        return PageFile(content, {**_HEADERS, "ETag": etag, "Content-Type": media_type})
+
+
+# Read once: a name is looked up here, never on the disk, so no path can lead out of the folder.
+_FILES = {
+    path.name: PageFile.read(path)
+    for path in sorted(_FOLDER.iterdir())
+    if path.suffix in _MEDIA_TYPES
+}
+
+
+@router.get("/")
+async def index(request: Request) -> Response:
+    return _answer(request, _FILES[_INDEX])
+
+
+@router.get("/page/{name}")
+async def file(request: Request, name: str) -> Response:
+    if name not in _FILES:
+        raise HTTPException(404)
+    return _answer(request, _FILES[name])
+
+
+def _answer(request: Request, found: PageFile) -> Response:
+    known = request.headers.get("if-none-match", "")
+    if found.headers["ETag"] in known:
+        return Response(status_code=304, headers=found.headers)
+    return Response(found.content, headers=found.headers)

@@ -1,0 +1,104 @@
+"""GET /v1/status: the state of the installation in one answer."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, Field
+
+from core import runs
+from core.labelling import labels
+from core.labelling.census import describe_missing, read_census
+from core.registry import promotions, workers
+from service import metrics
+from service.api.dependencies import ServingDep
+from service.api.schemas import RunAnswer, moment, moment_or_none
+
+router = APIRouter(tags=["status"])
+
+
+class WorkerStatus(BaseModel):
+    host: str
+    pid: int
+    version: int | None
+    ready: list[int] = Field(description="Versions that it has loaded.")
+    problems: list[str] = Field(description="Versions that it could not load, and why.")
+    provider: str = Field(description="Of onnxruntime: where its models run.")
+    last_seen: datetime.datetime
+
+
+class LabelStatus(BaseModel):
+    waiting: int = Field(description="Label events that no finished run has seen.")
+    oldest_waiting: datetime.datetime | None
+    examples: dict[str, int] = Field(description="Examples to train on, by class.")
+    held_out: int = Field(description="Examples kept apart to judge versions.")
+    missing: str | None = Field(description="What is missing before anything can be trained.")
+
+
+class Status(BaseModel):
+    version: int
+    classes: int
+    answered_by: int = Field(description="The process that answers this request.")
+    max_batch: int | None = Field(
+        description="Most images that this process scores together; null: batching is off."
+    )
+    started_at: datetime.datetime
+    workers: list[WorkerStatus]
+    trainers: int = Field(description="Live trainers. Without one, nothing retrains.")
+    promotion_waiting: int | None = Field(description="A version that the workers are loading.")
+    labels: LabelStatus
+    runs: list[RunAnswer] = Field(description="Those that wait or run.")
+    last_run: RunAnswer | None
+
+
+@router.get("/v1/status", response_model=Status)
+def status(serving: ServingDep) -> Status:
+    now = time.time()
+    with serving.store.db.read() as conn:
+        live = workers.live(conn, now, "serving")
+        trainers = workers.live(conn, now, "trainer")
+        waiting = promotions.waiting(conn)
+        num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
+        census = read_census(conn)
+        unfinished = runs.unfinished(conn)
+        last = runs.last_of(conn)
+    current = serving.slot.current()
+    return Status(
+        version=current.version,
+        classes=len(current.manifest.classes),
+        answered_by=os.getpid(),
+        max_batch=serving.batcher.max_batch if serving.batcher else None,
+        started_at=moment(serving.started_at),
+        workers=[
+            WorkerStatus(
+                host=w.host,
+                pid=w.pid,
+                version=w.version,
+                ready=list(w.ready),
+                problems=list(w.failed.values()),
+                provider=w.provider,
+                last_seen=moment(w.last_seen),
+            )
+            for w in live
+        ],
+        trainers=len(trainers),
+        promotion_waiting=waiting.version if waiting else None,
+        labels=LabelStatus(
+            waiting=num_waiting,
+            oldest_waiting=moment_or_none(oldest),
+            examples=census.num_trained,
+            held_out=census.num_held_out,
+            missing=None if census.is_enough else describe_missing(census),
+        ),
+        runs=[RunAnswer.of(run) for run in unfinished],
+        last_run=RunAnswer.of(last) if last else None,
+    )
+
+
+@router.get("/metrics", response_class=Response, include_in_schema=False)
+def scrape(serving: ServingDep) -> Response:
+    return Response(metrics.render(serving.store), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,174 @@
+"""The batcher: what waits for the model goes through it together.
+
+On a GPU, a run of many images takes little longer than a run of one. Nothing waits for company:
+while a batch runs others arrive, and they are the next. All of a batch is answered by one version.
+Images are decoded elsewhere, and only what fits the version joins, so a batch is all pixels.
+
+B images of an item or of a batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import DeadlineExceeded, InvalidRequest, NotReady
+from core.models.servable import Scores, Servable
+from service import metrics
+from service.traffic.admission import Deadline
+
+# Larger requests are cut into items of so many images, and those of others come between.
+_ITEM = 8
+
+log = logging.getLogger(__name__)
+
+
+def sizes(max_batch: int) -> tuple[int, ...]:
+    """The sizes that batches are filled up to on a GPU: few, as each holds the weights again."""
+    return tuple(sorted({1, -(-max_batch // 4), max_batch}))
+
+
+@dataclass(eq=False, slots=True)
+class _Item:
+    servable: Servable
+    pixels_BHWC: NDArray[np.uint8]
+    deadline: Deadline | None
+    done: Future[Scores] = field(default_factory=Future)
+
+    def begins(self) -> bool:
+        """Someone still waits for it; from here on it cannot be cancelled."""
+        if not self.done.set_running_or_notify_cancel():
+            return False
+        if self.deadline is not None:
+            try:
+                self.deadline.check()
+            except DeadlineExceeded as error:
+                self.done.set_exception(error)
+                return False
+        return True
+
+
+class Batcher:
+    """One thread, which alone runs the model for requests."""
+
+    def __init__(self, max_batch: int) -> None:
+        self.max_batch = max_batch
+        self._waiting: deque[_Item] = deque()
+        self._changed = threading.Condition()
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+        self._thread.start()
+
+    async def predict(
+        self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None = None
+    ) -> Scores:
+        """The scores of these images, in order, as `servable.predict` gives them.
+
+        Cancelled before its batch begins, it is not run. Raises DeadlineExceeded, InvalidRequest,
+        NotReady, and what the model raises.
+        """
+        pieces = self._submit(servable, pixels_BHWC, deadline)
+        try:
+            scores = await asyncio.gather(*map(asyncio.wrap_future, pieces))
+        finally:
+            for piece in pieces:
+                piece.cancel()
+        return scores[0] if len(scores) == 1 else Scores.join(scores)
+
+    def stop(self) -> None:
+        """Run what waits, then end."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify()
+        self._thread.join(timeout=5)
+
+    def _submit(
+        self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None
+    ) -> list[Future[Scores]]:
+        size = servable.manifest.pixels.size_px
+        shape = pixels_BHWC.shape
+        if shape[1:] != (size, size, 3) or not shape[0] or pixels_BHWC.dtype != np.uint8:
+            raise InvalidRequest(
+                f"pixels of the shape {shape} and type {pixels_BHWC.dtype} cannot be batched; "
+                f"version {servable.version} takes uint8 of the shape [B, {size}, {size}, 3]"
+            )
+        at_once = min(_ITEM, self.max_batch)
+        items = [
+            _Item(servable, pixels_BHWC[start : start + at_once], deadline)
+            for start in range(0, shape[0], at_once)
+        ]
+        with self._changed:
+            if self._is_stopped:
+                raise NotReady("the service is stopping; try again in a second")
+            self._waiting.extend(items)
+            self._changed.notify()
+        return [item.done for item in items]
+
+    def _run(self) -> None:
+        while self._has_more():
+            # The batch has no name here, or a version that has left would stay loaded until the
+            # next request comes.
+            self._score(self._take())
+
+    def _has_more(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_stopped)
+            return bool(self._waiting)
+
+    def _take(self) -> list[_Item]:
+        """The item that has waited longest, and those after it that can go with it: so every
+        version has its turn, and the items of each keep their order."""
+        batch: list[_Item] = []
+        others: list[_Item] = []
+        room = self.max_batch
+        with self._changed:
+            while self._waiting and room:
+                item = self._waiting.popleft()
+                if batch and item.servable is not batch[0].servable:
+                    others.append(item)
+                elif len(item.pixels_BHWC) > room:
+                    others.append(item)
+                    break
+                elif item.begins():
+                    batch.append(item)
+                    room -= len(item.pixels_BHWC)
+            self._waiting.extendleft(reversed(others))
+        return batch
+
+    def _score(self, batch: Sequence[_Item]) -> None:
+        if not batch:
+            return
+        try:
+            scores = _predict(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].done.set_exception(error)
+                return
+            # One of them may be the cause, or so many at once: the others are not to suffer.
+            log.warning("batch.failed", extra={"count": len(batch), "error": str(error)})
+            for item in batch:
+                self._score([item])
+            return
+        start = 0
+        for item in batch:
+            stop = start + len(item.pixels_BHWC)
+            item.done.set_result(scores.part(start, stop))
+            start = stop
+
+
+def _predict(batch: Sequence[_Item]) -> Scores:
+    pixels_BHWC = (
+        batch[0].pixels_BHWC
+        if len(batch) == 1
+        else np.concatenate([item.pixels_BHWC for item in batch])
+    )
+    metrics.batch_size.observe(len(pixels_BHWC))
+    return batch[0].servable.predict(pixels_BHWC)

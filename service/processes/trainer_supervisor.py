@@ -1,0 +1,90 @@
+"""The supervisor: keeps one training process alive beside the serving ones, and nothing more.
+
+It is another program (`python -m training`): a crash there never touches serving, and nothing of
+it is imported here. Its standard input is a pipe from this process; when that closes, it stops.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+_HEALTHY_AFTER_S = 60.0
+_MAX_PAUSE_S = 30.0
+_STOP_WITHIN_S = 10.0
+_ROOT = str(Path(__file__).parents[2])
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    def __init__(self, command: list[str] | None = None) -> None:
+        self._command = command or [sys.executable, "-P", "-m", "training", "--stop-with-parent"]
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="trainer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the child to stop; it hands its run back. Kill it if it does not."""
+        self._stop.set()
+        self._thread.join(timeout=_STOP_WITHIN_S + 2)
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child is not None else None
+
+    def _run(self) -> None:
+        num_failures = 0
+        while not self._stop.is_set():
+            started = time.monotonic()
+            self._child = child = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                env=_environment(),
+                # Ctrl-C in the terminal is for the server, which then ends this one in order. And
+                # a session of its own can yield to those that serve.
+                start_new_session=True,
+            )
+            log.info("trainer.started", extra={"child": child.pid})
+            while child.poll() is None and not self._stop.wait(0.5):
+                pass
+            _end(child)
+            if self._stop.is_set():
+                return
+            if time.monotonic() - started > _HEALTHY_AFTER_S:
+                num_failures = 0
+            pause = next_pause_s(num_failures)
+            num_failures += 1
+            log.error("trainer.died", extra={"exit_code": child.returncode, "again_in_s": pause})
+            self._stop.wait(pause)
+
+
+def next_pause_s(num_failures: int) -> float:
+    """0.5 s, then twice as long each time, up to 30 s."""
+    return float(min(_MAX_PAUSE_S, 0.5 * 2.0 ** min(num_failures, 10)))
+
+
+def _environment() -> dict[str, str]:
+    found = dict(os.environ)
+    # The child takes `training` from where this was taken: in a Bento nothing is installed, and
+    # it may be another release than one that is.
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, [_ROOT, found.get("PYTHONPATH")]))
+    return found
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.stdin is not None:
+        child.stdin.close()
+    try:
+        child.wait(timeout=_STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
