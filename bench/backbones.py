@@ -15,9 +15,9 @@ import numpy as np
 
 from core.models import starter
 from core.models.backbones import Backbone, Runtime
-from training.backbone_names import STARTER
-from training.torch_backbone import build
-from training.torch_export import export_backbone
+from training.backbones.backbone import build
+from training.backbones.export import export_backbone
+from training.backbones.names import STARTER
 
 NAMES = (
     "starter",

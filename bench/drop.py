@@ -28,9 +28,9 @@ from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import open_store
-from training import watch
-from training.design import prepare
-from training.regression import fit
+from training.head.design_matrix import prepare
+from training.head.regression import fit
+from training.worker import sequential_test
 
 NUM_LABELS, NUM_POOL, NUM_CLASSES = 300, 900, 10
 PENALTY = 0.01
@@ -141,7 +141,7 @@ def share_caught(only_before: float, only_live: float, rng: np.random.Generator)
     u_SN = rng.random((_STREAMS, 150))
     b_SN = np.cumsum(u_SN < only_before, axis=1)
     c_SN = np.cumsum(u_SN > 1 - only_live, axis=1)
-    enough = watch.log_evidence(b_SN, c_SN) >= -math.log(watch.MAX_ALPHA)
+    enough = sequential_test.log_evidence(b_SN, c_SN) >= -math.log(sequential_test.MAX_ALPHA)
     return float(enough.any(axis=1).mean())
 
 

@@ -28,8 +28,8 @@ from bench.learning.photos import Network, data_sets, embeddings, pixels, read
 from bench.learning.tables import Follow, cells, following, news, per_class, show, size
 from bench.learning.tasks import Task, judge_head, load
 from core.models.backbones import Backbone, Runtime
-from training.backbone_names import STARTER
-from training.quantise import evenly, quantise
+from training.backbones.names import STARTER
+from training.backbones.quantise import evenly, quantise
 
 BESIDE = "torchvision/mobilenet_v2"
 SIZES: tuple[int | None, ...] = (20, 100)
@@ -120,8 +120,8 @@ def _accuracy(
 
 
 def _other(folder: Path, name: str, args: argparse.Namespace, follow: Follow) -> list[str]:
-    from training.torch_backbone import build
-    from training.torch_export import export_backbone
+    from training.backbones.backbone import build
+    from training.backbones.export import export_backbone
 
     module = build(name, pretrained=name == STARTER)
     photos = read(folder / "val")

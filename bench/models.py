@@ -65,8 +65,8 @@ def exported(name: str) -> tuple[bytes, PixelSpec]:
     if name == STARTER:
         return starter.backbone_onnx(), starter.pixel_spec()
     # Only here, as it brings torch.
-    from training.torch_backbone import build
-    from training.torch_export import export_backbone
+    from training.backbones.backbone import build
+    from training.backbones.export import export_backbone
 
     module = build(name, pretrained=False)
     return export_backbone(module), module.pixels

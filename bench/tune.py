@@ -25,17 +25,17 @@ import torch
 from numpy.typing import NDArray
 
 from core.inputs.pixels import PixelSpec, decode
-from training.crossval import assign_folds, choose_l2
-from training.design import prepare
-from training.head import Head
-from training.regression import fit
-from training.torch_activations import Activations
-from training.torch_augment import Augmentation, save_preview
-from training.torch_backbone import build
-from training.torch_device import Compute
-from training.torch_learner import Learner
-from training.torch_tail import Tail
-from training.torch_tune import tune
+from training.backbones.backbone import build
+from training.blocks.activation_cache import Activations
+from training.blocks.augment import Augmentation, save_preview
+from training.blocks.device import Compute
+from training.blocks.finetune import tune
+from training.blocks.learner import Learner
+from training.blocks.tail import Tail
+from training.head.crossval import assign_folds, choose_l2
+from training.head.design_matrix import prepare
+from training.head.head import Head
+from training.head.regression import fit
 from training.tune_recipe import STRENGTHS, BlocksRecipe
 
 _HELD_OUT_FOLDS = 6

@@ -1,4 +1,4 @@
-"""`evergreen`, the command line. Only wires; `cli/verbs.py` lists what there is."""
+"""`evergreen`, the command line. Only wires; `cli/commands.py` lists what there is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from cli.commands import Verbs
 from cli.exit_codes import IN_BRIEF
-from cli.verbs import Verbs
 
 app = typer.Typer(
     name="evergreen",

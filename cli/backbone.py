@@ -19,7 +19,7 @@ from core.labelling.census import require_enough
 from core.registry import promotions, versions
 from core.settings import Settings, load_settings
 from core.store.store import Store
-from training.candidate import Candidate
+from training.backbones.candidate import Candidate
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -35,7 +35,7 @@ def backbone() -> None:
 @app.command("list")
 def names() -> None:
     """List the names of all backbones."""
-    from training.backbone_names import all_names
+    from training.backbones.names import all_names
 
     for name in all_names():
         out.print(name)
@@ -71,8 +71,8 @@ def use(
         with store.db.read() as conn:
             require_enough(conn)
         # Imported here: torch takes seconds.
-        from training.torch_backbone import build
-        from training.torch_export import export_backbone
+        from training.backbones.backbone import build
+        from training.backbones.export import export_backbone
 
         notes.print(f"Building {name} ...")
         module = build(name, weights, cache=settings.home / "cache" / "weights")
@@ -113,7 +113,7 @@ def int8_(wait: _Wait = False) -> None:
 
 def _quantised(store: Store, settings: Settings, candidate: Candidate) -> Candidate:
     # Imported here: onnxruntime's quantisation takes a second.
-    from training.quantise import as_int8, labelled_photos
+    from training.backbones.quantise import as_int8, labelled_photos
 
     photos_NHWC = labelled_photos(store, candidate.pixels, Limits(settings.max_pixels))
     notes.print(f"Quantising {candidate.name} on {len(photos_NHWC)} labelled photos ...")

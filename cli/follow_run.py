@@ -69,7 +69,7 @@ def _progress() -> Progress:
 def _trainer(settings: Settings) -> Iterator[threading.Thread]:
     """Train in this process, as `evergreen worker` does in its own."""
     # Imported here: whoever only asks for a run needs none of it.
-    from training.worker import Trainer
+    from training.worker.trainer import Trainer
 
     notes.print("No trainer is at work: training right here.")
     trainer = Trainer.open(settings)

@@ -20,9 +20,9 @@ import typer
 from cli import home
 from cli.console import notes
 from cli.exit_codes import DONE, FAILED, INTERRUPTED
-from cli.folder import Candidate, Verdict, decide, scan
 from cli.image_file import read_image
 from cli.import_report import Report, following, print_report
+from cli.labelled_folder import Candidate, Verdict, decide, scan
 from core.errors import BodyTooLarge, ImageTooLarge, InvalidRequest, UndecodableImage
 from core.inputs.pixels import Limits
 from core.labelling import intake, labels

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from cli.console import count, notes, out, table
-from cli.folder import Verdict
+from cli.labelled_folder import Verdict
 from core.labelling import labels
 from core.labelling.census import MIN_CLASSES, MIN_EXAMPLES_OF_CLASS, take_census
 from core.registry import workers

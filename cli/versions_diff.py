@@ -12,8 +12,8 @@ from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.settings import Settings
 from core.store.store import Store
-from training.diff import Difference, difference
-from training.paired import Comparison
+from training.gate.paired_tests import Comparison
+from training.gate.version_diff import Difference, difference
 
 _MOST_FLIPS = 20
 

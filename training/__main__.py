@@ -13,8 +13,8 @@ from core import logs
 from core.errors import EvergreenError
 from core.settings import load_settings
 from core.system.priority import NICE, session_yields
-from training.long_runs import do_one
-from training.worker import Trainer
+from training.worker.long_runs import do_one
+from training.worker.trainer import Trainer
 
 
 def main(arguments: list[str] | None = None) -> int:

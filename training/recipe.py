@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.evidence import GatePolicy
-from training.planner import PlannerPolicy
+from training.gate.evidence import GatePolicy
 from training.recipe_file import read_toml
 from training.tune_recipe import BlocksRecipe
+from training.worker.planner import PlannerPolicy
 
 
 @dataclass(frozen=True, slots=True)

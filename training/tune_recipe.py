@@ -1,4 +1,4 @@
-"""How tier `blocks` learns: the part of the recipe that `training/torch_tune.py` follows.
+"""How tier `blocks` learns: the part of the recipe that `training/blocks/finetune.py` follows.
 
 Plain values, without torch, so that the planner and the worker can read and change them. The
 defaults were chosen on photographs; `python -m bench.tune` measures them again.

@@ -23,7 +23,7 @@ from bench.learning import blocks, heads, noise, stream
 from bench.learning.photos import data_sets
 from bench.learning.tables import following, news, per_class, show
 from bench.learning.tasks import FILES, load
-from training.backbone_names import STARTER
+from training.backbones.names import STARTER
 from training.tune_recipe import BlocksRecipe
 
 SIZES: tuple[int | None, ...] = (5, 20, 100, None)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from bench.learning.photos import Network, Photos, embeddings, read
 from bench.learning.tables import Follow
 from core.models import starter
-from training.backbone_names import STARTER
-from training.calibration import expected_calibration_error
+from training.backbones.names import STARTER
 from training.dataset import Dataset
-from training.fit_head import fit_head
-from training.head import Head
+from training.head.calibration import expected_calibration_error
+from training.head.fit import fit_head
+from training.head.head import Head
 from training.recipe import HeadRecipe
 
 #: Where the weights of each backbone are, in the folder of weights.
@@ -71,8 +71,8 @@ def load(folder: Path, name: str, weights: Path | None, cache: Path, follow: Fol
 
 
 def _network(name: str, weights: Path | None) -> tuple[Any, Network]:
-    from training.torch_backbone import build
-    from training.torch_export import export_backbone
+    from training.backbones.backbone import build
+    from training.backbones.export import export_backbone
 
     if name == STARTER:
         return build(name), Network(name, starter.backbone_onnx(), starter.pixel_spec())

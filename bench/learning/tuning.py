@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.learning.tasks import Task, judge
-from training.crossval import assign_folds
-from training.fit_head import fit_head
-from training.head import Head
+from training.head.crossval import assign_folds
+from training.head.fit import fit_head
+from training.head.head import Head
 from training.recipe import HeadRecipe
 from training.tune_recipe import BlocksRecipe
 
@@ -44,7 +44,7 @@ def tuned(
     seed: int,
 ) -> Tuning:
     """One fold chooses the epoch, then the head is fitted anew on the tuned backbone."""
-    from training.torch_tune import tune
+    from training.blocks.finetune import tune
 
     dataset = task.dataset(rows_N, task.train.y_N[rows_N], task.x_ND[rows_N])
     is_held_out_N = assign_folds(dataset.group_N, dataset.y_N, 5, seed) == 0

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from core.inputs.pixels import PixelSpec, decode
 from core.models.backbones import Backbone, Runtime
+from training.backbones.export import export_backbone
 from training.dataset import Dataset
 from training.distil.student import new_backbone
-from training.fit_head import fit_head
+from training.head.fit import fit_head
 from training.recipe import HeadRecipe
-from training.torch_export import export_backbone
 
 _BATCH = 16
 _RIDGE = (1e-3, 1e-2, 1e-1, 1.0)

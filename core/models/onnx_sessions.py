@@ -1,5 +1,5 @@
 """Sessions of onnxruntime, and the processor that they run on. The only place that runs it;
-`training/quantise.py` rewrites models with it.
+`training/backbones/quantise.py` rewrites models with it.
 
 CUDA is used where it works: there is a GPU, the libraries are found, and a convolution has run.
 Otherwise the CPU is, and why is said once: a process prints nothing else about it.

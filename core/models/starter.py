@@ -3,7 +3,7 @@
 Owns `starter_files/`: the weights once, in half precision (`starter.safetensors`), the backbone's
 ONNX graph without weights (`backbone.graph.onnx`), and the card (`starter.json`: classes, pixels,
 provenance, figures). Binding the weights into the graph gives the backbone that is served; training
-reads the same weights. Made by `python -m training.bundle_starter`. Runs no model.
+reads the same weights. Made by `python -m training.distil.bundle_starter`. Runs no model.
 
 Axes: B batch, H/W pixels, D embedding (960), K classes (200).
 """

@@ -13,7 +13,7 @@ from core.settings import load_settings
 from core.store.store import Store, open_store
 from tests.cli.album import album
 from tests.cli.conftest import Run
-from training.candidate import Candidate
+from training.backbones.candidate import Candidate
 
 # Quantises the starter: seconds.
 pytestmark = pytest.mark.slow

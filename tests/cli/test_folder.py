@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.folder import Verdict, decide, scan
+from cli.labelled_folder import Verdict, decide, scan
 from core.errors import InvalidLabel, InvalidRequest
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cli.verbs import VERBS, Verb, load
+from cli.commands import VERBS, Verb, load
 from tests.cli.conftest import Run
 
 ALL = (

@@ -17,7 +17,7 @@ from core.registry import promotions
 from core.settings import Settings
 from core.store.store import Store, open_store
 from tests import images
-from training.worker import Trainer
+from training.worker.trainer import Trainer
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
 NUM_OF_EACH = 8

@@ -14,7 +14,7 @@ from core.store.database import Database
 from core.store.store import Store, open_store
 from tests.training.school import all_digits, label
 from training.recipe import Recipe
-from training.worker import Trainer
+from training.worker.trainer import Trainer
 
 
 @pytest.fixture

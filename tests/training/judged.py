@@ -1,12 +1,12 @@
-"""Evidence for the gate, made up: suffix N and counts are those of training/gate.py."""
+"""Evidence for the gate, made up: suffix N and counts are those of training/gate/rules.py."""
 
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evidence import Evidence, GatePolicy
-from training.gate import choose_method, decide
+from training.gate.evidence import Evidence, GatePolicy
+from training.gate.rules import choose_method, decide
 
 POLICY = GatePolicy()
 N = 1000

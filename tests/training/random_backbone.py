@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from training.torch_backbone import Backbone, build
+from training.backbones.backbone import Backbone, build
 
 
 def random_backbone(name: str) -> Backbone:

@@ -18,8 +18,8 @@ from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.runs import Run
 from core.store.store import Store
-from training.candidate import Candidate
-from training.worker import Trainer
+from training.backbones.candidate import Candidate
+from training.worker.trainer import Trainer
 
 
 @functools.cache

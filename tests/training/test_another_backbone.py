@@ -15,12 +15,12 @@ from core.registry.versions import read_manifest
 from core.store.store import Store
 from tests import tiny
 from tests.training.school import label, live, of, published, retrain
-from training.attempt import attempt
-from training.candidate import Candidate
-from training.publish import latency_ratio
+from training.backbones.candidate import Candidate
+from training.pipeline.attempt import attempt
+from training.pipeline.context import open_workshop
+from training.pipeline.export import latency_ratio
 from training.recipe import Recipe
-from training.worker import Trainer
-from training.workshop import open_workshop
+from training.worker.trainer import Trainer
 
 # Trains for real, again and again: not in `make check`.
 pytestmark = pytest.mark.slow

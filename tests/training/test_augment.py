@@ -7,7 +7,7 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from tests.training.tiny_backbone import photos  # noqa: E402
-from training.torch_augment import Augmentation, mixup, save_preview, seed_of  # noqa: E402
+from training.blocks.augment import Augmentation, mixup, save_preview, seed_of  # noqa: E402
 from training.tune_recipe import STRENGTHS  # noqa: E402
 
 pytestmark = pytest.mark.training

@@ -16,12 +16,12 @@ from core.errors import BackboneUnavailable, ChecksumMismatch, InvalidRequest  #
 from core.inputs.pixels import decode  # noqa: E402
 from tests import conftest  # noqa: E402
 from tests.training.random_backbone import in_torch  # noqa: E402
-from training import pretrained, torch_backbone  # noqa: E402
-from training.design import prepare  # noqa: E402
-from training.pretrained import Source, fetch  # noqa: E402
-from training.regression import fit  # noqa: E402
-from training.torch_backbone import build  # noqa: E402
-from training.torch_vision import torchvision  # noqa: E402
+from training.backbones import backbone, download  # noqa: E402
+from training.backbones.backbone import build  # noqa: E402
+from training.backbones.download import Source, fetch  # noqa: E402
+from training.backbones.torchvision_import import torchvision  # noqa: E402
+from training.head.design_matrix import prepare  # noqa: E402
+from training.head.regression import fit  # noqa: E402
 
 pytestmark = pytest.mark.training
 
@@ -96,7 +96,7 @@ def test_published_weights_with_another_hash_are_refused(tmp_path: Path) -> None
 def test_a_librarys_own_file_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
     net = torchvision.models.squeezenet1_1()
     torch.save(net.state_dict(), tmp_path / "library.pth")
-    monkeypatch.setattr(torch_backbone, "fetch", lambda *_, **__: tmp_path / "library.pth")
+    monkeypatch.setattr(backbone, "fetch", lambda *_, **__: tmp_path / "library.pth")
     found = build("torchvision/squeezenet1_1").weights()
     assert all(torch.equal(t, net.state_dict()[key]) for key, t in found.items())
 
@@ -104,7 +104,7 @@ def test_a_librarys_own_file_is_read_without_running_code(tmp_path: Path, monkey
 def test_source_without_safe_weights_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(BackboneUnavailable, match="RECIPE"):
         fetch(Source(recipe="RECIPE"), tmp_path)
-    assert pretrained.DEFAULT_CACHE.parts[0] == "~"
+    assert download.DEFAULT_CACHE.parts[0] == "~"
 
 
 @pytest.mark.slow

@@ -14,13 +14,13 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 from core.errors import InvalidRequest, SpecMismatch  # noqa: E402
 from core.inputs.pixels import PixelSpec  # noqa: E402
 from tests.training.random_backbone import in_torch, random_backbone  # noqa: E402
-from training import backbone_names, torch_export  # noqa: E402
-from training.design import prepare  # noqa: E402
-from training.regression import fit  # noqa: E402
-from training.torch_backbone import Backbone, build, from_onnx  # noqa: E402
-from training.torch_blocks import MAX_BLOCKS  # noqa: E402
-from training.torch_export import export_backbone  # noqa: E402
-from training.torch_vision import torchvision  # noqa: E402
+from training.backbones import export, names  # noqa: E402
+from training.backbones.backbone import Backbone, build, from_onnx  # noqa: E402
+from training.backbones.blocks import MAX_BLOCKS  # noqa: E402
+from training.backbones.export import export_backbone  # noqa: E402
+from training.backbones.torchvision_import import torchvision  # noqa: E402
+from training.head.design_matrix import prepare  # noqa: E402
+from training.head.regression import fit  # noqa: E402
 
 pytestmark = pytest.mark.training
 
@@ -170,10 +170,10 @@ def test_embedding_is_what_the_library_gives_its_classifier(model: str, classifi
 
 def test_every_name_is_one_of_torchvisions() -> None:
     known = set(torchvision.models.list_models(module=torchvision.models))
-    named = [model for models in backbone_names.FAMILIES.values() for model in models]
+    named = [model for models in names.FAMILIES.values() for model in models]
     assert len(named) == len(set(named))
     assert set(named) <= known
-    assert backbone_names.all_names()[0] == "starter"
+    assert names.all_names()[0] == "starter"
 
 
 @pytest.mark.parametrize(
@@ -229,6 +229,6 @@ def test_a_version_of_another_backbone_is_refused() -> None:
 
 
 def test_backbone_beyond_the_limit_of_onnx_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(torch_export, "MAX_WEIGHTS_BYTES", 1_000_000)
+    monkeypatch.setattr(export, "MAX_WEIGHTS_BYTES", 1_000_000)
     with pytest.raises(InvalidRequest, match="smaller backbone"):
         export_backbone(random_backbone("torchvision/squeezenet1_1"))

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
-from training.belief import believe, can_weigh, weigh
-from training.calibration import choose_noise, choose_temperature, expected_calibration_error
-from training.crossval import assign_folds, out_of_fold
 from training.dataset import Dataset
-from training.design import prepare
-from training.fit_head import FittedHead, fit_head
-from training.head import ABSENT_BIAS
+from training.head.calibration import choose_noise, choose_temperature, expected_calibration_error
+from training.head.crossval import assign_folds, out_of_fold
+from training.head.design_matrix import prepare
+from training.head.fit import FittedHead, fit_head
+from training.head.head import ABSENT_BIAS
+from training.head.label_noise import believe, can_weigh, weigh
 from training.recipe import HeadRecipe
 
 CLASSES = tuple("abcd")

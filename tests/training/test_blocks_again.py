@@ -16,20 +16,20 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.school import damaged_starter, label, live, of, retrain
-from training.attempt import attempt
-from training.candidate import Candidate
-from training.evidence import GatePolicy
-from training.planner import PlannerPolicy
+from training.backbones.candidate import Candidate
+from training.gate.evidence import GatePolicy
+from training.pipeline.attempt import attempt
+from training.pipeline.context import open_workshop
 from training.recipe import Recipe
-from training.situation import read_situation
 from training.tune_recipe import BlocksRecipe
-from training.worker import Trainer
-from training.workshop import open_workshop
+from training.worker.planner import PlannerPolicy
+from training.worker.planner_input import read_situation
+from training.worker.trainer import Trainer
 
 torch = pytest.importorskip("torch")
 
 from tests.training.tiny_backbone import photos, probe, tiny_backbone  # noqa: E402
-from training.torch_tune_input import digest  # noqa: E402
+from training.blocks.inputs import digest  # noqa: E402
 
 pytestmark = pytest.mark.training
 

@@ -13,12 +13,12 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.school import finish, live, retrain
-from training.attempt import attempt
-from training.planner import PlannerPolicy
+from training.pipeline.attempt import attempt
+from training.pipeline.context import open_workshop
 from training.recipe import Recipe
 from training.tune_recipe import BlocksRecipe
-from training.worker import Trainer
-from training.workshop import open_workshop
+from training.worker.planner import PlannerPolicy
+from training.worker.trainer import Trainer
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.training

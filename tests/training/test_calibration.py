@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from training.calibration import abstain_threshold, choose_temperature, expected_calibration_error
-from training.head import ABSENT_BIAS, is_scorable
+from training.head.calibration import (
+    abstain_threshold,
+    choose_temperature,
+    expected_calibration_error,
+)
+from training.head.head import ABSENT_BIAS, is_scorable
 
 
 def drawn(num_rows, num_classes=5, scale=2.0, seed=0):

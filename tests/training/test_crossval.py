@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from training.crossval import assign_folds, choose_l2, out_of_fold
-from training.design import prepare
-from training.head import ABSENT_BIAS
+from training.head.crossval import assign_folds, choose_l2, out_of_fold
+from training.head.design_matrix import prepare
+from training.head.head import ABSENT_BIAS
 
 # Trains for real, again and again: not in `make check`.
 pytestmark = pytest.mark.slow

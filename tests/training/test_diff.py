@@ -9,9 +9,9 @@ from core.models.backbones import Runtime
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.school import label, of, retrain
-from training.diff import difference
+from training.gate.version_diff import difference
 from training.recipe import Recipe
-from training.worker import Trainer
+from training.worker.trainer import Trainer
 
 # Waits for real moments, or repeats thousands of histories: not in `make check`.
 pytestmark = pytest.mark.slow

@@ -14,11 +14,11 @@ import safetensors.numpy  # noqa: E402
 import safetensors.torch  # noqa: E402
 
 from tests.images import encode, scene  # noqa: E402
+from training.backbones.backbone import build, starter_backbone  # noqa: E402
+from training.backbones.starter_network import EMBEDDING_SIZE  # noqa: E402
 from training.distil.recipe import DistilConfig, DistilRecipe  # noqa: E402
 from training.distil.run import Distilled, distil  # noqa: E402
 from training.distil.sources import Archive, Folder  # noqa: E402
-from training.torch_backbone import build, starter_backbone  # noqa: E402
-from training.torch_starter import EMBEDDING_SIZE  # noqa: E402
 
 pytestmark = pytest.mark.training
 

@@ -10,12 +10,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from core.errors import InvalidRecipe  # noqa: E402
+from training.backbones.backbone import build  # noqa: E402
+from training.backbones.starter_network import EMBEDDING_SIZE, starter_features  # noqa: E402
 from training.distil.cut import cut  # noqa: E402
 from training.distil.recipe import DistilRecipe, load_recipe  # noqa: E402
 from training.distil.schedule import batch_rows, rate  # noqa: E402
 from training.distil.views import views  # noqa: E402
-from training.torch_backbone import build  # noqa: E402
-from training.torch_starter import EMBEDDING_SIZE, starter_features  # noqa: E402
 
 pytestmark = pytest.mark.training
 

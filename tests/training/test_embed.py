@@ -10,8 +10,8 @@ from core.labelling import embeddings
 from core.labelling.labels import CurrentLabel
 from core.store.store import Store
 from tests.training.school import label, of, retrain
-from training.embed import KeptVectors
-from training.worker import Trainer
+from training.embeddings import KeptVectors
+from training.worker.trainer import Trainer
 
 
 def row(example_id: int, image: str) -> CurrentLabel:

@@ -6,9 +6,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from core.models import starter  # noqa: E402
-from training import bundle_starter  # noqa: E402
-from training.torch_backbone import StarterBackbone, load_weights, starter_backbone  # noqa: E402
-from training.torch_export import export_backbone, export_graph  # noqa: E402
+from training.backbones.backbone import StarterBackbone, load_weights, starter_backbone  # noqa: E402
+from training.backbones.export import export_backbone, export_graph  # noqa: E402
+from training.distil import bundle_starter  # noqa: E402
 
 pytestmark = pytest.mark.training
 

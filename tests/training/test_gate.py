@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.judged import POLICY, N, correct, evidence, failed
-from training.evidence import Evidence
-from training.gate import choose_method, decide
+from training.gate.evidence import Evidence
+from training.gate.rules import choose_method, decide
 
 # Waits for real moments, or repeats thousands of histories: not in `make check`.
 pytestmark = pytest.mark.slow

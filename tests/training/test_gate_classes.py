@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.training.judged import POLICY, N, correct, evidence, failed
-from training.evidence import Evidence
-from training.gate import (
+from training.gate.evidence import Evidence
+from training.gate.rules import (
     decide,
 )
 

@@ -1,6 +1,6 @@
 """The error rates of the gate, by enumeration and simulation.
 
-H: one row per simulated history; the other suffixes and counts are those of training/gate.py.
+H: one row per simulated history; the other suffixes and counts are those of training/gate/rules.py.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from tests.training.judged import POLICY, N, evidence
-from training.gate import (
+from training.gate.rules import (
     decide,
     is_close,
     is_near_best,

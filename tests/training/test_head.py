@@ -9,9 +9,9 @@ from scipy.special import softmax
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from training.design import prepare
-from training.head import Head, of_unit_rms
-from training.regression import fit
+from training.head.design_matrix import prepare
+from training.head.head import Head, of_unit_rms
+from training.head.regression import fit
 
 SAME_PROBABILITY = 1e-3  # far below what a reader of a confidence could notice
 SAME_LOGIT = 2e-3  # float32 products in another order

@@ -17,7 +17,7 @@ from core.shadows import answers
 from core.shadows.answers import ShadowAnswer
 from core.store.store import Store
 from tests import images, tiny
-from training.healing import Healing
+from training.worker.self_healing import Healing
 
 # Enough, if all of them go against the live version.
 ENOUGH = 10
@@ -142,7 +142,9 @@ def test_wish_that_waits_goes_first(healing_store: Store) -> None:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One for each time that outcomes were read; there are none."""
     found: list[int] = []
-    monkeypatch.setattr("training.healing.outcomes.paired", lambda *_, **__: found.append(1) or [])
+    monkeypatch.setattr(
+        "training.worker.self_healing.outcomes.paired", lambda *_, **__: found.append(1) or []
+    )
     return found
 
 

@@ -17,15 +17,15 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.school import damaged_starter, label, live, of, retrain
-from training.attempt import attempt
-from training.candidate import Candidate
-from training.evidence import GatePolicy
-from training.planner import PlannerPolicy
-from training.quantise import as_int8, labelled_photos
+from training.backbones.candidate import Candidate
+from training.backbones.quantise import as_int8, labelled_photos
+from training.gate.evidence import GatePolicy
+from training.pipeline.attempt import attempt
+from training.pipeline.context import open_workshop
 from training.recipe import Recipe
 from training.tune_recipe import BlocksRecipe
-from training.worker import Trainer
-from training.workshop import open_workshop
+from training.worker.planner import PlannerPolicy
+from training.worker.trainer import Trainer
 
 # Quantises the starter, and tunes it: not in `make check`.
 pytestmark = pytest.mark.slow

@@ -7,10 +7,10 @@ import pytest
 
 from core.labelling.labels import CurrentLabel
 from tests.training.school import label, live, of, retrain
-from training import judge
-from training.contenders import Contender, KeptAnswers
 from training.dataset import Dataset, assemble
-from training.fit_head import fit_head
+from training.gate import evaluate
+from training.gate.champions import Contender, KeptAnswers
+from training.head.fit import fit_head
 from training.recipe import HeadRecipe
 
 RNG = np.random.default_rng(0)
@@ -88,7 +88,7 @@ def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, 
     noise = {row.example_id: RNG.normal(size=size).astype(np.float16) for row in current}
     dataset: Dataset = assemble(current, noise, ("eight", "three"))
     fitted = fit_head(dataset.training, HeadRecipe(), score_all=True)
-    right_N = judge.refitted_is_right(
+    right_N = evaluate.refitted_is_right(
         dataset.training,
         fitted.design,
         fitted,

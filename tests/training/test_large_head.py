@@ -7,10 +7,10 @@ import pytest
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from training import fit_head as fitting
 from training.dataset import Dataset
-from training.design import prepare
-from training.fit_head import Penalty, fit_head
+from training.head import fit as fitting
+from training.head.design_matrix import prepare
+from training.head.fit import Penalty, fit_head
 from training.recipe import HeadRecipe
 
 # Trains for real, again and again: not in `make check`.

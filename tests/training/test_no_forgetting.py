@@ -27,11 +27,11 @@ from core.settings import Settings
 from core.store.store import Store, open_store
 from tests.training.school import label, live, of, retrain
 from training.dataset import assemble
-from training.embed import embed
-from training.fit_head import Penalty, fit_head
-from training.head import Head
+from training.embeddings import embed
+from training.head.fit import Penalty, fit_head
+from training.head.head import Head
 from training.recipe import HeadRecipe, Recipe
-from training.worker import Trainer
+from training.worker.trainer import Trainer
 
 # Trains for real, again and again: not in `make check`.
 pytestmark = pytest.mark.slow

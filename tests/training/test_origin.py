@@ -10,8 +10,8 @@ import pytest
 from core.models.manifest import Manifest
 from core.store.blobs import LocalBlobs
 from tests import tiny
-from training.candidate import Candidate
-from training.origin import Origin, origin
+from training.backbones.candidate import Candidate
+from training.blocks.starting_point import Origin, origin
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training import parts
-from training.design import prepare
-from training.parts import in_parts
-from training.regression import fit
+from training.head import chunks
+from training.head.chunks import in_parts
+from training.head.design_matrix import prepare
+from training.head.regression import fit
 
-ROWS = parts._ROWS
+ROWS = chunks._ROWS
 
 
 @pytest.mark.parametrize("num_rows", [0, 1, ROWS, ROWS + 1, 5 * ROWS - 3])
@@ -33,7 +33,7 @@ def test_a_fit_is_the_same_to_the_bit_on_any_number_of_cores(
     x_ND[np.arange(len(y_N)), y_N] += 1
     fitted = []
     for cores in (1, 2, 4):
-        monkeypatch.setattr(parts, "available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(chunks, "available_cores", lambda cores=cores: cores)
         found = fit(prepare(x_ND), y_N, 3, l2=1e-3)
         fitted.append((found.weights_RK.tobytes(), found.bias_K.tobytes()))
     assert fitted[0] == fitted[1] == fitted[2]

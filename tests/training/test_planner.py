@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from training.planner import PastTuning, Plan, PlannerPolicy, Situation, plan, similarity
+from training.worker.planner import PastTuning, Plan, PlannerPolicy, Situation, plan, similarity
 
 POLICY = PlannerPolicy()
 

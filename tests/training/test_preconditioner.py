@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from training.design import prepare
-from training.preconditioner import preconditioner
-from training.regression import fit
+from training.head.design_matrix import prepare
+from training.head.preconditioner import preconditioner
+from training.head.regression import fit
 
 CURVATURE, L2 = 0.05, 0.01
 

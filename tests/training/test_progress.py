@@ -12,9 +12,9 @@ from core import leases, runs
 from core.runs import Run
 from core.store.store import Store
 from tests.training.school import label, of, retrain
-from training import fit_head as fitting
-from training.progress import Progress, Stopped
-from training.worker import Trainer
+from training.head import fit as fitting
+from training.pipeline.progress import Progress, Stopped
+from training.worker.trainer import Trainer
 
 
 def claimed(store: Store) -> Run:

@@ -12,8 +12,8 @@ from core.models.manifest import Manifest, Optimised
 from core.models.onnx_sessions import machine
 from core.store.blobs import LocalBlobs
 from tests import tiny
-from training.candidate import Candidate
-from training.publish import optimised_of
+from training.backbones.candidate import Candidate
+from training.pipeline.export import optimised_of
 
 pytestmark = pytest.mark.skipif(machine() is None, reason="the processor does not tell its kind")
 

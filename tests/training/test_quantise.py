@@ -16,10 +16,7 @@ from core.models.backbones import Backbone, Runtime
 from core.store.store import Store
 from tests import tiny
 from tests.training.school import label, of
-from training.evidence import Evidence, GatePolicy
-from training.gate import decide
-from training.progress import Stopped
-from training.quantise import (
+from training.backbones.quantise import (
     MAX_PHOTOS,
     MIN_PHOTOS,
     as_int8,
@@ -27,12 +24,15 @@ from training.quantise import (
     labelled_photos,
     quantise,
 )
+from training.gate.evidence import Evidence, GatePolicy
+from training.gate.rules import decide
+from training.pipeline.progress import Stopped
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from tests.training.tiny_backbone import photos, tiny_backbone  # noqa: E402
-from training.candidate import Candidate  # noqa: E402
-from training.torch_export import export_backbone  # noqa: E402
+from training.backbones.candidate import Candidate  # noqa: E402
+from training.backbones.export import export_backbone  # noqa: E402
 
 pytestmark = pytest.mark.training
 

@@ -20,9 +20,9 @@ from core.registry.versions import Version
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.school import finish, label, live, of, published, retrain
-from training import contenders, judge
+from training.gate import champions, evaluate
 from training.recipe import Recipe
-from training.worker import Trainer
+from training.worker.trainer import Trainer
 
 # Trains for real, again and again: not in `make check`.
 pytestmark = pytest.mark.slow
@@ -141,14 +141,14 @@ def test_cancelling_stops_a_run_before_it_publishes(
     label(school_store, of("two", "five")[:20])
     with school_store.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=time.time())
-    gather = judge.gather
+    gather = evaluate.gather
 
     def cancel_then_gather(*args: object, **options: object) -> object:
         with school_store.db.write() as conn:
             runs.cancel(conn, run.id, time.time())
         return gather(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(judge, "gather", cancel_then_gather)
+    monkeypatch.setattr(evaluate, "gather", cancel_then_gather)
     ended = finish(school_store, trainer, run.id)
     assert ended.state == "cancelled"
     assert len(published(school_store)) == 1
@@ -202,13 +202,13 @@ def test_champions_of_before_are_loaded_once_by_a_trainer(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     loaded: list[int] = []
-    load_one = contenders._load
+    load_one = champions._load
 
     def counted(store: Store, runtime: Runtime, version: Version) -> Servable:
         loaded.append(version.number)
         return load_one(store, runtime, version)
 
-    monkeypatch.setattr(contenders, "_load", counted)
+    monkeypatch.setattr(champions, "_load", counted)
     examples = of("three")[:20] + of("seven")[:20]
     for i in range(1, 5):
         label(school_store, examples[: 8 * i : 2] + examples[20 : 20 + 8 * i : 2])

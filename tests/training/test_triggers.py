@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from training.recipe import TriggerRecipe
-from training.triggers import News, due, moments
+from training.worker.triggers import News, due, moments
 
 NOW = 1_000_000.0
 RECIPE = TriggerRecipe(

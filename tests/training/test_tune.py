@@ -7,8 +7,8 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 
 from tests.training.tiny_backbone import CLASSES, photos, tiny_backbone  # noqa: E402
 from tests.training.tuning import RECIPE  # noqa: E402
-from training.head import ABSENT_BIAS, Head  # noqa: E402
-from training.torch_tune import AVERAGED, CANCELLED, FINISHED, RAW, Tuned, tune  # noqa: E402
+from training.blocks.finetune import AVERAGED, CANCELLED, FINISHED, RAW, Tuned, tune  # noqa: E402
+from training.head.head import ABSENT_BIAS, Head  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
 
@@ -163,7 +163,7 @@ def test_microbatches_of_one_add_up_to_the_same_step(task, tuned, tmp_path) -> N
             module.p = 0.0
     recipe = dataclasses.replace(RECIPE, epochs=1)
     whole = tune(backbone, *task[1:], recipe, tmp_path / "whole")
-    import training.torch_learner as learner
+    import training.blocks.learner as learner
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learner, "learning_batch", lambda *_: 1)

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 from core.errors import Diverged, NotEnoughLabels  # noqa: E402
 from tests.training.tiny_backbone import probe  # noqa: E402
 from tests.training.tuning import RECIPE  # noqa: E402
-from training.torch_tune import (  # noqa: E402
+from training.blocks.finetune import (  # noqa: E402
     EARLY_STOP,
     OUT_OF_TIME,
     START,

@@ -9,13 +9,13 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 
 from core.models import starter  # noqa: E402
 from tests.training.tiny_backbone import CLASSES, photos, probe, tiny_backbone  # noqa: E402
-from training import torch_checkpoint as checkpoint  # noqa: E402
-from training.head import Head  # noqa: E402
-from training.torch_activations import Activations  # noqa: E402
-from training.torch_augment import Augmentation  # noqa: E402
-from training.torch_backbone import starter_backbone  # noqa: E402
-from training.torch_device import Compute, learning_batch  # noqa: E402
-from training.torch_tail import Average, Tail  # noqa: E402
+from training.backbones.backbone import starter_backbone  # noqa: E402
+from training.blocks import checkpoint as checkpoint  # noqa: E402
+from training.blocks.activation_cache import Activations  # noqa: E402
+from training.blocks.augment import Augmentation  # noqa: E402
+from training.blocks.device import Compute, learning_batch  # noqa: E402
+from training.blocks.tail import Average, Tail  # noqa: E402
+from training.head.head import Head  # noqa: E402
 from training.tune_recipe import BlocksRecipe  # noqa: E402
 
 pytestmark = pytest.mark.training

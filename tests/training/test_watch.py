@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.shadows.answers import Tally
 from core.shadows.outcomes import Outcome
-from training import watch
+from training.worker import sequential_test
 
 BOTH_RIGHT = Outcome(is_right=True, is_shadow_right=True, agrees=True)
 BOTH_WRONG = Outcome(is_right=False, is_shadow_right=False, agrees=True)
@@ -35,7 +35,7 @@ def first_alarms(
     c_SN = np.cumsum(u_SN > 1 - only_live, axis=1, dtype=np.int32)
     # Looked up: the counts are few, and the function is dear.
     size = (int(b_SN.max()) + 1, int(c_SN.max()) + 1)
-    is_enough = watch.log_evidence(*np.indices(size)) >= -math.log(alpha)
+    is_enough = sequential_test.log_evidence(*np.indices(size)) >= -math.log(alpha)
     alarm_SN = is_enough[b_SN, c_SN]
     first_S = alarm_SN.argmax(axis=1) + 1
     return np.where(alarm_SN.any(axis=1), first_S, num_labels + 1)
@@ -46,7 +46,7 @@ def share_within(num_labels: int, first_S: NDArray[np.intp]) -> float:
 
 
 def test_drop_of_ten_points_is_caught_within_150_labels() -> None:
-    first_S = first_alarms(*DROP, 150, 5000, watch.MAX_ALPHA, seed=1)
+    first_S = first_alarms(*DROP, 150, 5000, sequential_test.MAX_ALPHA, seed=1)
     assert share_within(150, first_S) >= 0.9
     assert np.median(first_S) <= 75
 
@@ -59,7 +59,7 @@ def test_drop_of_ten_points_is_caught_within_150_labels() -> None:
 def test_the_less_the_errors_go_together_the_later_a_drop_is_caught(
     only_before: float, only_live: float, within_150: float, within_400: float
 ) -> None:
-    first_S = first_alarms(only_before, only_live, 400, 3000, watch.MAX_ALPHA, seed=2)
+    first_S = first_alarms(only_before, only_live, 400, 3000, sequential_test.MAX_ALPHA, seed=2)
     assert share_within(150, first_S) >= within_150
     assert share_within(400, first_S) >= within_400
 
@@ -69,40 +69,42 @@ def test_versions_that_are_as_good_raise_at_most_one_alarm_in_10000_labels(
     differing: float,
 ) -> None:
     """One activation ends with its first alarm; even that one comes to a tenth of the streams."""
-    first_S = first_alarms(differing, differing, 10_000, 300, watch.MAX_ALPHA, seed=3)
-    assert share_within(10_000, first_S) <= watch.MAX_ALPHA + 0.03
+    first_S = first_alarms(differing, differing, 10_000, 300, sequential_test.MAX_ALPHA, seed=3)
+    assert share_within(10_000, first_S) <= sequential_test.MAX_ALPHA + 0.03
 
 
 @pytest.mark.parametrize("every", [30, 100, 300, 1000])
 def test_however_often_versions_change_one_alarm_in_10000_labels_is_expected(every: int) -> None:
     num_activations = 10_000 // every
-    alpha = watch.alpha(num_activations)
+    alpha = sequential_test.alpha(num_activations)
     first_S = first_alarms(0.07, 0.07, every, 3_000_000 // every, alpha, seed=4)
     assert num_activations * share_within(every, first_S) <= 1
 
 
 def test_better_version_raises_fewer_alarms_than_an_equal_one() -> None:
-    first_S = first_alarms(0.04, 0.1, 2000, 500, watch.MAX_ALPHA, seed=5)
+    first_S = first_alarms(0.04, 0.1, 2000, 500, sequential_test.MAX_ALPHA, seed=5)
     assert share_within(2000, first_S) <= 0.02
 
 
 def test_evidence_is_the_likelihood_ratio_averaged_over_the_prior() -> None:
-    p = np.linspace(watch.P_LOW, watch.P_HIGH, 200_001)
+    p = np.linspace(sequential_test.P_LOW, sequential_test.P_HIGH, 200_001)
     for b, c in ((0, 0), (7, 2), (3, 9), (30, 12)):
         ratios = (2 * p) ** b * (2 * (1 - p)) ** c
-        assert math.exp(watch.log_evidence(b, c)) == pytest.approx(ratios.mean(), rel=1e-4)
+        assert math.exp(sequential_test.log_evidence(b, c)) == pytest.approx(
+            ratios.mean(), rel=1e-4
+        )
 
 
 def test_evidence_of_very_many_labels_is_still_a_number() -> None:
     counts = np.array([10_000, 1_000_000])
-    assert np.isfinite(watch.log_evidence(counts, counts)).all()
-    assert (watch.log_evidence(counts, counts) < 0).all()
-    assert (watch.log_evidence(2 * counts, counts) > 100).all()
+    assert np.isfinite(sequential_test.log_evidence(counts, counts)).all()
+    assert (sequential_test.log_evidence(counts, counts) < 0).all()
+    assert (sequential_test.log_evidence(2 * counts, counts) > 100).all()
 
 
 def test_wrong_answers_that_both_give_say_nothing() -> None:
-    few = watch.judge(2, 1, [ONLY_BEFORE] * 9, Tally(1, 9, 0), 2)
-    many = watch.judge(
+    few = sequential_test.judge(2, 1, [ONLY_BEFORE] * 9, Tally(1, 9, 0), 2)
+    many = sequential_test.judge(
         2, 1, [*[ONLY_BEFORE] * 9, *[BOTH_RIGHT, BOTH_WRONG] * 50], Tally(1, 109, 100), 2
     )
     assert few.is_worse
@@ -111,7 +113,7 @@ def test_wrong_answers_that_both_give_say_nothing() -> None:
 
 def test_reason_names_counts_and_evidence() -> None:
     found = [*[BOTH_RIGHT] * 80, *[ONLY_BEFORE] * 15, *[ONLY_LIVE] * 2, *[BOTH_WRONG] * 3]
-    verdict = watch.judge(5, 4, found, Tally(4, 100, 83), 2)
+    verdict = sequential_test.judge(5, 4, found, Tally(4, 100, 83), 2)
     assert verdict.is_worse
     for part in ("of 100 images", "version 5 got 82 right", "version 4, the one before it, 95"):
         assert part in verdict.why
@@ -121,15 +123,19 @@ def test_reason_names_counts_and_evidence() -> None:
 
 
 def test_nothing_is_said_without_evidence() -> None:
-    assert watch.judge(2, 1, [], Tally(1, 0, 0), 1) == watch.Verdict(False)
-    assert watch.judge(2, 1, [ONLY_BEFORE] * 3, Tally(1, 3, 0), 1) == watch.Verdict(False)
-    assert watch.judge(2, 1, [ONLY_LIVE] * 99, Tally(1, 99, 0), 1) == watch.Verdict(False)
+    assert sequential_test.judge(2, 1, [], Tally(1, 0, 0), 1) == sequential_test.Verdict(False)
+    assert sequential_test.judge(
+        2, 1, [ONLY_BEFORE] * 3, Tally(1, 3, 0), 1
+    ) == sequential_test.Verdict(False)
+    assert sequential_test.judge(
+        2, 1, [ONLY_LIVE] * 99, Tally(1, 99, 0), 1
+    ) == sequential_test.Verdict(False)
 
 
 def test_more_activations_ask_for_more_evidence() -> None:
-    assert [watch.alpha(n) for n in (0, 1, 10, 20, 1000)] == [0.1, 0.1, 0.1, 0.05, 0.001]
-    assert watch.judge(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 10).is_worse
-    assert not watch.judge(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 100).is_worse
+    assert [sequential_test.alpha(n) for n in (0, 1, 10, 20, 1000)] == [0.1, 0.1, 0.1, 0.05, 0.001]
+    assert sequential_test.judge(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 10).is_worse
+    assert not sequential_test.judge(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 100).is_worse
 
 
 # Labels that come by what was answered
@@ -150,7 +156,9 @@ def labelled(
 
 @pytest.mark.parametrize("if_right", [0.0, 0.1, 0.3])
 def test_labels_that_only_correct_do_not_roll_back(if_right: float) -> None:
-    verdicts = [watch.judge(2, 1, *labelled(1500, if_right, 0.9, seed), 2) for seed in range(100)]
+    verdicts = [
+        sequential_test.judge(2, 1, *labelled(1500, if_right, 0.9, seed), 2) for seed in range(100)
+    ]
     assert not any(verdict.is_worse for verdict in verdicts)
     # Without that care, they would have.
     assert sum("may be corrections only" in verdict.why for verdict in verdicts) > 90
@@ -159,9 +167,11 @@ def test_labels_that_only_correct_do_not_roll_back(if_right: float) -> None:
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_labels_of_any_images_do_roll_back_after_a_drop(share: float) -> None:
     num = int(300 / share)
-    verdicts = [watch.judge(2, 1, *labelled(num, share, share, s, 0.1), 2) for s in range(100)]
+    verdicts = [
+        sequential_test.judge(2, 1, *labelled(num, share, share, s, 0.1), 2) for s in range(100)
+    ]
     assert sum(verdict.is_worse for verdict in verdicts) >= 90
 
 
 def test_version_that_never_agrees_is_left_though_no_answer_could_be_confirmed() -> None:
-    assert watch.judge(2, 1, [ONLY_BEFORE] * 20, Tally(1, 200, 0), 2).is_worse
+    assert sequential_test.judge(2, 1, [ONLY_BEFORE] * 20, Tally(1, 200, 0), 2).is_worse

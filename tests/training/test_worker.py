@@ -16,10 +16,10 @@ from core.settings import Settings
 from core.store.database import Database
 from core.store.store import Store
 from tests.training.school import finish, label, live, of, published, retrain
-from training import gate
-from training import run as run_module
+from training.gate import rules
+from training.pipeline import run as run_module
 from training.recipe import Recipe, TriggerRecipe
-from training.worker import Trainer
+from training.worker.trainer import Trainer
 
 # Trains for real, again and again: not in `make check`.
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def test_a_crash_in_a_run_fails_it_and_the_trainer_goes_on(
 ):
     label(school_store, of("two", "five")[:20])
     with monkeypatch.context() as patched:
-        patched.setattr(gate, "decide", lambda *_: 1 / 0)
+        patched.setattr(rules, "decide", lambda *_: 1 / 0)
         run = retrain(school_store, trainer)
     assert run.state == "failed"
     assert "ZeroDivisionError" in (run.error or "")

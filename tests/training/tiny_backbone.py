@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from core.inputs.pixels import PixelSpec
-from training.design import prepare
-from training.head import Head
-from training.regression import fit as fit_coefficients
-from training.torch_backbone import Backbone
+from training.backbones.backbone import Backbone
+from training.head.design_matrix import prepare
+from training.head.head import Head
+from training.head.regression import fit as fit_coefficients
 
 SIZE_PX = 16
 CLASSES = ("stripes", "bars", "dots")

@@ -12,7 +12,7 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from training.torch_starter import EMBEDDING_SIZE
+from training.backbones.starter_network import EMBEDDING_SIZE
 
 # So many positions settle a projection of at most 480 channels.
 _POSITIONS = 24_000

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from core.models.backbones import Backbone as Servable
 from core.models.backbones import Runtime
+from training.backbones.backbone import Backbone
+from training.backbones.export import export_backbone
 from training.distil.images import Images
 from training.distil.sources import UNLABELLED
-from training.torch_backbone import Backbone
-from training.torch_export import export_backbone
 
 _BATCH = 16
 _EPOCHS = 20

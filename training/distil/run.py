@@ -25,7 +25,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from core.system.files import write_whole
-from training import torch_checkpoint as checkpoint
+from training.backbones.backbone import Backbone, build
+from training.blocks import checkpoint as checkpoint
+from training.blocks.augment import seed_of
+from training.blocks.device import Compute
 from training.distil.head import fit_head
 from training.distil.images import Images, load
 from training.distil.loss import losses, total
@@ -34,9 +37,6 @@ from training.distil.schedule import batch_rows, rate
 from training.distil.student import CUT_FROM, SLIM, STARTER, as_bundled, start, tapped
 from training.distil.teacher import Seer
 from training.distil.views import views
-from training.torch_augment import seed_of
-from training.torch_backbone import Backbone, build
-from training.torch_device import Compute
 
 # Told what is being done, how far it is (0 to 1), and the newest losses.
 OnProgress = Callable[[str, float, dict[str, float]], None]

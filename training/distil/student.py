@@ -1,7 +1,7 @@
 """The student of a distillation, as it starts: its backbone, and how it answers to the teacher.
 
 What stands between the two is solved before training, so that no first gradient tears at what the
-backbone already sees (as `training.torch_tune` starts from a trained head).
+backbone already sees (as `training.blocks.finetune` starts from a trained head).
 
 N images, B batch, C channels, H/W pixels, D embedding.
 """
@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InvalidRequest
+from training.backbones.backbone import Backbone, starter_backbone
+from training.backbones.starter_network import EMBEDDING_SIZE, starter_features
 from training.distil.cut import cut
 from training.distil.images import Images
 from training.distil.recipe import DistilConfig
 from training.distil.teacher import Seen, Seer
 from training.distil.views import whole
-from training.torch_backbone import Backbone, starter_backbone
-from training.torch_starter import EMBEDDING_SIZE, starter_features
 
 STARTER, SLIM = "starter", "slim"
 CUT_FROM = "torchvision/mobilenet_v2"

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.torch_backbone import Backbone
+from training.backbones.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True, eq=False)

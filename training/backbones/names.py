@@ -1,0 +1,93 @@
+"""The names of backbones: `starter`, `torchvision/<model>` and `timm/<model>`.
+
+Owns which names there are and what is said of one that is not. Loads neither torch nor weights, so
+that a command line can check and complete a name at once; `training/backbones/backbone.py` builds
+them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from core.errors import InvalidRequest
+
+STARTER = "starter"
+TORCHVISION = "torchvision"
+TIMM = "timm"
+
+#: By family, what torchvision 0.28 offers as classifiers and this release cuts into blocks.
+#: Left out as too large for one ONNX file (2 GB): vit_h_14 and regnet_y_128gf.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "convnext": ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
+    "efficientnet": (
+        *(f"efficientnet_b{number}" for number in range(8)),
+        *(f"efficientnet_v2_{size}" for size in "sml"),
+    ),
+    "googlenet": ("googlenet",),
+    "inception": ("inception_v3",),
+    "mobilenet": ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
+    "regnet": (
+        *(f"regnet_x_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf")),
+        *(f"regnet_y_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf")),
+        *("regnet_x_32gf", "regnet_y_32gf"),
+    ),
+    "resnet": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    "resnext": ("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+    "shufflenet": tuple(f"shufflenet_v2_x{width}" for width in ("0_5", "1_0", "1_5", "2_0")),
+    "squeezenet": ("squeezenet1_0", "squeezenet1_1"),
+    "swin": tuple(f"swin_{kind}{size}" for kind in ("", "v2_") for size in "tsb"),
+    "vgg": tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
+    "vit": ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32"),
+    "wide_resnet": ("wide_resnet50_2", "wide_resnet101_2"),
+}
+
+_MODEL = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
+
+
+class Name(NamedTuple):
+    """`library` is starter, torchvision or timm; `family` is empty but for torchvision."""
+
+    library: str
+    model: str = ""
+    family: str = ""
+
+
+def parse(name: str) -> Name:
+    """Split a backbone's name. Raises InvalidRequest if there is none of this name.
+
+    Whether timm has the model is known only to timm: building says so.
+    """
+    library, _, model = name.partition("/")
+    if name == STARTER:
+        return Name(STARTER)
+    if library == TORCHVISION and model in _FAMILY_OF:
+        return Name(TORCHVISION, model, _FAMILY_OF[model])
+    if library == TIMM and _MODEL.fullmatch(model):
+        return Name(TIMM, model)
+    raise InvalidRequest(f"there is no backbone {name!r}; {_remedy(name)}")
+
+
+def all_names() -> list[str]:
+    """Every name that needs no optional library beside torchvision, the starter first."""
+    return [STARTER, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
+
+
+def close_to(model: str, library: str, models: Iterable[str]) -> str:
+    """Say which of a library's models are named like this one; empty if none is."""
+    found = get_close_matches(model, list(models), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(f'{library}/{model}' for model in found)}?" if found else ""
+
+
+def _remedy(name: str) -> str:
+    if get_close_matches(name, [STARTER]):
+        return f"did you mean {STARTER}?"
+    return close_to(name.rpartition("/")[2], TORCHVISION, _FAMILY_OF) or (
+        f"name {STARTER}, {TORCHVISION}/MODEL of the families {', '.join(FAMILIES)}, "
+        f"or {TIMM}/MODEL"
+    )
+
+
+_FAMILY_OF = {model: family for family, models in FAMILIES.items() for model in models}

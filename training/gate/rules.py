@@ -1,0 +1,243 @@
+"""The gate: whether a challenger replaces the champion, and why.
+
+Owns the rules of promotion, as pure functions of plain values. Measures nothing: accuracy, parity,
+latency and size arrive in `Evidence`. docs/gate.md has its error rates, which its test proves.
+
+Shares of one in every value, points (hundredths) in every sentence. Suffixes: N one entry per
+judged example, K one per class. Counts b, c, n as in training/gate/paired_tests.py.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from training.gate import paired_tests
+from training.gate.evidence import Check, Decision, Evidence, GatePolicy, Method
+from training.gate.paired_tests import Comparison, Counts
+
+ALL = slice(None)
+
+
+def choose_method(num_held_out: int, policy: GatePolicy) -> Method:
+    return "hold-out" if num_held_out >= policy.min_holdout else "cross-validation"
+
+
+def decide(evidence: Evidence, policy: GatePolicy) -> Decision:
+    """Judge a challenger. What could not be judged is said in the reason."""
+    n = len(evidence.label_N)
+    checks = tuple(_checks(evidence, policy))
+    promote = all(check.passed for check in checks)
+    failures = "; ".join(check.detail for check in checks if not check.passed)
+    summary = _summarise(evidence, policy)
+    reason = f"promoted: {summary}" if promote else f"held back: {failures} ({summary})"
+    decision = Decision(promote, reason, checks, evidence.method, n)
+    if n == 0:
+        return decision
+    decision = replace(decision, challenger_accuracy=float(evidence.challenger_correct_N.mean()))
+    if evidence.champion_version is None:
+        return decision
+    pair = evidence.compare(ALL, policy.confidence)
+    return replace(
+        decision,
+        champion_accuracy=pair.champion_accuracy,
+        change=pair.change,
+        interval=(pair.low, pair.high),
+        p_value=pair.harm_p,
+    )
+
+
+# The rules, vectorised over counts.
+
+
+def widened(margin: float, n: Counts, policy: GatePolicy) -> Any:
+    """The margin that n examples resolve as surely as `full_holdout` examples resolve `margin`."""
+    return np.minimum(margin * np.sqrt(np.maximum(1, policy.full_holdout / n)), 0.99)
+
+
+def is_close(
+    b: Counts, c: Counts, n: Counts, margin: Any, policy: GatePolicy, method: Method
+) -> Any:
+    """Whether the challenger is within the margin: surely so or, in cross-validation, as measured.
+
+    A small sample can prove nothing, so there the challenger, which knows more labels, wins ties.
+    """
+    if method == "cross-validation":
+        return b - c >= -margin * n
+    return paired_tests.score(b, c, n, -margin) > paired_tests.quantile(policy.confidence)
+
+
+def is_unharmed(b: Counts, c: Counts, policy: GatePolicy, method: Method) -> Any:
+    """Whether the challenger is not significantly worse."""
+    if method == "cross-validation":
+        return paired_tests.harm_p(b, c) >= policy.harm_alpha_cross_validation
+    return paired_tests.harm_p(b, c) >= policy.harm_alpha
+
+
+def is_near_best(challenger: Counts, champion: Counts, best: Counts, n: Counts, margin: Any) -> Any:
+    """Whether promotion stays near the best version ever, from how many each got right.
+
+    A challenger no worse than the champion passes: holding it back would leave the worse one live.
+    """
+    return (challenger >= champion) | (challenger > best - margin * n)
+
+
+def find_collapsed(evidence: Evidence, policy: GatePolicy) -> list[str]:
+    """Describe every class whose recall fell from decent to collapsed.
+
+    McNemar asks whether the fall is luck. Among hundreds of classes one always looks unlucky, so
+    the fall must also be past ordinary churn, corrected (Bonferroni) for the classes judged.
+    """
+    before_N, after_N = evidence.champion_correct_N, evidence.challenger_correct_N
+    count = paired_tests.count_classes(evidence.label_N, before_N, after_N, len(evidence.classes))
+    n_K, before_K, after_K = count.n_K, count.before_K, count.after_K
+    is_judged = n_K >= policy.min_class_examples
+    was_decent = before_K >= policy.decent_recall * n_K
+    has_halved = after_K <= policy.collapse_ratio * before_K
+    is_no_luck = paired_tests.harm_p(count.b_K, count.c_K) < policy.collapse_alpha
+    churn_p = paired_tests.tail_p(count.c_K, n_K, policy.ordinary_churn) * np.count_nonzero(
+        is_judged
+    )
+    is_no_churn = churn_p < policy.collapse_alpha
+    collapsed = np.flatnonzero(is_judged & was_decent & has_halved & is_no_luck & is_no_churn)
+    return [
+        f"{evidence.classes[k]} ({before_K[k]} of {n_K[k]} right before, {after_K[k]} now)"
+        for k in collapsed
+    ]
+
+
+# The checks, each with its sentence.
+
+
+def _checks(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
+    yield from _check_bounds(evidence, policy)
+    if evidence.champion_version is None:
+        return
+    if evidence.kept_classes:
+        yield from _check_against_champion(evidence, policy)
+    else:
+        yield _check_chance(evidence, policy)
+
+
+def _check_bounds(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
+    # Written so that a NaN fails.
+    parity, ratio, size = evidence.parity, evidence.latency_ratio, evidence.size_bytes
+    detail = f"the exported model differs from the trained one by {parity:.2g}"
+    yield Check("parity", parity <= policy.max_parity, f"{detail}, limit {policy.max_parity:.2g}")
+    if evidence.champion_version is not None:
+        detail = (
+            f"a prediction takes {ratio:.2f} times as long, limit {policy.max_latency_ratio:.2f}"
+        )
+        yield Check("latency", ratio <= policy.max_latency_ratio, detail)
+    if evidence.int8_latency_ratio is not None:
+        ratio, limit = evidence.int8_latency_ratio, policy.max_int8_latency_ratio
+        detail = f"int8 takes {ratio:.2f} times as long as float32 here, limit {limit:.2f}"
+        yield Check("int8", ratio <= limit, detail)
+    detail = f"its files have {size / 1e6:,.1f} MB, limit {policy.max_bytes / 1e6:,.1f} MB"
+    yield Check("size", size <= policy.max_bytes, detail)
+
+
+def _check_chance(evidence: Evidence, policy: GatePolicy) -> Check:
+    """A first model of new classes is better than none, unless it is no better than guessing.
+
+    Recall is averaged over classes, because always answering the commonest class is guessing too.
+    """
+    n_K = np.bincount(evidence.label_N)
+    right_K = np.bincount(evidence.label_N[evidence.challenger_correct_N], minlength=len(n_K))
+    recall_K = right_K[n_K > 0] / n_K[n_K > 0]
+    if n_K.sum() < policy.min_chance_examples or len(recall_K) < 2:
+        return Check("chance", True, "too few labelled examples to tell from guessing")
+    recall, chance = float(recall_K.mean()), 1 / len(recall_K)
+    detail = (
+        f"{_percent(recall)} right on average over {len(recall_K)} classes, "
+        f"where guessing gives {_percent(chance)}"
+    )
+    return Check("chance", recall > chance, detail)
+
+
+def _check_against_champion(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
+    """Non-inferiority, harm, old classes, best ever, collapse."""
+    has_added = len(evidence.kept_classes) < len(evidence.classes)
+    old_N = evidence.is_old_N
+    if not old_N.any():
+        detail = (
+            f"no example shows whether it still knows what version {evidence.champion_version} does"
+        )
+        yield Check("evidence", False, detail)
+        return
+    pair, old = (evidence.compare(part, policy.confidence) for part in (ALL, old_N))
+    # The rules for few examples hold wherever they came from.
+    method = "cross-validation" if pair.n < policy.min_holdout else evidence.method
+    allowance = policy.added_classes_allowance if has_added else 0.0
+    yield _check_margin("accuracy", pair, allowance, policy, method)
+    if has_added:
+        yield _check_margin("old classes", old, allowance, policy, method)
+    else:
+        detail = f"{pair.c} examples went wrong and {pair.b} right (p = {pair.harm_p:.2g})"
+        yield Check("harm", bool(is_unharmed(pair.b, pair.c, policy, method)), detail)
+    if evidence.best_correct_N is not None:
+        best_right = int(np.count_nonzero(evidence.best_correct_N[old_N]))
+        margin = float(widened(policy.drift_margin + allowance, old.n, policy))
+        passed = is_near_best(old.challenger_right, old.champion_right, best_right, old.n, margin)
+        detail = (
+            f"{_percent(old.challenger_accuracy)} against {_percent(best_right / old.n)} of "
+            f"version {evidence.best_version}, the best ever; limit {_points(-margin)} points"
+        )
+        yield Check("best ever", bool(passed), detail)
+    collapsed = find_collapsed(evidence, policy)
+    yield Check("collapse", not collapsed, f"collapsed: {', '.join(collapsed) or 'no class'}")
+
+
+def _check_margin(
+    name: str, pair: Comparison, allowance: float, policy: GatePolicy, method: Method
+) -> Check:
+    margin = float(widened(policy.margin + allowance, pair.n, policy))
+    passed = bool(is_close(pair.b, pair.c, pair.n, margin, policy, method))
+    change = pair.change if method == "cross-validation" else pair.low
+    verb = "is" if method == "cross-validation" else "may be as low as"
+    whose = "accuracy on the classes known before" if name == "old classes" else "accuracy"
+    detail = f"the change in {whose} {verb} {_points(change)} points, limit {_points(-margin)}"
+    return Check(name, passed, detail)
+
+
+# Wording.
+
+
+def _summarise(evidence: Evidence, policy: GatePolicy) -> str:
+    """One sentence with the measured accuracies, and how they were measured."""
+    n, version = len(evidence.label_N), evidence.champion_version
+    if evidence.method == "cross-validation":
+        where = f"in cross-validation on {n} labelled examples, as held-out examples are still few"
+    else:
+        where = f"on {n} held-out examples"
+    accuracy = _percent(float(evidence.challenger_correct_N.mean())) if n else ""
+    alone = f"{accuracy} {where}" if n else "no labelled example could be judged"
+    if version is None:
+        return f"{alone}; this is the first version"
+    if not evidence.kept_classes:
+        return f"{alone}; version {version} knows none of these classes"
+    if n == 0:
+        return alone
+    pair = evidence.compare(ALL, policy.confidence)
+    text = (
+        f"{accuracy} against {_percent(pair.champion_accuracy)} of version {version} {where} "
+        f"(change {_points(pair.change)} points, {200 * policy.confidence - 100:.0f} % interval "
+        f"{_points(pair.low)} to {_points(pair.high)})"
+    )
+    added = [name for name in evidence.classes if name not in evidence.old_classes]
+    if not added:
+        return text
+    old = evidence.compare(evidence.is_old_N, policy.confidence)
+    return (
+        f"{text}; without the added {', '.join(added)}, {_percent(old.challenger_accuracy)} "
+        f"against {_percent(old.champion_accuracy)} on {old.n}"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into +0.0

@@ -1,0 +1,102 @@
+"""The difference between two versions: on the held-out examples of today, overall and by class,
+with intervals, and the examples that flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.inputs.pixels import Limits
+from core.labelling import labels
+from core.labelling.labels import CurrentLabel
+from core.models.backbones import Runtime
+from core.models.servable import Servable, load
+from core.registry import versions
+from core.store.store import Store
+from training.embeddings import embed
+from training.gate.paired_tests import Comparison, compare
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """An example that one of the two got right."""
+
+    example_id: int
+    image: str
+    label: str
+    before: str
+    after: str
+    is_mended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    overall: Comparison
+    by_class: dict[str, Comparison]
+    flips: tuple[Flip, ...]
+
+
+def difference(
+    store: Store,
+    before: int,
+    after: int,
+    runtime: Runtime,
+    limits: Limits,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Difference:
+    """Compare two versions on every held-out example of a class that either knows.
+
+    Neither was trained on any of them. Intervals are at 95 %. Raises UnknownVersion, ArtifactError.
+    """
+    with store.db.read() as conn:
+        pair = [versions.get(conn, number) for number in (before, after)]
+        held_out = [row for row in labels.current(conn) if row.is_held_out]
+    old, new = (
+        load(versions.read_manifest(version, store.blobs), store.blobs, runtime) for version in pair
+    )
+    known = {*old.manifest.classes, *new.manifest.classes}
+    rows = [row for row in held_out if row.label in known]
+    old_says = _answers(store, old, rows, limits, lambda f: progress(f / 2))
+    new_says = _answers(store, new, rows, limits, lambda f: progress(0.5 + f / 2))
+    rows = [row for row in rows if row.example_id in old_says and row.example_id in new_says]
+    truth = np.array([row.label for row in rows], dtype=object)
+    old_N = np.array([old_says[row.example_id] == row.label for row in rows], np.bool_)
+    new_N = np.array([new_says[row.example_id] == row.label for row in rows], np.bool_)
+    by_class = {
+        name: compare(old_N[truth == name], new_N[truth == name]) for name in sorted(set(truth))
+    }
+    flips = tuple(
+        Flip(
+            row.example_id,
+            row.image,
+            row.label,
+            old_says[row.example_id],
+            new_says[row.example_id],
+            bool(new_N[i]),
+        )
+        for i, row in enumerate(rows)
+        if old_N[i] != new_N[i]
+    )
+    return Difference(compare(old_N, new_N), by_class, flips)
+
+
+def _answers(
+    store: Store,
+    servable: Servable,
+    rows: list[CurrentLabel],
+    limits: Limits,
+    progress: Callable[[float], None],
+) -> dict[int, str]:
+    """What the version says of each example, by its id."""
+    if not rows:
+        return {}
+    manifest = servable.manifest
+    vectors = embed(store, servable.backbone, manifest.pixels, rows, limits, progress)
+    x_ND = np.stack(list(vectors.values())).astype(np.float32)
+    best_N = servable.score(x_ND)[0].argmax(axis=1)
+    return {example_id: manifest.classes[k] for example_id, k in zip(vectors, best_N, strict=True)}

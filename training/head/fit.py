@@ -1,0 +1,201 @@
+"""Tier `head`: from a data set to a head, its regularisation, temperature and abstain threshold.
+
+Suffixes: N rows, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from training.dataset import Dataset
+from training.head.calibration import (
+    abstain_threshold,
+    choose_temperature,
+    expected_calibration_error,
+    of_labels,
+)
+from training.head.crossval import (
+    TOLERANCE_OF_LARGE_TO_JUDGE,
+    TOLERANCE_TO_JUDGE,
+    assign_folds,
+    choose_l2,
+    out_of_fold,
+)
+from training.head.design_matrix import Design, prepare
+from training.head.head import Head
+from training.head.label_noise import can_weigh, is_noisy, weigh
+from training.head.regression import fit
+from training.recipe import HeadRecipe
+
+# Above any confidence: no threshold reaches the precision yet, so a person should always look.
+ALWAYS_ABSTAIN = 1.01
+_MIN_FOR_ABSTAINING = 20
+# One temperature and one threshold are settled by so many rows.
+_ENOUGH_TO_CALIBRATE = 400
+# Of a large fit the last digits take seconds, and lie far below what its rows can tell.
+_TOLERANCE, _TOLERANCE_OF_LARGE = 1e-4, 3e-3
+_LARGE = 200_000  # logits
+# The best penalty follows the number of rows so closely that a choice holds while they grow so far.
+_CHOICE_HOLDS = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """A choice of `l2`, and how many training rows it was made on."""
+
+    l2: float
+    num_rows: int
+
+    def at(self, num_rows: int) -> float:
+        """A prior is worth a fixed number of rows, whereas the loss is a mean over all of them."""
+        return self.l2 * self.num_rows / num_rows
+
+    def holds_for(self, num_rows: int) -> bool:
+        return self.num_rows / _CHOICE_HOLDS <= num_rows <= self.num_rows * _CHOICE_HOLDS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedHead:
+    """A head, with what the out-of-fold scores of its training rows said of it."""
+
+    head: Head
+    penalty: Penalty
+    abstain_below: float | None
+    calibration_error: float
+    # Of the training rows, for judging while held-out examples are few. Rows that were not scored
+    # out of fold are NaN.
+    design: Design
+    fold_N: NDArray[np.intp]
+    out_of_fold_NK: NDArray[np.float32]
+    # How far each label was believed, from 0 to 1; None: all of them wholly.
+    belief_N: NDArray[np.float64] | None
+
+
+def fit_head(
+    training: Dataset,
+    recipe: HeadRecipe,
+    *,
+    score_all: bool,
+    penalty: Penalty | None = None,
+    calibrate_on: Dataset | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> FittedHead:
+    """Train on every row given, from nothing: the head depends on these rows and the penalty alone,
+    so a label that was taken back leaves no trace, and a run can be repeated to the bit.
+
+    `penalty` is an earlier choice, used again while it holds. With `score_all` every row gets
+    out-of-fold logits, else enough of them to calibrate. `calibrate_on` are other rows to calibrate
+    with: for a backbone that was trained on these, as it knows them better than any others, or for
+    so many that scoring some of them out of fold would take a second.
+    """
+    y_N, num_classes, num_rows = training.y_N, len(training.classes), len(training)
+    large = is_large(training)
+    if penalty is not None and not penalty.holds_for(num_rows):
+        penalty = None
+    # Not by what is scored besides, or the head would depend on it.
+    design = prepare(training.x_ND, rotate=not large or penalty is None)
+    fold_N = assign_folds(training.group_N, y_N, recipe.num_folds)
+    if penalty is None:
+        chosen = choose_l2(
+            design, y_N, fold_N, num_classes, balance=recipe.balance, should_stop=should_stop
+        )
+        penalty = Penalty(chosen, num_rows)
+    l2 = penalty.at(num_rows)
+
+    def scored(folds: Sequence[int] | None) -> NDArray[np.float32]:
+        return out_of_fold(
+            design,
+            y_N,
+            fold_N,
+            num_classes,
+            l2=l2,
+            balance=recipe.balance,
+            folds=folds,
+            tolerance=tolerance_to_judge(training),
+            should_stop=should_stop,
+        )
+
+    enough = _enough_folds(fold_N)
+    if score_all:
+        logits_NK = scored(None)
+    elif large and calibrate_on is not None:
+        logits_NK = np.full((num_rows, num_classes), np.nan, np.float32)
+    else:
+        logits_NK = scored(enough)
+    belief_N: NDArray[np.float64] | None = None
+    noise = 0.0
+    # Told by the same folds whatever is scored besides.
+    judged_N = np.isin(fold_N, enough)
+    if can_weigh(num_rows, num_classes) and is_noisy(logits_NK[judged_N], y_N[judged_N]):
+        weighed = weigh(
+            design,
+            y_N,
+            fold_N,
+            logits_NK if score_all else scored(None),
+            l2=l2,
+            balance=recipe.balance,
+            should_stop=should_stop,
+        )
+        belief_N, noise, l2 = weighed.belief_N, weighed.noise, weighed.l2
+        logits_NK = weighed.logits_NK
+    coefficients = fit(
+        design,
+        y_N,
+        num_classes,
+        l2=l2,
+        sample_weights_N=belief_N,
+        balance=recipe.balance,
+        tolerance=_TOLERANCE_OF_LARGE if large else _TOLERANCE,
+        should_stop=should_stop,
+    )
+    head = design.head(coefficients, training.classes)
+    scored_N = ~np.isnan(logits_NK[:, 0])
+    scored_NK, true_N = logits_NK[scored_N], y_N[scored_N]
+    if calibrate_on is not None:
+        scored_NK, true_N = head.logits(calibrate_on.x_ND), calibrate_on.y_N
+    temperature = choose_temperature(scored_NK, true_N, noise=noise)
+    # Judged by labels: where some are wrong, what was said of classes is less sure of those.
+    probs_NK = softmax(scored_NK / temperature, axis=1)
+    correct_N = probs_NK.argmax(axis=1) == true_N
+    precision = of_labels(recipe.target_precision, noise, num_classes)
+    label_probs_NK = of_labels(probs_NK, noise, num_classes)
+    return FittedHead(
+        head=replace(head, temperature=temperature),
+        penalty=penalty,
+        abstain_below=_abstain_below(probs_NK.max(axis=1), correct_N, precision),
+        calibration_error=expected_calibration_error(label_probs_NK, true_N),
+        design=design,
+        fold_N=fold_N,
+        out_of_fold_NK=logits_NK,
+        belief_N=belief_N,
+    )
+
+
+def is_large(training: Dataset) -> bool:
+    """Whether the last digits of a fit would take seconds."""
+    return len(training) * len(training.classes) >= _LARGE
+
+
+def tolerance_to_judge(training: Dataset) -> float:
+    """Of the fits whose out-of-fold logits judge: the challenger's and the champion's alike."""
+    return TOLERANCE_OF_LARGE_TO_JUDGE if is_large(training) else TOLERANCE_TO_JUDGE
+
+
+def _enough_folds(fold_N: NDArray[np.intp]) -> Sequence[int]:
+    sizes = np.bincount(fold_N).cumsum()
+    return range(min(len(sizes), int(np.searchsorted(sizes, _ENOUGH_TO_CALIBRATE)) + 1))
+
+
+def _abstain_below(
+    confidence_N: NDArray[np.floating[Any]], correct_N: NDArray[np.bool_], precision: float
+) -> float | None:
+    if len(correct_N) < _MIN_FOR_ABSTAINING:
+        return None  # too few to tell
+    threshold = abstain_threshold(confidence_N, correct_N, precision)
+    return ALWAYS_ABSTAIN if threshold is None else threshold

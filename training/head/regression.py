@@ -1,0 +1,140 @@
+"""Multinomial logistic regression on a design: one fit.
+
+It does not own folds or the choice of `l2` (`training/head/crossval.py`).
+
+Suffixes: N rows, B rows of a part, R embedding as it is fitted, S = R + 1, whose last row is the
+bias, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from training.head.chunks import in_parts
+from training.head.design_matrix import Coefficients, Design, Rows
+from training.head.head import ABSENT_BIAS, Floats, Integers
+from training.head.preconditioner import Preconditioner, preconditioner
+
+_CURVATURE = 0.25
+"""K times the mean of p(1 - p) near the optimum. Only the number of iterations depends on it: with
+50 classes 12, where the bound of p(1 - p) by 1/2 would take 30."""
+
+
+def fit(
+    design: Design,
+    y_N: Integers,
+    num_classes: int,
+    *,
+    l2: float,
+    rows: Rows | None = None,
+    sample_weights_N: NDArray[np.floating[Any]] | None = None,
+    balance: float = 0.5,
+    start: Coefficients | None = None,
+    max_iterations: int = 100,
+    tolerance: float = 1e-4,
+    should_stop: Callable[[], bool] | None = None,
+) -> Coefficients:
+    """Minimise the mean weighted cross-entropy + l2/2 ||W||^2 over `rows` (default: all).
+
+    y_N and sample_weights_N (>= 0) cover all rows of the design. The bias is not penalised.
+    Classes without rows get `ABSENT_BIAS`, so they are never predicted. `tolerance` bounds the
+    largest component of the preconditioned gradient. When `should_stop` (asked after every
+    iteration) says so, the coefficients reached so far are returned.
+
+    Each class weighs (n / (K n_k))^balance: 0 leaves a rare class unpredicted, 1 lets three
+    photos weigh as much as three thousand. The square root between them is what Mahajan et al.
+    (2018, "Exploring the limits of weakly supervised pretraining") found best for long tails.
+    """
+    x_NR = design.x_NR if rows is None else design.x_NR[rows]
+    labels_N = y_N if rows is None else y_N[rows]
+    weights_N = np.ones(len(y_N)) if sample_weights_N is None else sample_weights_N
+    weights_N = weights_N.astype(np.float64)[slice(None) if rows is None else rows]
+    mass_K = np.bincount(labels_N, weights_N, minlength=num_classes)
+    present = np.flatnonzero(mass_K > 0)
+    weights_RK = np.zeros((x_NR.shape[1], num_classes), np.float32)
+    bias_K = np.full(num_classes, ABSENT_BIAS, np.float32)
+    if len(present) < 2:
+        bias_K[present] = 0
+        return Coefficients(weights_RK, bias_K)
+    if len(present) < num_classes:
+        index_K = np.zeros(num_classes, np.intp)
+        index_K[present] = np.arange(len(present))
+        used = mass_K[labels_N] > 0
+        x_NR, weights_N, labels_N = x_NR[used], weights_N[used], index_K[labels_N[used]]
+    share_K = mass_K[present] / mass_K.sum()
+    weights_N = weights_N * (share_K**-balance)[labels_N]
+    weights_N = (weights_N / weights_N.sum()).astype(np.float32)
+    by = preconditioner(design.covariance, _CURVATURE / len(present), l2)
+    start_SK = np.zeros((x_NR.shape[1] + 1, len(present)))
+    if start is not None:
+        start_SK[:-1] = start.weights_RK[:, present]
+        start_SK[-1] = _usable_bias(start.bias_K[present])
+    found = minimize(
+        _objective(x_NR, labels_N, weights_N, by, l2),
+        by.coordinates(start_SK).ravel(),
+        method="L-BFGS-B",
+        jac=True,
+        callback=_stopper(should_stop),
+        options={"maxiter": max_iterations, "gtol": tolerance, "ftol": 1e-10, "maxcor": 10},
+    )
+    best_SK = by.weights(found.x.reshape(start_SK.shape))
+    weights_RK[:, present], bias_K[present] = best_SK[:-1], best_SK[-1]
+    return Coefficients(weights_RK, bias_K, int(found.nit))
+
+
+def _objective(
+    x_NR: Floats, y_N: Integers, weights_N: Floats, by: Preconditioner, l2: float
+) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
+    # The two products with x_NR are float32, for speed; sums over rows and the step are float64.
+    exact_N = weights_N.astype(np.float64)
+
+    def loss_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        w_SK = by.weights(flat.reshape(x_NR.shape[1] + 1, -1))
+        single_SK = w_SK.astype(np.float32)
+
+        def of_part(rows: slice) -> tuple[float, Floats, NDArray[np.float64]]:
+            x_BR, y_B = x_NR[rows], y_N[rows]
+            every_B = np.arange(len(y_B))
+            probs_BK = x_BR @ single_SK[:-1]
+            probs_BK += single_SK[-1]
+            probs_BK -= probs_BK.max(axis=1, keepdims=True)
+            own_B = probs_BK[every_B, y_B]
+            np.exp(probs_BK, out=probs_BK)
+            total_B1 = probs_BK.sum(axis=1, keepdims=True)
+            loss = exact_N[rows] @ (np.log(total_B1[:, 0]) - own_B)
+            probs_BK *= weights_N[rows, None] / total_B1
+            probs_BK[every_B, y_B] -= weights_N[rows]
+            return float(loss), x_BR.T @ probs_BK, probs_BK.sum(axis=0, dtype=np.float64)
+
+        parts = in_parts(len(y_N), of_part)
+        loss = sum(part for part, _, _ in parts) + l2 / 2 * np.square(w_SK[:-1]).sum()
+        gradient_SK = np.empty_like(w_SK)
+        gradient_SK[:-1] = l2 * w_SK[:-1]
+        for _, of_weights_RK, _ in parts:
+            gradient_SK[:-1] += of_weights_RK
+        gradient_SK[-1] = sum(of_bias_K for _, _, of_bias_K in parts)
+        return float(loss), by.gradient(gradient_SK).ravel()
+
+    return loss_and_gradient
+
+
+def _usable_bias(bias_K: Floats) -> Floats:
+    """A class that was absent where the warm start was found begins as unlikely as the rarest."""
+    known_K = bias_K > ABSENT_BIAS / 2
+    return np.where(known_K, bias_K, bias_K[known_K].min() if known_K.any() else 0)
+
+
+def _stopper(should_stop: Callable[[], bool] | None) -> Callable[[Any], None] | None:
+    if should_stop is None:
+        return None
+
+    def callback(_: Any) -> None:
+        if should_stop():
+            raise StopIteration
+
+    return callback

@@ -1,0 +1,28 @@
+"""What the planner needs to know, read from the store."""
+
+from __future__ import annotations
+
+from core import runs
+from core.labelling import labels
+from core.labelling.census import read_census, take_census
+from core.registry import promotions, versions
+from core.store.store import Store
+from training.worker.planner import PastTuning, Situation
+
+
+def read_situation(store: Store) -> Situation:
+    with store.db.read() as conn:
+        newest = promotions.newest_activation(conn)
+        live = versions.get(conn, newest.version) if newest is not None else None
+        census = read_census(conn)
+        past = runs.last_of(conn, ("blocks",))
+        tuned_on = None
+        if past is not None and past.state == "finished" and past.snapshot is not None:
+            rows = labels.current(conn, past.snapshot)
+            num_trained = sum(take_census(rows).num_trained.values())
+            share = past.parameters.get("wanted", {}).get("share") or 0.0
+            tuned_on = PastTuning(num_trained, past.outcome == "promoted", share)
+    joined = {name: census.num_trained[name] for name in census.classes}
+    probe = live.metrics.get("out_of_fold_accuracy") if live is not None else None
+    is_tuned = live is not None and versions.read_manifest(live, store.blobs).tuned_from is not None
+    return Situation(joined, probe, tuned_on, is_tuned)
