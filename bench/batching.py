@@ -25,7 +25,6 @@ from rich.progress import Progress
 
 from bench.images import deck, describe, mix
 from bench.load import Generator, Plan
-from bench.server import Server, running
 from bench.shots import Load, Summary, percentile, summarise
 from bench.tables import bar, failures, show, wait
 from bench.wire import post
@@ -36,6 +35,7 @@ from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings, available_cores
 from core.store.store import open_store
 from service.inference import batcher
+from tests.support.server import Server, running
 
 _WARM_UP_S = 2.0
 _MODES = ("off", "on")

@@ -24,14 +24,14 @@ import httpx
 from rich.progress import Progress
 
 from bench.demo import teach
-from bench.digits import digits
 from bench.images import deck, describe, mix
 from bench.load import Generator, Plan
-from bench.server import Server, running, wait_until
 from bench.shots import Load, summarise, summary
 from bench.tables import bar, failures, show, wait
 from bench.wire import post
 from core.settings import available_cores
+from tests.support.digits import digits
+from tests.support.server import Server, running, wait_until
 
 _LOAD = 0.5
 _UNFINISHED = ("waiting", "running")

@@ -15,10 +15,10 @@ from bench.load import Plan
 from bench.models import Model
 from bench.peers.start import PEERS, Peer, missing
 from bench.peers.start import running as running_peer
-from bench.processes import pause, resume
-from bench.server import ROOT
-from bench.server import running as running_evergreen
 from bench.wire import Request, post
+from tests.support.processes import pause, resume
+from tests.support.server import ROOT
+from tests.support.server import running as running_evergreen
 
 EVERGREEN = "Evergreen"
 

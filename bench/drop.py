@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench.digits import digits
 from core.inputs import pixels
 from core.models.backbones import Runtime
 from core.models.servable import load
@@ -28,6 +27,7 @@ from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import open_store
+from tests.support.digits import digits
 from training.head.design_matrix import prepare
 from training.head.regression import fit
 from training.worker import sequential_test

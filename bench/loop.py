@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.demo import teach, until_live
-from bench.digits import Digit, digits
-from bench.server import Server, running
 from bench.shots import percentile
 from core.settings import available_cores
+from tests.support.digits import Digit, digits
+from tests.support.server import Server, running
 
 console = Console()
 

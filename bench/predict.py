@@ -34,10 +34,10 @@ from bench.contenders import EVERGREEN, Contender, Server, contenders, paused
 from bench.images import Photo, deck, describe, mix
 from bench.load import Generator, Plan
 from bench.models import STARTER, Model, named
-from bench.processes import Memory, memory, pause, resume, tree
 from bench.shots import Load, Summary, summarise, summary
 from bench.tables import bar, failures, show, wait
 from core.settings import available_cores
+from tests.support.processes import Memory, memory, pause, resume, tree
 
 _SHARES = (0.5, 0.8)
 

@@ -20,14 +20,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.digits import Digit
 from bench.loop import memory_of_workers, one_by_one, quantile
-from bench.server import Server, running
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.settings import Settings
 from core.store.store import open_store
+from tests.support.digits import Digit
+from tests.support.server import Server, running
 from training.distil.sources import Archive
 
 _BATCH = 200

@@ -25,11 +25,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import Server, running, wait_until
 from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import open_store
+from tests.support.server import Server, running, wait_until
 
 NUM_SHADOWS = 4
 _QUIET_S = 0.4

@@ -27,8 +27,6 @@ from rich.progress import Progress, TaskID
 from bench.cycles import Cycle, growth, old_after_new, p99_ratio, slope, split
 from bench.images import deck, describe, mix
 from bench.load import Generator, Plan
-from bench.processes import rss_mib
-from bench.server import running
 from bench.shots import OK, Load, Shot, summarise, summary
 from bench.tables import bar, failures, show
 from bench.variants import backbone_onnx, publish_backbones, publish_heads
@@ -39,6 +37,8 @@ from core.registry import promotions
 from core.registry.wait import Awaited
 from core.settings import Settings, available_cores
 from core.store.store import Store, open_store
+from tests.support.processes import rss_mib
+from tests.support.server import running
 
 _LOAD = 0.8
 # Shared machines have faster and slower moments, and what is measured in a fast one is no capacity.

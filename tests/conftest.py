@@ -12,7 +12,7 @@ from core.settings import PREFIX, Settings
 from core.store.blobs import LocalBlobs
 from core.store.database import Database
 from core.store.store import Store, open_store
-from tests import postgres
+from tests.support import postgres
 
 # Taken out of the environment: what is set where the tests run must not reach the code under test.
 SURROUNDINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}

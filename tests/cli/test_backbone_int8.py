@@ -11,8 +11,8 @@ from core import runs
 from core.registry import versions
 from core.settings import load_settings
 from core.store.store import Store, open_store
-from tests.cli.album import album
 from tests.cli.conftest import Run
+from tests.cli.photo_folder import album
 from training.backbones.candidate import Candidate
 
 # Quantises the starter: seconds.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.album import album
 from tests.cli.conftest import Run
+from tests.cli.photo_folder import album
 
 pytest.importorskip("torch", reason="the training extra is not installed")
 pytestmark = pytest.mark.training

@@ -59,7 +59,7 @@ import sys
 from pathlib import Path
 from typer.testing import CliRunner
 from cli.__main__ import app
-from tests.cli.album import album
+from tests.cli.photo_folder import album
 
 folder = album(Path(sys.argv[1]) / "album", per_class=6)
 image = str(folder / "red" / "0.jpg")

@@ -8,9 +8,9 @@ import pytest
 
 from cli import import_folder
 from core.labelling import intake
-from tests import images
-from tests.cli.album import album, cloud, row_of
 from tests.cli.conftest import Run
+from tests.cli.photo_folder import album, cloud, row_of
+from tests.support import images
 
 
 def test_a_folder_is_imported_and_what_is_no_image_is_counted(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.album import cloud
 from tests.cli.conftest import Run
+from tests.cli.photo_folder import cloud
 
 
 @pytest.fixture

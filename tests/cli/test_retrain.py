@@ -12,8 +12,8 @@ from core.registry import workers
 from core.registry.workers import Worker
 from core.settings import load_settings
 from core.store.store import Store, open_store
-from tests.cli.album import album
 from tests.cli.conftest import Run
+from tests.cli.photo_folder import album
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.cli.album import album
 from tests.cli.conftest import Run
+from tests.cli.photo_folder import album
 
 
 def test_diff_shows_change_intervals_and_flips(home: Path, tmp_path: Path, run: Run) -> None:

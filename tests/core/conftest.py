@@ -8,7 +8,7 @@ from core.models.backbones import Runtime
 from core.store.blobs import LocalBlobs
 from core.store.database import Database
 from core.store.store import Store
-from tests import tiny
+from tests.support import tiny
 
 
 @pytest.fixture

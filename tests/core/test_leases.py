@@ -10,8 +10,8 @@ from core.leases import LEASE_S, MAX_ATTEMPTS
 from core.runs import Run
 from core.store.database import Database
 from core.store.store import Store
-from tests.at_once import in_threads, overtaking
-from tests.core.run_moves import LATE, NOW, ask, begin, end, look, num_in, take
+from tests.core.run_steps import LATE, NOW, ask, begin, end, look, num_in, take
+from tests.support.concurrency import in_threads, overtaking
 
 
 @pytest.fixture

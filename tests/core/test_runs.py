@@ -9,8 +9,8 @@ from core.runs import Run
 from core.store.database import Database
 from core.store.schema import runs as table
 from core.store.store import Store
-from tests.at_once import in_threads, overtaking
-from tests.core.run_moves import NOW, ask, begin, end, look, num_in, take
+from tests.core.run_steps import NOW, ask, begin, end, look, num_in, take
+from tests.support.concurrency import in_threads, overtaking
 
 
 @pytest.fixture

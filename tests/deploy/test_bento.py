@@ -20,9 +20,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from bench.server import free_port, wait_until
-from tests import images
-from tests.deploy import clean_room
+from tests.deploy import clean_environment
+from tests.support import images
+from tests.support.server import free_port, wait_until
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("bento")]
 
@@ -56,7 +56,7 @@ def bento(bentoml_home: Path) -> Path:
 @pytest.fixture(scope="module")
 def programs(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = (bento / "env/python/requirements.txt").read_text().splitlines()
-    return clean_room.make(tmp_path_factory.mktemp("venv"), [line for line in lines if line])
+    return clean_environment.make(tmp_path_factory.mktemp("venv"), [line for line in lines if line])
 
 
 def test_a_bento_holds_what_runs_and_nothing_else(bento: Path) -> None:

@@ -16,9 +16,9 @@ import httpx
 import pytest
 import yaml
 
-from bench.server import free_port, running, wait_until
 from tests.deploy.files import DEPLOY, rules
-from tests.programs import require
+from tests.support.external_programs import require
+from tests.support.server import free_port, running, wait_until
 
 
 @pytest.mark.tool

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.server import Server, running
 from core.settings import Settings
 from core.store.store import Store, open_store
+from tests.support.server import Server, running
 
 
 @pytest.fixture(scope="module")

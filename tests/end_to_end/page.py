@@ -12,8 +12,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from bench.server import Server
-from tests.programs import require
+from tests.support.external_programs import require
+from tests.support.server import Server
 
 WAIT_S = 20.0
 _FLAGS = (

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from bench.demo import accuracy, teach, until_live
-from bench.digits import digits
-from bench.server import Server, answers_of_every_worker, running, wait_until
+from tests.support.digits import digits
+from tests.support.server import Server, answers_of_every_worker, running, wait_until
 
 pytestmark = pytest.mark.end_to_end
 

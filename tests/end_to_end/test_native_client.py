@@ -17,8 +17,8 @@ with warnings.catch_warnings():
     from bentoml import SyncHTTPClient
     from bentoml.exceptions import BentoMLException
 
-from bench.server import Server, running
-from tests import images
+from tests.support import images
+from tests.support.server import Server, running
 
 pytestmark = pytest.mark.end_to_end
 

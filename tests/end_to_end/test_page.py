@@ -12,9 +12,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from bench.server import Server, running
 from tests.end_to_end.page import WAIT_S, Page, open_browser
-from tests.service.taught import tinted
+from tests.service.trained_home import tinted
+from tests.support.server import Server, running
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 

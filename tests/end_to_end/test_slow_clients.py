@@ -13,12 +13,12 @@ from typing import BinaryIO
 import httpx
 import pytest
 
-from bench.server import Server, running, wait_until
 from core.settings import Settings
 from core.store.store import Store, open_store
-from tests import images, tiny
-from tests.end_to_end import marked_versions
-from tests.end_to_end.watchful_clients import one_to_each_worker, predict
+from tests.end_to_end import tagged_versions
+from tests.end_to_end.consistency_clients import one_to_each_worker, predict
+from tests.support import images, tiny
+from tests.support.server import Server, running, wait_until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -62,11 +62,11 @@ def promote(server: Server, number: int) -> None:
 def assert_others_are_served(server: Server, store: Store) -> None:
     """Over old connections and new ones, by every worker, and the champion can change."""
     connections = one_to_each_worker(server)
-    champion = marked_versions.newest_activation(store).version
+    champion = tagged_versions.newest_activation(store).version
     for _ in range(20):
         for pid, connection in connections.items():
             assert predict(connection) == (pid, champion)
-    number = marked_versions.publish(store)
+    number = tagged_versions.publish(store)
     promote(server, number)
     for pid, connection in connections.items():
         assert predict(connection) == (pid, number)
@@ -154,7 +154,7 @@ def until_nothing_is_predicted(server: Server) -> None:
         counts.append(num_predicted(server))
         return counts[-1] == counts[-2]
 
-    wait_until(is_quiet, marked_versions.SOON_S, "connections that are full", pause_s=0.5)
+    wait_until(is_quiet, tagged_versions.SOON_S, "connections that are full", pause_s=0.5)
 
 
 def has_something_to_read(connection: socket.socket) -> bool:

@@ -16,8 +16,8 @@ with warnings.catch_warnings():
     import tritonclient.http as triton
     from tritonclient.utils import InferenceServerException
 
-from bench.server import Server, running
-from tests import images
+from tests.support import images
+from tests.support.server import Server, running
 
 pytestmark = pytest.mark.end_to_end
 

@@ -12,16 +12,16 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from bench.server import Server, wait_until
 from core.models.manifest import Manifest
 from core.registry import versions
 from core.settings import Settings
 from core.store.schema import versions as table
 from core.store.store import Store
-from tests import tiny
-from tests.end_to_end import marked_versions
-from tests.end_to_end.marked_versions import SOON_S
-from tests.end_to_end.watchful_clients import versions_answered
+from tests.end_to_end import tagged_versions
+from tests.end_to_end.consistency_clients import versions_answered
+from tests.end_to_end.tagged_versions import SOON_S
+from tests.support import tiny
+from tests.support.server import Server, wait_until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -57,7 +57,7 @@ def blob(server: Server, digest: str) -> Path:
 def publish(store: Store) -> int:
     """No file of it is in use already."""
     with store.db.read() as conn:
-        return marked_versions.publish(store, backbone_seed=(versions.newest_number(conn) or 0) + 1)
+        return tagged_versions.publish(store, backbone_seed=(versions.newest_number(conn) or 0) + 1)
 
 
 def put(server: Server, number: int) -> httpx.Response:
@@ -81,7 +81,7 @@ def assert_refused(server: Server, number: int, why: str) -> None:
     told = [told for worker in server.status()["workers"] for told in worker["problems"]]
     assert any(why in problem for problem in told)
     assert 1 <= failures(server) - before <= server.num_workers
-    tried = marked_versions.count_by_worker(server, "version.load_failed", number)
+    tried = tagged_versions.count_by_worker(server, "version.load_failed", number)
     assert set(tried.values()) == {1}
 
 
@@ -122,7 +122,7 @@ def one_class_less(_store: Store, right: Manifest) -> Manifest:
 def test_files_that_do_not_fit_leave_the_version_before(
     server: Server, store: Store, spoil: Callable[[Store, Manifest], Manifest], why: str
 ) -> None:
-    number = tiny.publish(store, spoil(store, marked_versions.manifest(store)))
+    number = tiny.publish(store, spoil(store, tagged_versions.manifest(store)))
     assert_refused(server, number, why)
 
 
@@ -167,11 +167,11 @@ def test_what_failed_is_not_tried_again_and_a_good_version_follows(
     # They look ten times from one heartbeat to the next.
     now = time.time()
     wait_until(
-        lambda: all(worker.last_seen > now for worker in marked_versions.live(store).values()),
+        lambda: all(worker.last_seen > now for worker in tagged_versions.live(store).values()),
         SOON_S,
         "the next heartbeat of every worker",
     )
     assert failures(server) == failed
-    tried = marked_versions.count_by_worker(server, "version.load_failed", number)
+    tried = tagged_versions.count_by_worker(server, "version.load_failed", number)
     assert set(tried.values()) == {1}
-    assert marked_versions.events(server, "swap.failed") == []
+    assert tagged_versions.events(server, "swap.failed") == []

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from bench.server import Server
 from core.registry.promotions import LEAD_S
 from core.store.store import Store
-from tests.end_to_end import marked_versions
-from tests.end_to_end.watchful_clients import WatchfulClients
+from tests.end_to_end import tagged_versions
+from tests.end_to_end.consistency_clients import WatchfulClients
+from tests.support.server import Server
 
 pytestmark = pytest.mark.end_to_end
 
@@ -36,7 +36,7 @@ def test_no_request_fails_or_gets_a_mixed_or_an_older_answer(
     server: Server, store: Store, clients: WatchfulClients
 ) -> None:
     backbones = (1, 1, 2, 1)
-    numbers = [marked_versions.publish(store, backbone_seed=seed) for seed in backbones]
+    numbers = [tagged_versions.publish(store, backbone_seed=seed) for seed in backbones]
     # Heads alone and with their backbones, forth and back, and the large version 1.
     for number in (*numbers, 1, numbers[0]):
         change_to(server, clients, number)
@@ -46,14 +46,14 @@ def test_no_request_fails_or_gets_a_mixed_or_an_older_answer(
 def test_moment_is_chosen_when_the_last_worker_is_ready(server: Server, store: Store) -> None:
     """Chosen before, it might be over before every worker knows of it."""
     for seed in (5, 6, 7):
-        number = marked_versions.publish(store, backbone_seed=seed)
+        number = tagged_versions.publish(store, backbone_seed=seed)
         httpx.put(
             f"{server.url}/v1/champion", json={"version": number}, timeout=60
         ).raise_for_status()
-        activation = marked_versions.newest_activation(store)
+        activation = tagged_versions.newest_activation(store)
         loads = [
             datetime.datetime.fromisoformat(str(line["time"])).timestamp()
-            for line in marked_versions.events(server, "version.loaded")
+            for line in tagged_versions.events(server, "version.loaded")
             if line["version"] == number
         ]
         assert len(loads) == NUM_WORKERS
@@ -63,15 +63,15 @@ def test_moment_is_chosen_when_the_last_worker_is_ready(server: Server, store: S
 def test_rollback_loads_nothing_and_waits_for_nothing_but_its_moment(
     server: Server, store: Store, clients: WatchfulClients
 ) -> None:
-    before, after = (marked_versions.publish(store, backbone_seed=seed) for seed in (3, 4))
+    before, after = (tagged_versions.publish(store, backbone_seed=seed) for seed in (3, 4))
     change_to(server, clients, before)
     change_to(server, clients, after)
     champion = httpx.get(f"{server.url}/v1/champion", timeout=30).json()
     assert champion["previous"] == before
     change_to(server, clients, champion["previous"])
     assert clients.problems == []
-    loads = marked_versions.count_by_worker(server, "version.loaded", before)
+    loads = tagged_versions.count_by_worker(server, "version.loaded", before)
     assert sorted(loads.values()) == [1] * NUM_WORKERS
-    activation = marked_versions.newest_activation(store)
+    activation = tagged_versions.newest_activation(store)
     assert activation.version == before
     assert activation.activate_at - activation.created_at == pytest.approx(LEAD_S, abs=1e-3)

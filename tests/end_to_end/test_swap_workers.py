@@ -12,19 +12,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.server import Server, wait_until
 from core.predictions import new_id
 from core.registry import workers
 from core.registry.workers import Worker
 from core.store.store import Store
-from tests import images
-from tests.end_to_end import marked_versions
-from tests.end_to_end.marked_versions import SOON_S
-from tests.end_to_end.watchful_clients import (
+from tests.end_to_end import tagged_versions
+from tests.end_to_end.consistency_clients import (
     predict,
     read_prediction,
     versions_answered,
 )
+from tests.end_to_end.tagged_versions import SOON_S
+from tests.support import images
+from tests.support.server import Server, wait_until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -34,8 +34,8 @@ NUM_WORKERS = 3
 @pytest.fixture
 def pids(store: Store) -> set[int]:
     """All that serve, whatever a test before has done to them."""
-    wait_until(lambda: len(marked_versions.live(store)) == NUM_WORKERS, SOON_S, "every worker")
-    return set(marked_versions.live(store))
+    wait_until(lambda: len(tagged_versions.live(store)) == NUM_WORKERS, SOON_S, "every worker")
+    return set(tagged_versions.live(store))
 
 
 @contextlib.contextmanager
@@ -64,62 +64,62 @@ def one_that_loads(store: Store) -> Iterator[None]:
 def test_worker_killed_before_the_moment_holds_nobody_up_and_its_successor_joins(
     server: Server, store: Store, pids: set[int]
 ) -> None:
-    before = marked_versions.newest_activation(store).version
-    number = marked_versions.publish(store, backbone_seed=1)
+    before = tagged_versions.newest_activation(store).version
+    number = tagged_versions.publish(store, backbone_seed=1)
     with one_that_loads(store):
-        promotion = marked_versions.ask_for(store, number)
-        marked_versions.until_ready(store, pids, number)
+        promotion = tagged_versions.ask_for(store, number)
+        tagged_versions.until_ready(store, pids, number)
         victim, *others = pids
         os.kill(victim, signal.SIGKILL)
         # The one in its place starts in the middle: with the champion, and the next one beside it.
         wait_until(lambda: len(others_of(store, pids)) == 1, SOON_S, "a worker in its place")
         successor = others_of(store, pids)
-        marked_versions.until_ready(store, {*others, *successor}, number)
-        assert marked_versions.state_of(store, promotion) == "waiting"
+        tagged_versions.until_ready(store, {*others, *successor}, number)
+        assert tagged_versions.state_of(store, promotion) == "waiting"
         assert versions_answered(server) == {before}
-    marked_versions.until_answering(store, {*others, *successor}, number)
+    tagged_versions.until_answering(store, {*others, *successor}, number)
     assert versions_answered(server) == {number}
-    assert marked_versions.newest_activation(store).promotion_id == promotion.id
+    assert tagged_versions.newest_activation(store).promotion_id == promotion.id
 
 
 def test_worker_killed_before_it_is_ready_holds_nobody_up(
     server: Server, store: Store, pids: set[int]
 ) -> None:
-    number = marked_versions.publish(store, backbone_seed=2)
+    number = tagged_versions.publish(store, backbone_seed=2)
     victim, *others = pids
     stop(server, victim)
-    promotion = marked_versions.ask_for(store, number)
-    marked_versions.until_ready(store, set(others), number)
-    assert marked_versions.state_of(store, promotion) == "waiting"
+    promotion = tagged_versions.ask_for(store, number)
+    tagged_versions.until_ready(store, set(others), number)
+    assert tagged_versions.state_of(store, promotion) == "waiting"
     os.kill(victim, signal.SIGKILL)
     # Not until it is given up after `MAX_WAIT_S`: then the promotion would have failed.
-    marked_versions.until_answering(store, set(others), number)
-    assert marked_versions.newest_activation(store).promotion_id == promotion.id
+    tagged_versions.until_answering(store, set(others), number)
+    assert tagged_versions.newest_activation(store).promotion_id == promotion.id
 
 
 def test_worker_that_slept_through_the_change_answers_with_the_new_version(
     server: Server, store: Store, pids: set[int]
 ) -> None:
     """Taken for dead, nobody waited for it; and it holds a request that began before it slept."""
-    number = marked_versions.publish(store, backbone_seed=3)
+    number = tagged_versions.publish(store, backbone_seed=3)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SOON_S)
     sleeper, _ = predict(connection)
     image = images.png(64, 64)
     begin_upload(connection, len(image))
     stop(server, sleeper)
     try:
-        marked_versions.ask_for(store, number)
-        marked_versions.until_answering(store, pids - {sleeper}, number)
+        tagged_versions.ask_for(store, number)
+        tagged_versions.until_answering(store, pids - {sleeper}, number)
     finally:
         os.kill(sleeper, signal.SIGCONT)
     assert finish_upload(connection, image) == (sleeper, number)
     assert predict(connection) == (sleeper, number)
     connection.close()
-    marked_versions.until_answering(store, pids, number)
+    tagged_versions.until_answering(store, pids, number)
 
 
 def others_of(store: Store, pids: set[int]) -> set[int]:
-    return set(marked_versions.live(store)) - pids
+    return set(tagged_versions.live(store)) - pids
 
 
 def stop(server: Server, pid: int) -> None:

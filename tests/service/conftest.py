@@ -22,10 +22,10 @@ from service.api.app import create_app
 from service.api.fast_path import FastLane
 from service.inference.batcher import Batcher
 from service.inference.predictor import Serving
-from tests import tiny
-from tests.service import taught
-from tests.service.swaps import Process, starting
-from tests.service.watched import Watched
+from tests.service import trained_home
+from tests.service.blocking_servable import Watched
+from tests.service.swap_worker import Process, starting
+from tests.support import tiny
 
 
 def client_of(serving: Serving) -> TestClient:
@@ -84,7 +84,7 @@ def fresh(settings: Settings) -> Iterator[TestClient]:
 @pytest.fixture(scope="session")
 def _taught_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("taught")
-    taught.teach(settings_in(home))
+    trained_home.teach(settings_in(home))
     store = open_store(settings_in(home))
     with store.db.write() as conn:  # or the copies would lack what is still in the log
         conn.exec_driver_sql("SELECT 1")

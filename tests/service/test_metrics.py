@@ -13,7 +13,7 @@ from core.errors import StoreError
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
-from tests import at_once, images
+from tests.support import concurrency, images
 
 Key = tuple[str, frozenset[tuple[str, str]]]
 JPEG = {"Content-Type": "image/jpeg"}
@@ -153,7 +153,7 @@ def test_counters_of_two_processes_add_up(
 ) -> None:
     together = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     count = "metrics.predictions.inc(3)\nmetrics.request_seconds.labels('/x').observe(0.2)"
-    at_once.in_processes(2, "from service import metrics", count, **together)
+    concurrency.in_processes(2, "from service import metrics", count, **together)
     monkeypatch.setenv(*together.popitem())
     samples = scrape(fresh)
     assert samples["evergreen_predictions_total", frozenset()] == 6

@@ -12,7 +12,7 @@ from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.database import Database
 from core.store.store import Store, open_store
-from tests.training.school import all_digits, label
+from tests.training.digits_store import all_digits, label
 from training.recipe import Recipe
 from training.worker.trainer import Trainer
 
@@ -76,6 +76,6 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def task() -> Any:
-    from tests.training.tuning import small_task  # which needs torch
+    from tests.training.tiny_task import small_task  # which needs torch
 
     return small_task()

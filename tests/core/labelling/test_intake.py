@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import event as sqlalchemy_event
+
+from core.errors import (
+    IdempotencyConflict,
+    ImageTooLarge,
+    InvalidLabel,
+    InvalidRequest,
+    StoreError,
+    UndecodableImage,
+    UnknownPrediction,
+)
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
+from core.store.blobs import Blobs, sha256
+from core.store.store import Store
+from tests.core.labelled_store import CAT, IMAGE, LIMITS, OTHER, count, current, label, predict
+from tests.support import images
+from tests.support.concurrency import in_threads
+
+
+def test_labelled_image_is_an_example_with_its_blob(store: Store) -> None:
+    taken = label(store, LabelRequest("  cat ", who="ann"))
+    assert taken.is_new
+    assert (taken.event.label, taken.event.who, taken.event.created_at) == ("cat", "ann", 1.0)
+    assert current(store) == [(sha256(IMAGE), "cat")]
+    assert store.blobs.get(sha256(IMAGE)) == IMAGE
+
+
+def test_second_label_of_an_image_corrects_the_first(store: Store) -> None:
+    first, second = label(store), label(store, LabelRequest("dog"))
+    assert second.event.example_id == first.event.example_id
+    assert current(store) == [(sha256(IMAGE), "dog")]
+    assert count(store, "examples") == 1
+
+
+def test_blob_is_there_before_the_row_that_names_it(store: Store) -> None:
+    seen = []
+    engine = store.db._engine
+
+    def look(conn, cursor, statement, parameters, context, executemany) -> None:  # type: ignore[no-untyped-def]
+        if statement.startswith("INSERT INTO examples"):
+            seen.append(store.blobs.has(sha256(IMAGE)))
+
+    sqlalchemy_event.listen(engine, "before_cursor_execute", look)
+    try:
+        label(store)
+    finally:
+        sqlalchemy_event.remove(engine, "before_cursor_execute", look)
+    assert seen == [True]
+
+
+def test_image_that_cannot_be_kept_gets_no_row(store: Store) -> None:
+    class Full:
+        def put(self, content: bytes, *, durable: bool = True) -> str:
+            raise StoreError("the disk is full")
+
+    full: Blobs = Full()  # type: ignore[assignment]
+    with pytest.raises(StoreError, match="full"):
+        label(replace(store, blobs=full))
+    assert count(store) == count(store, "examples") == 0
+
+
+@pytest.mark.parametrize(
+    ("image", "request_", "limits", "error"),
+    [
+        (b"no image", CAT, LIMITS, UndecodableImage),
+        (images.truncated(IMAGE), CAT, LIMITS, UndecodableImage),
+        (IMAGE, CAT, Limits(max_pixels=100), ImageTooLarge),
+        (IMAGE, LabelRequest(" "), LIMITS, InvalidLabel),
+        (IMAGE, LabelRequest("cat", who="x" * 101), LIMITS, InvalidRequest),
+        (IMAGE, LabelRequest("cat", who="\x00"), LIMITS, InvalidRequest),
+        (IMAGE, LabelRequest("cat", who="\ud800"), LIMITS, InvalidRequest),
+        (IMAGE, LabelRequest("cat", idempotency_key=""), LIMITS, InvalidRequest),
+        (IMAGE, LabelRequest("cat", idempotency_key="x" * 256), LIMITS, InvalidRequest),
+        (IMAGE, LabelRequest("cat", idempotency_key="a\x00"), LIMITS, InvalidRequest),
+    ],
+)
+def test_unfit_request_leaves_no_trace(
+    store: Store,
+    image: bytes,
+    request_: LabelRequest,
+    limits: Limits,
+    error: type[Exception],
+) -> None:
+    with pytest.raises(error):
+        intake.label_image(store, image, request_, limits, now=0.0)
+    assert count(store) == count(store, "examples") == 0
+    assert not store.blobs.has(sha256(image))
+
+
+def test_same_key_and_request_is_the_same_event(store: Store) -> None:
+    first = label(store, LabelRequest("cat", idempotency_key="k"))
+    again = label(store, LabelRequest(" cat", idempotency_key="k"))
+    assert (first.is_new, again.is_new) == (True, False)
+    assert again.event == first.event
+    assert count(store) == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "image"),
+    [
+        (LabelRequest("dog", idempotency_key="k"), IMAGE),
+        (LabelRequest("cat", idempotency_key="k"), OTHER),
+    ],
+)
+def test_same_key_with_another_request_conflicts(
+    store: Store, request_: LabelRequest, image: bytes
+) -> None:
+    label(store, LabelRequest("cat", idempotency_key="k"))
+    with pytest.raises(IdempotencyConflict, match="'k' came before"):
+        label(store, request_, image)
+    assert current(store) == [(sha256(IMAGE), "cat")]
+
+
+def test_without_a_key_each_request_is_an_event(store: Store) -> None:
+    assert label(store).event.id != label(store).event.id
+
+
+def test_same_key_from_many_threads_makes_exactly_one_event(store: Store) -> None:
+    keyed = LabelRequest("cat", idempotency_key="k")
+    taken = in_threads(8, lambda _: label(store, keyed))
+    assert sum(each.is_new for each in taken) == 1
+    assert len({each.event.id for each in taken}) == 1
+    assert count(store) == 1
+
+
+def test_same_new_image_from_many_threads_is_one_example(store: Store) -> None:
+    taken = in_threads(8, lambda i: label(store, LabelRequest(f"label {i}")))
+    assert all(each.is_new for each in taken)
+    assert len({each.event.example_id for each in taken}) == 1
+    newest = max(taken, key=lambda each: each.event.id)
+    assert current(store) == [(sha256(IMAGE), newest.event.label)]
+
+
+def test_prediction_is_labelled_by_its_id(store: Store) -> None:
+    prediction_id = predict(store)
+    taken = intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
+    assert taken.event.prediction_id == prediction_id
+    assert current(store) == [(sha256(IMAGE), "cat")]
+
+
+def test_image_of_a_labelled_prediction_is_stored_for_good(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction_id = predict(store)
+    kept = []
+    put = type(store.blobs).put
+
+    def spy(self: Blobs, content: bytes, *, durable: bool = True) -> str:
+        kept.append(durable)
+        return put(self, content, durable=durable)
+
+    monkeypatch.setattr(type(store.blobs), "put", spy)
+    intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
+    assert kept == [True]
+
+
+def test_prediction_and_image_share_the_example(store: Store) -> None:
+    first = label(store)
+    taken = intake.label_prediction(store, predict(store), LabelRequest("dog"), LIMITS, now=2.0)
+    assert taken.event.example_id == first.event.example_id
+    assert current(store) == [(sha256(IMAGE), "dog")]
+
+
+def test_key_is_shared_by_image_and_prediction(store: Store) -> None:
+    keyed = LabelRequest("cat", idempotency_key="k")
+    first = label(store, keyed)
+    again = intake.label_prediction(store, predict(store), keyed, LIMITS, now=2.0)
+    assert again.event == first.event
+
+
+@pytest.mark.parametrize(
+    "prediction_id",
+    ["", "nope", "0" * 36, "x" * 10_000, "\x00", "\ud800", "é", "a\nb"],
+    ids=["empty", "short", "absent", "long", "nul", "surrogate", "accent", "line break"],
+)
+def test_unknown_prediction_is_refused(store: Store, prediction_id: str) -> None:
+    with pytest.raises(UnknownPrediction):
+        intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
+    assert count(store) == 0

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from core.errors import (
+    UnknownFeedback,
+)
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
+from core.store.blobs import sha256
+from core.store.store import Store
+from tests.core.labelled_store import IMAGE, count, current, label
+from tests.support.concurrency import in_threads
+
+
+def test_retraction_is_an_event_that_brings_back_the_label_before(store: Store) -> None:
+    label(store)
+    dog = label(store, LabelRequest("dog")).event
+    taken = intake.retract(store, dog.id, who="ann", now=3.0)
+    assert taken.is_new
+    assert (taken.event.retracts, taken.event.label, taken.event.who) == (dog.id, None, "ann")
+    assert current(store) == [(sha256(IMAGE), "cat")]
+
+
+def test_retracting_twice_is_retracting_once(store: Store) -> None:
+    event = label(store).event
+    first, again = (intake.retract(store, event.id, who="ann", now=n) for n in (3.0, 4.0))
+    assert (first.is_new, again.is_new) == (True, False)
+    assert again.event == first.event
+    assert count(store) == 2
+
+
+def test_retracting_from_many_threads_writes_one_retraction(store: Store) -> None:
+    event = label(store).event
+    taken = in_threads(8, lambda i: intake.retract(store, event.id, who=str(i), now=3.0))
+    assert sum(each.is_new for each in taken) == 1
+    assert count(store) == 2
+
+
+@pytest.mark.parametrize("event_id", [0, -1, 99, 2**63, 10**30])
+def test_unknown_feedback_cannot_be_retracted(store: Store, event_id: int) -> None:
+    with pytest.raises(UnknownFeedback, match=str(event_id)):
+        intake.retract(store, event_id, who="ann", now=3.0)
+
+
+def test_retraction_cannot_be_retracted(store: Store) -> None:
+    retraction = intake.retract(store, label(store).event.id, who="ann", now=3.0).event
+    with pytest.raises(UnknownFeedback):
+        intake.retract(store, retraction.id, who="ann", now=4.0)
+
+
+def test_key_still_answers_with_its_event_after_the_retraction(store: Store) -> None:
+    keyed = LabelRequest("cat", idempotency_key="k")
+    event = label(store, keyed).event
+    intake.retract(store, event.id, who="ann", now=3.0)
+    assert label(store, keyed).event == event
+    assert current(store) == []

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from core.errors import ParityFailure
+from core.models import starter
+from core.models.backbones import Runtime
+from core.models.manifest import Manifest
+from core.models.servable import Servable, load
+from core.models.standalone import TOLERANCE, standalone, verify
+from core.registry.bootstrap import ensure_first_version
+from core.registry.versions import get, read_manifest
+from core.store.blobs import LocalBlobs
+from core.store.store import Store
+from tests.support import tiny
+
+NUM_IMAGES = 3
+
+
+def joined(manifest: Manifest, blobs: LocalBlobs) -> bytes:
+    return standalone(blobs.get(manifest.backbone), blobs.get(manifest.head), manifest)
+
+
+def answers(model: bytes, pixels_BHWC: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"pixels": pixels_BHWC}), strict=True))
+
+
+def check_equals_service(model: bytes, servable: Servable) -> None:
+    onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+    size = servable.manifest.pixels.size_px
+    shape = (NUM_IMAGES, size, size, 3)
+    pixels_BHWC = np.random.default_rng(5).integers(0, 256, shape, dtype=np.uint8)
+    scores, found = servable.predict(pixels_BHWC), answers(model, pixels_BHWC)
+    assert found.keys() == {"embedding", "logits", "probabilities"}
+    for name, expected in (
+        ("embedding", scores.embedding_BD),
+        ("logits", scores.logits_BK),
+        ("probabilities", scores.probabilities_BK),
+    ):
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=TOLERANCE * scale)
+    assert verify(model, servable) <= TOLERANCE
+
+
+@pytest.mark.parametrize("opset", [13, 15, 17])
+def test_one_file_answers_like_the_service(blobs: LocalBlobs, opset: int) -> None:
+    manifest = tiny.make_manifest(blobs, backbone=blobs.put(tiny.backbone_onnx(opset=opset)))
+    check_equals_service(joined(manifest, blobs), load(manifest, blobs, Runtime("cpu")))
+
+
+def test_file_of_the_starter_answers_like_the_service(sqlite_store: Store) -> None:
+    ensure_first_version(sqlite_store)
+    with sqlite_store.db.read() as conn:
+        manifest = read_manifest(get(conn, 1), sqlite_store.blobs)
+    servable = load(manifest, sqlite_store.blobs, Runtime("cpu"))
+    assert manifest.pixels == starter.pixel_spec()
+    check_equals_service(joined(manifest, sqlite_store.blobs), servable)  # type: ignore[arg-type]
+
+
+def test_file_says_what_it_is(blobs: LocalBlobs) -> None:
+    manifest = tiny.make_manifest(blobs, ("cat", "hot dog", "猫"), version=7)
+    model = onnx.load_from_string(joined(manifest, blobs))
+    facts = {prop.key: prop.value for prop in model.metadata_props}
+    assert facts["classes"].split("\n") == ["cat", "hot dog", "猫"]
+    assert (facts["version"], facts["size_px"], facts["crop_fraction"]) == ("7", "8", "1.0")
+    assert (model.producer_name, model.model_version) == ("evergreen", 7)
+    assert [value.name for value in model.graph.input] == ["pixels"]
+
+
+def test_same_version_gives_the_same_file(blobs: LocalBlobs) -> None:
+    manifest = tiny.make_manifest(blobs)
+    assert joined(manifest, blobs) == joined(manifest, blobs)
+
+
+def test_file_of_another_version_does_not_pass(blobs: LocalBlobs) -> None:
+    one = tiny.make_manifest(blobs, head_seed=1, version=1)
+    other = tiny.make_manifest(blobs, head_seed=2, version=2)
+    with pytest.raises(ParityFailure, match=r"model\.onnx of version 1 differs"):
+        verify(joined(other, blobs), load(one, blobs, Runtime("cpu")))

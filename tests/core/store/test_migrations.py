@@ -1,0 +1,149 @@
+"""The tables: made once, brought up to date, and those of the schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import func, insert, select, text
+
+from core.errors import StoreError
+from core.registry import activations
+from core.store import schema
+from core.store.database import Database
+from core.store.store import Store
+from tests.core.rows import PREDICTION, num_predictions
+from tests.support.concurrency import in_processes, in_threads
+
+VERSION = {
+    "backbone": "b",
+    "head": "h",
+    "manifest": "m",
+    "classes": ["cat"],
+    "snapshot": 0,
+    "metrics": {},
+    "gate": {},
+    "created_at": 0.0,
+}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new' / 'evergreen.db'}"
+    url: str = request.getfixturevalue("empty_postgres_url")
+    return url
+
+
+@pytest.fixture
+def db(store: Store) -> Database:
+    return store.db
+
+
+def migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "core.store:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def test_migrations_make_exactly_the_tables_of_the_schema(db: Database) -> None:
+    with db.read() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_server_default": True})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_partial_index_that_coalesces_runs_is_there(db: Database) -> None:
+    # `compare_metadata` does not look at the condition of an index.
+    catalogue = (
+        "SELECT sql FROM sqlite_master WHERE name = 'uq_runs_unfinished'"
+        if db.is_sqlite
+        else "SELECT indexdef FROM pg_indexes WHERE indexname = 'uq_runs_unfinished'"
+    )
+    with db.read() as conn:
+        definition = conn.execute(text(catalogue)).scalar_one()
+    assert "UNIQUE" in definition
+    assert "waiting" in definition
+    assert "running" in definition
+
+
+def test_newest_migration_is_the_revision_of_the_schema() -> None:
+    config = migrations()
+    assert ScriptDirectory.from_config(config).get_heads() == [schema.REVISION]
+
+
+def test_database_of_an_older_release_is_brought_up_to_date_with_what_it_holds(
+    empty_url: str,
+) -> None:
+    db = Database(empty_url)
+    config = migrations()
+    with db.write() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0001")
+        conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
+    db.ensure_schema()
+    assert num_predictions(db) == 1
+    with db.write() as conn:
+        assert conn.execute(select(func.count()).select_from(schema.shadow_answers)).scalar() == 0
+        config.attributes["connection"] = conn
+        command.downgrade(config, "0001")
+    assert num_predictions(db) == 1
+    db.close()
+
+
+def test_activations_of_an_older_release_learn_what_is_before_them(empty_url: str) -> None:
+    db = Database(empty_url)
+    config = migrations()
+    with db.write() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0003")
+        for number in (1, 2, 3):
+            conn.execute(insert(schema.versions).values(number=number, **VERSION))
+        for i, version in enumerate((1, 2, 3, 2, 3, 1, 1, 3), start=1):
+            wish = {"id": i, "version": version, "state": "activated", "who": "", "why": ""}
+            conn.execute(insert(schema.promotions).values(**wish, created_at=i))
+            fact = {"id": i, "version": version, "promotion_id": i, "who": "", "why": ""}
+            conn.execute(insert(schema.activations).values(**fact, activate_at=i, created_at=i))
+    db.ensure_schema()
+    with db.read() as conn:
+        found = [each.before_id for each in reversed(activations.history(conn, 10))]
+    assert found == [None, 1, 2, 1, 4, None, None, 7]
+    db.close()
+
+
+def test_schema_is_created_once_by_eight_threads(empty_url: str) -> None:
+    def ensure(_: int) -> None:
+        db = Database(empty_url)
+        db.ensure_schema()
+        db.close()
+
+    in_threads(8, ensure)
+    db = Database(empty_url)
+    assert num_predictions(db) == 0
+    db.close()
+
+
+@pytest.mark.slow
+def test_schema_is_created_once_by_four_processes(empty_url: str) -> None:
+    in_processes(
+        4,
+        "import os\nfrom core.store.database import Database",
+        "db = Database(os.environ['URL']); db.ensure_schema(); db.close()",
+        URL=empty_url,
+    )
+    db = Database(empty_url)
+    assert num_predictions(db) == 0
+    db.close()
+
+
+def test_schema_of_a_newer_release_is_refused_with_the_remedy(db: Database) -> None:
+    with db.write() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match=r"has schema 9999.*install the newer release"):
+        db.ensure_schema()

@@ -1,0 +1,236 @@
+"""Clients that predict without pause, over a kept-alive connection to each worker, and check every
+answer: that it came, that it is of one version, and that nobody had seen a newer one before it was
+asked for."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+from core.store.store import Store
+from tests.end_to_end import tagged_versions
+from tests.support import images
+from tests.support.server import Server, wait_until
+
+_IMAGE = images.png(64, 64)
+_FORM = b"".join(
+    b'--cut\r\nContent-Disposition: form-data; name="image"; filename="%d.png"\r\n'
+    b"Content-Type: image/png\r\n\r\n%b\r\n" % (i, _IMAGE)
+    for i in range(3)
+)
+_TENSORS = {
+    "inputs": [
+        {
+            "name": "image",
+            "shape": [3],
+            "datatype": "BYTES",
+            "data": 3 * [base64.b64encode(_IMAGE).decode()],
+        }
+    ],
+    "outputs": [{"name": "label"}, {"name": "probabilities"}],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an answer says of the version that it came from."""
+
+    versions: set[int]
+    # Classes of each image, and how many there are if it names all.
+    labels: list[set[str]]
+    num_classes: set[int]
+
+
+def of_one_image(body: bytes) -> Said:
+    answer = json.loads(body)
+    top = {candidate["label"] for candidate in answer["top"]}
+    return Said({answer["version"]}, [top], {len(top)})
+
+
+def of_five_candidates(body: bytes) -> Said:
+    said = of_one_image(body)
+    return Said(said.versions, said.labels, set())
+
+
+def of_several_images(body: bytes) -> Said:
+    answers = [item["prediction"] for item in json.loads(body)["items"]]
+    tops = [{candidate["label"] for candidate in answer["top"]} for answer in answers]
+    return Said({answer["version"] for answer in answers}, tops, {len(top) for top in tops})
+
+
+def of_tensors(body: bytes) -> Said:
+    answer = json.loads(body)
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    labels = [{label} for label in outputs["label"]["data"]]
+    return Said({int(answer["model_version"])}, labels, {outputs["probabilities"]["shape"][1]})
+
+
+# Every way to ask for the champion: path, Content-Type, body, how to read the answer.
+WAYS: tuple[tuple[str, str, bytes, Callable[[bytes], Said]], ...] = (
+    ("/v1/predict?top=1000", "image/png", _IMAGE, of_one_image),
+    (
+        "/v1/predict?top=1000",
+        "multipart/form-data; boundary=cut",
+        _FORM + b"--cut--\r\n",
+        of_several_images,
+    ),
+    ("/predict", "image/png", _IMAGE, of_five_candidates),
+    (
+        "/v2/models/evergreen/infer",
+        "application/json",
+        json.dumps(_TENSORS).encode(),
+        of_tensors,
+    ),
+)
+
+
+class WatchfulClients:
+    def __init__(self, server: Server, store: Store, num_clients: int = 3) -> None:
+        """Version by version, `history` is what becomes champion: `expect` tells in advance."""
+        self._server = server
+        self._store = store
+        self._lock = threading.Lock()
+        self._history = [tagged_versions.newest_activation(store).version]
+        self._classes: dict[int, set[str]] = {}
+        # Up to where in the history somebody has seen an answer.
+        self._seen = 0
+        self.problems: list[str] = []
+        self.answers: Counter[tuple[int, int]] = Counter()
+        self._remember(self._history[0])
+        self._stop = threading.Event()
+        self._connections = [one_to_each_worker(server) for _ in range(num_clients)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(connections,))
+            for connections in self._connections
+        ]
+
+    def __enter__(self) -> WatchfulClients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        for connection in itertools.chain(*(found.values() for found in self._connections)):
+            connection.close()
+
+    def expect(self, number: int) -> None:
+        """The next champion, before anyone asks for it."""
+        self._remember(number)
+        with self._lock:
+            self._history.append(number)
+
+    def until_every_worker_answers_with(self, number: int) -> None:
+        """Anew, where a version comes back."""
+        before = Counter(self.answers)
+        pids = list(self._connections[0])
+        wait_until(
+            lambda: (
+                bool(self.problems)
+                or all(self.answers[pid, number] > before[pid, number] for pid in pids)
+            ),
+            tagged_versions.SOON_S,
+            f"every worker to answer with version {number}",
+        )
+
+    def _remember(self, number: int) -> None:
+        self._classes[number] = set(tagged_versions.classes_of(self._store, number))
+
+    def _run(self, connections: dict[int, http.client.HTTPConnection]) -> None:
+        turns = zip(itertools.cycle(connections.items()), _ways(), strict=False)
+        for (pid, connection), (path, kind, body, read) in turns:
+            if self._stop.is_set():
+                return
+            with self._lock:
+                seen = self._seen
+            try:
+                connection.request("POST", path, body, {"Content-Type": kind})
+                response = connection.getresponse()
+                content = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.problems.append(f"worker {pid}: {error!r}")
+                return
+            if response.status != 200:
+                self.problems.append(f"worker {pid}: {response.status} {content[:200]!r}")
+                continue
+            self._check(pid, seen, read(content))
+
+    def _check(self, pid: int, seen: int, said: Said) -> None:
+        if len(said.versions) != 1:
+            self.problems.append(f"worker {pid} answers with versions {said.versions} at once")
+            return
+        (number,) = said.versions
+        classes = self._classes.get(number, set())
+        if any(not labels <= classes for labels in said.labels) or any(
+            num != len(classes) for num in said.num_classes
+        ):
+            self.problems.append(f"worker {pid} says {said}, and version {number} has {classes}")
+        with self._lock:
+            self.answers[pid, number] += 1
+            if number not in self._history[seen:]:
+                self.problems.append(
+                    f"worker {pid} answers with version {number} after one was answered with "
+                    f"{self._history[seen]}; {self._history}"
+                )
+                return
+            self._seen = max(self._seen, self._history.index(number, seen))
+
+
+def one_to_each_worker(server: Server) -> dict[int, http.client.HTTPConnection]:
+    """A connection to each worker, by its process id. Who accepts one is not ours to say."""
+    found: dict[int, http.client.HTTPConnection] = {}
+    deadline = time.monotonic() + tagged_versions.SOON_S
+    while len(found) < server.num_workers:
+        assert time.monotonic() < deadline, f"only {list(found)} accept connections"
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        pid = predict(connection)[0]
+        if pid in found:
+            connection.close()
+        else:
+            found[pid] = connection
+    return found
+
+
+def versions_answered(server: Server) -> set[int]:
+    """What all workers answer with."""
+    found = one_to_each_worker(server)
+    try:
+        return {predict(connection)[1] for connection in found.values()}
+    finally:
+        for connection in found.values():
+            connection.close()
+
+
+def predict(connection: http.client.HTTPConnection) -> tuple[int, int]:
+    """The process that answers, and the version that it answers with."""
+    connection.request("POST", "/v1/predict", _IMAGE, {"Content-Type": "image/png"})
+    return read_prediction(connection)
+
+
+def read_prediction(connection: http.client.HTTPConnection) -> tuple[int, int]:
+    response = connection.getresponse()
+    content = response.read()
+    assert response.status == 200, content
+    return int(response.headers["Evergreen-Worker"]), json.loads(content)["version"]
+
+
+def _ways() -> Iterator[tuple[str, str, bytes, Callable[[bytes], Said]]]:
+    """In turn, and not in step with the connections, however many there are."""
+    for i in itertools.count():
+        for k in range(len(WAYS)):
+            yield WAYS[(i + k) % len(WAYS)]

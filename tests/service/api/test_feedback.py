@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from core.labelling import labels
+from service.inference.predictor import Serving
+from tests.service import assert_problem
+from tests.service.client import label_image, label_prediction, new_image, predict
+from tests.support import concurrency
+
+
+def current(serving: Serving, example_id: int) -> str | None:
+    with serving.store.db.read() as conn:
+        found = {row.example_id: row.label for row in labels.current(conn)}
+    return found.get(example_id)
+
+
+def test_label_by_prediction_id_is_kept(client: TestClient, serving: Serving) -> None:
+    prediction_id = predict(client)
+    response = label_prediction(client, prediction_id, " cat ", fields={"who": "ann"})
+    assert response.status_code == 201
+    answer = response.json()
+    assert (answer["label"], answer["who"], answer["prediction_id"], answer["retracts"]) == (
+        "cat",
+        "ann",
+        prediction_id,
+        None,
+    )
+    assert current(serving, answer["example_id"]) == "cat"
+
+
+def test_label_by_image_is_kept(client: TestClient, serving: Serving) -> None:
+    response = label_image(client, new_image(), "дом 🏠", fields={"who": "ben"})
+    assert response.status_code == 201
+    answer = response.json()
+    assert (answer["label"], answer["who"], answer["prediction_id"]) == ("дом 🏠", "ben", None)
+    assert current(serving, answer["example_id"]) == "дом 🏠"
+
+
+def test_both_ways_lead_to_the_same_example(client: TestClient, serving: Serving) -> None:
+    image = new_image()
+    first = label_prediction(client, predict(client, image), "cat").json()
+    second = label_image(client, image, "dog").json()
+    assert second["example_id"] == first["example_id"]
+    assert current(serving, first["example_id"]) == "dog"
+
+
+@pytest.mark.parametrize("way", ["prediction", "image"])
+def test_request_repeated_with_its_key_is_taken_once(client: TestClient, way: str) -> None:
+    image = new_image()
+    headers = {"Idempotency-Key": f"key of {way}"}
+
+    def send() -> httpx.Response:
+        if way == "image":
+            return label_image(client, image, "cat", headers=headers)
+        response: httpx.Response = label_prediction(client, prediction_id, "cat", headers=headers)
+        return response
+
+    prediction_id = predict(client, image)
+    first, second = send(), send()
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json() == second.json()
+
+
+def test_requests_at_the_same_moment_with_one_key_are_taken_once(client: TestClient) -> None:
+    image = new_image()
+
+    def send(_i: int) -> tuple[int, int]:
+        response = label_image(client, image, "cat", headers={"Idempotency-Key": "at once"})
+        return response.status_code, response.json()["id"]
+
+    answers = concurrency.in_threads(6, send)
+    assert sorted(status for status, _ in answers) == [200] * 5 + [201]
+    assert len({event_id for _, event_id in answers}) == 1
+
+
+def test_request_without_a_key_is_taken_each_time(client: TestClient) -> None:
+    image = new_image()
+    ids = {label_image(client, image, "cat").json()["id"] for _ in range(3)}
+    assert len(ids) == 3
+
+
+def test_key_of_another_label_or_image_is_refused(client: TestClient) -> None:
+    image = new_image()
+    headers = {"Idempotency-Key": "k"}
+    label_image(client, image, "cat", headers=headers)
+    for other in (
+        label_image(client, image, "dog", headers=headers),
+        label_image(client, new_image(), "cat", headers=headers),
+        label_prediction(client, predict(client), "cat", headers=headers),
+    ):
+        assert_problem.problem(other, 422, "idempotency-conflict", "'k'", "use a new key")
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+def test_key_of_no_good_length_is_refused(client: TestClient, key: str) -> None:
+    response = label_image(client, new_image(), "cat", headers={"Idempotency-Key": key})
+    assert_problem.problem(
+        response, 422, "invalid-request", "Idempotency-Key", str(len(key)), "255"
+    )
+
+
+def test_taken_back_label_gives_way_to_the_earlier_one(
+    client: TestClient, serving: Serving
+) -> None:
+    image = new_image()
+    first = label_image(client, image, "cat").json()
+    second = label_image(client, image, "dog").json()
+    example_id = first["example_id"]
+    taken_back = client.delete(f"/v1/feedback/{second['id']}", params={"who": "ann"})
+    assert taken_back.status_code == 200
+    answer = taken_back.json()
+    assert (answer["retracts"], answer["label"], answer["who"]) == (second["id"], None, "ann")
+    assert current(serving, example_id) == "cat"
+    assert client.delete(f"/v1/feedback/{second['id']}").json() == answer
+    client.delete(f"/v1/feedback/{first['id']}")
+    assert current(serving, example_id) is None
+
+
+def test_retraction_cannot_be_taken_back(client: TestClient) -> None:
+    event = label_image(client, new_image(), "cat").json()
+    retraction = client.delete(f"/v1/feedback/{event['id']}").json()
+    response = client.delete(f"/v1/feedback/{retraction['id']}")
+    assert_problem.problem(response, 404, "unknown-feedback", str(retraction["id"]))
+
+
+@pytest.mark.parametrize("feedback_id", ["0", "-1", "999999", "9" * 30])
+def test_taking_back_unknown_feedback_is_not_found(client: TestClient, feedback_id: str) -> None:
+    response = client.delete(f"/v1/feedback/{feedback_id}")
+    assert_problem.problem(response, 404, "unknown-feedback", feedback_id, "send the id")
+
+
+def test_taking_back_what_is_no_id_is_refused(client: TestClient) -> None:
+    assert_problem.problem(
+        client.delete("/v1/feedback/cat"), 422, "invalid-request", "'cat'", "integer"
+    )

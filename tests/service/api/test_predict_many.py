@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from core import predictions
+from service.inference.predictor import Serving
+from tests.service import assert_problem
+from tests.support import images
+
+
+def post(client: TestClient, *sent: bytes, **options: Any) -> Any:
+    files = [("image", (f"{n}.jpg", image)) for n, image in enumerate(sent)]
+    response = client.post("/v1/predict", files=files, **options)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def without_id(answer: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if key != "prediction_id"}
+
+
+def test_several_images_are_answered_in_order_as_each_would_be_alone(client: TestClient) -> None:
+    sent = [images.jpeg(seed=seed) for seed in range(5)]
+    alone = [without_id(post(client, image)) for image in sent]
+    together = post(client, *sent)["items"]
+    assert [without_id(item["prediction"]) for item in together] == alone
+    assert all(item["problem"] is None for item in together)
+    assert len({answer["label"] for answer in alone}) > 1, "or order would not show"
+
+
+def test_one_bad_image_does_not_fail_the_others(client: TestClient) -> None:
+    items = post(client, images.jpeg(), b"no image", images.bomb_png(), images.png())["items"]
+    assert [item["prediction"] is not None for item in items] == [True, False, False, True]
+    codes = [item["problem"] and item["problem"]["code"] for item in items]
+    assert codes == [None, "undecodable-image", "image-too-large", None]
+    assert items[1]["problem"]["status"] == 422
+    assert "8 bytes" in items[1]["problem"]["detail"]
+
+
+def test_each_of_several_is_recorded_and_can_be_corrected(
+    client: TestClient, serving: Serving
+) -> None:
+    items = post(client, *(images.jpeg(seed=seed) for seed in (21, 22)))["items"]
+    ids = [item["prediction"]["prediction_id"] for item in items]
+    assert len(set(ids)) == 2
+    with serving.store.db.read() as conn:
+        assert all(predictions.get(conn, found) for found in ids)
+    corrected = client.post("/v1/feedback", json={"prediction_id": ids[1], "label": "cup"})
+    assert corrected.status_code == 201
+
+
+def test_top_holds_for_every_item(client: TestClient) -> None:
+    items = post(client, images.jpeg(), images.png(), params={"top": 2})["items"]
+    assert [len(item["prediction"]["top"]) for item in items] == [2, 2]
+
+
+def test_too_many_images_are_refused(client: TestClient) -> None:
+    files = [("image", (f"{n}.jpg", b"x")) for n in range(65)]
+    response = client.post("/v1/predict", files=files)
+    assert_problem.problem(response, 422, "invalid-request", "Maximum number of files is 64")
+
+
+def test_feedback_takes_one_image(client: TestClient) -> None:
+    file = ("image", ("a.jpg", images.jpeg()))
+    response = client.post("/v1/feedback", files=[file, file], data={"label": "cup"})
+    assert_problem.problem(response, 422, "invalid-request", "Maximum number of files is 1")
+
+
+@pytest.mark.parametrize("name", ["photo", "images"])
+def test_file_in_another_field_is_refused(client: TestClient, name: str) -> None:
+    files = [("image", ("a.jpg", images.jpeg())), (name, ("b.jpg", images.jpeg()))]
+    response = client.post("/v1/predict", files=files)
+    assert_problem.problem(response, 422, "invalid-request", repr(name), "name the field `image`")

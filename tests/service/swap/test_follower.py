@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import pytest
+
+from core.errors import StoreError
+from core.inputs.pixels import Limits
+from core.labelling import intake, labels
+from core.labelling.intake import LabelRequest
+from core.registry import promotions
+from core.settings import Settings
+from core.store.store import Store
+from service.swap import follower
+from service.swap import swap as swap_module
+from tests.service.swap_worker import (
+    SOON_S,
+    Process,
+    activate_behind_its_back,
+    count_loads,
+    damage_head,
+    head_of,
+    live,
+    problems,
+    promote,
+    publish_three,
+    report,
+    sample,
+)
+from tests.service.trained_home import wait_until
+from tests.support import images, tiny
+
+# Waits for real moments, or repeats thousands of histories: not in `make check`.
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def store(sqlite_store: Store) -> Store:
+    return publish_three(sqlite_store)
+
+
+def test_worker_that_starts_before_the_moment_waits_for_it(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotions, "LEAD_S", 1.5)
+    report(store, ready=(1, 2))
+    promote(store, 2)
+    with store.db.write() as conn:
+        activation = promotions.advance(conn, time.time())
+    assert activation is not None
+    process = start()
+    assert process.slot.given == [(2, activation.activate_at)]
+    if time.time() < activation.activate_at - 0.2:  # a busy machine may be past it
+        assert process.answers_with(1)
+    wait_until(lambda: process.answers_with(2), SOON_S)
+
+
+def test_change_decided_while_a_worker_starts_is_not_missed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process(store)
+    said = process.swap._presence.tell
+
+    def change_then_say() -> None:
+        monkeypatch.undo()
+        tiny.activate(store, 2, time.time())  # nobody knows yet that this worker is there
+        said()
+
+    monkeypatch.setattr(process.swap._presence, "tell", change_then_say)
+    process.swap.start()
+    try:
+        assert process.answers_with(2)
+    finally:
+        process.swap.stop()
+
+
+def test_worker_starts_with_an_older_version_if_the_champion_is_damaged(
+    store: Store,
+    settings: Settings,
+    start: Callable[[], Process],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tiny.activate(store, 2, time.time())
+    damage_head(settings, store, 2)
+    with caplog.at_level(logging.ERROR):
+        process = start()
+    assert process.answers_with(1)
+    assert "version.load_failed" in caplog.text
+    (worker,) = live(store)
+    assert (worker.version, len(worker.failed)) == (1, 1)
+
+
+def test_worker_with_nothing_to_answer_with_does_not_start(
+    store: Store, settings: Settings
+) -> None:
+    damage_head(settings, store, 1)
+    with pytest.raises(StoreError, match="no version can be loaded"):
+        Process(store).swap.start()
+
+
+def test_version_that_cannot_be_read_for_a_while_is_followed_late(
+    store: Store, settings: Settings, start: Callable[[], Process]
+) -> None:
+    process = start()
+    path = head_of(settings, store, 2)
+    hidden = path.rename(path.with_suffix(".hidden"))
+    activate_behind_its_back(store, 2)
+    wait_until(lambda: any("cannot be read" in told for told in problems(store)), SOON_S)
+    assert process.answers_with(1)
+    assert not process.swap.is_stale
+    hidden.rename(path)
+    wait_until(lambda: process.answers_with(2), SOON_S)
+    wait_until(lambda: problems(store) == [], SOON_S)
+
+
+def test_version_that_stays_away_is_given_up(
+    store: Store,
+    settings: Settings,
+    start: Callable[[], Process],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follower, "_TRY_AGAIN_S", 0.1)
+    monkeypatch.setattr(follower, "GIVE_UP_AFTER_S", 0.5)
+    process = start()
+    tries = count_loads(process, monkeypatch)
+    path = head_of(settings, store, 2)
+    path.unlink()
+    activate_behind_its_back(store, 2)
+    wait_until(lambda: process.swap._following._followed > 1, SOON_S)
+    assert 1 < len(tries) < 10
+    tried = len(tries)
+    seen = live(store)[0].last_seen
+    wait_until(lambda: live(store)[0].last_seen > seen, SOON_S)  # after ten more looks
+    assert len(tries) == tried
+    assert process.answers_with(1)
+    promote(store, 3)
+    wait_until(lambda: process.answers_with(3), SOON_S)
+
+
+def test_champion_that_cannot_be_read_at_the_start_is_followed_late(
+    store: Store, settings: Settings, start: Callable[[], Process]
+) -> None:
+    tiny.activate(store, 2, time.time())
+    path = head_of(settings, store, 2)
+    hidden = path.rename(path.with_suffix(".hidden"))
+    process = start()
+    assert process.answers_with(1)
+    hidden.rename(path)
+    wait_until(lambda: process.answers_with(2), SOON_S)
+
+
+@pytest.mark.parametrize("who_writes", ["worker", "trainer"])
+def test_label_to_live_is_observed_once_for_each_label(
+    store: Store,
+    start: Callable[[], Process],
+    monkeypatch: pytest.MonkeyPatch,
+    who_writes: str,
+) -> None:
+    acknowledged = time.time() - 50
+    for seed in range(3):
+        image = images.png(48, 48, seed)
+        intake.label_image(store, image, LabelRequest("cat"), Limits(), acknowledged)
+    with store.db.read() as conn:
+        snapshot = labels.newest_id(conn)
+    number = tiny.publish(store, tiny.make_manifest(store.blobs, snapshot=snapshot))
+    if who_writes == "trainer":
+        monkeypatch.setattr(swap_module.Swap, "_advance", lambda swap: swap._presence.tell())
+    processes = [start(), start()]
+    count, total = (sample(f"evergreen_label_to_live_seconds_{x}") for x in ("count", "sum"))
+    for version in (number, 1, number):  # only the first time is new
+        promote(store, version)
+
+        def is_there(version: int = version) -> bool:
+            promotions.move_on(store.db)
+            return all(p.answers_with(version) for p in processes)
+
+        wait_until(is_there, SOON_S)
+    wait_until(lambda: sample("evergreen_label_to_live_seconds_count") > count, SOON_S)
+    assert sample("evergreen_label_to_live_seconds_count") - count == 3
+    waited = sample("evergreen_label_to_live_seconds_sum") - total
+    assert 150 < waited < 150 + 3 * SOON_S
+
+
+def test_database_that_fails_for_a_while_is_survived(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+
+    def lost(*_: object) -> None:
+        raise StoreError("the database is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(promotions, "waiting", lost)
+        time.sleep(0.3)
+        assert process.answers_with(1)
+    promote(store, 2)
+    wait_until(lambda: process.answers_with(2), SOON_S)
+
+
+def test_worker_that_was_held_up_looks_again_before_it_answers(
+    store: Store, start: Callable[[], Process]
+) -> None:
+    """It slept through the whole change: taken for dead, so that nobody waited for it."""
+    process = start()
+    process.swap.stop()
+    with store.db.write() as conn:
+        promotions.request(conn, 2, who="test", why="test", now=time.time())
+        assert promotions.advance(conn, time.time()) is not None
+    wait_until(lambda: process.swap.is_stale, SOON_S)
+    assert process.answers_with(1)
+    process.swap.confirm()
+    assert process.answers_with(2)
+    assert not process.swap.is_stale
+
+
+def test_worker_goes_on_answering_without_the_database(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+    process.swap.stop()
+    wait_until(lambda: process.swap.is_stale, SOON_S)
+
+    def gone(*_: object, **__: object) -> None:
+        raise StoreError("the database is gone")
+
+    monkeypatch.setattr(type(store.db), "read", gone)
+    process.swap.confirm()
+    assert not process.swap.is_stale
+    assert process.answers_with(1)
+
+
+def test_an_activation_leaves_a_fresh_worker_time_to_see_it() -> None:
+    assert swap_module.TICK_S < follower.FRESH_S < promotions.LEAD_S

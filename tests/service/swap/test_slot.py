@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import threading
+from typing import cast
+
+import pytest
+
+from core.errors import NotReady
+from core.models.servable import Servable
+from service.swap.slot import Slot
+from tests.support import concurrency
+
+
+class Version:
+    """All that a slot knows of a servable."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+
+def servable(version: int) -> Servable:
+    return cast(Servable, Version(version))
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def slot(clock: Clock) -> Slot:
+    found = Slot(clock)
+    found.put(servable(1))
+    return found
+
+
+def test_empty_slot_is_not_ready(clock: Clock) -> None:
+    slot = Slot(clock)
+    assert slot.version is None
+    with pytest.raises(NotReady, match="try again"):
+        slot.current()
+
+
+def test_put_answers_at_once(slot: Slot) -> None:
+    slot.put(servable(2))
+    assert slot.version == 2
+
+
+def test_switch_comes_at_its_moment_and_not_before(slot: Slot, clock: Clock) -> None:
+    slot.put_at(servable(2), 101.0)
+    seen = []
+    for now in (100.0, 100.999, 101.0, 101.5, 500.0):
+        clock.now = now
+        seen.append(slot.version)
+    assert seen == [1, 1, 2, 2, 2]
+
+
+def test_moment_that_has_passed_switches_at_once(slot: Slot) -> None:
+    slot.put_at(servable(2), 99.0)
+    assert slot.version == 2
+
+
+def test_there_is_no_way_back_when_the_clock_is_set_back(slot: Slot, clock: Clock) -> None:
+    slot.put_at(servable(2), 101.0)
+    clock.now = 102.0
+    assert slot.version == 2
+    clock.now = 50.0
+    assert slot.version == 2
+
+
+def test_later_wish_replaces_one_that_waits(slot: Slot, clock: Clock) -> None:
+    slot.put_at(servable(2), 101.0)
+    slot.put_at(servable(3), 102.0)
+    clock.now = 101.5
+    assert slot.version == 1
+    clock.now = 102.0
+    assert slot.version == 3
+
+
+def test_put_cancels_what_waits(slot: Slot, clock: Clock) -> None:
+    slot.put_at(servable(2), 101.0)
+    slot.put(servable(3))
+    clock.now = 200.0
+    assert slot.version == 3
+
+
+def test_version_that_is_due_is_seen_by_a_put_at_that_follows(slot: Slot, clock: Clock) -> None:
+    slot.put_at(servable(2), 101.0)
+    clock.now = 101.0
+    slot.put_at(servable(3), 102.0)
+    # Nobody asked in between; the next to ask must not see what was before the second.
+    assert slot.version == 2
+
+
+def test_taken_reference_outlives_the_switch(slot: Slot) -> None:
+    taken = slot.current()
+    slot.put(servable(2))
+    assert taken.version == 1
+
+
+def test_no_thread_sees_an_old_version_after_a_new_one(slot: Slot, clock: Clock) -> None:
+    done = threading.Event()
+
+    def read(i: int) -> list[int]:
+        seen = []
+        if i == 0:
+            for number in range(2, 300):
+                slot.put_at(servable(number), clock.now + 1)
+                clock.now += 1
+            done.set()
+        while not done.is_set():
+            seen.append(slot.current().version)
+        return seen
+
+    for seen in concurrency.in_threads(4, read):
+        assert seen == sorted(seen)

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from core.models.manifest import Golden
+from core.models.servable import Servable
+from core.predictions import new_id
+from core.registry import promotions
+from core.settings import Settings
+from core.store.store import Store
+from service.swap.swap import TICK_S
+from tests.service.swap_worker import (
+    SOON_S,
+    Process,
+    activate_behind_its_back,
+    count_loads,
+    damage_head,
+    live,
+    promote,
+    publish_three,
+    report,
+    sample,
+    state_of,
+)
+from tests.service.trained_home import wait_until
+from tests.support import tiny
+
+# Waits for real moments, or repeats thousands of histories: not in `make check`.
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def store(sqlite_store: Store) -> Store:
+    return publish_three(sqlite_store)
+
+
+def test_promotion_reaches_every_worker_at_the_same_moment(
+    store: Store, start: Callable[[], Process]
+) -> None:
+    processes = [start(), start()]
+    promotion = promote(store, 2)
+    wait_until(lambda: all(p.answers_with(2) for p in processes), SOON_S)
+    with store.db.read() as conn:
+        activation = promotions.newest_activation(conn)
+    assert activation is not None
+    assert activation.promotion_id == promotion.id
+    assert [p.slot.given for p in processes] == [[(2, activation.activate_at)]] * 2
+    assert state_of(store, promotion).state == "activated"
+
+
+def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted from before it loaded, the moment would be over before the others know of it."""
+    start()
+    slowest = start()
+    load = slowest.swap.loaded.load
+    loaded_at = 0.0
+
+    def load_slowly(number: int, *, is_beside: bool) -> Servable:
+        nonlocal loaded_at
+        time.sleep(2 * promotions.LEAD_S)
+        servable = load(number, is_beside=is_beside)
+        loaded_at = time.time()
+        return servable
+
+    monkeypatch.setattr(slowest.swap.loaded, "load", load_slowly)
+    promote(store, 2)
+    wait_until(lambda: slowest.answers_with(2), SOON_S)
+    with store.db.read() as conn:
+        activation = promotions.newest_activation(conn)
+    assert activation is not None
+    assert activation.created_at >= loaded_at > 0.0
+    assert activation.activate_at == activation.created_at + promotions.LEAD_S
+
+
+def test_nobody_answers_with_the_old_version_after_somebody_with_the_new(
+    store: Store, start: Callable[[], Process]
+) -> None:
+    processes = [start(), start()]
+    for version in (2, 1, 3):
+        promote(store, version)
+        deadline = time.monotonic() + SOON_S
+        seen: list[int | None] = []
+        # In turn, as a client that is sent to one worker after the other.
+        while seen[-4:] != [version] * 4:
+            seen += [p.slot.version for p in processes]
+            assert time.monotonic() < deadline
+            time.sleep(0.0005)  # or it would keep the interpreter's lock from those that load
+        first_new = seen.index(version)
+        assert set(seen[first_new:]) == {version}
+
+
+def test_promotion_waits_for_a_worker_that_is_not_ready(
+    store: Store, start: Callable[[], Process]
+) -> None:
+    slow = new_id()
+    report(store, id=slow)
+    process = start()
+    promotion = promote(store, 2)
+    wait_until(lambda: any(2 in w.ready for w in live(store)), SOON_S)
+    time.sleep(0.3)
+    assert state_of(store, promotion).state == "waiting"
+    assert process.answers_with(1)
+    report(store, id=slow, ready=(1, 2))
+    wait_until(lambda: process.answers_with(2), SOON_S)
+
+
+def test_worker_that_died_does_not_hold_up_the_others(
+    store: Store, start: Callable[[], Process]
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    report(store, pid=gone.pid)
+    process = start()
+    promote(store, 2)
+    wait_until(lambda: process.answers_with(2), SOON_S)
+
+
+def test_worker_that_left_does_not_hold_up_the_others(
+    store: Store, start: Callable[[], Process]
+) -> None:
+    first, second = start(), start()
+    first.swap.stop()
+    assert len(live(store)) == 1
+    promote(store, 2)
+    wait_until(lambda: second.answers_with(2), SOON_S)
+
+
+def test_worker_that_starts_in_the_midst_takes_part(
+    store: Store, start: Callable[[], Process]
+) -> None:
+    slow = new_id()
+    report(store, id=slow)
+    first = start()
+    promotion = promote(store, 2)
+    wait_until(lambda: any(2 in w.ready for w in live(store)), SOON_S)
+    second = start()
+    assert second.answers_with(1)
+    report(store, id=slow, ready=(1, 2))
+    wait_until(lambda: first.answers_with(2) and second.answers_with(2), SOON_S)
+    assert first.slot.given == second.slot.given
+    assert state_of(store, promotion).state == "activated"
+
+
+def test_damaged_version_fails_and_the_old_one_goes_on(
+    store: Store, settings: Settings, start: Callable[[], Process]
+) -> None:
+    processes = [start(), start()]
+    damage_head(settings, store, 2)
+    failures = sample("evergreen_swap_failures_total")
+    promotion = promote(store, 2)
+    wait_until(lambda: state_of(store, promotion).state != "waiting", SOON_S)
+    ended = state_of(store, promotion)
+    assert ended.state == "failed"
+    assert ended.error is not None
+    assert "is damaged" in ended.error
+    assert str(os.getpid()) in ended.error
+    time.sleep(0.5)
+    assert all(p.answers_with(1) for p in processes)
+    assert all(p.slot.given == [] for p in processes)
+    # Each tried at most once, and says so.
+    assert 1 <= sample("evergreen_swap_failures_total") - failures <= 2
+    assert any("is damaged" in why for w in live(store) for why in w.failed.values())
+    with store.db.read() as conn:
+        newest = promotions.newest_activation(conn)
+    assert newest is not None
+    assert newest.version == 1
+
+
+def test_good_version_follows_a_damaged_one(
+    store: Store, settings: Settings, start: Callable[[], Process]
+) -> None:
+    process = start()
+    damage_head(settings, store, 2)
+    promotion = promote(store, 2)
+    wait_until(lambda: state_of(store, promotion).state == "failed", SOON_S)
+    promote(store, 3)
+    wait_until(lambda: process.answers_with(3), SOON_S)
+
+
+def test_bundle_that_is_wrong_in_a_way_of_its_own_fails_like_any_other(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tiny.make_manifest(store.blobs)
+    wrong = replace(manifest, golden=Golden(0, ("no number",)))  # type: ignore[arg-type]
+    number = tiny.publish(store, wrong)
+    process = start()
+    tries = count_loads(process, monkeypatch)
+    promotion = promote(store, number)
+    wait_until(lambda: state_of(store, promotion).state == "failed", SOON_S)
+    assert "no number" in str(state_of(store, promotion).error)
+    assert tries == [number]
+    assert process.answers_with(1)
+
+
+def test_newer_wish_replaces_one_that_waits(store: Store, start: Callable[[], Process]) -> None:
+    process = start()
+    first, second = promote(store, 2), promote(store, 3)
+    wait_until(lambda: process.answers_with(3), SOON_S)
+    assert (state_of(store, first).state, state_of(store, second).state) == (
+        "superseded",
+        "activated",
+    )
+
+
+def test_versions_that_are_over_are_let_go(store: Store, start: Callable[[], Process]) -> None:
+    process = start()
+    for version in (2, 3, 1):
+        promote(store, version)
+        wait_until(lambda version=version: process.answers_with(version), SOON_S)  # type: ignore[misc]
+    wait_until(lambda: [w.ready for w in live(store)] == [(1,)], SOON_S)
+
+
+def test_the_champion_before_stays_while_the_next_promotion_waits(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+    report(store, ready=(1, 2))  # another one, that never gets version 3 loaded
+    tries = count_loads(process, monkeypatch)
+    activate_behind_its_back(store, 2)
+    promote(store, 3)
+    wait_until(lambda: process.answers_with(2) and 3 in process.swap.loaded, SOON_S)
+    time.sleep(3 * TICK_S)
+    assert process.swap.loaded.numbers == (1, 2, 3)
+    assert tries.count(1) == 0

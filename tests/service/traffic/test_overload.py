@@ -1,0 +1,182 @@
+"""More than a process can do: what it refuses, and that it then goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+
+from core.errors import DeadlineExceeded, Overloaded
+from service.api import request_bodies
+from service.inference.predictor import Serving
+from service.traffic.admission import Admission, Deadline
+from tests.service import assert_problem
+from tests.service.conftest import app_of, settings_in
+from tests.support import images
+
+JPEG = {"Content-Type": "image/jpeg"}
+LARGE = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """Takes two images at once."""
+    settings = settings_in(tmp_path_factory.mktemp("small"))
+    started = Serving.start(settings.model_copy(update={"max_in_flight": 2, "max_wait_s": 60.0}))
+    yield started
+    started.stop()
+
+
+def at_once(
+    serving: Serving, count: int, headers: dict[str, str], per_request: int = 0
+) -> list[httpx.Response]:
+    """Send so many requests together; `per_request` images as a form, or one as the body."""
+
+    async def run() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app_of(serving))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            if per_request:
+                files = [("image", (f"{n}.jpg", LARGE)) for n in range(per_request)]
+                asked = [
+                    client.post("/v1/predict", files=files, headers=headers) for _ in range(count)
+                ]
+            else:
+                sent = {**JPEG, **headers}
+                asked = [
+                    client.post("/v1/predict", content=LARGE, headers=sent) for _ in range(count)
+                ]
+            return await asyncio.gather(*asked)
+
+    return asyncio.run(run())
+
+
+def test_more_than_the_limit_is_refused_at_once_and_the_rest_answered(small: Serving) -> None:
+    responses = at_once(small, 12, {})
+    found = Counter(response.status_code for response in responses)
+    assert found[200] >= 2
+    assert found[503] >= 1
+    assert found[200] + found[503] == 12
+    refused = next(response for response in responses if response.status_code == 503)
+    assert_problem.problem(refused, 503, "overloaded", "the limit is 2", "EVERGREEN_MAX_IN_FLIGHT")
+    assert refused.headers["retry-after"] == "1"
+    assert at_once(small, 1, {})[0].status_code == 200, "nothing is left in work"
+
+
+def test_a_request_of_more_images_than_the_limit_is_answered_when_there_is_room(
+    small: Serving,
+) -> None:
+    (response,) = at_once(small, 1, {}, per_request=4)
+    assert [item["problem"] for item in response.json()["items"]] == [None] * 4
+
+
+def test_what_waited_longer_than_its_client_will_is_not_looked_at(small: Serving) -> None:
+    (response,) = at_once(small, 1, {"X-Request-Timeout-Ms": "1"}, per_request=8)
+    codes = [item["problem"] and item["problem"]["code"] for item in response.json()["items"]]
+    assert codes.count("deadline-exceeded") >= 4
+    (response,) = at_once(small, 1, {"X-Request-Timeout-Ms": "60000"}, per_request=8)
+    assert [item["problem"] for item in response.json()["items"]] == [None] * 8
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "soon", "3600001", "1.5"])
+def test_a_timeout_out_of_range_is_refused(small: Serving, value: str) -> None:
+    (response,) = at_once(small, 1, {"X-Request-Timeout-Ms": value})
+    assert_problem.problem(response, 422, "invalid-request", "x-request-timeout-ms", value)
+
+
+def test_a_deadline_that_is_over_stops_the_work() -> None:
+    Deadline.after(60_000).check()
+    with pytest.raises(DeadlineExceeded, match="250 ms"):
+        Deadline(time.monotonic() - 1, 250).check()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def worked(admission: Admission, clock: Clock, images: int, seconds: float) -> None:
+    """Let so many images be done, one every so many seconds, with always one waiting."""
+    with admission.admitted(1):
+        for _ in range(images):
+            with admission.admitted(1):
+                clock.now += seconds
+
+
+def test_what_would_wait_too_long_is_refused_by_the_pace_of_what_was_done() -> None:
+    clock = Clock()
+    admission = Admission(limit=1_000, max_wait_s=2.0, clock=clock)
+    worked(admission, clock, images=200, seconds=0.1)
+    with admission.admitted(18):
+        assert admission.expected_wait_s == pytest.approx(1.8, rel=0.1)
+        admission.check()
+        admission.check(allowed_s=2.5)
+        with pytest.raises(Overloaded, match=r"18 images.*1\.[78] s.*0\.5 s is the limit"):
+            admission.check(allowed_s=0.5)
+        with admission.admitted(5), pytest.raises(Overloaded, match="EVERGREEN_MAX_WAIT_S"):
+            admission.check()
+    worked(admission, clock, images=200, seconds=0.01)
+    with admission.admitted(100):
+        admission.check()
+
+
+def test_a_few_slow_images_are_no_queue() -> None:
+    clock = Clock()
+    admission = Admission(limit=64, max_wait_s=1.0, clock=clock)
+    worked(admission, clock, images=20, seconds=5.0)
+    with admission.admitted(3):
+        admission.check()
+
+
+def test_admission_counts_what_is_in_work_and_forgets_what_has_ended() -> None:
+    admission = Admission(limit=3, max_wait_s=60.0)
+    with admission.admitted(2), admission.admitted(5), pytest.raises(Overloaded, match="7 images"):
+        admission.check()
+    with pytest.raises(ValueError, match="lost"), admission.admitted(3):
+        raise ValueError("lost")
+    admission.check()
+
+
+def test_a_body_that_stops_coming_is_refused_and_frees_its_place(
+    small: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_bodies, "IDLE_S", 0.05)
+
+    async def run() -> httpx.Response:
+        async def body() -> AsyncIterator[bytes]:
+            yield LARGE[:1000]
+            await asyncio.sleep(30)
+            yield LARGE[1000:]
+
+        transport = httpx.ASGITransport(app_of(small))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.post("/v1/predict", content=body(), headers=JPEG)
+
+    began = time.monotonic()
+    assert_problem.problem(asyncio.run(run()), 408, "slow-body", "send it again")
+    assert time.monotonic() - began < 25, "it did not wait for the rest"
+    assert at_once(small, 1, {})[0].status_code == 200
+
+
+def test_a_body_that_comes_too_slowly_is_refused(
+    small: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_bodies, "WHOLE_S", 0.2)
+
+    async def run() -> httpx.Response:
+        async def body() -> AsyncIterator[bytes]:
+            while True:
+                yield LARGE[:1]
+                await asyncio.sleep(0.01)
+
+        transport = httpx.ASGITransport(app_of(small))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.post("/v1/predict", content=body(), headers=JPEG)
+
+    assert_problem.problem(asyncio.run(run()), 408, "slow-body", "not whole after 0.2 seconds")

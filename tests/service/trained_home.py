@@ -1,0 +1,78 @@
+"""An installation that has learnt to tell red scenes from blue ones, by a real run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+from core import runs
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
+from core.registry import promotions
+from core.settings import Settings
+from core.store.store import Store, open_store
+from tests.support import images
+from training.worker.trainer import Trainer
+
+COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
+NUM_OF_EACH = 8
+
+
+def tinted(name: str, seed: int) -> bytes:
+    scene = images.scene(120, 96, seed)
+    return images.encode(
+        Image.blend(scene, Image.new("RGB", scene.size, COLOURS[name]), 0.6), "PNG"
+    )
+
+
+def label_some(store: Store, num_of_each: int = NUM_OF_EACH) -> None:
+    for k, name in enumerate(COLOURS):
+        for i in range(num_of_each):
+            image = tinted(name, 1000 * k + i)
+            intake.label_image(store, image, LabelRequest(name), Limits(), time.time())
+
+
+@contextmanager
+def training(settings: Settings) -> Iterator[Trainer]:
+    """A trainer at work in a thread."""
+    trainer = Trainer.open(settings)
+    thread = threading.Thread(target=trainer.serve)
+    thread.start()
+    try:
+        yield trainer
+    finally:
+        trainer.stop()
+        thread.join()
+
+
+def teach(settings: Settings) -> None:
+    """Label both colours, and train until version 2 is champion."""
+    store = open_store(settings)
+    label_some(store)
+    with store.db.write() as conn:
+        run, _ = runs.request(conn, trigger="request", now=time.time())
+
+    def is_over() -> bool:
+        with store.db.read() as conn:
+            return runs.get(conn, run.id).is_finished
+
+    with training(settings):
+        wait_until(is_over)
+    with store.db.read() as conn:
+        ended, newest = runs.get(conn, run.id), promotions.newest_activation(conn)
+    assert ended.outcome == "promoted", ended
+    assert newest is not None
+    assert newest.version == 2
+    store.db.close()
+
+
+def wait_until(is_done: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_done():
+        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s"
+        time.sleep(0.01)

@@ -1,0 +1,93 @@
+"""The same thing done many times at once, by threads or by processes that start together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from core.store.database import Database
+
+T = TypeVar("T")
+U = TypeVar("U")
+ROOT = Path(__file__).parents[2]
+_WITHIN_S = 60.0
+_OVERTAKE_S = 0.15
+
+
+def in_threads(count: int, do: Callable[[int], T]) -> list[T]:
+    """What each of `do(0)`, `do(1)`, … returned; what one raised is raised."""
+    start = threading.Barrier(count)
+
+    def one(i: int) -> T:
+        start.wait(_WITHIN_S)
+        return do(i)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count), timeout=_WITHIN_S))
+
+
+def overtaking(
+    db: Database, first: Callable[[Connection], T], second: Callable[[Connection], U]
+) -> tuple[T, U]:
+    """Begin `second`, in another transaction, while that of `first` is not committed yet."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def late() -> U:
+            with db.write() as conn:
+                return second(conn)
+
+        with db.write() as conn:
+            one = first(conn)
+            other = pool.submit(late)
+            # Long enough to reach the rows of the first, or the lock that keeps it away from them.
+            wait([other], timeout=_OVERTAKE_S)
+        return one, other.result(_WITHIN_S)
+
+
+def in_processes(count: int, setup: str, do: str, **environ: str) -> list[str]:
+    """Run `do` (Python) in new processes at the same moment, each after `setup`.
+
+    Returns what each printed; fails with its traceback if one did not end well.
+    """
+    program = f"{setup}\nprint('ready', flush=True)\ninput()\n{do}\n"
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", program],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    try:
+        for child in children:
+            assert child.stdout is not None
+            child.stdout.readline()  # "ready", or nothing if it failed
+        for child in children:
+            assert child.stdin is not None
+            try:
+                child.stdin.write("go\n")
+                child.stdin.flush()
+            except BrokenPipeError:
+                continue
+        printed = []
+        for child in children:
+            out, err = child.communicate(timeout=_WITHIN_S)
+            assert child.returncode == 0, err
+            printed.append(out)
+        return printed
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()

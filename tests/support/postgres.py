@@ -1,0 +1,132 @@
+"""A private PostgreSQL server for one test process, and a new database for each test.
+
+`EVERGREEN_TEST_POSTGRES_URL` names a server to use instead; its user must be allowed to create
+databases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, create_engine, make_url, text
+
+from tests.support.external_programs import require
+
+OVERRIDE = "EVERGREEN_TEST_POSTGRES_URL"
+_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
+_START_WITHIN_S = 30.0
+# Nothing here has to survive a power cut.
+_HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+_SETTINGS = (*_HASTY, "listen_addresses=", "max_connections=60", "shared_buffers=16MB")
+_NEW_CLUSTER = ("-U", "evergreen", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+# The server ends when its standard input closes: also when the tests are killed.
+_FOLLOW = '"$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"'
+
+_count = itertools.count()
+
+
+class Server:
+    def __init__(self, url: URL) -> None:
+        self._url = url
+
+    @contextlib.contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a new database, a copy of the template, dropped in the end."""
+        name = f"evergreen_{os.getpid()}_{next(_count)}"
+        self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        try:
+            yield self._url.set(database=name).render_as_string(hide_password=False)
+        finally:
+            self._run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def is_up(self) -> bool:
+        try:
+            self._run("SELECT 1")
+        except Exception:  # every driver and every stage of starting has its own
+            return False
+        return True
+
+    def _run(self, statement: str) -> None:
+        engine = create_engine(self._url, isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as conn:
+                conn.execute(text(statement))
+        finally:
+            engine.dispose()
+
+
+@contextlib.contextmanager
+def server(override: str | None) -> Iterator[Server]:
+    if override:
+        yield Server(make_url(override))
+        return
+    # Linked onto the path it may be alone there; beside the real one is the server.
+    initdb = require("initdb", places=_PLACES).resolve()
+    # A short path: that of a socket may have about 100 characters.
+    home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    try:
+        account = _unprivileged(home)
+        subprocess.run(
+            [initdb, "-D", home / "data", *_NEW_CLUSTER],
+            check=True,
+            capture_output=True,
+            cwd=home,
+            **account,
+        )
+        with _running(initdb.with_name("postgres"), home, account) as running:
+            yield running
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _running(postgres: Path, home: Path, account: dict[str, Any]) -> Iterator[Server]:
+    options = [part for setting in _SETTINGS for part in ("-c", setting)]
+    command = [str(postgres), "-D", str(home / "data"), "-k", str(home), *options]
+    with (home / "log").open("wb") as log:
+        child = subprocess.Popen(
+            ["/bin/sh", "-c", _FOLLOW, "follow", *command],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            cwd=home,
+            **account,
+        )
+    assert child.stdin is not None
+    try:
+        url = URL.create(
+            "postgresql+psycopg", "evergreen", database="postgres", query={"host": str(home)}
+        )
+        yield _when_up(Server(url), child, home / "log")
+    finally:
+        child.stdin.close()
+        child.wait(timeout=_START_WITHIN_S)
+
+
+def _when_up(started: Server, child: subprocess.Popen[bytes], log: Path) -> Server:
+    deadline = time.monotonic() + _START_WITHIN_S
+    while time.monotonic() < deadline and child.poll() is None:
+        if started.is_up():
+            return started
+        time.sleep(0.05)
+    raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _unprivileged(home: Path) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root; an account that may not do much then runs it."""
+    if os.geteuid() != 0:
+        return {}
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    account = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    os.chown(home, account.pw_uid, account.pw_gid)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}

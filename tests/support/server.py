@@ -1,0 +1,162 @@
+"""A real server for benchmarks and end-to-end tests: `bentoml serve` in a process group of its own,
+on a free port, with an empty home folder."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+_STOP_WITHIN_S = 20.0
+
+
+class Server:
+    def __init__(self, home: Path, *, workers: int = 2, root: Path = ROOT, **settings: str) -> None:
+        """`root` is the checkout to serve; its packages go before those that are installed."""
+        self.home = home
+        self._root = root
+        self.num_workers = workers
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        # One for all questions, as making one takes longer than any answer. Each goes over a
+        # connection of its own: a worker that was kept to may be killed.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        self.http = httpx.Client(base_url=self.url, timeout=30, limits=fresh)
+        self.log_path = home / "server.log"
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout_s: float = 60.0) -> float:
+        """Returns the seconds until every worker was ready."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("EVERGREEN_", "BENTOML_"))}
+        env |= {
+            "EVERGREEN_HOME": str(self.home),
+            "EVERGREEN_WORKERS": str(self.num_workers),
+            "BENTOML_HOME": str(self.home / "bentoml"),
+            "BENTOML_DO_NOT_TRACK": "true",
+            "PYTHONPATH": str(self._root),
+            **self._settings,
+        }
+        command = [sys.executable, "-m", "bentoml", "serve", "service.bento:Evergreen"]
+        command += [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--working-dir",
+            str(self._root),
+        ]
+        started = time.perf_counter()
+        # Not a session of its own: Linux would give that as much of the processor as to the load
+        # generator's (autogroup), whatever priority the server's threads have.
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=env, cwd=self._root, stdout=log, stderr=log, process_group=0
+            )
+        wait_until(self._is_ready, timeout_s, f"the server to be ready; see {self.log_path}")
+        return time.perf_counter() - started
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_WITHIN_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def status(self) -> dict[str, Any]:
+        content: dict[str, Any] = self.http.get("/v1/status", timeout=10).json()
+        return content
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the server ended: {self.log()[-2000:]}")
+        try:
+            return len(self.status()["workers"]) == self.num_workers
+        except (httpx.HTTPError, KeyError, ValueError):
+            return False
+
+
+@contextlib.contextmanager
+def running(
+    home: Path, *, workers: int = 2, root: Path = ROOT, **settings: str
+) -> Iterator[Server]:
+    server = Server(home, workers=workers, root=root, **settings)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def answers_of_every_worker(
+    server: Server, image: bytes, is_wanted: Callable[[dict[str, Any]], bool], timeout_s: float
+) -> dict[str, dict[str, Any]]:
+    """Predict over new connections until every worker has given a wanted answer; by worker."""
+    wanted: dict[str, dict[str, Any]] = {}
+
+    def ask(enough: int) -> bool:
+        # A kept-alive connection stays with one worker. And no more than this: httpx would spend as
+        # much again on these cores as the server does on the prediction.
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("POST", "/v1/predict", image, {"Content-Type": "image/png"})
+            response = connection.getresponse()
+            content = response.read()
+        if response.status != HTTPStatus.OK:
+            raise RuntimeError(f"{response.status}: {content[:500]!r}")
+        answer = json.loads(content)
+        if is_wanted(answer):
+            wanted[response.headers["Evergreen-Worker"]] = answer
+        return len(wanted) >= enough
+
+    what = "every worker to give the wanted answer"
+    wait_until(lambda: ask(1), timeout_s, what)
+    # The others follow at once; which of them answers is not ours to say.
+    wait_until(lambda: ask(server.num_workers), timeout_s, what, pause_s=0.005)
+    return wanted
+
+
+def wait_until(
+    is_done: Callable[[], bool], timeout_s: float, what: str, pause_s: float = 0.05
+) -> None:
+    """Raises TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    while not is_done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s:.0f} s for {what}")
+        time.sleep(pause_s)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port

@@ -1,0 +1,134 @@
+"""A second run of tier `blocks`: nothing of the first is left in it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core import leases, runs
+from core.labelling import intake
+from core.models.manifest import Manifest
+from core.registry import versions
+from core.runs import Run
+from core.settings import Settings
+from core.store.store import Store
+from tests.training.digits_store import damaged_starter, label, live, of, retrain
+from training.backbones.candidate import Candidate
+from training.gate.evidence import GatePolicy
+from training.pipeline.attempt import attempt
+from training.pipeline.context import open_workshop
+from training.recipe import Recipe
+from training.tune_recipe import BlocksRecipe
+from training.worker.planner import PlannerPolicy
+from training.worker.planner_input import read_situation
+from training.worker.trainer import Trainer
+
+torch = pytest.importorskip("torch")
+
+from tests.training.backbones.tiny_backbone import photos, probe, tiny_backbone  # noqa: E402
+from training.blocks.inputs import digest  # noqa: E402
+
+pytestmark = pytest.mark.training
+
+# What is asked is where a run begins, not how good it ends on so few digits.
+RECIPE = Recipe(
+    planner=PlannerPolicy(is_automatic=False),
+    blocks=BlocksRecipe(flip=False, augment="none", batch_size=8),
+    gate=GatePolicy(margin=0.9, harm_alpha=0.0, harm_alpha_cross_validation=0.0),
+)
+QUICKLY = {"epochs": 4, "share": 0.2}
+LESSON = of("three", "eight", "one", "six")[:100]
+
+
+def run_of(store: Store, settings: Settings, tier: str, wanted: object) -> Run:
+    with store.db.write() as conn:
+        runs.request(conn, trigger="request", now=time.time(), tier=tier, wanted=wanted)
+        claimed = leases.claim(conn, "test", time.time(), runs.LONG)
+    assert claimed is not None
+    attempt(open_workshop(store, RECIPE, settings, "test"), claimed, lambda: False)
+    with store.db.read() as conn:
+        return runs.get(conn, claimed.id)
+
+
+def champion_of(store: Store) -> Manifest:
+    return versions.read_manifest(live(store), store.blobs)
+
+
+def after(store: Store, settings: Settings, tier: str, wanted: object) -> Manifest:
+    run = run_of(store, settings, tier, wanted)
+    assert run.outcome == "promoted", run.reason or run.error
+    return champion_of(store)
+
+
+@pytest.fixture
+def pretrained(school_store: Store, settings: Settings) -> Manifest:
+    """The champion is on a backbone that tuning makes better; 100 digits are labelled."""
+    label(school_store, LESSON)
+    wanted = {"backbone": damaged_starter(school_store).to_json()}
+    return after(school_store, settings, "backbone", wanted)
+
+
+def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
+    school_store: Store, settings: Settings, pretrained: Manifest
+) -> None:
+    assert pretrained.tuned_from is None
+    first = after(school_store, settings, "blocks", QUICKLY)
+    assert first.tuned_from == pretrained.backbone != first.backbone
+
+    wrong = label(school_store, [replace(digit, label="eight") for digit in LESSON[:10]])
+    misled = after(school_store, settings, "blocks", QUICKLY)
+    assert misled.tuned_from == pretrained.backbone
+    assert misled.backbone != first.backbone
+    for taken in wrong:
+        intake.retract(school_store, taken.event.id, who="test", now=time.time())
+
+    again = after(school_store, settings, "blocks", QUICKLY)
+    assert (again.backbone, again.tuned_from) == (first.backbone, pretrained.backbone)
+    assert again.backbone_snapshot > misled.backbone_snapshot > first.backbone_snapshot
+
+    # Heads that are trained later say so too; another backbone has a beginning of its own.
+    assert read_situation(school_store).is_tuned
+    retrain(school_store, Trainer(school_store, RECIPE, settings))
+    head = champion_of(school_store)
+    assert (head.tier, head.backbone) == ("head", first.backbone)
+    assert head.tuned_from == pretrained.backbone
+    with school_store.db.read() as conn:
+        bundled = versions.read_manifest(versions.get(conn, 1), school_store.blobs)
+    wanted = {"backbone": Candidate.of(bundled).to_json()}
+    assert after(school_store, settings, "backbone", wanted).tuned_from is None
+    assert not read_situation(school_store).is_tuned
+
+
+def test_without_the_pretrained_backbone_it_goes_on_from_the_tuned_one_and_says_so(
+    school_store: Store,
+    settings: Settings,
+    pretrained: Manifest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = after(school_store, settings, "blocks", QUICKLY)
+    school_store.blobs.delete(pretrained.backbone)
+    run = run_of(school_store, settings, "blocks", QUICKLY | {"epochs": 1})
+    assert run.state == "finished", run.error
+    (said,) = [r for r in caplog.records if r.getMessage() == "backbone.not_pretrained"]
+    assert pretrained.backbone in vars(said)["reason"]
+    if run.version is None:
+        assert "better than the champion's backbone" in (run.reason or "")
+    assert champion_of(school_store).tuned_from == first.tuned_from == pretrained.backbone
+
+
+def test_a_run_that_begins_at_other_weights_has_another_checkpoint() -> None:
+    pixels_NHWC, y_N = photos(12)
+    is_held_out_N = np.arange(12) >= 9
+    pretrained, present = tiny_backbone(), tiny_backbone()
+    head = probe(pretrained, pixels_NHWC, y_N)
+
+    def checkpoint(backbone: object) -> str:
+        return digest(backbone, head, pixels_NHWC, y_N, is_held_out_N, RECIPE.blocks, 0)
+
+    assert checkpoint(present) == checkpoint(pretrained)
+    with torch.no_grad():
+        next(present.parameters())[0] += 0.01
+    assert checkpoint(present) != checkpoint(pretrained)

@@ -1,0 +1,67 @@
+"""What a trainer keeps of the embeddings that it has read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection
+
+from core.labelling import embeddings
+from core.labelling.labels import CurrentLabel
+from core.store.store import Store
+from tests.training.digits_store import label, of, retrain
+from training.embeddings import KeptVectors
+from training.worker.trainer import Trainer
+
+
+def row(example_id: int, image: str) -> CurrentLabel:
+    return CurrentLabel(
+        example_id=example_id, image=image, label="cat", is_held_out=False, group_id="g"
+    )
+
+
+ROWS = [row(1, "a"), row(2, "b")]
+VECTORS = {1: np.ones(4, np.float16), 2: np.zeros(4, np.float16)}
+
+
+def test_what_was_kept_is_known_by_its_image() -> None:
+    kept = KeptVectors()
+    kept.keep("backbone", ROWS, VECTORS)
+    # An id may be given again once its example was erased.
+    found = kept.of("backbone", [row(2, "c"), row(3, "a")])
+    assert found.keys() == {3}
+    assert found[3] is VECTORS[1]
+    assert kept.of("another", ROWS) == {}
+
+
+def test_nothing_stays_of_what_was_erased() -> None:
+    kept = KeptVectors()
+    kept.keep("backbone", ROWS, VECTORS)
+    kept.keep("backbone", ROWS[:1], VECTORS)
+    assert kept.of("backbone", ROWS).keys() == {1}
+
+
+def test_too_many_are_not_kept() -> None:
+    kept = KeptVectors(max_bytes=15)
+    kept.keep("backbone", ROWS, VECTORS)
+    assert kept.of("backbone", ROWS) == {}
+
+
+@pytest.mark.slow
+def test_the_next_run_reads_only_what_is_new(
+    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    get = embeddings.get
+
+    def counted(conn: Connection, backbone: str, example_ids: list[int]) -> object:
+        asked.append(len(example_ids))
+        return get(conn, backbone, example_ids)
+
+    monkeypatch.setattr(embeddings, "get", counted)
+    label(school_store, of("three")[:10] + of("seven")[:10])
+    retrain(school_store, trainer)
+    asked.clear()
+    label(school_store, of("three")[10:13])
+    retrain(school_store, trainer)
+    assert max(asked) == 3

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import logging
+import time
+from itertools import count
+
+import pytest
+
+from core import predictions
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
+from core.predictions import Prediction, new_id
+from core.registry import activations, latest, promotions
+from core.registry.latest import Standing
+from core.shadows import answers
+from core.shadows.answers import ShadowAnswer
+from core.store.store import Store
+from tests.support import images, tiny
+from training.worker.self_healing import Healing
+
+# Enough, if all of them go against the live version.
+ENOUGH = 10
+
+_seeds = count()
+
+
+@pytest.fixture
+def healing_store(store: Store) -> Store:
+    """Version 3 is champion, after versions 2 and 1."""
+    for number in (1, 2, 3):
+        tiny.publish(store)
+        tiny.activate(store, number, now=time.time() - 100)
+    return store
+
+
+def answer(store: Store, live: int, before: int, *, is_right: bool, label: bool = True) -> None:
+    """Both answer the picture of a cat, one of them wrongly; then the label comes."""
+    digest = store.blobs.put(images.png(48, 48, next(_seeds)))
+    aloud, silent = ("cat", "dog") if is_right else ("dog", "cat")
+    row = Prediction(new_id(), digest, live, aloud, 0.9, 0.8, time.time())
+    predictions.add(store.db, [row])
+    with store.db.write() as conn:
+        answers.add(conn, [ShadowAnswer(row.id, before, silent, live, False)], time.time())
+    if label:
+        request = LabelRequest("cat")
+        intake.label_prediction(store, row.id, request, Limits(), time.time())
+
+
+def glance(healing: Healing, store: Store, now: float) -> None:
+    healing.look(now, latest.refresh(store.db, Standing()))
+
+
+def look(store: Store, healing: Healing | None = None) -> promotions.Activation:
+    """Look, and see a rollback through, as it goes where no worker is alive."""
+    now = time.time()
+    glance(healing or Healing(store), store, now)
+    with store.db.write() as conn:
+        promotions.advance(conn, now)
+        newest = promotions.newest_activation(conn)
+    assert newest is not None
+    return newest
+
+
+def test_worse_version_gives_way_to_the_one_before_it_with_the_reason(
+    healing_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(ENOUGH):
+        answer(healing_store, 3, 2, is_right=False)
+    with caplog.at_level(logging.WARNING):
+        newest = look(healing_store)
+    assert (newest.version, newest.who) == (2, promotions.ITSELF)
+    assert newest.why.startswith("rolled back by itself: of 10 images labelled since")
+    assert "healing.rolled_back" in caplog.text
+    with healing_store.db.read() as conn:
+        assert activations.count_by(conn, promotions.ITSELF) == 1
+
+
+@pytest.mark.parametrize(("is_right", "label"), [(True, True), (False, False)])
+def test_better_version_and_one_that_nobody_judged_stay(
+    healing_store: Store, is_right: bool, label: bool
+) -> None:
+    for _ in range(ENOUGH):
+        answer(healing_store, 3, 2, is_right=is_right, label=label)
+    assert look(healing_store).version == 3
+
+
+def test_labels_for_predictions_of_another_version_or_before_its_time_do_not_count(
+    healing_store: Store,
+) -> None:
+    for _ in range(ENOUGH):
+        answer(healing_store, 2, 3, is_right=False)
+        answer(healing_store, 3, 1, is_right=False)
+        answer(healing_store, 3, 2, is_right=False)
+    tiny.activate(healing_store, 2, now=time.time())
+    tiny.activate(healing_store, 3, now=time.time())
+    assert look(healing_store).version == 3
+
+
+def test_it_never_goes_to_and_fro(healing_store: Store) -> None:
+    """What was left is not before the version that followed it, however good it looks there."""
+    for _ in range(ENOUGH):
+        answer(healing_store, 3, 2, is_right=False)
+    assert look(healing_store).version == 2
+    for _ in range(2 * ENOUGH):
+        answer(healing_store, 2, 3, is_right=False)
+    assert look(healing_store).version == 2
+
+
+def test_it_may_go_back_further(healing_store: Store) -> None:
+    for live, before in ((3, 2), (2, 1)):
+        for _ in range(ENOUGH):
+            answer(healing_store, live, before, is_right=False)
+        assert look(healing_store).version == before
+    for _ in range(ENOUGH):
+        answer(healing_store, 1, 2, is_right=False)
+    assert look(healing_store).version == 1  # there is none before it
+
+
+def test_version_that_a_person_brings_back_is_watched_anew(healing_store: Store) -> None:
+    for _ in range(ENOUGH):
+        answer(healing_store, 3, 2, is_right=False)
+    assert look(healing_store).version == 2
+    tiny.activate(healing_store, 3, now=time.time())
+    assert look(healing_store).version == 3  # what led to its leaving does not count again
+    for _ in range(ENOUGH):
+        answer(healing_store, 3, 2, is_right=False)
+    assert look(healing_store).version == 2
+
+
+def test_wish_that_waits_goes_first(healing_store: Store) -> None:
+    for _ in range(ENOUGH):
+        answer(healing_store, 3, 2, is_right=False)
+    number = tiny.publish(healing_store)
+    with healing_store.db.write() as conn:
+        promotions.request(conn, number, who="test", why="test", now=time.time())
+    healing = Healing(healing_store)
+    assert look(healing_store, healing).version == number
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One for each time that outcomes were read; there are none."""
+    found: list[int] = []
+    monkeypatch.setattr(
+        "training.worker.self_healing.outcomes.paired", lambda *_, **__: found.append(1) or []
+    )
+    return found
+
+
+def test_nothing_is_read_again_until_a_label_comes(healing_store: Store, looks: list[int]) -> None:
+    healing = Healing(healing_store)
+    for seconds in range(5):
+        glance(healing, healing_store, 1e10 + seconds)
+    assert len(looks) == 1
+    answer(healing_store, 3, 2, is_right=True)
+    for hundredths in range(5):
+        glance(healing, healing_store, 1e10 + 10 + hundredths / 100)
+    assert len(looks) == 2
+
+
+def test_nothing_is_read_where_no_label_has_come_since_the_activation(
+    healing_store: Store, looks: list[int]
+) -> None:
+    healing = Healing(healing_store)
+    answer(healing_store, 3, 2, is_right=False)
+    moment = time.time() + 100
+    tiny.activate(healing_store, 3, now=moment)
+    glance(healing, healing_store, moment - 1)
+    glance(healing, healing_store, moment + 1)
+    assert looks == []
+    answer(healing_store, 3, 2, is_right=False)
+    glance(healing, healing_store, moment + 2)
+    assert looks == [1]
+
+
+def test_labels_that_only_correct_are_told_of_once(
+    healing_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with healing_store.db.write() as conn:  # many on which both agree, and none of them labelled
+        rows = [ShadowAnswer(new_id(), 2, "cat", 3, True) for _ in range(500)]
+        answers.add(conn, rows, time.time())
+    healing = Healing(healing_store)
+    with caplog.at_level(logging.WARNING):
+        for step in range(3):
+            for _ in range(ENOUGH):
+                answer(healing_store, 3, 2, is_right=False)
+            glance(healing, healing_store, time.time() + step)
+    assert look(healing_store, healing).version == 3
+    assert [r.message for r in caplog.records].count("healing.withheld") == 1
