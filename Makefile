@@ -23,6 +23,7 @@ check: $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 -q -m "not training and not end_to_end and not postgres and not slow"
 
 demo: $(TEST_READY)

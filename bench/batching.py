@@ -32,8 +32,9 @@ from core.models.backbones import Backbone, Runtime
 from core.models.onnx_sessions import num_usable_gpus
 from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
-from core.settings import Settings, available_cores
+from core.settings import Settings
 from core.store.store import open_store
+from core.system.host import available_cores
 from service.inference import batcher
 from tests.support.server import Server, running
 

@@ -29,7 +29,7 @@ from bench.load import Generator, Plan
 from bench.shots import Load, summarise, summary
 from bench.tables import bar, failures, show, wait
 from bench.wire import post
-from core.settings import available_cores
+from core.system.host import available_cores
 from tests.support.digits import digits
 from tests.support.server import Server, running, wait_until
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from bench.demo import teach, until_live
 from bench.shots import percentile
-from core.settings import available_cores
+from core.system.host import available_cores
 from tests.support.digits import Digit, digits
 from tests.support.server import Server, running
 

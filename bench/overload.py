@@ -30,7 +30,7 @@ from bench.load import Generator, Plan
 from bench.shots import SHED, Load, goodput, percentile, summarise, summary
 from bench.tables import bar, failures, show, wait
 from bench.wire import post
-from core.settings import available_cores
+from core.system.host import available_cores
 from tests.support.server import running
 
 _REST_S = 3.0

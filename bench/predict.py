@@ -36,7 +36,7 @@ from bench.load import Generator, Plan
 from bench.models import STARTER, Model, named
 from bench.shots import Load, Summary, summarise, summary
 from bench.tables import bar, failures, show, wait
-from core.settings import available_cores
+from core.system.host import available_cores
 from tests.support.processes import Memory, memory, pause, resume, tree
 
 _SHARES = (0.5, 0.8)

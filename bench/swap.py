@@ -35,8 +35,9 @@ from core.models import starter
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.registry import promotions
 from core.registry.wait import Awaited
-from core.settings import Settings, available_cores
+from core.settings import Settings
 from core.store.store import Store, open_store
+from core.system.host import available_cores
 from tests.support.processes import rss_mib
 from tests.support.server import running
 

@@ -28,9 +28,10 @@ from core.inputs.pixels import Limits
 from core.labelling import intake, labels
 from core.labelling.examples import NewExample
 from core.labelling.intake import LabelRequest
-from core.settings import Settings, available_cores, load_settings
+from core.settings import Settings, load_settings
 from core.store.blobs import sha256
 from core.store.store import Store
+from core.system.host import available_cores
 
 WHO = "import"
 _BATCH = 32

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.ids import new_id
 from core.inputs import pixels
 from core.inputs.pixels import Limits
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
-from core.predictions import Prediction, new_id
+from core.predictions import Prediction
 from core.store.blobs import Blobs
 
 

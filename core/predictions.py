@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-import uuid_utils
 from sqlalchemy import Connection, select
 
+from core.ids import may_be_id
 from core.store.database import Database
 from core.store.schema import predictions
 
@@ -26,16 +26,6 @@ class Prediction:
 
 
 _row = attrgetter(*(column.name for column in predictions.columns))
-
-
-def new_id() -> str:
-    """A UUIDv7: sorts by time, so that rows arrive at the end of the index."""
-    return str(uuid_utils.uuid7())
-
-
-def may_be_id(text: str) -> bool:
-    """False for what no id looks like, and a database may refuse to compare with."""
-    return len(text) <= 36 and text.isascii() and text.isprintable()
 
 
 def add(db: Database, group: Sequence[Prediction]) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
-from core import predictions
 from core.errors import RunFinished, UnknownRun
+from core.ids import may_be_id, new_id
 from core.store.schema import runs
 
 _MOVE_LOCK = 7_140_224
@@ -71,7 +71,7 @@ def request(
         if wanted is not None:
             _set_wanted(conn, found, wanted)
         return get(conn, found.id), False
-    run_id = predictions.new_id()
+    run_id = new_id()
     conn.execute(
         insert(runs).values(
             id=run_id,
@@ -118,7 +118,7 @@ def cancel(conn: Connection, run_id: str, now: float) -> Run:
 
 def get(conn: Connection, run_id: str) -> Run:
     """Raises UnknownRun."""
-    found = _one(conn, runs.c.id == run_id) if predictions.may_be_id(run_id) else None
+    found = _one(conn, runs.c.id == run_id) if may_be_id(run_id) else None
     if found is None:
         raise UnknownRun(f"run {run_id[:40]!r} does not exist; /v1/runs lists them")
     return found

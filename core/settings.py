@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import InvalidRequest
+from core.system.host import available_cores
 
 PREFIX = "EVERGREEN_"
 
@@ -141,10 +142,3 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if problems or settings is None:
         raise InvalidRequest("; ".join(problems))
     return settings
-
-
-def available_cores() -> int:
-    """Cores that this process may use (a container's limit counts where the system shows it)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

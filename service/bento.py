@@ -16,6 +16,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Annotated, Any
 
+from core.system.host import this_host
+
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
 import bentoml
@@ -24,7 +26,6 @@ from bentoml.validators import ContentType
 from core import logs
 from core.errors import EvergreenError
 from core.models.onnx_sessions import num_usable_gpus
-from core.registry import workers
 from core.settings import load_settings
 from service.api import problems
 from service.api.app import create_app
@@ -114,7 +115,7 @@ class Evergreen:
     @bentoml.on_startup
     async def meet_others(self) -> None:
         self.met = contextlib.AsyncExitStack()
-        board = board_of_server(SETTINGS.boards, workers.this_host())
+        board = board_of_server(SETTINGS.boards, this_host())
         if board is None:
             return
         self.met.callback(board.close)

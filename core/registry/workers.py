@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from core.store.schema import workers
+from core.system.host import this_host
 
 # A worker says that it lives at least this often, and is taken for dead after the second.
 HEARTBEAT_S = 1.0
@@ -44,10 +44,6 @@ class Worker:
     failed: dict[int, str] = field(default_factory=dict)
     started_at: float = 0.0
     last_seen: float = 0.0
-
-
-def this_host() -> str:
-    return socket.gethostname()
 
 
 def report(conn: Connection, worker: Worker) -> None:

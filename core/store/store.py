@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.registry.workers import this_host
 from core.settings import Settings
 from core.store.blobs import Blobs, open_blobs
 from core.store.checksum_cache import Verified
 from core.store.database import Database
+from core.system.host import this_host
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from core.models.manifest import Manifest
 from core.models.onnx_sessions import num_usable_gpus
 from core.models.servable import Scores, Servable
 from core.predict import Answer, conclude, see
-from core.registry import workers
 from core.registry.bootstrap import ensure_first_version
-from core.settings import Settings, available_cores
+from core.settings import Settings
 from core.store.store import Store, open_store
+from core.system.host import available_cores, this_host
 from service import metrics
 from service.inference import batcher
 from service.inference.batcher import Batcher
@@ -54,7 +54,7 @@ class Serving:
         )
         self.batcher = Batcher(settings.max_batch) if is_batching else None
         self.slot = Slot()
-        boards = settings.boards / workers.this_host()
+        boards = settings.boards / this_host()
         turns = Turns(boards, at_once=max(1, available_cores() // 2))
         self.swap = Swap(store, self.runtime, self.slot, settings.shadow, turns)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)

@@ -10,11 +10,12 @@ import time
 from sqlalchemy import Connection
 
 from core.errors import EvergreenError, StoreError
+from core.ids import new_id
 from core.models.backbones import Runtime
-from core.predictions import new_id
 from core.registry import workers
 from core.registry.workers import Worker
 from core.store.store import Store
+from core.system.host import this_host
 from service import metrics
 from service.swap.loaded_versions import Loaded
 from service.swap.slot import Slot
@@ -64,7 +65,7 @@ class Presence:
         worker = Worker(
             id=self.worker_id,
             role="serving",
-            host=workers.this_host(),
+            host=this_host(),
             pid=os.getpid(),
             provider=self._runtime.provider,
             version=self._slot.version,

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import InvalidRequest
-from core.settings import PREFIX, Settings, available_cores, load_settings
+from core.settings import PREFIX, Settings, load_settings
+from core.system.host import available_cores
 
 
 def test_without_environment_everything_has_a_default(tmp_path: Path) -> None:

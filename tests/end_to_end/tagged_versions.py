@@ -12,6 +12,7 @@ from core.registry import promotions, versions, workers
 from core.registry.promotions import Activation, Promotion
 from core.registry.workers import Worker
 from core.store.store import Store
+from core.system.host import this_host
 from tests.support import tiny
 from tests.support.server import Server, wait_until
 
@@ -58,7 +59,7 @@ def live(store: Store) -> dict[int, Worker]:
     """The serving processes of this machine, by process id."""
     with store.db.read() as conn:
         found = workers.live(conn, time.time(), "serving")
-    return {worker.pid: worker for worker in found if worker.host == workers.this_host()}
+    return {worker.pid: worker for worker in found if worker.host == this_host()}
 
 
 def until_ready(store: Store, pids: set[int], number: int) -> None:

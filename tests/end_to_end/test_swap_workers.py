@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.predictions import new_id
+from core.ids import new_id
 from core.registry import workers
 from core.registry.workers import Worker
 from core.store.store import Store

@@ -13,15 +13,16 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import insert, update
 
+from core.ids import new_id
 from core.models.backbones import Runtime
 from core.models.servable import Servable
-from core.predictions import new_id
 from core.registry import promotions, versions, workers
 from core.registry.promotions import Promotion
 from core.registry.workers import Worker
 from core.settings import Settings
 from core.store import schema
 from core.store.store import Store
+from core.system.host import this_host
 from service.swap.slot import Slot
 from service.swap.swap import Swap
 from tests.support import tiny
@@ -143,7 +144,7 @@ def report(store: Store, **fields: Any) -> None:
     known: dict[str, Any] = {
         "id": new_id(),
         "role": "serving",
-        "host": workers.this_host(),
+        "host": this_host(),
         "pid": os.getpid(),
         "provider": "CPUExecutionProvider",
         "version": 1,

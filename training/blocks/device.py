@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.settings import available_cores
+from core.system.host import available_cores
 
 # Of a layer's output: itself, its gradient, and what the backend lays out anew.
 _COPIES_TO_LEARN = 3

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from core.settings import available_cores
+from core.system.host import available_cores
 
 _ROWS = 2_048
 # More would wait for memory rather than for each other.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from core import leases, runs
-from core.predictions import new_id
+from core.ids import new_id
 from core.runs import Run
 from core.settings import Settings
 from core.store.store import open_store

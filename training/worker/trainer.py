@@ -20,10 +20,10 @@ from functools import partial
 
 from core import leases, runs
 from core.errors import StoreError
+from core.ids import new_id
 from core.labelling import labels
 from core.labelling.census import read_census
 from core.labelling.labels import CurrentLabel
-from core.predictions import new_id
 from core.registry import latest, promotions, versions, workers
 from core.registry.bootstrap import ensure_first_version
 from core.registry.latest import Standing
@@ -33,6 +33,7 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.background import at_idle_priority
+from core.system.host import this_host
 from training.embeddings import embed
 from training.pipeline.attempt import attempt
 from training.pipeline.context import open_workshop
@@ -214,7 +215,7 @@ class Trainer:
         worker = Worker(
             id=self._id,
             role="trainer",
-            host=workers.this_host(),
+            host=this_host(),
             pid=os.getpid(),
             provider=self._shop.runtime.provider,
             version=None,

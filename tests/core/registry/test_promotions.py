@@ -12,8 +12,9 @@ import pytest
 from core.errors import InvalidRequest, PromotionConflict, UnknownVersion
 from core.registry import promotions
 from core.registry.promotions import LEAD_S, MAX_WAIT_S, Promotion, next_step
-from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Worker, this_host
+from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Worker
 from core.store.database import Database
+from core.system.host import this_host
 from tests.core.promotions import NOW, activated, advance, serve, state, wish, worker
 
 WANTED = Promotion(5, 2, "waiting", "ann", "better", None, NOW)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from core.registry import workers
-from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Role, Worker, this_host
+from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Role, Worker
 from core.store.store import Store
+from core.system.host import this_host
 
 NOW = 1_700_000_000.0
 WORKER = Worker(

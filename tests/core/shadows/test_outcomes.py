@@ -5,10 +5,11 @@ import time
 import pytest
 
 from core import predictions
+from core.ids import new_id
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest, Taken
-from core.predictions import Prediction, new_id
+from core.predictions import Prediction
 from core.shadows import answers, outcomes
 from core.shadows.answers import ShadowAnswer, Tally
 from core.shadows.outcomes import Outcome, Score

@@ -16,7 +16,7 @@ from core import predictions
 from core.errors import DeadlineExceeded
 from core.models.servable import Scores
 from core.predict import Answer
-from core.settings import available_cores
+from core.system.host import available_cores
 from service.inference import predictor as serving_module
 from service.inference.predictor import Serving
 from service.traffic.admission import Deadline

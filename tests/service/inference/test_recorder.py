@@ -13,7 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from core import predictions
 from core.errors import StoreError
-from core.predictions import Prediction, new_id
+from core.ids import new_id
+from core.predictions import Prediction
 from core.store.database import Database
 from core.store.schema import predictions as table
 from core.store.store import Store

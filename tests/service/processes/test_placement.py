@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.settings import Settings, available_cores
+from core.settings import Settings
+from core.system.host import available_cores
 from service.processes import placement
 
 

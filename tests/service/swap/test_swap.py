@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from core.ids import new_id
 from core.models.manifest import Golden
 from core.models.servable import Servable
-from core.predictions import new_id
 from core.registry import promotions
 from core.settings import Settings
 from core.store.store import Store

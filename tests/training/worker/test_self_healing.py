@@ -7,10 +7,11 @@ from itertools import count
 import pytest
 
 from core import predictions
+from core.ids import new_id
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
-from core.predictions import Prediction, new_id
+from core.predictions import Prediction
 from core.registry import activations, latest, promotions
 from core.registry.latest import Standing
 from core.shadows import answers
