@@ -25,7 +25,7 @@ from core.inputs.pixels import PixelSpec
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.models.manifest import Optimised
 from core.store.blobs import Blobs, LocalBlobs
-from core.system.background import give_memory_back
+from core.system.background import trim_memory
 
 _TURNS, _RUNS = 12, 10
 
@@ -53,10 +53,10 @@ def main() -> None:
             took: tuple[list[float], ...] = ([], [], [])
             for _ in range(options.rounds):
                 took[0].append(_open(digest, blobs, None, spec))
-                give_memory_back()
+                trim_memory()
                 took[1].append(_open(digest, blobs, optimised, spec))
                 took[2].append(_open(digest, blobs, optimised, spec))
-                give_memory_back()
+                trim_memory()
                 progress.advance(task)
             plain, quick, at_hand = (1000 * statistics.median(seconds) for seconds in took)
             row = [f"{len(content) / 1e6:.1f}", f"{plain:.1f}", f"{quick:.1f}"]

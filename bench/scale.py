@@ -103,10 +103,10 @@ def label_all(home: Path, examples: Iterator[Digit], count: int) -> None:
     for batch in _batches(iter(told)):
         requests = []
         for example in batch:
-            new = intake.describe(example.image, Limits(), "import")
+            new = intake.prepare(example.image, Limits(), "import")
             store.blobs.put(example.image, durable=False)
             requests.append((new, LabelRequest(example.label, "bench", source="import")))
-        intake.label_described(store, requests, time.time())
+        intake.label_prepared(store, requests, time.time())
     store.db.close()
 
 

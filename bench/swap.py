@@ -34,7 +34,7 @@ from bench.wire import post
 from core.models import starter
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.registry import promotions
-from core.registry.wait import Awaited
+from core.registry.wait import PromotionWaiter
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.host import available_cores
@@ -158,11 +158,11 @@ def swap_to(store: Store, version: int) -> float:
     """Ask for it as `PUT /v1/champion` does, and wait until its moment is known; returns that."""
     with store.db.write() as conn:
         asked = promotions.request(conn, version, who="bench", why="swap", now=time.time())
-    awaited = Awaited(store.db, asked.id)
+    awaited = PromotionWaiter(store.db, asked.id)
     deadline = time.monotonic() + _SWAP_WITHIN_S
     while time.monotonic() < deadline:
         time.sleep(_LOOK_EVERY_S)
-        ended = awaited.look()
+        ended = awaited.poll()
         if ended is None:
             continue
         if ended.activate_at is None:

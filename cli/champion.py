@@ -17,7 +17,7 @@ from cli.exit_codes import FAILED
 from core.errors import NotReady
 from core.registry import activations, promotions, workers
 from core.registry.promotions import Activation, Promotion
-from core.registry.wait import see_through
+from core.registry.wait import wait_for_promotion
 from core.settings import load_settings
 from core.store.store import Store
 
@@ -37,7 +37,7 @@ def promote(
     with home.opened_existing(load_settings()) as store:
         with store.db.read() as conn:
             live = promotions.newest_activation(conn)
-            is_waiting = promotions.waiting(conn) is not None
+            is_waiting = promotions.pending(conn) is not None
         if live is not None and live.version == number and not is_waiting:
             out.print(f"Version {number} is the champion already.")
             return
@@ -75,7 +75,7 @@ def _see_through(store: Store, promotion: Promotion) -> None:
     """Wait until it is activated, and say so; or say why it is not, and exit."""
     started = time.monotonic()
     with notes.status(f"Waiting for the servers to load version {promotion.version}"):
-        ended = see_through(store.db, promotion.id)
+        ended = wait_for_promotion(store.db, promotion.id)
     if ended.activate_at is None:
         notes.print(
             f"evergreen: version {promotion.version} did not become champion: {ended.error}; "

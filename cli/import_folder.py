@@ -151,7 +151,7 @@ def _prepare(candidate: Candidate, job: _Import) -> _Prepared | str:
         verdict = decide(candidate.label, job.current.get(image), job.imported.get(image))
         if verdict in ("already there", "corrected since"):
             return _Prepared(image, verdict)
-        new = intake.describe(content, Limits(job.settings.max_pixels), "import")
+        new = intake.prepare(content, Limits(job.settings.max_pixels), "import")
     except (BodyTooLarge, ImageTooLarge):
         return "too large"
     except UndecodableImage:
@@ -170,7 +170,7 @@ def _append(batch: list[tuple[Candidate, _Prepared]], job: _Import, report: Repo
             for candidate, prepared in batch
             if prepared.new is not None
         ]
-        intake.label_described(job.store, requests, time.time())
+        intake.label_prepared(job.store, requests, time.time())
     for candidate, prepared in batch:
         report.count(candidate.label, prepared.verdict)
     batch.clear()

@@ -15,7 +15,7 @@ from core import predictions
 from core.errors import InvalidRequest
 from core.inputs.pixels import Limits
 from core.labelling import intake
-from core.labelling.intake import LabelRequest, Taken
+from core.labelling.intake import IntakeResult, LabelRequest
 from core.settings import Settings, load_settings
 from core.store.store import Store
 
@@ -53,7 +53,7 @@ def label(
     )
 
 
-def _label(store: Store, settings: Settings, target: str, request: LabelRequest) -> Taken:
+def _label(store: Store, settings: Settings, target: str, request: LabelRequest) -> IntakeResult:
     limits = Limits(settings.max_pixels)
     path = Path(target)
     if path.exists():

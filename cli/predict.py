@@ -18,7 +18,8 @@ from core.errors import InputError, NotReady
 from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.models.servable import Servable, load
-from core.predict import Answer, answer
+from core.predict import PredictionResult
+from core.predict import predict as predict_image
 from core.registry import promotions, versions
 from core.settings import Settings, load_settings
 from core.store.store import Store
@@ -34,7 +35,7 @@ def predict(
     No server is needed. Each prediction is kept, so that its id takes a correction.
     """
     settings = load_settings()
-    found: list[tuple[Path, Answer | InputError]] = []
+    found: list[tuple[Path, PredictionResult | InputError]] = []
     with home.opened(settings) as store:
         for path, result in _answers(files, store, settings):
             found.append((path, result))
@@ -45,14 +46,14 @@ def predict(
     if json:
         print_json([_as_json(path, result, top) for path, result in found])
     elif len(files) > 1:
-        _print_many([(p, r) for p, r in found if isinstance(r, Answer)])
+        _print_many([(p, r) for p, r in found if isinstance(r, PredictionResult)])
     has_failed = any(isinstance(result, InputError) for _, result in found)
     raise typer.Exit(INPUT if has_failed else DONE)
 
 
 def _answers(
     files: list[Path], store: Store, settings: Settings
-) -> Iterator[tuple[Path, Answer | InputError]]:
+) -> Iterator[tuple[Path, PredictionResult | InputError]]:
     """Each file's answer, or why there is none."""
     servable = _champion(store, settings)
     limits = Limits(settings.max_pixels)
@@ -60,7 +61,7 @@ def _answers(
         try:
             with naming(path):
                 image = read_image(path, settings)
-                result = answer(servable, image, store.blobs, limits, time.time())
+                result = predict_image(servable, image, store.blobs, limits, time.time())
         except InputError as error:
             yield path, error
             continue
@@ -78,7 +79,7 @@ def _champion(store: Store, settings: Settings) -> Servable:
     return load(manifest, store.blobs, Runtime(settings.provider, settings.threads))
 
 
-def _print_one(path: Path, result: Answer, top: int) -> None:
+def _print_one(path: Path, result: PredictionResult, top: int) -> None:
     found = result.prediction
     unsure = ", too unsure to rely on" if result.abstains else ""
     out.print(
@@ -92,7 +93,7 @@ def _print_one(path: Path, result: Answer, top: int) -> None:
     out.print(f"Is it something else? evergreen label {found.id} LABEL", soft_wrap=True)
 
 
-def _print_many(found: list[tuple[Path, Answer]]) -> None:
+def _print_many(found: list[tuple[Path, PredictionResult]]) -> None:
     shown = table("File", "Label", "Conf.", "Prediction", right=("Conf.",))
     shown.columns[-1].no_wrap = True
     for path, result in found:
@@ -106,7 +107,7 @@ def _print_many(found: list[tuple[Path, Answer]]) -> None:
         out.print("?  too unsure to rely on")
 
 
-def _as_json(path: Path, result: Answer | InputError, top: int) -> dict[str, Any]:
+def _as_json(path: Path, result: PredictionResult | InputError, top: int) -> dict[str, Any]:
     if isinstance(result, InputError):
         return {"file": str(path), "error": {"code": result.code, "detail": str(result)}}
     found = result.prediction

@@ -62,7 +62,7 @@ def read_status(settings: Settings, store: Store, now: float) -> Status:
             home=str(settings.home.absolute()),
             champion=versions.get(conn, live.version) if live else None,
             activation=live,
-            promotion=promotions.waiting(conn),
+            promotion=promotions.pending(conn),
             serving=workers.live(conn, now, "serving"),
             trainers=workers.live(conn, now, "trainer"),
             census=take_census(current),

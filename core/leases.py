@@ -28,7 +28,7 @@ def is_to_do(run: Run, now: float) -> bool:
 def claim(conn: Connection, owner: str, now: float, tiers: Sequence[str] = QUICK) -> Run | None:
     """Take a waiting run of these tiers, unless one of its tier is running under a lease that
     still holds."""
-    runs.lock_moves(conn)
+    runs.lock(conn)
     for tier in tiers:
         claimed = _claim(conn, owner, now, tier)
         if claimed is not None:
@@ -108,7 +108,7 @@ def finish(
 
 def hand_back(conn: Connection, run_id: str, owner: str, now: float) -> None:
     """Give a run up unfinished; a newer request that waits stands in for it."""
-    runs.lock_moves(conn)
+    runs.lock(conn)
     held = (table.c.id == run_id) & (table.c.owner == owner) & (table.c.state == "running")
     run = runs.get(conn, run_id)
     if run.owner != owner or run.state != "running":

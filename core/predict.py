@@ -17,7 +17,7 @@ from core.store.blobs import Blobs
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PredictionResult:
     """A prediction with all that its version says of it. K classes, D numbers of the embedding."""
 
     prediction: Prediction
@@ -36,21 +36,27 @@ class Answer:
         return [(self.classes[k], confidence) for k, confidence in named]
 
 
-def answer(servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: float) -> Answer:
+def predict(
+    servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: float
+) -> PredictionResult:
     """Predict, and keep the image. The prediction is not yet a row.
 
     Raises UndecodableImage, ImageTooLarge, StoreError.
     """
-    return conclude(servable.manifest, image, see(servable, image, limits), blobs, now)
+    return build_prediction(
+        servable.manifest, image, score_image(servable, image, limits), blobs, now
+    )
 
 
-def see(servable: Servable, image: bytes, limits: Limits) -> Scores:
+def score_image(servable: Servable, image: bytes, limits: Limits) -> Scores:
     """The scores of one image. Raises UndecodableImage, ImageTooLarge."""
     pixels_HWC = pixels.decode(image, servable.manifest.pixels, limits)
     return servable.predict(pixels_HWC[np.newaxis])
 
 
-def conclude(manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now: float) -> Answer:
+def build_prediction(
+    manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now: float
+) -> PredictionResult:
     """What the scores of one image say; keeps the image. Raises StoreError."""
     probabilities_K = scores.probabilities_BK[0]
     # The image is kept before the row that names it, so that it can be corrected by id.
@@ -71,4 +77,6 @@ def conclude(manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now
     below = manifest.abstain_below
     abstains = below is not None and confidence < below
     embedding_D = scores.embedding_BD[0]
-    return Answer(prediction, abstains, manifest.classes, probabilities_K, order_K, embedding_D)
+    return PredictionResult(
+        prediction, abstains, manifest.classes, probabilities_K, order_K, embedding_D
+    )

@@ -30,7 +30,7 @@ _row = attrgetter(*(column.name for column in predictions.columns))
 
 def add(db: Database, group: Sequence[Prediction]) -> None:
     """In one transaction, not durable. Raises StoreError."""
-    db.append(predictions, [_row(prediction) for prediction in group])
+    db.insert_rows(predictions, [_row(prediction) for prediction in group])
 
 
 def get(conn: Connection, prediction_id: str) -> Prediction | None:

@@ -65,7 +65,7 @@ def request(
 ) -> tuple[Run, bool]:
     """Ask for a run. Returns the one of its tier that waits already if there is one, and whether
     it is new. What is `wanted` of it replaces what was wanted of the one that waits."""
-    lock_moves(conn)
+    lock(conn)
     found = in_state(conn, "waiting", tier)
     if found is not None:
         if wanted is not None:
@@ -154,7 +154,7 @@ def last_of(conn: Connection, tiers: Sequence[str] = (*QUICK, *LONG)) -> Run | N
     return None if row is None else Run(*row)
 
 
-def lock_moves(conn: Connection) -> None:
+def lock(conn: Connection) -> None:
     """One at a time makes a run wait or claims one, or two would wait for each other.
 
     SQLite has one writer anyway.

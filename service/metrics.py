@@ -127,7 +127,7 @@ class _Facts(Collector):
             serving = workers.live(conn, now, "serving")
             trainers = workers.live(conn, now, "trainer")
             waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
-            num_healed = activations.count_by(conn, promotions.ITSELF)
+            num_healed = activations.count_by(conn, promotions.SELF_HEALING)
             shadows = list(shadow_metrics.families(conn, activation))
             ended = conn.execute(
                 select(

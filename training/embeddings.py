@@ -16,7 +16,7 @@ from core.labelling import embeddings
 from core.labelling.labels import CurrentLabel
 from core.models.backbones import Backbone
 from core.store.store import Store
-from core.system.background import at_idle_priority, at_normal_priority
+from core.system.background import call_back, run_idle
 
 _BATCH = 16
 _MAX_KEPT_BYTES = 256 * 2**20
@@ -72,8 +72,8 @@ def embed(
     missing = [row for row in rows if row.example_id not in found]
     for start in range(0, len(missing), _BATCH):
         batch = missing[start : start + _BATCH]
-        fresh = at_idle_priority(partial(_embed_batch, store, backbone, spec, batch, limits))
-        at_normal_priority(partial(_put, store, backbone, fresh))
+        fresh = run_idle(partial(_embed_batch, store, backbone, spec, batch, limits))
+        call_back(partial(_put, store, backbone, fresh))
         # What comes out of the cache later is float16; so that nothing depends on when it did.
         found.update((example_id, vector.astype(np.float16)) for example_id, vector in fresh)
         progress((start + len(batch)) / len(missing))

@@ -25,7 +25,7 @@ MAX_KEY_CHARACTERS = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class IntakeResult:
     event: LabelEvent
     # False: the same request was taken before, and this is its answer.
     is_new: bool
@@ -43,17 +43,17 @@ class LabelRequest:
 
 def label_image(
     store: Store, image: bytes, request: LabelRequest, limits: Limits, now: float
-) -> Taken:
+) -> IntakeResult:
     """Label an image. Raises UndecodableImage, ImageTooLarge, InvalidLabel, IdempotencyConflict."""
     request = _checked(request)
-    new = describe(image, limits, request.source)
+    new = prepare(image, limits, request.source)
     store.blobs.put(image)
     return _append(store, new, request, None, now)
 
 
-def label_described(
+def label_prepared(
     store: Store, batch: Sequence[tuple[NewExample, LabelRequest]], now: float
-) -> list[Taken]:
+) -> list[IntakeResult]:
     """Label images in one transaction, in this order. Their blobs must be stored already.
 
     Raises InvalidLabel, IdempotencyConflict; then none of them is labelled.
@@ -65,7 +65,7 @@ def label_described(
 
 def label_prediction(
     store: Store, prediction_id: str, request: LabelRequest, limits: Limits, now: float
-) -> Taken:
+) -> IntakeResult:
     """Label the image that was predicted on. Raises UnknownPrediction, InvalidLabel,
     IdempotencyConflict."""
     request = _checked(request)
@@ -84,13 +84,13 @@ def label_prediction(
                 f"the image of prediction {prediction_id} is not kept any more; send it again"
             )
         image = store.blobs.get(prediction.image)
-        new = describe(image, limits, "prediction")
+        new = prepare(image, limits, "prediction")
         # It was kept for speed, without waiting for the disk; a label waits.
         store.blobs.put(image)
     return _append(store, new or prediction.image, request, prediction_id, now)
 
 
-def retract(store: Store, event_id: int, *, who: str, now: float) -> Taken:
+def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResult:
     """Take a label back; the label before it, if any, holds again.
 
     Raises UnknownFeedback, InvalidRequest.
@@ -105,7 +105,7 @@ def retract(store: Store, event_id: int, *, who: str, now: float) -> Taken:
             )
         earlier = labels.retraction_of(conn, event_id)
         if earlier is not None:
-            return Taken(earlier, is_new=False)
+            return IntakeResult(earlier, is_new=False)
         retraction = labels.append(
             conn,
             example_id=event.example_id,
@@ -114,10 +114,10 @@ def retract(store: Store, event_id: int, *, who: str, now: float) -> Taken:
             who=who,
             now=now,
         )
-        return Taken(retraction, is_new=True)
+        return IntakeResult(retraction, is_new=True)
 
 
-def describe(image: bytes, limits: Limits, source: str) -> NewExample:
+def prepare(image: bytes, limits: Limits, source: str) -> NewExample:
     width, height = size_of(image, limits)
     return NewExample(
         image=sha256(image),
@@ -135,7 +135,7 @@ def _append(
     request: LabelRequest,
     prediction_id: str | None,
     now: float,
-) -> Taken:
+) -> IntakeResult:
     with store.db.write() as conn:
         return _append_to(conn, new, request, prediction_id, now)
 
@@ -146,7 +146,7 @@ def _append_to(
     request: LabelRequest,
     prediction_id: str | None,
     now: float,
-) -> Taken:
+) -> IntakeResult:
     image = new if isinstance(new, str) else new.image
     labels.lock_order(conn)
     key = request.idempotency_key
@@ -154,7 +154,7 @@ def _append_to(
         earlier = labels.by_idempotency_key(conn, key)
         if earlier is not None:
             _check_same(conn, earlier, request, image, key)
-            return Taken(earlier, is_new=False)
+            return IntakeResult(earlier, is_new=False)
     example = examples.find(conn, image)
     if example is None:
         if isinstance(new, str):  # its example was erased a moment ago
@@ -169,7 +169,7 @@ def _append_to(
         idempotency_key=key,
         now=now,
     )
-    return Taken(event, is_new=True)
+    return IntakeResult(event, is_new=True)
 
 
 def _check_same(

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from core.errors import EvergreenError, SpecMismatch, StoreError
 from core.inputs.pixels import PixelSpec
 from core.models.manifest import Optimised
-from core.models.onnx_sessions import Sessions, machine
+from core.models.onnx_sessions import Sessions, cpu_identity
 from core.store.blobs import Blobs
-from core.system.background import at_low_priority, in_idle_moments
+from core.system.background import run_idle_or_low, run_low
 
 _ANY_SIZE = 0
 # An embedding with the graph rewritten, relative to its largest number: the same kernels run.
@@ -138,15 +138,15 @@ class Runtime:
             found = self._backbones.setdefault(digest, self._open(digest, blobs, optimised))
         return found
 
-    def beside(self, work: Callable[[], Result]) -> Result:
+    def run_in_background(self, work: Callable[[], Result]) -> Result:
         """Load or drop models with what processor time the answers of this process leave, and wait
         for it; raises what it raises. The work may be begun twice (`core/system/background.py`)."""
         if self._threads > 1:
             return work()  # what threads onnxruntime starts would have that priority for good
         # Idle, it might hold what the driver of a GPU locks, and answers wait for: not measured.
-        return (at_low_priority if self.is_on_gpu else in_idle_moments)(work)
+        return (run_low if self.is_on_gpu else run_idle_or_low)(work)
 
-    def holds(self, digest: str) -> bool:
+    def has_backbone(self, digest: str) -> bool:
         return digest in self._backbones
 
     def _open(self, digest: str, blobs: Blobs, optimised: Optimised | None) -> Backbone:
@@ -161,7 +161,7 @@ class Runtime:
             return Backbone(path, digest, self, self._batch_sizes)
 
     def can_run(self, optimised: Optimised | None) -> TypeGuard[Optimised]:
-        return optimised is not None and not self.is_on_gpu and optimised.machine == machine()
+        return optimised is not None and not self.is_on_gpu and optimised.machine == cpu_identity()
 
     def optimise(self, backbone: Backbone, spec: PixelSpec, blobs: Blobs) -> Optimised | None:
         """Store the optimised form of a backbone: rewriting the graph is half of what loading it
@@ -170,7 +170,7 @@ class Runtime:
         None where it would be of no use, cannot be made, or does not give the same embedding.
         Raises StoreError.
         """
-        here = machine()
+        here = cpu_identity()
         if self.is_on_gpu or here is None:
             return None
         try:

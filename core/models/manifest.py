@@ -30,7 +30,7 @@ class Optimised:
 
     # sha256 of the file.
     digest: str
-    # `core.models.onnx_sessions.machine` where it was made; on others it may not be run.
+    # `core.models.onnx_sessions.cpu_identity` where it was made; on others it may not be run.
     machine: str
 
 

@@ -55,7 +55,7 @@ class Sessions:
         if problem is None:
             self._providers = [_cuda(gpu), CPU]
         elif provider == "cuda" or num_gpus():
-            _tell(problem)
+            _warn_once(problem)
 
     @property
     def provider(self) -> str:
@@ -115,7 +115,7 @@ class Sessions:
 
 
 @functools.cache
-def machine() -> str | None:
+def cpu_identity() -> str | None:
     """Names the kind of processor and the build of onnxruntime: a model that was optimised under
     one name may crash or answer wrongly under another. None where the processor does not tell."""
     try:
@@ -134,12 +134,12 @@ def machine() -> str | None:
 
 def num_usable_gpus(provider: str) -> int:
     """The GPUs to serve on, as far as can be told without taking memory on them."""
-    return 0 if provider == "cpu" or _hindrance() or _load_libraries() else num_gpus()
+    return 0 if provider == "cpu" or _why_not_cuda() or _load_libraries() else num_gpus()
 
 
 def why_not_cuda(gpu: int = 0) -> str | None:
     """None if models can run on this GPU."""
-    if (hindrance := _hindrance()) is not None:
+    if (hindrance := _why_not_cuda()) is not None:
         return hindrance
     if gpu >= num_gpus():
         return f"the driver shows {num_gpus()} GPUs, and number {gpu} from 0 is asked for"
@@ -153,7 +153,7 @@ def num_gpus() -> int:
     return _ask_driver()[0]
 
 
-def _hindrance() -> str | None:
+def _why_not_cuda() -> str | None:
     if CUDA not in ort.get_available_providers():
         return "this onnxruntime is built without CUDA; install onnxruntime-gpu"
     count, version = _ask_driver()
@@ -240,5 +240,5 @@ def _convolution() -> bytes:
 
 
 @functools.cache
-def _tell(problem: str) -> None:
+def _warn_once(problem: str) -> None:
     log.warning("cuda.unavailable", extra={"reason": problem})

@@ -92,8 +92,8 @@ def load(
 
     Raises ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
     """
-    if is_beside and not runtime.holds(manifest.backbone):
-        return runtime.beside(lambda: load(manifest, blobs, runtime))
+    if is_beside and not runtime.has_backbone(manifest.backbone):
+        return runtime.run_in_background(lambda: load(manifest, blobs, runtime))
     # A head alone takes so little that it is not worth to wait for idle moments.
     with blobs.file(manifest.head) as path:
         head = HeadSession(path, runtime)

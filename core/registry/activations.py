@@ -53,7 +53,7 @@ def version_before(conn: Connection) -> int | None:
     return found
 
 
-def seen_before(conn: Connection, activation_id: int) -> int:
+def newest_label_before(conn: Connection, activation_id: int) -> int:
     """The newest label event that any champion before this activation was trained on."""
     snapshot: int = conn.execute(_SEEN_BEFORE, {"activation": activation_id}).scalar_one()
     return snapshot

@@ -24,7 +24,7 @@ def ensure_first_version(store: Store) -> bool:
     gate = {"promote": True, "reason": "the bundled starter; there was nothing before it"}
     with store.db.write() as conn:
         # One process makes it, and the others wait for that.
-        promotions.lock_moves(conn)
+        promotions.lock(conn)
         if versions.newest_number(conn) is not None:
             return False
         manifest = _starter_manifest(store)

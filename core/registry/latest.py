@@ -34,7 +34,7 @@ _NUM_PROMOTION = len(_PROMOTION.c)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Latest:
     waiting: Promotion | None = None
     newest: Activation | None = None
     newest_version: int | None = None
@@ -51,16 +51,16 @@ class Standing:
         return self.newest_label, self.num_runs_waiting, self.num_runs_running
 
 
-def refresh(db: Database, before: Standing) -> Standing:
+def poll(db: Database, before: Latest) -> Latest:
     """As it is now; `before` itself while nothing has changed since."""
-    row = db.glance(QUERY)
+    row = db.fetch_row(QUERY)
     return before if row == before.row else _of(row)
 
 
-def _of(row: tuple[Any, ...]) -> Standing:
+def _of(row: tuple[Any, ...]) -> Latest:
     *both, newest_version, newest_label, num_waiting, num_running = row
     of_promotion, of_activation = both[:_NUM_PROMOTION], both[_NUM_PROMOTION:]
-    return Standing(
+    return Latest(
         None if of_promotion[0] is None else promotions.if_waiting(Promotion(*of_promotion)),
         None if of_activation[0] is None else Activation(*of_activation),
         newest_version,

@@ -25,11 +25,11 @@ from core.store.schema import activations, promotions
 
 # Workers look every 0.1 s (`service/swap/swap.py`); each must have seen an activation before its
 # time.
-LEAD_S = 0.4
+ACTIVATION_LEAD_S = 0.4
 # A worker that lives but does not get a version loaded for so long blocks it no longer: it fails.
 MAX_WAIT_S = 120.0
 # Who asks for a rollback where labels show that the champion is worse.
-ITSELF = "self-healing"
+SELF_HEALING = "self-healing"
 _MOVE_LOCK = 7_140_223
 
 
@@ -119,7 +119,7 @@ def request(
     check_plain("who", who, MAX_WHO_CHARACTERS)
     check_plain("why", why, MAX_WHY_CHARACTERS)
     versions.get(conn, version)
-    lock_moves(conn)
+    lock(conn)
     if expected_activation is not None:
         newest = newest_activation(conn)
         found = newest.id if newest else 0
@@ -149,8 +149,8 @@ def advance(conn: Connection, now: float) -> Activation | None:
     `now` is read in the transaction, not before: from it counts the moment of the activation, and
     by then every worker must have seen that.
     """
-    lock_moves(conn)
-    promotion = waiting(conn)
+    lock(conn)
+    promotion = pending(conn)
     if promotion is None:
         return None
     serving = workers.live(conn, now, "serving")
@@ -160,7 +160,7 @@ def advance(conn: Connection, now: float) -> Activation | None:
     if step.action == "fail":
         _finish(conn, promotion.id, "failed", step.reason)
         return None
-    activate_at = now + LEAD_S if serving else now
+    activate_at = now + ACTIVATION_LEAD_S if serving else now
     values = {
         "version": promotion.version,
         "promotion_id": promotion.id,
@@ -177,7 +177,7 @@ def advance(conn: Connection, now: float) -> Activation | None:
     return Activation(id=key[0], **values)  # type: ignore[arg-type]
 
 
-def move_on(
+def advance_committed(
     db: Database,
     first: Callable[[Connection], None] = lambda conn: None,
     clock: Callable[[], float] = time.time,
@@ -186,15 +186,15 @@ def move_on(
     waited for only once the activation is to be seen, as every worker must have seen it when its
     moment comes."""
     with db.write(durable=False) as conn:
-        lock_moves(conn)  # it may have to be waited for
+        lock(conn)  # it may have to be waited for
         first(conn)
         activation = advance(conn, clock())
     if activation is not None:
-        db.sync()
+        db.fsync_wal()
     return activation
 
 
-def lock_moves(conn: Connection) -> None:
+def lock(conn: Connection) -> None:
     """One at a time looks at promotions and moves them on, or two would each miss the other's.
 
     SQLite has one writer anyway.
@@ -203,7 +203,7 @@ def lock_moves(conn: Connection) -> None:
         conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MOVE_LOCK})
 
 
-def waiting(conn: Connection) -> Promotion | None:
+def pending(conn: Connection) -> Promotion | None:
     """The newest, if it waits: it has replaced all before it."""
     row = conn.execute(NEWEST_PROMOTION).one_or_none()
     return None if row is None else if_waiting(Promotion(*row))

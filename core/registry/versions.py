@@ -33,7 +33,7 @@ _LAST_SINCE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class VersionRef:
     """What tells whether two versions can answer beside each other."""
 
     number: int
@@ -119,17 +119,17 @@ def by_run(conn: Connection, run_id: str) -> Version | None:
     return None if row is None else _version(row)
 
 
-def in_brief(conn: Connection, numbers: Collection[int]) -> dict[int, Brief]:
+def get_refs(conn: Connection, numbers: Collection[int]) -> dict[int, VersionRef]:
     """Those of these numbers that there are."""
     may_be = [number for number in numbers if 0 < number <= _MAX_NUMBER]
-    return {row.number: Brief(*row) for row in conn.execute(_SOME, {"numbers": may_be})}
+    return {row.number: VersionRef(*row) for row in conn.execute(_SOME, {"numbers": may_be})}
 
 
-def held_back_since(conn: Connection, moment: float, limit: int) -> list[Brief]:
+def held_back_since(conn: Connection, moment: float, limit: int) -> list[VersionRef]:
     """Of the last so many versions, those that were made since and did not pass the gate, newest
     first."""
     last = conn.execute(_LAST_SINCE, {"limit": limit, "moment": moment})
-    return [Brief(row.number, row.backbone) for row in last if not _passed(row.gate)]
+    return [VersionRef(row.number, row.backbone) for row in last if not _passed(row.gate)]
 
 
 def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[Version]:

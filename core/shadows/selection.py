@@ -14,14 +14,14 @@ from sqlalchemy import Connection
 
 from core.registry import activations, versions
 from core.registry.promotions import Activation
-from core.registry.versions import Brief
+from core.registry.versions import VersionRef
 
 MAX_SHADOWS = 4
 _LOOK_BACK = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ShadowSelection:
     # The champion before this one: kept loaded, so that a rollback is at once.
     previous: int | None = None
     # First the one before the champion, if it shares the backbone.
@@ -31,11 +31,11 @@ class Choice:
 
 
 def choose(
-    live: Brief,
-    previous: Brief | None,
-    named: Iterable[Brief],
-    held_back: Iterable[Brief],
-) -> Choice:
+    live: VersionRef,
+    previous: VersionRef | None,
+    named: Iterable[VersionRef],
+    held_back: Iterable[VersionRef],
+) -> ShadowSelection:
     """The one before, then those that a person named, then the newest that the gate held back."""
     wanted = [*([previous] if previous else []), *named, *held_back]
     candidates = {version.number: version for version in wanted if version.number != live.number}
@@ -48,13 +48,13 @@ def choose(
             skipped[number] = f"at most {MAX_SHADOWS} versions shadow at once"
         else:
             chosen.append(number)
-    return Choice(previous.number if previous else None, tuple(chosen), skipped)
+    return ShadowSelection(previous.number if previous else None, tuple(chosen), skipped)
 
 
-def read(conn: Connection, activation: Activation, named: Sequence[int]) -> Choice:
+def select(conn: Connection, activation: Activation, named: Sequence[int]) -> ShadowSelection:
     """The choice beside the champion of this activation, the newest."""
     before = activations.version_before(conn)
-    found = versions.in_brief(conn, {activation.version, *named, *([before] if before else [])})
+    found = versions.get_refs(conn, {activation.version, *named, *([before] if before else [])})
     # Of the gate: from replacing this champion.
     held_back = versions.held_back_since(conn, activation.created_at, _LOOK_BACK)
     choice = choose(
@@ -64,4 +64,4 @@ def read(conn: Connection, activation: Activation, named: Sequence[int]) -> Choi
         held_back[:MAX_SHADOWS],
     )
     unknown = {n: f"version {n} does not exist" for n in named if n not in found}
-    return Choice(choice.previous, choice.shadows, choice.skipped | unknown)
+    return ShadowSelection(choice.previous, choice.shadows, choice.skipped | unknown)

@@ -48,14 +48,14 @@ class Database:
         """Open, and do not yet connect. Raises StoreError if the URL makes no sense."""
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self._log: sqlite.Log | None = None
-        self._glances: sqlite.Direct | None = None
-        self._appends: sqlite.Direct | None = None
+        self._log: sqlite.WriteAheadLog | None = None
+        self._glances: sqlite.RawConnection | None = None
+        self._appends: sqlite.RawConnection | None = None
         if self.is_sqlite:
             self._engine = sqlite.create(parsed)
-            self._log = sqlite.Log(Path(parsed.database or ""))
-            self._glances = sqlite.Direct(self._engine)
-            self._appends = sqlite.Direct(self._engine)
+            self._log = sqlite.WriteAheadLog(Path(parsed.database or ""))
+            self._glances = sqlite.RawConnection(self._engine)
+            self._appends = sqlite.RawConnection(self._engine)
             self._reader = self._engine.execution_options(begin="BEGIN")
         else:
             self._engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
@@ -80,22 +80,22 @@ class Database:
         with _as_store_error(self._engine), self._writer.begin() as conn:
             yield conn
         if durable:
-            self.sync()
+            self.fsync_wal()
 
-    def sync(self) -> None:
+    def fsync_wal(self) -> None:
         """What any process has committed so far survives a power cut once this returns. Nobody
         waits for it but who asks."""
         if self._log is not None:
             self._log.sync()
 
     @contextlib.contextmanager
-    def write_one(self) -> Iterator[Connection]:
+    def execute_once(self) -> Iterator[Connection]:
         """For one statement, not durable. SQLite's writers are locked out for no longer than it
         takes itself, whatever becomes of this thread meanwhile: for threads of low priority."""
         with _as_store_error(self._engine), self._single_writer.begin() as conn:
             yield conn
 
-    def glance(self, query: Select[Any]) -> tuple[Any, ...]:
+    def fetch_row(self, query: Select[Any]) -> tuple[Any, ...]:
         """The only row of a query without parameters, with as little as can be between it and the
         database: for what is asked all the time."""
         if self._glances is not None:
@@ -104,7 +104,7 @@ class Database:
         with self.read() as conn:
             return tuple(conn.execute(query).one())
 
-    def append(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert_rows(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Add rows, of all columns in their order, in one transaction that is not durable, with as
         little as can be between them and the database: for rows that come all the time."""
         if self._appends is not None:
@@ -119,7 +119,7 @@ class Database:
         """Move what was written from SQLite's log into its file, holding up nobody. Left alone,
         whoever commits does it once the log is long, and waits for the disk."""
         if self.is_sqlite:
-            with self.write_one() as conn:
+            with self.execute_once() as conn:
                 conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def ensure_schema(self) -> None:

@@ -77,7 +77,7 @@ def create(url: URL) -> Engine:
     return engine
 
 
-class Log:
+class WriteAheadLog:
     """The log of a database, beside its file."""
 
     def __init__(self, database: Path) -> None:
@@ -99,7 +99,7 @@ class Log:
             raise StoreError(f"{self._path} cannot be taken to the disk: {error}") from error
 
 
-class Direct:
+class RawConnection:
     """For what is done all the time: a connection of its own, past SQLAlchemy, which costs a single
     row several times what SQLite does. Statements are compiled once. For any thread, one at a time.
     """
@@ -117,9 +117,9 @@ class Direct:
             connection = self._connection or self._connect()
             statement = self._compiled.get(table) or self._compile(table, insert(table))
             if len(rows) == 1:  # a statement by itself is a transaction
-                _in_turn(lambda: connection.execute(statement, rows[0]).close())
+                _retry_while_busy(lambda: connection.execute(statement, rows[0]).close())
                 return
-            _in_turn(lambda: connection.execute(WRITING).close())
+            _retry_while_busy(lambda: connection.execute(WRITING).close())
             try:
                 connection.executemany(statement, rows).close()
                 connection.commit()
@@ -132,7 +132,9 @@ class Direct:
         with self._lock:
             connection = self._connection or self._connect()
             statement = self._compiled.get(query) or self._compile(query, query)
-            rows: list[tuple[Any, ...]] = _in_turn(lambda: connection.execute(statement).fetchall())
+            rows: list[tuple[Any, ...]] = _retry_while_busy(
+                lambda: connection.execute(statement).fetchall()
+            )
             return rows[0]
 
     def close(self) -> None:
@@ -161,12 +163,12 @@ def _begin_writing(conn: Connection) -> None:
     assert connection is not None
     connection.execute("PRAGMA busy_timeout=0").close()
     try:
-        _in_turn(lambda: connection.execute(WRITING).close())
+        _retry_while_busy(lambda: connection.execute(WRITING).close())
     finally:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
 
 
-def _in_turn(do: Callable[[], _Result]) -> _Result:
+def _retry_while_busy(do: Callable[[], _Result]) -> _Result:
     """Wait for its turn in steps of a millisecond. SQLite's own steps grow from one to a
     hundred, however soon the lock is free."""
     deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000

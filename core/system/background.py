@@ -31,7 +31,7 @@ _LOOK_EVERY_S = 0.05
 Result = TypeVar("Result")
 
 
-def at_low_priority(work: Callable[[], Result]) -> Result:
+def run_low(work: Callable[[], Result]) -> Result:
     """Do the work in a thread that yields to others, and wait for it; raises what it raises. It
     should not hold what others wait for, a transaction that writes for one.
 
@@ -42,33 +42,31 @@ def at_low_priority(work: Callable[[], Result]) -> Result:
     return _thread(yield_to_others).do(work)
 
 
-def at_idle_priority(
-    work: Callable[[], Result], meanwhile: Callable[[], None] = lambda: None
-) -> Result:
-    """Like `at_low_priority`, but it stands still for as long as others keep all cores busy, and
+def run_idle(work: Callable[[], Result], meanwhile: Callable[[], None] = lambda: None) -> Result:
+    """Like `run_low`, but it stands still for as long as others keep all cores busy, and
     whoever waits for the interpreter's lock with it: for processes that answer nobody. Where that
     was so for seconds, what comes in the next minute is at low priority instead.
 
-    What others wait for it has done by `at_normal_priority`. `meanwhile` is called every second by
+    What others wait for it has done by `call_back`. `meanwhile` is called every second by
     the thread that waits, and must not raise.
     """
     idle = _thread(be_idle)
-    has_starved = idle.starved_within(_STARVED_FOR_S)
+    has_starved = idle.was_starved_within(_STARVED_FOR_S)
     return (_thread(yield_to_others) if has_starved else idle).do(work, meanwhile)
 
 
-def in_idle_moments(work: Callable[[], Result]) -> Result:
-    """Like `at_idle_priority`, for processes that answer: where others leave it too little, it is
+def run_idle_or_low(work: Callable[[], Result]) -> Result:
+    """Like `run_idle`, for processes that answer: where others leave it too little, it is
     begun once more at low priority, and that is waited for.
 
-    So it is work that may be done twice at once, asks for nothing `at_normal_priority`, and does
+    So it is work that may be done twice at once, asks for nothing `call_back`, and does
     most of what it does without the interpreter's lock. What holds that lock at idle priority holds
     up those who answer, but not for long: as they wait, their core is free for it.
     """
     if hasattr(_this_thread, "asked"):
         return work()
     idle = _thread(be_idle)
-    if not idle.starved_within(_IMPATIENT_FOR_S):
+    if not idle.was_starved_within(_IMPATIENT_FOR_S):
         before = idle.times_s()
         begun = idle.begin(work)
         while not wait([begun], timeout=_LOOK_EVERY_S).done:
@@ -80,7 +78,7 @@ def in_idle_moments(work: Callable[[], Result]) -> Result:
     return _thread(yield_to_others).do(work)
 
 
-def at_normal_priority(do: Callable[[], Result]) -> Result:
+def call_back(do: Callable[[], Result]) -> Result:
     """Called from such work, have this done by the thread that waits for the work, and wait for it;
     raises what it raises. Anywhere else, just do it."""
     asked: _Queue | None = getattr(_this_thread, "asked", None)
@@ -133,7 +131,7 @@ class _Thread:
         return done.result()
 
     def begin(self, work: Callable[[], Result], asked: _Queue | None = None) -> Future[Result]:
-        """`asked` is where somebody does what the work wants done `at_normal_priority`."""
+        """`asked` is where somebody does what the work wants done `call_back`."""
 
         def run() -> Result:
             _this_thread.asked = asked
@@ -145,7 +143,7 @@ class _Thread:
 
         return _put(self._todo, run)
 
-    def starved_within(self, seconds: float) -> bool:
+    def was_starved_within(self, seconds: float) -> bool:
         """It waited for a core for long, not long ago, and for longer than it computed."""
         return time.monotonic() - self._starved_at < seconds
 
@@ -187,7 +185,7 @@ def _thread(begin: Callable[[], None]) -> _Thread:
         return found
 
 
-def give_memory_back() -> None:
+def trim_memory() -> None:
     """Return to the system what was freed: glibc keeps the pieces of a dropped model."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

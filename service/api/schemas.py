@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from core.errors import EvergreenError
-from core.labelling.intake import Taken
-from core.predict import Answer
+from core.labelling.intake import IntakeResult
+from core.predict import PredictionResult
 from core.registry.promotions import Activation
 from core.registry.versions import Version
 from core.runs import Run
@@ -41,7 +41,7 @@ class PredictionAnswer(BaseModel):
     top: list[Candidate] = Field(description="The most likely classes, best first.")
 
     @staticmethod
-    def of(answer: Answer, top: int) -> PredictionAnswer:
+    def of(answer: PredictionResult, top: int) -> PredictionAnswer:
         found = answer.prediction
         return PredictionAnswer(
             prediction_id=found.id,
@@ -64,7 +64,7 @@ class PredictionList(BaseModel):
     items: list[ItemAnswer] = Field(description="In the order of the images; one version for all.")
 
     @staticmethod
-    def of(found: list[Answer | EvergreenError], top: int) -> PredictionList:
+    def of(found: list[PredictionResult | EvergreenError], top: int) -> PredictionList:
         return PredictionList(
             items=[
                 ItemAnswer(prediction=None, problem=problems.shape_of(item))
@@ -92,7 +92,7 @@ class FeedbackAnswer(BaseModel):
     created_at: datetime.datetime
 
     @staticmethod
-    def of(taken: Taken) -> FeedbackAnswer:
+    def of(taken: IntakeResult) -> FeedbackAnswer:
         event = taken.event
         return FeedbackAnswer(
             id=event.id,

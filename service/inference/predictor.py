@@ -18,7 +18,7 @@ from core.models.backbones import Runtime
 from core.models.manifest import Manifest
 from core.models.onnx_sessions import num_usable_gpus
 from core.models.servable import Scores, Servable
-from core.predict import Answer, conclude, see
+from core.predict import PredictionResult, build_prediction, score_image
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import Store, open_store
@@ -102,7 +102,7 @@ class Serving:
         version: int | None = None,
         *,
         is_shared: bool = False,
-    ) -> Answer:
+    ) -> PredictionResult:
         """Answer with the champion of this moment, or with the version that is pinned; `is_shared`
         for a client of another process (`service/traffic/forwarding.py`). Raises UndecodableImage,
         ImageTooLarge, Overloaded, DeadlineExceeded, NotReady, VersionNotLoaded, StoreError."""
@@ -114,7 +114,7 @@ class Serving:
         images: Sequence[bytes],
         deadline: Deadline | None = None,
         version: int | None = None,
-    ) -> list[Answer | EvergreenError]:
+    ) -> list[PredictionResult | EvergreenError]:
         """Answer all with one version, in order; an image that cannot be gets its own error.
 
         Raises Overloaded, NotReady, VersionNotLoaded.
@@ -122,7 +122,7 @@ class Serving:
         with self.admission.admitted(len(images), deadline):
             servable = await self.servable(version)
 
-            async def answer_one(image: bytes) -> Answer | EvergreenError:
+            async def answer_one(image: bytes) -> PredictionResult | EvergreenError:
                 try:
                     return await self._answer(servable, image, deadline)
                 except EvergreenError as error:
@@ -140,7 +140,9 @@ class Serving:
             await _run(self._keeping or self._computing, self.swap.confirm)
         return self.slot.current()
 
-    async def _answer(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Answer:
+    async def _answer(
+        self, servable: Servable, image: bytes, deadline: Deadline | None
+    ) -> PredictionResult:
         now = time.time()
         if self._keeping is None:
             found, recorded = await self.compute(
@@ -181,7 +183,7 @@ class Serving:
 
     async def _see(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Scores:
         if self.batcher is None:
-            return await self.compute(see, servable, image, self.limits, deadline=deadline)
+            return await self.compute(score_image, servable, image, self.limits, deadline=deadline)
         pixels_HWC = await self.compute(
             pixels.decode, image, servable.manifest.pixels, self.limits, deadline=deadline
         )
@@ -189,14 +191,14 @@ class Serving:
 
     def _see_and_keep(
         self, servable: Servable, image: bytes, now: float
-    ) -> tuple[Answer, Future[None]]:
-        scores = see(servable, image, self.limits)
+    ) -> tuple[PredictionResult, Future[None]]:
+        scores = score_image(servable, image, self.limits)
         return self._keep(servable.manifest, image, scores, now)
 
     def _keep(
         self, manifest: Manifest, image: bytes, scores: Scores, now: float
-    ) -> tuple[Answer, Future[None]]:
-        found = conclude(manifest, image, scores, self.store.blobs, now)
+    ) -> tuple[PredictionResult, Future[None]]:
+        found = build_prediction(manifest, image, scores, self.store.blobs, now)
         return found, self._recorder.record(found.prediction)
 
     async def compute(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from core.errors import StoreError
 from core.models.servable import Servable
-from core.predict import Answer
+from core.predict import PredictionResult
 from core.predictions import Prediction
 from core.shadows import answers
 from core.shadows.answers import ShadowAnswer
@@ -50,7 +50,7 @@ class ShadowRecorder:
         self._thread = threading.Thread(target=self._run, name="shadows", daemon=True)
         self._thread.start()
 
-    def follow(self, servable: Servable, answer: Answer) -> None:
+    def follow(self, servable: Servable, answer: PredictionResult) -> None:
         """Have the shadows answer too, in a moment. Never waits, never raises."""
         if self._shadows.current and self._queue.qsize() < _MAX_WAITING:
             self._queue.put(_Followed(servable, answer.prediction, answer.embedding_D))

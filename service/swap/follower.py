@@ -16,7 +16,7 @@ from core.errors import EvergreenError, StoreError
 from core.labelling import labels
 from core.models.servable import Servable
 from core.registry import activations, latest, promotions, workers
-from core.registry.latest import Standing
+from core.registry.latest import Latest
 from core.registry.promotions import Activation
 from core.store.store import Store
 from service import metrics
@@ -24,7 +24,7 @@ from service.swap.heartbeat import Presence
 from service.swap.loaded_versions import Loaded
 from service.swap.slot import Slot
 
-# Well below `champion.LEAD_S`: the time that writing the activation takes is the margin.
+# Well below `champion.ACTIVATION_LEAD_S`: the time that writing the activation takes is the margin.
 FRESH_S = 0.25
 # A blob store that does not answer may come back. As long as others would wait for a promotion.
 GIVE_UP_AFTER_S = promotions.MAX_WAIT_S
@@ -42,7 +42,7 @@ class Following:
         self._presence = presence
         self._lock = threading.Lock()
         self._fresh_until = 0.0
-        self._standing = Standing()
+        self._standing = Latest()
         # Ids: of the newest activation that was followed, and of the promotion seen last.
         self._followed = 0
         self._noticed: tuple[int, float] = (0, 0.0)
@@ -97,15 +97,15 @@ class Following:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._fresh_until = time.monotonic() + FRESH_S
 
-    def look(self) -> Standing:
+    def look(self) -> Latest:
         """The newest activation of it is followed from now on. Raises StoreError if the database
         does not answer."""
         with self._lock:
             return self._look()
 
-    def _look(self) -> Standing:
+    def _look(self) -> Latest:
         looked_at = time.monotonic()
-        self._standing = latest.refresh(self._store.db, self._standing)
+        self._standing = latest.poll(self._store.db, self._standing)
         waiting, newest = self._standing.waiting, self._standing.newest
         if waiting is not None and waiting.id != self._noticed[0]:
             self._noticed = (waiting.id, time.time())
@@ -165,7 +165,7 @@ class Following:
             live = workers.live(conn, time.time(), "serving")
             if not live or live[0].id != self._presence.worker_id:
                 return
-            before = activations.seen_before(conn, activation.id)
+            before = activations.newest_label_before(conn, activation.id)
             acknowledged = labels.times_between(conn, before, snapshot)
         for created_at in acknowledged:
             metrics.label_to_live_seconds.observe(activation.activate_at - created_at)

@@ -15,7 +15,7 @@ from core.models.servable import Servable, load
 from core.registry import versions
 from core.registry.versions import Version
 from core.store.store import Store
-from core.system.background import give_memory_back
+from core.system.background import trim_memory
 from service.swap.file_semaphore import Turns
 
 # What a dropped backbone leaves is at hand for the next one: taken from the system again, page by
@@ -85,25 +85,25 @@ class Loaded:
             raise SpecMismatch(f"version {version.number} cannot be loaded: {error!r}") from error
 
     def _turn(self, manifest: Manifest) -> AbstractContextManager[None]:
-        if self._turns is None or self._runtime.holds(manifest.backbone):
+        if self._turns is None or self._runtime.has_backbone(manifest.backbone):
             return contextlib.nullcontext()  # a head alone takes next to nothing
         return self._turns.taken()
 
-    def keep_only(self, wanted: Collection[int | None]) -> None:
+    def retain(self, wanted: Collection[int | None]) -> None:
         """Let the others go; their last requests keep them."""
         before = self._backbones()
         let_go = [self._by_number.pop(number) for number in self._by_number.keys() - wanted]
         dropped = before - self._backbones()
         if dropped:
-            self._runtime.beside(let_go.clear)
+            self._runtime.run_in_background(let_go.clear)
             self._num_dropped += len(dropped)
             self._dropped_at = time.monotonic()
 
-    def give_memory_back(self) -> None:
+    def trim_memory(self) -> None:
         """What dropped backbones left, once none has been dropped for a while."""
         is_quiet = time.monotonic() - self._dropped_at >= _GIVE_BACK_AFTER_S
         if self._num_dropped >= (1 if is_quiet else _GIVE_BACK_EACH):
-            give_memory_back()
+            trim_memory()
             self._num_dropped = 0
 
     def _backbones(self) -> set[str]:

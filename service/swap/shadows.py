@@ -13,7 +13,7 @@ from core.errors import EvergreenError
 from core.models.servable import Servable
 from core.registry.promotions import Activation
 from core.shadows import selection
-from core.shadows.selection import Choice
+from core.shadows.selection import ShadowSelection
 from core.store.store import Store
 from service.swap.loaded_versions import Loaded
 
@@ -25,7 +25,7 @@ class Shadows:
         self._store = store
         self._loaded = loaded
         self._named = named
-        self._choice = Choice()
+        self._choice = ShadowSelection()
         self._chosen_for: tuple[int, int | None] | None = None
         # Not tried again in this process: what made them fail is seldom mended meanwhile.
         self._failed: set[int] = set()
@@ -43,7 +43,7 @@ class Shadows:
         state = (activation.id, newest_version)
         if state != self._chosen_for:
             with self._store.db.read() as conn:
-                self._choice = selection.read(conn, activation, self._named)
+                self._choice = selection.select(conn, activation, self._named)
             self._chosen_for = state
 
     def load(self) -> None:

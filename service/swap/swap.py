@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from core.errors import EvergreenError, StoreError
 from core.models.backbones import Runtime
 from core.registry import promotions
-from core.registry.latest import Standing
+from core.registry.latest import Latest
 from core.registry.promotions import Activation, Promotion
 from core.store.store import Store
 from service.swap.file_semaphore import Turns
@@ -84,7 +84,7 @@ class Swap:
             try:
                 if self._tick().waiting is None:
                     self.shadows.load()
-                    self.loaded.give_memory_back()
+                    self.loaded.trim_memory()
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(1.0)
@@ -93,7 +93,7 @@ class Swap:
                 log.exception("swap.failed")
                 self._stop.wait(1.0)
 
-    def _tick(self) -> Standing:
+    def _tick(self) -> Latest:
         standing = self._following.look()
         waiting, newest = standing.waiting, standing.newest
         if waiting is not None:
@@ -121,7 +121,7 @@ class Swap:
 
     def _advance(self) -> None:
         """Say that it is loaded, and decide if this was the last one to say so."""
-        activation = promotions.move_on(self._store.db, self._presence.write)
+        activation = promotions.advance_committed(self._store.db, self._presence.write)
         if activation is not None:
             log.info(
                 "version.promoted",
@@ -138,4 +138,4 @@ class Swap:
             return
         wanted = {self._slot.version, *self.shadows.kept}
         wanted.update(x.version for x in (waiting, newest) if x is not None)
-        self.loaded.keep_only(wanted)
+        self.loaded.retain(wanted)

@@ -82,7 +82,7 @@ def test_ctrl_c_keeps_what_was_stored_and_the_next_import_goes_on(
 ) -> None:
     folder = album(tmp_path / "album", per_class=4)
     monkeypatch.setattr(import_folder, "_BATCH", 3)
-    append = intake.label_described
+    append = intake.label_prepared
     calls: list[Any] = []
 
     def interrupted(*arguments: Any) -> Any:
@@ -91,7 +91,7 @@ def test_ctrl_c_keeps_what_was_stored_and_the_next_import_goes_on(
             raise KeyboardInterrupt
         return append(*arguments)
 
-    monkeypatch.setattr(intake, "label_described", interrupted)
+    monkeypatch.setattr(intake, "label_prepared", interrupted)
     result = run("import", folder)
     assert result.exit_code == 130
     assert "the same command goes on" in " ".join(result.stderr.split())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from core import predictions
+from core import ids, predictions
 from core.inputs.pixels import Limits
 from core.labelling import intake, labels
-from core.labelling.intake import LabelRequest, Taken
+from core.labelling.intake import IntakeResult, LabelRequest
 from core.predictions import Prediction
 from core.store import schema
 from core.store.store import Store
@@ -19,13 +19,13 @@ OTHER = images.png(24, 20, 2)
 CAT = LabelRequest("cat")
 
 
-def label(store: Store, request: LabelRequest = CAT, image: bytes = IMAGE) -> Taken:
+def label(store: Store, request: LabelRequest = CAT, image: bytes = IMAGE) -> IntakeResult:
     return intake.label_image(store, image, request, LIMITS, now=1.0)
 
 
 def predict(store: Store, image: bytes = IMAGE) -> str:
     prediction = Prediction(
-        id=predictions.new_id(),
+        id=ids.new_id(),
         image=store.blobs.put(image, durable=False),
         version=1,
         label="dog",

@@ -23,4 +23,4 @@ def num_predictions(db: Database) -> int:
 
 
 def append(db: Database, *names: str) -> None:
-    db.append(schema.predictions, [(name, *PREDICTION.values()) for name in names])
+    db.insert_rows(schema.predictions, [(name, *PREDICTION.values()) for name in names])

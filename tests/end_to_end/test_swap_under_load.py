@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from core.registry.promotions import LEAD_S
+from core.registry.promotions import ACTIVATION_LEAD_S
 from core.store.store import Store
 from tests.end_to_end import tagged_versions
 from tests.end_to_end.consistency_clients import WatchfulClients
@@ -74,4 +74,6 @@ def test_rollback_loads_nothing_and_waits_for_nothing_but_its_moment(
     assert sorted(loads.values()) == [1] * NUM_WORKERS
     activation = tagged_versions.newest_activation(store)
     assert activation.version == before
-    assert activation.activate_at - activation.created_at == pytest.approx(LEAD_S, abs=1e-3)
+    assert activation.activate_at - activation.created_at == pytest.approx(
+        ACTIVATION_LEAD_S, abs=1e-3
+    )

@@ -59,7 +59,7 @@ def idle_writers(monkeypatch: pytest.MonkeyPatch) -> set[bool]:
 
         return noted
 
-    for name in ("write", "write_one"):
+    for name in ("write", "execute_once"):
         monkeypatch.setattr(Database, name, noting(getattr(Database, name)))
     return found
 

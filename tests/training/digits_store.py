@@ -11,7 +11,7 @@ import numpy as np
 from core import runs
 from core.inputs.pixels import Limits
 from core.labelling import intake
-from core.labelling.intake import LabelRequest, Taken
+from core.labelling.intake import IntakeResult, LabelRequest
 from core.models import starter
 from core.registry import promotions, versions
 from core.registry.versions import Version
@@ -31,7 +31,7 @@ def of(*labels: str) -> list[Digit]:
     return [digit for digit in all_digits() if digit.label in labels]
 
 
-def label(store: Store, lesson: Iterable[Digit]) -> list[Taken]:
+def label(store: Store, lesson: Iterable[Digit]) -> list[IntakeResult]:
     return [
         intake.label_image(store, digit.image, LabelRequest(digit.label), Limits(), time.time())
         for digit in lesson

@@ -10,7 +10,7 @@ from core import leases, runs
 from core.errors import StoreError
 from core.runs import Run
 from core.store.store import Store
-from core.system.background import at_normal_priority
+from core.system.background import call_back
 from training.recipe import Recipe
 
 # Often enough for a progress bar, seldom enough for the database.
@@ -55,7 +55,7 @@ class Progress:
             with self._store.db.write(durable=False) as conn:
                 runs.set_snapshot(conn, self._run_id, snapshot, recipe.to_json())
 
-        at_normal_priority(note)
+        call_back(note)
 
     def tell(self, step: str, fraction: float) -> None:
         """Say where the run is (fraction, 0 to 1). Raises Stopped or Handed."""
@@ -67,7 +67,7 @@ class Progress:
         now = time.time()
         if is_new or now - self._told_at >= _TELL_EVERY_S:
             self._told_at = now
-            at_normal_priority(lambda: self._beat(now))
+            call_back(lambda: self._beat(now))
 
     def should_stop(self) -> bool:
         """For long calculations to ask; `tell` then raises."""
@@ -88,6 +88,6 @@ class Progress:
         if self._is_stopping():
             raise Handed
         self._on_beat(now)
-        with self._store.db.write_one() as conn:
+        with self._store.db.execute_once() as conn:
             if not leases.beat(conn, self._run_id, self._owner, now, self._step, self._fraction):
                 raise Stopped

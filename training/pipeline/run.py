@@ -14,9 +14,9 @@ from core.labelling.census import check_enough, take_census
 from core.models.manifest import Manifest
 from core.registry import promotions, versions
 from core.registry.versions import Version
-from core.registry.wait import see_through
+from core.registry.wait import wait_for_promotion
 from core.runs import Run
-from core.system.background import at_idle_priority
+from core.system.background import run_idle
 from training.backbones.candidate import Candidate
 from training.dataset import assemble
 from training.embeddings import embed
@@ -48,7 +48,7 @@ def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
         published = versions.by_run(conn, run.id)
     if published is None:
         # Predictions come first, on the cores that they share with this.
-        challenger = at_idle_priority(partial(_challenger, shop, run, progress), progress.keep)
+        challenger = run_idle(partial(_challenger, shop, run, progress), progress.keep)
         if isinstance(challenger, str):
             return Outcome("held-back", None, challenger)
         progress.tell("publishing", 0.85)
@@ -166,7 +166,7 @@ def _see_through(shop: Workshop, published: Version, reason: str, progress: Prog
     with db.read() as conn:
         promotion = promotions.newest_promotion_of(conn, published.number)
     while promotion is not None:
-        ended = see_through(db, promotion.id, lambda: progress.tell("swapping", 0.95))
+        ended = wait_for_promotion(db, promotion.id, lambda: progress.tell("swapping", 0.95))
         if ended.activate_at is not None:
             break
         seen = promotion.id

@@ -12,7 +12,7 @@ import logging
 from core.errors import PromotionConflict
 from core.labelling import labels
 from core.registry import activations, promotions, versions
-from core.registry.latest import Standing
+from core.registry.latest import Latest
 from core.registry.promotions import Activation
 from core.shadows import answers, outcomes
 from core.store.store import Store
@@ -31,7 +31,7 @@ class Healing:
         self._seen: tuple[int, int] | None = None
         self._told_of = 0
 
-    def look(self, now: float, standing: Standing) -> None:
+    def look(self, now: float, standing: Latest) -> None:
         """Compare, if there is a new label; ask for a rollback where it is called for."""
         activation = standing.newest
         # Another version is on its way: it will be compared in its turn.
@@ -73,7 +73,7 @@ class Healing:
                 promotions.request(
                     conn,
                     before,
-                    who=promotions.ITSELF,
+                    who=promotions.SELF_HEALING,
                     why=why,
                     now=now,
                     expected_activation=activation.id,

@@ -26,13 +26,13 @@ from core.labelling.census import read_census
 from core.labelling.labels import CurrentLabel
 from core.registry import latest, promotions, versions, workers
 from core.registry.bootstrap import ensure_first_version
-from core.registry.latest import Standing
+from core.registry.latest import Latest
 from core.registry.versions import Version
 from core.registry.workers import Worker
 from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store, open_store
-from core.system.background import at_idle_priority
+from core.system.background import run_idle
 from core.system.host import this_host
 from training.embeddings import embed
 from training.pipeline.attempt import attempt
@@ -66,7 +66,7 @@ class Trainer:
         self._healing = Healing(store) if settings.self_healing else None
         self._stop = threading.Event()
         self._reported_at = 0.0
-        self._standing = Standing()
+        self._standing = Latest()
         # Until when there is nothing to do as long as nothing changes.
         self._idle_until = 0.0
         # When a trigger fires if nothing else is labelled; infinity: none does.
@@ -116,7 +116,7 @@ class Trainer:
     def tick(self, now: float) -> bool:
         """Look once, and do at most one thing. True if there was something to do."""
         before = self._standing
-        self._standing = latest.refresh(self._store.db, before)
+        self._standing = latest.poll(self._store.db, before)
         if self._healing is not None:
             self._healing.look(now, self._standing)
         # Promotions and activations are the workers' work: predictions are at their slowest then.
@@ -131,7 +131,7 @@ class Trainer:
         self._report(now)
         self._request_if_due(now)
         if self._standing.waiting is not None:
-            promotions.move_on(self._store.db)  # there may be no worker
+            promotions.advance_committed(self._store.db)  # there may be no worker
         with self._store.db.read() as conn:
             unfinished = runs.unfinished(conn)
         if any(run.tier in runs.QUICK and leases.is_to_do(run, now) for run in unfinished):
@@ -195,7 +195,7 @@ class Trainer:
         if version is None:
             return False
         work = partial(self._embed, version, [row for _, row in rows])
-        at_idle_priority(work, self._report_if_possible)
+        run_idle(work, self._report_if_possible)
         self._embedded_up_to = rows[-1][0] if len(rows) == _CHUNK else newest
         return True
 

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core.errors import InvalidRequest, NotReady, PromotionFailed
 from core.registry import activations, promotions
-from core.registry.wait import Awaited
+from core.registry.wait import PromotionWaiter
 from service.api.dependencies import ServingDep
 from service.api.schemas import ChampionAnswer, ChampionRequest
 from service.inference.predictor import Serving
@@ -44,10 +44,10 @@ async def promote(
     expected = _activation_of(if_match)
     promotion_id = await run_in_threadpool(_request, serving, body, expected)
     serving.swap.wake()
-    awaited = Awaited(serving.store.db, promotion_id)
+    awaited = PromotionWaiter(serving.store.db, promotion_id)
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:
-        ended = await run_in_threadpool(awaited.look)
+        ended = await run_in_threadpool(awaited.poll)
         if ended is not None:
             if ended.activate_at is None:
                 raise PromotionFailed(

@@ -115,7 +115,7 @@ async def _infer(
             messages.decompress, body, encoding, serving.settings.max_body_bytes
         )
     asked = await serving.compute(messages.read, body, headers.get(HEADER_LENGTH))
-    # Taken once: all of an answer is of one version.
+    # IntakeResult once: all of an answer is of one version.
     servable = await oip.servable_of(serving, version)
     work = oip.infer(serving, servable, asked, deadline)
     outputs = await unless_gone(request.receive, serving, work)

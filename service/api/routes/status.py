@@ -61,7 +61,7 @@ def status(serving: ServingDep) -> Status:
     with serving.store.db.read() as conn:
         live = workers.live(conn, now, "serving")
         trainers = workers.live(conn, now, "trainer")
-        waiting = promotions.waiting(conn)
+        waiting = promotions.pending(conn)
         num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
         census = read_census(conn)
         unfinished = runs.unfinished(conn)

@@ -13,7 +13,7 @@ from tests.support import images
 def ids(store: Store) -> list[int]:
     found = []
     for seed in range(3):
-        new = intake.describe(images.png(24, 24, seed), Limits(), "test")
+        new = intake.prepare(images.png(24, 24, seed), Limits(), "test")
         with store.db.write() as conn:
             found.append(examples.add(conn, new, "cat", now=0.0).id)
     return found

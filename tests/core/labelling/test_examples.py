@@ -22,7 +22,7 @@ def digest(i: int) -> str:
 
 
 def add(store: Store, image: bytes, label: str = "cat") -> Example:
-    new = intake.describe(image, LIMITS, "test")
+    new = intake.prepare(image, LIMITS, "test")
     with store.db.write() as conn:
         example = examples.find(conn, new.image) or examples.add(conn, new, label, now=0.0)
         labels.append(conn, example_id=example.id, label=label, now=0.0)

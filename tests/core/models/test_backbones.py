@@ -27,7 +27,7 @@ HERE = "this kind of machine"
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backbones, "machine", lambda: HERE)
+    monkeypatch.setattr(backbones, "cpu_identity", lambda: HERE)
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 9])
@@ -108,7 +108,7 @@ def test_what_is_for_another_machine_is_not_run(
 ) -> None:
     digest, optimised = stored(blobs, tiny.backbone_onnx(seed=1))
     other = tiny.backbone_onnx(seed=2)
-    monkeypatch.setattr(backbones, "machine", lambda: here)
+    monkeypatch.setattr(backbones, "cpu_identity", lambda: here)
     wrong = Optimised(blobs.put(other), optimised.machine)
     found_BD = embedding(runtime.backbone(digest, blobs, wrong))
     np.testing.assert_array_equal(found_BD, embedding(Runtime("cpu").backbone(digest, blobs)))
@@ -186,7 +186,7 @@ def test_a_store_that_is_gone_is_told(blobs: LocalBlobs, runtime: Runtime) -> No
 def test_a_machine_that_does_not_tell_what_it_is_optimises_nothing(
     blobs: LocalBlobs, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backbones, "machine", lambda: None)
+    monkeypatch.setattr(backbones, "cpu_identity", lambda: None)
     content = tiny.backbone_onnx()
     backbone = Backbone(content, blobs.put(content), runtime)
     assert runtime.optimise(backbone, tiny.SPEC, blobs) is None
@@ -197,12 +197,12 @@ def test_a_backbone_is_opened_once_while_somebody_uses_it(
     blobs: LocalBlobs, runtime: Runtime
 ) -> None:
     digest = blobs.put(tiny.backbone_onnx())
-    assert not runtime.holds(digest)
+    assert not runtime.has_backbone(digest)
     first = runtime.backbone(digest, blobs)
-    assert runtime.holds(digest)
+    assert runtime.has_backbone(digest)
     assert runtime.backbone(digest, blobs) is first
     del first
-    assert not runtime.holds(digest)
+    assert not runtime.has_backbone(digest)
 
 
 def test_of_two_that_open_the_same_backbone_at_once_one_is_kept(
@@ -227,10 +227,10 @@ def test_models_are_opened_in_idle_moments_on_a_gpu_at_low_priority(
     def policy() -> int:
         return os.sched_getscheduler(0)
 
-    assert runtime.beside(policy) == os.SCHED_IDLE
+    assert runtime.run_in_background(policy) == os.SCHED_IDLE
     monkeypatch.setattr(Runtime, "is_on_gpu", True)
-    assert runtime.beside(policy) == os.SCHED_OTHER
-    assert runtime.beside(threading.current_thread) is not threading.current_thread()
+    assert runtime.run_in_background(policy) == os.SCHED_OTHER
+    assert runtime.run_in_background(threading.current_thread) is not threading.current_thread()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priority is the whole process's elsewhere")

@@ -21,7 +21,7 @@ def _libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     if has_gpu:
         pytest.skip("CUDA works here")
     monkeypatch.setattr(onnx_sessions, "_ask_driver", lambda: (1, 99_000))
-    onnx_sessions._tell.cache_clear()
+    onnx_sessions._warn_once.cache_clear()
 
 
 def test_cpu_is_chosen_where_it_is_asked_for() -> None:
@@ -113,11 +113,11 @@ def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
 
     def ask(cpuinfo: str) -> str | None:
         path.write_text(cpuinfo)
-        onnx_sessions.machine.cache_clear()
-        return onnx_sessions.machine()
+        onnx_sessions.cpu_identity.cache_clear()
+        return onnx_sessions.cpu_identity()
 
     yield ask
-    onnx_sessions.machine.cache_clear()
+    onnx_sessions.cpu_identity.cache_clear()
 
 
 def test_machines_differ_by_what_their_processors_can_do(kind: Callable[[str], str | None]) -> None:
@@ -153,8 +153,8 @@ def test_a_system_without_cpuinfo_has_no_name(
     tmp_path: Path, kind: Callable[[str], str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_sessions, "_CPUINFO", tmp_path / "absent")
-    onnx_sessions.machine.cache_clear()
-    assert onnx_sessions.machine() is None
+    onnx_sessions.cpu_identity.cache_clear()
+    assert onnx_sessions.cpu_identity() is None
 
 
 def test_a_model_is_read_from_bytes_and_from_a_file(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_labels_seen_before_are_those_of_earlier_champions(store: Store) -> None
     first, second = (tiny.activate(store, number) for number in numbers[:2])
     third = tiny.activate(store, numbers[0])
     with store.db.read() as conn:
-        assert [activations.seen_before(conn, each.id) for each in (first, second, third)] == [
+        assert [
+            activations.newest_label_before(conn, each.id) for each in (first, second, third)
+        ] == [
             0,
             5,
             9,

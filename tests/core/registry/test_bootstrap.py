@@ -6,7 +6,7 @@ import pytest
 
 from core.models import starter
 from core.models.backbones import Runtime
-from core.models.onnx_sessions import machine
+from core.models.onnx_sessions import cpu_identity
 from core.models.servable import load
 from core.registry import activations, promotions, versions
 from core.registry.bootstrap import ensure_first_version
@@ -21,7 +21,7 @@ def check_is_first(db: Database) -> None:
     with db.read() as conn:
         assert [version.number for version in versions.listing(conn, limit=10)] == [1]
         (activation,) = activations.history(conn, 10)
-        assert promotions.waiting(conn) is None
+        assert promotions.pending(conn) is None
     assert activation.version == 1
     assert activation.activate_at <= activation.created_at
 
@@ -35,7 +35,7 @@ def test_new_installation_answers_with_the_starter(store: Store) -> None:
     assert version.passed_gate
     assert servable.manifest.classes == starter.head().classes
     optimised = servable.manifest.optimised
-    assert (optimised.machine if optimised else None) == machine()
+    assert (optimised.machine if optimised else None) == cpu_identity()
 
 
 def test_second_start_changes_nothing(sqlite_store: Store) -> None:

@@ -13,7 +13,7 @@ from core.inputs.pixels import Limits
 from core.labelling import intake, labels
 from core.labelling.intake import LabelRequest
 from core.registry import latest, promotions
-from core.registry.latest import Standing
+from core.registry.latest import Latest
 from core.store.schema import metadata
 from core.store.store import Store
 from tests.support import images, tiny
@@ -21,8 +21,8 @@ from tests.support import images, tiny
 NOW = 1_700_000_000.0
 
 
-def read(store: Store, before: Standing | None = None) -> Standing:
-    return latest.refresh(store.db, before or Standing())
+def read(store: Store, before: Latest | None = None) -> Latest:
+    return latest.poll(store.db, before or Latest())
 
 
 def request(store: Store, version: int) -> int:
@@ -60,7 +60,7 @@ def test_it_follows_whatever_changes(store: Store) -> None:
     replaced = read(store, wished)
     assert replaced.waiting is not None
     assert replaced.waiting.id == second
-    activation = promotions.move_on(store.db)
+    activation = promotions.advance_committed(store.db)
     activated = read(store, replaced)
     assert (activated.waiting, activated.newest) == (None, activation)
     for seen in (empty, published, labelled, asked, running, wished, replaced):
@@ -69,7 +69,7 @@ def test_it_follows_whatever_changes(store: Store) -> None:
 
 def test_what_has_not_changed_is_what_was_seen_before(store: Store) -> None:
     request(store, tiny.publish(store))
-    promotions.move_on(store.db)
+    promotions.advance_committed(store.db)
     before = read(store)
     assert read(store, before) is before
     assert (before.waiting, before.newest is None) == (None, False)
@@ -87,7 +87,7 @@ def questions(conn: Connection, ask: Callable[[], object]) -> list[tuple[str, Se
     "ask",
     [
         lambda conn: conn.execute(latest.QUERY),
-        promotions.waiting,
+        promotions.pending,
         promotions.newest_activation,
         runs.unfinished,
         runs.last_of,

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import PromotionConflict
 from core.registry import promotions
-from core.registry.promotions import LEAD_S
+from core.registry.promotions import ACTIVATION_LEAD_S
 from core.store.database import Database
 from tests.core.promotions import NOW, activated, advance, serve, state, wish, worker
 from tests.support.concurrency import in_threads, overtaking
@@ -65,12 +65,12 @@ def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None
     with ThreadPoolExecutor(1) as pool:
         with db.write() as conn:
             promotions.request(conn, 2, who="ann", why="", now=NOW)
-            moved = pool.submit(promotions.move_on, db, clock=clock)
+            moved = pool.submit(promotions.advance_committed, db, clock=clock)
             wait([moved], timeout=0.15)
             is_over.set()
         activation = moved.result(60)
     assert activation is not None
-    assert activation.activate_at == NOW + LEAD_S
+    assert activation.activate_at == NOW + ACTIVATION_LEAD_S
     assert began_after == [True]
     assert activated(db) == [2]
 

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import InvalidRequest, PromotionConflict, UnknownVersion
 from core.registry import promotions
-from core.registry.promotions import LEAD_S, MAX_WAIT_S, Promotion, next_step
+from core.registry.promotions import ACTIVATION_LEAD_S, MAX_WAIT_S, Promotion, next_step
 from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Worker
 from core.store.database import Database
 from core.system.host import this_host
@@ -60,7 +60,7 @@ def test_failed_step_says_who_and_why() -> None:
 
 def test_lead_lets_every_worker_see_an_activation_first() -> None:
     # Workers look every 0.1 s; a slow tick may miss one look or two.
-    assert LEAD_S >= 3 * 0.1
+    assert ACTIVATION_LEAD_S >= 3 * 0.1
 
 
 def test_without_workers_a_wish_takes_effect_at_once(db: Database) -> None:
@@ -73,7 +73,7 @@ def test_without_workers_a_wish_takes_effect_at_once(db: Database) -> None:
     assert state(db, promotion) == "activated"
     with db.read() as conn:
         assert promotions.newest_activation(conn) == activation
-        assert promotions.waiting(conn) is None
+        assert promotions.pending(conn) is None
 
 
 def test_with_workers_it_takes_effect_a_moment_ahead(db: Database) -> None:
@@ -81,7 +81,7 @@ def test_with_workers_it_takes_effect_a_moment_ahead(db: Database) -> None:
     wish(db, 2)
     activation = advance(db)
     assert activation is not None
-    assert activation.activate_at == NOW + LEAD_S
+    assert activation.activate_at == NOW + ACTIVATION_LEAD_S
 
 
 def test_wish_waits_for_the_last_worker(db: Database) -> None:
@@ -159,7 +159,7 @@ def test_newer_wish_replaces_one_that_waits(db: Database) -> None:
     older, newer = wish(db, 2), wish(db, 3)
     assert (state(db, older), state(db, newer)) == ("superseded", "waiting")
     with db.read() as conn:
-        assert promotions.waiting(conn) == newer
+        assert promotions.pending(conn) == newer
         assert promotions.promotion(conn, older.id).error == "replaced by a wish for version 3"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import ChecksumMismatch, SpecMismatch, UnknownVersion, VersionTaken
 from core.registry import versions
-from core.registry.versions import Brief
+from core.registry.versions import VersionRef
 from core.store.store import Store
 from tests.support import tiny
 from tests.support.concurrency import overtaking
@@ -116,8 +116,8 @@ def test_some_versions_in_brief_are_those_that_there_are(store: Store) -> None:
     for _ in range(3):
         tiny.publish(store)
     with store.db.read() as conn:
-        found = versions.in_brief(conn, [1, 3, 4, 0, -1, 2**40])
-        assert found == {n: Brief(n, versions.get(conn, n).backbone) for n in (1, 3)}
+        found = versions.get_refs(conn, [1, 3, 4, 0, -1, 2**40])
+        assert found == {n: VersionRef(n, versions.get(conn, n).backbone) for n in (1, 3)}
 
 
 def test_of_the_last_versions_those_held_back_since_are_told_newest_first(store: Store) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from core.registry import activations, promotions, wait
-from core.registry.wait import Awaited, Ended, see_through
+from core.registry.wait import PromotionResult, PromotionWaiter, wait_for_promotion
 from core.registry.workers import Worker
 from core.store.database import Database
 from core.store.store import Store
@@ -33,31 +33,31 @@ def one(ready: tuple[int, ...]) -> Worker:
 def test_it_waits_until_the_moment_is_known(db: Database) -> None:
     late = one((1,))
     serve(db, late)
-    awaited = Awaited(db, wish(db, 2, time.time()).id)
-    assert awaited.look() is None
+    awaited = PromotionWaiter(db, wish(db, 2, time.time()).id)
+    assert awaited.poll() is None
     assert advance(db, time.time()) is None
-    assert awaited.look() is None
+    assert awaited.poll() is None
     serve(db, replace(late, ready=(1, 2)))
     activation = advance(db, time.time())
     assert activation is not None
-    assert awaited.look() == Ended(activation.activate_at)
+    assert awaited.poll() == PromotionResult(activation.activate_at)
 
 
 def test_one_that_another_activation_has_followed_is_told_its_own_moment(db: Database) -> None:
-    awaited = Awaited(db, wish(db, 2).id)
+    awaited = PromotionWaiter(db, wish(db, 2).id)
     first = advance(db)
     wish(db, 1)
     assert advance(db) != first
     assert first is not None
-    assert awaited.look() == Ended(first.activate_at)
+    assert awaited.poll() == PromotionResult(first.activate_at)
 
 
 def test_it_tells_why_nothing_came_of_it(db: Database) -> None:
-    replaced = Awaited(db, wish(db, 2, time.time()).id)
+    replaced = PromotionWaiter(db, wish(db, 2, time.time()).id)
     promotion = wish(db, 2, time.time())
-    assert replaced.look() == Ended(None, "replaced by a wish for version 2")
+    assert replaced.poll() == PromotionResult(None, "replaced by a wish for version 2")
     serve(db, worker((1,), {promotion.id: "no space"}, last_seen=time.time()))
-    ended = see_through(db, promotion.id)
+    ended = wait_for_promotion(db, promotion.id)
     assert ended.activate_at is None
     assert "no space" in str(ended.error)
 
@@ -66,15 +66,15 @@ def test_as_long_as_nothing_changes_one_row_is_read_and_no_more(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(db, one((1,)))
-    awaited = Awaited(db, wish(db, 2, time.time()).id)
-    assert awaited.look() is None
+    awaited = PromotionWaiter(db, wish(db, 2, time.time()).id)
+    assert awaited.poll() is None
     monkeypatch.setattr(activations, "of_promotion", lambda *_: pytest.fail("it was looked up"))
     for _ in range(5):
-        assert awaited.look() is None
+        assert awaited.poll() is None
 
 
 def test_with_no_worker_alive_it_is_moved_on_and_waited_for(db: Database) -> None:
-    ended = see_through(db, wish(db, 2, time.time()).id)
+    ended = wait_for_promotion(db, wish(db, 2, time.time()).id)
     assert ended.activate_at is not None
     assert ended.activate_at <= time.time()
 
@@ -100,9 +100,9 @@ def test_what_the_workers_do_is_left_to_them(db: Database, monkeypatch: pytest.M
         looks.append(1)
         if len(looks) == 5:
             serve(db, replace(first, ready=(1, 2)))
-            promotions.move_on(db)
+            promotions.advance_committed(db)
 
-    ended = see_through(db, promotion.id, meanwhile)
+    ended = wait_for_promotion(db, promotion.id, meanwhile)
     assert ended.activate_at is not None
     assert len(looks) == 5
     assert len(writes) <= 3, "one here, and two of the worker"
@@ -122,4 +122,4 @@ def test_worker_that_dies_in_the_midst_does_not_hold_it_up_for_ever(
         if len(looks) == 3:
             serve(db, replace(dying, last_seen=0.0))
 
-    assert see_through(db, promotion.id, meanwhile).activate_at is not None
+    assert wait_for_promotion(db, promotion.id, meanwhile).activate_at is not None

@@ -8,7 +8,7 @@ from core import predictions
 from core.ids import new_id
 from core.inputs.pixels import Limits
 from core.labelling import intake
-from core.labelling.intake import LabelRequest, Taken
+from core.labelling.intake import IntakeResult, LabelRequest
 from core.predictions import Prediction
 from core.shadows import answers, outcomes
 from core.shadows.answers import ShadowAnswer, Tally
@@ -35,7 +35,7 @@ def predict(
     return row.id
 
 
-def label(store: Store, prediction_id: str, name: str) -> Taken:
+def label(store: Store, prediction_id: str, name: str) -> IntakeResult:
     request = LabelRequest(name)
     return intake.label_prediction(store, prediction_id, request, Limits(), time.time())
 

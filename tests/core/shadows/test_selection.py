@@ -6,21 +6,21 @@ from dataclasses import replace
 import pytest
 
 from core.registry import promotions
-from core.registry.versions import Brief
+from core.registry.versions import VersionRef
 from core.shadows import selection
-from core.shadows.selection import Choice, choose
+from core.shadows.selection import ShadowSelection, choose
 from core.store.store import Store
 from tests.support import tiny
 
 HELD_BACK = {"promote": False, "reason": "no better"}
 
 
-V = {number: Brief(number, "b") for number in range(1, 10)}
+V = {number: VersionRef(number, "b") for number in range(1, 10)}
 
 
 def test_the_one_before_comes_first_then_the_named_then_those_held_back() -> None:
     found = choose(V[5], V[4], [V[2]], [V[9], V[8]])
-    assert found == Choice(4, (4, 2, 9, 8), {})
+    assert found == ShadowSelection(4, (4, 2, 9, 8), {})
 
 
 def test_at_most_four_shadow_and_the_others_are_told_of() -> None:
@@ -41,7 +41,7 @@ def test_other_backbone_is_kept_for_a_rollback_and_does_not_shadow() -> None:
 
 
 def test_first_version_stands_alone() -> None:
-    assert choose(V[1], None, [], []) == Choice()
+    assert choose(V[1], None, [], []) == ShadowSelection()
 
 
 @pytest.fixture
@@ -53,11 +53,11 @@ def taught(store: Store) -> Store:
     return store
 
 
-def choice(store: Store, named: tuple[int, ...] = ()) -> Choice:
+def choice(store: Store, named: tuple[int, ...] = ()) -> ShadowSelection:
     with store.db.read() as conn:
         newest = promotions.newest_activation(conn)
         assert newest is not None
-        return selection.read(conn, newest, named)
+        return selection.select(conn, newest, named)
 
 
 def test_challengers_that_the_gate_held_back_from_this_champion_shadow(taught: Store) -> None:
@@ -77,4 +77,4 @@ def test_named_version_that_does_not_exist_is_told_of(taught: Store) -> None:
 
 def test_what_a_rollback_left_shadows_no_more(taught: Store) -> None:
     tiny.activate(taught, 1, now=2000.0)
-    assert choice(taught) == Choice()
+    assert choice(taught) == ShadowSelection()

@@ -160,7 +160,7 @@ def test_lost_connection_is_a_store_error_and_the_next_use_succeeds(postgres_url
 
 
 def test_one_statement_is_a_transaction_of_its_own(db: Database) -> None:
-    with db.write_one() as conn:
+    with db.execute_once() as conn:
         conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
         if db.is_sqlite:  # others may write before the block ends: no lock is held
             with db.write() as other:

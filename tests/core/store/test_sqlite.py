@@ -87,7 +87,7 @@ def test_a_disk_that_fails_is_told_of(sqlite_store: Store, monkeypatch: pytest.M
 
 
 def test_a_log_that_its_last_user_moved_into_the_database_needs_no_sync(tmp_path: Path) -> None:
-    sqlite.Log(tmp_path / "evergreen.db").sync()
+    sqlite.WriteAheadLog(tmp_path / "evergreen.db").sync()
 
 
 def test_a_turn_that_does_not_come_is_given_up(
@@ -168,15 +168,15 @@ def test_sqlite_is_made_where_the_url_says(
 def test_one_statement_waits_its_turn(sqlite_store: Store) -> None:
     db, entered, left = sqlite_store.db, threading.Event(), threading.Event()
 
-    def write_one() -> None:
+    def execute_once() -> None:
         entered.set()
-        with db.write_one() as conn:
+        with db.execute_once() as conn:
             conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
         left.set()
 
     with db.write() as conn:
         conn.execute(insert(schema.predictions).values(id="2", **PREDICTION))
-        waiting = threading.Thread(target=write_one)
+        waiting = threading.Thread(target=execute_once)
         waiting.start()
         assert entered.wait(10)
         assert not left.wait(0.05)

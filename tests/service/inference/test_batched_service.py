@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.inputs import pixels
-from core.predict import Answer
+from core.predict import PredictionResult
 from core.settings import Settings
 from service.inference.predictor import Serving
 from tests.service import assert_problem
@@ -52,7 +52,7 @@ def alone(serving: Serving, version: int, image: bytes) -> dict[str, float]:
     return dict(zip(servable.manifest.classes, probabilities_K.tolist(), strict=True))
 
 
-def assert_says(answer: Answer, expected: dict[str, float]) -> None:
+def assert_says(answer: PredictionResult, expected: dict[str, float]) -> None:
     found = dict(answer.best(len(answer.classes)))
     assert found.keys() == expected.keys()
     np.testing.assert_allclose(
@@ -64,13 +64,13 @@ def test_every_answer_is_that_of_its_own_version_while_versions_change(batched: 
     expected = {(v, i): alone(batched, v, PHOTOS[i]) for v in (1, 2) for i in range(len(PHOTOS))}
     loaded = [batched.swap.loaded.pinned(version) for version in (1, 2)]
 
-    async def ask(number: int) -> tuple[int, int | None, Answer]:
+    async def ask(number: int) -> tuple[int, int | None, PredictionResult]:
         # Pins of either, and whichever is champion; the champion changes in between.
         pinned = (None, 1, 2, None)[number % 4]
         batched.slot.put(loaded[number % 2])
         return number % len(PHOTOS), pinned, await batched.predict(PHOTOS[number % 6], None, pinned)
 
-    async def run() -> list[tuple[int, int | None, Answer]]:
+    async def run() -> list[tuple[int, int | None, PredictionResult]]:
         return await asyncio.gather(*(ask(number) for number in range(60)))
 
     try:

@@ -15,7 +15,7 @@ import pytest
 from core import predictions
 from core.errors import DeadlineExceeded
 from core.models.servable import Scores
-from core.predict import Answer
+from core.predict import PredictionResult
 from core.system.host import available_cores
 from service.inference import predictor as serving_module
 from service.inference.predictor import Serving
@@ -53,8 +53,8 @@ def serving_in(home: Path, **changes: str) -> Iterator[Serving]:
 
 def predict(
     serving: Serving, count: int, deadline: Deadline | None = None
-) -> list[Answer | BaseException]:
-    async def run() -> list[Answer | BaseException]:
+) -> list[PredictionResult | BaseException]:
+    async def run() -> list[PredictionResult | BaseException]:
         async with asyncio.timeout(_WITHIN_S):
             asked = [serving.predict(PHOTO, deadline) for _ in range(count)]
             return await asyncio.gather(*asked, return_exceptions=True)
@@ -67,7 +67,7 @@ def test_no_more_is_computed_at_once_than_cores_are_for_it(
 ) -> None:
     computing = 0
     most = 0
-    see = serving_module.see
+    see = serving_module.score_image
 
     def watched(*args: Any) -> Scores:
         nonlocal computing, most
@@ -78,8 +78,8 @@ def test_no_more_is_computed_at_once_than_cores_are_for_it(
         computing -= 1
         return scores
 
-    monkeypatch.setattr(serving_module, "see", watched)
-    assert all(isinstance(answer, Answer) for answer in predict(one_core, 12))
+    monkeypatch.setattr(serving_module, "score_image", watched)
+    assert all(isinstance(answer, PredictionResult) for answer in predict(one_core, 12))
     assert most == 1
 
 
@@ -118,10 +118,10 @@ def test_images_are_kept_by_the_thread_that_computed_them(
 
         return call
 
-    monkeypatch.setattr(serving_module, "see", watched(serving_module.see))
+    monkeypatch.setattr(serving_module, "score_image", watched(serving_module.score_image))
     monkeypatch.setattr(one_core.store.blobs, "put", watched(one_core.store.blobs.put))
     monkeypatch.setattr(predictions, "add", watched(predictions.add))
-    assert all(isinstance(answer, Answer) for answer in predict(one_core, 12))
+    assert all(isinstance(answer, PredictionResult) for answer in predict(one_core, 12))
     seen, kept, recorded = threads
     assert len(seen) == 1
     assert seen == kept == recorded
@@ -130,7 +130,7 @@ def test_images_are_kept_by_the_thread_that_computed_them(
 def test_the_next_is_computed_while_one_waits_for_a_store_elsewhere(
     elsewhere: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    see, put = serving_module.see, elsewhere.store.blobs.put
+    see, put = serving_module.score_image, elsewhere.store.blobs.put
     seen: list[Scores] = []
     all_seen = threading.Event()
 
@@ -144,9 +144,9 @@ def test_the_next_is_computed_while_one_waits_for_a_store_elsewhere(
         assert all_seen.wait(_WITHIN_S)
         return put(content, durable=durable)
 
-    monkeypatch.setattr(serving_module, "see", watched)
+    monkeypatch.setattr(serving_module, "score_image", watched)
     monkeypatch.setattr(elsewhere.store.blobs, "put", slow)
-    assert all(isinstance(answer, Answer) for answer in predict(elsewhere, 2))
+    assert all(isinstance(answer, PredictionResult) for answer in predict(elsewhere, 2))
 
 
 def test_a_store_elsewhere_is_waited_for_by_many_at_once(
@@ -159,4 +159,4 @@ def test_a_store_elsewhere_is_waited_for_by_many_at_once(
         return put(content, durable=durable)
 
     monkeypatch.setattr(elsewhere.store.blobs, "put", slow)
-    assert all(isinstance(answer, Answer) for answer in predict(elsewhere, 8))
+    assert all(isinstance(answer, PredictionResult) for answer in predict(elsewhere, 8))

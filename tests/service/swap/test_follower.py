@@ -44,7 +44,7 @@ def store(sqlite_store: Store) -> Store:
 def test_worker_that_starts_before_the_moment_waits_for_it(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(promotions, "LEAD_S", 1.5)
+    monkeypatch.setattr(promotions, "ACTIVATION_LEAD_S", 1.5)
     report(store, ready=(1, 2))
     promote(store, 2)
     with store.db.write() as conn:
@@ -173,7 +173,7 @@ def test_label_to_live_is_observed_once_for_each_label(
         promote(store, version)
 
         def is_there(version: int = version) -> bool:
-            promotions.move_on(store.db)
+            promotions.advance_committed(store.db)
             return all(p.answers_with(version) for p in processes)
 
         wait_until(is_there, SOON_S)
@@ -192,7 +192,7 @@ def test_database_that_fails_for_a_while_is_survived(
         raise StoreError("the database is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(promotions, "waiting", lost)
+        patched.setattr(promotions, "pending", lost)
         time.sleep(0.3)
         assert process.answers_with(1)
     promote(store, 2)
@@ -232,4 +232,4 @@ def test_worker_goes_on_answering_without_the_database(
 
 
 def test_an_activation_leaves_a_fresh_worker_time_to_see_it() -> None:
-    assert swap_module.TICK_S < follower.FRESH_S < promotions.LEAD_S
+    assert swap_module.TICK_S < follower.FRESH_S < promotions.ACTIVATION_LEAD_S

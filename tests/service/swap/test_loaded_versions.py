@@ -20,7 +20,7 @@ from tests.support import tiny
 @pytest.fixture
 def given_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
-    monkeypatch.setattr(loaded_module, "give_memory_back", lambda: found.append(1))
+    monkeypatch.setattr(loaded_module, "trim_memory", lambda: found.append(1))
     return found
 
 
@@ -52,7 +52,7 @@ def test_a_backbone_waits_for_its_turn_and_a_head_alone_does_not(sqlite_store: S
 
 def let_go(loaded: Loaded, number: int) -> None:
     loaded.load(number)
-    loaded.keep_only(())
+    loaded.retain(())
 
 
 def test_memory_is_given_back_once_no_backbone_is_dropped_for_a_while(
@@ -60,11 +60,11 @@ def test_memory_is_given_back_once_no_backbone_is_dropped_for_a_while(
 ) -> None:
     loaded = Loaded(sqlite_store, Runtime("cpu"))
     let_go(loaded, publish(sqlite_store, 1))
-    loaded.give_memory_back()
+    loaded.trim_memory()
     assert given_back == [], "the next backbone may come at once"
     monkeypatch.setattr(loaded_module, "_GIVE_BACK_AFTER_S", 0.0)
     for _ in range(2):
-        loaded.give_memory_back()
+        loaded.trim_memory()
         assert len(given_back) == 1, "once is enough"
 
 
@@ -76,7 +76,7 @@ def test_memory_is_given_back_under_swap_after_swap_too(
     first, second = publish(sqlite_store, 1), publish(sqlite_store, 2)
     for number, expected in ((first, 0), (second, 1), (first, 1), (second, 2)):
         let_go(loaded, number)
-        loaded.give_memory_back()
+        loaded.trim_memory()
         assert len(given_back) == expected
 
 
@@ -88,9 +88,9 @@ def test_a_head_alone_leaves_nothing(
     loaded = Loaded(sqlite_store, Runtime("cpu"))
     for number in (first, second):
         loaded.load(number)
-    loaded.keep_only([second])
+    loaded.retain([second])
     monkeypatch.setattr(loaded_module, "_GIVE_BACK_AFTER_S", 0.0)
-    loaded.give_memory_back()
+    loaded.trim_memory()
     assert (loaded.numbers, given_back) == ((second,), [])
 
 
@@ -100,5 +100,5 @@ def test_a_dropped_backbone_is_freed_beside_answering(sqlite_store: Store) -> No
     servable = loaded.load(publish(sqlite_store, 1))
     weakref.finalize(servable, lambda: freed_by.append(threading.current_thread().name))
     del servable
-    loaded.keep_only(())
+    loaded.retain(())
     assert freed_by == ["beside"]

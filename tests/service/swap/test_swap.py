@@ -66,7 +66,7 @@ def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
 
     def load_slowly(number: int, *, is_beside: bool) -> Servable:
         nonlocal loaded_at
-        time.sleep(2 * promotions.LEAD_S)
+        time.sleep(2 * promotions.ACTIVATION_LEAD_S)
         servable = load(number, is_beside=is_beside)
         loaded_at = time.time()
         return servable
@@ -78,7 +78,7 @@ def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
         activation = promotions.newest_activation(conn)
     assert activation is not None
     assert activation.created_at >= loaded_at > 0.0
-    assert activation.activate_at == activation.created_at + promotions.LEAD_S
+    assert activation.activate_at == activation.created_at + promotions.ACTIVATION_LEAD_S
 
 
 def test_nobody_answers_with_the_old_version_after_somebody_with_the_new(

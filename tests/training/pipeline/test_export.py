@@ -9,13 +9,15 @@ import pytest
 
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest, Optimised
-from core.models.onnx_sessions import machine
+from core.models.onnx_sessions import cpu_identity
 from core.store.blobs import LocalBlobs
 from tests.support import tiny
 from training.backbones.candidate import Candidate
 from training.pipeline.export import optimised_of
 
-pytestmark = pytest.mark.skipif(machine() is None, reason="the processor does not tell its kind")
+pytestmark = pytest.mark.skipif(
+    cpu_identity() is None, reason="the processor does not tell its kind"
+)
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def blobs(tmp_path: Path) -> LocalBlobs:
 @pytest.fixture
 def parent(blobs: LocalBlobs) -> Manifest:
     """With an optimised form that could not be read."""
-    return tiny.make_manifest(blobs, optimised=Optimised("c" * 64, machine() or ""))
+    return tiny.make_manifest(blobs, optimised=Optimised("c" * 64, cpu_identity() or ""))
 
 
 def form_of(candidate: Candidate, parent: Manifest, blobs: LocalBlobs) -> Optimised | None:
@@ -48,7 +50,7 @@ def test_a_head_gets_a_form_for_this_machine_where_its_parent_has_none(
     parent = replace(parent, optimised=optimised)
     found = form_of(Candidate.of(parent), parent, blobs)
     assert found is not None
-    assert found.machine == machine()
+    assert found.machine == cpu_identity()
     assert blobs.has(found.digest)
 
 

@@ -13,7 +13,7 @@ from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.predictions import Prediction
 from core.registry import activations, latest, promotions
-from core.registry.latest import Standing
+from core.registry.latest import Latest
 from core.shadows import answers
 from core.shadows.answers import ShadowAnswer
 from core.store.store import Store
@@ -48,14 +48,14 @@ def answer(store: Store, live: int, before: int, *, is_right: bool, label: bool 
         intake.label_prediction(store, row.id, request, Limits(), time.time())
 
 
-def glance(healing: Healing, store: Store, now: float) -> None:
-    healing.look(now, latest.refresh(store.db, Standing()))
+def fetch_row(healing: Healing, store: Store, now: float) -> None:
+    healing.look(now, latest.poll(store.db, Latest()))
 
 
 def look(store: Store, healing: Healing | None = None) -> promotions.Activation:
     """Look, and see a rollback through, as it goes where no worker is alive."""
     now = time.time()
-    glance(healing or Healing(store), store, now)
+    fetch_row(healing or Healing(store), store, now)
     with store.db.write() as conn:
         promotions.advance(conn, now)
         newest = promotions.newest_activation(conn)
@@ -70,11 +70,11 @@ def test_worse_version_gives_way_to_the_one_before_it_with_the_reason(
         answer(healing_store, 3, 2, is_right=False)
     with caplog.at_level(logging.WARNING):
         newest = look(healing_store)
-    assert (newest.version, newest.who) == (2, promotions.ITSELF)
+    assert (newest.version, newest.who) == (2, promotions.SELF_HEALING)
     assert newest.why.startswith("rolled back by itself: of 10 images labelled since")
     assert "healing.rolled_back" in caplog.text
     with healing_store.db.read() as conn:
-        assert activations.count_by(conn, promotions.ITSELF) == 1
+        assert activations.count_by(conn, promotions.SELF_HEALING) == 1
 
 
 @pytest.mark.parametrize(("is_right", "label"), [(True, True), (False, False)])
@@ -152,11 +152,11 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_nothing_is_read_again_until_a_label_comes(healing_store: Store, looks: list[int]) -> None:
     healing = Healing(healing_store)
     for seconds in range(5):
-        glance(healing, healing_store, 1e10 + seconds)
+        fetch_row(healing, healing_store, 1e10 + seconds)
     assert len(looks) == 1
     answer(healing_store, 3, 2, is_right=True)
     for hundredths in range(5):
-        glance(healing, healing_store, 1e10 + 10 + hundredths / 100)
+        fetch_row(healing, healing_store, 1e10 + 10 + hundredths / 100)
     assert len(looks) == 2
 
 
@@ -167,11 +167,11 @@ def test_nothing_is_read_where_no_label_has_come_since_the_activation(
     answer(healing_store, 3, 2, is_right=False)
     moment = time.time() + 100
     tiny.activate(healing_store, 3, now=moment)
-    glance(healing, healing_store, moment - 1)
-    glance(healing, healing_store, moment + 1)
+    fetch_row(healing, healing_store, moment - 1)
+    fetch_row(healing, healing_store, moment + 1)
     assert looks == []
     answer(healing_store, 3, 2, is_right=False)
-    glance(healing, healing_store, moment + 2)
+    fetch_row(healing, healing_store, moment + 2)
     assert looks == [1]
 
 
@@ -186,6 +186,6 @@ def test_labels_that_only_correct_are_told_of_once(
         for step in range(3):
             for _ in range(ENOUGH):
                 answer(healing_store, 3, 2, is_right=False)
-            glance(healing, healing_store, time.time() + step)
+            fetch_row(healing, healing_store, time.time() + step)
     assert look(healing_store, healing).version == 3
     assert [r.message for r in caplog.records].count("healing.withheld") == 1

@@ -11,7 +11,7 @@ from core import leases, runs
 from core.errors import StoreError
 from core.labelling import labels
 from core.registry import promotions
-from core.registry.wait import Ended
+from core.registry.wait import PromotionResult
 from core.settings import Settings
 from core.store.database import Database
 from core.store.store import Store
@@ -82,15 +82,15 @@ def test_a_run_follows_the_wish_of_somebody_else_for_its_version(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     label(school_store, of("two", "five")[:20])
-    through = run_module.see_through
+    through = run_module.wait_for_promotion
 
-    def overtaken(db: Database, wish: int, meanwhile: Callable[[], None]) -> Ended:
+    def overtaken(db: Database, wish: int, meanwhile: Callable[[], None]) -> PromotionResult:
         monkeypatch.undo()
         promote(school_store, 2, time.time())
         assert state_of(school_store, wish) == "superseded"
         return through(db, wish, meanwhile)
 
-    monkeypatch.setattr(run_module, "see_through", overtaken)
+    monkeypatch.setattr(run_module, "wait_for_promotion", overtaken)
     assert retrain(school_store, trainer).outcome == "promoted"
     assert live(school_store).number == 2
 
