@@ -1,4 +1,4 @@
-"""What the README says is held against the code."""
+"""What the README and the pages beside it say is held against the code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,35 @@ from service.api.app import create_app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "bench/RESULTS.md",
+    "bench/results/learning.md",
+    "bench/results/predict.md",
+    "bench/starter/README.md",
+    "docs/how-to/open-inference-protocol.md",
+)
+
+
+def _named(pattern: str) -> list[tuple[str, str]]:
+    """A page, and what it names; each once."""
+    return sorted(
+        {
+            (page, name)
+            for page in PAGES
+            for name in re.findall(pattern, (ROOT / page).read_text(encoding="utf-8"))
+        }
+    )
+
+
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 200
+
+
+def test_results_are_short() -> None:
+    assert len((ROOT / "bench/RESULTS.md").read_text(encoding="utf-8").splitlines()) <= 80
 
 
 def test_the_settings_table_is_the_settings() -> None:
@@ -46,16 +75,24 @@ def test_every_command_of_the_table_exists() -> None:
     assert named == set(get_command(app).commands)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
-def test_what_it_links_to_exists(path: str) -> None:
+@pytest.mark.parametrize(("page", "path"), _named(r"\]\((?!http)([^)#]+)"))
+def test_link_leads_to_a_file(page: str, path: str) -> None:
+    assert ((ROOT / page).parent / path).exists()
+
+
+@pytest.mark.parametrize(
+    ("page", "path"), _named(r"`((?:core|service|training|cli|tests|bench)/\w[\w/]*(?:\.\w+|/))`")
+)
+def test_file_that_a_page_names_exists(page: str, path: str) -> None:
     assert (ROOT / path).exists()
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"`((?:core|service|training)/\w[\w/]*\.\w+)`", README)))
+    ("page", "module"), _named(r"(?:python -m |`)((?:bench|training)\.[\w.]+)")
 )
-def test_the_files_that_it_names_exist(path: str) -> None:
-    assert (ROOT / path).exists()
+def test_module_that_a_page_runs_exists(page: str, module: str) -> None:
+    place = ROOT / module.replace(".", "/")
+    assert place.with_suffix(".py").exists() or (place / "__main__.py").exists()
 
 
 def _shown(default: object) -> str:

@@ -28,7 +28,7 @@ from service.oip.infer import MAX_BATCH
 from tests.service.oip.infer_requests import PHOTOS, SIZE, TOLERANCE
 from tests.service.trained_home import wait_until
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+PAGE = Path(__file__).parents[3] / "docs/how-to/open-inference-protocol.md"
 
 
 @pytest.fixture(scope="module")
@@ -232,13 +232,13 @@ def test_the_clients_words_for_an_error_are_ours(asking: Any) -> None:
         asking.get_model_repository_index()
 
 
-def test_the_example_of_the_readme_runs(
+def test_example_of_the_page_runs(
     address: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     (tmp_path / "photo.jpg").write_bytes(PHOTOS[0])
     monkeypatch.chdir(tmp_path)
     exec(example.replace("127.0.0.1:3000", address), {})
