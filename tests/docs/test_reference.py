@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.reference import BLOCKS, ROOT, block_names, generate, pages
+from tests.docs.reference import BLOCKS, block_names, generate, pages
 from tests.docs.tables import kept_column, meaning, table
 
 REMEDY = "run `python -m tests.docs.reference`, then fill the empty cells of the last column"
