@@ -3,6 +3,7 @@
 # make check   what to run before each commit: formatting, lint, types, quick tests
 # make demo    watch it learn, with real images, in two minutes
 # make bench   measure what the README quotes
+# make docs    write the reference pages from the code, and build the site into site/
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVE_READY := $(VENV)/.serve-ready
 TEST_READY := $(VENV)/.test-ready
 
-.PHONY: serve test check demo bench clean
+.PHONY: serve test check demo bench docs clean
 
 serve: $(SERVE_READY)
 	@$(BIN)/evergreen serve
@@ -32,6 +33,10 @@ demo: $(TEST_READY)
 bench: $(TEST_READY)
 	$(BIN)/python -m bench.loop
 
+docs: $(TEST_READY)
+	$(BIN)/python -m tests.docs.reference
+	$(BIN)/zensical build --clean --strict
+
 # A changed pyproject.toml installs again.
 $(SERVE_READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -50,4 +55,4 @@ $(TEST_READY): pyproject.toml
 	@touch $@ $(SERVE_READY)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,8 +1,8 @@
 """What each backbone costs to serve: python -m bench.backbones [NAME ...]
 
-Prints the table of docs/backbones.md: one photo at a time on one thread, in the onnxruntime session
-that serves, taking turns with the starter so that both see the same machine. Weights are random:
-they change no time. Needs the training extra, and timm for names of its models.
+Prints the table of docs/how-to/backbones.md: one photo at a time on one thread, in the onnxruntime
+session that serves, in turn with the starter, so that both see the same machine. Weights are
+random: they change no time. Needs the training extra, and timm for names of its models.
 """
 
 from __future__ import annotations

@@ -10,10 +10,13 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-OPERATIONS = (ROOT / "docs/operations.md").read_text()
+MONITORING = (ROOT / "docs/how-to/monitoring.md").read_text()
+DEPLOYING = (ROOT / "docs/how-to/deploy.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PROSE = [ROOT / "docs/operations.md", DEPLOY / "README.md", ROOT / "bentofile.yaml"]
-FILES = [*PROSE, *(DEPLOY / name for name in ("compose.yaml", "evergreen.service", "alerts.yml"))]
+FILES = [
+    ROOT / "bentofile.yaml",
+    *(DEPLOY / name for name in ("compose.yaml", "evergreen.service", "alerts.yml")),
+]
 
 
 def rules() -> list[dict[str, Any]]:

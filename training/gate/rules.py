@@ -1,7 +1,8 @@
 """The gate: whether a challenger replaces the champion, and why.
 
 Owns the rules of promotion, as pure functions of plain values. Measures nothing: accuracy, parity,
-latency and size arrive in `Evidence`. docs/gate.md has its error rates, which its test proves.
+latency and size arrive in `Evidence`. docs/explanation/gate.md has its error rates, which its test
+proves.
 
 Shares of one in every value, points (hundredths) in every sentence. Suffixes: N one entry per
 judged example, K one per class. Counts b, c, n as in training/gate/paired_tests.py.
