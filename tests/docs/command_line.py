@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from cli.commands import VERBS, load
 from cli.exit_codes import __doc__ as exit_codes
-from cli.verbs import VERBS, load
 from tests.docs.tables import Kept, code
 from tests.docs.tables import table as markdown
 

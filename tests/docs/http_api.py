@@ -9,8 +9,8 @@ from typing import Any
 from core import errors as core_errors
 from core.errors import EvergreenError
 from core.settings import Settings
-from service.app import create_app
-from service.problems import status_of
+from service.api.app import create_app
+from service.api.problems import status_of
 from tests.docs.tables import Kept, code, meaning, table
 
 

@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.settings import Settings
-from core.store import open_store
+from core.store.store import open_store
 from service.metrics import render
 from tests.docs.tables import Kept, code, table
 
