@@ -17,7 +17,9 @@ HTTP status codes live in `service/api/problems.py`, exit codes in `cli`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import reprlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class EvergreenError(Exception):
@@ -154,3 +156,12 @@ class ParityFailure(ArtifactError):
 
 class StoreError(EvergreenError):
     code = "store-unavailable"
+
+
+def describe_invalid(problem: Mapping[str, Any]) -> str:
+    """A problem that pydantic found, as a clause: the place, the value in short, the limit."""
+    place = ".".join(map(str, problem["loc"])) or "the body"
+    value = problem.get("input")
+    shown = "" if problem["type"] == "missing" else f" is {reprlib.repr(value)[:60]}"
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{place}{shown}: {reason[:1].lower()}{reason[1:]}"

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from core import errors
-from core.errors import EvergreenError
+from core.errors import EvergreenError, describe_invalid
 
 MEDIA_TYPE = "application/problem+json"
 DOCUMENTED: tuple[int | str, ...] = ("4XX", "5XX")
@@ -133,7 +133,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        detail = "; ".join(map(_describe, error.errors()))
+        # FastAPI puts the part of the request first: body, query, path.
+        problems = [dict(each, loc=each["loc"][1:] or each["loc"]) for each in error.errors()]
+        detail = "; ".join(map(describe_invalid, problems))
         return problem(422, "invalid-request", detail, request.url.path)
 
     @app.exception_handler(HTTPException)
@@ -158,20 +160,22 @@ def install(app: FastAPI) -> None:
         return unexpected(error, request.url.path)
 
 
+def schema_of(body: type[BaseModel]) -> dict[str, Any]:
+    """Of a body that a route reads itself, for its `openapi_extra`."""
+    return body.model_json_schema(ref_template="#/components/schemas/{model}")
+
+
 def _documented(document: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI gives errors the media type that the route's other answers have."""
+    """Add what FastAPI leaves out: the schemas that `schema_of` refers to, and the media type of
+    errors, for which it takes that of the route's other responses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path, item in document["paths"].items():
+        for operation in item.values():
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                document["components"]["schemas"] |= body["schema"].pop("$defs", {})
         if _is_of_protocol(path):
             continue
         for operation in item.values():
             for status in DOCUMENTED:
                 operation["responses"][status]["content"] = content
     return document
-
-
-def _describe(error: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
-    found = error.get("input")
-    shown = f" is {found!r:.60}" if isinstance(found, str | int | float) else ""
-    return f"{where}{shown}: {error['msg'][:1].lower()}{error['msg'][1:]}"

@@ -21,7 +21,7 @@ from core.models.servable import Scores, Servable
 from service import metrics
 from service.inference.predictor import Serving
 from service.oip import tensors
-from service.oip.messages import InferRequest, Input, Output, WantedOutput
+from service.oip.messages import InferenceRequest, Output, RequestInput, RequestOutput
 from service.oip.tensors import Elements
 from service.traffic.admission import Deadline
 
@@ -80,7 +80,7 @@ async def servable_of(serving: Serving, version: str | None) -> Servable:
 
 
 async def infer(
-    serving: Serving, servable: Servable, request: InferRequest, deadline: Deadline | None
+    serving: Serving, servable: Servable, request: InferenceRequest, deadline: Deadline | None
 ) -> list[Output]:
     """Decode, predict and pick, a few images at a time.
 
@@ -94,10 +94,10 @@ async def infer(
         pixels_BHWC = await _pixels(serving, manifest, sent, deadline)
         scores = await serving.score(servable, pixels_BHWC, deadline)
     _count(scores, manifest)
-    return [_output(output, scores, manifest) for output in wanted]
+    return [_output(each, request.is_binary(each), scores, manifest) for each in wanted]
 
 
-def _one_of(inputs: list[Input], manifest: Manifest) -> Input:
+def _one_of(inputs: list[RequestInput], manifest: Manifest) -> RequestInput:
     specs = {spec.name: spec for spec in inputs_of(manifest)}
     described = " or ".join(
         f"`{s.name}` {s.datatype} {_shape_text(s.shape)}" for s in specs.values()
@@ -114,9 +114,9 @@ def _one_of(inputs: list[Input], manifest: Manifest) -> Input:
         )
     # Encoded images may also come as a column: some clients know no other batch.
     columns = (1,) if spec.name == "image" and len(sent.shape) == 2 else ()
-    if not sent.shape or sent.shape[1:] != (*spec.shape[1:], *columns):
+    if not sent.shape or sent.shape[1:] != [*spec.shape[1:], *columns]:
         raise InvalidRequest(
-            f"input {spec.name!r} has the shape {reprlib.repr(list(sent.shape))}; version "
+            f"input {spec.name!r} has the shape {reprlib.repr(sent.shape)}; version "
             f"{manifest.version} takes {_shape_text(spec.shape)}, B images at a time"
         )
     if not 1 <= sent.shape[0] <= MAX_BATCH:
@@ -127,7 +127,7 @@ def _one_of(inputs: list[Input], manifest: Manifest) -> Input:
 
 
 async def _pixels(
-    serving: Serving, manifest: Manifest, sent: Input, deadline: Deadline | None
+    serving: Serving, manifest: Manifest, sent: RequestInput, deadline: Deadline | None
 ) -> NDArray[np.uint8]:
     if sent.name == "pixels":
         return await serving.compute(tensors.read_uint8, sent.sent, sent.shape, sent.name)
@@ -144,19 +144,17 @@ async def _pixels(
     return pixels_BHWC
 
 
-def _wanted(request: InferRequest, manifest: Manifest) -> list[WantedOutput]:
+def _wanted(request: InferenceRequest, manifest: Manifest) -> list[RequestOutput]:
     specs = {spec.name: spec for spec in outputs_of(manifest)}
-    if request.outputs is None:
-        return [
-            WantedOutput(spec.name, request.is_binary) for spec in specs.values() if spec.is_default
-        ]
+    if not request.outputs:
+        return [RequestOutput(name=spec.name) for spec in specs.values() if spec.is_default]
     names = [output.name for output in request.outputs]
     unknown = [name for name in names if name not in specs]
     if unknown or len(set(names)) != len(names):
         what = f"there is no output {unknown[0][:40]!r}" if unknown else "an output is named twice"
         raise InvalidRequest(f"{what}; ask for each of {', '.join(specs)} at most once")
     for output in request.outputs:
-        if output.num_best and output.name != "probabilities":
+        if output.parameters.classification and output.name != "probabilities":
             raise InvalidRequest(
                 f"the output {output.name!r} cannot be given as a classification; "
                 "ask for that of 'probabilities'"
@@ -164,17 +162,16 @@ def _wanted(request: InferRequest, manifest: Manifest) -> list[WantedOutput]:
     return request.outputs
 
 
-def _output(wanted: WantedOutput, scores: Scores, manifest: Manifest) -> Output:
-    probabilities_BK = scores.probabilities_BK
-    if wanted.num_best:
-        num_best = min(wanted.num_best, len(manifest.classes))
-        best = list(_best(probabilities_BK, num_best, manifest.classes))
-        shape = (len(probabilities_BK), num_best)
-        return Output(wanted.name, "BYTES", shape, best, wanted.is_binary)
+def _output(wanted: RequestOutput, is_binary: bool, scores: Scores, manifest: Manifest) -> Output:
+    num_best = min(wanted.parameters.classification, len(manifest.classes))
+    if num_best:
+        best = list(_best(scores.probabilities_BK, num_best, manifest.classes))
+        shape = (len(scores.probabilities_BK), num_best)
+        return Output(wanted.name, "BYTES", shape, best, is_binary)
     elements = _ELEMENTS[wanted.name](scores, manifest.classes)
     if isinstance(elements, list):
-        return Output(wanted.name, "BYTES", (len(elements),), elements, wanted.is_binary)
-    return Output(wanted.name, "FP32", elements.shape, elements, wanted.is_binary)
+        return Output(wanted.name, "BYTES", (len(elements),), elements, is_binary)
+    return Output(wanted.name, "FP32", elements.shape, elements, is_binary)
 
 
 _ELEMENTS: dict[str, Callable[[Scores, tuple[str, ...]], Elements]] = {

@@ -1,58 +1,139 @@
-"""Requests and answers of `infer` in the Open Inference Protocol v2, as they go over HTTP.
+"""Requests and responses of `infer` in the Open Inference Protocol v2, as they go over HTTP.
 
-A JSON object, and after it the binary data of the tensors that have some; the header
-`Inference-Header-Content-Length` says where the one ends and the other begins. What the tensors
-mean is for `service/oip/infer.py`.
+The body is a JSON object, followed by the binary data of the tensors that have some. The header
+`Inference-Header-Content-Length` gives the length of the JSON. `service/oip/infer.py` gives the
+tensors their meaning.
 """
 
 from __future__ import annotations
 
-import json
-import reprlib
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from core.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from pydantic import BaseModel, ConfigDict, FailFast, Field, PrivateAttr, ValidationError
+from pydantic import field_validator as validates
+from pydantic.json_schema import SkipJsonSchema
+
+from core.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, describe_invalid
 from service.oip import tensors
 from service.oip.tensors import Elements, Sent
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
-# Of any count in a request; it keeps what a message quotes short.
-_MOST = 2**31
-_SHARED_MEMORY = "shared_memory_region"
 _COMPRESSIONS = ("gzip", "deflate")
 _ANY_HEADER = zlib.MAX_WBITS | 32  # zlib tells gzip from its own format
 
+# The limit keeps the messages about it short.
+Count = Annotated[int, Field(ge=0, lt=2**31)]
 
-@dataclass(frozen=True, slots=True)
-class Input:
+
+class _Message(BaseModel):
+    # The protocol allows parameters that a server does not know.
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class TensorParameters(_Message):
+    shared_memory_region: SkipJsonSchema[Any] = Field(None, exclude=True)
+
+    @validates("shared_memory_region")
+    @classmethod
+    def _refuse(cls, _region: Any) -> None:
+        raise ValueError("there is no shared memory here; send binary data")
+
+
+class InputParameters(TensorParameters):
+    binary_data_size: Count | None = Field(None, description="Bytes after the JSON.")
+
+
+class RequestInput(_Message):
     name: str
+    shape: Annotated[list[Count], FailFast()]
     datatype: str
-    shape: tuple[int, ...]
-    sent: Sent
+    parameters: InputParameters = InputParameters()
+    # Without a type: pydantic then copies the list whole, and does not check millions of elements.
+    data: list[Any] | None = Field(None, description="Or binary data after the JSON.")
+    _binary: memoryview | None = PrivateAttr(None)
+
+    @property
+    def sent(self) -> Sent:
+        return (self.data or []) if self._binary is None else self._binary
+
+    def take_from(self, binary: memoryview) -> memoryview:
+        """Take this input's part of the binary data. Returns the rest. Raises InvalidRequest."""
+        size = self.parameters.binary_data_size
+        if size is None:
+            if self.data is None:
+                raise InvalidRequest(
+                    f"input {self.name[:40]!r} has no `data`; send a list, or binary data with its "
+                    "length in the parameter `binary_data_size`"
+                )
+            return binary
+        if size > len(binary):
+            raise InvalidRequest(
+                f"input {self.name[:40]!r} has {size:,} bytes of binary data by its "
+                f"`binary_data_size`; {len(binary):,} are left in the body; check "
+                f"{HEADER_LENGTH}, and send the data in the order of `inputs`"
+            )
+        self._binary = binary[:size]
+        return binary[size:]
 
 
-@dataclass(frozen=True, slots=True)
-class WantedOutput:
+class OutputParameters(TensorParameters):
+    binary_data: bool | None = None
+    classification: Count = Field(
+        0, description="Triton's extension: this many best classes instead of the numbers."
+    )
+
+
+class RequestOutput(_Message):
     name: str
-    is_binary: bool
-    # Triton's extension `classification`: so many best classes instead of the numbers; 0: not.
-    num_best: int = 0
+    parameters: OutputParameters = OutputParameters()
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
-    id: str | None
-    inputs: list[Input]
-    # None: those that come unasked.
-    outputs: list[WantedOutput] | None
-    is_binary: bool = False
+class RequestParameters(_Message):
+    binary_data_output: bool = False
+
+
+class InferenceRequest(_Message):
+    id: str | None = None
+    parameters: RequestParameters = RequestParameters()
+    inputs: Annotated[list[RequestInput], FailFast()] = Field(
+        json_schema_extra={"minItems": 1, "maxItems": 1}
+    )
+    outputs: Annotated[list[RequestOutput], FailFast()] = Field(
+        [], description="Empty: those that are sent by default."
+    )
+
+    def is_binary(self, output: RequestOutput) -> bool:
+        """Whether the client takes this output as binary data."""
+        wanted = output.parameters.binary_data
+        return self.parameters.binary_data_output if wanted is None else wanted
+
+
+class ResponseParameters(BaseModel):
+    binary_data_size: int
+
+
+class ResponseOutput(BaseModel):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: ResponseParameters | None = None
+    data: list[Any] | None = None
+
+
+class InferenceResponse(BaseModel):
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[ResponseOutput]
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
+    """A tensor to be sent."""
+
     name: str
     datatype: str
     shape: tuple[int, ...]
@@ -88,52 +169,49 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     return content
 
 
-def read(body: bytes, header_length: str | None) -> InferRequest:
+def read(body: bytes, header_length: str | None) -> InferenceRequest:
     """Raises InvalidRequest."""
     end = len(body) if header_length is None else _json_length(header_length, len(body))
     try:
-        found = json.loads(body[:end])
-    except (ValueError, RecursionError) as error:
+        request = InferenceRequest.model_validate_json(body[:end])
+    except ValidationError as error:
+        (problem, *_) = error.errors(include_url=False)
+        if problem["type"] == "json_invalid":
+            raise InvalidRequest(
+                f"the first {end:,} bytes of the body are not JSON ({problem['ctx']['error']}); "
+                f"with binary data, give the length of the JSON in {HEADER_LENGTH}"
+            ) from error
+        raise InvalidRequest(describe_invalid(problem)) from error
+    binary = memoryview(body)[end:]
+    for tensor in request.inputs:
+        binary = tensor.take_from(binary)
+    if len(binary):
         raise InvalidRequest(
-            f"the first {end:,} bytes of the body are not JSON ({str(error)[:100]}); with binary "
-            f"data, give the length of the JSON in {HEADER_LENGTH}"
-        ) from error
-    request = _object(found, "the request")
-    parameters = _object(request.get("parameters", {}), "`parameters`")
-    request_id = request.get("id")
-    if request_id is not None and not isinstance(request_id, str):
-        raise InvalidRequest(f"`id` is {reprlib.repr(request_id)}; send a string, or none")
-    is_binary = parameters.get("binary_data_output", False) is True
-    wanted = [_wanted(output, is_binary) for output in _list(request.get("outputs", []), "outputs")]
-    return InferRequest(
-        request_id or None,
-        _inputs(_list(request.get("inputs"), "inputs"), memoryview(body)[end:]),
-        wanted or None,
-        is_binary,
-    )
+            f"{len(binary):,} bytes of binary data belong to no input; give the size of each in "
+            "its parameter `binary_data_size`"
+        )
+    return request
 
 
 def write(
     model: str, version: int, request_id: str | None, outputs: list[Output]
 ) -> tuple[bytes, int | None]:
     """The body, and the length of its JSON if binary data follows."""
-    described, chunks = [], []
+    tensors_out, chunks = [], []
     for output in outputs:
-        tensor: dict[str, Any] = {
-            "name": output.name,
-            "datatype": output.datatype,
-            "shape": output.shape,
-        }
+        tensor = ResponseOutput(
+            name=output.name, shape=list(output.shape), datatype=output.datatype
+        )
         if output.is_binary:
             chunks.append(tensors.to_binary(output.elements))
-            tensor["parameters"] = {"binary_data_size": len(chunks[-1])}
+            tensor.parameters = ResponseParameters(binary_data_size=len(chunks[-1]))
         else:
-            tensor["data"] = tensors.to_json(output.elements)
-        described.append(tensor)
-    answer: dict[str, Any] = {"model_name": model, "model_version": str(version)}
-    if request_id is not None:
-        answer["id"] = request_id
-    header = json.dumps(answer | {"outputs": described}).encode()
+            tensor.data = tensors.to_json(output.elements)
+        tensors_out.append(tensor)
+    response = InferenceResponse(
+        model_name=model, model_version=str(version), id=request_id or None, outputs=tensors_out
+    )
+    header = response.model_dump_json(exclude_none=True).encode()
     return header + b"".join(chunks), len(header) if chunks else None
 
 
@@ -147,82 +225,3 @@ def _json_length(header: str, num_bytes: int) -> int:
             "length of the JSON alone, uncompressed"
         )
     return int(header)
-
-
-def _inputs(found: list[Any], binary: memoryview) -> list[Input]:
-    inputs = []
-    for item in found:
-        tensor = _object(item, "each of `inputs`")
-        name, datatype = _text(tensor, "name"), _text(tensor, "datatype")
-        parameters = _object(tensor.get("parameters", {}), f"`parameters` of input {name[:40]!r}")
-        _refuse_shared_memory(parameters, name)
-        sent: Sent
-        if "binary_data_size" in parameters:
-            size = _count(parameters["binary_data_size"], f"`binary_data_size` of {name[:40]!r}")
-            if size > len(binary):
-                raise InvalidRequest(
-                    f"input {name[:40]!r} has {size:,} bytes of binary data by its "
-                    f"`binary_data_size`; {len(binary):,} are left in the body; check "
-                    f"{HEADER_LENGTH}, and send the data in the order of `inputs`"
-                )
-            sent, binary = binary[:size], binary[size:]
-        else:
-            sent = _list(tensor.get("data"), "data")
-        shape = tuple(_count(n, f"a number in `shape` of {name[:40]!r}") for n in _shape(tensor))
-        inputs.append(Input(name, datatype, shape, sent))
-    if len(binary):
-        raise InvalidRequest(
-            f"{len(binary):,} bytes of binary data belong to no input; give the size of each in "
-            "its parameter `binary_data_size`"
-        )
-    return inputs
-
-
-def _wanted(item: Any, is_binary: bool) -> WantedOutput:
-    output = _object(item, "each of `outputs`")
-    name = _text(output, "name")
-    parameters = _object(output.get("parameters", {}), f"`parameters` of output {name[:40]!r}")
-    _refuse_shared_memory(parameters, name)
-    return WantedOutput(
-        name,
-        parameters.get("binary_data", is_binary) is True,
-        _count(parameters.get("classification", 0), f"`classification` of {name[:40]!r}"),
-    )
-
-
-def _refuse_shared_memory(parameters: dict[str, Any], name: str) -> None:
-    if _SHARED_MEMORY in parameters:
-        raise InvalidRequest(
-            f"{name[:40]!r} names a shared memory region; there is none here; use binary data"
-        )
-
-
-def _object(found: Any, what: str) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise InvalidRequest(f"{what} is {reprlib.repr(found)}; send a JSON object")
-    return found
-
-
-def _list(found: Any, name: str) -> list[Any]:
-    if not isinstance(found, list):
-        raise InvalidRequest(f"`{name}` is {reprlib.repr(found)}; send a list")
-    return found
-
-
-def _shape(tensor: dict[str, Any]) -> list[Any]:
-    return _list(tensor.get("shape"), "shape")
-
-
-def _text(tensor: dict[str, Any], key: str) -> str:
-    found = tensor.get(key)
-    if not isinstance(found, str):
-        raise InvalidRequest(f"`{key}` of a tensor is {reprlib.repr(found)}; send a string")
-    return found
-
-
-def _count(found: Any, what: str) -> int:
-    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < _MOST:
-        raise InvalidRequest(
-            f"{what} is {reprlib.repr(found)}; send a whole number from 0 to {_MOST - 1:,}"
-        )
-    return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -26,7 +26,7 @@ Sent = memoryview | list[Any]
 Elements = NDArray[np.float32] | list[bytes]
 
 
-def read_uint8(sent: Sent, shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
+def read_uint8(sent: Sent, shape: Sequence[int], name: str) -> NDArray[np.uint8]:
     """Raises InvalidRequest."""
     num = math.prod(shape)
     if isinstance(sent, memoryview):
@@ -39,7 +39,7 @@ def read_uint8(sent: Sent, shape: tuple[int, ...], name: str) -> NDArray[np.uint
     return _numbers(sent, shape, name).reshape(shape)
 
 
-def read_bytes(sent: Sent, shape: tuple[int, ...], name: str) -> list[bytes]:
+def read_bytes(sent: Sent, shape: Sequence[int], name: str) -> list[bytes]:
     """Raises InvalidRequest."""
     binary = isinstance(sent, memoryview)
     found = list(_split(sent, name)) if isinstance(sent, memoryview) else _flat(sent)
@@ -64,7 +64,7 @@ def to_json(elements: Elements) -> list[Any]:
     return list(elements.ravel().tolist())
 
 
-def _numbers(sent: list[Any], shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
+def _numbers(sent: list[Any], shape: Sequence[int], name: str) -> NDArray[np.uint8]:
     flat = sent
     for num in shape[1:]:
         if not (flat and isinstance(flat[0], list)):

@@ -12,13 +12,13 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.disconnect import unless_gone
-from service.api.problems import DOCUMENTED, ProtocolError
+from service.api.problems import DOCUMENTED, ProtocolError, schema_of
 from service.api.routes.oip_metadata import known
 from service.inference.predictor import Serving
 from service.oip import infer as oip
 from service.oip import messages
 from service.oip.infer import MODEL
-from service.oip.messages import HEADER_LENGTH
+from service.oip.messages import HEADER_LENGTH, InferenceRequest, InferenceResponse
 from service.traffic.admission import Deadline
 
 router = APIRouter(
@@ -27,64 +27,17 @@ router = APIRouter(
     responses={status: {"model": ProtocolError} for status in DOCUMENTED},
 )
 
-_TENSOR: dict[str, Any] = {
-    "type": "object",
-    "required": ["name", "shape", "datatype"],
-    "properties": {
-        "name": {"type": "string"},
-        "shape": {"type": "array", "items": {"type": "integer"}},
-        "datatype": {"type": "string"},
-        "parameters": {"type": "object"},
-        "data": {"type": "array", "items": {}},
-    },
-}
-_REQUEST: dict[str, Any] = {
-    "type": "object",
-    "required": ["inputs"],
-    "properties": {
-        "id": {"type": "string"},
-        "parameters": {"type": "object"},
-        "inputs": {"type": "array", "minItems": 1, "maxItems": 1, "items": _TENSOR},
-        "outputs": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name"],
-                "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
-            },
-        },
-    },
-}
-_ANSWER: dict[str, Any] = {
-    "type": "object",
-    "required": ["model_name", "model_version", "outputs"],
-    "properties": {
-        "model_name": {"type": "string"},
-        "model_version": {"type": "string"},
-        "id": {"type": "string"},
-        "outputs": {"type": "array", "items": _TENSOR},
-    },
-}
 # JSON, and JSON followed by binary data.
-_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _INFER: dict[str, Any] = {
     "response_class": Response,
     "responses": {
-        200: {
-            "description": "The tensors.",
-            "content": {
-                "application/json": {"schema": _ANSWER},
-                "application/octet-stream": _BINARY,
-            },
-        }
+        200: {"model": InferenceResponse, "description": "The tensors.", "content": _BINARY}
     },
     "openapi_extra": {
         "requestBody": {
             "required": True,
-            "content": {
-                "application/json": {"schema": _REQUEST},
-                "application/octet-stream": _BINARY,
-            },
+            "content": {"application/json": {"schema": schema_of(InferenceRequest)}, **_BINARY},
         }
     },
 }

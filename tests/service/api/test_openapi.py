@@ -153,6 +153,11 @@ def test_infer_documents_json_with_and_without_binary_data(
     both = {"application/json", "application/octet-stream"}
     assert operation["requestBody"]["content"].keys() == both
     assert operation["responses"]["200"]["content"].keys() == both
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    tensor = {"$ref": "#/components/schemas/RequestInput"}
+    assert body["properties"]["inputs"]["items"] == tensor
+    response = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert response == {"$ref": "#/components/schemas/InferenceResponse"}
     *places, timeout = operation["parameters"]
     assert {p["in"] for p in places} == {"path"}
     assert timeout["name"].lower() == "x-request-timeout-ms"
