@@ -16,6 +16,7 @@ from core.store.schema import runs as table
 
 LEASE_S = 15.0
 MAX_ATTEMPTS = 3
+_WAITING = {"state": "waiting", "step": "waiting", "owner": None}
 
 
 def is_to_do(run: Run, now: float) -> bool:
@@ -88,22 +89,16 @@ def finish(
     error: str | None = None,
 ) -> bool:
     """End a run that this owner still holds. False if it does not."""
-    done = {"progress": 1.0} if state == "finished" else {}
-    result = conn.execute(
-        update(table)
-        .where(table.c.id == run_id, table.c.owner == owner, table.c.state == "running")
-        .values(
-            state=state,
-            step=state,
-            outcome=outcome,
-            version=version,
-            reason=reason,
-            error=error,
-            finished_at=now,
-            **done,
-        )
-    )
-    return result.rowcount == 1
+    held = (table.c.id == run_id) & (table.c.owner == owner) & (table.c.state == "running")
+    fields: dict[str, Any] = {
+        "outcome": outcome,
+        "version": version,
+        "reason": reason,
+        "error": error,
+    }
+    if state == "finished":
+        fields["progress"] = 1.0
+    return runs.end(conn, held, state, now, **fields)
 
 
 def hand_back(conn: Connection, run_id: str, owner: str, now: float) -> None:
@@ -113,23 +108,26 @@ def hand_back(conn: Connection, run_id: str, owner: str, now: float) -> None:
     run = runs.get(conn, run_id)
     if run.owner != owner or run.state != "running":
         return
-    values: dict[str, Any] = {"state": "waiting", "step": "waiting", "owner": None}
-    if run.is_cancel_requested:
-        values = runs.cancelled("cancelled on request", now)
-    elif runs.in_state(conn, "waiting", run.tier) is not None:
-        values = runs.cancelled("a newer request stands in", now)
     # It was no fault of the run's: the attempt does not count.
-    conn.execute(update(table).where(held).values(**values, attempts=table.c.attempts - 1))
+    attempts = table.c.attempts - 1
+    if run.is_cancel_requested:
+        reason = "cancelled on request"
+        runs.end(conn, held, "cancelled", now, reason=reason, attempts=attempts)
+    elif runs.in_state(conn, "waiting", run.tier) is not None:
+        reason = "a newer request stands in"
+        runs.end(conn, held, "cancelled", now, reason=reason, attempts=attempts)
+    else:
+        conn.execute(update(table).where(held).values(**_WAITING, attempts=attempts))
 
 
 def _give_up_on(conn: Connection, run: Run, now: float) -> None:
     """Its trainer died. Try again, unless it was tried often or a newer request stands in."""
-    error = f"its trainer stopped answering (attempt {run.attempts} of {MAX_ATTEMPTS})"
-    if run.is_cancel_requested:
-        values = runs.cancelled("cancelled on request", now)
-    elif run.attempts < MAX_ATTEMPTS and runs.in_state(conn, "waiting", run.tier) is None:
-        values = {"state": "waiting", "step": "waiting", "owner": None}
-    else:
-        values = {"state": "failed", "step": "failed", "error": error, "finished_at": now}
     expired = (table.c.state == "running") & (table.c.heartbeat_at == run.heartbeat_at)
-    conn.execute(update(table).where(table.c.id == run.id, expired).values(**values))
+    same = (table.c.id == run.id) & expired
+    if run.is_cancel_requested:
+        runs.end(conn, same, "cancelled", now, reason="cancelled on request")
+    elif run.attempts < MAX_ATTEMPTS and runs.in_state(conn, "waiting", run.tier) is None:
+        conn.execute(update(table).where(same).values(**_WAITING))
+    else:
+        error = f"its trainer stopped answering (attempt {run.attempts} of {MAX_ATTEMPTS})"
+        runs.end(conn, same, "failed", now, error=error)

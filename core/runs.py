@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
+from core import run_tallies
 from core.errors import RunFinished, UnknownRun
 from core.ids import may_be_id, new_id
 from core.store.schema import runs
@@ -102,12 +103,9 @@ def cancel(conn: Connection, run_id: str, now: float) -> Run:
     run = get(conn, run_id)
     if run.is_finished:
         raise RunFinished(f"run {run_id} has {run.state} already; only an unfinished one stops")
-    changed = conn.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.state == "waiting")
-        .values(**cancelled("cancelled on request", now), is_cancel_requested=True)
-    )
-    if changed.rowcount == 0:
+    waits = (runs.c.id == run_id) & (runs.c.state == "waiting")
+    reason = "cancelled on request"
+    if not end(conn, waits, "cancelled", now, reason=reason, is_cancel_requested=True):
         conn.execute(
             update(runs)
             .where(runs.c.id == run_id, runs.c.state == "running")
@@ -163,8 +161,22 @@ def lock(conn: Connection) -> None:
         conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MOVE_LOCK})
 
 
-def cancelled(reason: str, now: float) -> dict[str, Any]:
-    return {"state": "cancelled", "step": "cancelled", "reason": reason, "finished_at": now}
+def end(
+    conn: Connection, condition: ColumnElement[bool], state: str, now: float, **values: Any
+) -> bool:
+    """End the run that meets the condition, and count it. False if there is none."""
+    ended = conn.execute(
+        update(runs)
+        .where(condition)
+        .values(state=state, step=state, finished_at=now, **values)
+        .returning(runs.c.outcome, runs.c.started_at)
+    ).one_or_none()
+    if ended is None:
+        return False
+    outcome, started_at = ended
+    seconds = 0.0 if started_at is None else now - started_at
+    run_tallies.count(conn, outcome or state, seconds)
+    return True
 
 
 def in_state(conn: Connection, state: str, tier: str) -> Run | None:

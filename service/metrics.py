@@ -8,9 +8,10 @@ processes through files (PROMETHEUS_MULTIPROC_DIR).
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import (
     REGISTRY,
@@ -27,13 +28,12 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
 
-from core import runs
+from core import run_tallies, runs
 from core.errors import StoreError
 from core.labelling import labels
 from core.registry import activations, promotions, workers
-from core.store.schema import runs as runs_table
+from core.run_tallies import RunTally
 from core.store.store import Store
 from service import shadow_metrics
 
@@ -80,7 +80,9 @@ label_to_live_seconds = Histogram(
 _requests_of = functools.cache(requests.labels)
 _seconds_of = functools.cache(request_seconds.labels)
 
-_RUN_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+
+# As the text format writes the limit of a bucket.
+_LIMIT = {limit: "+Inf" if math.isinf(limit) else str(limit) for limit in run_tallies.BUCKETS_S}
 
 
 def count(route: str, method: str, status: int, seconds: float) -> None:
@@ -129,12 +131,7 @@ class _Facts(Collector):
             waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
             num_healed = activations.count_by(conn, promotions.SELF_HEALING)
             shadows = list(shadow_metrics.families(conn, activation))
-            ended = conn.execute(
-                select(
-                    func.coalesce(runs_table.c.outcome, runs_table.c.state),
-                    runs_table.c.finished_at - runs_table.c.started_at,
-                ).where(runs_table.c.finished_at.is_not(None))
-            ).all()
+            ended = run_tallies.read(conn)
         yield GaugeMetricFamily(
             "evergreen_live_version",
             "The champion.",
@@ -161,10 +158,10 @@ class _Facts(Collector):
             num_healed,
         )
         yield from shadows
-        yield from _run_metrics([(str(o), float(s) if s is not None else 0.0) for o, s in ended])
+        yield from _run_metrics(ended)
 
 
-def _run_metrics(ended: list[tuple[str, float]]) -> Iterator[Metric]:
+def _run_metrics(ended: Sequence[RunTally]) -> Iterator[Metric]:
     outcomes = CounterMetricFamily(
         "evergreen_runs", "Runs that have ended, by outcome.", labels=["outcome"]
     )
@@ -172,12 +169,12 @@ def _run_metrics(ended: list[tuple[str, float]]) -> Iterator[Metric]:
         "evergreen_run_seconds", "Time from the start of a run to its end.", labels=["outcome"]
     )
     for outcome in ("promoted", "held-back", "failed", "cancelled"):
-        durations = [duration for found, duration in ended if found == outcome]
-        outcomes.add_metric([outcome], len(durations))
+        tallies = [tally for tally in ended if tally.outcome == outcome]
+        outcomes.add_metric([outcome], sum(tally.runs for tally in tallies))
         buckets = [
-            (str(limit), float(sum(duration <= limit for duration in durations)))
-            for limit in _RUN_BUCKETS
+            (_LIMIT[limit], float(sum(t.runs for t in tallies if t.at_most_s <= limit)))
+            for limit in run_tallies.BUCKETS_S
         ]
-        seconds.add_metric([outcome], [*buckets, ("+Inf", float(len(durations)))], sum(durations))
+        seconds.add_metric([outcome], buckets, sum(tally.seconds for tally in tallies))
     yield outcomes
     yield seconds

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 
 metadata = MetaData(
     naming_convention={
@@ -142,6 +142,17 @@ Index(
     unique=True,
     sqlite_where=text("state IN ('waiting', 'running')"),
     postgresql_where=text("state IN ('waiting', 'running')"),
+)
+
+# Counted as runs end: the metrics would read every run at each scrape. A row is a bucket of the
+# histogram of durations: runs that took `at_most_s`, and longer than the bucket before it.
+run_tallies = Table(
+    "run_tallies",
+    metadata,
+    Column("outcome", String(20), primary_key=True),
+    Column("at_most_s", Float, primary_key=True),
+    Column("runs", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
 )
 
 versions = Table(

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Connection, event, insert
 from starlette.testclient import TestClient
 
-from core import leases, runs
+from core import leases, run_tallies, runs
 from core.errors import StoreError
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
+from core.store.schema import runs as runs_table
 from tests.support import concurrency, images
 
 Key = tuple[str, frozenset[tuple[str, str]]]
@@ -145,6 +147,54 @@ def test_runs_are_counted_by_outcome_with_their_durations(fresh: TestClient) -> 
     for limit, expected in (("0.5", 0), ("1.0", 1), ("30.0", 1), ("60.0", 2), ("+Inf", 2)):
         name = "evergreen_run_seconds_bucket"
         assert value(samples, name, outcome="promoted", le=limit) == expected
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status"])
+def test_steps_of_the_database_do_not_grow_with_the_runs(fresh: TestClient, path: str) -> None:
+    db = fresh.app.state.serving.store.db  # type: ignore[attr-defined]
+    num_steps = 0
+
+    def step() -> int:
+        nonlocal num_steps
+        num_steps += 1
+        return 0
+
+    event.listen(db._engine, "checkout", lambda conn, *_: conn.set_progress_handler(step, 1))
+
+    def steps_with(num_runs: int) -> int:
+        nonlocal num_steps
+        with db.write() as conn:
+            add_ended_runs(conn, num_runs)
+        assert fresh.get(path).status_code == 200  # opens what it needs
+        num_steps = 0
+        assert fresh.get(path).status_code == 200
+        return num_steps
+
+    few = steps_with(10)
+    assert few > 100
+    assert abs(steps_with(5000) - few) < 50
+
+
+def add_ended_runs(conn: Connection, number: int) -> None:
+    run = {
+        "trigger": "labels",
+        "tier": "head",
+        "state": "finished",
+        "outcome": "held-back",
+        "snapshot": 0,
+        "parameters": {},
+        "step": "finished",
+        "progress": 1.0,
+        "attempts": 1,
+        "is_cancel_requested": False,
+        "started_at": 1.0,
+    }
+    rows = [
+        run | {"id": f"{number}-{i}", "created_at": float(i), "finished_at": float(i)}
+        for i in range(number)
+    ]
+    conn.execute(insert(runs_table), rows)
+    run_tallies.count(conn, "held-back", 1.0)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import func, insert, select, text
 
 from core.errors import StoreError
 from core.registry import activations
+from core.run_tallies import read as read_tallies
 from core.store import schema
 from core.store.database import Database
 from core.store.store import Store
@@ -28,6 +30,18 @@ VERSION = {
     "snapshot": 0,
     "metrics": {},
     "gate": {},
+    "created_at": 0.0,
+}
+
+
+RUN = {
+    "trigger": "request",
+    "tier": "head",
+    "parameters": {},
+    "step": "",
+    "progress": 1.0,
+    "attempts": 1,
+    "is_cancel_requested": False,
     "created_at": 0.0,
 }
 
@@ -106,14 +120,45 @@ def test_activations_of_an_older_release_learn_what_is_before_them(empty_url: st
         for number in (1, 2, 3):
             conn.execute(insert(schema.versions).values(number=number, **VERSION))
         for i, version in enumerate((1, 2, 3, 2, 3, 1, 1, 3), start=1):
-            wish = {"id": i, "version": version, "state": "activated", "who": "", "why": ""}
-            conn.execute(insert(schema.promotions).values(**wish, created_at=i))
-            fact = {"id": i, "version": version, "promotion_id": i, "who": "", "why": ""}
-            conn.execute(insert(schema.activations).values(**fact, activate_at=i, created_at=i))
+            promotion = {"id": i, "version": version, "state": "activated", "who": "", "why": ""}
+            conn.execute(insert(schema.promotions).values(**promotion, created_at=i))
+            activation = {"id": i, "version": version, "promotion_id": i, "who": "", "why": ""}
+            conn.execute(
+                insert(schema.activations).values(**activation, activate_at=i, created_at=i)
+            )
     db.ensure_schema()
     with db.read() as conn:
         found = [each.before_id for each in reversed(activations.history(conn, 10))]
     assert found == [None, 1, 2, 1, 4, None, None, 7]
+    db.close()
+
+
+def test_ended_runs_of_an_older_release_are_counted(empty_url: str) -> None:
+    db = Database(empty_url)
+    config = migrations()
+    endings: list[tuple[str, str | None, float | None, float | None]] = [
+        ("finished", "promoted", 10.0, 10.5),
+        ("finished", "promoted", 10.0, 10.25),
+        ("finished", "held-back", 10.0, 10_010.0),
+        ("failed", None, 10.0, 12.0),
+        ("cancelled", None, None, 99.0),
+        ("running", None, 10.0, None),
+    ]
+    with db.write() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0004")
+        for i, (state, outcome, started_at, finished_at) in enumerate(endings):
+            run = {"id": str(i), "state": state, "outcome": outcome, "started_at": started_at}
+            conn.execute(insert(schema.runs).values(**RUN, **run, finished_at=finished_at))
+    db.ensure_schema()
+    with db.read() as conn:
+        tallies = sorted((t.outcome, t.at_most_s, t.runs, t.seconds) for t in read_tallies(conn))
+    assert tallies == [
+        ("cancelled", 0.5, 1, 0.0),
+        ("failed", 2.0, 1, 2.0),
+        ("held-back", math.inf, 1, 10_000.0),
+        ("promoted", 0.5, 2, 0.75),
+    ]
     db.close()
 
 
