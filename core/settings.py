@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from core.errors import InvalidRequest
 from core.system.host import available_cores
@@ -27,10 +26,10 @@ def _split(value: Any) -> Any:
 VersionNumber = Annotated[int, Field(ge=1)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting is an environment variable, `EVERGREEN_` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(
         Path("evergreen-data"), description="folder of the embedded database, blobs and caches"
@@ -85,18 +84,6 @@ class Settings(BaseSettings):
         "info", description="least severe log line to write"
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed in: `load_settings` reads the environment, and nothing else does."""
-        return (init_settings,)
-
     @property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.home.absolute() / 'evergreen.db'}"
@@ -134,7 +121,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     given = {k[len(PREFIX) :].lower(): env[k] for k in names if env.get(k, "") != ""}
     settings = None
     try:
-        settings = Settings.model_validate(given, by_name=True)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
         for problem in error.errors():
             name = f"{PREFIX}{str(problem['loc'][0]).upper()}"
