@@ -138,7 +138,7 @@ def server(mode: str, options: argparse.Namespace) -> Iterator[Server]:
     settings = {
         "EVERGREEN_BATCHING": mode,
         "EVERGREEN_MAX_BATCH": str(options.max_batch),
-        "EVERGREEN_TRAINER": "false",
+        "EVERGREEN_RUN_TRAINER": "false",
         # Nothing is to be refused: what waits is what is measured.
         "EVERGREEN_MAX_IN_FLIGHT": "256",
         "EVERGREEN_MAX_WAIT_S": "60",

@@ -47,10 +47,12 @@ def main() -> None:
         home = Path(folder)
         named = prepare(home / "shadowed")
         prepare(home / "alone")
-        fixed = {"EVERGREEN_TRAINER": "false"}
+        fixed = {"EVERGREEN_RUN_TRAINER": "false"}
         with (
             running(home / "alone", workers=1, **fixed) as alone,
-            running(home / "shadowed", workers=1, **fixed, EVERGREEN_SHADOW=named) as shadowed,
+            running(
+                home / "shadowed", workers=1, **fixed, EVERGREEN_SHADOW_VERSIONS=named
+            ) as shadowed,
         ):
             wait_until(lambda: num_ready(shadowed) == 1 + NUM_SHADOWS, 30, "the shadows")
             servers = (alone, shadowed)

@@ -76,7 +76,7 @@ def _champion(store: Store, settings: Settings) -> Servable:
             raise NotReady("there is no champion: promote a version with `evergreen promote N`")
         version = versions.get(conn, live.version)
     manifest = versions.read_manifest(version, store.blobs)
-    return load(manifest, store.blobs, Runtime(settings.provider, settings.threads))
+    return load(manifest, store.blobs, Runtime(settings.device, settings.onnx_threads))
 
 
 def _print_one(path: Path, result: PredictionResult, top: int) -> None:

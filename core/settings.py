@@ -6,8 +6,9 @@ Read once, at an entry point, and passed in. Nothing reads the environment on im
 from __future__ import annotations
 
 import difflib
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,15 @@ from core.errors import InvalidRequest
 from core.system.host import available_cores
 
 PREFIX = "EVERGREEN_"
+# Old names work for one release.
+RENAMED = {
+    "EVERGREEN_SHADOW": "EVERGREEN_SHADOW_VERSIONS",
+    "EVERGREEN_TRAINER": "EVERGREEN_RUN_TRAINER",
+    "EVERGREEN_PROVIDER": "EVERGREEN_DEVICE",
+    "EVERGREEN_THREADS": "EVERGREEN_ONNX_THREADS",
+}
+
+log = logging.getLogger(__name__)
 
 
 def _split(value: Any) -> Any:
@@ -43,45 +53,46 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="address to serve on")
     port: int = Field(3000, ge=1, le=65535, description="port to serve on")
     workers: int = Field(
-        0, ge=0, description="serving processes; 0 means one per GPU, or per CPU core without"
+        0,
+        ge=0,
+        description="serving processes; 0 means one per GPU, or one per CPU core if there is none",
     )
-    threads: int = Field(1, ge=1, description="onnxruntime threads in each serving process")
-    provider: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where models run; auto takes CUDA when a GPU is there"
+    onnx_threads: int = Field(1, ge=1, description="onnxruntime threads in each serving process")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where models run: auto, cpu or cuda; auto uses a GPU if there is one"
     )
     max_body_mb: float = Field(25.0, gt=0, description="largest request body, in MB (10^6 bytes)")
     max_pixels: int = Field(50_000_000, ge=1, description="largest image, in pixels")
     batching: Literal["auto", "on", "off"] = Field(
-        "auto", description="run the model on all that waits for it; auto does so on a GPU"
+        "auto", description="predict queued images in batches: auto, on or off; auto: on a GPU"
     )
-    max_batch: int = Field(
-        32, ge=1, le=1024, description="most images in one run of the model, where they are batched"
-    )
+    max_batch: int = Field(32, ge=1, le=1024, description="most images in a batch")
     max_in_flight: int = Field(
         64,
         ge=1,
-        description="most images in work at once in each serving process; more are refused (503)",
+        description="most images in flight in each serving process; beyond it requests are "
+        "rejected (503)",
     )
     max_wait_s: float = Field(
         2.0,
         gt=0,
-        description="longest expected wait for an answer, in seconds; beyond it requests are "
-        "refused (503)",
+        description="longest expected wait for a response, in seconds; beyond it requests are "
+        "rejected (503)",
     )
     recipe: Path | None = Field(
         None, description="TOML file that says how to learn; empty means the built-in recipe"
     )
-    trainer: bool = Field(
-        True, description="train beside serving; turn off where `evergreen worker` runs elsewhere"
+    run_trainer: bool = Field(
+        True, description="run a trainer with the server; false if `evergreen worker` trains"
     )
     self_healing: bool = Field(
-        True, description="roll back when labels show that the version before was better"
+        True, description="roll back when labels show that the previous version was better"
     )
-    shadow: Annotated[tuple[VersionNumber, ...], BeforeValidator(_split)] = Field(
-        (), description="versions that answer silently beside the champion, such as 3,5"
+    shadow_versions: Annotated[tuple[VersionNumber, ...], BeforeValidator(_split)] = Field(
+        (), description="versions whose predictions are only recorded, to compare them, such as 3,5"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least severe log line to write"
+        "info", description="lowest level of log lines to write"
     )
 
     @property
@@ -107,25 +118,44 @@ class Settings(BaseModel):
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the environment. All problems are reported together, a misspelt name among them.
+    """Read the environment. All problems are reported together, a misspelled name among them.
 
     Raises InvalidRequest.
     """
     env = os.environ if environ is None else environ
-    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    problems = []
-    for key in sorted(k for k in env if k.startswith(PREFIX) and k not in names):
-        close = difflib.get_close_matches(key, names, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        problems.append(f"{key} is not a setting{hint}")
-    given = {k[len(PREFIX) :].lower(): env[k] for k in names if env.get(k, "") != ""}
+    fields = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+    unknown = [k for k in env if k.startswith(PREFIX) and k not in fields.keys() | RENAMED.keys()]
+    problems = [f"{key} is not a setting{_hint(key, fields)}" for key in sorted(unknown)]
+    problems += [
+        f"{old} and {new} are one setting; set only {new}"
+        for old, new in RENAMED.items()
+        if env.get(old) and env.get(new)
+    ]
+    fields |= {old: fields[new] for old, new in RENAMED.items()}
+    variables = {field: key for key, field in fields.items() if env.get(key)}
     settings = None
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.model_validate({field: env[key] for field, key in variables.items()})
     except ValidationError as error:
-        for problem in error.errors():
-            name = f"{PREFIX}{str(problem['loc'][0]).upper()}"
-            problems.append(f"{name}={problem['input']!r}: {problem['msg']}")
+        problems += [
+            f"{variables[str(problem['loc'][0])]}={problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        ]
     if problems or settings is None:
         raise InvalidRequest("; ".join(problems))
     return settings
+
+
+def adopt_new_names(environ: MutableMapping[str, str]) -> None:
+    """Rename the settings that have an old name, and log it. Child processes inherit the new names,
+    so each old name is logged once."""
+    for old, new in RENAMED.items():
+        value = environ.pop(old, "")
+        if value:
+            environ[new] = value
+            log.warning("setting.renamed", extra={"old": old, "new": new})
+
+
+def _hint(key: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, names, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

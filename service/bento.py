@@ -26,7 +26,7 @@ from bentoml.validators import ContentType
 from core import logs
 from core.errors import EvergreenError
 from core.models.onnx_sessions import num_usable_gpus
-from core.settings import load_settings
+from core.settings import adopt_new_names, load_settings
 from service.api import problems
 from service.api.app import create_app
 from service.api.bentoml_bypass import Shortcut
@@ -53,6 +53,8 @@ def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> Non
 
 keep_data_out_of_bento(Path(__file__).parents[1], os.environ)
 SETTINGS = load_settings()
+logs.configure(SETTINGS.log_level)
+adopt_new_names(os.environ)
 # Without a handler that it could reach, uvicorn does not make lines that nobody reads.
 logging.getLogger("uvicorn.access").propagate = False
 _QUIET: dict[str, Any] = {
@@ -62,7 +64,7 @@ _QUIET: dict[str, Any] = {
     "runner_probe": {"enabled": False},  # readiness is ours to tell, not the trainer's
 }
 _TOP = 5
-_NUM_GPUS = num_usable_gpus(SETTINGS.provider)
+_NUM_GPUS = num_usable_gpus(SETTINGS.device)
 
 app = create_app(SETTINGS)
 
@@ -87,13 +89,13 @@ class Trainer:
 @bentoml.service(
     name="Evergreen",
     workers=placement.num_workers(SETTINGS, _NUM_GPUS),
-    threads=SETTINGS.threads + 1,
+    threads=SETTINGS.onnx_threads + 1,
     traffic={"timeout": 60},
     **_QUIET,
 )
 @bentoml.asgi_app(app, path="/")
 class Evergreen:
-    if SETTINGS.trainer:
+    if SETTINGS.run_trainer:
         trainer = bentoml.depends(Trainer)
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """An installation of its own: SQLite and a folder of blobs, on the CPU."""
-    return Settings(home=tmp_path / "home", provider="cpu", workers=1)
+    return Settings(home=tmp_path / "home", device="cpu", workers=1)
 
 
 @pytest.fixture

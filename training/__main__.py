@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from core import logs
 from core.errors import EvergreenError
-from core.settings import load_settings
+from core.settings import adopt_new_names, load_settings
 from core.system.priority import NICE, session_yields
 from training.worker.long_runs import do_one
 from training.worker.trainer import Trainer
@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         logs.configure(settings.log_level)
+        adopt_new_names(os.environ)
         if options.one_long_run:
             stop = threading.Event()
             _stop_on_request(stop.set, options.stop_with_parent)

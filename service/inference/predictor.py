@@ -48,7 +48,7 @@ class Serving:
         self.store = store
         self.limits = Limits(max_pixels=settings.max_pixels)
         sizes = batcher.sizes(settings.max_batch)
-        self.runtime = Runtime(settings.provider, settings.threads, gpu=gpu, batch_sizes=sizes)
+        self.runtime = Runtime(settings.device, settings.onnx_threads, gpu=gpu, batch_sizes=sizes)
         is_batching = settings.batching == "on" or (
             settings.batching == "auto" and self.runtime.is_on_gpu
         )
@@ -56,12 +56,12 @@ class Serving:
         self.slot = Slot()
         boards = settings.boards / this_host()
         turns = Turns(boards, at_once=max(1, available_cores() // 2))
-        self.swap = Swap(store, self.runtime, self.slot, settings.shadow, turns)
+        self.swap = Swap(store, self.runtime, self.slot, settings.shadow_versions, turns)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
         self._checkpoints = Checkpoints(store.db)
         self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
-        num_gpus = num_usable_gpus(settings.provider) if self.runtime.is_on_gpu else 0
+        num_gpus = num_usable_gpus(settings.device) if self.runtime.is_on_gpu else 0
         self.at_once = placement.num_computing(settings, num_gpus, available_cores())
         self._computing = ThreadPoolExecutor(self.at_once, thread_name_prefix="compute")
         num_keeping = placement.num_keeping(settings, is_batching=is_batching)

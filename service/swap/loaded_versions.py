@@ -56,7 +56,7 @@ class Loaded:
             there = ", ".join(map(str, self.numbers)) or "none yet"
             raise VersionNotLoaded(
                 f"version {number} is not loaded; loaded: {there}. Promote it, or name it in "
-                "EVERGREEN_SHADOW to keep it loaded beside the champion"
+                "EVERGREEN_SHADOW_VERSIONS to keep it loaded beside the champion"
             )
         return found
 

@@ -30,7 +30,7 @@ def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The place of a home that is not made yet, named by the environment."""
     home = tmp_path / "home"
     monkeypatch.setenv("EVERGREEN_HOME", str(home))
-    monkeypatch.setenv("EVERGREEN_PROVIDER", "cpu")
+    monkeypatch.setenv("EVERGREEN_DEVICE", "cpu")
     monkeypatch.setenv("COLUMNS", "80")
     return home
 

@@ -7,13 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import InvalidRequest
-from core.settings import PREFIX, Settings, load_settings
+from core.settings import PREFIX, RENAMED, Settings, adopt_new_names, load_settings
 from core.system.host import available_cores
 
 
 def test_without_environment_everything_has_a_default(tmp_path: Path) -> None:
     settings = load_settings({})
-    assert (settings.host, settings.port, settings.trainer) == ("127.0.0.1", 3000, True)
+    assert (settings.host, settings.port, settings.run_trainer) == ("127.0.0.1", 3000, True)
     assert settings.resolved_workers == available_cores() >= 1
     assert settings.resolved_database_url == f"sqlite:///{Path.cwd()}/evergreen-data/evergreen.db"
     assert settings.resolved_blob_url == f"{Path.cwd()}/evergreen-data/blobs"
@@ -27,9 +27,9 @@ def test_every_setting_comes_from_its_variable() -> None:
             "EVERGREEN_WORKERS": "3",
             "EVERGREEN_MAX_BODY_MB": "0.5",
             "EVERGREEN_RECIPE": "/etc/recipe.toml",
-            "EVERGREEN_TRAINER": "false",
-            "EVERGREEN_PROVIDER": "cpu",
-            "EVERGREEN_SHADOW": "3, 5",
+            "EVERGREEN_RUN_TRAINER": "false",
+            "EVERGREEN_DEVICE": "cpu",
+            "EVERGREEN_SHADOW_VERSIONS": "3, 5",
             "EVERGREEN_BLOB_URL": "s3://bucket/blobs",
         }
     )
@@ -39,9 +39,9 @@ def test_every_setting_comes_from_its_variable() -> None:
         workers=3,
         max_body_mb=0.5,
         recipe=Path("/etc/recipe.toml"),
-        trainer=False,
-        provider="cpu",
-        shadow=(3, 5),
+        run_trainer=False,
+        device="cpu",
+        shadow_versions=(3, 5),
         blob_url="s3://bucket/blobs",
     )
     assert settings.max_body_bytes == 500_000
@@ -61,12 +61,13 @@ def test_environment_that_is_passed_is_the_only_one(monkeypatch: pytest.MonkeyPa
     assert Settings().port == 3000
 
 
-def test_empty_variable_is_as_good_as_none() -> None:
-    empty = {f"{PREFIX}{name.upper()}": "" for name in Settings.model_fields}
+def test_empty_variable_counts_as_unset() -> None:
+    empty = dict.fromkeys([f"{PREFIX}{name.upper()}" for name in Settings.model_fields], "")
+    empty |= dict.fromkeys(RENAMED, "")
     assert load_settings(empty) == load_settings({})
 
 
-def test_variables_of_others_are_no_business_of_ours() -> None:
+def test_variables_without_the_prefix_are_ignored() -> None:
     assert load_settings({"PORT": "1", "HOME": "/root", "EVERGREENISH": "1"}) == load_settings({})
 
 
@@ -79,7 +80,7 @@ def test_variables_of_others_are_no_business_of_ours() -> None:
         ("EVERGREEN_port", "; did you mean EVERGREEN_PORT?"),
     ],
 )
-def test_misspelt_name_is_refused_with_the_right_one(name: str, hint: str) -> None:
+def test_misspelled_name_is_refused_with_the_right_one(name: str, hint: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         load_settings({name: "1"})
     assert str(caught.value) == f"{name} is not a setting{hint}"
@@ -90,14 +91,14 @@ def test_all_problems_are_reported_together() -> None:
         load_settings(
             {
                 "EVERGREEN_PORT": "70000",
-                "EVERGREEN_PROVIDER": "tpu",
+                "EVERGREEN_DEVICE": "tpu",
                 "EVERGREEN_WORKERS": "many",
                 "EVERGREEN_HOMEE": "/data",
             }
         )
     message = str(caught.value)
     assert "EVERGREEN_PORT='70000': Input should be less than or equal to 65535" in message
-    assert "EVERGREEN_PROVIDER='tpu': Input should be 'auto', 'cpu' or 'cuda'" in message
+    assert "EVERGREEN_DEVICE='tpu': Input should be 'auto', 'cpu' or 'cuda'" in message
     assert "EVERGREEN_WORKERS='many'" in message
     assert "did you mean EVERGREEN_HOME?" in message
 
@@ -108,16 +109,53 @@ def test_all_problems_are_reported_together() -> None:
         ("PORT", "0"),
         ("PORT", "x"),
         ("WORKERS", "-1"),
-        ("THREADS", "0"),
+        ("ONNX_THREADS", "0"),
         ("MAX_BODY_MB", "0"),
         ("MAX_PIXELS", "0"),
         ("LOG_LEVEL", "loud"),
-        ("TRAINER", "perhaps"),
+        ("RUN_TRAINER", "perhaps"),
+        ("PROVIDER", "tpu"),
+        ("SHADOW_VERSIONS", "0"),
     ],
 )
 def test_value_out_of_range_is_refused(name: str, value: str) -> None:
     with pytest.raises(InvalidRequest, match=f"EVERGREEN_{name}='{value}'"):
         load_settings({f"EVERGREEN_{name}": value})
+
+
+OLD_NAMES = {
+    "EVERGREEN_SHADOW": "3,5",
+    "EVERGREEN_TRAINER": "false",
+    "EVERGREEN_PROVIDER": "cpu",
+    "EVERGREEN_THREADS": "2",
+}
+
+
+def test_old_name_of_a_setting_still_works() -> None:
+    assert load_settings(OLD_NAMES) == Settings(
+        shadow_versions=(3, 5), run_trainer=False, device="cpu", onnx_threads=2
+    )
+
+
+@pytest.mark.parametrize("old", OLD_NAMES)
+def test_old_and_new_name_together_are_refused(old: str) -> None:
+    both = {old: OLD_NAMES[old], RENAMED[old]: OLD_NAMES[old]}
+    with pytest.raises(InvalidRequest) as caught:
+        load_settings(both)
+    assert str(caught.value) == f"{old} and {RENAMED[old]} are one setting; set only {RENAMED[old]}"
+
+
+def test_old_name_is_logged_once_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    environ = {"EVERGREEN_THREADS": "2", "EVERGREEN_PROVIDER": "", "PATH": "/bin"}
+    adopt_new_names(environ)
+    adopt_new_names(environ)
+    assert environ == {"EVERGREEN_ONNX_THREADS": "2", "PATH": "/bin"}
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == ("WARNING", "setting.renamed")
+    assert (vars(record)["old"], vars(record)["new"]) == (
+        "EVERGREEN_THREADS",
+        "EVERGREEN_ONNX_THREADS",
+    )
 
 
 def test_settings_do_not_change() -> None:

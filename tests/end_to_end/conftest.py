@@ -15,7 +15,9 @@ def server(
 ) -> Iterator[Server]:
     """Of the module's own, with as many workers as it names; nothing trains."""
     home = tmp_path_factory.mktemp("server") / "home"
-    with running(home, workers=request.module.NUM_WORKERS, EVERGREEN_TRAINER="false") as started:
+    with running(
+        home, workers=request.module.NUM_WORKERS, EVERGREEN_RUN_TRAINER="false"
+    ) as started:
         yield started
 
 

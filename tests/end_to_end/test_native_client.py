@@ -27,7 +27,7 @@ MAX_BODY_BYTES = 200_000
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {"EVERGREEN_MAX_BODY_MB": "0.2", "EVERGREEN_TRAINER": "false"}
+    settings = {"EVERGREEN_MAX_BODY_MB": "0.2", "EVERGREEN_RUN_TRAINER": "false"}
     with running(tmp_path_factory.mktemp("server") / "home", workers=1, **settings) as started:
         yield started
 

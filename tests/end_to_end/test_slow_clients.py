@@ -39,7 +39,7 @@ IN_HEADERS, IN_BODY = REQUEST.index(b"evergreen"), len(REQUEST) - len(IMAGE) + 1
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("server") / "home"
-    settings = {"EVERGREEN_TRAINER": "false", "EVERGREEN_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
+    settings = {"EVERGREEN_RUN_TRAINER": "false", "EVERGREEN_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
     with running(home, workers=2, **settings) as started:
         yield started
 

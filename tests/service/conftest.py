@@ -55,7 +55,7 @@ def board_path(tmp_path: Path) -> Path:
 
 
 def settings_in(home: Path) -> Settings:
-    return Settings(home=home, provider="cpu", workers=1)
+    return Settings(home=home, device="cpu", workers=1)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def school_store(sqlite_store: Store) -> Store:
 @pytest.fixture(scope="session")
 def _home_with_700_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("taught") / "home"
-    store = open_store(Settings(home=home, provider="cpu"))
+    store = open_store(Settings(home=home, device="cpu"))
     ensure_first_version(store)
     label(store, all_digits()[:700])
     store.db.close()

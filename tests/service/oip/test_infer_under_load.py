@@ -64,7 +64,7 @@ def test_predictions_come_between_the_images_of_batches(
         ended.append(what)
 
     batch = tensor(shape=[6], data=[slow] * 6)
-    num_threads = serving.settings.threads + 1
+    num_threads = serving.settings.onnx_threads + 1
     threads = [threading.Thread(target=ask, args=("batch", batch)) for _ in range(num_threads)]
     for thread in threads:
         thread.start()

@@ -133,7 +133,7 @@ def test_trainer_ends_when_the_server_is_killed(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         script(PARENT),
         cwd=ROOT,
-        env=environ | {"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_PROVIDER": "cpu"},
+        env=environ | {"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_DEVICE": "cpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -162,7 +162,7 @@ def test_named_version_with_another_backbone_is_told_of_and_does_not_shadow(
     first = start()
     number = tiny.publish(first.store, tiny.make_manifest(first.store.blobs))
     with caplog.at_level(logging.WARNING):
-        serving = start(shadow=(number, 77))
+        serving = start(shadow_versions=(number, 77))
         wait_until(lambda: shadowing(serving) == [1])
     assert number not in serving.swap.loaded
     reasons = {r.version: r.reason for r in caplog.records if r.message == "shadow.skipped"}  # type: ignore[attr-defined]

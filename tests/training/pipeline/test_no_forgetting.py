@@ -61,7 +61,7 @@ class Step:
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
-    settings = Settings(home=tmp_path_factory.mktemp("stream"), provider="cpu", workers=1)
+    settings = Settings(home=tmp_path_factory.mktemp("stream"), device="cpu", workers=1)
     store = open_store(settings)
     ensure_first_version(store)
     trainer = Trainer(store, Recipe(), settings)
