@@ -33,7 +33,7 @@ from service.api.bentoml_bypass import Shortcut
 from service.api.fast_path import FastLane
 from service.api.request_bodies import BodyLimit
 from service.api.routes.predict import answer_shared
-from service.api.schemas import PredictionAnswer
+from service.api.schemas import PredictionResponse
 from service.inference.predictor import Serving
 from service.processes import parent_watch, placement
 from service.processes.trainer_supervisor import Supervisor
@@ -142,13 +142,15 @@ class Evergreen:
         self.serving.stop()
 
     @bentoml.api(route="/predict")
-    async def predict(self, image: Annotated[bytes, ContentType("image/*")], /) -> PredictionAnswer:
+    async def predict(
+        self, image: Annotated[bytes, ContentType("image/*")], /
+    ) -> PredictionResponse:
         """Classify an image; for BentoML's own clients. Others use POST /v1/predict."""
         try:
-            return PredictionAnswer.of(await self.serving.predict(image), _TOP)
+            return PredictionResponse.from_record(await self.serving.predict(image), _TOP)
         except EvergreenError as error:
             # Raised, BentoML would log a traceback for every bad image, and hide what a 503 says.
-            return problems.of(error)  # type: ignore[return-value]
+            return problems.to_response(error)  # type: ignore[return-value]
 
 
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]

@@ -40,7 +40,7 @@ class Shedding:
                 receive = await _read(receive)
                 place = admission.take_place(allowed_s)
         except Overloaded as error:
-            await problems.of(error, scope["path"])(scope, receive, send)
+            await problems.to_response(error, scope["path"])(scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)

@@ -87,15 +87,15 @@ def problem(status: int, code: str, detail: str, path: str = "", **headers: str)
     return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
-def of(error: EvergreenError, path: str = "") -> JSONResponse:
+def to_response(error: EvergreenError, path: str = "") -> JSONResponse:
     return problem(status_of(error), error.code, str(error), path)
 
 
 def answer_to(error: EvergreenError, path: str) -> JSONResponse:
-    """`of`, and it is logged if it is ours to look at."""
+    """`to_response`, and it is logged if it is ours to look at."""
     if status_of(error) >= 500 and not isinstance(error, _EXPECTED):
         log.error("request.failed", extra={"error": str(error)}, exc_info=error)
-    return of(error, path)
+    return to_response(error, path)
 
 
 def unexpected(error: Exception, path: str) -> JSONResponse:
@@ -108,7 +108,7 @@ def _is_of_protocol(path: str) -> bool:
     return path == "/v2" or path.startswith("/v2/")
 
 
-def shape_of(error: EvergreenError) -> Problem:
+def to_problem(error: EvergreenError) -> Problem:
     """The problem itself, as a part of an answer."""
     return _shape(status_of(error), error.code, str(error))
 

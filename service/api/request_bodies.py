@@ -139,7 +139,7 @@ class BodyLimit:
         if announced.isdigit() and int(announced) > self._max_bytes:
             # The connection stays: closed at once, a client still sending would see a reset.
             refusal = self._too_large(f"{int(announced):,}")
-            await problems.of(refusal, scope["path"])(scope, receive, send)
+            await problems.to_response(refusal, scope["path"])(scope, receive, send)
             return
         num_bytes = 0
         refused: BodyTooLarge | SlowBody | None = None
@@ -170,7 +170,7 @@ class BodyLimit:
                 await send(message)
             elif message["type"] == "http.response.start":
                 # Frameworks make a 400 or a 500 of what interrupts their reading.
-                await problems.of(refused, scope["path"])(scope, receive, send)
+                await problems.to_response(refused, scope["path"])(scope, receive, send)
 
         try:
             await self._app(scope, limited, answer)
@@ -178,7 +178,7 @@ class BodyLimit:
             # Whoever read was no framework.
             if has_started or refused is None:
                 raise
-            await problems.of(refused, scope["path"])(scope, receive, send)
+            await problems.to_response(refused, scope["path"])(scope, receive, send)
 
     def _too_large(self, found: str) -> BodyTooLarge:
         return BodyTooLarge(

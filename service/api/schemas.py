@@ -27,49 +27,53 @@ def moment_or_none(seconds: float | None) -> datetime.datetime | None:
     return None if seconds is None else moment(seconds)
 
 
-class Candidate(BaseModel):
+class ClassScore(BaseModel):
     label: str
     confidence: float = Field(description="0 to 1, calibrated.")
 
 
-class PredictionAnswer(BaseModel):
+class PredictionResponse(BaseModel):
     prediction_id: str = Field(description="Send it back with a label to correct this answer.")
     version: int
     label: str
     confidence: float
     abstains: bool = Field(description="True: too unsure to be relied on; ask a person.")
-    top: list[Candidate] = Field(description="The most likely classes, best first.")
+    top: list[ClassScore] = Field(description="The most likely classes, best first.")
 
     @staticmethod
-    def of(answer: PredictionResult, top: int) -> PredictionAnswer:
+    def from_record(answer: PredictionResult, top: int) -> PredictionResponse:
         found = answer.prediction
-        return PredictionAnswer(
+        return PredictionResponse(
             prediction_id=found.id,
             version=found.version,
             label=found.label,
             confidence=found.confidence,
             abstains=answer.abstains,
-            top=[Candidate(label=c, confidence=p) for c, p in answer.best(top)],
+            top=[ClassScore(label=c, confidence=p) for c, p in answer.best(top)],
         )
 
 
-class ItemAnswer(BaseModel):
+class ItemResponse(BaseModel):
     """Of one image: its prediction, or why there is none."""
 
-    prediction: PredictionAnswer | None
+    prediction: PredictionResponse | None
     problem: Problem | None
 
 
 class PredictionList(BaseModel):
-    items: list[ItemAnswer] = Field(description="In the order of the images; one version for all.")
+    items: list[ItemResponse] = Field(
+        description="In the order of the images; one version for all."
+    )
 
     @staticmethod
-    def of(found: list[PredictionResult | EvergreenError], top: int) -> PredictionList:
+    def from_records(found: list[PredictionResult | EvergreenError], top: int) -> PredictionList:
         return PredictionList(
             items=[
-                ItemAnswer(prediction=None, problem=problems.shape_of(item))
+                ItemResponse(prediction=None, problem=problems.to_problem(item))
                 if isinstance(item, EvergreenError)
-                else ItemAnswer(prediction=PredictionAnswer.of(item, top), problem=None)
+                else ItemResponse(
+                    prediction=PredictionResponse.from_record(item, top), problem=None
+                )
                 for item in found
             ]
         )
@@ -82,7 +86,7 @@ class FeedbackRequest(BaseModel, extra="forbid"):
     who: str = "anonymous"
 
 
-class FeedbackAnswer(BaseModel):
+class FeedbackResponse(BaseModel):
     id: int = Field(description="DELETE /v1/feedback/{id} takes it back.")
     example_id: int
     label: str | None
@@ -92,9 +96,9 @@ class FeedbackAnswer(BaseModel):
     created_at: datetime.datetime
 
     @staticmethod
-    def of(taken: IntakeResult) -> FeedbackAnswer:
+    def from_record(taken: IntakeResult) -> FeedbackResponse:
         event = taken.event
-        return FeedbackAnswer(
+        return FeedbackResponse(
             id=event.id,
             example_id=event.example_id,
             label=event.label,
@@ -114,7 +118,7 @@ class RetrainRequest(BaseModel, extra="forbid"):
     )
 
 
-class RunAnswer(BaseModel):
+class RunResponse(BaseModel):
     id: str
     trigger: str = Field(description="request, labels, quiet or schedule.")
     tier: str
@@ -133,8 +137,8 @@ class RunAnswer(BaseModel):
     finished_at: datetime.datetime | None
 
     @staticmethod
-    def of(run: Run) -> RunAnswer:
-        return RunAnswer(
+    def from_record(run: Run) -> RunResponse:
+        return RunResponse(
             id=run.id,
             trigger=run.trigger,
             tier=run.tier,
@@ -155,10 +159,10 @@ class RunAnswer(BaseModel):
 
 
 class RunList(BaseModel):
-    runs: list[RunAnswer]
+    runs: list[RunResponse]
 
 
-class VersionAnswer(BaseModel):
+class VersionResponse(BaseModel):
     version: int
     is_champion: bool
     parent: int | None
@@ -170,8 +174,8 @@ class VersionAnswer(BaseModel):
     created_at: datetime.datetime
 
     @staticmethod
-    def of(version: Version, champion: int | None) -> VersionAnswer:
-        return VersionAnswer(
+    def from_record(version: Version, champion: int | None) -> VersionResponse:
+        return VersionResponse(
             version=version.number,
             is_champion=version.number == champion,
             parent=version.parent,
@@ -192,7 +196,7 @@ class ShadowScore(BaseModel):
     champion_accuracy: float | None = Field(description="Share that the champion got right.")
 
     @staticmethod
-    def of(tally: Tally, score: Score) -> ShadowScore | None:
+    def from_record(tally: Tally, score: Score) -> ShadowScore | None:
         if not tally.answers:
             return None
         labelled = score.labelled
@@ -205,13 +209,13 @@ class ShadowScore(BaseModel):
         )
 
 
-class VersionDetail(VersionAnswer):
+class VersionDetail(VersionResponse):
     manifest: dict[str, Any]
     shadow: ShadowScore | None = Field(description="None if it never answered silently.")
 
 
 class VersionList(BaseModel):
-    versions: list[VersionAnswer]
+    versions: list[VersionResponse]
 
 
 class ChampionRequest(BaseModel, extra="forbid"):
@@ -220,7 +224,7 @@ class ChampionRequest(BaseModel, extra="forbid"):
     why: str = Field("on request", max_length=1000)
 
 
-class ChampionAnswer(BaseModel):
+class ChampionResponse(BaseModel):
     version: int
     activation: int = Field(description="Its number, also the ETag for If-Match.")
     activated_at: datetime.datetime
@@ -229,8 +233,8 @@ class ChampionAnswer(BaseModel):
     previous: int | None = Field(description="Where a rollback would go.")
 
     @staticmethod
-    def of(activation: Activation, previous: int | None) -> ChampionAnswer:
-        return ChampionAnswer(
+    def from_record(activation: Activation, previous: int | None) -> ChampionResponse:
+        return ChampionResponse(
             version=activation.version,
             activation=activation.id,
             activated_at=moment(activation.activate_at),

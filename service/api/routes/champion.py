@@ -14,7 +14,7 @@ from core.errors import InvalidRequest, NotReady, PromotionFailed
 from core.registry import activations, promotions
 from core.registry.wait import PromotionWaiter
 from service.api.dependencies import ServingDep
-from service.api.schemas import ChampionAnswer, ChampionRequest
+from service.api.schemas import ChampionRequest, ChampionResponse
 from service.inference.predictor import Serving
 
 router = APIRouter(tags=["champion"])
@@ -23,15 +23,15 @@ _LOOK_EVERY_S = 0.05
 _WAIT_S = 30.0
 
 
-@router.get("/v1/champion", response_model=ChampionAnswer)
-def current(response: Response, serving: ServingDep) -> ChampionAnswer:
+@router.get("/v1/champion", response_model=ChampionResponse)
+def current(response: Response, serving: ServingDep) -> ChampionResponse:
     """The newest activation. Its ETag goes into If-Match of a PUT."""
     return _answer(response, serving)
 
 
 @router.put(
     "/v1/champion",
-    response_model=ChampionAnswer,
+    response_model=ChampionResponse,
     responses={202: {"description": "The workers are still loading it; GET tells when."}},
 )
 async def promote(
@@ -39,7 +39,7 @@ async def promote(
     response: Response,
     serving: ServingDep,
     if_match: Annotated[str | None, Header()] = None,
-) -> ChampionAnswer:
+) -> ChampionResponse:
     """Make a version the champion. Answers once every worker answers with it."""
     expected = _activation_of(if_match)
     promotion_id = await run_in_threadpool(_request, serving, body, expected)
@@ -73,14 +73,14 @@ def _request(serving: Serving, body: ChampionRequest, expected: int | None) -> i
         ).id
 
 
-def _answer(response: Response, serving: Serving) -> ChampionAnswer:
+def _answer(response: Response, serving: Serving) -> ChampionResponse:
     with serving.store.db.read() as conn:
         newest = promotions.newest_activation(conn)
         previous = activations.version_before(conn)
     if newest is None:
         raise NotReady("no version is published yet; try again in a second")
     response.headers["ETag"] = f'"{newest.id}"'
-    return ChampionAnswer.of(newest, previous)
+    return ChampionResponse.from_record(newest, previous)
 
 
 def _activation_of(if_match: str | None) -> int | None:

@@ -14,7 +14,7 @@ from core.labelling import intake
 from core.labelling.intake import IntakeResult, LabelRequest
 from service.api.dependencies import ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
-from service.api.schemas import FeedbackAnswer, FeedbackRequest
+from service.api.schemas import FeedbackRequest, FeedbackResponse
 from service.inference.predictor import Serving
 
 router = APIRouter(tags=["feedback"])
@@ -43,8 +43,8 @@ _BODY: dict[str, Any] = {
 @router.post(
     "/v1/feedback",
     status_code=201,
-    response_model=FeedbackAnswer,
-    responses={200: {"model": FeedbackAnswer, "description": "Taken before; the same answer."}},
+    response_model=FeedbackResponse,
+    responses={200: {"model": FeedbackResponse, "description": "Taken before; the same answer."}},
     openapi_extra=_BODY,
 )
 async def give(
@@ -52,7 +52,7 @@ async def give(
     response: Response,
     serving: ServingDep,
     idempotency_key: Annotated[str | None, Header()] = None,
-) -> FeedbackAnswer:
+) -> FeedbackResponse:
     """Say what an image shows. Once this answers, the label is not lost, whatever happens."""
     found = media_type(request)
     if found == JSON:
@@ -65,13 +65,15 @@ async def give(
             f"or {FORM} with `image` and `label`"
         )
     response.status_code = 201 if taken.is_new else 200
-    return FeedbackAnswer.of(taken)
+    return FeedbackResponse.from_record(taken)
 
 
-@router.delete("/v1/feedback/{feedback_id}", response_model=FeedbackAnswer)
-def take_back(feedback_id: int, serving: ServingDep, who: str = "anonymous") -> FeedbackAnswer:
+@router.delete("/v1/feedback/{feedback_id}", response_model=FeedbackResponse)
+def take_back(feedback_id: int, serving: ServingDep, who: str = "anonymous") -> FeedbackResponse:
     """Take a label back. The label that the image had before it, if any, holds again."""
-    return FeedbackAnswer.of(intake.retract(serving.store, feedback_id, who=who, now=time.time()))
+    return FeedbackResponse.from_record(
+        intake.retract(serving.store, feedback_id, who=who, now=time.time())
+    )
 
 
 async def _label_prediction(request: Request, serving: Serving, key: str | None) -> IntakeResult:

@@ -57,7 +57,7 @@ class TensorMetadata(BaseModel):
     shape: list[int] = Field(description="-1 stands for the batch.")
 
     @staticmethod
-    def of(spec: TensorSpec) -> TensorMetadata:
+    def from_spec(spec: TensorSpec) -> TensorMetadata:
         return TensorMetadata(name=spec.name, datatype=spec.datatype, shape=list(spec.shape))
 
 
@@ -78,12 +78,12 @@ class ModelMetadata(BaseModel):
     parameters: ModelParameters
 
     @staticmethod
-    def of(servable: Servable, loaded: Sequence[int]) -> ModelMetadata:
+    def from_servable(servable: Servable, loaded: Sequence[int]) -> ModelMetadata:
         manifest = servable.manifest
         return ModelMetadata(
             versions=[str(number) for number in loaded],
-            inputs=[TensorMetadata.of(spec) for spec in infer.inputs_of(manifest)],
-            outputs=[TensorMetadata.of(spec) for spec in infer.outputs_of(manifest)],
+            inputs=[TensorMetadata.from_spec(spec) for spec in infer.inputs_of(manifest)],
+            outputs=[TensorMetadata.from_spec(spec) for spec in infer.outputs_of(manifest)],
             parameters=ModelParameters(
                 classes=list(manifest.classes),
                 max_batch_size=MAX_BATCH,
@@ -115,14 +115,14 @@ async def ready(serving: ServingDep) -> Ready:
 async def model(serving: ServingDep) -> ModelMetadata:
     """The inputs and outputs of the champion, and its classes."""
     found = await infer.servable_of(serving, None)
-    return ModelMetadata.of(found, serving.swap.loaded.numbers)
+    return ModelMetadata.from_servable(found, serving.swap.loaded.numbers)
 
 
 @_models.get("/v2/models/{model}/versions/{version}", response_model=ModelMetadata)
 async def model_version(serving: ServingDep, version: str) -> ModelMetadata:
     """The same of one version; 404 if it does not answer in this process."""
     found = await infer.servable_of(serving, version)
-    return ModelMetadata.of(found, serving.swap.loaded.numbers)
+    return ModelMetadata.from_servable(found, serving.swap.loaded.numbers)
 
 
 @_models.get("/v2/models/{model}/ready", response_model=ModelReady)

@@ -11,7 +11,7 @@ from starlette.types import Receive
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.disconnect import unless_gone
 from service.api.request_bodies import read_images
-from service.api.schemas import PredictionAnswer, PredictionList
+from service.api.schemas import PredictionList, PredictionResponse
 from service.inference.predictor import Serving
 from service.traffic.admission import Deadline
 
@@ -43,7 +43,7 @@ _BODY = {
 }
 
 
-@router.post(PATH, response_model=PredictionAnswer | PredictionList, openapi_extra=_BODY)
+@router.post(PATH, response_model=PredictionResponse | PredictionList, openapi_extra=_BODY)
 async def predict(
     request: Request,
     serving: ServingDep,
@@ -63,7 +63,7 @@ async def predict(
         return await answer_one(request.receive, serving, images[0], deadline, top, version)
     several = serving.predict_many(images, deadline, version)
     answers = await unless_gone(request.receive, serving, several)
-    return _response(_body(PredictionList.of(answers, top)))
+    return _response(_body(PredictionList.from_records(answers, top)))
 
 
 async def answer_one(
@@ -81,7 +81,7 @@ async def answer_one(
         if shared is not None:
             return _response(shared.body, shared.pid)
     one = await unless_gone(receive, serving, serving.predict(image, deadline, version))
-    return _response(_body(PredictionAnswer.of(one, top)))
+    return _response(_body(PredictionResponse.from_record(one, top)))
 
 
 async def answer_shared(
@@ -89,10 +89,10 @@ async def answer_shared(
 ) -> bytes:
     """The body of the answer to a client of another process. Raises as `Serving.predict` does."""
     one = await serving.predict(image, deadline, is_shared=True)
-    return _body(PredictionAnswer.of(one, top))
+    return _body(PredictionResponse.from_record(one, top))
 
 
-def _body(answered: PredictionAnswer | PredictionList) -> bytes:
+def _body(answered: PredictionResponse | PredictionList) -> bytes:
     # Serialised here, once: the framework would validate our own answer again.
     return answered.model_dump_json().encode()
 

@@ -15,7 +15,7 @@ from core import runs
 from core.labelling.census import require_enough
 from core.runs import Run
 from service.api.dependencies import ServingDep
-from service.api.schemas import RetrainRequest, RunAnswer, RunList
+from service.api.schemas import RetrainRequest, RunList, RunResponse
 from service.inference.predictor import Serving
 
 router = APIRouter(tags=["runs"])
@@ -23,10 +23,10 @@ router = APIRouter(tags=["runs"])
 _LOOK_EVERY_S = 0.2
 
 
-@router.post("/v1/retrain", status_code=202, response_model=RunAnswer)
+@router.post("/v1/retrain", status_code=202, response_model=RunResponse)
 def retrain(
     response: Response, serving: ServingDep, body: RetrainRequest | None = None
-) -> RunAnswer:
+) -> RunResponse:
     """Ask for a run on everything labelled so far. If one waits already, this is that one."""
     with serving.store.db.write() as conn:
         require_enough(conn)
@@ -39,26 +39,26 @@ def retrain(
             wanted={"minutes": asked.minutes} if asked.minutes else None,
         )
     response.headers["Location"] = f"/v1/runs/{run.id}"
-    return RunAnswer.of(run)
+    return RunResponse.from_record(run)
 
 
 @router.get("/v1/runs", response_model=RunList)
 def listing(serving: ServingDep, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> RunList:
     """Newest first."""
     with serving.store.db.read() as conn:
-        return RunList(runs=[RunAnswer.of(run) for run in runs.listing(conn, limit)])
+        return RunList(runs=[RunResponse.from_record(run) for run in runs.listing(conn, limit)])
 
 
-@router.get("/v1/runs/{run_id}", response_model=RunAnswer)
-def one(run_id: str, serving: ServingDep) -> RunAnswer:
-    return RunAnswer.of(_get(serving, run_id))
+@router.get("/v1/runs/{run_id}", response_model=RunResponse)
+def one(run_id: str, serving: ServingDep) -> RunResponse:
+    return RunResponse.from_record(_get(serving, run_id))
 
 
-@router.delete("/v1/runs/{run_id}", status_code=202, response_model=RunAnswer)
-def cancel(run_id: str, serving: ServingDep) -> RunAnswer:
+@router.delete("/v1/runs/{run_id}", status_code=202, response_model=RunResponse)
+def cancel(run_id: str, serving: ServingDep) -> RunResponse:
     """Cancel a run: at once if it waits, at its next step if it runs."""
     with serving.store.db.write() as conn:
-        return RunAnswer.of(runs.cancel(conn, run_id, time.time()))
+        return RunResponse.from_record(runs.cancel(conn, run_id, time.time()))
 
 
 def _existing(run_id: str, serving: ServingDep) -> str:
@@ -78,7 +78,7 @@ async def events(
         if state != shown:
             shown = state
             name = "end" if run.is_finished else "progress"
-            yield ServerSentEvent(event=name, data=RunAnswer.of(run))
+            yield ServerSentEvent(event=name, data=RunResponse.from_record(run))
         if run.is_finished:
             return
         await asyncio.sleep(_LOOK_EVERY_S)

@@ -16,7 +16,7 @@ from core.labelling.census import describe_missing, read_census
 from core.registry import promotions, workers
 from service import metrics
 from service.api.dependencies import ServingDep
-from service.api.schemas import RunAnswer, moment, moment_or_none
+from service.api.schemas import RunResponse, moment, moment_or_none
 
 router = APIRouter(tags=["status"])
 
@@ -51,8 +51,8 @@ class Status(BaseModel):
     trainers: int = Field(description="Live trainers. Without one, nothing retrains.")
     promotion_waiting: int | None = Field(description="A version that the workers are loading.")
     labels: LabelStatus
-    runs: list[RunAnswer] = Field(description="Those that wait or run.")
-    last_run: RunAnswer | None
+    runs: list[RunResponse] = Field(description="Those that wait or run.")
+    last_run: RunResponse | None
 
 
 @router.get("/v1/status", response_model=Status)
@@ -94,8 +94,8 @@ def status(serving: ServingDep) -> Status:
             held_out=census.num_held_out,
             missing=None if census.is_enough else describe_missing(census),
         ),
-        runs=[RunAnswer.of(run) for run in unfinished],
-        last_run=RunAnswer.of(last) if last else None,
+        runs=[RunResponse.from_record(run) for run in unfinished],
+        last_run=RunResponse.from_record(last) if last else None,
     )
 
 

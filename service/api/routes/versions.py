@@ -12,7 +12,7 @@ from core.models.standalone import standalone, verify
 from core.registry import promotions, versions
 from core.shadows import answers, outcomes
 from service.api.dependencies import ServingDep
-from service.api.schemas import ShadowScore, VersionAnswer, VersionDetail, VersionList
+from service.api.schemas import ShadowScore, VersionDetail, VersionList, VersionResponse
 
 router = APIRouter(tags=["versions"])
 
@@ -28,7 +28,7 @@ def listing(
         live = promotions.newest_activation(conn)
         found = versions.listing(conn, limit=limit, before=before)
     number = live.version if live else None
-    return VersionList(versions=[VersionAnswer.of(version, number) for version in found])
+    return VersionList(versions=[VersionResponse.from_record(version, number) for version in found])
 
 
 @router.get("/v1/versions/{number}", response_model=VersionDetail)
@@ -42,10 +42,10 @@ def one(number: int, serving: ServingDep) -> VersionDetail:
         live = promotions.newest_activation(conn)
         tally = answers.tally(conn, number)
         score = outcomes.score(outcomes.paired(conn, number, after=version.snapshot))
-    summary = VersionAnswer.of(version, live.version if live else None)
+    summary = VersionResponse.from_record(version, live.version if live else None)
     manifest = json.loads(serving.store.blobs.get(version.manifest))
     return VersionDetail(
-        **summary.model_dump(), manifest=manifest, shadow=ShadowScore.of(tally, score)
+        **summary.model_dump(), manifest=manifest, shadow=ShadowScore.from_record(tally, score)
     )
 
 

@@ -172,7 +172,7 @@ def test_an_answer_from_elsewhere_is_as_one_from_here(serving: Serving, board_pa
         serving.sharing = here.sharing
         with here.admission.admitted(1):
             shared, pinned = await ask(), await ask(serving.slot.version)
-        found = [predict.PredictionAnswer.model_validate_json(r.body) for r in (mine, shared)]
+        found = [predict.PredictionResponse.model_validate_json(r.body) for r in (mine, shared)]
         assert len({answer.prediction_id for answer in found}) == 2
         assert found[0].model_dump(exclude={"prediction_id"}) == found[1].model_dump(
             exclude={"prediction_id"}
