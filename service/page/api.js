@@ -1,6 +1,6 @@
-// The HTTP interface, one function for each thing that the page asks of it.
+// The HTTP interface: one function for each request of the page.
 
-/** A refusal, in the service's own words (RFC 9457). */
+/** An error response, with the message of the service (RFC 9457). */
 export class Problem extends Error {
   constructor(status, code, detail) {
     super(detail);
@@ -9,7 +9,7 @@ export class Problem extends Error {
   }
 }
 
-// Who the page says it is, where the service notes who did something.
+// `who` of the labels and promotions made on the page.
 const WHO = "page";
 const ATTEMPTS = 3;
 const PAUSE_MS = 700;
@@ -23,13 +23,13 @@ async function send(method, path, { headers = {}, body, cache } = {}) {
   }
   const answer = await response.json().catch(() => null);
   if (!response.ok) {
-    const detail = answer?.detail ?? `the service answered ${response.status}`;
+    const detail = answer?.detail ?? `the service responded with ${response.status}`;
     throw new Problem(response.status, answer?.code ?? "unknown", detail);
   }
   return { answer, response };
 }
 
-/** For what may be sent twice without harm: go on after a short pause of the service. */
+/** For idempotent requests: try again when the service is briefly unavailable. */
 async function sendAgain(method, path, options) {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -53,13 +53,13 @@ function newKey() {
 }
 
 export async function predict(file) {
-  // The service looks at the bytes; a file of unknown type is for it to refuse, with a reason.
+  // The service detects the format from the bytes, and rejects other files with a reason.
   const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
   const options = { headers: { "Content-Type": type }, body: file };
   return (await sendAgain("POST", "v1/predict?top=5", options)).answer;
 }
 
-/** One key for one click: however often it is sent, one label is stored. */
+/** One key per click: a request that is sent again stores no second label. */
 export async function labelPrediction(predictionId, label) {
   const options = asJson({ prediction_id: predictionId, label, who: WHO });
   options.headers["Idempotency-Key"] = newKey();
@@ -91,14 +91,14 @@ export const versions = async (limit) =>
 export const classesOf = async (version) =>
   (await send("GET", `v1/versions/${version}`)).answer.classes;
 
-/** The champion and its ETag: what a change must name, so that two people cannot both win. */
+/** The champion and its ETag, which a promotion sends to fail if the champion has changed. */
 export async function champion() {
   const { answer, response } = await send("GET", "v1/champion");
   return { ...answer, etag: response.headers.get("ETag") };
 }
 
 export async function promote(version, etag) {
-  const options = asJson({ version, who: WHO, why: "chosen by hand on the page" });
+  const options = asJson({ version, who: WHO, why: "chosen on the page" });
   options.headers["If-Match"] = etag;
   const { answer, response } = await send("PUT", "v1/champion", options);
   return { ...answer, isLive: response.status === 200 };

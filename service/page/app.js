@@ -1,4 +1,4 @@
-// Where the page begins: each part finds its place in index.html, then the first look is taken.
+// The entry point: starts each part of index.html, then polls the status for the first time.
 
 import { startAsking } from "./ask.js";
 import { startLearning } from "./learning.js";

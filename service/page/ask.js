@@ -1,14 +1,14 @@
-// "Try it": photos in, a card for each.
+// "Try it": a card for each photo.
 
 import { makeCard } from "./card.js";
 import { byId } from "./dom.js";
 import * as live from "./live.js";
 import { acceptPaste, acceptPhotos, makeQueue } from "./photos.js";
 
-const AT_ONCE = 4;
+const CONCURRENT = 4;
 
 const cards = new Set();
-const predictSoon = makeQueue(AT_ONCE, (card) => card.predict());
+const predictSoon = makeQueue(CONCURRENT, (card) => card.predict());
 
 export function startAsking() {
   acceptPhotos(byId("ask-drop"), byId("ask-files"), add);

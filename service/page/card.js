@@ -1,4 +1,4 @@
-// One photo and its prediction: what it is thought to be, by which version, and how surely.
+// A photo and its prediction: label, version and confidence.
 
 import * as api from "./api.js";
 import { el, fill, percent } from "./dom.js";
@@ -8,17 +8,17 @@ import { announce } from "./toast.js";
 
 export function makeCard(file, { onRemove }) {
   const url = URL.createObjectURL(file);
-  const body = el("div", { class: "card-body" }, el("p", { class: "quiet" }, "Looking…"));
+  const body = el("div", { class: "card-body" }, el("p", { class: "quiet" }, "Predicting…"));
   const removeButton = el("button", { type: "button", class: "remove", "aria-label": `Remove ${file.name}`, onclick: () => onRemove(card) }, "×");
   const thumbnail = el("img", { src: url, alt: file.name, decoding: "async" });
   const element = el("article", { class: "card", "aria-label": `Photo ${file.name}`, "aria-busy": "true" },
     el("div", { class: "thumbnail" }, thumbnail, removeButton), body);
   const again = el("button", { type: "button", class: "link again", onclick: predict }, "Predict again");
   let answer = null;
-  let before = null; // what an earlier version answered
+  let before = null; // the prediction of an earlier version
   let stored = null; // the label given here
 
-  // Some formats that the service reads, no browser shows.
+  // The service reads some formats that browsers cannot show.
   thumbnail.addEventListener("error", () => {
     thumbnail.parentNode.classList.add("bare");
     thumbnail.replaceWith(file.name);
@@ -35,7 +35,7 @@ export function makeCard(file, { onRemove }) {
       if (hadFocus) again.focus({ preventScroll: true });
       announce(`${file.name}: ${answer.label}, ${percent(answer.confidence)}`);
     } catch (problem) {
-      // What the service refuses, it will refuse again.
+      // A rejected photo would be rejected again.
       const mayPass = problem.status === 0 || problem.status >= 500;
       const retry = mayPass && el("button", { type: "button", class: "plain", onclick: predict }, "Try again");
       body.replaceChildren(...[el("p", { class: "problem", role: "alert" }, problem.message), retry].filter(Boolean));
@@ -52,7 +52,7 @@ export function makeCard(file, { onRemove }) {
       el("div", { class: "answer" },
         el("h3", {}, answer.label),
         hasLearned && el("span", { class: "badge good" }, "learned"),
-        answer.abstains && el("span", { class: "badge", title: "Too unsure to be relied on: tell it what this is." }, "unsure"),
+        answer.abstains && el("span", { class: "badge", title: "The model is too unsure: tell it what this is." }, "unsure"),
         el("span", { class: "confidence" }, percent(answer.confidence))),
       confidence,
       el("div", { class: "quiet fine source" },
@@ -65,7 +65,7 @@ export function makeCard(file, { onRemove }) {
     return answer !== null && live.now !== null && live.now.version !== answer.version;
   }
 
-  /** Another version is live: say so on the button. */
+  /** The button names the live version, if it is another. */
   function refresh() {
     again.classList.toggle("fresh", isStale());
     again.textContent = isStale() ? `Predict again with version ${live.now.version}` : "Predict again";

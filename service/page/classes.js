@@ -1,4 +1,4 @@
-// The names that a label may well be: those labelled so far first, then those the model knows.
+// Suggested labels: the classes labelled so far, then the classes of the model.
 
 import * as api from "./api.js";
 import { byId, el } from "./dom.js";
@@ -15,7 +15,7 @@ live.watch(async (status) => {
     try {
       known = await api.classesOf(status.version);
     } catch {
-      knownOf = null; // asked again at the next look
+      knownOf = null; // the next poll tries again
     }
   }
   offer([...new Set([...labelled(), ...known])]);

@@ -1,5 +1,5 @@
-// Making and filling elements. Text becomes text nodes, never HTML: labels and file names come from
-// people, so nothing on this page uses innerHTML.
+// Creates and updates elements. Labels and file names come from people, so text becomes text nodes:
+// nothing on this page uses innerHTML.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -15,18 +15,18 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Write only what changed, so that live regions speak once and a focused button stays focused. */
+/** Write only changed text, so that live regions speak once and a button keeps its focus. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Show a line, or hide it when there is nothing to say. */
+/** Show a line, or hide it if there is no text. */
 export function say(node, text) {
   setText(node, text ?? "");
   node.hidden = !text;
 }
 
-/** How full a bar is, 0 to 1. The stylesheet draws it: the page's policy forbids inline styles. */
+/** Fill a bar, 0 to 1. The stylesheet draws it, as the content policy forbids inline styles. */
 export function fill(node, fraction) {
   node.style.setProperty("--fill", String(Math.min(1, Math.max(0, fraction))));
   if (node.getAttribute("role") === "progressbar") {
@@ -47,7 +47,7 @@ export const count = (number, one, many = `${one}s`) =>
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
-/** "3 minutes ago", with the full date on hover. `refreshTimes` keeps it true. */
+/** "3 minutes ago", with the full date on hover. `refreshTimes` updates it. */
 export function when(iso) {
   return el("time", { datetime: iso, title: new Date(iso).toLocaleString() }, ago(iso));
 }

@@ -1,4 +1,4 @@
-// The strip at the top: what is live, what it has to learn from, and the run under way.
+// The strip at the top: the live version, the labels, and the current run.
 
 import * as api from "./api.js";
 import { byId, count, el, fill, say, setText } from "./dom.js";
@@ -36,12 +36,12 @@ async function act(button, work) {
 
 function show(status, problem) {
   byId("live").classList.toggle("off", !status);
-  if (!status && isReachable) announce("The service does not answer");
+  if (!status && isReachable) announce("The service does not respond");
   isReachable = Boolean(status);
   if (!status) {
     setText(byId("live-text"), "Not reachable");
-    setText(byId("state-title"), "The service does not answer");
-    say(byId("state-detail"), problem.status ? problem.message : "Asking again every two seconds.");
+    setText(byId("state-title"), "The service does not respond");
+    say(byId("state-detail"), problem.status ? problem.message : "Trying again every two seconds.");
     return;
   }
   const { labels } = status;
@@ -60,7 +60,7 @@ function show(status, problem) {
   }
   version = status.version;
   const newest = `${version} ${numTrained} ${labels.held_out}`;
-  if (newest !== changed) say(byId("retrain-problem"), null); // it may hold no longer
+  if (newest !== changed) say(byId("retrain-problem"), null); // it may be out of date
   changed = newest;
 }
 
@@ -70,7 +70,7 @@ function showRun(status) {
   byId("run-bar").hidden = !run;
   if (run) {
     fill(byId("run-bar"), run.progress);
-    setText(byId("state-title"), run.state === "running" ? `Learning: ${run.step}` : "A run is about to begin");
+    setText(byId("state-title"), run.state === "running" ? `Learning: ${run.step}` : "A run is about to start");
     say(byId("state-detail"), null);
     return;
   }
@@ -79,13 +79,13 @@ function showRun(status) {
   say(byId("state-detail"), detail);
 }
 
-/** Nothing runs: what happened last, or what is missing. Returns a title and a line. */
+/** Without a run: the last result, or what is missing. Returns a title and a line. */
 function describeRest({ version, labels, last_run: last, trainers, promotion_waiting: waiting }) {
-  if (waiting !== null) return [`Swapping in version ${waiting}`, "every process loads it first; nothing is interrupted"];
+  if (waiting !== null) return [`Swapping in version ${waiting}`, "Every process loads it first; no request is interrupted."];
   if (labels.missing) {
     const isEmpty = Object.keys(labels.examples).length === 0;
     return isEmpty
-      ? ["Waiting for its first labels", "It begins by itself with two classes of two photos each: correct predictions, or teach it photos."]
+      ? ["Waiting for its first labels", "It starts by itself with two classes of two photos each: correct predictions, or teach it photos."]
       : ["Waiting for more labels", labels.missing];
   }
   if (trainers === 0) return ["No trainer is running", "Labels are kept, but nothing retrains until one starts."];
@@ -103,7 +103,7 @@ function describeWorkers({ workers, version: current }) {
   const behind = workers.filter((worker) => worker.version !== current).length;
   const failing = workers.flatMap((worker) => worker.problems);
   if (failing.length) return `${num}; could not load: ${failing[0]}`;
-  return behind ? `${num}, ${behind} on their way to version ${current}` : `${num}, all on version ${current}`;
+  return behind ? `${num}, ${behind} switching to version ${current}` : `${num}, all on version ${current}`;
 }
 
 function showTally(examples) {

@@ -1,39 +1,39 @@
-// What the service is doing now: asks /v1/status again and again, and tells whoever watches.
+// Polls /v1/status, and calls the watchers with each status.
 
 import * as api from "./api.js";
 
 const EVERY_MS = 2000;
-// A run can be over in a second: look closer while there is one, and after something was sent.
-const CLOSER_MS = 500;
-const CLOSER_FOR_MS = 10_000;
+// A run can end within a second: poll faster during a run, and after a change.
+const FAST_MS = 500;
+const FAST_FOR_MS = 10_000;
 
 const watchers = [];
 let timer = 0;
-let asking = false;
-let askAgain = false;
-let closerUntil = 0;
+let isPolling = false;
+let pollAgain = false;
+let fastUntil = 0;
 
-/** The newest status, null before the first and while the service cannot be reached. */
+/** The newest status; null before the first one and while the service cannot be reached. */
 export let now = null;
 
-/** `watcher(status, problem)` is called after every look; one of the two is null. */
+/** `watcher(status, problem)` is called after every poll; one of the two is null. */
 export function watch(watcher) {
   watchers.push(watcher);
 }
 
-/** Look at once, and closely for a while: something was sent, or the page came into view. */
+/** Poll now, and fast for a while: something changed, or the page came into view. */
 export function refresh() {
-  closerUntil = Date.now() + CLOSER_FOR_MS;
-  return look();
+  fastUntil = Date.now() + FAST_FOR_MS;
+  return poll();
 }
 
-async function look() {
+async function poll() {
   clearTimeout(timer);
-  if (asking) {
-    askAgain = true;
+  if (isPolling) {
+    pollAgain = true;
     return;
   }
-  asking = true;
+  isPolling = true;
   let problem = null;
   try {
     now = await api.status();
@@ -41,11 +41,11 @@ async function look() {
     now = null;
     problem = error;
   }
-  asking = false;
+  isPolling = false;
   for (const watcher of watchers) watcher(now, problem);
-  if (askAgain) {
-    askAgain = false;
-    look();
+  if (pollAgain) {
+    pollAgain = false;
+    poll();
   } else {
     schedule();
   }
@@ -53,9 +53,9 @@ async function look() {
 
 function schedule() {
   clearTimeout(timer);
-  if (document.hidden) return; // nobody looks; visibilitychange goes on
-  const isBusy = now !== null && (now.runs.length > 0 || Date.now() < closerUntil);
-  timer = setTimeout(look, isBusy ? CLOSER_MS : EVERY_MS);
+  if (document.hidden) return; // visibilitychange polls again
+  const isBusy = now !== null && (now.runs.length > 0 || Date.now() < fastUntil);
+  timer = setTimeout(poll, isBusy ? FAST_MS : EVERY_MS);
 }
 
 document.addEventListener("visibilitychange", () => {

@@ -1,13 +1,13 @@
-// Photos on their way in: from a file dialog, a drop (folders too) or the clipboard; and a queue.
+// Photos from a file dialog, a drop (folders too) or the clipboard, and a queue for them.
 
-/** Call `take(files)` for photos that are chosen in or dropped on a label with a file input. */
+/** Call `take(files)` with photos chosen in a file input, or dropped on its label. */
 export function acceptPhotos(zone, input, take) {
   input.addEventListener("change", () => {
     const files = [...input.files];
     input.value = ""; // so that the same file can be chosen again
     if (files.length) take(files);
   });
-  // Leaving for a child of the zone also fires dragleave; counting keeps the frame lit.
+  // Entering a child of the zone also fires dragleave; the count keeps the frame lit.
   let depth = 0;
   const light = (change) => {
     depth = Math.max(0, depth + change);
@@ -33,7 +33,7 @@ export function acceptPaste(take) {
   });
 }
 
-/** A photo that misses its zone must not replace the page with itself. */
+/** A photo dropped outside a zone must not replace the page. */
 export function ignoreStrayDrops() {
   for (const name of ["dragover", "drop"]) {
     window.addEventListener(name, (event) => event.preventDefault());
@@ -41,26 +41,26 @@ export function ignoreStrayDrops() {
 }
 
 async function dropped(transfer) {
-  // The entries must be taken at once: the list is empty after the first await.
+  // Read the entries before the first await: the list is empty after it.
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
-  const found = await Promise.all(entries.map(filesIn));
-  return found.flat().filter((file) => file.type.startsWith("image/"));
+  const files = await Promise.all(entries.map(filesIn));
+  return files.flat().filter((file) => file.type.startsWith("image/"));
 }
 
 async function filesIn(entry) {
   if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
   const reader = entry.createReader();
-  const found = [];
+  const files = [];
   for (;;) {
-    // It answers a hundred at a time, and with none at the end.
+    // It returns up to a hundred entries a call, and none at the end.
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) return found;
-    found.push(...(await Promise.all(some.map(filesIn))).flat());
+    if (!some.length) return files;
+    files.push(...(await Promise.all(some.map(filesIn))).flat());
   }
 }
 
-/** Do `work(item)` for each item, at most `width` at a time, in order of arrival. */
+/** Run `work(item)` for each item in order, at most `width` concurrently. */
 export function makeQueue(width, work) {
   const waiting = [];
   let active = 0;

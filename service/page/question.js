@@ -1,4 +1,4 @@
-// "Is it right?": confirm, choose another class, or type one. Then thanks, with the way back.
+// "Is it right?": confirm, choose another class, or type one. Then thanks, with an undo.
 
 import * as api from "./api.js";
 import { labelled } from "./classes.js";
@@ -7,11 +7,11 @@ import * as live from "./live.js";
 
 const MAX_SUGGESTED = 4;
 
-/** `stored` is the label that the photo has from here already, or null; `onStored` hears changes. */
+/** `stored` is the label given here before, or null; `onStored` is called when it changes. */
 export function makeQuestion(answer, stored, onStored) {
   const [best, ...others] = answer.top;
   const listed = new Set(answer.top.map((candidate) => candidate.label));
-  // What people teach is often no class of the live version yet.
+  // A taught class is often not yet one of the live version.
   const suggested = labelled().filter((name) => !listed.has(name)).slice(0, MAX_SUGGESTED);
   const buttons = new Map();
 

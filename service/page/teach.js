@@ -1,4 +1,4 @@
-// "Teach it": one name, many photos of it.
+// "Teach it": one label for many photos.
 
 import * as api from "./api.js";
 import { byId, count, el, fill, say } from "./dom.js";
@@ -6,8 +6,8 @@ import * as live from "./live.js";
 import { acceptPhotos, makeQueue } from "./photos.js";
 import { announce } from "./toast.js";
 
-// Enough to keep the line busy, few enough to leave the service to others.
-const AT_ONCE = 3;
+// Enough to keep the connection busy, and few enough for other clients.
+const CONCURRENT = 3;
 
 let chosen = [];
 let sending = false;
@@ -48,7 +48,7 @@ async function send(label) {
   const refused = [];
   showProblems(refused);
   showProgress(0, files.length);
-  const queue = makeQueue(AT_ONCE, async (file) => {
+  const queue = makeQueue(CONCURRENT, async (file) => {
     try {
       stored.push((await api.labelPhoto(file, label)).id);
     } catch (problem) {
@@ -79,7 +79,7 @@ function showProblems(refused) {
 
 function showResult(label, stored, numRefused) {
   const line = byId("teach-result");
-  const text = numRefused ? `${count(numRefused, "photo")} refused, ${stored.length} stored as ` : `${count(stored.length, "photo")} stored as `;
+  const text = numRefused ? `${count(numRefused, "photo")} rejected, ${stored.length} stored as ` : `${count(stored.length, "photo")} stored as `;
   line.replaceChildren(text, el("b", {}, label), ". ");
   if (stored.length) line.append(el("button", { type: "button", class: "link", onclick: undo }, "Undo"));
   line.hidden = false;
@@ -87,7 +87,7 @@ function showResult(label, stored, numRefused) {
 
   async function undo() {
     let failed = 0;
-    const queue = makeQueue(AT_ONCE, (id) => api.takeBack(id).catch(() => { failed += 1; }));
+    const queue = makeQueue(CONCURRENT, (id) => api.takeBack(id).catch(() => { failed += 1; }));
     line.replaceChildren("Taking them back…");
     await Promise.all(stored.map(queue));
     line.replaceChildren(failed

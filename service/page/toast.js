@@ -1,4 +1,4 @@
-// Short messages: on screen for a while, or only for those who listen.
+// Short messages: on screen for a while, or only for screen readers.
 
 import { byId, el, setText } from "./dom.js";
 
@@ -6,16 +6,16 @@ const SHOWN_MS = 6000;
 
 export function toast(text) {
   const node = el("p", { class: "toast" }, text);
-  byId("toasts").replaceChildren(node); // one at a time: the newest counts
+  byId("toasts").replaceChildren(node); // only the newest is shown
   setTimeout(() => node.remove(), SHOWN_MS);
 }
 
-/** For screen readers: what the eye sees appear elsewhere. */
+/** Tell screen readers what has appeared elsewhere on the page. */
 export function announce(text) {
   setText(byId("heard"), text);
 }
 
-/** Ask before something that everyone will notice. Escape and Cancel mean no. */
+/** Ask before a change that affects every user. Escape and Cancel mean no. */
 export function confirm(title, text, yes) {
   const dialog = byId("confirm");
   setText(byId("confirm-title"), title);

@@ -1,4 +1,4 @@
-// The versions: how good, why live or held back, and the way to any of them.
+// The versions: accuracy, the gate's reason, and a button to promote each.
 
 import * as api from "./api.js";
 import { byId, count, el, percent, refreshTimes, say, when } from "./dom.js";
@@ -22,7 +22,7 @@ export function startVersions() {
   setInterval(refreshTimes, MINUTE_MS);
   live.watch((status) => {
     if (!status) return;
-    // A new champion, or a run that ended: either may have changed the list.
+    // A new champion or an ended run may have changed the list.
     const key = `${status.version} ${status.last_run?.id} ${status.last_run?.state}`;
     if (key === seen) return;
     seen = key;
@@ -34,16 +34,16 @@ async function load() {
   newestLoad += 1;
   const thisLoad = newestLoad;
   try {
-    const found = await api.versions(limit + 1);
-    if (thisLoad !== newestLoad) return; // answers may overtake each other
-    byId("versions-older").hidden = found.length <= limit;
-    show(found.slice(0, limit));
+    const loaded = await api.versions(limit + 1);
+    if (thisLoad !== newestLoad) return; // responses may arrive out of order
+    byId("versions-older").hidden = loaded.length <= limit;
+    show(loaded.slice(0, limit));
   } catch {
-    seen = ""; // asked again at the next look
+    seen = ""; // the next poll tries again
   }
 }
 
-/** Touch only the rows that changed: a button must not be replaced under the pointer. */
+/** Replace only changed rows: a button must not be replaced under the pointer. */
 function show(versions) {
   const list = byId("versions");
   const kept = new Map(rows);
@@ -70,7 +70,7 @@ function makeRow(version, index) {
       version.gate.promote === false && el("span", { class: "badge" }, "held back"),
       el("span", { class: "quiet fine" }, when(version.created_at))),
     el("p", { class: "fine" }, describe(version)),
-    el("details", { class: "quiet fine", open: index === 0 || version.is_champion }, el("summary", {}, "Why"), el("p", {}, String(version.gate.reason ?? "not said"))),
+    el("details", { class: "quiet fine", open: index === 0 || version.is_champion }, el("summary", {}, "Why"), el("p", {}, String(version.gate.reason ?? "no reason is stored"))),
     el("div", { class: "buttons" },
       !version.is_champion && promoteButton,
       el("a", { href: `v1/versions/${number}/model.onnx`, download: `evergreen-${number}.onnx`, class: "fine" }, "model.onnx")));
@@ -87,16 +87,16 @@ async function promote(version, button) {
   const number = version.version;
   const heldBack = version.gate.promote === false ? " The gate held it back." : "";
   const isSure = await confirm(`Make version ${number} the champion?`,
-    `Every answer will come from version ${number}, without a pause, until another takes over.${heldBack}`,
+    `Version ${number} will make every prediction from now on, without a pause.${heldBack}`,
     `Use version ${number}`);
   if (!isSure) return;
   button.ariaDisabled = "true";
-  button.textContent = "Swapping in…";
+  button.textContent = "Promoting…";
   say(byId("versions-problem"), null);
   try {
     const { etag } = await api.champion();
     const answer = await api.promote(number, etag);
-    if (!answer.isLive) say(byId("versions-problem"), `Version ${number} is still being loaded; it takes over by itself.`);
+    if (!answer.isLive) say(byId("versions-problem"), `Version ${number} is still loading; it becomes champion on its own.`);
   } catch (problem) {
     say(byId("versions-problem"), problem.message);
   }
