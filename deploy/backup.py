@@ -1,7 +1,7 @@
 """python deploy/backup.py HOME TARGET
 
 Copies the embedded database and the blobs of the folder HOME into the folder TARGET, while
-Evergreen runs. Needs nothing but Python. Into the same TARGET again, it copies only new blobs.
+Evergreen runs. Needs only Python. A second backup into TARGET copies only new blobs.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 
 def backup(home: Path, target: Path) -> int:
-    """Returns how many blobs were copied. Cut short, it leaves the copy before it complete."""
+    """Return how many blobs were copied. If interrupted, the previous backup stays complete."""
     (target / "blobs").mkdir(parents=True, exist_ok=True)
     unfinished = target / "evergreen.db.new"
     unfinished.unlink(missing_ok=True)
-    # The database first: each blob was written before the row that names it, so all that this copy
-    # names is there to be copied after it.
+    # The database first: a blob is written before its row, so every blob that this copy names
+    # exists by now.
     source = (home / "evergreen.db").absolute().as_uri()
     database = sqlite3.connect(f"{source}?mode=rw", uri=True, timeout=30)
     database.execute("VACUUM INTO ?", (str(unfinished),))
@@ -30,8 +30,8 @@ def backup(home: Path, target: Path) -> int:
 
 
 def copy_blob(path: Path, blobs: Path) -> bool:
-    """False if it is there already: a blob is named by what it holds. Also if it is unfinished, or
-    was erased meanwhile."""
+    """Return False if the copy exists (a blob is named by its digest), or if the blob is
+    unfinished or was deleted meanwhile."""
     copy = blobs / path.parent.name / path.name
     if path.name.startswith(".") or copy.exists():
         return False

@@ -1,4 +1,4 @@
 #!/bin/sh
-# Runs as root while the image is built. A new volume mounted at /data takes its owner from here.
+# Runs as root while the image is built. A new volume at /data gets its owner from this folder.
 set -eu
 install -d -o bentoml -g bentoml /data

@@ -1,5 +1,5 @@
-"""A Python that has what the image of a Bento has, and nothing else: the packages that the Bento's
-requirements name, and what those require. Evergreen itself is not among them, nor is torch.
+"""A Python environment like that of a Bento's image: the Bento's requirements and their own
+requirements, without Evergreen and without torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 
 def make(folder: Path, requirements: list[str]) -> Path:
-    """Returns the folder of its programs. The packages are links to those of this Python."""
+    """Return the folder of its programs. Its packages are links to those of this Python."""
     venv.create(folder, symlinks=True, with_pip=False)
     site = next(folder.glob("lib/python*/site-packages"))
     for package in closure(requirements):
@@ -29,7 +29,7 @@ def make(folder: Path, requirements: list[str]) -> Path:
 
 
 def closure(requirements: list[str]) -> list[Distribution]:
-    """The installed packages that requirements name, with all that they require themselves."""
+    """The installed packages of the requirements, and recursively their own requirements."""
     found: dict[str, Distribution] = {}
     seen: set[str] = set()
     waiting = [(Requirement(line), "") for line in requirements]

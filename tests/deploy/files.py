@@ -1,4 +1,4 @@
-"""The files that stand in deploy/, and what they are held against."""
+"""The files of deploy/, and the pages about them."""
 
 from __future__ import annotations
 

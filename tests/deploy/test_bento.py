@@ -1,5 +1,5 @@
-"""A Bento is built without a network, and serves the whole loop where only its requirements are
-installed: started as in the image, by its own entrypoint with the command of the compose file."""
+"""A Bento is built without a network, and serves the whole loop with only its requirements
+installed, started as in the image: by its entrypoint, with the command of the compose file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IMAGE_PATH = "/home/bentoml/bento"
 
 @pytest.fixture(scope="module")
 def bentoml_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Bento store in which one was built, with neither an index nor a proxy that answers."""
+    """A Bento store with one Bento, built without a package index and without a network."""
     home = tmp_path_factory.mktemp("bentoml")
     offline = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
     offline |= dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
@@ -59,7 +59,7 @@ def programs(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clean_environment.make(tmp_path_factory.mktemp("venv"), [line for line in lines if line])
 
 
-def test_a_bento_holds_what_runs_and_nothing_else(bento: Path) -> None:
+def test_bento_holds_only_what_runs(bento: Path) -> None:
     found = {str(path.relative_to(bento)) for path in bento.rglob("*") if path.is_file()}
     packages = ("core", "service", "training", "cli")
     files = [path for package in packages for path in (ROOT / package).rglob("*") if path.is_file()]
@@ -72,21 +72,21 @@ def test_a_bento_holds_what_runs_and_nothing_else(bento: Path) -> None:
     assert sum(path.stat().st_size for path in bento.rglob("*") if path.is_file()) < MAX_BENTO_BYTES
 
 
-def test_environment_markers_and_the_image_survive_the_build(bento: Path) -> None:
+def test_bento_keeps_environment_markers_and_image_settings(bento: Path) -> None:
     requirements = (bento / "env/python/requirements.txt").read_text()
     assert 'onnxruntime-gpu>=1.22,<2; sys_platform == "linux" and' in requirements
     assert 'onnxruntime>=1.22,<2; sys_platform != "linux" or' in requirements
     dockerfile = (bento / "env/docker/Dockerfile").read_text()
     assert "FROM python:3.11-slim " in dockerfile
     assert "ARG EVERGREEN_HOME=/data\n" in dockerfile
-    # What the compose file and the unit take away again, and where the Bento lies.
+    # The compose file and the unit unset the first, and use the second.
     assert "ENV BENTOML_CONTAINERIZED=true" in dockerfile
     assert f"ARG BENTO_PATH={IMAGE_PATH}\n" in dockerfile
     # The setup script makes the volume the user's, so it runs before USER.
     assert dockerfile.index("env/docker/script__") < dockerfile.index("\nUSER bentoml")
 
 
-def test_a_bento_serves_the_loop_as_its_image_does_and_a_backup_brings_it_back(
+def test_bento_serves_the_loop_and_a_backup_restores_it(
     bento: Path, bentoml_home: Path, programs: Path, tmp_path: Path
 ) -> None:
     compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
@@ -115,7 +115,7 @@ def test_a_bento_serves_the_loop_as_its_image_does_and_a_backup_brings_it_back(
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: server.worker() not in (None, worker), 30, "a new worker")
 
-        # The command line is there too.
+        # The command line is included.
         status = subprocess.run(
             [programs / "python", "-m", "cli", "status"],
             cwd=bento / "src",
@@ -131,7 +131,7 @@ def test_a_bento_serves_the_loop_as_its_image_does_and_a_backup_brings_it_back(
         subprocess.run(backup, check=True, capture_output=True)
     assert server.stopped_well, server.log()
 
-    # Elsewhere, from the store, and without EVERGREEN_HOME: what is learned lies in BENTOML_HOME.
+    # In another folder, from the store and without EVERGREEN_HOME: the data is in BENTOML_HOME.
     shutil.copytree(bentoml_home / "bentos", copy.parent / "bentos")
     serve = ["bentoml", "serve", "evergreen:latest"]
     with serving(serve, programs, copy.parent, {}) as server:
@@ -184,8 +184,8 @@ class Server:
 def serving(
     command: Sequence[str], programs: Path, bentoml_home: Path, settings: dict[str, str]
 ) -> Iterator[Server]:
-    """Run a command that serves on the port PORT or BENTOML_PORT, with these programs and nothing
-    else of this environment."""
+    """Run a server command on BENTOML_PORT, with these programs and nothing else of this
+    environment."""
     port = free_port()
     bentoml_home.mkdir(exist_ok=True)
     elsewhere = bentoml_home / "elsewhere"
@@ -224,7 +224,7 @@ def serving(
 
 
 def paintings(colour: str, count: int) -> list[bytes]:
-    """Scenes, no two alike, in one colour."""
+    """Different scenes in one colour."""
     found = []
     for seed in range(count):
         shape = np.asarray(images.scene(160, 120, seed).convert("L"), np.uint8)

@@ -27,12 +27,12 @@ def bentofile() -> Any:
     return yaml.safe_load((ROOT / "bentofile.yaml").read_text())
 
 
-def test_the_bento_requires_what_the_project_depends_on() -> None:
+def test_bento_requires_the_dependencies_of_the_project() -> None:
     found = [Requirement(line) for line in bentofile()["python"]["packages"]]
     assert found == [Requirement(line) for line in PROJECT["dependencies"]]
 
 
-def test_the_extras_that_the_bento_offers_in_comments_are_the_projects() -> None:
+def test_extras_in_the_comments_of_the_bento_are_those_of_the_project() -> None:
     text = (ROOT / "bentofile.yaml").read_text().partition("# Extras;")[2]
     found = {
         name: [Requirement(line) for line in re.findall(r"# - (.+)", lines)]
@@ -48,7 +48,7 @@ def test_the_extras_that_the_bento_offers_in_comments_are_the_projects() -> None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_setting_that_is_named_exists(path: Path) -> None:
+def test_every_named_setting_exists(path: Path) -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     # Read by the compose file alone.
     known |= {"EVERGREEN_CPUS", "EVERGREEN_MEMORY"}
@@ -56,7 +56,7 @@ def test_every_setting_that_is_named_exists(path: Path) -> None:
 
 
 def exported(store: Store) -> dict[str, str]:
-    """Names and kinds of all metrics, as they are scraped."""
+    """Names and types of all scraped metrics."""
     families = text_string_to_metric_families(metrics.render(store).decode())
     return {
         family.name + ("_total" if family.type == "counter" else ""): family.type
@@ -65,21 +65,21 @@ def exported(store: Store) -> dict[str, str]:
     }
 
 
-def test_every_metric_that_a_rule_asks_for_exists(sqlite_store: Store) -> None:
+def test_every_metric_of_a_rule_exists(sqlite_store: Store) -> None:
     known = set()
     for name, kind in exported(sqlite_store).items():
         ends = ("_bucket", "_count", "_sum") if kind == "histogram" else ("",)
         known |= {name + end for end in ends}
-    asked = {name for rule in rules() for name in re.findall(r"evergreen_\w+", rule["expr"])}
-    assert asked
-    assert asked <= known
+    used = {name for rule in rules() for name in re.findall(r"evergreen_\w+", rule["expr"])}
+    assert used
+    assert used <= known
 
 
-def test_every_outcome_that_a_rule_asks_for_exists(sqlite_store: Store) -> None:
+def test_every_outcome_of_a_rule_exists(sqlite_store: Store) -> None:
     text = metrics.render(sqlite_store).decode()
-    asked = re.findall(r'outcome="([\w-]+)"', " ".join(rule["expr"] for rule in rules()))
-    assert asked
-    for outcome in asked:
+    used = re.findall(r'outcome="([\w-]+)"', " ".join(rule["expr"] for rule in rules()))
+    assert used
+    for outcome in used:
         assert f'outcome="{outcome}"' in text
 
 
@@ -99,14 +99,14 @@ def compose() -> Any:
     return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
-def test_nothing_listens_beyond_this_machine() -> None:
+def test_ports_are_open_to_this_machine_only() -> None:
     ports = [port for service in compose()["services"].values() for port in service["ports"]]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
     assert "--host 127.0.0.1 " in (DEPLOY / "evergreen.service").read_text()
 
 
-def test_what_compose_mounts_and_names_is_there() -> None:
+def test_files_and_variables_of_compose_exist() -> None:
     content = compose()
     for service in content["services"].values():
         for mount in service["volumes"]:
@@ -119,7 +119,7 @@ def test_what_compose_mounts_and_names_is_there() -> None:
     assert "evergreen" in content["services"]
 
 
-def test_each_way_to_run_it_is_out_of_container_mode_and_stops_in_time() -> None:
+def test_each_deployment_leaves_container_mode_and_stops_in_time() -> None:
     service = compose()["services"]["evergreen"]
     wait = service["command"].index("--timeout-graceful-shutdown")
     assert int(service["command"][wait + 1]) < int(service["stop_grace_period"].rstrip("s"))
@@ -134,7 +134,7 @@ def test_each_way_to_run_it_is_out_of_container_mode_and_stops_in_time() -> None
 # Backup
 
 
-def test_a_backup_is_complete_and_the_next_one_copies_only_what_is_new(
+def test_backup_is_complete_and_the_next_copies_only_new_blobs(
     sqlite_store: Store, settings: Settings, tmp_path: Path
 ) -> None:
     def backup() -> str:

@@ -1,4 +1,4 @@
-"""The programs that read what stands in deploy/ take it."""
+"""Prometheus and systemd accept the files of deploy/."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.server import free_port, running, wait_until
     [("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")],
     ids=" ".join,
 )
-def test_prometheus_takes_the_files_and_its_alerts_fire(arguments: tuple[str, ...]) -> None:
+def test_prometheus_accepts_the_files_and_its_alerts_fire(arguments: tuple[str, ...]) -> None:
     promtool = require("promtool")
     result = subprocess.run(
         [promtool, *arguments], cwd=DEPLOY, capture_output=True, text=True, timeout=60
@@ -36,7 +36,7 @@ def test_prometheus_takes_the_files_and_its_alerts_fire(arguments: tuple[str, ..
 
 
 @pytest.mark.tool
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     analyze = require("systemd-analyze")
     text = (DEPLOY / "evergreen.service").read_text()
     unit = tmp_path / "evergreen.service"
@@ -80,14 +80,14 @@ def all_rules(api: httpx.Client) -> list[dict[str, Any]]:
 
 
 def value(api: httpx.Client, query: str) -> float:
-    """0 if there is no such series yet."""
+    """The value of a series, 0 if it does not exist yet."""
     found = api.get("query", params={"query": query}).json()["data"]["result"]
     return float(found[0]["value"][1]) if found else 0.0
 
 
 @contextlib.contextmanager
 def prometheus(program: Path, folder: Path, target: str) -> Iterator[httpx.Client]:
-    """A Prometheus with our files, but this target, and each second instead of every fifteen."""
+    """Prometheus with our files, this target, and an interval of one second instead of fifteen."""
     config = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
     config["global"] = dict.fromkeys(config["global"], "1s")
     config["rule_files"] = [str(DEPLOY / name) for name in config["rule_files"]]
@@ -100,7 +100,7 @@ def prometheus(program: Path, folder: Path, target: str) -> Iterator[httpx.Clien
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
         with httpx.Client(base_url=f"http://{address}/api/v1/", timeout=5) as api:
-            wait_until(lambda: answers(api), 15, "Prometheus to answer")
+            wait_until(lambda: responds(api), 15, "Prometheus to respond")
             yield api
     finally:
         process.send_signal(signal.SIGTERM)
@@ -111,7 +111,7 @@ def prometheus(program: Path, folder: Path, target: str) -> Iterator[httpx.Clien
             process.wait()
 
 
-def answers(api: httpx.Client) -> bool:
+def responds(api: httpx.Client) -> bool:
     time.sleep(0.1)
     with contextlib.suppress(httpx.HTTPError):
         return api.get("query", params={"query": "1"}).is_success
