@@ -9,9 +9,9 @@
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
-      StoreError       the database or the blob store cannot be used; the cause is kept
+      StoreError       the database or the blob store cannot be used; `__cause__` says why
 
-A message names the value, the limit and the remedy. `code` is stable: clients may rely on it.
+A message names the value, the limit and the remedy. Clients may rely on `code`: it is stable.
 HTTP status codes live in `service/api/problems.py`, exit codes in `cli`.
 """
 
@@ -159,7 +159,7 @@ class StoreError(EvergreenError):
 
 
 def describe_invalid(problem: Mapping[str, Any]) -> str:
-    """A problem that pydantic found, as a clause: the place, the value in short, the limit."""
+    """Describe one error of pydantic in a clause: the place, the value in short, the limit."""
     place = ".".join(map(str, problem["loc"])) or "the body"
     value = problem.get("input")
     shown = "" if problem["type"] == "missing" else f" is {reprlib.repr(value)[:60]}"

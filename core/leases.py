@@ -1,6 +1,6 @@
-"""Leases: one trainer has a run at a time, for as long as it goes on saying so.
+"""Leases: a trainer holds a run as long as it renews its lease.
 
-A trainer that dies says nothing more; its run is then another's to claim.
+When a trainer dies, its lease expires, and another trainer can claim the run.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ _WAITING = {"state": "waiting", "step": "waiting", "owner": None}
 
 
 def is_to_do(run: Run, now: float) -> bool:
-    """It waits, or the trainer that had it died."""
+    """Whether it waits, or its trainer died."""
     return run.state == "waiting" or (
         run.state == "running" and now - (run.heartbeat_at or 0.0) > LEASE_S
     )
 
 
 def claim(conn: Connection, owner: str, now: float, tiers: Sequence[str] = QUICK) -> Run | None:
-    """Take a waiting run of these tiers, unless one of its tier is running under a lease that
-    still holds."""
+    """Claim a waiting run of these tiers, unless a run of its tier has a valid lease."""
     runs.lock(conn)
     for tier in tiers:
         claimed = _claim(conn, owner, now, tier)
@@ -62,7 +61,7 @@ def _claim(conn: Connection, owner: str, now: float, tier: str) -> Run | None:
 
 
 def beat(conn: Connection, run_id: str, owner: str, now: float, step: str, progress: float) -> bool:
-    """Keep the lease and show progress (0 to 1). False: stop, it was cancelled or lost."""
+    """Renew the lease and report progress (0 to 1). False: stop, the run was cancelled or lost."""
     result = conn.execute(
         update(table)
         .where(
@@ -88,7 +87,7 @@ def finish(
     reason: str | None = None,
     error: str | None = None,
 ) -> bool:
-    """End a run that this owner still holds. False if it does not."""
+    """End a run. False if this owner does not hold it."""
     held = (table.c.id == run_id) & (table.c.owner == owner) & (table.c.state == "running")
     fields: dict[str, Any] = {
         "outcome": outcome,
@@ -102,26 +101,26 @@ def finish(
 
 
 def hand_back(conn: Connection, run_id: str, owner: str, now: float) -> None:
-    """Give a run up unfinished; a newer request that waits stands in for it."""
+    """Return a run unfinished: it waits again, unless a newer request waits already."""
     runs.lock(conn)
     held = (table.c.id == run_id) & (table.c.owner == owner) & (table.c.state == "running")
     run = runs.get(conn, run_id)
     if run.owner != owner or run.state != "running":
         return
-    # It was no fault of the run's: the attempt does not count.
+    # The run did not fail, so the attempt does not count.
     attempts = table.c.attempts - 1
     if run.is_cancel_requested:
         reason = "cancelled on request"
         runs.end(conn, held, "cancelled", now, reason=reason, attempts=attempts)
     elif runs.in_state(conn, "waiting", run.tier) is not None:
-        reason = "a newer request stands in"
+        reason = "a newer request replaces it"
         runs.end(conn, held, "cancelled", now, reason=reason, attempts=attempts)
     else:
         conn.execute(update(table).where(held).values(**_WAITING, attempts=attempts))
 
 
 def _give_up_on(conn: Connection, run: Run, now: float) -> None:
-    """Its trainer died. Try again, unless it was tried often or a newer request stands in."""
+    """Its trainer died. Let it wait again, unless it failed often or a newer request waits."""
     expired = (table.c.state == "running") & (table.c.heartbeat_at == run.heartbeat_at)
     same = (table.c.id == run.id) & expired
     if run.is_cancel_requested:
@@ -129,5 +128,5 @@ def _give_up_on(conn: Connection, run: Run, now: float) -> None:
     elif run.attempts < MAX_ATTEMPTS and runs.in_state(conn, "waiting", run.tier) is None:
         conn.execute(update(table).where(same).values(**_WAITING))
     else:
-        error = f"its trainer stopped answering (attempt {run.attempts} of {MAX_ATTEMPTS})"
+        error = f"its trainer stopped responding (attempt {run.attempts} of {MAX_ATTEMPTS})"
         runs.end(conn, same, "failed", now, error=error)

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, `event` first, facts in fields. Never inputs, never secrets."""
+"""Log lines: a JSON object each, with `event` and its fields. Never inputs, never secrets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Called by entry points only."""
+    """Write the log lines of our packages to standard error. Only entry points call this."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for package in _PACKAGES:

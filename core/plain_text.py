@@ -1,4 +1,4 @@
-"""Plain text: what people write beside a label or a wish, fit for every database and log line."""
+"""Plain text: who gave a label or promotion, and why, fit for every database and log line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ MAX_WHY_CHARACTERS = 10_000
 
 
 def check_plain(name: str, text: str, max_characters: int) -> None:
-    """Raises InvalidRequest. Line breaks are plain; NUL, which PostgreSQL refuses, is not."""
+    """Allow line breaks and tabs, no other control character. Raises InvalidRequest."""
     if len(text) > max_characters:
         raise InvalidRequest(
             f"`{name}` has {len(text):,} characters; the limit is {max_characters:,}"
         )
+    # PostgreSQL refuses NUL, and a lone surrogate is not UTF-8.
     if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
         raise InvalidRequest(f"`{name}` holds a control character; send plain text")

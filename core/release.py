@@ -1,4 +1,4 @@
-"""The release of Evergreen that runs."""
+"""The release of Evergreen."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ DISTRIBUTION = "evergreen-classifier"
 
 @functools.cache
 def release() -> str:
-    """A checkout and a Bento carry pyproject.toml beside the code, and in a Bento's image nothing
-    is installed; an installed package has only its metadata."""
+    """Return the running release, such as 0.1.0.
+
+    A checkout and a Bento have pyproject.toml next to the code; an installed package has metadata.
+    """
     path = Path(__file__).parents[1] / "pyproject.toml"
     if path.exists():
         project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})

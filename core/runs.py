@@ -1,11 +1,11 @@
-"""Runs: one training each. Requested by anyone, done by one trainer (`core/leases.py`).
+"""Runs: one training each. Any process requests a run; one trainer does it (`core/leases.py`).
 
     waiting -> running -> finished (outcome: promoted | held-back)
                        -> failed | cancelled
                running -> waiting   (its trainer died; at most 3 attempts)
 
-Of each tier at most one run waits and at most one runs: the database holds this, so requests
-coalesce. Tiers differ in how long they take; the quick one does not wait for the long ones.
+A unique index allows one waiting and one running run per tier. A second request returns the
+waiting run. The quick tier does not wait for the long ones.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from core.store.schema import runs
 
 _MOVE_LOCK = 7_140_224
 UNFINISHED = ("waiting", "running")
-# A new head on embeddings that are there: seconds.
+# A new head on stored embeddings: seconds.
 QUICK: tuple[str, ...] = ("head",)
-# A new backbone, or new weights for its blocks: minutes.
+# Another backbone, or fine-tuned blocks: minutes.
 LONG: tuple[str, ...] = ("backbone", "blocks")
 
 
@@ -64,14 +64,16 @@ def request(
     tier: str = "head",
     wanted: dict[str, Any] | None = None,
 ) -> tuple[Run, bool]:
-    """Ask for a run. Returns the one of its tier that waits already if there is one, and whether
-    it is new. What is `wanted` of it replaces what was wanted of the one that waits."""
+    """Request a run. Returns the run that waits, and whether it is new.
+
+    A run of the tier that waits already takes `wanted` over.
+    """
     lock(conn)
-    found = in_state(conn, "waiting", tier)
-    if found is not None:
+    waiting = in_state(conn, "waiting", tier)
+    if waiting is not None:
         if wanted is not None:
-            _set_wanted(conn, found, wanted)
-        return get(conn, found.id), False
+            _set_wanted(conn, waiting, wanted)
+        return get(conn, waiting.id), False
     run_id = new_id()
     conn.execute(
         insert(runs).values(
@@ -91,7 +93,7 @@ def request(
 
 
 def set_snapshot(conn: Connection, run_id: str, snapshot: int, recipe: dict[str, Any]) -> None:
-    """What the run trains on, and how."""
+    """Store the newest label event that the run trains on, and its recipe."""
     parameters = get(conn, run_id).parameters | {"recipe": recipe}
     conn.execute(
         update(runs).where(runs.c.id == run_id).values(snapshot=snapshot, parameters=parameters)
@@ -99,13 +101,18 @@ def set_snapshot(conn: Connection, run_id: str, snapshot: int, recipe: dict[str,
 
 
 def cancel(conn: Connection, run_id: str, now: float) -> Run:
-    """Cancel at once what waits; ask what runs to stop. Raises UnknownRun, RunFinished."""
+    """Cancel a waiting run immediately; request a running one to stop.
+
+    Raises UnknownRun, RunFinished.
+    """
     run = get(conn, run_id)
     if run.is_finished:
-        raise RunFinished(f"run {run_id} has {run.state} already; only an unfinished one stops")
-    waits = (runs.c.id == run_id) & (runs.c.state == "waiting")
+        raise RunFinished(
+            f"run {run_id} is already {run.state}; only an unfinished run can be cancelled"
+        )
+    is_waiting = (runs.c.id == run_id) & (runs.c.state == "waiting")
     reason = "cancelled on request"
-    if not end(conn, waits, "cancelled", now, reason=reason, is_cancel_requested=True):
+    if not end(conn, is_waiting, "cancelled", now, reason=reason, is_cancel_requested=True):
         conn.execute(
             update(runs)
             .where(runs.c.id == run_id, runs.c.state == "running")
@@ -116,10 +123,10 @@ def cancel(conn: Connection, run_id: str, now: float) -> Run:
 
 def get(conn: Connection, run_id: str) -> Run:
     """Raises UnknownRun."""
-    found = _one(conn, runs.c.id == run_id) if may_be_id(run_id) else None
-    if found is None:
+    run = _one(conn, runs.c.id == run_id) if may_be_id(run_id) else None
+    if run is None:
         raise UnknownRun(f"run {run_id[:40]!r} does not exist; /v1/runs lists them")
-    return found
+    return run
 
 
 def unfinished(conn: Connection) -> Sequence[Run]:
@@ -134,7 +141,7 @@ def listing(conn: Connection, limit: int) -> list[Run]:
 
 
 def newest_snapshot(conn: Connection) -> int:
-    """The highest label event that any finished run has seen: what is above is new."""
+    """The newest label event that a finished run has trained on; later ones are new."""
     snapshot: int = conn.execute(
         select(func.coalesce(func.max(runs.c.snapshot), 0)).where(runs.c.state == "finished")
     ).scalar_one()
@@ -153,7 +160,7 @@ def last_of(conn: Connection, tiers: Sequence[str] = (*QUICK, *LONG)) -> Run | N
 
 
 def lock(conn: Connection) -> None:
-    """One at a time makes a run wait or claims one, or two would wait for each other.
+    """Let one transaction at a time request or claim runs; two could deadlock.
 
     SQLite has one writer anyway.
     """

@@ -1,4 +1,4 @@
-"""Runs moved on as their owners do, at moments that a test names."""
+"""The steps of a run, at times that a test chooses."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ def test_claimed_run_is_running_under_its_owner(db: Database) -> None:
     assert run.heartbeat_at == run.started_at == NOW + 1
 
 
-def test_nothing_waiting_is_nothing_to_claim(db: Database) -> None:
+def test_claim_without_a_waiting_run_gets_nothing(db: Database) -> None:
     assert take(db) is None
 
 
-def test_claim_from_many_threads_goes_to_one(db: Database) -> None:
+def test_claims_from_many_threads_go_to_one(db: Database) -> None:
     for _ in range(5):
         ask(db)
         claimed = in_threads(6, lambda i: take(db, f"owner {i}"))
@@ -50,8 +50,8 @@ def test_two_claims_that_overlap_go_to_the_first(db: Database) -> None:
     assert second is None
 
 
-def test_at_most_one_waits_and_one_runs_whatever_trainers_do(db: Database) -> None:
-    """Six trainers ask, claim, end and die beside each other, a lease being three looks long."""
+def test_at_most_one_run_waits_and_one_runs_at_any_time(db: Database) -> None:
+    """Six trainers request, claim, end and die concurrently; a lease lasts three steps."""
     clock = itertools.count()
 
     def trainer(i: int) -> int:
@@ -69,13 +69,13 @@ def test_at_most_one_waits_and_one_runs_whatever_trainers_do(db: Database) -> No
     assert sum(in_threads(6, trainer)) == num_in(db, "finished") > 0
 
 
-def test_lease_that_holds_is_respected(db: Database) -> None:
+def test_valid_lease_is_respected(db: Database) -> None:
     begin(db)
     ask(db)
     assert take(db, "b", NOW + LEASE_S - 0.01) is None
 
 
-def test_run_whose_lease_ran_out_is_taken_over(db: Database) -> None:
+def test_run_with_an_expired_lease_is_taken_over(db: Database) -> None:
     run = begin(db)
     again = take(db, "b", LATE)
     assert again is not None
@@ -92,11 +92,11 @@ def test_run_that_loses_its_trainer_too_often_fails(db: Database) -> None:
     assert take(db, "a", now + LEASE_S + 1) is None
     found = look(db, run.id)
     assert (found.state, found.step, found.attempts) == ("failed", "failed", MAX_ATTEMPTS)
-    assert found.error == "its trainer stopped answering (attempt 3 of 3)"
+    assert found.error == "its trainer stopped responding (attempt 3 of 3)"
     assert found.finished_at == now + LEASE_S + 1
 
 
-def test_newer_request_stands_in_for_a_run_whose_trainer_died(db: Database) -> None:
+def test_newer_request_replaces_a_run_whose_trainer_died(db: Database) -> None:
     dead, newer = begin(db), ask(db)
     claimed = take(db, "b", LATE)
     assert claimed is not None
@@ -104,8 +104,8 @@ def test_newer_request_stands_in_for_a_run_whose_trainer_died(db: Database) -> N
     assert look(db, dead.id).state == "failed"
 
 
-def test_request_that_appears_during_a_takeover_stands_in(db: Database) -> None:
-    """On PostgreSQL the trainer has seen nothing wait when the request commits."""
+def test_request_during_a_takeover_replaces_the_run(db: Database) -> None:
+    """On PostgreSQL the trainer has seen no waiting run when the request commits."""
     dead = begin(db)
     (newer, _), claimed = overtaking(
         db,
@@ -136,7 +136,7 @@ def test_cancelled_run_whose_trainer_died_is_cancelled(db: Database) -> None:
     assert (found.state, found.step, found.finished_at) == ("cancelled", "cancelled", LATE)
 
 
-def test_beat_keeps_the_lease_and_shows_progress(db: Database) -> None:
+def test_beat_renews_the_lease_and_shows_progress(db: Database) -> None:
     run = begin(db)
     with db.write() as conn:
         assert leases.beat(conn, run.id, "a", NOW + 10, "embedding", 0.25)
@@ -146,7 +146,7 @@ def test_beat_keeps_the_lease_and_shows_progress(db: Database) -> None:
 
 
 @pytest.mark.parametrize("why", ["cancelled", "lost to another", "failed for good", "finished"])
-def test_beat_says_stop_once_the_run_is_no_longer_held(db: Database, why: str) -> None:
+def test_beat_is_refused_once_the_run_is_no_longer_held(db: Database, why: str) -> None:
     run = begin(db)
     if why == "cancelled":
         with db.write() as conn:
@@ -166,7 +166,7 @@ def hand_back(conn: Connection, run: Run, owner: str = "a") -> None:
     leases.hand_back(conn, run.id, owner, NOW + 3)
 
 
-def test_run_handed_back_waits_and_has_lost_no_attempt(db: Database) -> None:
+def test_run_handed_back_waits_and_keeps_its_attempts(db: Database) -> None:
     run = begin(db)
     with db.write() as conn:
         hand_back(conn, run)
@@ -177,17 +177,17 @@ def test_run_handed_back_waits_and_has_lost_no_attempt(db: Database) -> None:
     assert (again.id, again.attempts) == (run.id, 1)
 
 
-def test_newer_request_stands_in_for_a_run_handed_back(db: Database) -> None:
+def test_newer_request_replaces_a_run_handed_back(db: Database) -> None:
     run, newer = begin(db), ask(db)
     with db.write() as conn:
         hand_back(conn, run)
     found = look(db, run.id)
-    assert (found.state, found.reason) == ("cancelled", "a newer request stands in")
+    assert (found.state, found.reason) == ("cancelled", "a newer request replaces it")
     assert found.finished_at == NOW + 3
     assert look(db, newer.id).state == "waiting"
 
 
-def test_request_that_appears_during_a_hand_back_stands_in(db: Database) -> None:
+def test_request_during_a_hand_back_replaces_the_run(db: Database) -> None:
     run = begin(db)
     overtaking(
         db,
@@ -234,7 +234,7 @@ def test_takeover_leaves_runs_of_other_tiers_alone(db: Database) -> None:
     assert look(db, run.id) == run
 
 
-def test_a_long_run_does_not_hold_up_a_quick_one(db: Database) -> None:
+def test_long_run_does_not_delay_a_quick_one(db: Database) -> None:
     with db.write() as conn:
         long, _ = runs.request(conn, trigger="request", now=NOW, tier="blocks")
         quick, _ = runs.request(conn, trigger="request", now=NOW)

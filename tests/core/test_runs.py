@@ -18,7 +18,7 @@ def db(store: Store) -> Database:
     return store.db
 
 
-def test_requests_coalesce_into_the_run_that_waits(db: Database) -> None:
+def test_requests_coalesce_into_the_waiting_run(db: Database) -> None:
     with db.write() as conn:
         first, is_first_new = runs.request(conn, trigger="labels", now=NOW)
         again, is_again_new = runs.request(conn, trigger="request", now=NOW + 1)
@@ -38,7 +38,7 @@ def test_requests_from_many_threads_make_one_run(db: Database) -> None:
     assert num_in(db, "waiting") == 1
 
 
-def test_request_beside_a_running_run_waits_behind_it(db: Database) -> None:
+def test_request_during_a_run_waits_behind_it(db: Database) -> None:
     running, waiting = begin(db), ask(db)
     assert waiting.id != running.id
     assert take(db, "b") is None
@@ -46,7 +46,7 @@ def test_request_beside_a_running_run_waits_behind_it(db: Database) -> None:
         assert {run.id for run in runs.unfinished(conn)} == {running.id, waiting.id}
 
 
-def test_request_that_meets_a_claim_makes_a_run_of_its_own(db: Database) -> None:
+def test_request_concurrent_with_a_claim_makes_a_new_run(db: Database) -> None:
     waiting = ask(db)
     claimed, (asked, is_new) = overtaking(
         db,
@@ -59,7 +59,7 @@ def test_request_that_meets_a_claim_makes_a_run_of_its_own(db: Database) -> None
     assert asked.id != waiting.id
 
 
-def test_waiting_run_is_cancelled_at_once(db: Database) -> None:
+def test_waiting_run_is_cancelled_immediately(db: Database) -> None:
     run = ask(db)
     with db.write() as conn:
         found = runs.cancel(conn, run.id, NOW + 1)
@@ -67,7 +67,7 @@ def test_waiting_run_is_cancelled_at_once(db: Database) -> None:
     assert take(db) is None
 
 
-def test_running_run_is_asked_to_stop(db: Database) -> None:
+def test_running_run_is_requested_to_stop(db: Database) -> None:
     run = begin(db)
     with db.write() as conn:
         found = runs.cancel(conn, run.id, NOW + 1)
@@ -78,7 +78,7 @@ def test_running_run_is_asked_to_stop(db: Database) -> None:
     assert look(db, run.id).state == "cancelled"
 
 
-def test_cancel_that_meets_a_claim_still_stops_the_run(db: Database) -> None:
+def test_cancel_concurrent_with_a_claim_still_stops_the_run(db: Database) -> None:
     run = ask(db)
     _, found = overtaking(
         db,
@@ -105,7 +105,7 @@ def test_unknown_run_is_refused(db: Database, run_id: str) -> None:
             runs.cancel(conn, run_id, NOW)
 
 
-def test_newest_wishes_for_a_waiting_run_hold(db: Database) -> None:
+def test_newest_parameters_of_a_waiting_run_hold(db: Database) -> None:
     with db.write() as conn:
         for wanted in ({"depth": 1}, {"depth": 2}, None):
             run, _ = runs.request(conn, trigger="request", now=NOW, tier="blocks", wanted=wanted)
@@ -113,7 +113,7 @@ def test_newest_wishes_for_a_waiting_run_hold(db: Database) -> None:
     assert look(db, run.id).parameters == {"wanted": {"depth": 2}, "recipe": {"epochs": 4}}
 
 
-def test_end_of_a_run_is_kept_with_its_outcome(db: Database) -> None:
+def test_end_of_a_run_is_stored_with_its_outcome(db: Database) -> None:
     run = begin(db)
     assert end(db, run.id, outcome="promoted", version=7, reason="it is better")
     found = look(db, run.id)
@@ -123,7 +123,7 @@ def test_end_of_a_run_is_kept_with_its_outcome(db: Database) -> None:
     assert not end(db, run.id)
 
 
-def test_snapshot_and_parameters_are_kept_with_the_run(db: Database) -> None:
+def test_snapshot_and_parameters_are_stored_with_the_run(db: Database) -> None:
     run = begin(db)
     with db.write() as conn:
         runs.set_snapshot(conn, run.id, 12, {"head": {"l2": 0.5}})
@@ -131,7 +131,7 @@ def test_snapshot_and_parameters_are_kept_with_the_run(db: Database) -> None:
     assert (found.snapshot, found.parameters) == (12, {"recipe": {"head": {"l2": 0.5}}})
 
 
-def test_newest_snapshot_is_that_of_finished_runs_only(db: Database) -> None:
+def test_newest_snapshot_counts_finished_runs_only(db: Database) -> None:
     with db.read() as conn:
         assert runs.newest_snapshot(conn) == 0
     for snapshot, state in ((5, "finished"), (9, "failed"), (3, "finished")):
@@ -158,7 +158,7 @@ def test_runs_are_listed_newest_first(db: Database) -> None:
     assert ended_last.id == last
 
 
-def test_a_newer_wish_replaces_that_of_the_run_that_waits(db: Database) -> None:
+def test_newer_request_replaces_the_parameters_of_the_waiting_run(db: Database) -> None:
     with db.write() as conn:
         first, _ = runs.request(conn, trigger="a", now=NOW, tier="blocks", wanted={"minutes": 5})
         again, is_new = runs.request(

@@ -17,7 +17,7 @@ from service.inference.predictor import Serving
 from tests.service import assert_problem, trained_home
 from tests.support import images
 
-# Trains for real, again and again: not in `make check`.
+# Trains real models: not in `make check`.
 pytestmark = pytest.mark.slow
 
 OWNER = "trainer-of-this-test"
@@ -36,7 +36,7 @@ def label(client: TestClient, name: str, seed: int) -> None:
 
 @pytest.fixture
 def labelled(fresh: TestClient) -> TestClient:
-    """Enough to train on, and no trainer."""
+    """Enough labels to train on, and no trainer."""
     for seed in range(4):
         label(fresh, ("cat", "dog")[seed % 2], seed)
     return fresh
@@ -102,7 +102,7 @@ def test_retrain_with_one_image_of_a_class_says_what_is_missing(fresh: TestClien
     )
 
 
-def test_retrain_is_accepted_and_says_where_to_look(labelled: TestClient) -> None:
+def test_retrain_is_accepted_with_a_location(labelled: TestClient) -> None:
     response = labelled.post("/v1/retrain")
     assert response.status_code == 202
     run = response.json()
@@ -112,11 +112,11 @@ def test_retrain_is_accepted_and_says_where_to_look(labelled: TestClient) -> Non
     assert labelled.get("/v1/runs").json() == {"runs": [run]}
 
 
-def test_second_request_is_the_run_that_waits(labelled: TestClient) -> None:
+def test_second_request_returns_the_waiting_run(labelled: TestClient) -> None:
     assert request(labelled)["id"] == request(labelled)["id"]
 
 
-def test_request_while_one_runs_waits_behind_it(labelled: TestClient) -> None:
+def test_request_during_a_run_waits_behind_it(labelled: TestClient) -> None:
     first = request(labelled)["id"]
     claim(labelled)
     second, third = request(labelled)["id"], request(labelled)["id"]
@@ -126,7 +126,7 @@ def test_request_while_one_runs_waits_behind_it(labelled: TestClient) -> None:
     assert len(labelled.get("/v1/runs?limit=1").json()["runs"]) == 1
 
 
-def test_waiting_run_is_cancelled_at_once(labelled: TestClient) -> None:
+def test_waiting_run_is_cancelled_immediately(labelled: TestClient) -> None:
     run_id = request(labelled)["id"]
     response = labelled.delete(f"/v1/runs/{run_id}")
     assert response.status_code == 202
@@ -134,7 +134,7 @@ def test_waiting_run_is_cancelled_at_once(labelled: TestClient) -> None:
     assert request(labelled)["id"] != run_id
 
 
-def test_running_run_is_asked_to_stop(labelled: TestClient) -> None:
+def test_running_run_is_requested_to_stop(labelled: TestClient) -> None:
     run_id = request(labelled)["id"]
     claim(labelled)
     assert labelled.delete(f"/v1/runs/{run_id}").json()["state"] == "running"
@@ -146,7 +146,7 @@ def test_finished_run_cannot_be_cancelled(labelled: TestClient) -> None:
     run_id = request(labelled)["id"]
     labelled.delete(f"/v1/runs/{run_id}")
     response = labelled.delete(f"/v1/runs/{run_id}")
-    assert_problem.problem(response, 409, "run-finished", run_id, "cancelled already")
+    assert_problem.problem(response, 409, "run-finished", run_id, "already cancelled")
 
 
 @pytest.mark.parametrize("run_id", ["nope", "%00", "x" * 500])
@@ -166,7 +166,7 @@ def test_events_follow_a_run_to_its_end(labelled: TestClient) -> None:
             lambda: beat(labelled, run_id, "embedding", 0.5),
             lambda: finish(labelled, run_id, state="failed", error="the disk is full"),
         ):
-            time.sleep(0.3)  # it looks every 0.2 s
+            time.sleep(0.3)  # it polls every 0.2 s
             step()
         found = followed.result(WITHIN_S)
     assert [name for name, _ in found] == ["progress"] * 4 + ["end"]
