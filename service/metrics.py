@@ -1,8 +1,8 @@
-"""Prometheus metrics. Counted here: what each process sees. Read from the database when scraped:
-what is true of the whole installation, whichever process is asked.
+"""Prometheus metrics. Each process counts its own requests and predictions. The state of the whole
+installation is read from the database at each scrape, so it is the same from any process.
 
-Labels are bounded: route templates, not paths. Under `bentoml serve` the client library adds up the
-processes through files (PROMETHEUS_MULTIPROC_DIR).
+Labels are bounded: route templates, not paths. Under `bentoml serve` the client library adds the
+processes up through files (PROMETHEUS_MULTIPROC_DIR).
 """
 
 from __future__ import annotations
@@ -37,23 +37,25 @@ from core.run_tallies import RunTally
 from core.store.store import Store
 from service import shadow_metrics
 
-requests = Counter("evergreen_requests", "Requests answered.", ["route", "method", "status"])
+requests = Counter(
+    "evergreen_requests", "Requests that got a response.", ["route", "method", "status"]
+)
 request_seconds = Histogram(
     "evergreen_request_seconds",
-    "Time from the first byte of a request to the last of its answer.",
+    "Time from the first byte of a request to the last byte of its response.",
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
-predictions = Counter("evergreen_predictions", "Predictions answered.")
-abstentions = Counter("evergreen_abstentions", "Predictions answered that abstain.")
-shed = Counter("evergreen_shed", "Predictions refused because too many were in work.")
+predictions = Counter("evergreen_predictions", "Predictions made for clients.")
+abstentions = Counter("evergreen_abstentions", "Predictions that abstain.")
+shed = Counter("evergreen_shed", "Predictions rejected because too many were in flight.")
 deadlines_exceeded = Counter(
     "evergreen_deadlines_exceeded",
-    "Images whose request's time was over before they were looked at.",
+    "Images whose deadline passed before work on them started.",
 )
 batch_size = Histogram(
     "evergreen_batch_size",
-    "Images that went through the model together, where batching is on.",
+    "Images in a batch, where batching is on.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
 shared = Counter(
@@ -66,17 +68,17 @@ moved = Counter(
 )
 swap_seconds = Histogram(
     "evergreen_swap_seconds",
-    "Time from a worker seeing a promotion to its answering with the version.",
+    "Time from a worker's first sight of a promotion to its first prediction with the version.",
     buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
 swap_failures = Counter("evergreen_swap_failures", "Versions that a worker could not load.")
 label_to_live_seconds = Histogram(
     "evergreen_label_to_live_seconds",
-    "Time from a label's acknowledgement to every worker answering with a version trained on it.",
+    "Time from a label's acknowledgement until every worker predicts with a version trained on it.",
     buckets=(0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 86400.0),
 )
 
-# Labels are looked up under a lock, and these are few.
+# The client library takes a lock to find a label; there are few.
 _requests_of = functools.cache(requests.labels)
 _seconds_of = functools.cache(request_seconds.labels)
 
@@ -86,41 +88,43 @@ _LIMIT = {limit: "+Inf" if math.isinf(limit) else str(limit) for limit in run_ta
 
 
 def count(route: str, method: str, status: int, seconds: float) -> None:
-    """A request that was answered; all three are from small sets."""
+    """Count a request. Route, method and status are from small sets."""
     _requests_of(route, method, str(status)).inc()
     _seconds_of(route).observe(seconds)
 
 
 def render(store: Store) -> bytes:
-    """The text format: all processes of this machine together, and the database's facts."""
+    """Return the text format: the sum over the processes of this machine, and the state."""
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         text = generate_latest(registry)
     else:
         text = generate_latest(REGISTRY)
-    facts = CollectorRegistry(auto_describe=False)
-    facts.register(_Facts(store))
-    return text + generate_latest(facts)
+    state = CollectorRegistry(auto_describe=False)
+    state.register(_State(store))
+    return text + generate_latest(state)
 
 
-class _Facts(Collector):
+class _State(Collector):
+    """The state of the installation, from the database."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: registering must not ask the database."""
+        """Yield nothing: registration must not read the database."""
         yield from ()
 
     def collect(self) -> Iterator[Metric]:
         try:
-            facts = list(self._collect())
+            state = list(self._collect())
         except StoreError:
-            facts = []  # what the processes have counted is known all the same
+            state = []  # the counters of the processes are still rendered
         yield GaugeMetricFamily(
-            "evergreen_database_up", "1 if the database answers, else 0.", float(bool(facts))
+            "evergreen_database_up", "1 if the database can be read, else 0.", float(bool(state))
         )
-        yield from facts
+        yield from state
 
     def _collect(self) -> Iterator[Metric]:
         now = time.time()
@@ -139,22 +143,22 @@ class _Facts(Collector):
         )
         yield GaugeMetricFamily(
             "evergreen_workers_behind",
-            "Live serving processes that answer with another version than the champion.",
+            "Live serving processes that predict with another version than the champion.",
             sum(1 for w in serving if activation and w.version != activation.version),
         )
         yield GaugeMetricFamily("evergreen_workers", "Live serving processes.", len(serving))
         yield GaugeMetricFamily("evergreen_trainers", "Live trainers.", len(trainers))
         yield GaugeMetricFamily(
-            "evergreen_labels_waiting", "Labels that no finished run has seen.", waiting
+            "evergreen_labels_waiting", "Labels that no finished run has trained on.", waiting
         )
         yield GaugeMetricFamily(
             "evergreen_labels_waiting_seconds",
-            "Age of the oldest label that no finished run has seen.",
+            "Age of the oldest label that no finished run has trained on.",
             now - oldest if oldest is not None else 0.0,
         )
         yield CounterMetricFamily(
             "evergreen_self_healing",
-            "Rollbacks by itself, because labels showed that the version before was better.",
+            "Automatic rollbacks, because labels showed that the previous version was better.",
             num_healed,
         )
         yield from shadows

@@ -1,4 +1,4 @@
-"""The shapes of the answers, for OpenAPI and for the reader."""
+"""The bodies of requests and responses; OpenAPI is made from them."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ class ClassScore(BaseModel):
 
 
 class PredictionResponse(BaseModel):
-    prediction_id: str = Field(description="Send it back with a label to correct this answer.")
+    prediction_id: str = Field(description="Send it with a label to correct this prediction.")
     version: int
     label: str
     confidence: float
-    abstains: bool = Field(description="True: too unsure to be relied on; ask a person.")
+    abstains: bool = Field(description="The model is too unsure: ask a person.")
     top: list[ClassScore] = Field(description="The most likely classes, best first.")
 
     @staticmethod
-    def from_record(answer: PredictionResult, top: int) -> PredictionResponse:
-        found = answer.prediction
+    def from_record(result: PredictionResult, top: int) -> PredictionResponse:
+        prediction = result.prediction
         return PredictionResponse(
-            prediction_id=found.id,
-            version=found.version,
-            label=found.label,
-            confidence=found.confidence,
-            abstains=answer.abstains,
-            top=[ClassScore(label=c, confidence=p) for c, p in answer.best(top)],
+            prediction_id=prediction.id,
+            version=prediction.version,
+            label=prediction.label,
+            confidence=prediction.confidence,
+            abstains=result.abstains,
+            top=[ClassScore(label=c, confidence=p) for c, p in result.best(top)],
         )
 
 
 class ItemResponse(BaseModel):
-    """Of one image: its prediction, or why there is none."""
+    """The prediction for one image, or the problem with it."""
 
     prediction: PredictionResponse | None
     problem: Problem | None
@@ -62,11 +62,11 @@ class ItemResponse(BaseModel):
 
 class PredictionList(BaseModel):
     items: list[ItemResponse] = Field(
-        description="In the order of the images; one version for all."
+        description="In the order of the images, all from one version."
     )
 
     @staticmethod
-    def from_records(found: list[PredictionResult | EvergreenError], top: int) -> PredictionList:
+    def from_records(results: list[PredictionResult | EvergreenError], top: int) -> PredictionList:
         return PredictionList(
             items=[
                 ItemResponse(prediction=None, problem=problems.to_problem(item))
@@ -74,20 +74,20 @@ class PredictionList(BaseModel):
                 else ItemResponse(
                     prediction=PredictionResponse.from_record(item, top), problem=None
                 )
-                for item in found
+                for item in results
             ]
         )
 
 
 class FeedbackRequest(BaseModel, extra="forbid"):
     prediction_id: str = Field(max_length=36)
-    # The length is checked with the other rules of a label, which say more than a schema can.
+    # `core.labelling.labels` checks its length, with the other rules of a label.
     label: str
     who: str = "anonymous"
 
 
 class FeedbackResponse(BaseModel):
-    id: int = Field(description="DELETE /v1/feedback/{id} takes it back.")
+    id: int = Field(description="DELETE /v1/feedback/{id} retracts it.")
     example_id: int
     label: str | None
     retracts: int | None = None
@@ -96,8 +96,8 @@ class FeedbackResponse(BaseModel):
     created_at: datetime.datetime
 
     @staticmethod
-    def from_record(taken: IntakeResult) -> FeedbackResponse:
-        event = taken.event
+    def from_record(intake: IntakeResult) -> FeedbackResponse:
+        event = intake.event
         return FeedbackResponse(
             id=event.id,
             example_id=event.example_id,
@@ -111,10 +111,14 @@ class FeedbackResponse(BaseModel):
 
 class RetrainRequest(BaseModel, extra="forbid"):
     tier: Literal["head", "blocks"] = Field(
-        "head", description="head: seconds. blocks: fine-tunes the backbone too, minutes."
+        "head",
+        description="head takes seconds. blocks also fine-tunes the backbone, which takes minutes.",
     )
     minutes: float | None = Field(
-        None, gt=0, le=10_000, description="Time limit of tier blocks; the best by then is kept."
+        None,
+        gt=0,
+        le=10_000,
+        description="Time limit of tier blocks; the best weights so far are kept.",
     )
 
 
@@ -129,7 +133,7 @@ class RunResponse(BaseModel):
     version: int | None
     reason: str | None
     error: str | None
-    snapshot: int | None = Field(description="The newest label event that it saw.")
+    snapshot: int | None = Field(description="The newest label event that it trains on.")
     parameters: dict[str, Any]
     attempts: int
     created_at: datetime.datetime
@@ -170,7 +174,7 @@ class VersionResponse(BaseModel):
     classes: list[str]
     snapshot: int
     metrics: dict[str, Any]
-    gate: dict[str, Any] = Field(description="What the gate decided, and why.")
+    gate: dict[str, Any] = Field(description="The decision of the gate, and the reasons.")
     created_at: datetime.datetime
 
     @staticmethod
@@ -189,11 +193,15 @@ class VersionResponse(BaseModel):
 
 
 class ShadowScore(BaseModel):
-    answers: int = Field(description="Silent answers, beside whichever champion.")
-    agreement: float = Field(description="Share of them that agree with the champion's.")
-    labelled: int = Field(description="Of them, images that a label came back for.")
-    accuracy: float | None = Field(description="Share of these that it got right.")
-    champion_accuracy: float | None = Field(description="Share that the champion got right.")
+    answers: int = Field(description="Shadow predictions, during any champion.")
+    agreement: float = Field(description="Share of them that agree with the champion.")
+    labelled: int = Field(description="How many of their images have a label.")
+    accuracy: float | None = Field(
+        description="Share of the labelled ones that this version got right."
+    )
+    champion_accuracy: float | None = Field(
+        description="Share of the labelled ones that the champion got right."
+    )
 
     @staticmethod
     def from_record(tally: Tally, score: Score) -> ShadowScore | None:
@@ -211,7 +219,7 @@ class ShadowScore(BaseModel):
 
 class VersionDetail(VersionResponse):
     manifest: dict[str, Any]
-    shadow: ShadowScore | None = Field(description="None if it never answered silently.")
+    shadow: ShadowScore | None = Field(description="null if it was never a shadow.")
 
 
 class VersionList(BaseModel):
@@ -226,11 +234,11 @@ class ChampionRequest(BaseModel, extra="forbid"):
 
 class ChampionResponse(BaseModel):
     version: int
-    activation: int = Field(description="Its number, also the ETag for If-Match.")
+    activation: int = Field(description="The number of its activation, also the ETag for If-Match.")
     activated_at: datetime.datetime
     who: str
     why: str
-    previous: int | None = Field(description="Where a rollback would go.")
+    previous: int | None = Field(description="The version that a rollback would restore.")
 
     @staticmethod
     def from_record(activation: Activation, previous: int | None) -> ChampionResponse:

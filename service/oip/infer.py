@@ -1,6 +1,6 @@
-"""What the Open Inference Protocol v2 may ask of a version: tensors in, tensors out.
+"""Predictions for the Open Inference Protocol v2: tensors in, tensors out.
 
-Nothing is recorded: an answer of this protocol has no id by which it could be corrected.
+Nothing is recorded: a response of this protocol has no id by which to correct it.
 
 B images of a batch, D embedding, K classes.
 """
@@ -25,7 +25,7 @@ from service.oip.messages import InferenceRequest, Output, RequestInput, Request
 from service.oip.tensors import Elements
 from service.traffic.admission import Deadline
 
-# An installation has one model, whichever version of it answers.
+# An installation has one model, which has versions.
 MODEL = "evergreen"
 MAX_BATCH = 64
 _VARIES = -1
@@ -33,17 +33,17 @@ _VARIES = -1
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor by its name; -1 in the shape is the batch."""
+    """An input or output; -1 in the shape is the batch."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    # A large one does not come unasked.
+    # A large output is sent only on request.
     is_default: bool = True
 
 
-def inputs_of(manifest: Manifest) -> list[TensorSpec]:
-    """Of which a request sends one."""
+def input_specs(manifest: Manifest) -> list[TensorSpec]:
+    """A request sends one of these."""
     size = manifest.pixels.size_px
     return [
         TensorSpec("pixels", "UINT8", (_VARIES, size, size, 3)),
@@ -51,7 +51,7 @@ def inputs_of(manifest: Manifest) -> list[TensorSpec]:
     ]
 
 
-def outputs_of(manifest: Manifest) -> list[TensorSpec]:
+def output_specs(manifest: Manifest) -> list[TensorSpec]:
     return [
         TensorSpec("probabilities", "FP32", (_VARIES, len(manifest.classes))),
         TensorSpec("label", "BYTES", (_VARIES,)),
@@ -60,8 +60,8 @@ def outputs_of(manifest: Manifest) -> list[TensorSpec]:
     ]
 
 
-async def servable_of(serving: Serving, version: str | None) -> Servable:
-    """The version that is named, if it is loaded; without a name the champion.
+async def find_servable(serving: Serving, version: str | None) -> Servable:
+    """Return the named version if it is loaded, or the champion without a name.
 
     Raises UnknownVersion, NotReady.
     """
@@ -69,26 +69,25 @@ async def servable_of(serving: Serving, version: str | None) -> Servable:
     if version is None or version == str(champion.version):
         return champion
     loaded = {str(number): number for number in serving.swap.loaded.numbers}
-    found = serving.swap.loaded.get(loaded.get(version, -1))
-    if found is None:
-        there = ", ".join(loaded)
+    servable = serving.swap.loaded.get(loaded.get(version, -1))
+    if servable is None:
         raise UnknownVersion(
-            f"version {version[:40]!r} does not answer here; loaded: {there}; ask for one of "
-            "those, or for none to get the champion"
+            f"version {version[:40]!r} is not loaded here; loaded: {', '.join(loaded)}; name one "
+            "of those, or none to get the champion"
         )
-    return found
+    return servable
 
 
 async def infer(
     serving: Serving, servable: Servable, request: InferenceRequest, deadline: Deadline | None
 ) -> list[Output]:
-    """Decode, predict and pick, a few images at a time.
+    """Decode the images, predict, and pick the requested outputs.
 
     Raises InvalidRequest, Overloaded, DeadlineExceeded.
     """
     manifest = servable.manifest
-    wanted = _wanted(request, manifest)
-    sent = _one_of(request.inputs, manifest)
+    wanted = _requested_outputs(request, manifest)
+    sent = _check_input(request.inputs, manifest)
 
     with serving.admission.admitted(sent.shape[0], deadline):
         pixels_BHWC = await _pixels(serving, manifest, sent, deadline)
@@ -97,8 +96,8 @@ async def infer(
     return [_output(each, request.is_binary(each), scores, manifest) for each in wanted]
 
 
-def _one_of(inputs: list[RequestInput], manifest: Manifest) -> RequestInput:
-    specs = {spec.name: spec for spec in inputs_of(manifest)}
+def _check_input(inputs: list[RequestInput], manifest: Manifest) -> RequestInput:
+    specs = {spec.name: spec for spec in input_specs(manifest)}
     described = " or ".join(
         f"`{s.name}` {s.datatype} {_shape_text(s.shape)}" for s in specs.values()
     )
@@ -112,12 +111,12 @@ def _one_of(inputs: list[RequestInput], manifest: Manifest) -> RequestInput:
         raise InvalidRequest(
             f"input {spec.name!r} has the datatype {sent.datatype[:40]!r}; send {spec.datatype}"
         )
-    # Encoded images may also come as a column: some clients know no other batch.
+    # Encoded images may also come as a column: some clients send every batch so.
     columns = (1,) if spec.name == "image" and len(sent.shape) == 2 else ()
     if not sent.shape or sent.shape[1:] != [*spec.shape[1:], *columns]:
         raise InvalidRequest(
             f"input {spec.name!r} has the shape {reprlib.repr(sent.shape)}; version "
-            f"{manifest.version} takes {_shape_text(spec.shape)}, B images at a time"
+            f"{manifest.version} takes {_shape_text(spec.shape)}, a batch of B images"
         )
     if not 1 <= sent.shape[0] <= MAX_BATCH:
         raise InvalidRequest(
@@ -130,8 +129,8 @@ async def _pixels(
     serving: Serving, manifest: Manifest, sent: RequestInput, deadline: Deadline | None
 ) -> NDArray[np.uint8]:
     if sent.name == "pixels":
-        return await serving.compute(tensors.read_uint8, sent.sent, sent.shape, sent.name)
-    images = await serving.compute(tensors.read_bytes, sent.sent, sent.shape, sent.name)
+        return await serving.compute(tensors.read_uint8, sent.raw, sent.shape, sent.name)
+    images = await serving.compute(tensors.read_bytes, sent.raw, sent.shape, sent.name)
     size = manifest.pixels.size_px
     pixels_BHWC = np.empty((len(images), size, size, 3), np.uint8)
     for i, image in enumerate(images):
@@ -144,20 +143,19 @@ async def _pixels(
     return pixels_BHWC
 
 
-def _wanted(request: InferenceRequest, manifest: Manifest) -> list[RequestOutput]:
-    specs = {spec.name: spec for spec in outputs_of(manifest)}
+def _requested_outputs(request: InferenceRequest, manifest: Manifest) -> list[RequestOutput]:
+    specs = {spec.name: spec for spec in output_specs(manifest)}
     if not request.outputs:
         return [RequestOutput(name=spec.name) for spec in specs.values() if spec.is_default]
     names = [output.name for output in request.outputs]
     unknown = [name for name in names if name not in specs]
     if unknown or len(set(names)) != len(names):
         what = f"there is no output {unknown[0][:40]!r}" if unknown else "an output is named twice"
-        raise InvalidRequest(f"{what}; ask for each of {', '.join(specs)} at most once")
+        raise InvalidRequest(f"{what}; name each of {', '.join(specs)} at most once")
     for output in request.outputs:
         if output.parameters.classification and output.name != "probabilities":
             raise InvalidRequest(
-                f"the output {output.name!r} cannot be given as a classification; "
-                "ask for that of 'probabilities'"
+                f"the output {output.name!r} cannot be a classification; only 'probabilities' can"
             )
     return request.outputs
 
@@ -187,7 +185,7 @@ _ELEMENTS: dict[str, Callable[[Scores, tuple[str, ...]], Elements]] = {
 def _best(
     probabilities_BK: NDArray[np.float32], num: int, classes: tuple[str, ...]
 ) -> Iterator[bytes]:
-    """`value:index:label`, best first, image after image: the form that Triton gives them."""
+    """Triton's form, `value:index:label`, best first, image after image."""
     for probabilities_K in probabilities_BK:
         for k in np.argsort(-probabilities_K, kind="stable")[:num]:
             yield f"{probabilities_K[k]:.6f}:{k}:{classes[k]}".encode()

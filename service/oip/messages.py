@@ -17,7 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from core.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, describe_invalid
 from service.oip import tensors
-from service.oip.tensors import Elements, Sent
+from service.oip.tensors import Elements, RawTensor
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -56,7 +56,7 @@ class RequestInput(_Message):
     _binary: memoryview | None = PrivateAttr(None)
 
     @property
-    def sent(self) -> Sent:
+    def raw(self) -> RawTensor:
         return (self.data or []) if self._binary is None else self._binary
 
     def take_from(self, binary: memoryview) -> memoryview:
@@ -132,7 +132,7 @@ class InferenceResponse(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A tensor to be sent."""
+    """A tensor of the response."""
 
     name: str
     datatype: str

@@ -1,4 +1,4 @@
-"""The page, as a person uses it in a browser."""
+"""The page in a browser, with the actions of a user."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def open_browser(profile: Path) -> webdriver.Chrome:
 
 
 class Page:
-    """What a person does with the page, and sees."""
+    """What a user does on the page, and what it shows."""
 
     def __init__(self, browser: webdriver.Chrome, server: Server) -> None:
         self.browser = browser
@@ -66,12 +66,12 @@ class Page:
         return str(self.at(identity).text)
 
     def until(self, is_so: Any, what: str) -> None:
-        # An element may be replaced between the finding and the asking: look again.
+        # An element may be replaced between finding and reading it: try again.
         wait = WebDriverWait(self.browser, WAIT_S, 0.05, [StaleElementReferenceException])
         wait.until(lambda _: is_so(), f"waited {WAIT_S:.0f} s for {what}")
 
     def choose(self, *photos: Path) -> None:
-        """Photos to predict on."""
+        """Choose photos to predict on."""
         known = len(self.all(".card"))
         self.at("ask-files").send_keys("\n".join(map(str, photos)))
         self.until(
@@ -94,7 +94,7 @@ class Page:
         return [entry["message"] for entry in self.browser.get_log("browser")]
 
     def requested(self) -> list[str]:
-        """Addresses that the page asked the network for."""
+        """The URLs that the page requested from the network."""
         events = [json.loads(e["message"])["message"] for e in self.browser.get_log("performance")]
         urls = [
             e["params"]["request"]["url"]

@@ -19,11 +19,11 @@ from tests.support.server import Server, running
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 
 _NUM_OF_EACH = 12
-# Text that would run as HTML, if anything on the page took it for HTML.
+# Text that would run if the page inserted it as HTML.
 _TRICK = '<img src=x onerror="document.title=1">'
 
 
-# A drop and a paste, as a browser tells a page of them.
+# The events of a drop and of a paste.
 _HAND_OVER = """
 const [way, encoded] = arguments;
 const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
@@ -55,7 +55,7 @@ def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
 @pytest.fixture
 def page(server: Server, _browser: webdriver.Chrome) -> Page:
     for kind in ("browser", "performance"):
-        _browser.get_log(kind)  # what an earlier test left
+        _browser.get_log(kind)  # clear what earlier tests logged
     opened = Page(_browser, server)
     opened.open()
     return opened
@@ -72,7 +72,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     return found
 
 
-def test_a_person_corrects_teaches_and_rolls_back(
+def test_page_corrects_teaches_and_rolls_back(
     page: Page, server: Server, photos: dict[str, list[Path]]
 ) -> None:
     assert page.text("live-text") == "Version 1 is live"
@@ -140,7 +140,7 @@ def test_text_from_people_stays_text(page: Page, photos: dict[str, list[Path]]) 
     assert page.console() == []
 
 
-def test_a_file_that_is_no_photo_is_refused_in_the_services_words(
+def test_file_that_is_no_photo_is_refused_with_the_message_of_the_service(
     page: Page, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("no photo")
@@ -151,7 +151,9 @@ def test_a_file_that_is_no_photo_is_refused_in_the_services_words(
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
-def test_photos_are_dropped_or_pasted(way: str, page: Page, photos: dict[str, list[Path]]) -> None:
+def test_photos_can_be_dropped_or_pasted(
+    way: str, page: Page, photos: dict[str, list[Path]]
+) -> None:
     encoded = base64.b64encode(photos["red"][2].read_bytes()).decode()
     page.browser.execute_script(_HAND_OVER, way, encoded)
     page.until(lambda: page.all('.card[aria-busy="false"] h3'), "the prediction")
@@ -159,13 +161,13 @@ def test_photos_are_dropped_or_pasted(way: str, page: Page, photos: dict[str, li
     assert page.console() == []
 
 
-def test_everything_has_a_name_and_fits_a_narrow_screen(
+def test_controls_have_names_and_fit_a_narrow_screen(
     page: Page, photos: dict[str, list[Path]]
 ) -> None:
     page.choose(photos["blue"][1])
     controls = [e for e in page.all("button, input, a") if e.is_displayed()]
     assert len(controls) > 10
-    # One that a run which ended has hidden meanwhile needs no name any more.
+    # The end of a run may hide a control meanwhile, which then needs no name.
     nameless = [e for e in controls if not e.accessible_name and e.is_displayed()]
     assert [e.get_attribute("outerHTML") for e in nameless] == []
     size = {"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": True}
@@ -175,7 +177,7 @@ def test_everything_has_a_name_and_fits_a_narrow_screen(
     assert width == 320
 
 
-def test_the_files_of_the_page_are_kept_until_they_change(server: Server) -> None:
+def test_files_of_the_page_are_cached_until_they_change(server: Server) -> None:
     for path in ("/", "/page/app.js", "/page/style.css"):
         first = httpx.get(f"{server.url}{path}")
         assert first.status_code == 200
@@ -192,7 +194,7 @@ def labelled(server: Server) -> int:
 
 
 def until_idle(server: Server) -> None:
-    """Until every label is seen and no run waits: the version stays from here on."""
+    """Wait until no label and no run is waiting, so that the version stays."""
     deadline = time.monotonic() + WAIT_S
     while True:
         status = server.status()

@@ -79,7 +79,7 @@ def test_requests_are_counted_by_route_not_by_path(
     status = str(client.request(method, path).status_code)
     after = scrape(client)
     labels = {"route": route, "method": method, "status": status}
-    # A scrape sees those before itself.
+    # A scrape counts the requests before it.
     expected = 2 if path == "/metrics" else 1
     assert added(before, after, "evergreen_requests_total", **labels) == expected
 
@@ -104,7 +104,7 @@ def test_random_urls_and_methods_add_no_series(client: TestClient) -> None:
     assert total == 1001
 
 
-def test_facts_come_from_the_database(fresh: TestClient) -> None:
+def test_state_is_read_from_the_database(fresh: TestClient) -> None:
     samples = scrape(fresh)
     for name, expected in {
         "evergreen_live_version": 1,
@@ -150,7 +150,7 @@ def test_runs_are_counted_by_outcome_with_their_durations(fresh: TestClient) -> 
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/v1/status"])
-def test_steps_of_the_database_do_not_grow_with_the_runs(fresh: TestClient, path: str) -> None:
+def test_work_of_the_database_does_not_grow_with_the_runs(fresh: TestClient, path: str) -> None:
     db = fresh.app.state.serving.store.db  # type: ignore[attr-defined]
     num_steps = 0
 
@@ -214,7 +214,7 @@ def test_counters_of_two_processes_add_up(
     assert not [name for name, labels in samples if "pid" in dict(labels)]
 
 
-def test_metrics_without_the_database_still_tell_what_was_counted(
+def test_metrics_without_the_database_still_have_the_counters(
     fresh: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = fresh.app.state.serving.store  # type: ignore[attr-defined]

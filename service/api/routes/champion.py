@@ -1,4 +1,4 @@
-"""The champion: which version answers. PUT promotes one, or rolls back to one."""
+"""The champion: the version that predicts. PUT promotes a version, or rolls back to one."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from service.inference.predictor import Serving
 
 router = APIRouter(tags=["champion"])
 
-_LOOK_EVERY_S = 0.05
+_POLL_EVERY_S = 0.05
 _WAIT_S = 30.0
 
 
 @router.get("/v1/champion", response_model=ChampionResponse)
 def current(response: Response, serving: ServingDep) -> ChampionResponse:
-    """The newest activation. Its ETag goes into If-Match of a PUT."""
-    return _answer(response, serving)
+    """Return the newest activation. Its ETag goes into If-Match of a PUT."""
+    return _respond(response, serving)
 
 
 @router.put(
     "/v1/champion",
     response_model=ChampionResponse,
-    responses={202: {"description": "The workers are still loading it; GET tells when."}},
+    responses={202: {"description": "The workers are still loading it; poll GET."}},
 )
 async def promote(
     body: ChampionRequest,
@@ -40,25 +40,25 @@ async def promote(
     serving: ServingDep,
     if_match: Annotated[str | None, Header()] = None,
 ) -> ChampionResponse:
-    """Make a version the champion. Answers once every worker answers with it."""
+    """Make a version the champion. Responds once every worker predicts with it."""
     expected = _activation_of(if_match)
     promotion_id = await run_in_threadpool(_request, serving, body, expected)
     serving.swap.wake()
-    awaited = PromotionWaiter(serving.store.db, promotion_id)
+    waiter = PromotionWaiter(serving.store.db, promotion_id)
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:
-        ended = await run_in_threadpool(awaited.poll)
-        if ended is not None:
-            if ended.activate_at is None:
+        result = await run_in_threadpool(waiter.poll)
+        if result is not None:
+            if result.activate_at is None:
                 raise PromotionFailed(
-                    f"version {body.version} did not become champion: {ended.error}; "
-                    "the version before it goes on answering"
+                    f"version {body.version} did not become champion: {result.error}; "
+                    "the previous champion stays live"
                 )
-            await asyncio.sleep(max(0.0, ended.activate_at - time.time()))
-            return await run_in_threadpool(_answer, response, serving)
-        await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(max(0.0, result.activate_at - time.time()))
+            return await run_in_threadpool(_respond, response, serving)
+        await asyncio.sleep(_POLL_EVERY_S)
     response.status_code = 202
-    return await run_in_threadpool(_answer, response, serving)
+    return await run_in_threadpool(_respond, response, serving)
 
 
 def _request(serving: Serving, body: ChampionRequest, expected: int | None) -> int:
@@ -73,7 +73,7 @@ def _request(serving: Serving, body: ChampionRequest, expected: int | None) -> i
         ).id
 
 
-def _answer(response: Response, serving: Serving) -> ChampionResponse:
+def _respond(response: Response, serving: Serving) -> ChampionResponse:
     with serving.store.db.read() as conn:
         newest = promotions.newest_activation(conn)
         previous = activations.version_before(conn)
@@ -88,7 +88,5 @@ def _activation_of(if_match: str | None) -> int | None:
         return None
     tag = if_match.strip().removeprefix("W/").strip('"')
     if not re.fullmatch(r"[0-9]{1,19}", tag):
-        raise InvalidRequest(
-            f"If-Match is {if_match[:40]!r}; send the ETag that GET /v1/champion answers with"
-        )
+        raise InvalidRequest(f"If-Match is {if_match[:40]!r}; send the ETag of GET /v1/champion")
     return int(tag)

@@ -1,7 +1,7 @@
-"""The Open Inference Protocol v2, for clients that know any server of it, `tritonclient` for one:
-its `infer`. What it says of itself is in `service/api/routes/oip_metadata.py`.
+"""`infer` of the Open Inference Protocol v2, for any client of it, such as `tritonclient`.
 
-Its errors are `{"error": ...}`; `service/api/problems.py` sees to that, by the path.
+Its metadata is in `service/api/routes/oip_metadata.py`. Its errors are `{"error": ...}`, which
+`service/api/problems.py` chooses by the path.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.disconnect import unless_gone
 from service.api.problems import DOCUMENTED, ProtocolError, schema_of
-from service.api.routes.oip_metadata import known
+from service.api.routes.oip_metadata import require_model
 from service.inference.predictor import Serving
 from service.oip import infer as oip
 from service.oip import messages
@@ -23,7 +23,7 @@ from service.traffic.admission import Deadline
 
 router = APIRouter(
     tags=["inference protocol"],
-    dependencies=[Depends(known)],
+    dependencies=[Depends(require_model)],
     responses={status: {"model": ProtocolError} for status in DOCUMENTED},
 )
 
@@ -45,7 +45,7 @@ _INFER: dict[str, Any] = {
 
 @router.post("/v2/models/{model}/infer", **_INFER)
 async def infer(request: Request, serving: ServingDep, deadline: DeadlineDep) -> Response:
-    """Classify a batch. Nothing is recorded: what is to be corrected later goes to /v1/predict."""
+    """Classify a batch. Nothing is recorded: to correct a prediction later, use /v1/predict."""
     return await _infer(request, serving, deadline, None)
 
 
@@ -53,7 +53,7 @@ async def infer(request: Request, serving: ServingDep, deadline: DeadlineDep) ->
 async def infer_with_version(
     request: Request, serving: ServingDep, deadline: DeadlineDep, version: str
 ) -> Response:
-    """Classify with this version, or answer 404 if another one answers in this process."""
+    """Classify with this version; 404 if this process has not loaded it."""
     return await _infer(request, serving, deadline, version)
 
 
@@ -67,18 +67,18 @@ async def _infer(
         body = await serving.compute(
             messages.decompress, body, encoding, serving.settings.max_body_bytes
         )
-    asked = await serving.compute(messages.read, body, headers.get(HEADER_LENGTH))
-    # IntakeResult once: all of an answer is of one version.
-    servable = await oip.servable_of(serving, version)
-    work = oip.infer(serving, servable, asked, deadline)
+    message = await serving.compute(messages.read, body, headers.get(HEADER_LENGTH))
+    # Chosen once: all of a response comes from one version.
+    servable = await oip.find_servable(serving, version)
+    work = oip.infer(serving, servable, message, deadline)
     outputs = await unless_gone(request.receive, serving, work)
-    content, json_length = await serving.compute(
-        messages.write, MODEL, servable.version, asked.id, outputs
+    body, json_length = await serving.compute(
+        messages.write, MODEL, servable.version, message.id, outputs
     )
     if json_length is None:
-        return Response(content, media_type="application/json")
+        return Response(body, media_type="application/json")
     return Response(
-        content,
+        body,
         media_type="application/octet-stream",
         headers={HEADER_LENGTH: str(json_length)},
     )

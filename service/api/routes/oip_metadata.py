@@ -1,5 +1,5 @@
-"""The Open Inference Protocol v2: what serves, and what is ready. `service/api/routes/oip_infer.py`
-is the rest of it."""
+"""Metadata and health of the Open Inference Protocol v2. `infer` is in
+`service/api/routes/oip_infer.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.oip import infer
 from service.oip.infer import MAX_BATCH, MODEL, TensorSpec
 
 
-async def known(model: Annotated[str, Path(examples=[MODEL])]) -> str:
+async def require_model(model: Annotated[str, Path(examples=[MODEL])]) -> str:
     if model != MODEL:
         raise UnknownModel(f"there is no model {model[:40]!r}; the one here is {MODEL!r}")
     return model
@@ -28,8 +28,8 @@ router = APIRouter(
     tags=["inference protocol"],
     responses={status: {"model": ProtocolError} for status in DOCUMENTED},
 )
-# Each path in full: of a router inside a router, the metrics would see but its own part.
-_models = APIRouter(dependencies=[Depends(known)])
+# Full paths: with a prefix, the metrics would see only the part below it.
+_models = APIRouter(dependencies=[Depends(require_model)])
 
 
 class ServerMetadata(BaseModel):
@@ -65,13 +65,13 @@ class ModelParameters(BaseModel):
     classes: list[str] = Field(description="In the order of `probabilities`.")
     max_batch_size: int
     abstain_below: float | None = Field(
-        description="With less confidence, `/v1/predict` would say that it abstains; null: never."
+        description="Below this confidence, `/v1/predict` abstains; null: it never does."
     )
 
 
 class ModelMetadata(BaseModel):
     name: str = MODEL
-    versions: list[str] = Field(description="Those that answer in this process.")
+    versions: list[str] = Field(description="Those loaded in this process.")
     platform: str = "onnxruntime_onnx"
     inputs: list[TensorMetadata] = Field(description="A request sends one of them.")
     outputs: list[TensorMetadata]
@@ -82,8 +82,8 @@ class ModelMetadata(BaseModel):
         manifest = servable.manifest
         return ModelMetadata(
             versions=[str(number) for number in loaded],
-            inputs=[TensorMetadata.from_spec(spec) for spec in infer.inputs_of(manifest)],
-            outputs=[TensorMetadata.from_spec(spec) for spec in infer.outputs_of(manifest)],
+            inputs=[TensorMetadata.from_spec(spec) for spec in infer.input_specs(manifest)],
+            outputs=[TensorMetadata.from_spec(spec) for spec in infer.output_specs(manifest)],
             parameters=ModelParameters(
                 classes=list(manifest.classes),
                 max_batch_size=MAX_BATCH,
@@ -94,48 +94,48 @@ class ModelMetadata(BaseModel):
 
 @router.get("/v2", response_model=ServerMetadata)
 def server() -> ServerMetadata:
-    """What serves, and which extensions of the protocol it knows."""
+    """Return the server's name, release and extensions of the protocol."""
     return ServerMetadata(version=release(), extensions=["binary_tensor_data", "classification"])
 
 
 @router.get("/v2/health/live", response_model=Live)
 def live() -> Live:
-    """The process answers."""
+    """Return 200 while the process runs."""
     return Live()
 
 
 @router.get("/v2/health/ready", response_model=Ready)
 async def ready(serving: ServingDep) -> Ready:
-    """A version is loaded; 503 until then."""
+    """Return 200 once a version is loaded; 503 until then."""
     serving.slot.current()
     return Ready()
 
 
 @_models.get("/v2/models/{model}", response_model=ModelMetadata)
 async def model(serving: ServingDep) -> ModelMetadata:
-    """The inputs and outputs of the champion, and its classes."""
-    found = await infer.servable_of(serving, None)
-    return ModelMetadata.from_servable(found, serving.swap.loaded.numbers)
+    """Describe the champion: its inputs, outputs and classes."""
+    servable = await infer.find_servable(serving, None)
+    return ModelMetadata.from_servable(servable, serving.swap.loaded.numbers)
 
 
 @_models.get("/v2/models/{model}/versions/{version}", response_model=ModelMetadata)
 async def model_version(serving: ServingDep, version: str) -> ModelMetadata:
-    """The same of one version; 404 if it does not answer in this process."""
-    found = await infer.servable_of(serving, version)
-    return ModelMetadata.from_servable(found, serving.swap.loaded.numbers)
+    """Describe one version; 404 if this process has not loaded it."""
+    servable = await infer.find_servable(serving, version)
+    return ModelMetadata.from_servable(servable, serving.swap.loaded.numbers)
 
 
 @_models.get("/v2/models/{model}/ready", response_model=ModelReady)
 async def model_ready(serving: ServingDep) -> ModelReady:
-    """Some version answers; 503 until then."""
-    await infer.servable_of(serving, None)
+    """Return 200 once a version is loaded; 503 until then."""
+    await infer.find_servable(serving, None)
     return ModelReady()
 
 
 @_models.get("/v2/models/{model}/versions/{version}/ready", response_model=ModelReady)
 async def version_ready(serving: ServingDep, version: str) -> ModelReady:
-    """This version answers; 404 if it does not."""
-    await infer.servable_of(serving, version)
+    """Return 200 if this version is loaded; 404 if not."""
+    await infer.find_servable(serving, version)
     return ModelReady()
 
 

@@ -1,4 +1,4 @@
-"""The page people use: `/` and the few files it is made of, served from memory."""
+"""The page: `/` and its files, served from memory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 _HEADERS = {
-    # Ask each time whether it is still the newest (a 304 of no bytes): the files of one release
-    # belong together, and one kept from the release before could break the page.
+    # Browsers revalidate each time (an empty 304): a file cached from an older release could break
+    # the page.
     "Cache-Control": "no-cache",
-    # Nothing from elsewhere, nothing inline. `blob:` is for the thumbnails of chosen photos.
+    # No other origin, nothing inline. `blob:` is for the thumbnails of chosen photos.
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
         "form-action 'self'; frame-ancestors 'none'"
@@ -46,7 +46,7 @@ class PageFile:
         return PageFile(content, {**_HEADERS, "ETag": etag, "Content-Type": media_type})
 
 
-# Read once: a name is looked up here, never on the disk, so no path can lead out of the folder.
+# Read once. A name is looked up here and never on the disk, so no path can leave the folder.
 _FILES = {
     path.name: PageFile.read(path)
     for path in sorted(_FOLDER.iterdir())
@@ -56,18 +56,18 @@ _FILES = {
 
 @router.get("/")
 async def index(request: Request) -> Response:
-    return _answer(request, _FILES[_INDEX])
+    return _respond(request, _FILES[_INDEX])
 
 
 @router.get("/page/{name}")
 async def file(request: Request, name: str) -> Response:
     if name not in _FILES:
         raise HTTPException(404)
-    return _answer(request, _FILES[name])
+    return _respond(request, _FILES[name])
 
 
-def _answer(request: Request, found: PageFile) -> Response:
-    known = request.headers.get("if-none-match", "")
-    if found.headers["ETag"] in known:
-        return Response(status_code=304, headers=found.headers)
-    return Response(found.content, headers=found.headers)
+def _respond(request: Request, page_file: PageFile) -> Response:
+    cached = request.headers.get("if-none-match", "")
+    if page_file.headers["ETag"] in cached:
+        return Response(status_code=304, headers=page_file.headers)
+    return Response(page_file.content, headers=page_file.headers)

@@ -1,4 +1,4 @@
-"""Retraining: ask for a run, follow it, cancel it."""
+"""Retraining: request a run, follow it, cancel it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from service.inference.predictor import Serving
 
 router = APIRouter(tags=["runs"])
 
-_LOOK_EVERY_S = 0.2
+_POLL_EVERY_S = 0.2
 
 
 @router.post("/v1/retrain", status_code=202, response_model=RunResponse)
 def retrain(
     response: Response, serving: ServingDep, body: RetrainRequest | None = None
 ) -> RunResponse:
-    """Ask for a run on everything labelled so far. If one waits already, this is that one."""
+    """Request a run on all labels so far. If one is waiting already, that one is returned."""
     with serving.store.db.write() as conn:
         require_enough(conn)
-        asked = body or RetrainRequest()
+        wanted = body or RetrainRequest()
         run, _ = runs.request(
             conn,
             trigger="request",
             now=time.time(),
-            tier=asked.tier,
-            wanted={"minutes": asked.minutes} if asked.minutes else None,
+            tier=wanted.tier,
+            wanted={"minutes": wanted.minutes} if wanted.minutes else None,
         )
     response.headers["Location"] = f"/v1/runs/{run.id}"
     return RunResponse.from_record(run)
@@ -44,7 +44,7 @@ def retrain(
 
 @router.get("/v1/runs", response_model=RunList)
 def listing(serving: ServingDep, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> RunList:
-    """Newest first."""
+    """List the runs, newest first."""
     with serving.store.db.read() as conn:
         return RunList(runs=[RunResponse.from_record(run) for run in runs.listing(conn, limit)])
 
@@ -56,13 +56,13 @@ def one(run_id: str, serving: ServingDep) -> RunResponse:
 
 @router.delete("/v1/runs/{run_id}", status_code=202, response_model=RunResponse)
 def cancel(run_id: str, serving: ServingDep) -> RunResponse:
-    """Cancel a run: at once if it waits, at its next step if it runs."""
+    """Cancel a run: a waiting one immediately, a running one at its next step."""
     with serving.store.db.write() as conn:
         return RunResponse.from_record(runs.cancel(conn, run_id, time.time()))
 
 
 def _existing(run_id: str, serving: ServingDep) -> str:
-    """Looked up before the answer begins: in the midst of a stream it is too late for a 404."""
+    """Look the run up before the response starts: a stream cannot become a 404."""
     return _get(serving, run_id).id
 
 
@@ -70,7 +70,7 @@ def _existing(run_id: str, serving: ServingDep) -> str:
 async def events(
     run_id: Annotated[str, Depends(_existing)], serving: ServingDep
 ) -> AsyncIterator[ServerSentEvent]:
-    """Follow a run: an event `progress` for each change, and `end` at the end."""
+    """Follow a run: an event `progress` for each change, then `end`."""
     shown: tuple[object, ...] = ()
     while True:
         run = await run_in_threadpool(_get, serving, run_id)
@@ -81,7 +81,7 @@ async def events(
             yield ServerSentEvent(event=name, data=RunResponse.from_record(run))
         if run.is_finished:
             return
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_POLL_EVERY_S)
 
 
 def _get(serving: Serving, run_id: str) -> Run:

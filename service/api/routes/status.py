@@ -1,4 +1,4 @@
-"""GET /v1/status: the state of the installation in one answer."""
+"""GET /v1/status: the state of the installation."""
 
 from __future__ import annotations
 
@@ -26,32 +26,34 @@ class WorkerStatus(BaseModel):
     pid: int
     version: int | None
     ready: list[int] = Field(description="Versions that it has loaded.")
-    problems: list[str] = Field(description="Versions that it could not load, and why.")
-    provider: str = Field(description="Of onnxruntime: where its models run.")
+    problems: list[str] = Field(description="Versions that it could not load, and the reasons.")
+    provider: str = Field(description="The provider of onnxruntime that runs its models.")
     last_seen: datetime.datetime
 
 
 class LabelStatus(BaseModel):
-    waiting: int = Field(description="Label events that no finished run has seen.")
+    waiting: int = Field(description="Label events that no finished run has trained on.")
     oldest_waiting: datetime.datetime | None
     examples: dict[str, int] = Field(description="Examples to train on, by class.")
-    held_out: int = Field(description="Examples kept apart to judge versions.")
-    missing: str | None = Field(description="What is missing before anything can be trained.")
+    held_out: int = Field(description="Examples kept apart to evaluate versions.")
+    missing: str | None = Field(
+        description="What is missing before a run can start; null: nothing."
+    )
 
 
 class Status(BaseModel):
     version: int
     classes: int
-    answered_by: int = Field(description="The process that answers this request.")
+    answered_by: int = Field(description="The process that served this request.")
     max_batch: int | None = Field(
-        description="Most images that this process scores together; null: batching is off."
+        description="Most images in a batch of this process; null: batching is off."
     )
     started_at: datetime.datetime
     workers: list[WorkerStatus]
-    trainers: int = Field(description="Live trainers. Without one, nothing retrains.")
+    trainers: int = Field(description="Live trainers. Without one, no run starts.")
     promotion_waiting: int | None = Field(description="A version that the workers are loading.")
     labels: LabelStatus
-    runs: list[RunResponse] = Field(description="Those that wait or run.")
+    runs: list[RunResponse] = Field(description="The runs that are waiting or running.")
     last_run: RunResponse | None
 
 

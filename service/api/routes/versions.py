@@ -1,4 +1,4 @@
-"""Versions: what was trained, why the gate let it through or not, and the model to take away."""
+"""Versions: how each was trained, what the gate decided, and its model to download."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ def listing(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     before: Annotated[int | None, Query(description="Only versions below this number.")] = None,
 ) -> VersionList:
-    """Newest first, those that the gate held back among them."""
+    """List the versions, newest first, including those that the gate held back."""
     with serving.store.db.read() as conn:
         live = promotions.newest_activation(conn)
-        found = versions.listing(conn, limit=limit, before=before)
+        listed = versions.listing(conn, limit=limit, before=before)
     number = live.version if live else None
-    return VersionList(versions=[VersionResponse.from_record(version, number) for version in found])
+    return VersionList(
+        versions=[VersionResponse.from_record(version, number) for version in listed]
+    )
 
 
 @router.get("/v1/versions/{number}", response_model=VersionDetail)
 def one(number: int, serving: ServingDep) -> VersionDetail:
-    """With its manifest: classes, pixels, digests, snapshot, metrics, parity, libraries.
+    """Return a version with its manifest: classes, pixels, digests, snapshot, metrics, libraries.
 
-    `shadow` tells what it answered silently beside the champion.
+    `shadow` compares its shadow predictions with the champion's.
     """
     with serving.store.db.read() as conn:
         version = versions.get(conn, number)
@@ -55,7 +57,7 @@ def one(number: int, serving: ServingDep) -> VersionDetail:
     responses={200: {"content": {"application/octet-stream": {}}}},
 )
 def model(number: int, serving: ServingDep) -> Response:
-    """The version as one ONNX file, checked: uint8 pixels in, probabilities out."""
+    """Download the version as one verified ONNX file: uint8 pixels in, probabilities out."""
     store = serving.store
     with store.db.read() as conn:
         version = versions.get(conn, number)

@@ -11,7 +11,7 @@ from service.inference.predictor import Serving
 from tests.service import assert_problem, trained_home
 from tests.support import images
 
-# Waits for real moments, or repeats thousands of histories: not in `make check`.
+# Waits for real swaps: not in `make check`.
 pytestmark = pytest.mark.slow
 
 IMAGES = [trained_home.tinted("red", 700), trained_home.tinted("blue", 701), images.png(seed=702)]
@@ -19,7 +19,7 @@ IMAGES = [trained_home.tinted("red", 700), trained_home.tinted("blue", 701), ima
 
 @pytest.fixture
 def learnt(taught_client: TestClient) -> TestClient:
-    """Version 2 is champion, whatever the test before did."""
+    """Version 2 is champion, whatever earlier tests did."""
     if taught_client.get("/v1/champion").json()["version"] != 2:
         promote(taught_client, 2)
     return taught_client
@@ -32,17 +32,17 @@ def promote(client: TestClient, version: int, **headers: str) -> dict[str, Any]:
     return body
 
 
-def answers(client: TestClient) -> list[dict[str, Any]]:
-    found = []
+def predictions(client: TestClient) -> list[dict[str, Any]]:
+    bodies = []
     for image in IMAGES:
         response = client.post(
             "/v1/predict?top=1000", content=image, headers={"Content-Type": "image/png"}
         )
-        found.append(response.json() | {"prediction_id": None})
-    return found
+        bodies.append(response.json() | {"prediction_id": None})
+    return bodies
 
 
-def test_champion_tells_who_why_and_where_a_rollback_goes(learnt: TestClient) -> None:
+def test_champion_names_who_why_and_the_rollback_target(learnt: TestClient) -> None:
     response = learnt.put("/v1/champion", json={"version": 1, "who": "ann", "why": "a test"})
     assert response.status_code == 200
     found = learnt.get("/v1/champion")
@@ -59,35 +59,35 @@ def test_champion_tells_who_why_and_where_a_rollback_goes(learnt: TestClient) ->
     assert learnt.get("/v1/champion").json()["previous"] == 1
 
 
-def test_promoted_version_answers_once_put_returns(learnt: TestClient) -> None:
+def test_promoted_version_predicts_once_put_returns(learnt: TestClient) -> None:
     for version in (1, 2, 1, 2):
         promote(learnt, version)
-        assert {answer["version"] for answer in answers(learnt)} == {version}
+        assert {prediction["version"] for prediction in predictions(learnt)} == {version}
         assert learnt.get("/v1/status").json()["version"] == version
 
 
-def test_rollback_brings_the_old_answers_back_exactly(learnt: TestClient) -> None:
+def test_rollback_restores_the_old_predictions_exactly(learnt: TestClient) -> None:
     promote(learnt, 1)
-    before = answers(learnt)
+    before = predictions(learnt)
     promote(learnt, 2)
-    assert [answer["label"] for answer in answers(learnt)[:2]] == ["red", "blue"]
+    assert [prediction["label"] for prediction in predictions(learnt)[:2]] == ["red", "blue"]
     promote(learnt, 1)
-    assert answers(learnt) == before
+    assert predictions(learnt) == before
 
 
-def test_promotion_of_the_champion_is_harmless(learnt: TestClient) -> None:
-    before = answers(learnt)
+def test_promotion_of_the_champion_changes_nothing(learnt: TestClient) -> None:
+    before = predictions(learnt)
     assert promote(learnt, 2)["version"] == 2
-    assert answers(learnt) == before
+    assert predictions(learnt) == before
 
 
 @pytest.mark.parametrize("form", ["{}", "W/{}", " {} ", "*"])
-def test_matching_tag_lets_a_promotion_through(learnt: TestClient, form: str) -> None:
+def test_matching_etag_allows_a_promotion(learnt: TestClient, form: str) -> None:
     tag = learnt.get("/v1/champion").headers["etag"]
     assert promote(learnt, 1, **{"If-Match": form.format(tag)})["version"] == 1
 
 
-def test_tag_of_an_earlier_champion_stops_a_promotion(learnt: TestClient) -> None:
+def test_etag_of_an_earlier_champion_stops_a_promotion(learnt: TestClient) -> None:
     old = learnt.get("/v1/champion").headers["etag"]
     promote(learnt, 1)
     new = learnt.get("/v1/champion").headers["etag"]
@@ -96,7 +96,7 @@ def test_tag_of_an_earlier_champion_stops_a_promotion(learnt: TestClient) -> Non
     assert learnt.get("/v1/champion").headers["etag"] == new
 
 
-def test_of_two_promotions_with_one_tag_one_wins(learnt: TestClient) -> None:
+def test_one_of_two_promotions_with_the_same_etag_wins(learnt: TestClient) -> None:
     tag = learnt.get("/v1/champion").headers["etag"]
     promote(learnt, 1, **{"If-Match": tag})
     with ThreadPoolExecutor(3) as pool:
@@ -108,7 +108,7 @@ def test_of_two_promotions_with_one_tag_one_wins(learnt: TestClient) -> None:
 
 
 @pytest.mark.parametrize("tag", ["", "version-1", '"1", "2"', '"²"', "9" * 5000, "-1"])
-def test_malformed_tag_is_refused(learnt: TestClient, tag: str) -> None:
+def test_malformed_etag_is_refused(learnt: TestClient, tag: str) -> None:
     response = learnt.put(
         "/v1/champion", json={"version": 1}, headers={"If-Match": tag.encode("latin-1")}
     )
@@ -135,21 +135,21 @@ def test_unknown_version_is_not_promoted(learnt: TestClient, version: int) -> No
         ([], ("body",)),
     ],
 )
-def test_malformed_wish_is_refused(
+def test_malformed_promotion_is_refused(
     learnt: TestClient, body: object, parts: tuple[str, ...]
 ) -> None:
     response = learnt.put("/v1/champion", json=body)
     assert_problem.problem(response, 422, "invalid-request", *parts)
 
 
-def test_wish_that_is_not_json_is_refused(learnt: TestClient) -> None:
+def test_promotion_that_is_not_json_is_refused(learnt: TestClient) -> None:
     response = learnt.put(
         "/v1/champion", content=b"{version", headers={"Content-Type": "application/json"}
     )
     assert_problem.problem(response, 422, "invalid-request")
 
 
-def test_wish_that_is_replaced_is_told_so(
+def test_superseded_promotion_gets_a_conflict(
     learnt: TestClient, taught_serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = promotions.request

@@ -62,7 +62,7 @@ def references(node: object) -> Iterator[str]:
             yield from references(child)
 
 
-def test_document_says_what_it_is(document: dict[str, Any]) -> None:
+def test_document_has_version_and_title(document: dict[str, Any]) -> None:
     assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
     assert document["info"]["title"] == "Evergreen"
     assert document["info"]["version"] == release()
@@ -74,7 +74,7 @@ def test_every_public_route_is_documented(document: dict[str, Any]) -> None:
     assert not [path for _, path in found if not re.match("/v1/|/v2(/|$)", path)]
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_resolves(document: dict[str, Any]) -> None:
     for reference in set(references(document)):
         node: Any = document
         for part in reference.removeprefix("#/").split("/"):
@@ -82,7 +82,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         assert node
 
 
-def test_operations_have_ids_of_their_own_and_a_description(document: dict[str, Any]) -> None:
+def test_operations_have_unique_ids_and_a_description(document: dict[str, Any]) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(ids)) == len(ids)
     undescribed = [
@@ -110,7 +110,7 @@ def test_every_route_documents_its_errors(document: dict[str, Any]) -> None:
             assert content[media_type]["schema"] == {"$ref": f"#/components/schemas/{schema}"}, path
 
 
-def test_framework_errors_that_we_do_not_send_are_not_documented(
+def test_unused_errors_of_the_framework_are_not_documented(
     document: dict[str, Any],
 ) -> None:
     assert "HTTPValidationError" not in document["components"]["schemas"]
@@ -135,7 +135,7 @@ def test_predict_documents_its_bodies_as_binary(document: dict[str, Any]) -> Non
     assert (one, several["items"]) == (binary, binary)
 
 
-def test_feedback_documents_both_bodies_and_both_answers(document: dict[str, Any]) -> None:
+def test_feedback_documents_both_bodies_and_both_responses(document: dict[str, Any]) -> None:
     operation = document["paths"]["/v1/feedback"]["post"]
     content = operation["requestBody"]["content"]
     assert content["application/json"]["schema"]["required"] == ["prediction_id", "label"]

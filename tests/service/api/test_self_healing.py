@@ -1,4 +1,4 @@
-"""The whole way: a bad version is made champion, labels come back, and the one before answers."""
+"""The whole way: a bad version becomes champion, labels arrive, and the previous one returns."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tests.support import tiny
 
 pytestmark = pytest.mark.slow
 
-# No run comes between: what is to be seen is the watch, not the next training.
+# No run interferes: the test is about self-healing, not about the next training.
 RECIPE = "[triggers]\nafter_labels = 0\nafter_quiet_s = 0\nevery_s = 0\n"
 PNG = {"Content-Type": "image/png"}
 
 
 @pytest.fixture
 def settings(copy_taught: Callable[[Path], Settings], tmp_path: Path) -> Settings:
-    """Version 2, which tells red from blue, is champion."""
+    """Version 2, which distinguishes red and blue, is champion."""
     (tmp_path / "recipe.toml").write_text(RECIPE)
     home = copy_taught(tmp_path / "home")
     return home.model_copy(update={"recipe": tmp_path / "recipe.toml"})
 
 
 def publish_swapped(serving: Serving) -> int:
-    """Version 2, but it calls red blue and blue red."""
+    """Publish version 2 with its classes swapped."""
     with serving.store.db.read() as conn:
         version = versions.get(conn, 2)
     manifest = versions.read_manifest(version, serving.store.blobs)
@@ -50,7 +50,7 @@ def make_champion(client: TestClient, serving: Serving, number: int) -> None:
 
 
 def predict_and_label(client: TestClient, num_of_each: int, seed: int) -> list[int]:
-    """The true label of every image; returns the versions that answered."""
+    """Label every image correctly. Returns the versions that predicted."""
     answered: list[int] = []
     for i in range(num_of_each):
         for name in COLOURS:
@@ -62,7 +62,7 @@ def predict_and_label(client: TestClient, num_of_each: int, seed: int) -> list[i
     return answered
 
 
-def test_bad_version_is_left_by_itself_once_labels_tell(settings: Settings) -> None:
+def test_bad_version_is_rolled_back_once_labels_show_it(settings: Settings) -> None:
     serving = Serving.start(settings)
     try:
         with client_of(serving) as client, training(settings):
@@ -75,7 +75,7 @@ def test_bad_version_is_left_by_itself_once_labels_tell(settings: Settings) -> N
             assert found["who"] == "self-healing"
             assert f"version {bad} got 0 right and version 2, the one before it" in found["why"]
             assert "evergreen_self_healing_total 1.0" in client.get("/metrics").text
-            # It stays, and whatever labels say of the version before that is another matter.
+            # It stays champion.
             wait_until(lambda: serving.slot.version == 2)
             assert set(predict_and_label(client, 5, seed=6000)) == {2}
             time.sleep(1.0)
@@ -84,7 +84,7 @@ def test_bad_version_is_left_by_itself_once_labels_tell(settings: Settings) -> N
         serving.stop()
 
 
-def test_switched_off_it_leaves_the_bad_version(settings: Settings) -> None:
+def test_bad_version_stays_with_self_healing_off(settings: Settings) -> None:
     switched_off = settings.model_copy(update={"self_healing": False})
     serving = Serving.start(switched_off)
     try:

@@ -20,7 +20,7 @@ def store_of(client: TestClient):
     return client.app.state.serving.store
 
 
-def test_new_installation_answers_with_the_starter_and_lacks_labels(fresh: TestClient) -> None:
+def test_status_of_a_new_installation_shows_the_starter_and_no_labels(fresh: TestClient) -> None:
     status = fresh.get("/v1/status").json()
     assert (status["version"], status["classes"], status["trainers"]) == (1, 200, 0)
     assert status["answered_by"] == os.getpid()
@@ -30,7 +30,7 @@ def test_new_installation_answers_with_the_starter_and_lacks_labels(fresh: TestC
     assert (status["runs"], status["last_run"], status["promotion_waiting"]) == ([], None, None)
 
 
-def test_status_lists_the_worker_that_answers(fresh: TestClient) -> None:
+def test_status_lists_the_worker_that_responds(fresh: TestClient) -> None:
     (worker,) = fresh.get("/v1/status").json()["workers"]
     assert (worker["pid"], worker["version"], worker["ready"]) == (os.getpid(), 1, [1])
     assert worker["problems"] == []
@@ -48,7 +48,7 @@ def test_status_counts_labels_and_says_what_is_missing(fresh: TestClient) -> Non
     assert "2 classes" in found["missing"]
 
 
-def test_status_shows_runs_that_wait_and_the_last_one(fresh: TestClient) -> None:
+def test_status_shows_waiting_runs_and_the_last_one(fresh: TestClient) -> None:
     trained_home.label_some(store_of(fresh), 4)
     run = fresh.post("/v1/retrain").json()
     status = fresh.get("/v1/status").json()
@@ -62,7 +62,7 @@ def test_status_shows_runs_that_wait_and_the_last_one(fresh: TestClient) -> None
     assert status["last_run"]["error"] == "no reason"
 
 
-def test_labels_that_a_run_has_seen_no_longer_wait(taught_client: TestClient) -> None:
+def test_labels_of_a_finished_run_no_longer_wait(taught_client: TestClient) -> None:
     status = taught_client.get("/v1/status").json()
     assert status["labels"]["waiting"] == 0
     assert sum(status["labels"]["examples"].values()) + status["labels"]["held_out"] == (
@@ -71,7 +71,7 @@ def test_labels_that_a_run_has_seen_no_longer_wait(taught_client: TestClient) ->
     assert status["last_run"]["outcome"] == "promoted"
 
 
-def test_before_the_start_every_answer_is_not_ready(tmp_path) -> None:
+def test_every_response_before_the_start_is_not_ready(tmp_path) -> None:
     client = TestClient(create_app(settings_in(tmp_path)))
     for path in ("/v1/status", "/metrics", "/v1/versions", "/v1/champion", "/v1/runs"):
         response = client.get(path)

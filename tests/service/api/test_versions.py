@@ -13,7 +13,7 @@ from core.inputs import pixels
 from core.inputs.pixels import PixelSpec
 from tests.service import assert_problem, trained_home
 
-# The composed graph may be optimised across what were two files.
+# onnxruntime may optimise across the border of the two former files.
 PARITY_ATOL = 1e-5
 
 
@@ -36,13 +36,13 @@ def test_list_is_paged(taught_client: TestClient, query: str, expected: list[int
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "before=x"])
-def test_bad_page_is_refused(taught_client: TestClient, query: str) -> None:
+def test_invalid_page_is_refused(taught_client: TestClient, query: str) -> None:
     name, value = query.split("=")
     response = taught_client.get(f"/v1/versions?{query}")
     assert_problem.problem(response, 422, "invalid-request", name, value)
 
 
-def test_version_comes_with_its_manifest_and_the_gates_reason(taught_client: TestClient) -> None:
+def test_version_has_its_manifest_and_the_reason_of_the_gate(taught_client: TestClient) -> None:
     version = taught_client.get("/v1/versions/2").json()
     manifest = version["manifest"]
     assert (manifest["version"], manifest["parent"]) == (2, 1)
@@ -67,7 +67,7 @@ def test_models_are_named_by_their_digests(
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_downloaded_model_answers_like_the_service(taught_client: TestClient, number: int) -> None:
+def test_downloaded_model_predicts_like_the_service(taught_client: TestClient, number: int) -> None:
     response = taught_client.get(f"/v1/versions/{number}/model.onnx")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/octet-stream"
@@ -101,5 +101,5 @@ def test_unknown_version_is_not_found(taught_client: TestClient, tail: str, numb
     assert_problem.problem(response, 404, "unknown-version", number, "there are 1 to 2")
 
 
-def test_version_that_is_no_number_is_refused(taught_client: TestClient) -> None:
+def test_version_that_is_not_a_number_is_refused(taught_client: TestClient) -> None:
     assert_problem.problem(taught_client.get("/v1/versions/new"), 422, "invalid-request", "'new'")

@@ -1,4 +1,4 @@
-"""Requests of the Open Inference Protocol, as JSON, and how they are refused."""
+"""Requests of the Open Inference Protocol as JSON, and a check of refusals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import images
 
 PHOTOS = [images.jpeg(seed=1), images.png(seed=2), images.jpeg(640, 480, seed=3)]
 SIZE = 144
-# Other sizes of batch are added up in another order.
+# Batches of another size sum in another order.
 TOLERANCE = 1e-5
 INFER = "/v2/models/evergreen/infer"
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, asked by Triton's own client over a real connection."""
+"""The Open Inference Protocol through Triton's client, over a real connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 with warnings.catch_warnings():
-    # What it imports is not all up to date.
+    # Some of its imports are deprecated.
     warnings.simplefilter("ignore")
     import tritonclient.http as triton
     from tritonclient.utils import InferenceServerException
@@ -33,7 +33,7 @@ PAGE = Path(__file__).parents[3] / "docs/how-to/open-inference-protocol.md"
 
 @pytest.fixture(scope="module")
 def address(taught_serving: Serving) -> Iterator[str]:
-    """A server on a port of its own, in a thread, with version 2: red and blue."""
+    """A server in a thread with its own port, and version 2: red and blue."""
     app = create_app(taught_serving.settings)
     app.state.serving = taught_serving
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
@@ -77,7 +77,7 @@ def expected(serving: Serving) -> Any:
 # Triton's client
 
 
-def test_server_and_model_say_that_they_are_ready(asking: Any) -> None:
+def test_server_and_model_report_that_they_are_ready(asking: Any) -> None:
     assert asking.is_server_live()
     assert asking.is_server_ready()
     assert asking.is_model_ready("evergreen")
@@ -87,7 +87,7 @@ def test_server_and_model_say_that_they_are_ready(asking: Any) -> None:
     assert not asking.is_model_ready("resnet")
 
 
-def test_server_says_what_it_is(asking: Any) -> None:
+def test_server_metadata_names_release_and_extensions(asking: Any) -> None:
     assert asking.get_server_metadata() == {
         "name": "evergreen",
         "version": release(),
@@ -96,7 +96,7 @@ def test_server_says_what_it_is(asking: Any) -> None:
 
 
 @pytest.mark.parametrize("version", ["", "2"])
-def test_model_says_what_it_takes_and_gives(
+def test_model_metadata_lists_inputs_outputs_and_classes(
     asking: Any, taught_serving: Serving, version: str
 ) -> None:
     found = asking.get_model_metadata("evergreen", version)
@@ -119,7 +119,7 @@ def test_model_says_what_it_takes_and_gives(
 
 
 @pytest.mark.parametrize("column", [False, True])
-def test_images_are_classified_as_by_the_model_itself(
+def test_images_get_the_predictions_of_the_model(
     asking: Any, taught_serving: Serving, column: bool
 ) -> None:
     answer = asking.infer("evergreen", [image_input(PHOTOS, column=column)], request_id="a-1")
@@ -136,7 +136,7 @@ def test_images_are_classified_as_by_the_model_itself(
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_pixels_are_classified_as_by_the_model_itself(
+def test_pixels_get_the_predictions_of_the_model(
     asking: Any, taught_serving: Serving, binary: bool
 ) -> None:
     answer = asking.infer("evergreen", [pixels_input(decoded(taught_serving), binary=binary)])
@@ -144,7 +144,7 @@ def test_pixels_are_classified_as_by_the_model_itself(
     np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
 
 
-def test_a_full_batch_keeps_its_order(asking: Any, taught_serving: Serving) -> None:
+def test_full_batch_keeps_its_order(asking: Any, taught_serving: Serving) -> None:
     repeated = [PHOTOS[i % 3] for i in range(MAX_BATCH)]
     answer = asking.infer("evergreen", [image_input(repeated)])
     right = expected(taught_serving).probabilities_BK[np.arange(MAX_BATCH) % 3]
@@ -152,7 +152,7 @@ def test_a_full_batch_keeps_its_order(asking: Any, taught_serving: Serving) -> N
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_outputs_come_as_asked(asking: Any, taught_serving: Serving, binary: bool) -> None:
+def test_outputs_are_sent_as_requested(asking: Any, taught_serving: Serving, binary: bool) -> None:
     wanted = [
         triton.InferRequestedOutput("embedding", binary_data=binary),
         triton.InferRequestedOutput("label", binary_data=not binary),
@@ -166,7 +166,7 @@ def test_outputs_come_as_asked(asking: Any, taught_serving: Serving, binary: boo
     assert answer.as_numpy("label").shape == (3,)
 
 
-def test_the_best_classes_come_as_a_classification(asking: Any) -> None:
+def test_classification_lists_the_best_classes(asking: Any) -> None:
     wanted = [triton.InferRequestedOutput("probabilities", class_count=5)]
     found = asking.infer("evergreen", [image_input(PHOTOS)], outputs=wanted)
     ranked = found.as_numpy("probabilities")
@@ -177,7 +177,7 @@ def test_the_best_classes_come_as_a_classification(asking: Any) -> None:
         assert {(first[1], first[2]), (other[1], other[2])} == {("0", "blue"), ("1", "red")}
 
 
-def test_the_version_that_answers_can_be_named(asking: Any) -> None:
+def test_version_can_be_named(asking: Any) -> None:
     answer = asking.infer("evergreen", [image_input(PHOTOS)], model_version="2")
     assert answer.get_response()["model_version"] == "2"
     before = asking.infer("evergreen", [image_input(PHOTOS)], model_version="1")
@@ -185,7 +185,7 @@ def test_the_version_that_answers_can_be_named(asking: Any) -> None:
     assert before.as_numpy("probabilities").shape == (3, 200)
     for version in ("3", "02", "latest", "9" * 5000):
         with pytest.raises(
-            InferenceServerException, match="does not answer here; loaded: 1, 2; ask for"
+            InferenceServerException, match="is not loaded here; loaded: 1, 2; name one"
         ) as caught:
             asking.infer("evergreen", [image_input(PHOTOS)], model_version=version)
         assert caught.value.status() == "404"
@@ -203,7 +203,7 @@ def test_bodies_may_be_compressed(asking: Any, taught_serving: Serving, packed: 
     np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
 
 
-def test_requests_in_flight_together_are_each_answered(address: str) -> None:
+def test_concurrent_requests_each_get_their_response(address: str) -> None:
     with triton.InferenceServerClient(address, concurrency=4) as client:
         inputs = [[image_input([photo])] for photo in PHOTOS * 4]
         waiting = [
@@ -216,7 +216,7 @@ def test_requests_in_flight_together_are_each_answered(address: str) -> None:
     assert labels == labels[:3] * 4
 
 
-def test_the_clients_words_for_an_error_are_ours(asking: Any) -> None:
+def test_client_raises_errors_with_the_message_of_the_service(asking: Any) -> None:
     with pytest.raises(InferenceServerException, match="the one here is 'evergreen'") as caught:
         asking.infer("resnet", [image_input(PHOTOS)])
     assert caught.value.status() == "404"
@@ -245,6 +245,3 @@ def test_example_of_the_page_runs(
     label, confidence = capsys.readouterr().out.split()
     assert label in ("red", "blue")
     assert 0 < float(confidence) <= 1
-
-
-# By hand

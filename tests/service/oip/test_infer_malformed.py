@@ -1,5 +1,4 @@
-"""The Open Inference Protocol asked by hand: plain JSON, and what Triton's own client would not
-send."""
+"""The Open Inference Protocol in plain JSON, and requests that Triton's client would not send."""
 
 from __future__ import annotations
 
@@ -49,12 +48,12 @@ def test_json_alone_is_enough(client: TestClient) -> None:
     assert confidence["data"][0] == pytest.approx(predicted["confidence"], abs=TOLERANCE)
 
 
-def test_nested_pixels_are_as_good_as_flat_ones(client: TestClient) -> None:
+def test_nested_pixels_equal_flat_ones(client: TestClient) -> None:
     nested = np.zeros((1, SIZE, SIZE, 3), int).tolist()
     assert post(client, black(data=nested)).json() == post(client, black()).json()
 
 
-def test_nothing_is_recorded_but_counted(
+def test_predictions_are_counted_but_not_recorded(
     client: TestClient, serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object, **__: object) -> None:
@@ -108,7 +107,7 @@ def test_inputs_that_the_model_does_not_take_are_refused(
         ([{"name": "label"}, {"name": "label"}], ("named twice", "at most once")),
         (
             [{"name": "label", "parameters": {"classification": 2}}],
-            ("'label' cannot be given", "'probabilities'"),
+            ("'label' cannot be a classification", "'probabilities'"),
         ),
     ],
 )
@@ -139,13 +138,13 @@ def test_binary_pixels_of_another_length_are_refused(client: TestClient) -> None
         ("POST", "/v2/health/live", 405, ("use GET",)),
     ],
 )
-def test_errors_of_paths_are_those_of_the_protocol(
+def test_errors_below_v2_have_the_form_of_the_protocol(
     client: TestClient, method: str, path: str, status: int, parts: tuple[str, ...]
 ) -> None:
     refused(client.request(method, path, json={"inputs": [tensor()]}), status, *parts)
 
 
-def test_a_query_names_no_version(client: TestClient) -> None:
+def test_version_in_the_query_is_ignored(client: TestClient) -> None:
     assert client.get("/v2/models/evergreen?version=7").status_code == 200
 
 
@@ -156,7 +155,7 @@ def test_content_encodings_that_cannot_be_read_are_refused(client: TestClient) -
         refused(response, status, part)
 
 
-def test_bodies_over_the_limit_are_refused_packed_or_not(client: TestClient) -> None:
+def test_bodies_over_the_limit_are_refused_compressed_or_not(client: TestClient) -> None:
     limit = 25_000_000
     refused(client.post(INFER, content=bytes(limit + 1)), 413, "25,000,001", "25,000,000")
     bomb = zlib.compress(bytes(limit + 1), wbits=31)
@@ -170,7 +169,7 @@ def test_bodies_over_the_limit_are_refused_packed_or_not(client: TestClient) -> 
     refused(client.post(INFER, content=growing()), 413, "more than 25,000,000")
 
 
-def test_an_unexpected_exception_is_an_error_of_the_protocol(
+def test_unexpected_exception_has_the_form_of_the_protocol(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -182,7 +181,7 @@ def test_an_unexpected_exception_is_an_error_of_the_protocol(
     assert "secret" not in response.text
 
 
-def test_before_the_first_version_it_lives_and_is_not_ready(serving: Serving) -> None:
+def test_server_is_live_but_not_ready_before_the_first_version(serving: Serving) -> None:
     with TestClient(create_app(serving.settings), raise_server_exceptions=False) as starting:
         assert starting.get("/v2/health/live").json() == {"live": True}
         assert starting.get("/v2").status_code == 200

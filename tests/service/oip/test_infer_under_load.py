@@ -1,4 +1,4 @@
-"""The Open Inference Protocol beside swaps, predictions and more requests than can be answered."""
+"""The Open Inference Protocol during swaps, predictions and overload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.service.oip.infer_requests import INFER, black, post, refused, tensor
 from tests.support import images
 
 
-def test_an_answer_is_of_one_version_whatever_is_swapped_meanwhile(
+def test_response_comes_from_one_version_during_a_swap(
     taught_serving: Serving, taught_client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = taught_serving.slot.current()
@@ -40,22 +40,22 @@ def test_an_answer_is_of_one_version_whatever_is_swapped_meanwhile(
     assert set(after["outputs"][1]["data"]) <= {"a", "b"}
 
 
-def test_a_process_that_has_not_looked_lately_looks_before_it_answers(
+def test_stale_process_polls_before_it_responds(
     client: TestClient, serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[bool] = []
+    polls: list[bool] = []
     monkeypatch.setattr(Swap, "is_stale", property(lambda _: True))
-    monkeypatch.setattr(serving.swap, "confirm", lambda: looks.append(True))
+    monkeypatch.setattr(serving.swap, "confirm", lambda: polls.append(True))
     assert post(client, black()).status_code == 200
     assert client.get("/v2/models/evergreen").status_code == 200
-    assert looks == [True, True]
+    assert polls == [True, True]
 
 
 @pytest.mark.slow
-def test_predictions_come_between_the_images_of_batches(
+def test_predictions_run_between_the_images_of_batches(
     client: TestClient, serving: Serving
 ) -> None:
-    """As many batches as there are threads keep the others waiting for an image, not for all."""
+    """Batches on all threads delay other requests by one image, not by a batch."""
     slow = base64.b64encode(images.encode(Image.new("RGB", (3000, 3000)), "PNG")).decode()
     ended: list[str] = []
 
@@ -75,7 +75,7 @@ def test_predictions_come_between_the_images_of_batches(
     assert ended == ["small", *["batch"] * num_threads]
 
 
-def test_a_batch_counts_in_what_is_in_work(client: TestClient, serving: Serving) -> None:
+def test_images_of_a_batch_count_as_in_flight(client: TestClient, serving: Serving) -> None:
     limit = serving.settings.max_in_flight
     with serving.admission.admitted(limit):
         response = client.post(INFER, json={"inputs": [tensor()]})
@@ -84,7 +84,7 @@ def test_a_batch_counts_in_what_is_in_work(client: TestClient, serving: Serving)
     assert client.post(INFER, json={"inputs": [tensor()]}).status_code == 200
 
 
-def test_images_that_nobody_waits_for_are_not_decoded(client: TestClient) -> None:
+def test_images_past_their_deadline_are_not_decoded(client: TestClient) -> None:
     large = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
     content = {"inputs": [tensor(large, shape=[8], data=tensor(large)["data"] * 8)]}
     response = client.post(INFER, json=content, headers={"X-Request-Timeout-Ms": "1"})

@@ -25,7 +25,7 @@ SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, max_side=4)
     st.booleans(),
     st.booleans(),
 )
-def test_outputs_are_read_back_by_the_rules_of_the_protocol(
+def test_outputs_can_be_read_back(
     numbers: Any, labels: list[str], first: bool, second: bool
 ) -> None:
     encoded = [label.encode() for label in labels]
@@ -79,10 +79,10 @@ def test_request_is_read_with_its_parameters() -> None:
     ]
 
 
-def test_data_is_not_looked_at_element_by_element() -> None:
+def test_data_may_have_any_elements() -> None:
     elements: list[Any] = [1, None, "x", [2, {"y": 3}]]
     (tensor,) = messages.read(request(tensor={"data": elements}), None).inputs
-    assert tensor.sent == elements
+    assert tensor.raw == elements
 
 
 def sized(size: Any) -> dict[str, Any]:
@@ -162,6 +162,7 @@ JSON = st.recursive(
             inner,
         )
     ),
+    max_leaves=20,
 )
 
 
@@ -177,14 +178,14 @@ def test_any_json_is_read_or_refused(content: Any) -> None:
 
 
 @pytest.mark.parametrize(("encoding", "wbits"), [("gzip", 31), ("deflate", 15), ("GZIP ", 31)])
-def test_compressed_bodies_are_unpacked(encoding: str, wbits: int) -> None:
+def test_compressed_bodies_are_decompressed(encoding: str, wbits: int) -> None:
     packed = zlib.compress(b"content" * 100, wbits=wbits)
     assert messages.decompress(packed, encoding, 700) == b"content" * 100
     with pytest.raises(BodyTooLarge, match="more than 699 bytes when decompressed"):
         messages.decompress(packed, encoding, 699)
 
 
-def test_compressed_bodies_that_are_damaged_are_refused() -> None:
+def test_damaged_compressed_bodies_are_refused() -> None:
     packed = zlib.compress(b"content" * 100, wbits=31)
     for body in (b"", b"plain", packed[:-9], packed + packed):
         with pytest.raises(InvalidRequest, match="gzip"):

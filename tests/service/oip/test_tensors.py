@@ -16,7 +16,7 @@ SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, max_side=4)
 
 
 @given(arrays.arrays(np.uint8, SHAPES))
-def test_pixels_are_the_same_however_they_are_sent(pixels: Any) -> None:
+def test_pixels_are_the_same_in_each_form(pixels: Any) -> None:
     for sent in (memoryview(pixels.tobytes()), pixels.ravel().tolist(), pixels.tolist()):
         found = tensors.read_uint8(sent, pixels.shape, "pixels")
         assert found.dtype == np.uint8
@@ -24,7 +24,7 @@ def test_pixels_are_the_same_however_they_are_sent(pixels: Any) -> None:
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=5))
-def test_bytes_are_the_same_however_they_are_sent(elements: list[bytes]) -> None:
+def test_bytes_are_the_same_in_each_form(elements: list[bytes]) -> None:
     binary = memoryview(tensors.to_binary(elements))
     in_json: list[Any] = [base64.b64encode(element).decode() for element in elements]
     column = [[text] for text in in_json]
@@ -60,11 +60,11 @@ NOT_PIXELS: list[Any] = [
 
 
 @pytest.mark.parametrize("sent", NOT_PIXELS, ids=repr)
-def test_numbers_that_are_no_pixels_are_refused(sent: list[Any]) -> None:
+def test_invalid_pixels_are_refused(sent: list[Any]) -> None:
     with pytest.raises(InvalidRequest, match=r"'pixels'.*\[2, 2\].*send|nest"):
         tensors.read_uint8(sent, (2, 2), "pixels")
 
 
-def test_one_long_text_among_numbers_costs_no_memory() -> None:
+def test_long_text_among_numbers_takes_no_memory() -> None:
     with pytest.raises(InvalidRequest):
         tensors.read_uint8(["x" * 1_000_000] + [""] * 999_999, (1_000_000,), "pixels")
