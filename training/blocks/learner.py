@@ -20,7 +20,7 @@ from training.blocks.augment import MIXUP_ALPHA, mixup
 from training.blocks.device import Compute, learning_batch
 from training.blocks.schedule import lr_factor, num_thawed
 from training.blocks.tail import Average, Tail
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 
 class Learner:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from core.models.servable import Servable
 from training.dataset import Dataset
 from training.gate.champions import Contender, KeptAnswers
-from training.gate.evidence import Evidence, GatePolicy, Method
+from training.gate.evidence import Evidence, Method
 from training.gate.rules import choose_method
 from training.head.crossval import out_of_fold
 from training.head.design_matrix import Design, prepare
 from training.head.fit import FittedHead, tolerance_to_judge
+from training.recipe import GatePolicy
 
 Bools = NDArray[np.bool_]
 

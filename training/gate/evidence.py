@@ -17,43 +17,6 @@ from training.gate.paired_tests import Bools, Comparison
 Method = Literal["hold-out", "cross-validation"]
 
 
-@dataclass(frozen=True, slots=True)
-class GatePolicy:
-    # Non-inferiority: be `confidence` sure that the challenger is not `margin` worse. The figures
-    # belong together: 2 points is what 1,000 paired examples resolve with 5 % wrongly promoted.
-    margin: float = 0.02
-    confidence: float = 0.95
-    # With fewer examples margins widen with the noise, by sqrt(full_holdout / judged): a fixed one
-    # would hold back most equals at 200 examples, and at 100 even a copy of the champion.
-    full_holdout: int = 1000
-    # Below this a margin is past 6 points, and some classes have no held-out example at all.
-    min_holdout: int = 100
-    # How surely worse is too sure. Looser with few examples, where the test sees less.
-    harm_alpha: float = 0.05
-    harm_alpha_cross_validation: float = 0.10
-    # Each promotion may lose a little within the noise; against the best ever that cannot add up.
-    drift_margin: float = 0.01
-    # New classes bring new ways to be wrong: what the old ones may pay on top of these margins.
-    added_classes_allowance: float = 0.01
-    # Collapse: recall was decent and halved, by more than luck and more than ordinary churn, the
-    # share of a class that a retrain without any real change may turn wrong.
-    min_class_examples: int = 5
-    decent_recall: float = 0.5
-    collapse_ratio: float = 0.5
-    collapse_alpha: float = 0.05
-    ordinary_churn: float = 0.10
-    # A first model of new classes must beat guessing, once there are enough examples to tell.
-    min_chance_examples: int = 10
-    # Two runtimes differ by 1e-6 to 1e-4 in float32; a graph exported wrongly, by far more.
-    max_parity: float = 1e-3
-    max_latency_ratio: float = 1.5
-    # Numbers that are rounded must buy something: where the processor has no instructions for
-    # them, or the architecture keeps leaving integers, int8 is slower than float32.
-    max_int8_latency_ratio: float = 0.9
-    # protobuf refuses an ONNX file of 2 GiB, and a version is offered as one standalone file.
-    max_bytes: int = 2**31 - 1
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """What was measured of a challenger, through its exported ONNX.

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from training.gate import paired_tests
-from training.gate.evidence import Check, Decision, Evidence, GatePolicy, Method
+from training.gate.evidence import Check, Decision, Evidence, Method
 from training.gate.paired_tests import Comparison, Counts
+from training.recipe import GatePolicy
 
 ALL = slice(None)
 

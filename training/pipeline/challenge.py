@@ -12,13 +12,13 @@ from training.backbones.candidate import Candidate
 from training.dataset import Dataset
 from training.gate import evaluate, rules
 from training.gate.champions import Contender, KeptAnswers
-from training.gate.evidence import Decision, GatePolicy
+from training.gate.evidence import Decision
 from training.head import fit
 from training.head.fit import Penalty
 from training.pipeline import export
 from training.pipeline.context import Workshop
 from training.pipeline.progress import Progress
-from training.recipe import Recipe
+from training.recipe import GatePolicy, Recipe
 
 
 def challenge(

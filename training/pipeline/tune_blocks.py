@@ -40,7 +40,7 @@ from training.head.crossval import assign_folds
 from training.head.fit import fit_head
 from training.pipeline.context import Workshop
 from training.pipeline.progress import Handed, Progress
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 # One fold of these chooses the epoch; the others learn.
 _NUM_FOLDS = 5

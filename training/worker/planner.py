@@ -21,30 +21,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from training.recipe import PlannerPolicy
+
 Tier = Literal["head", "blocks"]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannerPolicy:
-    # Fewer in all, or in its median class, is too little to move a backbone without harm.
-    min_examples: int = 200
-    min_examples_of_class: int = 20
-    # Many: from here on everything can be trained without overfitting at once.
-    many_examples: int = 2_000
-    many_examples_of_class: int = 200
-    # Probe accuracy above chance, 0 (guessing) to 1 (perfect): from here on the task is similar.
-    similar: float = 0.85
-    # Nothing worth minutes of training is left to gain.
-    solved: float = 0.99
-    # Train blocks again when there is so much more to learn from; after one that was held back,
-    # the square of it.
-    growth: float = 1.5
-    # How many of the blocks are the last ones.
-    last_blocks: float = 0.45
-    # The largest class over the smallest: beyond, fewer epochs would still overfit the rare ones.
-    max_imbalance: float = 50.0
-    # Off: blocks are trained on request only.
-    is_automatic: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,10 @@ from training.backbones.quantise import (
     labelled_photos,
     quantise,
 )
-from training.gate.evidence import Evidence, GatePolicy
+from training.gate.evidence import Evidence
 from training.gate.rules import decide
 from training.pipeline.progress import Stopped
+from training.recipe import GatePolicy
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from training.blocks.schedule import block_lrs, lr_factor, num_thawed, plan_epochs
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 
 def test_learning_rate_falls_with_depth() -> None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.gate.evidence import Evidence, GatePolicy
+from training.gate.evidence import Evidence
 from training.gate.rules import choose_method, decide
+from training.recipe import GatePolicy
 
 POLICY = GatePolicy()
 N = 1000

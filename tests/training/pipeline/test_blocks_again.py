@@ -17,12 +17,9 @@ from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import damaged_starter, label, live, of, retrain
 from training.backbones.candidate import Candidate
-from training.gate.evidence import GatePolicy
 from training.pipeline.attempt import attempt
 from training.pipeline.context import open_workshop
-from training.recipe import Recipe
-from training.tune_recipe import BlocksRecipe
-from training.worker.planner import PlannerPolicy
+from training.recipe import BlocksRecipe, GatePolicy, PlannerPolicy, Recipe
 from training.worker.planner_input import read_situation
 from training.worker.trainer import Trainer
 

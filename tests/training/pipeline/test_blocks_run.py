@@ -15,9 +15,7 @@ from core.store.store import Store
 from tests.training.digits_store import finish, live, retrain
 from training.pipeline.attempt import attempt
 from training.pipeline.context import open_workshop
-from training.recipe import Recipe
-from training.tune_recipe import BlocksRecipe
-from training.worker.planner import PlannerPolicy
+from training.recipe import BlocksRecipe, PlannerPolicy, Recipe
 from training.worker.trainer import Trainer
 
 pytest.importorskip("torch")

@@ -19,12 +19,9 @@ from core.store.store import Store
 from tests.training.digits_store import damaged_starter, label, live, of, retrain
 from training.backbones.candidate import Candidate
 from training.backbones.quantise import as_int8, labelled_photos
-from training.gate.evidence import GatePolicy
 from training.pipeline.attempt import attempt
 from training.pipeline.context import open_workshop
-from training.recipe import Recipe
-from training.tune_recipe import BlocksRecipe
-from training.worker.planner import PlannerPolicy
+from training.recipe import BlocksRecipe, GatePolicy, PlannerPolicy, Recipe
 from training.worker.trainer import Trainer
 
 # Quantises the starter, and tunes it: not in `make check`.

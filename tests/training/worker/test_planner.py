@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from training.worker.planner import PastTuning, Plan, PlannerPolicy, Situation, plan, similarity
+from training.recipe import PlannerPolicy
+from training.worker.planner import PastTuning, Plan, Situation, plan, similarity
 
 POLICY = PlannerPolicy()
 
