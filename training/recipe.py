@@ -20,6 +20,16 @@ ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Strength = Literal["none", "light", "medium", "strong"]
 STRENGTHS: tuple[Strength, ...] = ("none", "light", "medium", "strong")
 
+# By the names of 0.1, which files may use for one release more.
+_RENAMED = {
+    "triggers.after_quiet_s": "quiet_period_s",
+    "head.balance": "class_balance",
+    "blocks.balance": "class_balance",
+    "planner.similar": "similar_accuracy",
+    "planner.solved": "solved_accuracy",
+    "planner.growth": "regrowth_factor",
+}
+
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class TriggerRecipe:
@@ -28,7 +38,7 @@ class TriggerRecipe:
     # So many new labels.
     after_labels: NonNegativeInt = 10
     # The newest label is so old.
-    after_quiet_s: NonNegativeFloat = 0.5
+    quiet_period_s: NonNegativeFloat = 0.5
     # The oldest new label is so old.
     every_s: NonNegativeFloat = 3600.0
     # Least time between the end of a run and the next.
@@ -41,8 +51,8 @@ class HeadRecipe:
     """How tier `head` learns."""
 
     num_folds: Annotated[int, Field(ge=2)] = 5
-    # Each class weighs (n / (K n_k))^balance. 0: all examples weigh the same, 1: all classes.
-    balance: Share = 0.5
+    # Each class weighs (n / (K n_k))^class_balance. 0: all examples weigh the same, 1: all classes.
+    class_balance: Share = 0.5
     # A prediction abstains below the confidence that reaches this precision.
     target_precision: Share = 0.9
 
@@ -72,7 +82,7 @@ class BlocksRecipe:
 
     label_smoothing: ShareBelowOne = 0.1
     # As in `HeadRecipe`.
-    balance: Share = 0.5
+    class_balance: Share = 0.5
 
     augment: Strength = "medium"
     # Turn off where left and right mean something: text, road signs, digits.
@@ -107,11 +117,11 @@ class PlannerPolicy:
     many_examples_of_class: NonNegativeInt = 200
     # Probe accuracy from which the task is similar to what the backbone knows. 0 is guessing, 1 is
     # perfect.
-    similar: Share = 0.85
+    similar_accuracy: Share = 0.85
     # Probe accuracy from which nothing worth minutes of training is left to gain.
-    solved: Share = 0.99
+    solved_accuracy: Share = 0.99
     # Train blocks again with so many times more examples; squared after a run that was held back.
-    growth: Annotated[float, Field(ge=1)] = 1.5
+    regrowth_factor: Annotated[float, Field(ge=1)] = 1.5
     # Share of the blocks that counts as the last ones.
     last_blocks: Annotated[float, Field(gt=0, le=1)] = 0.45
     # Largest class over the smallest. Beyond, even few epochs overfit the rare classes.
@@ -173,4 +183,4 @@ class Recipe:
 
 def load_recipe(path: Path | None) -> Recipe:
     """Read a recipe file, or return the built-in recipe. Raises InvalidRecipe with all problems."""
-    return Recipe() if path is None else read_toml(path, Recipe)
+    return Recipe() if path is None else read_toml(path, Recipe, _RENAMED)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import tomllib
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -20,20 +23,37 @@ STRICT = ConfigDict(extra="forbid")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def read_toml(path: Path, cls: type[Recipe]) -> Recipe:
+log = logging.getLogger(__name__)
+
+
+def read_toml(
+    path: Path, cls: type[Recipe], renamed: Mapping[str, str] = MappingProxyType({})
+) -> Recipe:
     """Read a recipe. Keys that the file leaves out keep their defaults.
 
+    `renamed` maps an old "table.key" to the new key. The old one still works, and is logged.
     Raises InvalidRecipe if the file can't be read, or has unknown keys or wrong values.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRecipe(f"the recipe {path} cannot be read: {error}") from error
+    _rename(tables, renamed)
     try:
         return TypeAdapter(cls).validate_python(tables)
     except ValidationError as error:
         problems = "; ".join(_describe(problem, cls()) for problem in error.errors())
         raise InvalidRecipe(f"the recipe {path}: {problems}") from error
+
+
+def _rename(tables: dict[str, Any], renamed: Mapping[str, str]) -> None:
+    for name, new in renamed.items():
+        section, old = name.split(".")
+        table = tables.get(section)
+        # With both names, the old one is reported as unknown.
+        if isinstance(table, dict) and old in table and new not in table:
+            table[new] = table.pop(old)
+            log.warning("recipe.key_renamed", extra={"key": name, "new_key": f"{section}.{new}"})
 
 
 def _describe(problem: ErrorDetails, defaults: Any) -> str:

@@ -70,6 +70,35 @@ def test_recipe_made_in_code_has_the_same_limits() -> None:
         BlocksRecipe(depth=0)
 
 
+def test_old_name_of_a_key_still_works_and_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = read(
+        tmp_path,
+        "[triggers]\nafter_quiet_s = 9\n[head]\nbalance = 0.1\n[blocks]\nbalance = 0.2\n"
+        "[planner]\nsimilar = 0.3\nsolved = 0.4\ngrowth = 5\n",
+    )
+    assert recipe.triggers.quiet_period_s == 9
+    assert (recipe.head.class_balance, recipe.blocks.class_balance) == (0.1, 0.2)
+    assert (recipe.planner.similar_accuracy, recipe.planner.solved_accuracy) == (0.3, 0.4)
+    assert recipe.planner.regrowth_factor == 5
+    logged = [vars(record) for record in caplog.records]
+    assert {fields["msg"] for fields in logged} == {"recipe.key_renamed"}
+    assert [fields["new_key"] for fields in logged] == [
+        "triggers.quiet_period_s",
+        "head.class_balance",
+        "blocks.class_balance",
+        "planner.similar_accuracy",
+        "planner.solved_accuracy",
+        "planner.regrowth_factor",
+    ]
+
+
+def test_old_and_new_name_of_a_key_together_are_refused(tmp_path: Path) -> None:
+    said = problem(tmp_path, "[head]\nbalance = 0.1\nclass_balance = 0.2\n")
+    assert "head.balance is unknown" in said
+
+
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRecipe, match="nowhere"):
         load_recipe(tmp_path / "nowhere.toml")

@@ -87,7 +87,7 @@ def challenge(
         earlier,
         bounds,
         recipe.gate,
-        recipe.head.balance,
+        recipe.head.class_balance,
         only_held_out=has_seen_rows and not is_same_backbone,
     )
     metrics = export.metrics_of(

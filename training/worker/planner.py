@@ -82,13 +82,13 @@ def plan(situation: Situation, policy: PlannerPolicy) -> Plan:
         return _head_only(f"{size}; how well the backbone knows them is not measured yet")
     known = similarity(situation.probe_accuracy, len(counts))
     knowing = f"a head on frozen features gets {100 * known:.0f} % of the way from chance"
-    if known >= policy.solved:
+    if known >= policy.solved_accuracy:
         return _head_only(size, f"{knowing}: nothing is left to gain")
     waiting = _not_yet(situation.past, num_trained, policy)
     if waiting:
         return _head_only(size, waiting)
     is_many = num_trained >= policy.many_examples and median >= policy.many_examples_of_class
-    is_similar = known >= policy.similar
+    is_similar = known >= policy.similar_accuracy
     corner = f"{'many' if is_many else 'few'} and {'similar' if is_similar else 'different'}"
     if is_similar and not is_many:
         return _head_only(size, f"{knowing}: {corner}, so the head alone")
@@ -105,7 +105,7 @@ def plan(situation: Situation, policy: PlannerPolicy) -> Plan:
 def _not_yet(past: PastTuning | None, num_trained: int, policy: PlannerPolicy) -> str | None:
     if past is None:
         return None
-    growth = policy.growth if past.was_promoted else policy.growth**2
+    growth = policy.regrowth_factor if past.was_promoted else policy.regrowth_factor**2
     needed = int(past.num_trained * growth)
     if num_trained >= needed:
         return None

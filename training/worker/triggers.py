@@ -35,8 +35,8 @@ def moments(news: News, recipe: TriggerRecipe) -> dict[str, float]:
     found = {}
     if 0 < recipe.after_labels <= news.num_new:
         found["labels"] = earliest
-    if recipe.after_quiet_s > 0:
-        found["quiet"] = max(earliest, news.newest_at + recipe.after_quiet_s)
+    if recipe.quiet_period_s > 0:
+        found["quiet"] = max(earliest, news.newest_at + recipe.quiet_period_s)
     if recipe.every_s > 0:
         found["schedule"] = max(earliest, news.oldest_at + recipe.every_s)
     return found

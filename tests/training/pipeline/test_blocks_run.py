@@ -98,7 +98,9 @@ def test_the_planner_asks_for_blocks_by_itself_and_a_child_does_them(
     monkeypatch.setenv("EVERGREEN_HOME", str(settings.home))
     monkeypatch.setenv("EVERGREEN_RECIPE", str(recipe_path))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    policy = PlannerPolicy(solved=1.0, similar=1.0)  # digits are easy; plan blocks all the same
+    policy = PlannerPolicy(
+        solved_accuracy=1.0, similar_accuracy=1.0
+    )  # digits are easy; plan blocks all the same
     trainer = Trainer(taught_store, Recipe(planner=policy), settings)
     retrain(taught_store, trainer)
     with taught_store.db.read() as conn:

@@ -42,7 +42,7 @@ def test_labels_become_the_champion_with_their_classes(school_store: Store, trai
     assert manifest.run_id == run.id
     assert manifest.recipe["head"] == {
         "num_folds": 5,
-        "balance": 0.5,
+        "class_balance": 0.5,
         "target_precision": 0.9,
     }
     assert 0 <= manifest.parity < 1e-4

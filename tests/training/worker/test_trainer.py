@@ -96,7 +96,7 @@ def test_a_run_follows_the_wish_of_somebody_else_for_its_version(
 
 
 def test_new_labels_start_a_run_without_being_asked(school_store: Store, settings: Settings):
-    recipe = Recipe(triggers=TriggerRecipe(after_labels=15, after_quiet_s=0, every_s=0))
+    recipe = Recipe(triggers=TriggerRecipe(after_labels=15, quiet_period_s=0, every_s=0))
     trainer = Trainer(school_store, recipe, settings)
     label(school_store, of("two", "five")[:14])
     for _ in range(5):
@@ -119,7 +119,7 @@ def test_the_trainer_looks_at_the_moment_at_which_a_trigger_fires(
     with school_store.db.read() as conn:
         _, _, newest_at = labels.count_after(conn, 0)
     assert newest_at is not None
-    due_at = newest_at + Recipe().triggers.after_quiet_s
+    due_at = newest_at + Recipe().triggers.quiet_period_s
     for before_s in (2 * tick_s, 0.3 * tick_s):
         trainer.tick(due_at - before_s)
         assert trainer.pause_s(due_at - before_s) == pytest.approx(min(tick_s, before_s), abs=1e-3)
@@ -176,7 +176,7 @@ def state_of(store: Store, promotion_id: int) -> str:
 
 
 def test_one_class_alone_starts_no_run(school_store: Store, settings: Settings):
-    recipe = Recipe(triggers=TriggerRecipe(after_labels=5, after_quiet_s=0))
+    recipe = Recipe(triggers=TriggerRecipe(after_labels=5, quiet_period_s=0))
     trainer = Trainer(school_store, recipe, settings)
     label(school_store, of("two")[:10])
     for _ in range(5):

@@ -9,7 +9,7 @@ from training.worker.triggers import News, due, moments
 
 NOW = 1_000_000.0
 RECIPE = TriggerRecipe(
-    after_labels=10, after_quiet_s=2, every_s=3600, min_interval_s=5, pause_after_failure_s=60
+    after_labels=10, quiet_period_s=2, every_s=3600, min_interval_s=5, pause_after_failure_s=60
 )
 NOTHING = News(0, None, None, None, False)
 BUSY = News(3, NOW - 1, NOW - 1, None, False)  # three labels, the last a second ago
@@ -35,9 +35,9 @@ def test_the_trigger_that_fires(news: News, expected: str | None) -> None:
     assert due(news, NOW, RECIPE) == expected
 
 
-@pytest.mark.parametrize("name", ["after_labels", "after_quiet_s", "every_s"])
+@pytest.mark.parametrize("name", ["after_labels", "quiet_period_s", "every_s"])
 def test_zero_turns_a_trigger_off(name: str) -> None:
-    off = {"after_labels": 0, "after_quiet_s": 0.0, "every_s": 0.0}
+    off = {"after_labels": 0, "quiet_period_s": 0.0, "every_s": 0.0}
     waiting_long = News(10_000, NOW - 1e6, NOW - 1e6, None, False)
     assert due(waiting_long, NOW, TriggerRecipe(**off)) is None
     on = off | {name: 1}
