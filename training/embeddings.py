@@ -27,7 +27,7 @@ _Embedded = tuple[int, NDArray[np.float32]]
 log = logging.getLogger(__name__)
 
 
-class KeptVectors:
+class EmbeddingCache:
     """The embeddings that a run of this process has read, so that the next one reads only what is
     new: of the backbone asked for last, by the image's digest, and as long as they are not many."""
 
@@ -59,7 +59,7 @@ def embed(
     rows: Sequence[CurrentLabel],
     limits: Limits,
     progress: Callable[[float], None] = lambda fraction: None,
-    kept: KeptVectors | None = None,
+    kept: EmbeddingCache | None = None,
 ) -> dict[int, Vector]:
     """The embedding of each example [D], from the cache where it is there, by example id.
 

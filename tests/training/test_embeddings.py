@@ -10,7 +10,7 @@ from core.labelling import embeddings
 from core.labelling.labels import CurrentLabel
 from core.store.store import Store
 from tests.training.digits_store import label, of, retrain
-from training.embeddings import KeptVectors
+from training.embeddings import EmbeddingCache
 from training.worker.trainer import Trainer
 
 
@@ -25,7 +25,7 @@ VECTORS = {1: np.ones(4, np.float16), 2: np.zeros(4, np.float16)}
 
 
 def test_what_was_kept_is_known_by_its_image() -> None:
-    kept = KeptVectors()
+    kept = EmbeddingCache()
     kept.keep("backbone", ROWS, VECTORS)
     # An id may be given again once its example was erased.
     found = kept.of("backbone", [row(2, "c"), row(3, "a")])
@@ -35,14 +35,14 @@ def test_what_was_kept_is_known_by_its_image() -> None:
 
 
 def test_nothing_stays_of_what_was_erased() -> None:
-    kept = KeptVectors()
+    kept = EmbeddingCache()
     kept.keep("backbone", ROWS, VECTORS)
     kept.keep("backbone", ROWS[:1], VECTORS)
     assert kept.of("backbone", ROWS).keys() == {1}
 
 
 def test_too_many_are_not_kept() -> None:
-    kept = KeptVectors(max_bytes=15)
+    kept = EmbeddingCache(max_bytes=15)
     kept.keep("backbone", ROWS, VECTORS)
     assert kept.of("backbone", ROWS) == {}
 

@@ -27,7 +27,7 @@ _MAX_EARLIER = 20
 log = logging.getLogger(__name__)
 
 
-class KeptAnswers:
+class CachedPredictions:
     """What a version answers for examples. Neither ever changes, so whoever asks again, about more
     of them, waits for the new ones only."""
 
@@ -56,10 +56,10 @@ class KeptAnswers:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Contender:
+class ChampionModel:
     """A version that answered before. `seen` reads the labels that it was trained on."""
 
-    answers: KeptAnswers
+    answers: CachedPredictions
     seen: Callable[[], Sequence[CurrentLabel]]
 
     @property
@@ -75,9 +75,9 @@ class Contender:
         return self.servable.manifest.snapshot == 0
 
 
-def standing(
-    store: Store, runtime: Runtime, loaded: dict[int, KeptAnswers]
-) -> tuple[Contender, list[KeptAnswers]]:
+def load_champions(
+    store: Store, runtime: Runtime, loaded: dict[int, CachedPredictions]
+) -> tuple[ChampionModel, list[CachedPredictions]]:
     """The champion with the labels that it was trained on, and champions before it that share
     its backbone and can still be loaded. Afterwards `loaded` holds these, by version: who asks
     again need not load them all."""
@@ -91,9 +91,9 @@ def standing(
         with store.db.read() as conn:
             return labels.current(conn, live.snapshot)
 
-    def load_once(version: Version) -> KeptAnswers:
+    def load_once(version: Version) -> CachedPredictions:
         if version.number not in loaded:
-            loaded[version.number] = KeptAnswers(_load(store, runtime, version))
+            loaded[version.number] = CachedPredictions(_load(store, runtime, version))
         return loaded[version.number]
 
     # Of another backbone, they would keep that loaded as well.
@@ -107,7 +107,7 @@ def standing(
             earlier.append(load_once(version))
         except EvergreenError as error:
             log.warning("version.load_failed", extra={"version": version.number, "error": error})
-    return Contender(champion, seen), earlier
+    return ChampionModel(champion, seen), earlier
 
 
 def _load(store: Store, runtime: Runtime, version: Version) -> Servable:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from core.models.servable import Servable
 from training.dataset import Dataset
-from training.gate.champions import Contender, KeptAnswers
+from training.gate.champions import CachedPredictions, ChampionModel
 from training.gate.evidence import Evidence, Method
 from training.gate.rules import choose_method
 from training.head.crossval import out_of_fold
@@ -39,13 +39,13 @@ class Bounds:
     int8_latency_ratio: float | None = None
 
 
-def gather(
+def collect_evidence(
     dataset: Dataset,
     champion_dataset: Dataset,
     fitted: FittedHead,
     challenger: Servable,
-    champion: Contender,
-    earlier: Sequence[KeptAnswers],
+    champion: ChampionModel,
+    earlier: Sequence[CachedPredictions],
     bounds: Bounds,
     policy: GatePolicy,
     balance: float,
@@ -62,8 +62,8 @@ def gather(
     """
     held_out = dataset.held_out
     method: Method = "hold-out" if only_held_out else choose_method(len(held_out), policy)
-    champion_N = was_right(champion.answers, champion_dataset.held_out)
-    challenger_N = is_right(challenger, held_out)
+    champion_N = cached_correct_N(champion.answers, champion_dataset.held_out)
+    challenger_N = correct_N(challenger, held_out)
     label_N = held_out.y_N
     best_N: Bools | None = None
     best_version: int | None = None
@@ -71,7 +71,7 @@ def gather(
         training = dataset.training
         rows = champion_dataset.training
         design = fitted.design if champion_dataset is dataset else prepare(rows.x_ND)
-        refitted_N = refitted_is_right(rows, design, fitted, champion, balance)
+        refitted_N = refitted_correct_N(rows, design, fitted, champion, balance)
         own_N = fitted.out_of_fold_NK.argmax(axis=1) == training.y_N
         champion_N = np.concatenate([refitted_N, champion_N])
         challenger_N = np.concatenate([own_N, challenger_N])
@@ -95,7 +95,7 @@ def gather(
     )
 
 
-def is_right(servable: Servable, rows: Dataset) -> Bools:
+def correct_N(servable: Servable, rows: Dataset) -> Bools:
     """Where the version's most likely class is the row's. Classes it does not know are wrong."""
     if len(rows) == 0:
         return np.zeros(0, np.bool_)
@@ -103,18 +103,18 @@ def is_right(servable: Servable, rows: Dataset) -> Bools:
     return _names_match(logits_NK.argmax(axis=1), servable.manifest.classes, rows)
 
 
-def was_right(answers: KeptAnswers, rows: Dataset) -> Bools:
-    """As `is_right`, without asking again what was asked before."""
+def cached_correct_N(answers: CachedPredictions, rows: Dataset) -> Bools:
+    """As `correct_N`, without asking again what was asked before."""
     return _names_match(answers.of(rows), answers.servable.manifest.classes, rows)
 
 
-def refitted_is_right(
-    training: Dataset, design: Design, fitted: FittedHead, champion: Contender, balance: float
+def refitted_correct_N(
+    training: Dataset, design: Design, fitted: FittedHead, champion: ChampionModel, balance: float
 ) -> Bools:
     """`design` is of the embeddings of `training`. A champion that was trained on the labels of the
     challenger is right where the challenger is."""
     if champion.is_starter:
-        return is_right(champion.servable, training)  # it saw none of these rows
+        return correct_N(champion.servable, training)  # it saw none of these rows
     classes = champion.classes
     index = {name: k for k, name in enumerate(classes)}
     was = {row.example_id: index[row.label] for row in champion.seen() if row.label in index}
@@ -135,7 +135,10 @@ def refitted_is_right(
 
 
 def _best(
-    held_out: Dataset, champion: Contender, champion_N: Bools, earlier: Sequence[KeptAnswers]
+    held_out: Dataset,
+    champion: ChampionModel,
+    champion_N: Bools,
+    earlier: Sequence[CachedPredictions],
 ) -> tuple[Bools | None, int | None]:
     """The best of the earlier champions on the classes that today's champion knows."""
     known = frozenset(champion.classes)
@@ -143,7 +146,7 @@ def _best(
     best_N = champion_N
     best_version: int | None = None
     for answers in earlier:
-        found_N = was_right(answers, held_out)
+        found_N = cached_correct_N(answers, held_out)
         if np.count_nonzero(found_N & is_old_N) > np.count_nonzero(best_N & is_old_N):
             best_N, best_version = found_N, answers.servable.version
     return (None, None) if best_version is None else (best_N, best_version)

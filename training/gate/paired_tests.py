@@ -38,7 +38,7 @@ def quantile(confidence: float) -> float:
     return NormalDist().inv_cdf(confidence)
 
 
-def score(b: Counts, c: Counts, n: Counts, difference: Any) -> Floats:
+def tango_z(b: Counts, c: Counts, n: Counts, difference: Any) -> Floats:
     """Tango's z for "the true change in accuracy is `difference`", -1 < difference < 1, n > 0.
 
     Large means that the change is more than that. The nuisance parameter is its restricted
@@ -53,12 +53,12 @@ def score(b: Counts, c: Counts, n: Counts, difference: Any) -> Floats:
     return np.asarray((b - c - n * d) / np.sqrt(np.maximum(variance, 1e-12)))
 
 
-def harm_p(b: Counts, c: Counts) -> Floats:
+def mcnemar_p(b: Counts, c: Counts) -> Floats:
     """Exact one-sided McNemar p: how often equal versions look at least this bad by chance."""
     return np.asarray(bdtr(b, np.asarray(b) + c, 0.5), dtype=np.float64)
 
 
-def tail_p(count: Counts, n: Counts, rate: float) -> Floats:
+def binomial_tail_p(count: Counts, n: Counts, rate: float) -> Floats:
     """P(X >= count) for X binomial (n, rate)."""
     below = np.maximum(np.asarray(count) - 1, 0)
     return np.where(np.asarray(count) > 0, bdtrc(below, n, rate), 1.0)
@@ -73,7 +73,7 @@ def interval(b: int, c: int, n: int, confidence: float = 0.95) -> tuple[float, f
     low, high = np.full(2, -1.0), np.full(2, 1.0)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        is_below = score(b, c, n, middle) > targets
+        is_below = tango_z(b, c, n, middle) > targets
         low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
     return float(low[0]), float(high[1])
 
@@ -103,8 +103,8 @@ class Comparison:
         return (self.b - self.c) / max(self.n, 1)
 
     @property
-    def harm_p(self) -> float:
-        return float(harm_p(self.b, self.c))
+    def mcnemar_p(self) -> float:
+        return float(mcnemar_p(self.b, self.c))
 
 
 def compare(

@@ -46,19 +46,19 @@ def decide(evidence: Evidence, policy: GatePolicy) -> Decision:
         champion_accuracy=pair.champion_accuracy,
         change=pair.change,
         interval=(pair.low, pair.high),
-        p_value=pair.harm_p,
+        p_value=pair.mcnemar_p,
     )
 
 
 # The rules, vectorised over counts.
 
 
-def widened(margin: float, n: Counts, policy: GatePolicy) -> Any:
+def widened_margin(margin: float, n: Counts, policy: GatePolicy) -> Any:
     """The margin that n examples resolve as surely as `full_holdout` examples resolve `margin`."""
     return np.minimum(margin * np.sqrt(np.maximum(1, policy.full_holdout / n)), 0.99)
 
 
-def is_close(
+def is_non_inferior(
     b: Counts, c: Counts, n: Counts, margin: Any, policy: GatePolicy, method: Method
 ) -> Any:
     """Whether the challenger is within the margin: surely so or, in cross-validation, as measured.
@@ -67,14 +67,14 @@ def is_close(
     """
     if method == "cross-validation":
         return b - c >= -margin * n
-    return paired_tests.score(b, c, n, -margin) > paired_tests.quantile(policy.confidence)
+    return paired_tests.tango_z(b, c, n, -margin) > paired_tests.quantile(policy.confidence)
 
 
-def is_unharmed(b: Counts, c: Counts, policy: GatePolicy, method: Method) -> Any:
+def is_not_harmed(b: Counts, c: Counts, policy: GatePolicy, method: Method) -> Any:
     """Whether the challenger is not significantly worse."""
     if method == "cross-validation":
-        return paired_tests.harm_p(b, c) >= policy.harm_alpha_cross_validation
-    return paired_tests.harm_p(b, c) >= policy.harm_alpha
+        return paired_tests.mcnemar_p(b, c) >= policy.harm_alpha_cross_validation
+    return paired_tests.mcnemar_p(b, c) >= policy.harm_alpha
 
 
 def is_near_best(challenger: Counts, champion: Counts, best: Counts, n: Counts, margin: Any) -> Any:
@@ -97,10 +97,10 @@ def find_collapsed(evidence: Evidence, policy: GatePolicy) -> list[str]:
     is_judged = n_K >= policy.min_class_examples
     was_decent = before_K >= policy.decent_recall * n_K
     has_halved = after_K <= policy.collapse_ratio * before_K
-    is_no_luck = paired_tests.harm_p(count.b_K, count.c_K) < policy.collapse_alpha
-    churn_p = paired_tests.tail_p(count.c_K, n_K, policy.ordinary_churn) * np.count_nonzero(
-        is_judged
-    )
+    is_no_luck = paired_tests.mcnemar_p(count.b_K, count.c_K) < policy.collapse_alpha
+    churn_p = paired_tests.binomial_tail_p(
+        count.c_K, n_K, policy.ordinary_churn
+    ) * np.count_nonzero(is_judged)
     is_no_churn = churn_p < policy.collapse_alpha
     collapsed = np.flatnonzero(is_judged & was_decent & has_halved & is_no_luck & is_no_churn)
     return [
@@ -176,11 +176,11 @@ def _check_against_champion(evidence: Evidence, policy: GatePolicy) -> Iterator[
     if has_added:
         yield _check_margin("old classes", old, allowance, policy, method)
     else:
-        detail = f"{pair.c} examples went wrong and {pair.b} right (p = {pair.harm_p:.2g})"
-        yield Check("harm", bool(is_unharmed(pair.b, pair.c, policy, method)), detail)
+        detail = f"{pair.c} examples went wrong and {pair.b} right (p = {pair.mcnemar_p:.2g})"
+        yield Check("harm", bool(is_not_harmed(pair.b, pair.c, policy, method)), detail)
     if evidence.best_correct_N is not None:
         best_right = int(np.count_nonzero(evidence.best_correct_N[old_N]))
-        margin = float(widened(policy.drift_margin + allowance, old.n, policy))
+        margin = float(widened_margin(policy.drift_margin + allowance, old.n, policy))
         passed = is_near_best(old.challenger_right, old.champion_right, best_right, old.n, margin)
         detail = (
             f"{_percent(old.challenger_accuracy)} against {_percent(best_right / old.n)} of "
@@ -194,8 +194,8 @@ def _check_against_champion(evidence: Evidence, policy: GatePolicy) -> Iterator[
 def _check_margin(
     name: str, pair: Comparison, allowance: float, policy: GatePolicy, method: Method
 ) -> Check:
-    margin = float(widened(policy.margin + allowance, pair.n, policy))
-    passed = bool(is_close(pair.b, pair.c, pair.n, margin, policy, method))
+    margin = float(widened_margin(policy.margin + allowance, pair.n, policy))
+    passed = bool(is_non_inferior(pair.b, pair.c, pair.n, margin, policy, method))
     change = pair.change if method == "cross-validation" else pair.low
     verb = "is" if method == "cross-validation" else "may be as low as"
     whose = "accuracy on the classes known before" if name == "old classes" else "accuracy"

@@ -12,15 +12,15 @@ from threadpoolctl import threadpool_limits
 from core import leases
 from core.errors import EvergreenError, StoreError
 from core.runs import Run
-from training.pipeline.context import Workshop
-from training.pipeline.progress import Handed, Progress, Stopped
+from training.pipeline.context import RunContext
+from training.pipeline.progress import Progress, RunCancelled, RunHandedBack
 from training.pipeline.run import execute
 
 log = logging.getLogger(__name__)
 
 
 def attempt(
-    shop: Workshop,
+    context: RunContext,
     run: Run,
     is_stopping: Callable[[], bool],
     on_beat: Callable[[float], None] = lambda now: None,
@@ -29,21 +29,21 @@ def attempt(
     tried again."""
     log.info("run.started", extra={"run_id": run.id, "tier": run.tier, "trigger": run.trigger})
     started = time.perf_counter()
-    progress = Progress(shop.store, run, shop.owner, is_stopping, on_beat)
+    progress = Progress(context.store, run, context.owner, is_stopping, on_beat)
     state = "finished"
     fields: dict[str, Any] = {}
     try:
         # One core: predictions need the others, and a linear algebra library that waits for cores
         # that are taken is ten times slower than one that does not ask for them.
         with threadpool_limits(1):
-            outcome = execute(shop, run, progress)
+            outcome = execute(context, run, progress)
         fields = {"outcome": outcome.outcome, "version": outcome.version, "reason": outcome.reason}
-    except Handed:
-        with shop.store.db.write(durable=False) as conn:
-            leases.hand_back(conn, run.id, shop.owner, time.time())
+    except RunHandedBack:
+        with context.store.db.write(durable=False) as conn:
+            leases.hand_back(conn, run.id, context.owner, time.time())
         log.info("run.handed_back", extra={"run_id": run.id})
         return
-    except Stopped:
+    except RunCancelled:
         state, fields = "cancelled", {"reason": "cancelled on request"}
     except StoreError:
         raise
@@ -53,7 +53,7 @@ def attempt(
         # A run may fail in any way; the trainer lives on for the next.
         log.exception("run.crashed", extra={"run_id": run.id})
         state, fields = "failed", {"error": f"{type(error).__name__}: {error}"}
-    with shop.store.db.write(durable=False) as conn:
-        leases.finish(conn, run.id, shop.owner, state=state, now=time.time(), **fields)
+    with context.store.db.write(durable=False) as conn:
+        leases.finish(conn, run.id, context.owner, state=state, now=time.time(), **fields)
     duration_s = round(time.perf_counter() - started, 3)
     log.info(f"run.{state}", extra={"run_id": run.id, "duration_s": duration_s, **fields})

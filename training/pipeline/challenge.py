@@ -11,39 +11,39 @@ from core.runs import Run
 from training.backbones.candidate import Candidate
 from training.dataset import Dataset
 from training.gate import evaluate, rules
-from training.gate.champions import Contender, KeptAnswers
+from training.gate.champions import CachedPredictions, ChampionModel
 from training.gate.evidence import Decision
 from training.head import fit
 from training.head.fit import Penalty
 from training.pipeline import export
-from training.pipeline.context import Workshop
+from training.pipeline.context import RunContext
 from training.pipeline.progress import Progress
 from training.recipe import GatePolicy, Recipe
 
 
 def challenge(
-    shop: Workshop,
+    context: RunContext,
     run: Run,
     progress: Progress,
     candidate: Candidate,
     backbone: Backbone,
     snapshot: int,
     datasets: tuple[Dataset, Dataset],
-    standing: tuple[Contender, list[KeptAnswers]],
+    standing: tuple[ChampionModel, list[CachedPredictions]],
 ) -> tuple[Manifest, Decision]:
     """Returns what would be published, without a number, and what the gate says of it. Calculates
     only: all that it writes are blobs, of the head and of a new backbone's optimised form.
 
     `datasets` are the same rows with the embeddings of the candidate's backbone, and with those of
-    the champion's; `standing` is the champion, and champions before it. Raises Stopped.
+    the champion's; `standing` is the champion, and champions before it. Raises RunCancelled.
     """
-    recipe, store = shop.recipe, shop.store
+    recipe, store = context.recipe, context.store
     dataset, champion_dataset = datasets
     contender, earlier = standing
     parent = contender.servable.manifest
     is_same_backbone = candidate.digest == parent.backbone
 
-    progress.tell("training", 0.5)
+    progress.report("training", 0.5)
     method = rules.choose_method(dataset.num_held_out, recipe.gate)
     has_seen_rows = candidate.snapshot > 0
     training = dataset.training
@@ -57,7 +57,7 @@ def challenge(
         should_stop=progress.should_stop,
     )
 
-    progress.tell("judging", 0.75)
+    progress.report("judging", 0.75)
     challenger, parity = export.make_challenger(
         run,
         snapshot,
@@ -67,7 +67,7 @@ def challenge(
         candidate,
         backbone,
         store.blobs,
-        shop.runtime,
+        context.runtime,
         recipe,
     )
     bounds = evaluate.Bounds(
@@ -76,9 +76,9 @@ def challenge(
         size_bytes=store.blobs.size(challenger.manifest.backbone),
         int8_latency_ratio=None
         if is_same_backbone
-        else export.int8_latency_ratio(challenger, store.blobs, shop.runtime),
+        else export.int8_latency_ratio(challenger, store.blobs, context.runtime),
     )
-    evidence = evaluate.gather(
+    evidence = evaluate.collect_evidence(
         dataset,
         champion_dataset,
         fitted,

@@ -9,13 +9,13 @@ from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.settings import Settings
 from core.store.store import Store
-from training.embeddings import KeptVectors
-from training.gate.champions import KeptAnswers
+from training.embeddings import EmbeddingCache
+from training.gate.champions import CachedPredictions
 from training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class RunContext:
     store: Store
     runtime: Runtime
     recipe: Recipe
@@ -24,12 +24,12 @@ class Workshop:
     # For what can be made again: activations, checkpoints.
     cache: Path
     # What runs before this one have loaded: champions to judge by, by version, and embeddings.
-    champions: dict[int, KeptAnswers] = field(default_factory=dict)
-    vectors: KeptVectors = field(default_factory=KeptVectors)
+    champions: dict[int, CachedPredictions] = field(default_factory=dict)
+    vectors: EmbeddingCache = field(default_factory=EmbeddingCache)
 
 
-def open_workshop(store: Store, recipe: Recipe, settings: Settings, owner: str) -> Workshop:
-    return Workshop(
+def open_context(store: Store, recipe: Recipe, settings: Settings, owner: str) -> RunContext:
+    return RunContext(
         store,
         Runtime(settings.provider, settings.threads),
         recipe,

@@ -14,14 +14,14 @@ from core.system.background import call_back
 from training.recipe import Recipe
 
 # Often enough for a progress bar, seldom enough for the database.
-_TELL_EVERY_S = 0.25
+_REPORT_EVERY_S = 0.25
 
 
-class Stopped(Exception):
+class RunCancelled(Exception):
     """The run was cancelled, or its lease was lost."""
 
 
-class Handed(Exception):
+class RunHandedBack(Exception):
     """This process is stopping; the run goes back to wait for another."""
 
 
@@ -41,10 +41,10 @@ class Progress:
         self._on_beat = on_beat
         self._step = "starting"
         self._fraction = 0.0
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._low, self._high = 0.0, 1.0
 
-    def narrow(self, low: float, high: float) -> None:
+    def scale_to(self, low: float, high: float) -> None:
         """From now on fractions are of this part of the whole."""
         self._low, self._high = low, high
 
@@ -57,37 +57,37 @@ class Progress:
 
         call_back(note)
 
-    def tell(self, step: str, fraction: float) -> None:
-        """Say where the run is (fraction, 0 to 1). Raises Stopped or Handed."""
-        self._tell(step, self._low + fraction * (self._high - self._low))
+    def report(self, step: str, fraction: float) -> None:
+        """Say where the run is (fraction, 0 to 1). Raises RunCancelled or RunHandedBack."""
+        self._report(step, self._low + fraction * (self._high - self._low))
 
-    def _tell(self, step: str, fraction: float) -> None:
+    def _report(self, step: str, fraction: float) -> None:
         is_new = step != self._step
         self._step, self._fraction = step, fraction
         now = time.time()
-        if is_new or now - self._told_at >= _TELL_EVERY_S:
-            self._told_at = now
+        if is_new or now - self._reported_at >= _REPORT_EVERY_S:
+            self._reported_at = now
             call_back(lambda: self._beat(now))
 
     def should_stop(self) -> bool:
         """For long calculations to ask; `tell` then raises."""
         try:
-            self._tell(self._step, self._fraction)
-        except (Stopped, Handed):
-            self._told_at = 0.0
+            self._report(self._step, self._fraction)
+        except (RunCancelled, RunHandedBack):
+            self._reported_at = 0.0
             return True
         return False
 
-    def keep(self) -> None:
+    def renew_lease(self) -> None:
         """Keep the lease while a step takes long. Whether to go on, the work itself asks; it finds
         out as well when the database is gone."""
-        with contextlib.suppress(Stopped, Handed, StoreError):
+        with contextlib.suppress(RunCancelled, RunHandedBack, StoreError):
             self._beat(time.time())
 
     def _beat(self, now: float) -> None:
         if self._is_stopping():
-            raise Handed
+            raise RunHandedBack
         self._on_beat(now)
         with self._store.db.execute_once() as conn:
             if not leases.beat(conn, self._run_id, self._owner, now, self._step, self._fraction):
-                raise Stopped
+                raise RunCancelled

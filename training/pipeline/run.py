@@ -23,8 +23,8 @@ from training.embeddings import embed
 from training.gate import champions
 from training.gate.evidence import Decision
 from training.pipeline.challenge import challenge
-from training.pipeline.context import Workshop
-from training.pipeline.progress import Progress, Stopped
+from training.pipeline.context import RunContext
+from training.pipeline.progress import Progress, RunCancelled
 
 _MAX_TRIES = 5
 
@@ -39,35 +39,37 @@ class Outcome:
     reason: str
 
 
-def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
+def execute(context: RunContext, run: Run, progress: Progress) -> Outcome:
     """Train, judge, publish, and wait until every worker answers with it or the gate said no.
 
-    Raises NotEnoughLabels, Stopped, Handed, ArtifactError or StoreError.
+    Raises NotEnoughLabels, RunCancelled, RunHandedBack, ArtifactError or StoreError.
     """
-    with shop.store.db.read() as conn:
+    with context.store.db.read() as conn:
         published = versions.by_run(conn, run.id)
     if published is None:
         # Predictions come first, on the cores that they share with this.
-        challenger = run_idle(partial(_challenger, shop, run, progress), progress.keep)
+        challenger = run_idle(partial(_challenger, context, run, progress), progress.renew_lease)
         if isinstance(challenger, str):
             return Outcome("held-back", None, challenger)
-        progress.tell("publishing", 0.85)
-        published = _publish(shop, run, *challenger)
+        progress.report("publishing", 0.85)
+        published = _publish(context, run, *challenger)
     else:
         log.info("run.resumed", extra={"run_id": run.id, "version": published.number})
     reason = str(published.gate["reason"])
     if not published.passed_gate:
         return Outcome("held-back", published.number, reason)
-    return _see_through(shop, published, reason, progress)
+    return _see_through(context, published, reason, progress)
 
 
-def _challenger(shop: Workshop, run: Run, progress: Progress) -> tuple[Manifest, Decision] | str:
+def _challenger(
+    context: RunContext, run: Run, progress: Progress
+) -> tuple[Manifest, Decision] | str:
     """Trained and judged. A text: why there is none."""
-    candidate = _candidate(shop, run, progress)
-    return candidate if isinstance(candidate, str) else _train(shop, run, candidate, progress)
+    candidate = _candidate(context, run, progress)
+    return candidate if isinstance(candidate, str) else _train(context, run, candidate, progress)
 
 
-def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str | None:
+def _candidate(context: RunContext, run: Run, progress: Progress) -> Candidate | str | None:
     """The backbone to train a head on; None: the champion's of that moment. A text: why there is
     none to try."""
     if run.tier == "backbone":
@@ -80,47 +82,47 @@ def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str 
                 f"fine-tuning needs {error.name}, which is not installed: "
                 "pip install 'torch==2.13.0' 'evergreen-classifier[training]'"
             ) from error
-        progress.narrow(0.0, 0.7)
-        candidate: Candidate | str = tune_champion(shop, run, progress)
-        progress.narrow(0.7, 1.0)
+        progress.scale_to(0.0, 0.7)
+        candidate: Candidate | str = tune_champion(context, run, progress)
+        progress.scale_to(0.7, 1.0)
         return candidate
     return None
 
 
 def _train(
-    shop: Workshop, run: Run, wanted: Candidate | None, progress: Progress
+    context: RunContext, run: Run, wanted: Candidate | None, progress: Progress
 ) -> tuple[Manifest, Decision]:
-    store = shop.store
-    progress.tell("reading labels", 0.0)
+    store = context.store
+    progress.report("reading labels", 0.0)
     with store.db.read() as conn:
         snapshot = labels.newest_id(conn)
         rows = labels.current(conn, snapshot)
     census = take_census(rows)
     check_enough(census)
-    progress.note_labels(snapshot, shop.recipe)
-    contender, earlier = champions.standing(store, shop.runtime, shop.champions)
+    progress.note_labels(snapshot, context.recipe)
+    contender, earlier = champions.load_champions(store, context.runtime, context.champions)
     parent = contender.servable.manifest
     candidate = wanted or Candidate.of(parent)
-    backbone = shop.runtime.backbone(candidate.digest, store.blobs)
+    backbone = context.runtime.backbone(candidate.digest, store.blobs)
 
-    progress.tell("embedding", 0.05)
+    progress.report("embedding", 0.05)
     vectors = embed(
         store,
         backbone,
         candidate.pixels,
         rows,
-        shop.limits,
-        lambda fraction: progress.tell("embedding", 0.05 + 0.45 * fraction),
-        shop.vectors,
+        context.limits,
+        lambda fraction: progress.report("embedding", 0.05 + 0.45 * fraction),
+        context.vectors,
     )
     dataset = assemble(rows, vectors, census.classes)
     champion_dataset = dataset
     if candidate.digest != parent.backbone:
-        old_vectors = embed(store, contender.servable.backbone, parent.pixels, rows, shop.limits)
+        old_vectors = embed(store, contender.servable.backbone, parent.pixels, rows, context.limits)
         champion_dataset = assemble(rows, old_vectors, census.classes)
 
     return challenge(
-        shop,
+        context,
         run,
         progress,
         candidate,
@@ -131,9 +133,9 @@ def _train(
     )
 
 
-def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -> Version:
-    """Raises Stopped if the lease is another trainer's by now."""
-    store = shop.store
+def _publish(context: RunContext, run: Run, manifest: Manifest, decision: Decision) -> Version:
+    """Raises RunCancelled if the lease is another trainer's by now."""
+    store = context.store
     num_tries = 0
     while True:
         num_tries += 1
@@ -147,8 +149,8 @@ def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -
         try:
             with store.db.write() as conn:
                 now = time.time()
-                if not leases.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
-                    raise Stopped
+                if not leases.beat(conn, run.id, context.owner, now, "publishing", 0.9):
+                    raise RunCancelled
                 versions.add(conn, numbered, digest, decision.to_json())
                 if decision.promote:
                     why = decision.reason
@@ -159,14 +161,16 @@ def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -
                 raise
 
 
-def _see_through(shop: Workshop, published: Version, reason: str, progress: Progress) -> Outcome:
+def _see_through(
+    context: RunContext, published: Version, reason: str, progress: Progress
+) -> Outcome:
     """Wait for the swap. The workers do it; with none alive this moves the promotion on itself."""
-    db = shop.store.db
-    progress.tell("swapping", 0.95)
+    db = context.store.db
+    progress.report("swapping", 0.95)
     with db.read() as conn:
         promotion = promotions.newest_promotion_of(conn, published.number)
     while promotion is not None:
-        ended = wait_for_promotion(db, promotion.id, lambda: progress.tell("swapping", 0.95))
+        ended = wait_for_promotion(db, promotion.id, lambda: progress.report("swapping", 0.95))
         if ended.activate_at is not None:
             break
         seen = promotion.id

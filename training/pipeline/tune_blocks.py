@@ -38,8 +38,8 @@ from training.dataset import Dataset, assemble
 from training.embeddings import embed
 from training.head.crossval import assign_folds
 from training.head.fit import fit_head
-from training.pipeline.context import Workshop
-from training.pipeline.progress import Handed, Progress
+from training.pipeline.context import RunContext
+from training.pipeline.progress import Progress, RunHandedBack
 from training.recipe import BlocksRecipe
 
 # One fold of these chooses the epoch; the others learn.
@@ -48,16 +48,16 @@ _NUM_FOLDS = 5
 log = logging.getLogger(__name__)
 
 
-def tune_champion(shop: Workshop, run: Run, progress: Progress) -> Candidate | str:
+def tune_champion(context: RunContext, run: Run, progress: Progress) -> Candidate | str:
     """The pretrained backbone with its last blocks fine-tuned; or why it is not worth trying.
 
-    Raises NotEnoughLabels, Diverged, SpecMismatch, Stopped or Handed. A run that was handed back
-    goes on after its last epoch, on the labels that it began with; any other leaves no files.
+    Raises NotEnoughLabels, Diverged, SpecMismatch, RunCancelled or RunHandedBack. A run that was
+    handed back resumes after its last epoch, on its first snapshot. Any other leaves no files.
     """
-    folder = shop.cache / "runs" / run.id
+    folder = context.cache / "runs" / run.id
     try:
-        found = _tune_champion(shop, run, folder, progress)
-    except (Handed, StoreError):
+        found = _tune_champion(context, run, folder, progress)
+    except (RunHandedBack, StoreError):
         raise  # it will be tried again, from its checkpoint
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -66,24 +66,26 @@ def tune_champion(shop: Workshop, run: Run, progress: Progress) -> Candidate | s
     return found
 
 
-def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -> Candidate | str:
+def _tune_champion(
+    context: RunContext, run: Run, folder: Path, progress: Progress
+) -> Candidate | str:
     use_half_the_cores()
-    store = shop.store
+    store = context.store
     with store.db.read() as conn:
         snapshot = run.snapshot or labels.newest_id(conn)
         rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
     census = take_census(rows)
     check_enough(census)
-    progress.note_labels(snapshot, shop.recipe)
+    progress.note_labels(snapshot, context.recipe)
     manifest = _champion(store)
     start = _origin(store, run, manifest, progress)
     # The head that it begins with is fitted on the embeddings of this backbone.
-    dataset = _dataset(shop, start.digest, manifest.pixels, rows, census.classes, progress)
-    pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, shop.limits, folder, progress)
+    dataset = _dataset(context, start.digest, manifest.pixels, rows, census.classes, progress)
+    pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, context.limits, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest))
-    tuned = _tune(shop, run, backbone, dataset, pixels_NHWC, folder, progress)
+    tuned = _tune(context, run, backbone, dataset, pixels_NHWC, folder, progress)
     # Says whether it was cancelled, handed back, or neither.
-    progress.tell("exporting", 0.99)
+    progress.report("exporting", 0.99)
     if not tuned.improved:
         return (
             f"held back: {len(tuned.history)} epochs found nothing better than {start}, which "
@@ -100,7 +102,9 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
     if manifest.quantised_from is None:
         return candidate
     photos_NHWC = pixels_NHWC[evenly(len(pixels_NHWC))]
-    return as_int8(candidate, photos_NHWC, store.blobs, lambda _: progress.tell("quantising", 0.99))
+    return as_int8(
+        candidate, photos_NHWC, store.blobs, lambda _: progress.report("quantising", 0.99)
+    )
 
 
 def _champion(store: Store) -> Manifest:
@@ -115,26 +119,26 @@ def _origin(store: Store, run: Run, manifest: Manifest, progress: Progress) -> O
     start = origin(manifest, store.blobs)
     if start.exception is not None:
         log.warning("backbone.not_pretrained", extra={"run_id": run.id, "reason": start.exception})
-        progress.tell("going on from a tuned backbone", 0.0)
+        progress.report("going on from a tuned backbone", 0.0)
     return start
 
 
 def _dataset(
-    shop: Workshop,
+    context: RunContext,
     digest: str,
     spec: PixelSpec,
     rows: Sequence[CurrentLabel],
     classes: tuple[str, ...],
     progress: Progress,
 ) -> Dataset:
-    backbone = shop.runtime.backbone(digest, shop.store.blobs)
+    backbone = context.runtime.backbone(digest, context.store.blobs)
     vectors = embed(
-        shop.store,
+        context.store,
         backbone,
         spec,
         rows,
-        shop.limits,
-        lambda fraction: progress.tell("embedding", 0.05 * fraction),
+        context.limits,
+        lambda fraction: progress.report("embedding", 0.05 * fraction),
     )
     return assemble(rows, vectors, classes)
 
@@ -158,12 +162,12 @@ def _decode(
     for i, example_id in enumerate(dataset.example_id_N):
         content = store.blobs.get(images[int(example_id)])
         pixels_NHWC[i] = pixels.decode(content, spec, limits)
-        progress.tell("decoding", 0.05 + 0.1 * i / len(dataset))
+        progress.report("decoding", 0.05 + 0.1 * i / len(dataset))
     return pixels_NHWC
 
 
 def _tune(
-    shop: Workshop,
+    context: RunContext,
     run: Run,
     backbone: Backbone,
     dataset: Dataset,
@@ -173,8 +177,8 @@ def _tune(
 ) -> Tuned:
     fold_N = assign_folds(dataset.group_N, dataset.y_N, _NUM_FOLDS)
     is_held_out_N = fold_N == 0
-    head = fit_head(dataset.part(~is_held_out_N), shop.recipe.head, score_all=False).head
-    recipe = _recipe_of(shop.recipe.blocks, run, len(backbone.blocks))
+    head = fit_head(dataset.part(~is_held_out_N), context.recipe.head, score_all=False).head
+    recipe = _recipe_of(context.recipe.blocks, run, len(backbone.blocks))
     return tune(
         backbone,
         head,
@@ -184,7 +188,7 @@ def _tune(
         recipe,
         folder,
         should_stop=progress.should_stop,
-        on_progress=lambda fraction, text, _: progress.tell(text, 0.15 + 0.8 * fraction),
+        on_progress=lambda fraction, text, _: progress.report(text, 0.15 + 0.8 * fraction),
     )
 
 

@@ -18,7 +18,7 @@ from core.settings import Settings
 from core.store.store import open_store
 from core.system.priority import session_yields
 from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
+from training.pipeline.context import open_context
 from training.recipe import load_recipe
 
 _STOP_WITHIN_S = 10.0
@@ -87,11 +87,11 @@ def do_one(settings: Settings, stop: threading.Event) -> None:
     _yield()
     recipe = load_recipe(settings.recipe)
     store = open_store(settings)
-    shop = open_workshop(store, recipe, settings, new_id())
+    context = open_context(store, recipe, settings, new_id())
     with store.db.write(durable=False) as conn:
-        run = leases.claim(conn, shop.owner, time.time(), runs.LONG)
+        run = leases.claim(conn, context.owner, time.time(), runs.LONG)
     if run is not None:
-        attempt(shop, run, stop.is_set)
+        attempt(context, run, stop.is_set)
     store.db.close()
 
 

@@ -37,7 +37,7 @@ class PastTuning:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class PlannerInput:
     # Examples to train on, by class that has joined.
     num_by_class: dict[str, int]
     # Out-of-fold accuracy of a linear head on the frozen features, 0 to 1; None: not known yet.
@@ -66,7 +66,7 @@ def similarity(probe_accuracy: float, num_classes: int) -> float:
     return max(0.0, (probe_accuracy - chance) / (1 - chance))
 
 
-def plan(situation: Situation, policy: PlannerPolicy) -> Plan:
+def plan(situation: PlannerInput, policy: PlannerPolicy) -> Plan:
     """Choose tier, depth and epochs for the next run that was not told what to do."""
     counts = sorted(situation.num_by_class.values())
     num_trained = sum(counts)

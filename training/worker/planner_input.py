@@ -7,10 +7,10 @@ from core.labelling import labels
 from core.labelling.census import read_census, take_census
 from core.registry import promotions, versions
 from core.store.store import Store
-from training.worker.planner import PastTuning, Situation
+from training.worker.planner import PastTuning, PlannerInput
 
 
-def read_situation(store: Store) -> Situation:
+def read_planner_input(store: Store) -> PlannerInput:
     with store.db.read() as conn:
         newest = promotions.newest_activation(conn)
         live = versions.get(conn, newest.version) if newest is not None else None
@@ -25,4 +25,4 @@ def read_situation(store: Store) -> Situation:
     joined = {name: census.num_trained[name] for name in census.classes}
     probe = live.metrics.get("out_of_fold_accuracy") if live is not None else None
     is_tuned = live is not None and versions.read_manifest(live, store.blobs).tuned_from is not None
-    return Situation(joined, probe, tuned_on, is_tuned)
+    return PlannerInput(joined, probe, tuned_on, is_tuned)

@@ -24,14 +24,14 @@ _EVERY_S = 0.5
 log = logging.getLogger(__name__)
 
 
-class Healing:
+class SelfHealing:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._looked_at = 0.0
         self._seen: tuple[int, int] | None = None
         self._told_of = 0
 
-    def look(self, now: float, standing: Latest) -> None:
+    def check(self, now: float, standing: Latest) -> None:
         """Compare, if there is a new label; ask for a rollback where it is called for."""
         activation = standing.newest
         # Another version is on its way: it will be compared in its turn.
@@ -60,7 +60,7 @@ class Healing:
             since = labels.moment_of(conn, state[1] - sequential_test.LABELS_OF_ONE_ALARM)
             num_activations = activations.count_since(conn, since)
         self._seen = state
-        verdict = sequential_test.judge(live, before, found, tally, num_activations)
+        verdict = sequential_test.decide(live, before, found, tally, num_activations)
         if verdict.is_worse:
             self._roll_back(activation, before, verdict.why, now)
         elif verdict.why and self._told_of != activation.id:

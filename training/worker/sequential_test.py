@@ -66,7 +66,7 @@ def alpha(num_activations: int) -> float:
     return min(MAX_ALPHA, 1 / max(1, num_activations))
 
 
-def judge(
+def decide(
     live: int, before: int, outcomes: Sequence[Outcome], tally: Tally, num_activations: int
 ) -> Verdict:
     """Decide from all images labelled since the live version was activated.
@@ -86,7 +86,7 @@ def judge(
         f"{before} and {c} only version {live} (evidence {math.exp(min(found, 20)):.1f}, "
         f"needed {math.exp(log_needed):.1f})"
     )
-    if are_chosen(outcomes, tally):
+    if is_label_selection_biased(outcomes, tally):
         return Verdict(
             False,
             f"not rolled back, though {facts}: labels come more than {MAX_CHOSEN} times as often "
@@ -95,7 +95,7 @@ def judge(
     return Verdict(True, f"rolled back by itself: {facts}")
 
 
-def are_chosen(outcomes: Sequence[Outcome], tally: Tally) -> bool:
+def is_label_selection_biased(outcomes: Sequence[Outcome], tally: Tally) -> bool:
     """Whether labels come by what was answered, and so cannot compare the two.
 
     People who label only what is wrong make any live version look worse than any silent one. Then

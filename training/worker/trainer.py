@@ -36,14 +36,14 @@ from core.system.background import run_idle
 from core.system.host import this_host
 from training.embeddings import embed
 from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
+from training.pipeline.context import open_context
 from training.recipe import Recipe, load_recipe
 from training.worker import triggers
 from training.worker.long_runs import LongRuns
 from training.worker.planner import plan
-from training.worker.planner_input import read_situation
-from training.worker.self_healing import Healing
-from training.worker.triggers import News
+from training.worker.planner_input import read_planner_input
+from training.worker.self_healing import SelfHealing
+from training.worker.triggers import NewLabels
 
 _TICK_S = 0.1
 # What no row tells, like a process that died, is found so often.
@@ -61,9 +61,9 @@ class Trainer:
         self._recipe = recipe
         self._id = new_id()
         self._started_at = time.time()
-        self._shop = open_workshop(store, recipe, settings, self._id)
+        self._context = open_context(store, recipe, settings, self._id)
         self._long_runs = LongRuns()
-        self._healing = Healing(store) if settings.self_healing else None
+        self._healing = SelfHealing(store) if settings.self_healing else None
         self._stop = threading.Event()
         self._reported_at = 0.0
         self._standing = Latest()
@@ -118,7 +118,7 @@ class Trainer:
         before = self._standing
         self._standing = latest.poll(self._store.db, before)
         if self._healing is not None:
-            self._healing.look(now, self._standing)
+            self._healing.check(now, self._standing)
         # Promotions and activations are the workers' work: predictions are at their slowest then.
         is_new = self._standing.work != before.work
         if not is_new and now < min(self._idle_until, self._due_at):
@@ -138,7 +138,7 @@ class Trainer:
             with self._store.db.write(durable=False) as conn:
                 run = leases.claim(conn, self._id, now)
             if run is not None:
-                attempt(self._shop, run, self._stop.is_set, self._report)
+                attempt(self._context, run, self._stop.is_set, self._report)
                 self._request_blocks_if_planned(now)
                 return True
         self._long_runs.look(unfinished, now)
@@ -154,16 +154,16 @@ class Trainer:
             if num_new == 0 or any(_waits(r, runs.QUICK) for r in runs.unfinished(conn)):
                 return
             last = runs.last_of(conn, runs.QUICK)
-            news = News(
+            news = NewLabels(
                 num_new,
                 oldest,
                 newest,
                 last.finished_at if last else None,
                 last is not None and last.state == "failed",
             )
-            trigger = triggers.due(news, now, self._recipe.triggers)
+            trigger = triggers.due_trigger(news, now, self._recipe.triggers)
             if trigger is None:
-                moments = triggers.moments(news, self._recipe.triggers).values()
+                moments = triggers.trigger_times(news, self._recipe.triggers).values()
                 self._due_at = min(moments, default=math.inf)
                 return
             if not read_census(conn).is_enough:
@@ -175,7 +175,7 @@ class Trainer:
         """After a new head: would training deeper be worth it?"""
         if not self._recipe.planner.is_automatic or not _HAS_TORCH:
             return
-        found = plan(read_situation(self._store), self._recipe.planner)
+        found = plan(read_planner_input(self._store), self._recipe.planner)
         if found.tier != "blocks":
             return
         wanted = {"share": found.share, "epochs": found.epochs, "reason": found.reason}
@@ -201,8 +201,8 @@ class Trainer:
 
     def _embed(self, version: Version, rows: Sequence[CurrentLabel]) -> None:
         manifest = versions.read_manifest(version, self._store.blobs)
-        backbone = self._shop.runtime.backbone(version.backbone, self._store.blobs)
-        embed(self._store, backbone, manifest.pixels, rows, self._shop.limits)
+        backbone = self._context.runtime.backbone(version.backbone, self._store.blobs)
+        embed(self._store, backbone, manifest.pixels, rows, self._context.limits)
 
     def _report_if_possible(self) -> None:
         with contextlib.suppress(StoreError):  # the work finds out itself
@@ -217,7 +217,7 @@ class Trainer:
             role="trainer",
             host=this_host(),
             pid=os.getpid(),
-            provider=self._shop.runtime.provider,
+            provider=self._context.runtime.provider,
             version=None,
             ready=(),
             started_at=self._started_at,

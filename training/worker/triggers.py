@@ -8,7 +8,7 @@ from training.recipe import TriggerRecipe
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class NewLabels:
     """Label events that no finished run has seen, and how the last run ended. Times in seconds."""
 
     num_new: int
@@ -18,12 +18,12 @@ class News:
     last_failed: bool
 
 
-def due(news: News, now: float, recipe: TriggerRecipe) -> str | None:
+def due_trigger(news: NewLabels, now: float, recipe: TriggerRecipe) -> str | None:
     """Name the trigger that fires, if one does."""
-    return next((name for name, at in moments(news, recipe).items() if at <= now), None)
+    return next((name for name, at in trigger_times(news, recipe).items() if at <= now), None)
 
 
-def moments(news: News, recipe: TriggerRecipe) -> dict[str, float]:
+def trigger_times(news: NewLabels, recipe: TriggerRecipe) -> dict[str, float]:
     """When each trigger fires if nothing else is labelled, by its name: the first that is due is
     the one to name. Empty if nothing is new."""
     if news.num_new == 0 or news.oldest_at is None or news.newest_at is None:

@@ -11,10 +11,10 @@ from scipy.stats import binom
 from tests.training.gate.make_evidence import POLICY, N, evidence
 from training.gate.rules import (
     decide,
-    is_close,
     is_near_best,
-    is_unharmed,
-    widened,
+    is_non_inferior,
+    is_not_harmed,
+    widened_margin,
 )
 
 # Waits for real moments, or repeats thousands of histories: not in `make check`.
@@ -26,10 +26,10 @@ def promotion_rate(discordance: float, change: float, n: int = N) -> float:
     discordant = np.arange(n + 1)
     weight = binom.pmf(discordant, n, discordance)
     rate = 0.0
-    margin = widened(POLICY.margin, n, POLICY)
+    margin = widened_margin(POLICY.margin, n, POLICY)
     for num, p in zip(discordant[weight > 1e-12], weight[weight > 1e-12], strict=True):
         b = np.arange(num + 1)
-        passed = is_close(b, num - b, n, margin, POLICY, "hold-out") & is_unharmed(
+        passed = is_non_inferior(b, num - b, n, margin, POLICY, "hold-out") & is_not_harmed(
             b, num - b, POLICY, "hold-out"
         )
         share = (discordance + change) / (2 * discordance)
@@ -57,7 +57,7 @@ def test_at_20_percent_discordance_holding_back_is_as_rare_as_any_rule_allows() 
 
 def test_smaller_hold_outs_keep_the_error_rates_at_their_wider_margin() -> None:
     for n in (100, 200, 400):
-        margin = float(widened(POLICY.margin, n, POLICY))
+        margin = float(widened_margin(POLICY.margin, n, POLICY))
         assert promotion_rate(0.15, -margin, n) <= 0.055
         assert 1 - promotion_rate(0.15, margin, n) <= 0.10
 
@@ -118,8 +118,8 @@ def drift(
         new_HF = rng.random((histories, fickle)) < (0.5 + new_true_H / room / 2)[:, None]
         b = (new_HF & ~champion_HF).sum(1)
         c = (champion_HF & ~new_HF).sum(1)
-        promote_H = is_close(b, c, N, POLICY.margin, POLICY, "hold-out")
-        promote_H &= is_unharmed(b, c, POLICY, "hold-out")
+        promote_H = is_non_inferior(b, c, N, POLICY.margin, POLICY, "hold-out")
+        promote_H &= is_not_harmed(b, c, POLICY, "hold-out")
         if with_best:
             counts = new_HF.sum(1), champion_HF.sum(1), best_HF.sum(1)
             promote_H &= is_near_best(*counts, N, margin)

@@ -9,7 +9,7 @@ from core.labelling.labels import CurrentLabel
 from tests.training.digits_store import label, live, of, retrain
 from training.dataset import Dataset, assemble
 from training.gate import evaluate
-from training.gate.champions import Contender, KeptAnswers
+from training.gate.champions import CachedPredictions, ChampionModel
 from training.head.fit import fit_head
 from training.recipe import HeadRecipe
 
@@ -88,11 +88,11 @@ def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, 
     noise = {row.example_id: RNG.normal(size=size).astype(np.float16) for row in current}
     dataset: Dataset = assemble(current, noise, ("eight", "three"))
     fitted = fit_head(dataset.training, HeadRecipe(), score_all=True)
-    right_N = evaluate.refitted_is_right(
+    right_N = evaluate.refitted_correct_N(
         dataset.training,
         fitted.design,
         fitted,
-        Contender(KeptAnswers(champion), lambda: current),
+        ChampionModel(CachedPredictions(champion), lambda: current),
         balance=0.5,
     )
     assert 0.25 < right_N.mean() < 0.75

@@ -10,15 +10,15 @@ from scipy.stats import binomtest
 from tests.training.gate.make_evidence import POLICY
 from training.gate import paired_tests
 from training.gate.rules import (
-    widened,
+    widened_margin,
 )
 
 
 @pytest.mark.parametrize("n", [100, 300, 1000])
 def test_non_inferiority_is_monotone_in_every_count(n: int) -> None:
-    margin = float(widened(POLICY.margin, n, POLICY))
+    margin = float(widened_margin(POLICY.margin, n, POLICY))
     b, c = np.meshgrid(np.arange(n // 2), np.arange(n // 2), indexing="ij")
-    z = paired_tests.score(b, c, n, -margin)
+    z = paired_tests.tango_z(b, c, n, -margin)
     assert (np.diff(z, axis=0) >= -1e-9).all()
     assert (np.diff(z, axis=1) <= 1e-9).all()
 
@@ -49,13 +49,13 @@ def test_the_score_uses_the_most_likely_discordance(b: int, c: int, n: int) -> N
 
     lost = minimize_scalar(loss, bounds=(-change + 1e-12, 0.5), options={"xatol": 1e-10}).x
     expected = (b - c - n * change) / np.sqrt(n * (2 * lost + change - change**2))
-    assert paired_tests.score(b, c, n, change) == pytest.approx(expected, rel=1e-3)
+    assert paired_tests.tango_z(b, c, n, change) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (0, 5), (7, 3), (40, 61)])
 def test_harm_is_the_exact_binomial_test(b: int, c: int) -> None:
     expected = binomtest(b, b + c, 0.5, alternative="less").pvalue if b + c else 1.0
-    assert paired_tests.harm_p(b, c) == pytest.approx(expected)
+    assert paired_tests.mcnemar_p(b, c) == pytest.approx(expected)
 
 
 def test_paired_change_of_nothing_is_unknown() -> None:

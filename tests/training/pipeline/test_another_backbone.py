@@ -17,7 +17,7 @@ from tests.support import tiny
 from tests.training.digits_store import label, live, of, published, retrain
 from training.backbones.candidate import Candidate
 from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
+from training.pipeline.context import open_context
 from training.pipeline.export import latency_ratio
 from training.recipe import Recipe
 from training.worker.trainer import Trainer
@@ -38,7 +38,7 @@ def use(store: Store, settings, candidate: Candidate) -> runs.Run:
         )
         claimed = leases.claim(conn, "test", time.time(), runs.LONG)
         assert claimed is not None
-    attempt(open_workshop(store, Recipe(), settings, "test"), claimed, lambda: False)
+    attempt(open_context(store, Recipe(), settings, "test"), claimed, lambda: False)
     with store.db.read() as conn:
         return runs.get(conn, run.id)
 
@@ -89,7 +89,7 @@ def test_a_trainer_lets_go_of_champions_of_another_backbone(
     label(school_store, of("three", "eight", "one")[:60])
     assert use(school_store, settings, colours(school_store)).outcome == "promoted"
     retrain(school_store, trainer)
-    kept = trainer._shop.champions
+    kept = trainer._context.champions
     small = live(school_store).backbone
     assert small in {answers.servable.backbone.digest for answers in kept.values()}
     assert use(school_store, settings, the_starter(school_store)).outcome == "promoted"

@@ -18,9 +18,9 @@ from core.store.store import Store
 from tests.training.digits_store import damaged_starter, label, live, of, retrain
 from training.backbones.candidate import Candidate
 from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
+from training.pipeline.context import open_context
 from training.recipe import BlocksRecipe, GatePolicy, PlannerPolicy, Recipe
-from training.worker.planner_input import read_situation
+from training.worker.planner_input import read_planner_input
 from training.worker.trainer import Trainer
 
 torch = pytest.importorskip("torch")
@@ -45,7 +45,7 @@ def run_of(store: Store, settings: Settings, tier: str, wanted: object) -> Run:
         runs.request(conn, trigger="request", now=time.time(), tier=tier, wanted=wanted)
         claimed = leases.claim(conn, "test", time.time(), runs.LONG)
     assert claimed is not None
-    attempt(open_workshop(store, RECIPE, settings, "test"), claimed, lambda: False)
+    attempt(open_context(store, RECIPE, settings, "test"), claimed, lambda: False)
     with store.db.read() as conn:
         return runs.get(conn, claimed.id)
 
@@ -87,7 +87,7 @@ def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
     assert again.backbone_snapshot > misled.backbone_snapshot > first.backbone_snapshot
 
     # Heads that are trained later say so too; another backbone has a beginning of its own.
-    assert read_situation(school_store).is_tuned
+    assert read_planner_input(school_store).is_tuned
     retrain(school_store, Trainer(school_store, RECIPE, settings))
     head = champion_of(school_store)
     assert (head.tier, head.backbone) == ("head", first.backbone)
@@ -96,7 +96,7 @@ def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
         bundled = versions.read_manifest(versions.get(conn, 1), school_store.blobs)
     wanted = {"backbone": Candidate.of(bundled).to_json()}
     assert after(school_store, settings, "backbone", wanted).tuned_from is None
-    assert not read_situation(school_store).is_tuned
+    assert not read_planner_input(school_store).is_tuned
 
 
 def test_without_the_pretrained_backbone_it_goes_on_from_the_tuned_one_and_says_so(

@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import finish, live, retrain
 from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
+from training.pipeline.context import open_context
 from training.recipe import BlocksRecipe, PlannerPolicy, Recipe
 from training.worker.trainer import Trainer
 
@@ -44,7 +44,7 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
     retrain(taught_store, trainer)
     before = live(taught_store)
     claimed = claim_blocks(taught_store, QUICKLY)
-    attempt(open_workshop(taught_store, recipe, settings, "test"), claimed, lambda: False)
+    attempt(open_context(taught_store, recipe, settings, "test"), claimed, lambda: False)
     with taught_store.db.read() as conn:
         run = runs.get(conn, claimed.id)
     assert run.state == "finished", run.error
@@ -71,10 +71,10 @@ def test_a_blocks_run_that_is_handed_back_keeps_its_snapshot_and_place(
     taught_store: Store, settings: Settings
 ) -> None:
     claimed = claim_blocks(taught_store, QUICKLY)
-    shop = open_workshop(taught_store, Recipe(), settings, "test")
+    context = open_context(taught_store, Recipe(), settings, "test")
     # As soon as there is something to keep, however fast the machine is.
-    folder = shop.cache / "runs" / claimed.id
-    attempt(shop, claimed, folder.exists)
+    folder = context.cache / "runs" / claimed.id
+    attempt(context, claimed, folder.exists)
     with taught_store.db.read() as conn:
         handed = runs.get(conn, claimed.id)
     assert (handed.state, handed.snapshot) == ("waiting", 700)
@@ -84,7 +84,7 @@ def test_a_blocks_run_that_is_handed_back_keeps_its_snapshot_and_place(
         again = leases.claim(conn, "test", time.time(), runs.LONG)
         assert again is not None
         runs.cancel(conn, claimed.id, time.time())
-    attempt(shop, again, lambda: False)
+    attempt(context, again, lambda: False)
     with taught_store.db.read() as conn:
         assert runs.get(conn, claimed.id).state == "cancelled"
     assert not folder.exists()

@@ -20,7 +20,7 @@ from tests.training.digits_store import damaged_starter, label, live, of, retrai
 from training.backbones.candidate import Candidate
 from training.backbones.quantise import as_int8, labelled_photos
 from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
+from training.pipeline.context import open_context
 from training.recipe import BlocksRecipe, GatePolicy, PlannerPolicy, Recipe
 from training.worker.trainer import Trainer
 
@@ -46,7 +46,7 @@ def run_of(store: Store, settings: Settings, recipe: Recipe, tier: str, wanted: 
         runs.request(conn, trigger="request", now=time.time(), tier=tier, wanted=wanted)
         claimed = leases.claim(conn, "test", time.time(), runs.LONG)
     assert claimed is not None
-    attempt(open_workshop(store, recipe, settings, "test"), claimed, lambda: False)
+    attempt(open_context(store, recipe, settings, "test"), claimed, lambda: False)
     with store.db.read() as conn:
         return runs.get(conn, claimed.id)
 

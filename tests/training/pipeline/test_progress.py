@@ -13,7 +13,7 @@ from core.runs import Run
 from core.store.store import Store
 from tests.training.digits_store import label, of, retrain
 from training.head import fit as fitting
-from training.pipeline.progress import Progress, Stopped
+from training.pipeline.progress import Progress, RunCancelled
 from training.worker.trainer import Trainer
 
 
@@ -38,7 +38,7 @@ def test_the_lease_of_a_step_that_takes_long_is_kept(school_store: Store) -> Non
     run = claimed(school_store)
     before = state(school_store, run).heartbeat_at or 0.0
     time.sleep(0.01)
-    of_run(school_store, run).keep()
+    of_run(school_store, run).renew_lease()
     assert (state(school_store, run).heartbeat_at or 0.0) > before
 
 
@@ -49,9 +49,9 @@ def test_whether_to_go_on_is_told_to_the_work_and_not_to_who_keeps_the_lease(
     progress = of_run(school_store, run)
     with school_store.db.write() as conn:
         runs.cancel(conn, run.id, time.time())
-    progress.keep()
-    with pytest.raises(Stopped):
-        progress.tell("training", 0.5)
+    progress.renew_lease()
+    with pytest.raises(RunCancelled):
+        progress.report("training", 0.5)
 
 
 @pytest.mark.slow

@@ -141,14 +141,14 @@ def test_cancelling_stops_a_run_before_it_publishes(
     label(school_store, of("two", "five")[:20])
     with school_store.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=time.time())
-    gather = evaluate.gather
+    collect_evidence = evaluate.collect_evidence
 
     def cancel_then_gather(*args: object, **options: object) -> object:
         with school_store.db.write() as conn:
             runs.cancel(conn, run.id, time.time())
-        return gather(*args, **options)  # type: ignore[arg-type]
+        return collect_evidence(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evaluate, "gather", cancel_then_gather)
+    monkeypatch.setattr(evaluate, "collect_evidence", cancel_then_gather)
     ended = finish(school_store, trainer, run.id)
     assert ended.state == "cancelled"
     assert len(published(school_store)) == 1
@@ -214,7 +214,7 @@ def test_champions_of_before_are_loaded_once_by_a_trainer(
         label(school_store, examples[: 8 * i : 2] + examples[20 : 20 + 8 * i : 2])
         retrain(school_store, trainer)
     assert sorted(loaded) == sorted(set(loaded))
-    assert trainer._shop.champions.keys() == set(loaded)
+    assert trainer._context.champions.keys() == set(loaded)
 
 
 def test_a_number_that_is_taken_meanwhile_leaves_the_next(

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from training.recipe import PlannerPolicy
-from training.worker.planner import PastTuning, Plan, Situation, plan, similarity
+from training.worker.planner import PastTuning, Plan, PlannerInput, plan, similarity
 
 POLICY = PlannerPolicy()
 
 
-def situation(per_class: int, probe: float | None, num_classes: int = 10) -> Situation:
-    return Situation({f"class {k}": per_class for k in range(num_classes)}, probe)
+def situation(per_class: int, probe: float | None, num_classes: int = 10) -> PlannerInput:
+    return PlannerInput({f"class {k}": per_class for k in range(num_classes)}, probe)
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ def test_the_four_corners(per_class: int, probe: float, tier: str, share: float)
         (situation(19, 0.5, num_classes=50), "too few"),
         (situation(500, None), "not measured"),
         (situation(500, 0.999), "nothing is left"),
-        (Situation({"a": 5_000, "b": 60}, 0.6), "largest class"),
-        (Situation({}, None), "too few"),
+        (PlannerInput({"a": 5_000, "b": 60}, 0.6), "largest class"),
+        (PlannerInput({}, None), "too few"),
     ],
 )
 def test_the_head_alone_where_blocks_would_harm_or_gain_nothing(
-    given: Situation, said: str
+    given: PlannerInput, said: str
 ) -> None:
     found = plan(given, POLICY)
     assert found == Plan("head", 0, 0, found.reasons)

@@ -18,7 +18,7 @@ from core.shadows import answers
 from core.shadows.answers import ShadowAnswer
 from core.store.store import Store
 from tests.support import images, tiny
-from training.worker.self_healing import Healing
+from training.worker.self_healing import SelfHealing
 
 # Enough, if all of them go against the live version.
 ENOUGH = 10
@@ -48,14 +48,14 @@ def answer(store: Store, live: int, before: int, *, is_right: bool, label: bool 
         intake.label_prediction(store, row.id, request, Limits(), time.time())
 
 
-def fetch_row(healing: Healing, store: Store, now: float) -> None:
-    healing.look(now, latest.poll(store.db, Latest()))
+def fetch_row(healing: SelfHealing, store: Store, now: float) -> None:
+    healing.check(now, latest.poll(store.db, Latest()))
 
 
-def look(store: Store, healing: Healing | None = None) -> promotions.Activation:
+def look(store: Store, healing: SelfHealing | None = None) -> promotions.Activation:
     """Look, and see a rollback through, as it goes where no worker is alive."""
     now = time.time()
-    fetch_row(healing or Healing(store), store, now)
+    fetch_row(healing or SelfHealing(store), store, now)
     with store.db.write() as conn:
         promotions.advance(conn, now)
         newest = promotions.newest_activation(conn)
@@ -135,7 +135,7 @@ def test_wish_that_waits_goes_first(healing_store: Store) -> None:
     number = tiny.publish(healing_store)
     with healing_store.db.write() as conn:
         promotions.request(conn, number, who="test", why="test", now=time.time())
-    healing = Healing(healing_store)
+    healing = SelfHealing(healing_store)
     assert look(healing_store, healing).version == number
 
 
@@ -150,7 +150,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_nothing_is_read_again_until_a_label_comes(healing_store: Store, looks: list[int]) -> None:
-    healing = Healing(healing_store)
+    healing = SelfHealing(healing_store)
     for seconds in range(5):
         fetch_row(healing, healing_store, 1e10 + seconds)
     assert len(looks) == 1
@@ -163,7 +163,7 @@ def test_nothing_is_read_again_until_a_label_comes(healing_store: Store, looks: 
 def test_nothing_is_read_where_no_label_has_come_since_the_activation(
     healing_store: Store, looks: list[int]
 ) -> None:
-    healing = Healing(healing_store)
+    healing = SelfHealing(healing_store)
     answer(healing_store, 3, 2, is_right=False)
     moment = time.time() + 100
     tiny.activate(healing_store, 3, now=moment)
@@ -181,7 +181,7 @@ def test_labels_that_only_correct_are_told_of_once(
     with healing_store.db.write() as conn:  # many on which both agree, and none of them labelled
         rows = [ShadowAnswer(new_id(), 2, "cat", 3, True) for _ in range(500)]
         answers.add(conn, rows, time.time())
-    healing = Healing(healing_store)
+    healing = SelfHealing(healing_store)
     with caplog.at_level(logging.WARNING):
         for step in range(3):
             for _ in range(ENOUGH):

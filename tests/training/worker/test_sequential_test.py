@@ -103,8 +103,8 @@ def test_evidence_of_very_many_labels_is_still_a_number() -> None:
 
 
 def test_wrong_answers_that_both_give_say_nothing() -> None:
-    few = sequential_test.judge(2, 1, [ONLY_BEFORE] * 9, Tally(1, 9, 0), 2)
-    many = sequential_test.judge(
+    few = sequential_test.decide(2, 1, [ONLY_BEFORE] * 9, Tally(1, 9, 0), 2)
+    many = sequential_test.decide(
         2, 1, [*[ONLY_BEFORE] * 9, *[BOTH_RIGHT, BOTH_WRONG] * 50], Tally(1, 109, 100), 2
     )
     assert few.is_worse
@@ -113,7 +113,7 @@ def test_wrong_answers_that_both_give_say_nothing() -> None:
 
 def test_reason_names_counts_and_evidence() -> None:
     found = [*[BOTH_RIGHT] * 80, *[ONLY_BEFORE] * 15, *[ONLY_LIVE] * 2, *[BOTH_WRONG] * 3]
-    verdict = sequential_test.judge(5, 4, found, Tally(4, 100, 83), 2)
+    verdict = sequential_test.decide(5, 4, found, Tally(4, 100, 83), 2)
     assert verdict.is_worse
     for part in ("of 100 images", "version 5 got 82 right", "version 4, the one before it, 95"):
         assert part in verdict.why
@@ -123,19 +123,19 @@ def test_reason_names_counts_and_evidence() -> None:
 
 
 def test_nothing_is_said_without_evidence() -> None:
-    assert sequential_test.judge(2, 1, [], Tally(1, 0, 0), 1) == sequential_test.Verdict(False)
-    assert sequential_test.judge(
+    assert sequential_test.decide(2, 1, [], Tally(1, 0, 0), 1) == sequential_test.Verdict(False)
+    assert sequential_test.decide(
         2, 1, [ONLY_BEFORE] * 3, Tally(1, 3, 0), 1
     ) == sequential_test.Verdict(False)
-    assert sequential_test.judge(
+    assert sequential_test.decide(
         2, 1, [ONLY_LIVE] * 99, Tally(1, 99, 0), 1
     ) == sequential_test.Verdict(False)
 
 
 def test_more_activations_ask_for_more_evidence() -> None:
     assert [sequential_test.alpha(n) for n in (0, 1, 10, 20, 1000)] == [0.1, 0.1, 0.1, 0.05, 0.001]
-    assert sequential_test.judge(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 10).is_worse
-    assert not sequential_test.judge(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 100).is_worse
+    assert sequential_test.decide(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 10).is_worse
+    assert not sequential_test.decide(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 100).is_worse
 
 
 # Labels that come by what was answered
@@ -157,7 +157,7 @@ def labelled(
 @pytest.mark.parametrize("if_right", [0.0, 0.1, 0.3])
 def test_labels_that_only_correct_do_not_roll_back(if_right: float) -> None:
     verdicts = [
-        sequential_test.judge(2, 1, *labelled(1500, if_right, 0.9, seed), 2) for seed in range(100)
+        sequential_test.decide(2, 1, *labelled(1500, if_right, 0.9, seed), 2) for seed in range(100)
     ]
     assert not any(verdict.is_worse for verdict in verdicts)
     # Without that care, they would have.
@@ -168,10 +168,10 @@ def test_labels_that_only_correct_do_not_roll_back(if_right: float) -> None:
 def test_labels_of_any_images_do_roll_back_after_a_drop(share: float) -> None:
     num = int(300 / share)
     verdicts = [
-        sequential_test.judge(2, 1, *labelled(num, share, share, s, 0.1), 2) for s in range(100)
+        sequential_test.decide(2, 1, *labelled(num, share, share, s, 0.1), 2) for s in range(100)
     ]
     assert sum(verdict.is_worse for verdict in verdicts) >= 90
 
 
 def test_version_that_never_agrees_is_left_though_no_answer_could_be_confirmed() -> None:
-    assert sequential_test.judge(2, 1, [ONLY_BEFORE] * 20, Tally(1, 200, 0), 2).is_worse
+    assert sequential_test.decide(2, 1, [ONLY_BEFORE] * 20, Tally(1, 200, 0), 2).is_worse
