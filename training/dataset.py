@@ -53,6 +53,18 @@ class Dataset:
         return self.part(slice(self.num_trained, None))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSet:
+    """What a run learns from: the same rows, embedded by two backbones."""
+
+    # By the backbone that the run trains a head on.
+    dataset: Dataset
+    # By the champion's: `dataset` itself if both have one backbone.
+    champion_dataset: Dataset
+    # The newest label event among the rows.
+    snapshot: int
+
+
 def assemble(
     rows: Sequence[CurrentLabel],
     vectors: Mapping[int, NDArray[np.float16]],

@@ -25,26 +25,26 @@ VECTORS = {1: np.ones(4, np.float16), 2: np.zeros(4, np.float16)}
 
 
 def test_what_was_kept_is_known_by_its_image() -> None:
-    kept = EmbeddingCache()
-    kept.keep("backbone", ROWS, VECTORS)
+    cache = EmbeddingCache()
+    cache.replace("backbone", ROWS, VECTORS)
     # An id may be given again once its example was erased.
-    found = kept.of("backbone", [row(2, "c"), row(3, "a")])
+    found = cache.get("backbone", [row(2, "c"), row(3, "a")])
     assert found.keys() == {3}
     assert found[3] is VECTORS[1]
-    assert kept.of("another", ROWS) == {}
+    assert cache.get("another", ROWS) == {}
 
 
 def test_nothing_stays_of_what_was_erased() -> None:
-    kept = EmbeddingCache()
-    kept.keep("backbone", ROWS, VECTORS)
-    kept.keep("backbone", ROWS[:1], VECTORS)
-    assert kept.of("backbone", ROWS).keys() == {1}
+    cache = EmbeddingCache()
+    cache.replace("backbone", ROWS, VECTORS)
+    cache.replace("backbone", ROWS[:1], VECTORS)
+    assert cache.get("backbone", ROWS).keys() == {1}
 
 
 def test_too_many_are_not_kept() -> None:
-    kept = EmbeddingCache(max_bytes=15)
-    kept.keep("backbone", ROWS, VECTORS)
-    assert kept.of("backbone", ROWS) == {}
+    cache = EmbeddingCache(max_bytes=15)
+    cache.replace("backbone", ROWS, VECTORS)
+    assert cache.get("backbone", ROWS) == {}
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The workshop: what a run works with."""
+"""What a run works with."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class RunContext:
     recipe: Recipe
     limits: Limits
     owner: str
-    # For what can be made again: activations, checkpoints.
+    # A folder for activations and checkpoints. It may be deleted at any time.
     cache: Path
-    # What runs before this one have loaded: champions to judge by, by version, and embeddings.
+    # Loaded by earlier runs of this process: champions by version number, and embeddings.
     champions: dict[int, CachedPredictions] = field(default_factory=dict)
-    vectors: EmbeddingCache = field(default_factory=EmbeddingCache)
+    embeddings: EmbeddingCache = field(default_factory=EmbeddingCache)
 
 
 def open_context(store: Store, recipe: Recipe, settings: Settings, owner: str) -> RunContext:

@@ -17,8 +17,8 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import open_store
 from core.system.priority import session_yields
-from training.pipeline.attempt import attempt
 from training.pipeline.context import open_context
+from training.pipeline.run import attempt
 from training.recipe import load_recipe
 
 _STOP_WITHIN_S = 10.0

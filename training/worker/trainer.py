@@ -35,8 +35,8 @@ from core.store.store import Store, open_store
 from core.system.background import run_idle
 from core.system.host import this_host
 from training.embeddings import embed
-from training.pipeline.attempt import attempt
 from training.pipeline.context import open_context
+from training.pipeline.run import attempt
 from training.recipe import Recipe, load_recipe
 from training.worker import triggers
 from training.worker.long_runs import LongRuns

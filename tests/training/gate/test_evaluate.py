@@ -7,7 +7,7 @@ import pytest
 
 from core.labelling.labels import CurrentLabel
 from tests.training.digits_store import label, live, of, retrain
-from training.dataset import Dataset, assemble
+from training.dataset import Dataset, TrainingSet, assemble
 from training.gate import evaluate
 from training.gate.champions import CachedPredictions, ChampionModel
 from training.head.fit import fit_head
@@ -89,8 +89,7 @@ def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, 
     dataset: Dataset = assemble(current, noise, ("eight", "three"))
     fitted = fit_head(dataset.training, HeadRecipe(), score_all=True)
     right_N = evaluate.refitted_correct_N(
-        dataset.training,
-        fitted.design,
+        TrainingSet(dataset, dataset, snapshot=len(current)),
         fitted,
         ChampionModel(CachedPredictions(champion), lambda: current),
         balance=0.5,

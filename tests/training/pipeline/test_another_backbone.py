@@ -16,9 +16,9 @@ from core.store.store import Store
 from tests.support import tiny
 from tests.training.digits_store import label, live, of, published, retrain
 from training.backbones.candidate import Candidate
-from training.pipeline.attempt import attempt
 from training.pipeline.context import open_context
 from training.pipeline.export import latency_ratio
+from training.pipeline.run import attempt
 from training.recipe import Recipe
 from training.worker.trainer import Trainer
 

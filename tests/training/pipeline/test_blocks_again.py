@@ -17,8 +17,8 @@ from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import damaged_starter, label, live, of, retrain
 from training.backbones.candidate import Candidate
-from training.pipeline.attempt import attempt
 from training.pipeline.context import open_context
+from training.pipeline.run import attempt
 from training.recipe import BlocksRecipe, GatePolicy, PlannerPolicy, Recipe
 from training.worker.planner_input import read_planner_input
 from training.worker.trainer import Trainer

@@ -13,8 +13,8 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import finish, live, retrain
-from training.pipeline.attempt import attempt
 from training.pipeline.context import open_context
+from training.pipeline.run import attempt
 from training.recipe import BlocksRecipe, PlannerPolicy, Recipe
 from training.worker.trainer import Trainer
 
