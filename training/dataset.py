@@ -16,7 +16,7 @@ from core.labelling.labels import CurrentLabel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Training rows, and after them those held out: either is a view, however many they are."""
+    """Training rows, followed by held-out rows, so that each part is a view and no copy."""
 
     classes: tuple[str, ...]
     x_ND: NDArray[np.float32]
@@ -70,8 +70,10 @@ def assemble(
     vectors: Mapping[int, NDArray[np.float16]],
     classes: tuple[str, ...],
 ) -> Dataset:
-    """Put labels and embeddings together; rows of other classes, or not embedded, stay out.
-    Raises ValueError if that is all of them."""
+    """Join labels and embeddings. Rows of other classes or without an embedding are left out.
+
+    Raises ValueError if no row is left.
+    """
     index = {name: k for k, name in enumerate(classes)}
     used = [row for row in rows if row.label in index and row.example_id in vectors]
     used.sort(key=lambda row: row.is_held_out)

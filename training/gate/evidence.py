@@ -1,6 +1,6 @@
-"""What the gate is given, and what it answers: policy, evidence and decision, as plain values.
+"""What the gate gets and what it returns: evidence and decision, as plain values.
 
-Shares of one in every value. Suffixes: N one entry per judged example, K one per class.
+All rates are shares of one. Suffixes: N one entry per judged example, K one per class.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Method = Literal["hold-out", "cross-validation"]
 class Evidence:
     """What was measured of a challenger, through its exported ONNX.
 
-    `label_N` indexes `classes`. An example whose class a version does not know counts as wrong.
+    `label_N` indexes `classes`. A version is wrong about an example whose class it does not know.
     In cross-validation every version is judged out of fold.
-    `champion_version` is None for the first version ever; `champion_correct_N` is then ignored.
-    `best_correct_N` is None when the champion itself is the best on these examples.
+    `champion_version` is None for the first version ever, and `champion_correct_N` is then ignored.
+    `best_correct_N` is None if no earlier champion beats today's on these examples.
     """
 
     method: Method
@@ -39,7 +39,7 @@ class Evidence:
     size_bytes: int
     best_correct_N: Bools | None = None
     best_version: int | None = None
-    # Against the same backbone in float32; None: nothing was quantised, or the champion's too.
+    # Over the same backbone in float32; None: the backbone was not quantised in this run.
     int8_latency_ratio: float | None = None
 
     @property
@@ -52,7 +52,7 @@ class Evidence:
         return np.asarray(is_old_K[self.label_N])
 
     def compare(self, is_in_N: Bools | slice, confidence: float) -> Comparison:
-        """Champion and challenger on some examples, with a one-sided `confidence` bound."""
+        """Compare champion and challenger on some examples, with one-sided `confidence` bounds."""
         champion_N, challenger_N = self.champion_correct_N, self.challenger_correct_N
         return paired_tests.compare(champion_N[is_in_N], challenger_N[is_in_N], 2 * confidence - 1)
 
@@ -66,10 +66,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome. Figures are None where there is no champion, or no judged example.
+    """The outcome. Figures are None without a champion or without judged examples.
 
-    `interval` is two-sided at 90 %, so that its low end is the 95 % bound that decides.
-    `p_value` is McNemar's, exact and one-sided: how often equals would look at least this bad.
+    `interval` is two-sided at 90 %, so its low end is the one-sided 95 % bound that decides.
+    `p_value` is McNemar's, exact and one-sided: how often equal versions look at least this bad.
     """
 
     promote: bool

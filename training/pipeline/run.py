@@ -160,7 +160,7 @@ def _read_training_set(
         rows = labels.current(conn, snapshot)
     census = take_census(rows)
     check_enough(census)
-    progress.note_labels(snapshot, context.recipe)
+    progress.record_snapshot(snapshot, context.recipe)
 
     progress.report("embedding", 0.05)
     vectors = embed(

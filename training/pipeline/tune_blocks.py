@@ -1,9 +1,10 @@
-"""Fine-tune the backbone that the champion's comes from on all labels: what a run of tier `blocks`
-begins with. It starts at pretrained weights (`training/blocks/starting_point.py`), not at the
-champion's.
+"""The first stage of a run of tier `blocks`: fine-tune the backbone on all training rows.
 
-Owns the way from label rows to the arrays that `torch_tune` learns from, and from its result to a
-stored backbone. The rest of the run is that of any other (`training/pipeline/run.py`).
+It starts at pretrained weights (`training/blocks/starting_point.py`), not at the champion's. It
+makes arrays of the labels, has `training/blocks/finetune.py` learn from them, and stores the new
+backbone. The other stages are those of any run (`training/pipeline/run.py`).
+
+Suffixes: N rows, H, W pixels, C channels.
 """
 
 from __future__ import annotations
@@ -42,28 +43,28 @@ from training.pipeline.context import RunContext
 from training.pipeline.progress import Progress, RunHandedBack
 from training.recipe import BlocksRecipe
 
-# One fold of these chooses the epoch; the others learn.
+# One fold chooses the epoch, and the others are trained on.
 _NUM_FOLDS = 5
 
 log = logging.getLogger(__name__)
 
 
 def tune_champion(context: RunContext, run: Run, progress: Progress) -> Candidate | str:
-    """The pretrained backbone with its last blocks fine-tuned; or why it is not worth trying.
+    """Return the pretrained backbone with its last blocks fine-tuned, or why tuning gained nothing.
 
     Raises NotEnoughLabels, Diverged, SpecMismatch, RunCancelled or RunHandedBack. A run that was
     handed back resumes after its last epoch, on its first snapshot. Any other leaves no files.
     """
     folder = context.cache / "runs" / run.id
     try:
-        found = _tune_champion(context, run, folder, progress)
+        tuned = _tune_champion(context, run, folder, progress)
     except (RunHandedBack, StoreError):
-        raise  # it will be tried again, from its checkpoint
+        raise  # the next attempt needs the checkpoint
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    return found
+    return tuned
 
 
 def _tune_champion(
@@ -76,20 +77,20 @@ def _tune_champion(
         rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
     census = take_census(rows)
     check_enough(census)
-    progress.note_labels(snapshot, context.recipe)
+    progress.record_snapshot(snapshot, context.recipe)
     manifest = _champion(store)
     start = _origin(store, run, manifest, progress)
-    # The head that it begins with is fitted on the embeddings of this backbone.
+    # The first head is fitted on the embeddings of the backbone where tuning starts.
     dataset = _dataset(context, start.digest, manifest.pixels, rows, census.classes, progress)
     pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, context.limits, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest))
     tuned = _tune(context, run, backbone, dataset, pixels_NHWC, folder, progress)
-    # Says whether it was cancelled, handed back, or neither.
+    # Raises if tuning stopped because the run was cancelled or handed back.
     progress.report("exporting", 0.99)
     if not tuned.improved:
         return (
-            f"held back: {len(tuned.history)} epochs found nothing better than {start}, which "
-            f"gets {_percent(tuned.before.accuracy)} right"
+            f"held back: {len(tuned.history)} epochs gave nothing better than {start}, with an "
+            f"accuracy of {_percent(tuned.before.accuracy)}"
         )
     candidate = Candidate(
         manifest.backbone_name,
@@ -119,7 +120,7 @@ def _origin(store: Store, run: Run, manifest: Manifest, progress: Progress) -> O
     start = origin(manifest, store.blobs)
     if start.exception is not None:
         log.warning("backbone.not_pretrained", extra={"run_id": run.id, "reason": start.exception})
-        progress.report("going on from a tuned backbone", 0.0)
+        progress.report("continuing from a tuned backbone", 0.0)
     return start
 
 
@@ -152,7 +153,7 @@ def _decode(
     folder: Path,
     progress: Progress,
 ) -> NDArray[np.uint8]:
-    """The pixels of every row, on disk: a photo is decoded once, not once an epoch."""
+    """Decode each photo once, not once an epoch. The pixels [N, H, W, C] are a file on disk."""
     folder.mkdir(parents=True, exist_ok=True)
     images = {row.example_id: row.image for row in rows}
     shape = (len(dataset), spec.size_px, spec.size_px, 3)
@@ -193,7 +194,7 @@ def _tune(
 
 
 def _recipe_of(recipe: BlocksRecipe, run: Run, num_blocks: int) -> BlocksRecipe:
-    """The recipe, with what was asked for or planned."""
+    """Apply the request or the plan to the recipe."""
     wanted = run.parameters.get("wanted", {})
     chosen = {name: wanted[name] for name in ("epochs", "minutes") if wanted.get(name)}
     if wanted.get("share"):

@@ -58,6 +58,7 @@ def test_harm_is_the_exact_binomial_test(b: int, c: int) -> None:
     assert paired_tests.mcnemar_p(b, c) == pytest.approx(expected)
 
 
-def test_paired_change_of_nothing_is_unknown() -> None:
+def test_change_without_judged_examples_is_unknown() -> None:
     nothing = np.zeros(0, bool)
-    assert paired_tests.paired_change(nothing, nothing) == (0.0, -1.0, 1.0)
+    pair = paired_tests.compare(nothing, nothing)
+    assert (pair.change, pair.low, pair.high) == (0.0, -1.0, 1.0)

@@ -97,7 +97,11 @@ def test_choose_method_falls_back_below_the_least_hold_out() -> None:
     [
         ({"parity": 1.1e-3}, "parity", "differs from the trained one by 0.0011, limit 0.001"),
         ({"parity": float("nan")}, "parity", "by nan, limit 0.001"),
-        ({"latency_ratio": 1.51}, "latency", "takes 1.51 times as long, limit 1.50"),
+        (
+            {"latency_ratio": 1.51},
+            "latency",
+            "takes 1.51 times as long as the champion's, limit 1.50",
+        ),
         ({"size_bytes": 2**31}, "size", "2,147.5 MB, limit 2,147.5 MB"),
     ],
 )

@@ -115,10 +115,10 @@ def test_reason_names_counts_and_evidence() -> None:
     found = [*[BOTH_RIGHT] * 80, *[ONLY_BEFORE] * 15, *[ONLY_LIVE] * 2, *[BOTH_WRONG] * 3]
     verdict = sequential_test.decide(5, 4, found, Tally(4, 100, 83), 2)
     assert verdict.is_worse
-    for part in ("of 100 images", "version 5 got 82 right", "version 4, the one before it, 95"):
+    for part in ("of 100 images", "version 5 got 82 right", "version 4 before it 95"):
         assert part in verdict.why
-    assert "15 only version 4 and 2 only version 5" in verdict.why
-    assert "needed 10.0" in verdict.why
+    assert "15 only version 4, 2 only version 5" in verdict.why
+    assert "threshold 10.0" in verdict.why
     assert len(verdict.why) < 1000  # what a promotion may say
 
 

@@ -16,7 +16,7 @@ BUSY = NewLabels(3, NOW - 1, NOW - 1, None, False)  # three labels, the last a s
 
 
 @pytest.mark.parametrize(
-    ("news", "expected"),
+    ("new", "expected"),
     [
         (NOTHING, None),
         (BUSY, None),
@@ -25,18 +25,18 @@ BUSY = NewLabels(3, NOW - 1, NOW - 1, None, False)  # three labels, the last a s
         (replace(BUSY, newest_at=NOW - 2), "quiet"),
         (replace(BUSY, oldest_at=NOW - 3599), None),
         (replace(BUSY, oldest_at=NOW - 3600), "schedule"),
-        (replace(BUSY, num_new=10, last_ended_at=NOW - 4), None),
-        (replace(BUSY, num_new=10, last_ended_at=NOW - 5), "labels"),
-        (replace(BUSY, num_new=10, last_ended_at=NOW - 59, last_failed=True), None),
-        (replace(BUSY, num_new=10, last_ended_at=NOW - 60, last_failed=True), "labels"),
+        (replace(BUSY, num_new=10, last_run_ended_at=NOW - 4), None),
+        (replace(BUSY, num_new=10, last_run_ended_at=NOW - 5), "labels"),
+        (replace(BUSY, num_new=10, last_run_ended_at=NOW - 59, last_run_failed=True), None),
+        (replace(BUSY, num_new=10, last_run_ended_at=NOW - 60, last_run_failed=True), "labels"),
     ],
 )
-def test_the_trigger_that_fires(news: NewLabels, expected: str | None) -> None:
-    assert due_trigger(news, NOW, RECIPE) == expected
+def test_trigger_that_fires_first_is_named(new: NewLabels, expected: str | None) -> None:
+    assert due_trigger(new, NOW, RECIPE) == expected
 
 
 @pytest.mark.parametrize("name", ["after_labels", "quiet_period_s", "every_s"])
-def test_zero_turns_a_trigger_off(name: str) -> None:
+def test_trigger_of_zero_is_off(name: str) -> None:
     off = {"after_labels": 0, "quiet_period_s": 0.0, "every_s": 0.0}
     waiting_long = NewLabels(10_000, NOW - 1e6, NOW - 1e6, None, False)
     assert due_trigger(waiting_long, NOW, TriggerRecipe(**off)) is None
@@ -44,12 +44,12 @@ def test_zero_turns_a_trigger_off(name: str) -> None:
     assert due_trigger(waiting_long, NOW, TriggerRecipe(**on)) is not None
 
 
-def test_a_trigger_is_due_from_its_moment_on() -> None:
-    for news in (BUSY, replace(BUSY, last_ended_at=NOW), replace(BUSY, num_new=10)):
-        first = min(trigger_times(news, RECIPE).values())
-        assert due_trigger(news, first, RECIPE) is not None
-        assert due_trigger(news, first - 0.01, RECIPE) is None
+def test_trigger_is_due_from_its_time_on() -> None:
+    for new in (BUSY, replace(BUSY, last_run_ended_at=NOW), replace(BUSY, num_new=10)):
+        first = min(trigger_times(new, RECIPE).values())
+        assert due_trigger(new, first, RECIPE) is not None
+        assert due_trigger(new, first - 0.01, RECIPE) is None
 
 
-def test_nothing_new_has_no_moment() -> None:
+def test_no_trigger_fires_without_new_labels() -> None:
     assert trigger_times(NOTHING, RECIPE) == {}
