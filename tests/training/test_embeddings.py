@@ -1,4 +1,4 @@
-"""What a trainer keeps of the embeddings that it has read."""
+"""The cache of embeddings that a trainer has read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROWS = [row(1, "a"), row(2, "b")]
 VECTORS = {1: np.ones(4, np.float16), 2: np.zeros(4, np.float16)}
 
 
-def test_what_was_kept_is_known_by_its_image() -> None:
+def test_cache_finds_embeddings_by_image() -> None:
     cache = EmbeddingCache()
     cache.replace("backbone", ROWS, VECTORS)
     # An id may be given again once its example was erased.
@@ -34,21 +34,21 @@ def test_what_was_kept_is_known_by_its_image() -> None:
     assert cache.get("another", ROWS) == {}
 
 
-def test_nothing_stays_of_what_was_erased() -> None:
+def test_cache_keeps_nothing_of_erased_examples() -> None:
     cache = EmbeddingCache()
     cache.replace("backbone", ROWS, VECTORS)
     cache.replace("backbone", ROWS[:1], VECTORS)
     assert cache.get("backbone", ROWS).keys() == {1}
 
 
-def test_too_many_are_not_kept() -> None:
+def test_cache_keeps_nothing_above_its_size() -> None:
     cache = EmbeddingCache(max_bytes=15)
     cache.replace("backbone", ROWS, VECTORS)
     assert cache.get("backbone", ROWS) == {}
 
 
 @pytest.mark.slow
-def test_the_next_run_reads_only_what_is_new(
+def test_next_run_reads_only_new_embeddings(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

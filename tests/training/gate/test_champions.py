@@ -1,4 +1,4 @@
-"""What an earlier champion answers is asked once."""
+"""The predictions of champions are cached."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows(champion: Servable) -> Dataset:
     return Dataset(classes, x_ND, y_N, ids_N.astype(str), ids_N, 0)
 
 
-def test_answers_are_those_of_the_version_and_only_new_rows_are_scored(
+def test_cache_predicts_as_its_version_and_scores_only_new_rows(
     champion: Servable, rows: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -58,6 +58,6 @@ def test_answers_are_those_of_the_version_and_only_new_rows_are_scored(
     assert asked == [len(first), others, len(first)]
 
 
-def test_no_rows_are_no_answers(champion: Servable, rows: Dataset) -> None:
+def test_cache_predicts_nothing_for_no_rows(champion: Servable, rows: Dataset) -> None:
     nothing = rows.part(slice(0))
     assert len(CachedPredictions(champion).predict(nothing)) == 0

@@ -1,4 +1,4 @@
-"""A second run of tier `blocks`: nothing of the first is left in it."""
+"""A second run of tier `blocks` keeps nothing of the first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from training.blocks.inputs import digest  # noqa: E402
 
 pytestmark = pytest.mark.training
 
-# What is asked is where a run begins, not how good it ends on so few digits.
+# The tests ask where a run starts, not how good it becomes with so few digits.
 RECIPE = Recipe(
     planner=PlannerPolicy(is_automatic=False),
     blocks=BlocksRecipe(flip=False, augment="none", batch_size=8),
@@ -68,7 +68,7 @@ def pretrained(school_store: Store, settings: Settings) -> Manifest:
     return after(school_store, settings, "backbone", wanted)
 
 
-def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
+def test_retracted_labels_leave_no_trace_in_a_backbone_that_is_tuned_again(
     school_store: Store, settings: Settings, pretrained: Manifest
 ) -> None:
     assert pretrained.tuned_from is None
@@ -86,7 +86,7 @@ def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
     assert (again.backbone, again.tuned_from) == (first.backbone, pretrained.backbone)
     assert again.backbone_snapshot > misled.backbone_snapshot > first.backbone_snapshot
 
-    # Heads that are trained later say so too; another backbone has a beginning of its own.
+    # Later heads record it too. Another backbone was tuned from nothing.
     assert read_planner_input(school_store).is_tuned
     retrain(school_store, Trainer(school_store, RECIPE, settings))
     head = champion_of(school_store)
@@ -99,7 +99,7 @@ def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
     assert not read_planner_input(school_store).is_tuned
 
 
-def test_without_the_pretrained_backbone_it_goes_on_from_the_tuned_one_and_says_so(
+def test_run_without_the_pretrained_backbone_continues_from_the_tuned_one_and_says_so(
     school_store: Store,
     settings: Settings,
     pretrained: Manifest,
@@ -116,7 +116,7 @@ def test_without_the_pretrained_backbone_it_goes_on_from_the_tuned_one_and_says_
     assert champion_of(school_store).tuned_from == first.tuned_from == pretrained.backbone
 
 
-def test_a_run_that_begins_at_other_weights_has_another_checkpoint() -> None:
+def test_checkpoint_depends_on_the_weights_where_a_run_starts() -> None:
     pixels_NHWC, y_N = photos(12)
     is_held_out_N = np.arange(12) >= 9
     pretrained, present = tiny_backbone(), tiny_backbone()

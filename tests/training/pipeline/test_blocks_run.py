@@ -1,4 +1,4 @@
-"""A run of tier `blocks`, whole: from labels through fine-tuning and the gate to the champion."""
+"""A whole run of tier `blocks`: from labels through fine-tuning and the gate to the champion."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
     assert manifest.backbone_snapshot == manifest.snapshot == 700
     assert not (settings.home / "cache" / "runs" / run.id).exists()
     assert idle_writers == {False}, "predictions would wait for an idle thread"
-    # Later heads stand on the tuned backbone, and say on which labels it was tuned.
+    # Later heads use the tuned backbone, and record on which labels it was tuned.
     later = retrain(taught_store, trainer)
     with taught_store.db.read() as conn:
         head = versions.get(conn, later.version or 0)
@@ -67,12 +67,12 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
     assert versions.read_manifest(head, taught_store.blobs).backbone_snapshot == 700
 
 
-def test_a_blocks_run_that_is_handed_back_keeps_its_snapshot_and_place(
+def test_handed_back_blocks_run_keeps_its_snapshot_and_checkpoint(
     taught_store: Store, settings: Settings
 ) -> None:
     claimed = claim_blocks(taught_store, QUICKLY)
     context = open_context(taught_store, Recipe(), settings, "test")
-    # As soon as there is something to keep, however fast the machine is.
+    # Stops as soon as there is something to keep, however fast the machine is.
     folder = context.cache / "runs" / claimed.id
     attempt(context, claimed, folder.exists)
     with taught_store.db.read() as conn:
@@ -90,7 +90,7 @@ def test_a_blocks_run_that_is_handed_back_keeps_its_snapshot_and_place(
     assert not folder.exists()
 
 
-def test_the_planner_asks_for_blocks_by_itself_and_a_child_does_them(
+def test_planned_blocks_run_is_done_by_a_child_process(
     taught_store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     recipe_path = tmp_path / "recipe.toml"

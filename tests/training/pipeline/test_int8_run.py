@@ -1,4 +1,4 @@
-"""Runs that make an int8 version, and runs that go on from one."""
+"""Runs that make an int8 version, and runs that start from one."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from training.pipeline.run import attempt
 from training.recipe import BlocksRecipe, GatePolicy, PlannerPolicy, Recipe
 from training.worker.trainer import Trainer
 
-# Quantises the starter, and tunes it: not in `make check`.
+# Slow: quantises and tunes the starter. Not in `make check`.
 pytestmark = pytest.mark.slow
 
-# How fast the machine is that runs the tests is not asked, here from either side; nor, at first,
-# what rounding costs on so few digits.
+# The result must not depend on the speed of the machine, nor at first on what rounding costs with
+# so few digits.
 ANYTHING_PASSES = GatePolicy(
     max_int8_latency_ratio=1000.0, margin=0.9, harm_alpha=0.0, harm_alpha_cross_validation=0.0
 )
@@ -52,7 +52,7 @@ def run_of(store: Store, settings: Settings, recipe: Recipe, tier: str, wanted: 
 
 
 def to_int8(store: Store, settings: Settings, recipe: Recipe, candidate: Candidate) -> Run:
-    """What `evergreen backbone use NAME --int8` asks for, done here."""
+    """Do the run that `evergreen backbone use NAME --int8` requests."""
     photos_NHWC = labelled_photos(store, candidate.pixels, Limits())
     wanted = {"backbone": as_int8(candidate, photos_NHWC, store.blobs).to_json()}
     return run_of(store, settings, recipe, "backbone", wanted)
@@ -74,7 +74,7 @@ def test_int8_that_is_not_faster_is_held_back_and_says_so(
     assert live(school_store).number == 1
 
 
-def test_heads_stay_on_an_int8_backbone_and_blocks_go_on_from_its_float32_weights(
+def test_heads_keep_an_int8_backbone_and_blocks_start_at_its_float32_weights(
     school_store: Store, settings: Settings
 ) -> None:
     pytest.importorskip("torch", reason="the training extra is not installed")
