@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from core.errors import StoreError
 from core.inputs import pixels
-from core.inputs.pixels import Limits, PixelSpec
+from core.inputs.pixels import PixelSpec
 from core.labelling import labels
 from core.labelling.census import check_enough, take_census
 from core.labelling.labels import CurrentLabel
@@ -82,7 +82,7 @@ def _tune_champion(
     start = _origin(store, run, manifest, progress)
     # The first head is fitted on the embeddings of the backbone where tuning starts.
     dataset = _dataset(context, start.digest, manifest.pixels, rows, census.classes, progress)
-    pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, context.limits, folder, progress)
+    pixels_NHWC = _decode(context, dataset, rows, manifest.pixels, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest))
     tuned = _tune(context, run, backbone, dataset, pixels_NHWC, folder, progress)
     # Raises if tuning stopped because the run was cancelled or handed back.
@@ -145,11 +145,10 @@ def _dataset(
 
 
 def _decode(
-    store: Store,
+    context: RunContext,
     dataset: Dataset,
     rows: Sequence[CurrentLabel],
     spec: PixelSpec,
-    limits: Limits,
     folder: Path,
     progress: Progress,
 ) -> NDArray[np.uint8]:
@@ -161,8 +160,8 @@ def _decode(
         folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape
     )
     for i, example_id in enumerate(dataset.example_id_N):
-        content = store.blobs.get(images[int(example_id)])
-        pixels_NHWC[i] = pixels.decode(content, spec, limits)
+        photo = context.store.blobs.get(images[int(example_id)])
+        pixels_NHWC[i] = pixels.decode(photo, spec, context.limits)
         progress.report("decoding", 0.05 + 0.1 * i / len(dataset))
     return pixels_NHWC
 
@@ -179,7 +178,7 @@ def _tune(
     fold_N = assign_folds(dataset.group_N, dataset.y_N, _NUM_FOLDS)
     is_held_out_N = fold_N == 0
     head = fit_head(dataset.part(~is_held_out_N), context.recipe.head, score_all=False).head
-    recipe = _recipe_of(context.recipe.blocks, run, len(backbone.blocks))
+    recipe = _apply_request(context.recipe.blocks, run, len(backbone.blocks))
     return tune(
         backbone,
         head,
@@ -193,7 +192,7 @@ def _tune(
     )
 
 
-def _recipe_of(recipe: BlocksRecipe, run: Run, num_blocks: int) -> BlocksRecipe:
+def _apply_request(recipe: BlocksRecipe, run: Run, num_blocks: int) -> BlocksRecipe:
     """Apply the request or the plan to the recipe."""
     wanted = run.parameters.get("wanted", {})
     chosen = {name: wanted[name] for name in ("epochs", "minutes") if wanted.get(name)}
