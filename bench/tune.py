@@ -36,7 +36,7 @@ from training.head.crossval import assign_folds, choose_l2
 from training.head.design_matrix import prepare
 from training.head.head import Head
 from training.head.regression import fit
-from training.tune_recipe import STRENGTHS, BlocksRecipe
+from training.recipe import STRENGTHS, BlocksRecipe
 
 _HELD_OUT_FOLDS = 6
 _BALANCE = 0.5

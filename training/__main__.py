@@ -22,12 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--stop-with-parent",
         action="store_true",
-        help="stop when standard input closes, as it does when the parent ends",
+        help="stop when standard input closes, which it does when the parent ends",
     )
     parser.add_argument(
         "--one-long-run",
         action="store_true",
-        help="do one run of tier backbone or blocks at idle priority, and end",
+        help="do one run of tier backbone or blocks at idle priority, then exit",
     )
     options = parser.parse_args(arguments)
     try:
@@ -57,7 +57,7 @@ def _stop_on_request(stop: Callable[[], None], with_parent: bool) -> None:
 
 
 def _follow_parent(stop: Callable[[], None]) -> None:
-    # Not through sys.stdin: the interpreter aborts if a thread still holds its lock at the end.
+    # Not through sys.stdin: Python aborts at exit if a thread still holds its lock.
     while os.read(0, 4096):
         pass
     stop()

@@ -16,7 +16,7 @@ from core.labelling.labels import CurrentLabel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Training rows, and after them those held out: either is a view, however many they are."""
+    """Training rows, followed by held-out rows, so that each part is a view and no copy."""
 
     classes: tuple[str, ...]
     x_ND: NDArray[np.float32]
@@ -53,13 +53,27 @@ class Dataset:
         return self.part(slice(self.num_trained, None))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSet:
+    """What a run learns from: the same rows, embedded by two backbones."""
+
+    # By the backbone that the run trains a head on.
+    dataset: Dataset
+    # By the champion's: `dataset` itself if both have one backbone.
+    champion_dataset: Dataset
+    # The newest label event among the rows.
+    snapshot: int
+
+
 def assemble(
     rows: Sequence[CurrentLabel],
     vectors: Mapping[int, NDArray[np.float16]],
     classes: tuple[str, ...],
 ) -> Dataset:
-    """Put labels and embeddings together; rows of other classes, or not embedded, stay out.
-    Raises ValueError if that is all of them."""
+    """Join labels and embeddings. Rows of other classes or without an embedding are left out.
+
+    Raises ValueError if no row is left.
+    """
     index = {name: k for k, name in enumerate(classes)}
     used = [row for row in rows if row.label in index and row.example_id in vectors]
     used.sort(key=lambda row: row.is_held_out)

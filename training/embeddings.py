@@ -1,4 +1,7 @@
-"""Embeddings of examples: computed once for each backbone, from the same pixels as in serving."""
+"""Embeddings of examples: computed once for each backbone, from the same pixels as in serving.
+
+Suffixes: B batch, D embedding, H, W pixels.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from core.store.store import Store
 from core.system.background import call_back, run_idle
 
 _BATCH = 16
-_MAX_KEPT_BYTES = 256 * 2**20
+_MAX_CACHED_BYTES = 256 * 2**20
 
 Vector = NDArray[np.float16]
 _Embedded = tuple[int, NDArray[np.float32]]
@@ -27,24 +30,28 @@ _Embedded = tuple[int, NDArray[np.float32]]
 log = logging.getLogger(__name__)
 
 
-class KeptVectors:
-    """The embeddings that a run of this process has read, so that the next one reads only what is
-    new: of the backbone asked for last, by the image's digest, and as long as they are not many."""
+class EmbeddingCache:
+    """Embeddings that a run of this process has read, so that the next run reads only new ones.
 
-    def __init__(self, max_bytes: int = _MAX_KEPT_BYTES) -> None:
+    It holds those of one backbone, by the image's digest, and none if they exceed `max_bytes`.
+    """
+
+    def __init__(self, max_bytes: int = _MAX_CACHED_BYTES) -> None:
         self._max_bytes = max_bytes
         self._backbone = ""
         self._by_image: dict[str, Vector] = {}
 
-    def of(self, backbone: str, rows: Sequence[CurrentLabel]) -> dict[int, Vector]:
-        """By example id, of those rows that are known."""
+    def get(self, backbone: str, rows: Sequence[CurrentLabel]) -> dict[int, Vector]:
+        """Return the cached embeddings of these rows, by example id."""
         if backbone != self._backbone:
             return {}
         known = self._by_image
         return {row.example_id: known[row.image] for row in rows if row.image in known}
 
-    def keep(self, backbone: str, rows: Sequence[CurrentLabel], vectors: dict[int, Vector]) -> None:
-        """These and no others: what was erased is not to stay."""
+    def replace(
+        self, backbone: str, rows: Sequence[CurrentLabel], vectors: dict[int, Vector]
+    ) -> None:
+        """Keep exactly these, so that nothing of an erased example stays."""
         self._backbone, self._by_image = backbone, {}
         if sum(vector.nbytes for vector in vectors.values()) <= self._max_bytes:
             self._by_image = {
@@ -59,27 +66,28 @@ def embed(
     rows: Sequence[CurrentLabel],
     limits: Limits,
     progress: Callable[[float], None] = lambda fraction: None,
-    kept: KeptVectors | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> dict[int, Vector]:
-    """The embedding of each example [D], from the cache where it is there, by example id.
+    """Return the embedding of each example [D], by example id. Computes and stores missing ones.
 
-    An example that can't be decoded any more (a limit was lowered) is left out and logged.
+    `progress` gets the share that is done, 0 to 1. An example that can't be decoded any more,
+    because a limit was lowered, is left out and logged.
     """
-    found = {} if kept is None else kept.of(backbone.digest, rows)
-    unknown = [row.example_id for row in rows if row.example_id not in found]
+    vectors = {} if cache is None else cache.get(backbone.digest, rows)
+    uncached = [row.example_id for row in rows if row.example_id not in vectors]
     with store.db.read() as conn:
-        found.update(embeddings.get(conn, backbone.digest, unknown))
-    missing = [row for row in rows if row.example_id not in found]
+        vectors.update(embeddings.get(conn, backbone.digest, uncached))
+    missing = [row for row in rows if row.example_id not in vectors]
     for start in range(0, len(missing), _BATCH):
         batch = missing[start : start + _BATCH]
         fresh = run_idle(partial(_embed_batch, store, backbone, spec, batch, limits))
         call_back(partial(_put, store, backbone, fresh))
-        # What comes out of the cache later is float16; so that nothing depends on when it did.
-        found.update((example_id, vector.astype(np.float16)) for example_id, vector in fresh)
+        # float16 as in the store, so that a head doesn't depend on where vectors come from.
+        vectors.update((example_id, vector.astype(np.float16)) for example_id, vector in fresh)
         progress((start + len(batch)) / len(missing))
-    if kept is not None:
-        kept.keep(backbone.digest, rows, found)
-    return found
+    if cache is not None:
+        cache.replace(backbone.digest, rows, vectors)
+    return vectors
 
 
 def _put(store: Store, backbone: Backbone, fresh: Sequence[_Embedded]) -> None:

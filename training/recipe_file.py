@@ -1,51 +1,65 @@
-"""Recipe files: TOML into a frozen dataclass, with every problem reported together."""
+"""Recipe files: TOML into a frozen dataclass, with all problems reported together."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import tomllib
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from core.errors import InvalidRecipe
 
 Recipe = TypeVar("Recipe")
 
+#: For each dataclass of a recipe: an unknown key is an error.
+STRICT = ConfigDict(extra="forbid")
+Share = Annotated[float, Field(ge=0, le=1)]
 
-def read_toml(path: Path, cls: type[Recipe], out_of_range: Callable[[Recipe], list[str]]) -> Recipe:
-    """What is left out keeps its default. Raises InvalidRecipe: a file that can't be read, unknown
-    names, wrong types, and what `out_of_range` says."""
+
+log = logging.getLogger(__name__)
+
+
+def read_toml(
+    path: Path, cls: type[Recipe], renamed: Mapping[str, str] = MappingProxyType({})
+) -> Recipe:
+    """Read a recipe. Keys that the file leaves out keep their defaults.
+
+    `renamed` maps an old "table.key" to the new key. The old one still works, and is logged.
+    Raises InvalidRecipe if the file can't be read, or has unknown keys or wrong values.
+    """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRecipe(f"the recipe {path} cannot be read: {error}") from error
-    problems = _unknown(cls, content, "")
-    recipe = None
+    _rename(tables, renamed)
     try:
-        recipe = TypeAdapter(cls).validate_python(content)
+        return TypeAdapter(cls).validate_python(tables)
     except ValidationError as error:
-        problems += [
-            f"{'.'.join(map(str, p['loc']))} = {p['input']!r}: {p['msg'].lower()}"
-            for p in error.errors()
-        ]
-    else:
-        problems += out_of_range(recipe)
-    if problems or recipe is None:
-        raise InvalidRecipe(f"the recipe {path}: " + "; ".join(problems))
-    return recipe
+        problems = "; ".join(_describe(problem, cls()) for problem in error.errors())
+        raise InvalidRecipe(f"the recipe {path}: {problems}") from error
 
 
-def _unknown(cls: Any, content: dict[str, Any], prefix: str) -> list[str]:
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    problems = []
-    for name, value in content.items():
-        if name not in fields:
-            known = ", ".join(fields)
-            problems.append(f"{prefix}{name} is unknown; there are {known}")
-        elif isinstance(value, dict):
-            factory = fields[name].default_factory
-            problems += _unknown(factory, value, f"{prefix}{name}.")
-    return problems
+def _rename(tables: dict[str, Any], renamed: Mapping[str, str]) -> None:
+    for name, new in renamed.items():
+        section, old = name.split(".")
+        table = tables.get(section)
+        # With both names, the old one is reported as unknown.
+        if isinstance(table, dict) and old in table and new not in table:
+            table[new] = table.pop(old)
+            log.warning("recipe.key_renamed", extra={"key": name, "new_key": f"{section}.{new}"})
+
+
+def _describe(problem: ErrorDetails, defaults: Any) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "unexpected_keyword_argument":
+        section = reduce(getattr, map(str, problem["loc"][:-1]), defaults)
+        known = ", ".join(field.name for field in dataclasses.fields(section))
+        return f"{name} is unknown (known keys: {known})"
+    return f"{name} = {problem['input']!r}: {problem['msg'].replace('Input should', 'must')}"

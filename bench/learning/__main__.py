@@ -24,7 +24,7 @@ from bench.learning.photos import data_sets
 from bench.learning.tables import following, news, per_class, show
 from bench.learning.tasks import FILES, load
 from training.backbones.names import STARTER
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 SIZES: tuple[int | None, ...] = (5, 20, 100, None)
 

@@ -16,7 +16,7 @@ from bench.learning.photos import pixels
 from bench.learning.tables import Follow, cells, news, size
 from bench.learning.tasks import Task, judge_head
 from bench.learning.tuning import tuned
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 TITLE = "Tier blocks: accuracy on val, mean ± spread over seeds"
 COLUMNS = (

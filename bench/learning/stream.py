@@ -17,7 +17,7 @@ from bench.learning.photos import pixels
 from bench.learning.tables import Follow, cells, news
 from bench.learning.tasks import Task, judge_head
 from bench.learning.tuning import tuned
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 TITLE = "Classes two at a time, or all at once: accuracy on val, mean ± spread over seeds"
 COLUMNS = (

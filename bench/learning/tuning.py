@@ -19,8 +19,7 @@ from bench.learning.tasks import Task, judge
 from training.head.crossval import assign_folds
 from training.head.fit import fit_head
 from training.head.head import Head
-from training.recipe import HeadRecipe
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe, HeadRecipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)

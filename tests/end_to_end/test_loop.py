@@ -26,7 +26,7 @@ JUDGES, POOL = digits()[:100], digits()[100:]
 def server(tmp_path: Path) -> Iterator[Server]:
     # One run after a lesson, on all of it: what the gate decides is then the same every time.
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text("[triggers]\nafter_labels = 0\nafter_quiet_s = 1.5\n")
+    recipe.write_text("[triggers]\nafter_labels = 0\nquiet_period_s = 1.5\n")
     with running(tmp_path / "home", EVERGREEN_RECIPE=str(recipe)) as server:
         yield server
 

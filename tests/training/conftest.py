@@ -49,7 +49,7 @@ def trainer(school_store: Store, settings: Settings) -> Trainer:
 
 @pytest.fixture
 def idle_writers(monkeypatch: pytest.MonkeyPatch) -> set[bool]:
-    """Of the threads that begin a transaction that writes: whether they are idle (sched(7))."""
+    """Whether the threads that begin writing transactions have idle priority (sched(7))."""
     found: set[bool] = set()
 
     def noting(write: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,7 +66,7 @@ def idle_writers(monkeypatch: pytest.MonkeyPatch) -> set[bool]:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Torch adds up in the same order each time."""
+    """With one thread, torch adds up in the same order each time."""
     torch = pytest.importorskip("torch", reason="the training extra is not installed")
     before = torch.get_num_threads()
     torch.set_num_threads(1)

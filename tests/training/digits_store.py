@@ -1,4 +1,4 @@
-"""A store with digits to label, and a trainer that is driven by hand."""
+"""A store with labelled digits, and a trainer that tests drive step by step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def label(store: Store, lesson: Iterable[Digit]) -> list[IntakeResult]:
 
 
 def retrain(store: Store, trainer: Trainer) -> Run:
-    """Ask for a run and let the trainer do it."""
+    """Request a run and let the trainer do it."""
     with store.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=time.time())
     return finish(store, trainer, run.id)
@@ -66,7 +66,7 @@ def live(store: Store) -> Version:
 
 
 def damaged_starter(store: Store) -> Candidate:
-    """Its last blocks have lost much of what they knew: training them gains something."""
+    """The starter with noise on its last blocks, so that training them gains something."""
     rng = np.random.default_rng(0)
     weights = starter.backbone_weights()
     for name, value in weights.items():

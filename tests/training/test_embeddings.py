@@ -1,4 +1,4 @@
-"""What a trainer keeps of the embeddings that it has read."""
+"""The cache of embeddings that a trainer has read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.labelling import embeddings
 from core.labelling.labels import CurrentLabel
 from core.store.store import Store
 from tests.training.digits_store import label, of, retrain
-from training.embeddings import KeptVectors
+from training.embeddings import EmbeddingCache
 from training.worker.trainer import Trainer
 
 
@@ -24,31 +24,31 @@ ROWS = [row(1, "a"), row(2, "b")]
 VECTORS = {1: np.ones(4, np.float16), 2: np.zeros(4, np.float16)}
 
 
-def test_what_was_kept_is_known_by_its_image() -> None:
-    kept = KeptVectors()
-    kept.keep("backbone", ROWS, VECTORS)
+def test_cache_finds_embeddings_by_image() -> None:
+    cache = EmbeddingCache()
+    cache.replace("backbone", ROWS, VECTORS)
     # An id may be given again once its example was erased.
-    found = kept.of("backbone", [row(2, "c"), row(3, "a")])
+    found = cache.get("backbone", [row(2, "c"), row(3, "a")])
     assert found.keys() == {3}
     assert found[3] is VECTORS[1]
-    assert kept.of("another", ROWS) == {}
+    assert cache.get("another", ROWS) == {}
 
 
-def test_nothing_stays_of_what_was_erased() -> None:
-    kept = KeptVectors()
-    kept.keep("backbone", ROWS, VECTORS)
-    kept.keep("backbone", ROWS[:1], VECTORS)
-    assert kept.of("backbone", ROWS).keys() == {1}
+def test_cache_keeps_nothing_of_erased_examples() -> None:
+    cache = EmbeddingCache()
+    cache.replace("backbone", ROWS, VECTORS)
+    cache.replace("backbone", ROWS[:1], VECTORS)
+    assert cache.get("backbone", ROWS).keys() == {1}
 
 
-def test_too_many_are_not_kept() -> None:
-    kept = KeptVectors(max_bytes=15)
-    kept.keep("backbone", ROWS, VECTORS)
-    assert kept.of("backbone", ROWS) == {}
+def test_cache_keeps_nothing_above_its_size() -> None:
+    cache = EmbeddingCache(max_bytes=15)
+    cache.replace("backbone", ROWS, VECTORS)
+    assert cache.get("backbone", ROWS) == {}
 
 
 @pytest.mark.slow
-def test_the_next_run_reads_only_what_is_new(
+def test_next_run_reads_only_new_embeddings(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.training.backbones.tiny_backbone import photos, probe, tiny_backbone
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 NUM_ROWS = 144
 RECIPE = BlocksRecipe(

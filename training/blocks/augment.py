@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from training.backbones.torchvision_import import transforms
-from training.tune_recipe import Strength
+from training.recipe import Strength
 
 # The smallest crop, as a share of the area; brightness, contrast and saturation, not hue, which
 # costs as much as all the rest and is what tells many classes apart; RandAugment's magnitude of 30.

@@ -44,7 +44,7 @@ from training.blocks.state import AVERAGED, RAW, START, Epoch, Score, Standing
 from training.blocks.tail import Tail
 from training.head.calibration import choose_temperature
 from training.head.head import Head
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 __all__ = ["AVERAGED", "CANCELLED", "EARLY_STOP", "FINISHED", "OUT_OF_TIME", "RAW", "START"]
 __all__ += ["Diverged", "Epoch", "Score", "Tuned", "tune"]

@@ -22,7 +22,7 @@ from training.blocks.augment import Augmentation
 from training.blocks.device import Compute
 from training.blocks.tail import Tail
 from training.head.head import Head
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 _HASHED_ROWS = 256
 

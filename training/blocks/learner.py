@@ -20,7 +20,7 @@ from training.blocks.augment import MIXUP_ALPHA, mixup
 from training.blocks.device import Compute, learning_batch
 from training.blocks.schedule import lr_factor, num_thawed
 from training.blocks.tail import Average, Tail
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 
 class Learner:
@@ -44,7 +44,7 @@ class Learner:
         smoothing = recipe.label_smoothing
         target_NK = torch.nn.functional.one_hot(torch.from_numpy(y_N), num_classes).float()
         self._target_NK = target_NK * (1 - smoothing) + smoothing / num_classes
-        self._weight_K = _class_weights(y_N, num_classes, recipe.balance).to(compute.device)
+        self._weight_K = _class_weights(y_N, num_classes, recipe.class_balance).to(compute.device)
 
     def epoch(self, epoch: int, planned: int, rng: np.random.Generator) -> Iterator[float]:
         """Take every row once, in an order drawn from `rng`. Yields each step's loss."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from training.blocks.schedule import block_lrs
 from training.head.head import Head
-from training.tune_recipe import BlocksRecipe
+from training.recipe import BlocksRecipe
 
 Weights = dict[str, Tensor]
 

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from core.errors import InvalidRequest
 from training.distil.sources import Source
-from training.recipe_file import read_toml
+from training.recipe_file import STRICT, Share, read_toml
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class DistilRecipe:
     #: Images are kept at this size, as uint8; every view is made from there.
-    image_px: int = 64
+    image_px: PositiveInt = 64
     #: What teacher and student see while they learn.
-    size_px: int = 128
+    size_px: PositiveInt = 128
     #: What the student will be served at, where its head is fitted. A little more than it learnt at
     #: does best, as things look larger in enlarged crops (Touvron et al. 2019).
-    serve_px: int = 144
-    batch: int = 32
-    learning_rate: float = 1e-3
+    serve_px: PositiveInt = 144
+    batch: PositiveInt = 32
+    learning_rate: PositiveFloat = 1e-3
     weight_decay: float = 0.01
-    warmup_share: float = 0.03
+    warmup_share: Share = 0.03
     #: Longest gradient; a longer one is cut to it.
-    gradient_norm: float = 5.0
+    gradient_norm: PositiveFloat = 5.0
     #: Decay of the running average of the weights, by step.
-    average: float = 0.998
+    average: Share = 0.998
     #: Share of batches that are mosaics of whole images, unblurred; the others are crops, enlarged.
-    mosaic: float = 0.5
+    mosaic: Share = 0.5
     #: Views: smallest share of the area, colour jitter, share of views sharpened or softened.
-    crop: float = 0.3
-    colour: float = 0.25
-    sharpen: float = 0.2
+    crop: Share = 0.3
+    colour: Share = 0.25
+    sharpen: Share = 0.2
     #: Weights of the losses: to the teacher's embedding, and to its feature maps.
     embedding_weight: float = 2.0
     maps_weight: float = 1.0
@@ -42,7 +45,7 @@ class DistilRecipe:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class DistilConfig:
     """One distillation. Its budget is `minutes` of wall clock or a number of `steps`."""
 
@@ -73,19 +76,4 @@ class DistilConfig:
 
 def load_recipe(path: Path | None) -> DistilRecipe:
     """The recipe of a TOML file, or the built-in one. Raises InvalidRecipe with all problems."""
-    return DistilRecipe() if path is None else read_toml(path, DistilRecipe, _out_of_range)
-
-
-def _out_of_range(recipe: DistilRecipe) -> list[str]:
-    shares = ("warmup_share", "average", "mosaic", "crop", "colour", "sharpen")
-    values = dataclasses.asdict(recipe)
-    problems = [
-        f"{name} = {values[name]}: must be from 0 to 1"
-        for name in shares
-        if not 0 <= values[name] <= 1
-    ]
-    return problems + [
-        f"{name} = {values[name]}: must be above 0"
-        for name in ("image_px", "size_px", "serve_px", "batch", "learning_rate", "gradient_norm")
-        if values[name] <= 0
-    ]
+    return DistilRecipe() if path is None else read_toml(path, DistilRecipe)

@@ -1,4 +1,4 @@
-"""The contenders of a challenger: the champion, and champions before it.
+"""What a challenger is compared with: the champion, and the champions before it.
 
 Suffixes: N rows.
 """
@@ -16,6 +16,7 @@ from core.errors import EvergreenError
 from core.labelling import labels
 from core.labelling.labels import CurrentLabel
 from core.models.backbones import Runtime
+from core.models.manifest import Manifest
 from core.models.servable import Servable, load
 from core.registry import activations, versions
 from core.registry.versions import Version
@@ -27,76 +28,88 @@ _MAX_EARLIER = 20
 log = logging.getLogger(__name__)
 
 
-class KeptAnswers:
-    """What a version answers for examples. Neither ever changes, so whoever asks again, about more
-    of them, waits for the new ones only."""
+class CachedPredictions:
+    """The predictions of a version for the rows that were asked for last.
+
+    Neither the version nor an embedding ever changes, so only new rows are scored.
+    """
 
     def __init__(self, servable: Servable) -> None:
         self.servable = servable
-        # Those of the rows asked for last: the example ids, in order, and the answers.
+        # Sorted, with the prediction of each.
         self._example_ids = np.zeros(0, np.int64)
-        self._answers = np.zeros(0, np.int32)
+        self._predictions = np.zeros(0, np.int32)
 
-    def of(self, rows: Dataset) -> NDArray[np.int32]:
-        """For each row, embedded by the version's backbone, its most likely class: an index of the
-        version's own classes."""
-        found_N = np.full(len(rows), -1, np.int32)
+    def predict(self, rows: Dataset) -> NDArray[np.int32]:
+        """Return the most likely class of each row [N]: an index of the version's own classes.
+
+        The rows must be embedded by the version's backbone.
+        """
+        predicted_N = np.full(len(rows), -1, np.int32)
         if len(self._example_ids):
             at_N = np.searchsorted(self._example_ids, rows.example_id_N)
             at_N = np.minimum(at_N, len(self._example_ids) - 1)
             known_N = self._example_ids[at_N] == rows.example_id_N
-            found_N[known_N] = self._answers[at_N[known_N]]
-        new_N = found_N < 0
+            predicted_N[known_N] = self._predictions[at_N[known_N]]
+        new_N = predicted_N < 0
         if new_N.any():
             logits_NK, _ = self.servable.score(rows.x_ND[new_N])
-            found_N[new_N] = logits_NK.argmax(axis=1)
+            predicted_N[new_N] = logits_NK.argmax(axis=1)
         order_N = np.argsort(rows.example_id_N)
-        self._example_ids, self._answers = rows.example_id_N[order_N], found_N[order_N]
-        return found_N
+        self._example_ids, self._predictions = rows.example_id_N[order_N], predicted_N[order_N]
+        return predicted_N
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Contender:
-    """A version that answered before. `seen` reads the labels that it was trained on."""
+class ChampionModel:
+    """The champion. `trained_on` reads the labels of its snapshot."""
 
-    answers: KeptAnswers
-    seen: Callable[[], Sequence[CurrentLabel]]
+    predictions: CachedPredictions
+    trained_on: Callable[[], Sequence[CurrentLabel]]
 
     @property
     def servable(self) -> Servable:
-        return self.answers.servable
+        return self.predictions.servable
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.servable.manifest.classes
+    def manifest(self) -> Manifest:
+        return self.servable.manifest
 
     @property
     def is_starter(self) -> bool:
-        return self.servable.manifest.snapshot == 0
+        return self.manifest.snapshot == 0
 
 
-def standing(
-    store: Store, runtime: Runtime, loaded: dict[int, KeptAnswers]
-) -> tuple[Contender, list[KeptAnswers]]:
-    """The champion with the labels that it was trained on, and champions before it that share
-    its backbone and can still be loaded. Afterwards `loaded` holds these, by version: who asks
-    again need not load them all."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Champions:
+    current: ChampionModel
+    # Champions before it on the same backbone, newest first.
+    earlier: Sequence[CachedPredictions]
+
+
+def load_champions(
+    store: Store, runtime: Runtime, loaded: dict[int, CachedPredictions]
+) -> Champions:
+    """Load the champion, and earlier champions on its backbone as far as they can be loaded.
+
+    `loaded` is a cache by version number, and holds exactly these afterwards.
+    """
     with store.db.read() as conn:
         history = activations.history(conn, 10 * _MAX_EARLIER)
         numbers = list(dict.fromkeys(activation.version for activation in history))
         rows = [versions.get(conn, number) for number in numbers[: _MAX_EARLIER + 1]]
     live, *before = rows
 
-    def seen() -> list[CurrentLabel]:
+    def trained_on() -> list[CurrentLabel]:
         with store.db.read() as conn:
             return labels.current(conn, live.snapshot)
 
-    def load_once(version: Version) -> KeptAnswers:
+    def load_once(version: Version) -> CachedPredictions:
         if version.number not in loaded:
-            loaded[version.number] = KeptAnswers(_load(store, runtime, version))
+            loaded[version.number] = CachedPredictions(_load(store, runtime, version))
         return loaded[version.number]
 
-    # Of another backbone, they would keep that loaded as well.
+    # Versions on another backbone would keep that backbone in memory as well.
     sharing = [version for version in before if version.backbone == live.backbone]
     for number in loaded.keys() - {version.number for version in (live, *sharing)}:
         del loaded[number]
@@ -107,7 +120,7 @@ def standing(
             earlier.append(load_once(version))
         except EvergreenError as error:
             log.warning("version.load_failed", extra={"version": version.number, "error": error})
-    return Contender(champion, seen), earlier
+    return Champions(ChampionModel(champion, trained_on), earlier)
 
 
 def _load(store: Store, runtime: Runtime, version: Version) -> Servable:

@@ -1,15 +1,14 @@
-"""Judging: champion and challenger on the same examples, through their exported heads.
+"""Measure champion and challenger on the same examples, through their exported heads.
 
-With enough held-out examples, on those. Else by cross-validation: each training row is judged by a
-challenger that did not see it, and by the champion refitted without it on the labels of its own
-snapshot; held-out rows, which neither ever saw, are judged as well.
+With enough held-out examples, on those. Otherwise by cross-validation on the training rows: the
+challenger is scored out of fold, and the champion is refitted out of fold on the labels of its own
+snapshot. Held-out rows, which neither was trained on, count as well.
 
 Suffixes: N rows, D embedding, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,140 +16,150 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.models.servable import Servable
-from training.dataset import Dataset
-from training.gate.champions import Contender, KeptAnswers
-from training.gate.evidence import Evidence, GatePolicy, Method
+from training.dataset import Dataset, TrainingSet
+from training.gate.champions import CachedPredictions, ChampionModel, Champions
+from training.gate.evidence import Evidence, Method
 from training.gate.rules import choose_method
 from training.head.crossval import out_of_fold
-from training.head.design_matrix import Design, prepare
+from training.head.design_matrix import prepare
 from training.head.fit import FittedHead, tolerance_to_judge
+from training.recipe import Recipe
 
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What else the gate checks of the exported challenger."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Challenger:
+    """A fitted head, and the version exported from it."""
 
-    parity: float
+    fitted: FittedHead
+    servable: Servable
+
+    def brings_tuned_backbone(self, champion: ChampionModel) -> bool:
+        """Whether its backbone is not the champion's, and was trained on the training rows."""
+        manifest = self.servable.manifest
+        return manifest.backbone_snapshot > 0 and manifest.backbone != champion.manifest.backbone
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the challenger costs to serve. Ratios are of the time of one prediction."""
+
+    # Over the champion's.
     latency_ratio: float
     size_bytes: int
+    # Of int8 over float32 on this machine; None: the backbone was not quantised in this run.
     int8_latency_ratio: float | None = None
 
 
-def gather(
-    dataset: Dataset,
-    champion_dataset: Dataset,
-    fitted: FittedHead,
-    challenger: Servable,
-    champion: Contender,
-    earlier: Sequence[KeptAnswers],
-    bounds: Bounds,
-    policy: GatePolicy,
-    balance: float,
-    *,
-    only_held_out: bool = False,
+def collect_evidence(
+    training_set: TrainingSet,
+    champions: Champions,
+    challenger: Challenger,
+    cost: Cost,
+    recipe: Recipe,
 ) -> Evidence:
-    """Measure.
+    """Measure what the gate needs to decide.
 
-    `champion_dataset` has the rows of `dataset` as the champion's backbone embeds them; the two are
-    one unless the challenger brings a backbone of its own. `earlier`: versions on the champion's
-    backbone that were champion before; the best of them is compared with too, so that small losses
-    don't add up. With `only_held_out` there is no cross-validation: the challenger's backbone was
-    trained on the training rows, so they cannot judge it.
+    The best of the earlier champions is compared as well, so that small losses don't add up. A
+    challenger whose backbone was trained on the training rows is judged on held-out rows alone.
     """
-    held_out = dataset.held_out
-    method: Method = "hold-out" if only_held_out else choose_method(len(held_out), policy)
-    champion_N = was_right(champion.answers, champion_dataset.held_out)
-    challenger_N = is_right(challenger, held_out)
-    label_N = held_out.y_N
+    champion, fitted = champions.current, challenger.fitted
+    rows, champion_rows = training_set.dataset, training_set.champion_dataset
+    method: Method = "hold-out"
+    if not challenger.brings_tuned_backbone(champion):
+        method = choose_method(rows.num_held_out, recipe.gate)
+    champion_N = cached_correct_N(champion.predictions, champion_rows.held_out)
+    challenger_N = correct_N(challenger.servable, rows.held_out)
+    label_N = rows.held_out.y_N
     best_N: Bools | None = None
     best_version: int | None = None
     if method == "cross-validation":
-        training = dataset.training
-        rows = champion_dataset.training
-        design = fitted.design if champion_dataset is dataset else prepare(rows.x_ND)
-        refitted_N = refitted_is_right(rows, design, fitted, champion, balance)
-        own_N = fitted.out_of_fold_NK.argmax(axis=1) == training.y_N
+        refitted_N = refitted_correct_N(training_set, fitted, champion, recipe.head.class_balance)
+        own_N = fitted.out_of_fold_NK.argmax(axis=1) == rows.training.y_N
         champion_N = np.concatenate([refitted_N, champion_N])
         challenger_N = np.concatenate([own_N, challenger_N])
-        label_N = np.concatenate([training.y_N, label_N])
+        label_N = np.concatenate([rows.training.y_N, label_N])
     else:
-        best_N, best_version = _best(champion_dataset.held_out, champion, champion_N, earlier)
+        best_N, best_version = _best_earlier(champions, champion_rows.held_out, champion_N)
     return Evidence(
         method=method,
-        classes=dataset.classes,
+        classes=rows.classes,
         label_N=label_N,
         champion_correct_N=champion_N,
         challenger_correct_N=challenger_N,
-        old_classes=frozenset(champion.classes),
-        champion_version=champion.servable.version,
+        old_classes=frozenset(champion.manifest.classes),
+        champion_version=champion.manifest.version,
         best_correct_N=best_N,
         best_version=best_version,
-        parity=bounds.parity,
-        latency_ratio=bounds.latency_ratio,
-        size_bytes=bounds.size_bytes,
-        int8_latency_ratio=bounds.int8_latency_ratio,
+        parity=challenger.servable.manifest.parity,
+        latency_ratio=cost.latency_ratio,
+        size_bytes=cost.size_bytes,
+        int8_latency_ratio=cost.int8_latency_ratio,
     )
 
 
-def is_right(servable: Servable, rows: Dataset) -> Bools:
-    """Where the version's most likely class is the row's. Classes it does not know are wrong."""
+def correct_N(servable: Servable, rows: Dataset) -> Bools:
+    """Whether the version's most likely class is the row's. A class that it lacks is wrong."""
     if len(rows) == 0:
         return np.zeros(0, np.bool_)
     logits_NK, _ = servable.score(rows.x_ND)
     return _names_match(logits_NK.argmax(axis=1), servable.manifest.classes, rows)
 
 
-def was_right(answers: KeptAnswers, rows: Dataset) -> Bools:
-    """As `is_right`, without asking again what was asked before."""
-    return _names_match(answers.of(rows), answers.servable.manifest.classes, rows)
+def cached_correct_N(predictions: CachedPredictions, rows: Dataset) -> Bools:
+    """As `correct_N`, but score only the rows that are new to the cache."""
+    return _names_match(predictions.predict(rows), predictions.servable.manifest.classes, rows)
 
 
-def refitted_is_right(
-    training: Dataset, design: Design, fitted: FittedHead, champion: Contender, balance: float
+def refitted_correct_N(
+    training_set: TrainingSet, fitted: FittedHead, champion: ChampionModel, balance: float
 ) -> Bools:
-    """`design` is of the embeddings of `training`. A champion that was trained on the labels of the
-    challenger is right where the challenger is."""
+    """Whether the champion, refitted out of fold, is right about each training row.
+
+    It has the folds, penalty and label weights of the challenger. So with the same labels it is
+    right exactly where the challenger is.
+    """
+    rows = training_set.champion_dataset.training
     if champion.is_starter:
-        return is_right(champion.servable, training)  # it saw none of these rows
-    classes = champion.classes
+        return correct_N(champion.servable, rows)  # it was trained on none of these rows
+    is_same_backbone = training_set.champion_dataset is training_set.dataset
+    classes = champion.manifest.classes
     index = {name: k for k, name in enumerate(classes)}
-    was = {row.example_id: index[row.label] for row in champion.seen() if row.label in index}
-    was_N = np.array([was.get(int(example), -1) for example in training.example_id_N])
-    # A label that the challenger believes little is believed as little for the champion.
+    old = {row.example_id: index[row.label] for row in champion.trained_on() if row.label in index}
+    old_y_N = np.array([old.get(int(example), -1) for example in rows.example_id_N])
     logits_NK = out_of_fold(
-        design,
-        np.maximum(was_N, 0),
+        fitted.design if is_same_backbone else prepare(rows.x_ND),
+        np.maximum(old_y_N, 0),
         fitted.fold_N,
         len(classes),
-        l2=fitted.penalty.at(len(training)),
-        train_mask_N=was_N >= 0,
+        l2=fitted.penalty.at(len(rows)),
+        train_mask_N=old_y_N >= 0,
         sample_weights_N=fitted.belief_N,
         balance=balance,
-        tolerance=tolerance_to_judge(training),
+        tolerance=tolerance_to_judge(rows),
     )
-    return _names_match(logits_NK.argmax(axis=1), classes, training)
+    return _names_match(logits_NK.argmax(axis=1), classes, rows)
 
 
-def _best(
-    held_out: Dataset, champion: Contender, champion_N: Bools, earlier: Sequence[KeptAnswers]
+def _best_earlier(
+    champions: Champions, held_out: Dataset, champion_N: Bools
 ) -> tuple[Bools | None, int | None]:
-    """The best of the earlier champions on the classes that today's champion knows."""
-    known = frozenset(champion.classes)
+    """Find the earlier champion that beats today's on the classes that today's knows."""
+    known = frozenset(champions.current.manifest.classes)
     is_old_N = np.array([held_out.classes[k] in known for k in held_out.y_N], np.bool_)
     best_N = champion_N
     best_version: int | None = None
-    for answers in earlier:
-        found_N = was_right(answers, held_out)
-        if np.count_nonzero(found_N & is_old_N) > np.count_nonzero(best_N & is_old_N):
-            best_N, best_version = found_N, answers.servable.version
+    for predictions in champions.earlier:
+        earlier_N = cached_correct_N(predictions, held_out)
+        if np.count_nonzero(earlier_N & is_old_N) > np.count_nonzero(best_N & is_old_N):
+            best_N, best_version = earlier_N, predictions.servable.version
     return (None, None) if best_version is None else (best_N, best_version)
 
 
 def _names_match(
-    answer_N: NDArray[np.integer[Any]], classes: tuple[str, ...], rows: Dataset
+    predicted_N: NDArray[np.integer[Any]], classes: tuple[str, ...], rows: Dataset
 ) -> Bools:
     index = {name: k for k, name in enumerate(classes)}
     wanted_K = np.array([index.get(name, -1) for name in rows.classes])
-    return np.asarray(answer_N == wanted_K[rows.y_N])
+    return np.asarray(predicted_N == wanted_K[rows.y_N])

@@ -1,10 +1,9 @@
-"""Statistics of two versions judged on the same examples.
+"""Statistics of two versions that were judged on the same examples.
 
-Owns the paired comparison: counts of examples that only one of the two got right, the score
-test and interval for the change in accuracy, the exact test for harm. Owns no rule of promotion.
+Owns the paired comparison: how many examples only one of the two got right, Tango's score test and
+interval for the change in accuracy, and McNemar's exact test. Owns no rule of promotion.
 
-Everything is vectorised over counts, so that a test can put tens of thousands of histories through
-the very functions that the gate uses.
+All functions are vectorised over counts, so that simulations can call them with many histories.
 
     b  examples that only the challenger got right      n  examples judged
     c  examples that only the champion got right        N  (suffix) one entry per judged example
@@ -29,7 +28,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 Counts = Any  # an int, or an integer array that broadcasts with the others
 
-# Halvings of [-1, 1]: the ends are then exact to 1e-12, far finer than one example in a million.
+# Halvings of [-1, 1], after which the ends are exact to 1e-12.
 BISECTIONS = 41
 
 
@@ -38,11 +37,11 @@ def quantile(confidence: float) -> float:
     return NormalDist().inv_cdf(confidence)
 
 
-def score(b: Counts, c: Counts, n: Counts, difference: Any) -> Floats:
-    """Tango's z for "the true change in accuracy is `difference`", -1 < difference < 1, n > 0.
+def tango_z(b: Counts, c: Counts, n: Counts, difference: Any) -> Floats:
+    """Return Tango's z for "the true change in accuracy is `difference`".
 
-    Large means that the change is more than that. The nuisance parameter is its restricted
-    maximum-likelihood estimate, so that no discordant pairs (b = c = 0) need no special case.
+    -1 < difference < 1, and n > 0. A large z means that the change is larger. The nuisance
+    parameter is its restricted maximum-likelihood estimate, so b = c = 0 is no special case.
     """
     b, c, n = (np.asarray(count, dtype=np.float64) for count in (b, c, n))
     d = np.asarray(difference, dtype=np.float64)
@@ -53,19 +52,19 @@ def score(b: Counts, c: Counts, n: Counts, difference: Any) -> Floats:
     return np.asarray((b - c - n * d) / np.sqrt(np.maximum(variance, 1e-12)))
 
 
-def harm_p(b: Counts, c: Counts) -> Floats:
-    """Exact one-sided McNemar p: how often equal versions look at least this bad by chance."""
+def mcnemar_p(b: Counts, c: Counts) -> Floats:
+    """Return McNemar's exact one-sided p: how often equal versions look at least this bad."""
     return np.asarray(bdtr(b, np.asarray(b) + c, 0.5), dtype=np.float64)
 
 
-def tail_p(count: Counts, n: Counts, rate: float) -> Floats:
-    """P(X >= count) for X binomial (n, rate)."""
+def binomial_tail_p(count: Counts, n: Counts, rate: float) -> Floats:
+    """Return P(X >= count) for a binomial X of n trials."""
     below = np.maximum(np.asarray(count) - 1, 0)
     return np.where(np.asarray(count) > 0, bdtrc(below, n, rate), 1.0)
 
 
 def interval(b: int, c: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Two-sided score interval for the change in accuracy; (-1, 1) when nothing was judged."""
+    """Return the two-sided score interval for the change in accuracy; (-1, 1) if n is 0."""
     if n == 0:
         return -1.0, 1.0
     z = quantile((1 + confidence) / 2)
@@ -73,14 +72,14 @@ def interval(b: int, c: int, n: int, confidence: float = 0.95) -> tuple[float, f
     low, high = np.full(2, -1.0), np.full(2, 1.0)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        is_below = score(b, c, n, middle) > targets
+        is_below = tango_z(b, c, n, middle) > targets
         low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
     return float(low[0]), float(high[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two versions on the same n examples. `low` and `high` end the interval of the change."""
+    """Two versions on the same n examples. `low` and `high` are the interval of the change."""
 
     n: int
     b: int
@@ -103,8 +102,8 @@ class Comparison:
         return (self.b - self.c) / max(self.n, 1)
 
     @property
-    def harm_p(self) -> float:
-        return float(harm_p(self.b, self.c))
+    def mcnemar_p(self) -> float:
+        return float(mcnemar_p(self.b, self.c))
 
 
 def compare(
@@ -119,7 +118,7 @@ def compare(
 
 @dataclass(frozen=True, slots=True)
 class ClassCounts:
-    """Per class: examples judged, right in the champion, right in the challenger, and flips."""
+    """Per class: examples judged, right before (champion) and after (challenger), and flips."""
 
     n_K: Ints
     before_K: Ints
@@ -137,11 +136,3 @@ def count_classes(
     before, after = champion_correct_N, challenger_correct_N
     masks = (before | True, before, after, after & ~before, before & ~after)
     return ClassCounts(*(np.bincount(label_N[mask], minlength=num_classes) for mask in masks))
-
-
-def paired_change(
-    champion_correct_N: Bools, challenger_correct_N: Bools, confidence: float = 0.95
-) -> tuple[float, float, float]:
-    """Return the change in accuracy and the two ends of its interval, as shares of one."""
-    pair = compare(champion_correct_N, challenger_correct_N, confidence)
-    return pair.change, pair.low, pair.high

@@ -1,11 +1,10 @@
 """The gate: whether a challenger replaces the champion, and why.
 
-Owns the rules of promotion, as pure functions of plain values. Measures nothing: accuracy, parity,
-latency and size arrive in `Evidence`. docs/explanation/gate.md has its error rates, which its test
-proves.
+Owns the rules of promotion, as pure functions of plain values. `Evidence` brings all measurements.
+docs/explanation/gate.md states the error rates, and a test checks them.
 
-Shares of one in every value, points (hundredths) in every sentence. Suffixes: N one entry per
-judged example, K one per class. Counts b, c, n as in training/gate/paired_tests.py.
+Values are shares of one, sentences use points (hundredths). Suffixes: N one entry per judged
+example, K one per class. Counts b, c, n are those of training/gate/paired_tests.py.
 """
 
 from collections.abc import Iterator
@@ -15,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from training.gate import paired_tests
-from training.gate.evidence import Check, Decision, Evidence, GatePolicy, Method
+from training.gate.evidence import Check, Decision, Evidence, Method
 from training.gate.paired_tests import Comparison, Counts
+from training.recipe import GatePolicy
 
 ALL = slice(None)
 
@@ -26,7 +26,7 @@ def choose_method(num_held_out: int, policy: GatePolicy) -> Method:
 
 
 def decide(evidence: Evidence, policy: GatePolicy) -> Decision:
-    """Judge a challenger. What could not be judged is said in the reason."""
+    """Decide about a challenger. The reason also says what could not be judged."""
     n = len(evidence.label_N)
     checks = tuple(_checks(evidence, policy))
     promote = all(check.passed for check in checks)
@@ -45,50 +45,52 @@ def decide(evidence: Evidence, policy: GatePolicy) -> Decision:
         champion_accuracy=pair.champion_accuracy,
         change=pair.change,
         interval=(pair.low, pair.high),
-        p_value=pair.harm_p,
+        p_value=pair.mcnemar_p,
     )
 
 
 # The rules, vectorised over counts.
 
 
-def widened(margin: float, n: Counts, policy: GatePolicy) -> Any:
-    """The margin that n examples resolve as surely as `full_holdout` examples resolve `margin`."""
+def widened_margin(margin: float, n: Counts, policy: GatePolicy) -> Any:
+    """Widen a margin so that n examples resolve it as well as `full_holdout` resolve `margin`."""
     return np.minimum(margin * np.sqrt(np.maximum(1, policy.full_holdout / n)), 0.99)
 
 
-def is_close(
+def is_non_inferior(
     b: Counts, c: Counts, n: Counts, margin: Any, policy: GatePolicy, method: Method
 ) -> Any:
-    """Whether the challenger is within the margin: surely so or, in cross-validation, as measured.
+    """Whether the challenger is non-inferior: not worse by the margin.
 
-    A small sample can prove nothing, so there the challenger, which knows more labels, wins ties.
+    A hold-out must show it with `confidence`. In cross-validation the measured change decides: a
+    small sample proves nothing, so the challenger wins ties, because it knows more labels.
     """
     if method == "cross-validation":
         return b - c >= -margin * n
-    return paired_tests.score(b, c, n, -margin) > paired_tests.quantile(policy.confidence)
+    return paired_tests.tango_z(b, c, n, -margin) > paired_tests.quantile(policy.confidence)
 
 
-def is_unharmed(b: Counts, c: Counts, policy: GatePolicy, method: Method) -> Any:
+def is_not_harmed(b: Counts, c: Counts, policy: GatePolicy, method: Method) -> Any:
     """Whether the challenger is not significantly worse."""
     if method == "cross-validation":
-        return paired_tests.harm_p(b, c) >= policy.harm_alpha_cross_validation
-    return paired_tests.harm_p(b, c) >= policy.harm_alpha
+        return paired_tests.mcnemar_p(b, c) >= policy.harm_alpha_cross_validation
+    return paired_tests.mcnemar_p(b, c) >= policy.harm_alpha
 
 
 def is_near_best(challenger: Counts, champion: Counts, best: Counts, n: Counts, margin: Any) -> Any:
-    """Whether promotion stays near the best version ever, from how many each got right.
+    """Whether the challenger is near the best version ever. Counts are of right examples.
 
-    A challenger no worse than the champion passes: holding it back would leave the worse one live.
+    A challenger no worse than the champion passes: holding it back would keep a worse one live.
     """
     return (challenger >= champion) | (challenger > best - margin * n)
 
 
 def find_collapsed(evidence: Evidence, policy: GatePolicy) -> list[str]:
-    """Describe every class whose recall fell from decent to collapsed.
+    """Describe every class whose recall was decent and collapsed.
 
-    McNemar asks whether the fall is luck. Among hundreds of classes one always looks unlucky, so
-    the fall must also be past ordinary churn, corrected (Bonferroni) for the classes judged.
+    The fall must be significant by McNemar's test. Among hundreds of classes, one always looks bad
+    by chance. So it must also exceed ordinary churn, corrected for the number of judged classes
+    (Bonferroni).
     """
     before_N, after_N = evidence.champion_correct_N, evidence.challenger_correct_N
     count = paired_tests.count_classes(evidence.label_N, before_N, after_N, len(evidence.classes))
@@ -96,19 +98,19 @@ def find_collapsed(evidence: Evidence, policy: GatePolicy) -> list[str]:
     is_judged = n_K >= policy.min_class_examples
     was_decent = before_K >= policy.decent_recall * n_K
     has_halved = after_K <= policy.collapse_ratio * before_K
-    is_no_luck = paired_tests.harm_p(count.b_K, count.c_K) < policy.collapse_alpha
-    churn_p = paired_tests.tail_p(count.c_K, n_K, policy.ordinary_churn) * np.count_nonzero(
-        is_judged
-    )
-    is_no_churn = churn_p < policy.collapse_alpha
-    collapsed = np.flatnonzero(is_judged & was_decent & has_halved & is_no_luck & is_no_churn)
+    is_significant = paired_tests.mcnemar_p(count.b_K, count.c_K) < policy.collapse_alpha
+    churn_p = paired_tests.binomial_tail_p(
+        count.c_K, n_K, policy.ordinary_churn
+    ) * np.count_nonzero(is_judged)
+    exceeds_churn = churn_p < policy.collapse_alpha
+    collapsed = np.flatnonzero(is_judged & was_decent & has_halved & is_significant & exceeds_churn)
     return [
         f"{evidence.classes[k]} ({before_K[k]} of {n_K[k]} right before, {after_K[k]} now)"
         for k in collapsed
     ]
 
 
-# The checks, each with its sentence.
+# The checks, each with its detail for the reason.
 
 
 def _checks(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
@@ -122,13 +124,14 @@ def _checks(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
 
 
 def _check_bounds(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
-    # Written so that a NaN fails.
+    # NaN fails these comparisons.
     parity, ratio, size = evidence.parity, evidence.latency_ratio, evidence.size_bytes
     detail = f"the exported model differs from the trained one by {parity:.2g}"
     yield Check("parity", parity <= policy.max_parity, f"{detail}, limit {policy.max_parity:.2g}")
     if evidence.champion_version is not None:
         detail = (
-            f"a prediction takes {ratio:.2f} times as long, limit {policy.max_latency_ratio:.2f}"
+            f"a prediction takes {ratio:.2f} times as long as the champion's, "
+            f"limit {policy.max_latency_ratio:.2f}"
         )
         yield Check("latency", ratio <= policy.max_latency_ratio, detail)
     if evidence.int8_latency_ratio is not None:
@@ -140,15 +143,15 @@ def _check_bounds(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
 
 
 def _check_chance(evidence: Evidence, policy: GatePolicy) -> Check:
-    """A first model of new classes is better than none, unless it is no better than guessing.
+    """A first model of new classes passes, unless it is no better than guessing.
 
-    Recall is averaged over classes, because always answering the commonest class is guessing too.
+    Recall is averaged over classes, because predicting the commonest class is guessing too.
     """
     n_K = np.bincount(evidence.label_N)
     right_K = np.bincount(evidence.label_N[evidence.challenger_correct_N], minlength=len(n_K))
     recall_K = right_K[n_K > 0] / n_K[n_K > 0]
     if n_K.sum() < policy.min_chance_examples or len(recall_K) < 2:
-        return Check("chance", True, "too few labelled examples to tell from guessing")
+        return Check("chance", True, "too few labelled examples to tell it from guessing")
     recall, chance = float(recall_K.mean()), 1 / len(recall_K)
     detail = (
         f"{_percent(recall)} right on average over {len(recall_K)} classes, "
@@ -158,28 +161,26 @@ def _check_chance(evidence: Evidence, policy: GatePolicy) -> Check:
 
 
 def _check_against_champion(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
-    """Non-inferiority, harm, old classes, best ever, collapse."""
+    """Check non-inferiority, harm, old classes, best ever and collapse."""
     has_added = len(evidence.kept_classes) < len(evidence.classes)
     old_N = evidence.is_old_N
     if not old_N.any():
-        detail = (
-            f"no example shows whether it still knows what version {evidence.champion_version} does"
-        )
+        detail = f"no judged example is of a class that version {evidence.champion_version} knows"
         yield Check("evidence", False, detail)
         return
     pair, old = (evidence.compare(part, policy.confidence) for part in (ALL, old_N))
-    # The rules for few examples hold wherever they came from.
+    # Few examples get the rules of cross-validation, wherever they came from.
     method = "cross-validation" if pair.n < policy.min_holdout else evidence.method
     allowance = policy.added_classes_allowance if has_added else 0.0
     yield _check_margin("accuracy", pair, allowance, policy, method)
     if has_added:
         yield _check_margin("old classes", old, allowance, policy, method)
     else:
-        detail = f"{pair.c} examples went wrong and {pair.b} right (p = {pair.harm_p:.2g})"
-        yield Check("harm", bool(is_unharmed(pair.b, pair.c, policy, method)), detail)
+        detail = f"{pair.c} examples became wrong, {pair.b} became right (p = {pair.mcnemar_p:.2g})"
+        yield Check("harm", bool(is_not_harmed(pair.b, pair.c, policy, method)), detail)
     if evidence.best_correct_N is not None:
         best_right = int(np.count_nonzero(evidence.best_correct_N[old_N]))
-        margin = float(widened(policy.drift_margin + allowance, old.n, policy))
+        margin = float(widened_margin(policy.drift_margin + allowance, old.n, policy))
         passed = is_near_best(old.challenger_right, old.champion_right, best_right, old.n, margin)
         detail = (
             f"{_percent(old.challenger_accuracy)} against {_percent(best_right / old.n)} of "
@@ -193,8 +194,8 @@ def _check_against_champion(evidence: Evidence, policy: GatePolicy) -> Iterator[
 def _check_margin(
     name: str, pair: Comparison, allowance: float, policy: GatePolicy, method: Method
 ) -> Check:
-    margin = float(widened(policy.margin + allowance, pair.n, policy))
-    passed = bool(is_close(pair.b, pair.c, pair.n, margin, policy, method))
+    margin = float(widened_margin(policy.margin + allowance, pair.n, policy))
+    passed = bool(is_non_inferior(pair.b, pair.c, pair.n, margin, policy, method))
     change = pair.change if method == "cross-validation" else pair.low
     verb = "is" if method == "cross-validation" else "may be as low as"
     whose = "accuracy on the classes known before" if name == "old classes" else "accuracy"
@@ -206,7 +207,7 @@ def _check_margin(
 
 
 def _summarise(evidence: Evidence, policy: GatePolicy) -> str:
-    """One sentence with the measured accuracies, and how they were measured."""
+    """Say in one sentence which accuracies were measured, and how."""
     n, version = len(evidence.label_N), evidence.champion_version
     if evidence.method == "cross-validation":
         where = f"in cross-validation on {n} labelled examples, as held-out examples are still few"

@@ -1,5 +1,7 @@
-"""The difference between two versions: on the held-out examples of today, overall and by class,
-with intervals, and the examples that flipped."""
+"""Compare two versions on the present held-out examples: overall, by class, and which flipped.
+
+Suffixes: N rows, D embedding.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """An example that one of the two got right."""
+    """An example that only one of the two versions got right."""
 
     example_id: int
     image: str
@@ -51,7 +53,8 @@ def difference(
 ) -> Difference:
     """Compare two versions on every held-out example of a class that either knows.
 
-    Neither was trained on any of them. Intervals are at 95 %. Raises UnknownVersion, ArtifactError.
+    Neither was trained on any of them. Intervals are at 95 %. `progress` gets 0 to 1.
+    Raises UnknownVersion, ArtifactError.
     """
     with store.db.read() as conn:
         pair = [versions.get(conn, number) for number in (before, after)]
@@ -61,12 +64,12 @@ def difference(
     )
     known = {*old.manifest.classes, *new.manifest.classes}
     rows = [row for row in held_out if row.label in known]
-    old_says = _answers(store, old, rows, limits, lambda f: progress(f / 2))
-    new_says = _answers(store, new, rows, limits, lambda f: progress(0.5 + f / 2))
-    rows = [row for row in rows if row.example_id in old_says and row.example_id in new_says]
+    old_labels = _predict(store, old, rows, limits, lambda f: progress(f / 2))
+    new_labels = _predict(store, new, rows, limits, lambda f: progress(0.5 + f / 2))
+    rows = [row for row in rows if row.example_id in old_labels and row.example_id in new_labels]
     truth = np.array([row.label for row in rows], dtype=object)
-    old_N = np.array([old_says[row.example_id] == row.label for row in rows], np.bool_)
-    new_N = np.array([new_says[row.example_id] == row.label for row in rows], np.bool_)
+    old_N = np.array([old_labels[row.example_id] == row.label for row in rows], np.bool_)
+    new_N = np.array([new_labels[row.example_id] == row.label for row in rows], np.bool_)
     by_class = {
         name: compare(old_N[truth == name], new_N[truth == name]) for name in sorted(set(truth))
     }
@@ -75,8 +78,8 @@ def difference(
             row.example_id,
             row.image,
             row.label,
-            old_says[row.example_id],
-            new_says[row.example_id],
+            old_labels[row.example_id],
+            new_labels[row.example_id],
             bool(new_N[i]),
         )
         for i, row in enumerate(rows)
@@ -85,18 +88,20 @@ def difference(
     return Difference(compare(old_N, new_N), by_class, flips)
 
 
-def _answers(
+def _predict(
     store: Store,
     servable: Servable,
     rows: list[CurrentLabel],
     limits: Limits,
     progress: Callable[[float], None],
 ) -> dict[int, str]:
-    """What the version says of each example, by its id."""
+    """Return the label that the version predicts for each example, by its id."""
     if not rows:
         return {}
     manifest = servable.manifest
     vectors = embed(store, servable.backbone, manifest.pixels, rows, limits, progress)
     x_ND = np.stack(list(vectors.values())).astype(np.float32)
-    best_N = servable.score(x_ND)[0].argmax(axis=1)
-    return {example_id: manifest.classes[k] for example_id, k in zip(vectors, best_N, strict=True)}
+    predicted_N = servable.score(x_ND)[0].argmax(axis=1)
+    return {
+        example_id: manifest.classes[k] for example_id, k in zip(vectors, predicted_N, strict=True)
+    }

@@ -103,7 +103,7 @@ def fit_head(
     fold_N = assign_folds(training.group_N, y_N, recipe.num_folds)
     if penalty is None:
         chosen = choose_l2(
-            design, y_N, fold_N, num_classes, balance=recipe.balance, should_stop=should_stop
+            design, y_N, fold_N, num_classes, balance=recipe.class_balance, should_stop=should_stop
         )
         penalty = Penalty(chosen, num_rows)
     l2 = penalty.at(num_rows)
@@ -115,7 +115,7 @@ def fit_head(
             fold_N,
             num_classes,
             l2=l2,
-            balance=recipe.balance,
+            balance=recipe.class_balance,
             folds=folds,
             tolerance=tolerance_to_judge(training),
             should_stop=should_stop,
@@ -139,7 +139,7 @@ def fit_head(
             fold_N,
             logits_NK if score_all else scored(None),
             l2=l2,
-            balance=recipe.balance,
+            balance=recipe.class_balance,
             should_stop=should_stop,
         )
         belief_N, noise, l2 = weighed.belief_N, weighed.noise, weighed.l2
@@ -150,7 +150,7 @@ def fit_head(
         num_classes,
         l2=l2,
         sample_weights_N=belief_N,
-        balance=recipe.balance,
+        balance=recipe.class_balance,
         tolerance=_TOLERANCE_OF_LARGE if large else _TOLERANCE,
         should_stop=should_stop,
     )

@@ -1,114 +1,98 @@
-"""The challenge: fit a head, and judge what it makes beside the champion."""
+"""Fit a challenger, and decide whether it beats the champion."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
-from core.models.backbones import Backbone
 from core.models.manifest import Manifest
 from core.runs import Run
 from training.backbones.candidate import Candidate
-from training.dataset import Dataset
+from training.dataset import TrainingSet
 from training.gate import evaluate, rules
-from training.gate.champions import Contender, KeptAnswers
-from training.gate.evidence import Decision, GatePolicy
+from training.gate.champions import Champions
+from training.gate.evaluate import Challenger, Cost
+from training.gate.evidence import Decision
 from training.head import fit
-from training.head.fit import Penalty
+from training.head.fit import FittedHead, Penalty
 from training.pipeline import export
-from training.pipeline.context import Workshop
-from training.pipeline.progress import Progress
-from training.recipe import Recipe
+from training.pipeline.context import RunContext
+from training.recipe import GatePolicy, Recipe
 
 
-def challenge(
-    shop: Workshop,
-    run: Run,
-    progress: Progress,
+def fit_challenger(
+    context: RunContext,
     candidate: Candidate,
-    backbone: Backbone,
-    snapshot: int,
-    datasets: tuple[Dataset, Dataset],
-    standing: tuple[Contender, list[KeptAnswers]],
-) -> tuple[Manifest, Decision]:
-    """Returns what would be published, without a number, and what the gate says of it. Calculates
-    only: all that it writes are blobs, of the head and of a new backbone's optimised form.
-
-    `datasets` are the same rows with the embeddings of the candidate's backbone, and with those of
-    the champion's; `standing` is the champion, and champions before it. Raises Stopped.
-    """
-    recipe, store = shop.recipe, shop.store
-    dataset, champion_dataset = datasets
-    contender, earlier = standing
-    parent = contender.servable.manifest
-    is_same_backbone = candidate.digest == parent.backbone
-
-    progress.tell("training", 0.5)
-    method = rules.choose_method(dataset.num_held_out, recipe.gate)
-    has_seen_rows = candidate.snapshot > 0
+    training_set: TrainingSet,
+    champions: Champions,
+    should_stop: Callable[[], bool],
+) -> FittedHead:
+    """Fit a head on the training rows, in the way that suits how it will be judged."""
+    parent, dataset = champions.current.manifest, training_set.dataset
+    method = rules.choose_method(dataset.num_held_out, context.recipe.gate)
     training = dataset.training
-    by_held_out = method == "hold-out" and (has_seen_rows or fit.is_large(training))
-    fitted = fit.fit_head(
+    # A tuned backbone knows the training rows too well to calibrate on them.
+    by_held_out = method == "hold-out" and (candidate.snapshot > 0 or fit.is_large(training))
+    return fit.fit_head(
         training,
-        recipe.head,
+        context.recipe.head,
         score_all=method == "cross-validation",
-        penalty=_penalty_of(parent) if is_same_backbone else None,
+        penalty=_read_penalty(parent) if candidate.digest == parent.backbone else None,
         calibrate_on=dataset.held_out if by_held_out else None,
-        should_stop=progress.should_stop,
+        should_stop=should_stop,
     )
 
-    progress.tell("judging", 0.75)
-    challenger, parity = export.make_challenger(
-        run,
-        snapshot,
-        dataset,
-        fitted,
-        parent,
-        candidate,
-        backbone,
-        store.blobs,
-        shop.runtime,
-        recipe,
+
+def judge(
+    context: RunContext,
+    run: Run,
+    training_set: TrainingSet,
+    champions: Champions,
+    challenger: Challenger,
+) -> tuple[Manifest, Decision]:
+    """Return the manifest to publish, still without a number, and the decision of the gate.
+
+    Writes nothing but a blob: the optimised form of a new backbone.
+    """
+    parent, servable = champions.current.manifest, challenger.servable
+    cost = _measure_cost(context, champions, challenger)
+    evidence = evaluate.collect_evidence(training_set, champions, challenger, cost, context.recipe)
+    manifest = replace(
+        servable.manifest,
+        parent=parent.version,
+        metrics=export.metrics_of(training_set.dataset, challenger, evidence),
+        optimised=export.optimised_of(
+            Candidate.of(servable.manifest),
+            parent,
+            servable.backbone,
+            context.store.blobs,
+            context.runtime,
+        ),
     )
-    bounds = evaluate.Bounds(
-        parity=parity,
-        latency_ratio=export.latency_ratio(challenger, contender.servable),
-        size_bytes=store.blobs.size(challenger.manifest.backbone),
+    return manifest, rules.decide(evidence, _policy(context.recipe, run))
+
+
+def _measure_cost(context: RunContext, champions: Champions, challenger: Challenger) -> Cost:
+    servable, champion = challenger.servable, champions.current.servable
+    blobs, backbone = context.store.blobs, servable.manifest.backbone
+    is_same_backbone = backbone == champion.manifest.backbone
+    return Cost(
+        latency_ratio=export.latency_ratio(servable, champion),
+        size_bytes=blobs.size(backbone),
         int8_latency_ratio=None
         if is_same_backbone
-        else export.int8_latency_ratio(challenger, store.blobs, shop.runtime),
+        else export.int8_latency_ratio(servable, blobs, context.runtime),
     )
-    evidence = evaluate.gather(
-        dataset,
-        champion_dataset,
-        fitted,
-        challenger,
-        contender,
-        earlier,
-        bounds,
-        recipe.gate,
-        recipe.head.balance,
-        only_held_out=has_seen_rows and not is_same_backbone,
-    )
-    metrics = export.metrics_of(
-        dataset,
-        fitted,
-        challenger,
-        evidence.challenger_correct_N,
-        evidence.label_N,
-        evidence.method,
-    )
-    decision = rules.decide(evidence, _policy(recipe, run))
-    return replace(challenger.manifest, metrics=metrics), decision
 
 
 def _policy(recipe: Recipe, run: Run) -> GatePolicy:
-    """Who asks for another backbone by name has chosen its speed as well."""
+    """A user who requests another backbone by name has accepted its latency."""
     if run.tier == "backbone":
         return replace(recipe.gate, max_latency_ratio=math.inf)
     return recipe.gate
 
 
-def _penalty_of(manifest: Manifest) -> Penalty | None:
-    found = manifest.recipe.get("penalty")
-    return Penalty(**found) if found else None
+def _read_penalty(manifest: Manifest) -> Penalty | None:
+    fields = manifest.recipe.get("penalty")
+    return Penalty(**fields) if fields else None

@@ -1,4 +1,4 @@
-"""The workshop: what a run works with."""
+"""What a run works with."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.settings import Settings
 from core.store.store import Store
-from training.embeddings import KeptVectors
-from training.gate.champions import KeptAnswers
+from training.embeddings import EmbeddingCache
+from training.gate.champions import CachedPredictions
 from training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class RunContext:
     store: Store
     runtime: Runtime
     recipe: Recipe
     limits: Limits
     owner: str
-    # For what can be made again: activations, checkpoints.
+    # A folder for activations and checkpoints. It may be deleted at any time.
     cache: Path
-    # What runs before this one have loaded: champions to judge by, by version, and embeddings.
-    champions: dict[int, KeptAnswers] = field(default_factory=dict)
-    vectors: KeptVectors = field(default_factory=KeptVectors)
+    # Loaded by earlier runs of this process: champions by version number, and embeddings.
+    champions: dict[int, CachedPredictions] = field(default_factory=dict)
+    embeddings: EmbeddingCache = field(default_factory=EmbeddingCache)
 
 
-def open_workshop(store: Store, recipe: Recipe, settings: Settings, owner: str) -> Workshop:
-    return Workshop(
+def open_context(store: Store, recipe: Recipe, settings: Settings, owner: str) -> RunContext:
+    return RunContext(
         store,
         Runtime(settings.device, settings.onnx_threads),
         recipe,

@@ -1,9 +1,12 @@
-"""From a fitted head to a challenger: exported, checked against the trained one, and described."""
+"""Export a fitted head to a challenger, time it, and describe it.
+
+Suffixes: N rows, K classes.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,40 +20,36 @@ from core.models.servable import HeadSession, Servable, golden
 from core.runs import Run
 from core.store.blobs import Blobs
 from training.backbones.candidate import Candidate
-from training.dataset import Dataset
+from training.dataset import Dataset, TrainingSet
+from training.gate.evaluate import Challenger
+from training.gate.evidence import Evidence
 from training.head.fit import FittedHead
 from training.head.head import Head
-from training.recipe import Recipe
+from training.pipeline.context import RunContext
 
 _MAX_PARITY_ROWS = 1000
 _WARM_UP_PREDICTIONS = 3
 _TIMED_PREDICTIONS = 15
 
 
-def make_challenger(
+def export_challenger(
+    context: RunContext,
     run: Run,
-    snapshot: int,
-    dataset: Dataset,
-    fitted: FittedHead,
-    parent: Manifest,
     candidate: Candidate,
-    backbone: Backbone,
-    blobs: Blobs,
-    runtime: Runtime,
-    recipe: Recipe,
-) -> tuple[Servable, float]:
-    """Export to ONNX, store the file, and load it. The version has no number yet (0).
+    training_set: TrainingSet,
+    fitted: FittedHead,
+) -> Challenger:
+    """Export the head to ONNX, store the file, and load it beside its backbone.
 
-    Also returns the largest difference between trained and exported probabilities.
+    The manifest gets its parent and metrics when it is judged, and its number when it is published.
     """
-    head = fitted.head
-    content = head_onnx(head.weights_DK, head.bias_K, head.temperature, of_unit_rms=True)
-    session = HeadSession(content, runtime)
-    difference = parity(head, session, dataset.x_ND[:_MAX_PARITY_ROWS])
-    manifest = replace(
-        parent,
+    head, dataset, blobs = fitted.head, training_set.dataset, context.store.blobs
+    model = head_onnx(head.weights_DK, head.bias_K, head.temperature, of_unit_rms=True)
+    session = HeadSession(model, context.runtime)
+    backbone = context.runtime.backbone(candidate.digest, blobs)
+    manifest = Manifest(
         version=0,
-        parent=parent.version,
+        parent=None,
         run_id=run.id,
         tier=run.tier,
         created_at=time.time(),
@@ -58,25 +57,24 @@ def make_challenger(
         pixels=candidate.pixels,
         backbone_name=candidate.name,
         backbone=candidate.digest,
+        head=blobs.put(model),
         embedding_size=candidate.embedding_size,
         backbone_snapshot=candidate.snapshot,
-        head=blobs.put(content),
         temperature=head.temperature,
         abstain_below=fitted.abstain_below,
-        snapshot=snapshot,
+        snapshot=training_set.snapshot,
         num_trained=dataset.num_trained,
         num_held_out=dataset.num_held_out,
         metrics={},
-        parity=difference,
+        parity=parity(head, session, dataset.x_ND[:_MAX_PARITY_ROWS]),
         golden=golden(backbone, session, candidate.pixels),
-        recipe=recipe.to_json() | {"penalty": asdict(fitted.penalty)},
+        recipe=context.recipe.to_json() | {"penalty": asdict(fitted.penalty)},
         libraries=library_versions(),
         code_revision=code_revision(),
         quantised_from=candidate.quantised_from,
         tuned_from=candidate.tuned_from,
-        optimised=optimised_of(candidate, parent, backbone, blobs, runtime),
     )
-    return Servable(manifest, backbone, session), difference
+    return Challenger(fitted, Servable(manifest, backbone, session))
 
 
 def optimised_of(
@@ -91,7 +89,7 @@ def optimised_of(
 
 
 def latency_ratio(challenger: Servable, champion: Servable) -> float:
-    """Time of one prediction, challenger over champion."""
+    """Measure the time of one prediction, challenger over champion."""
     if challenger.backbone.digest == champion.backbone.digest:
         return 1.0  # a head adds microseconds
     return _time_ratio(
@@ -101,7 +99,7 @@ def latency_ratio(challenger: Servable, champion: Servable) -> float:
 
 
 def int8_latency_ratio(challenger: Servable, blobs: Blobs, runtime: Runtime) -> float | None:
-    """Time of one prediction in int8 over that of the same backbone in float32, on this machine.
+    """Measure the time of one prediction on this machine, int8 over float32.
 
     None if the challenger is float32.
     """
@@ -113,33 +111,28 @@ def int8_latency_ratio(challenger: Servable, blobs: Blobs, runtime: Runtime) -> 
 
 
 def _time_ratio(*pair: tuple[Backbone, PixelSpec]) -> float:
-    """Of the shortest times, taken in turn: whatever else runs here only makes some longer."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+    """Compare the shortest times, measured in turn: other work on this machine only adds time."""
+    durations_s: tuple[list[float], list[float]] = ([], [])
     for i in range(_WARM_UP_PREDICTIONS + _TIMED_PREDICTIONS):
-        for (backbone, spec), taken in zip(pair, seconds, strict=True):
+        for (backbone, spec), taken_s in zip(pair, durations_s, strict=True):
             pixels_BHWC = golden_pixels(spec, seed=0)
             started = time.perf_counter()
             backbone.embed(pixels_BHWC)
             if i >= _WARM_UP_PREDICTIONS:
-                taken.append(time.perf_counter() - started)
-    return min(seconds[0]) / min(seconds[1])
+                taken_s.append(time.perf_counter() - started)
+    return min(durations_s[0]) / min(durations_s[1])
 
 
 def parity(head: Head, session: HeadSession, x_ND: NDArray[np.float32]) -> float:
-    """Largest difference between trained and exported probabilities."""
+    """Return the largest difference between trained and exported probabilities."""
     _, exported_NK = session.score(x_ND)
     return float(np.abs(exported_NK - head.probabilities(x_ND)).max())
 
 
-def metrics_of(
-    dataset: Dataset,
-    fitted: FittedHead,
-    challenger: Servable,
-    correct_N: NDArray[np.bool_],
-    label_N: NDArray[np.integer[Any]],
-    method: str,
-) -> dict[str, Any]:
-    """What is shown of a version: accuracy as the gate judged it, overall and by class."""
+def metrics_of(dataset: Dataset, challenger: Challenger, evidence: Evidence) -> dict[str, Any]:
+    """Describe a version for users: accuracy as the gate measured it, overall and by class."""
+    fitted, manifest = challenger.fitted, challenger.servable.manifest
+    label_N, correct_N = evidence.label_N, evidence.challenger_correct_N
     num_right_K = np.bincount(label_N[correct_N], minlength=len(dataset.classes))
     num_K = np.bincount(label_N, minlength=len(dataset.classes))
     per_class = {
@@ -148,25 +141,27 @@ def metrics_of(
     }
     return {
         "accuracy": float(correct_N.mean()) if len(correct_N) else None,
-        "judged_by": method,
+        "judged_by": evidence.method,
         "num_judged": len(correct_N),
         "num_trained": dataset.num_trained,
         "num_held_out": dataset.num_held_out,
-        "out_of_fold_accuracy": _unseen_accuracy(dataset, fitted, correct_N),
+        "out_of_fold_accuracy": _probe_accuracy(dataset, fitted, correct_N),
         "expected_calibration_error": round(fitted.calibration_error, 4),
         "temperature": round(fitted.head.temperature, 4),
         "abstain_below": fitted.abstain_below,
-        "parity": challenger.manifest.parity,
-        "precision": challenger.manifest.precision,
+        "parity": manifest.parity,
+        "precision": manifest.precision,
         "classes": per_class,
     }
 
 
-def _unseen_accuracy(
+def _probe_accuracy(
     dataset: Dataset, fitted: FittedHead, correct_N: NDArray[np.bool_]
 ) -> float | None:
-    """How well frozen features separate the classes: what the planner calls similar. Of so many
-    rows that none was scored out of fold, the held-out ones say as much."""
+    """How well frozen features separate the classes, which the planner needs.
+
+    Measured out of fold, or on the held-out rows if the task is too large to score any out of fold.
+    """
     scored_N = ~np.isnan(fitted.out_of_fold_NK[:, 0])
     if not scored_N.any():
         return float(correct_N.mean()) if len(correct_N) else None

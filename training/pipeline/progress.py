@@ -1,4 +1,4 @@
-"""Progress of a run: each step is told to the database, and told back whether to go on."""
+"""Progress of a run: reports each step to the database, and learns there whether to go on."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from core.store.store import Store
 from core.system.background import call_back
 from training.recipe import Recipe
 
-# Often enough for a progress bar, seldom enough for the database.
-_TELL_EVERY_S = 0.25
+# A progress bar needs no more, and the database has other work.
+_REPORT_EVERY_S = 0.25
 
 
-class Stopped(Exception):
+class RunCancelled(Exception):
     """The run was cancelled, or its lease was lost."""
 
 
-class Handed(Exception):
-    """This process is stopping; the run goes back to wait for another."""
+class RunHandedBack(Exception):
+    """This process is stopping. The run waits for another process."""
 
 
 class Progress:
@@ -41,53 +41,55 @@ class Progress:
         self._on_beat = on_beat
         self._step = "starting"
         self._fraction = 0.0
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._low, self._high = 0.0, 1.0
 
-    def narrow(self, low: float, high: float) -> None:
-        """From now on fractions are of this part of the whole."""
+    def scale_to(self, low: float, high: float) -> None:
+        """Map the fractions of later reports to this part of the whole run."""
         self._low, self._high = low, high
 
-    def note_labels(self, snapshot: int, recipe: Recipe) -> None:
-        """Which labels the run learns from, and how."""
+    def record_snapshot(self, snapshot: int, recipe: Recipe) -> None:
+        """Record which labels the run learns from, and its recipe."""
 
-        def note() -> None:
+        def record() -> None:
             with self._store.db.write(durable=False) as conn:
                 runs.set_snapshot(conn, self._run_id, snapshot, recipe.to_json())
 
-        call_back(note)
+        call_back(record)
 
-    def tell(self, step: str, fraction: float) -> None:
-        """Say where the run is (fraction, 0 to 1). Raises Stopped or Handed."""
-        self._tell(step, self._low + fraction * (self._high - self._low))
+    def report(self, step: str, fraction: float) -> None:
+        """Report the step and its fraction, 0 to 1. Raises RunCancelled or RunHandedBack."""
+        self._report(step, self._low + fraction * (self._high - self._low))
 
-    def _tell(self, step: str, fraction: float) -> None:
+    def _report(self, step: str, fraction: float) -> None:
         is_new = step != self._step
         self._step, self._fraction = step, fraction
         now = time.time()
-        if is_new or now - self._told_at >= _TELL_EVERY_S:
-            self._told_at = now
+        if is_new or now - self._reported_at >= _REPORT_EVERY_S:
+            self._reported_at = now
             call_back(lambda: self._beat(now))
 
     def should_stop(self) -> bool:
-        """For long calculations to ask; `tell` then raises."""
+        """Whether a long calculation should stop. If so, the next `report` raises."""
         try:
-            self._tell(self._step, self._fraction)
-        except (Stopped, Handed):
-            self._told_at = 0.0
+            self._report(self._step, self._fraction)
+        except (RunCancelled, RunHandedBack):
+            self._reported_at = 0.0
             return True
         return False
 
-    def keep(self) -> None:
-        """Keep the lease while a step takes long. Whether to go on, the work itself asks; it finds
-        out as well when the database is gone."""
-        with contextlib.suppress(Stopped, Handed, StoreError):
+    def renew_lease(self) -> None:
+        """Renew the lease during a long step. Never raises.
+
+        The work itself asks whether to go on, and notices when the database is gone.
+        """
+        with contextlib.suppress(RunCancelled, RunHandedBack, StoreError):
             self._beat(time.time())
 
     def _beat(self, now: float) -> None:
         if self._is_stopping():
-            raise Handed
+            raise RunHandedBack
         self._on_beat(now)
         with self._store.db.execute_once() as conn:
             if not leases.beat(conn, self._run_id, self._owner, now, self._step, self._fraction):
-                raise Stopped
+                raise RunCancelled

@@ -1,30 +1,36 @@
-"""One run, from the labels to the champion. Read it from top to bottom."""
+"""One run, from its claim to its end. Read it from top to bottom."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from core import leases
-from core.errors import NotReady, VersionTaken
+from core.errors import EvergreenError, NotReady, StoreError, VersionTaken
 from core.labelling import labels
 from core.labelling.census import check_enough, take_census
 from core.models.manifest import Manifest
+from core.models.servable import Servable
 from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.registry.wait import wait_for_promotion
 from core.runs import Run
 from core.system.background import run_idle
 from training.backbones.candidate import Candidate
-from training.dataset import assemble
+from training.dataset import TrainingSet, assemble
 from training.embeddings import embed
-from training.gate import champions
+from training.gate.champions import load_champions
 from training.gate.evidence import Decision
-from training.pipeline.challenge import challenge
-from training.pipeline.context import Workshop
-from training.pipeline.progress import Progress, Stopped
+from training.pipeline.challenge import fit_challenger, judge
+from training.pipeline.context import RunContext
+from training.pipeline.export import export_challenger
+from training.pipeline.progress import Progress, RunCancelled, RunHandedBack
 
 _MAX_TRIES = 5
 
@@ -34,42 +40,99 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Outcome:
     outcome: str
-    # None: nothing came of it that was worth publishing.
+    # None: there was nothing to publish.
     version: int | None
     reason: str
 
 
-def execute(shop: Workshop, run: Run, progress: Progress) -> Outcome:
-    """Train, judge, publish, and wait until every worker answers with it or the gate said no.
+def attempt(
+    context: RunContext,
+    run: Run,
+    is_stopping: Callable[[], bool],
+    on_beat: Callable[[float], None] = lambda now: None,
+) -> None:
+    """Do a claimed run, and record how it ended.
 
-    Raises NotEnoughLabels, Stopped, Handed, ArtifactError or StoreError.
+    Raises StoreError. The lease then expires, and the run is tried again.
     """
-    with shop.store.db.read() as conn:
+    log.info("run.started", extra={"run_id": run.id, "tier": run.tier, "trigger": run.trigger})
+    started = time.perf_counter()
+    progress = Progress(context.store, run, context.owner, is_stopping, on_beat)
+    state = "finished"
+    fields: dict[str, Any] = {}
+    try:
+        # Predictions need the other cores. A BLAS that waits for busy cores is ten times slower
+        # than with one thread.
+        with threadpool_limits(1):
+            outcome = execute(context, run, progress)
+        fields = {"outcome": outcome.outcome, "version": outcome.version, "reason": outcome.reason}
+    except RunHandedBack:
+        with context.store.db.write(durable=False) as conn:
+            leases.hand_back(conn, run.id, context.owner, time.time())
+        log.info("run.handed_back", extra={"run_id": run.id})
+        return
+    except RunCancelled:
+        state, fields = "cancelled", {"reason": "cancelled on request"}
+    except StoreError:
+        raise
+    except EvergreenError as error:
+        state, fields = "failed", {"error": str(error)}
+    except Exception as error:
+        # Whatever a run raises, the trainer must live on for the next.
+        log.exception("run.crashed", extra={"run_id": run.id})
+        state, fields = "failed", {"error": f"{type(error).__name__}: {error}"}
+    with context.store.db.write(durable=False) as conn:
+        leases.finish(conn, run.id, context.owner, state=state, now=time.time(), **fields)
+    duration_s = round(time.perf_counter() - started, 3)
+    log.info(f"run.{state}", extra={"run_id": run.id, "duration_s": duration_s, **fields})
+
+
+def execute(context: RunContext, run: Run, progress: Progress) -> Outcome:
+    """Train, judge, publish, and wait until every worker serves the version or the gate rejects it.
+
+    Raises NotEnoughLabels, RunCancelled, RunHandedBack, ArtifactError or StoreError.
+    """
+    with context.store.db.read() as conn:
         published = versions.by_run(conn, run.id)
     if published is None:
-        # Predictions come first, on the cores that they share with this.
-        challenger = run_idle(partial(_challenger, shop, run, progress), progress.keep)
+        # Predictions come first on the cores that both use.
+        challenger = run_idle(
+            partial(_train_challenger, context, run, progress), progress.renew_lease
+        )
         if isinstance(challenger, str):
             return Outcome("held-back", None, challenger)
-        progress.tell("publishing", 0.85)
-        published = _publish(shop, run, *challenger)
+        progress.report("publishing", 0.85)
+        published = publish(context, run, *challenger)
     else:
         log.info("run.resumed", extra={"run_id": run.id, "version": published.number})
     reason = str(published.gate["reason"])
     if not published.passed_gate:
         return Outcome("held-back", published.number, reason)
-    return _see_through(shop, published, reason, progress)
+    return _promote(context, published, reason, progress)
 
 
-def _challenger(shop: Workshop, run: Run, progress: Progress) -> tuple[Manifest, Decision] | str:
-    """Trained and judged. A text: why there is none."""
-    candidate = _candidate(shop, run, progress)
-    return candidate if isinstance(candidate, str) else _train(shop, run, candidate, progress)
+def _train_challenger(
+    context: RunContext, run: Run, progress: Progress
+) -> tuple[Manifest, Decision] | str:
+    """Return the manifest to publish and the gate's decision, or why there is no challenger."""
+    candidate = _choose_backbone(context, run, progress)
+    if isinstance(candidate, str):
+        return candidate
+    progress.report("reading labels", 0.0)
+    champions = load_champions(context.store, context.runtime, context.champions)
+    candidate = candidate or Candidate.of(champions.current.manifest)
+    training_set = _read_training_set(context, candidate, champions.current.servable, progress)
+
+    progress.report("training", 0.5)
+    fitted = fit_challenger(context, candidate, training_set, champions, progress.should_stop)
+
+    progress.report("judging", 0.75)
+    challenger = export_challenger(context, run, candidate, training_set, fitted)
+    return judge(context, run, training_set, champions, challenger)
 
 
-def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str | None:
-    """The backbone to train a head on; None: the champion's of that moment. A text: why there is
-    none to try."""
+def _choose_backbone(context: RunContext, run: Run, progress: Progress) -> Candidate | str | None:
+    """Return the backbone to train a head on, or why tuning found none. None: the champion's."""
     if run.tier == "backbone":
         return Candidate.from_json(run.parameters["wanted"]["backbone"])
     if run.tier == "blocks":
@@ -80,60 +143,49 @@ def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str 
                 f"fine-tuning needs {error.name}, which is not installed: "
                 "pip install 'torch==2.13.0' 'evergreen-classifier[training]'"
             ) from error
-        progress.narrow(0.0, 0.7)
-        candidate: Candidate | str = tune_champion(shop, run, progress)
-        progress.narrow(0.7, 1.0)
+        progress.scale_to(0.0, 0.7)
+        candidate: Candidate | str = tune_champion(context, run, progress)
+        progress.scale_to(0.7, 1.0)
         return candidate
     return None
 
 
-def _train(
-    shop: Workshop, run: Run, wanted: Candidate | None, progress: Progress
-) -> tuple[Manifest, Decision]:
-    store = shop.store
-    progress.tell("reading labels", 0.0)
+def _read_training_set(
+    context: RunContext, candidate: Candidate, champion: Servable, progress: Progress
+) -> TrainingSet:
+    """Read all labels of this moment, and the embeddings of their examples."""
+    store = context.store
     with store.db.read() as conn:
         snapshot = labels.newest_id(conn)
         rows = labels.current(conn, snapshot)
     census = take_census(rows)
     check_enough(census)
-    progress.note_labels(snapshot, shop.recipe)
-    contender, earlier = champions.standing(store, shop.runtime, shop.champions)
-    parent = contender.servable.manifest
-    candidate = wanted or Candidate.of(parent)
-    backbone = shop.runtime.backbone(candidate.digest, store.blobs)
+    progress.record_snapshot(snapshot, context.recipe)
 
-    progress.tell("embedding", 0.05)
+    progress.report("embedding", 0.05)
     vectors = embed(
         store,
-        backbone,
+        context.runtime.backbone(candidate.digest, store.blobs),
         candidate.pixels,
         rows,
-        shop.limits,
-        lambda fraction: progress.tell("embedding", 0.05 + 0.45 * fraction),
-        shop.vectors,
+        context.limits,
+        lambda fraction: progress.report("embedding", 0.05 + 0.45 * fraction),
+        context.embeddings,
     )
     dataset = assemble(rows, vectors, census.classes)
-    champion_dataset = dataset
-    if candidate.digest != parent.backbone:
-        old_vectors = embed(store, contender.servable.backbone, parent.pixels, rows, shop.limits)
-        champion_dataset = assemble(rows, old_vectors, census.classes)
-
-    return challenge(
-        shop,
-        run,
-        progress,
-        candidate,
-        backbone,
-        snapshot,
-        (dataset, champion_dataset),
-        (contender, earlier),
-    )
+    if candidate.digest == champion.manifest.backbone:
+        return TrainingSet(dataset, dataset, snapshot)
+    pixels = champion.manifest.pixels
+    champion_vectors = embed(store, champion.backbone, pixels, rows, context.limits)
+    return TrainingSet(dataset, assemble(rows, champion_vectors, census.classes), snapshot)
 
 
-def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -> Version:
-    """Raises Stopped if the lease is another trainer's by now."""
-    store = shop.store
+def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decision) -> Version:
+    """Add the version under the next number, and request its promotion if the gate passed it.
+
+    Raises RunCancelled if the lease was lost.
+    """
+    store = context.store
     num_tries = 0
     while True:
         num_tries += 1
@@ -142,13 +194,13 @@ def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -
             numbered = versions.under_next_number(conn, manifest)
         if published is not None:
             return published
-        # Before the transaction, whose lock predictions wait for: the disk is slow.
+        # Predictions wait for the lock of the transaction, so the slow write comes before it.
         digest = store.blobs.put(numbered.to_bytes())
         try:
             with store.db.write() as conn:
                 now = time.time()
-                if not leases.beat(conn, run.id, shop.owner, now, "publishing", 0.9):
-                    raise Stopped
+                if not leases.beat(conn, run.id, context.owner, now, "publishing", 0.9):
+                    raise RunCancelled
                 versions.add(conn, numbered, digest, decision.to_json())
                 if decision.promote:
                     why = decision.reason
@@ -159,20 +211,20 @@ def _publish(shop: Workshop, run: Run, manifest: Manifest, decision: Decision) -
                 raise
 
 
-def _see_through(shop: Workshop, published: Version, reason: str, progress: Progress) -> Outcome:
-    """Wait for the swap. The workers do it; with none alive this moves the promotion on itself."""
-    db = shop.store.db
-    progress.tell("swapping", 0.95)
+def _promote(context: RunContext, published: Version, reason: str, progress: Progress) -> Outcome:
+    """Wait until the workers have switched. With no live worker, this advances the promotion."""
+    db = context.store.db
+    progress.report("swapping", 0.95)
     with db.read() as conn:
         promotion = promotions.newest_promotion_of(conn, published.number)
     while promotion is not None:
-        ended = wait_for_promotion(db, promotion.id, lambda: progress.tell("swapping", 0.95))
-        if ended.activate_at is not None:
+        result = wait_for_promotion(db, promotion.id, lambda: progress.report("swapping", 0.95))
+        if result.activate_at is not None:
             break
-        seen = promotion.id
+        failed_id = promotion.id
         with db.read() as conn:
             promotion = promotions.newest_promotion_of(conn, published.number)
-        if promotion is None or promotion.id == seen:
-            return Outcome("held-back", published.number, f"not swapped in: {ended.error}")
-        # Somebody else wished for it meanwhile, which took the place of the run's own wish.
+        if promotion is None or promotion.id == failed_id:
+            return Outcome("held-back", published.number, f"not swapped in: {result.error}")
+        # Somebody else requested the same version, and that request replaced the run's own.
     return Outcome("promoted", published.number, reason)

@@ -1,9 +1,10 @@
-"""Fine-tune the backbone that the champion's comes from on all labels: what a run of tier `blocks`
-begins with. It starts at pretrained weights (`training/blocks/starting_point.py`), not at the
-champion's.
+"""The first stage of a run of tier `blocks`: fine-tune the backbone on all training rows.
 
-Owns the way from label rows to the arrays that `torch_tune` learns from, and from its result to a
-stored backbone. The rest of the run is that of any other (`training/pipeline/run.py`).
+It starts at pretrained weights (`training/blocks/starting_point.py`), not at the champion's. It
+makes arrays of the labels, has `training/blocks/finetune.py` learn from them, and stores the new
+backbone. The other stages are those of any run (`training/pipeline/run.py`).
+
+Suffixes: N rows, H, W pixels, C channels.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from core.errors import StoreError
 from core.inputs import pixels
-from core.inputs.pixels import Limits, PixelSpec
+from core.inputs.pixels import PixelSpec
 from core.labelling import labels
 from core.labelling.census import check_enough, take_census
 from core.labelling.labels import CurrentLabel
@@ -38,56 +39,58 @@ from training.dataset import Dataset, assemble
 from training.embeddings import embed
 from training.head.crossval import assign_folds
 from training.head.fit import fit_head
-from training.pipeline.context import Workshop
-from training.pipeline.progress import Handed, Progress
-from training.tune_recipe import BlocksRecipe
+from training.pipeline.context import RunContext
+from training.pipeline.progress import Progress, RunHandedBack
+from training.recipe import BlocksRecipe
 
-# One fold of these chooses the epoch; the others learn.
+# One fold chooses the epoch, and the others are trained on.
 _NUM_FOLDS = 5
 
 log = logging.getLogger(__name__)
 
 
-def tune_champion(shop: Workshop, run: Run, progress: Progress) -> Candidate | str:
-    """The pretrained backbone with its last blocks fine-tuned; or why it is not worth trying.
+def tune_champion(context: RunContext, run: Run, progress: Progress) -> Candidate | str:
+    """Return the pretrained backbone with its last blocks fine-tuned, or why tuning gained nothing.
 
-    Raises NotEnoughLabels, Diverged, SpecMismatch, Stopped or Handed. A run that was handed back
-    goes on after its last epoch, on the labels that it began with; any other leaves no files.
+    Raises NotEnoughLabels, Diverged, SpecMismatch, RunCancelled or RunHandedBack. A run that was
+    handed back resumes after its last epoch, on its first snapshot. Any other leaves no files.
     """
-    folder = shop.cache / "runs" / run.id
+    folder = context.cache / "runs" / run.id
     try:
-        found = _tune_champion(shop, run, folder, progress)
-    except (Handed, StoreError):
-        raise  # it will be tried again, from its checkpoint
+        tuned = _tune_champion(context, run, folder, progress)
+    except (RunHandedBack, StoreError):
+        raise  # the next attempt needs the checkpoint
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    return found
+    return tuned
 
 
-def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -> Candidate | str:
+def _tune_champion(
+    context: RunContext, run: Run, folder: Path, progress: Progress
+) -> Candidate | str:
     use_half_the_cores()
-    store = shop.store
+    store = context.store
     with store.db.read() as conn:
         snapshot = run.snapshot or labels.newest_id(conn)
         rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
     census = take_census(rows)
     check_enough(census)
-    progress.note_labels(snapshot, shop.recipe)
+    progress.record_snapshot(snapshot, context.recipe)
     manifest = _champion(store)
     start = _origin(store, run, manifest, progress)
-    # The head that it begins with is fitted on the embeddings of this backbone.
-    dataset = _dataset(shop, start.digest, manifest.pixels, rows, census.classes, progress)
-    pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, shop.limits, folder, progress)
+    # The first head is fitted on the embeddings of the backbone where tuning starts.
+    dataset = _dataset(context, start.digest, manifest.pixels, rows, census.classes, progress)
+    pixels_NHWC = _decode(context, dataset, rows, manifest.pixels, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest))
-    tuned = _tune(shop, run, backbone, dataset, pixels_NHWC, folder, progress)
-    # Says whether it was cancelled, handed back, or neither.
-    progress.tell("exporting", 0.99)
+    tuned = _tune(context, run, backbone, dataset, pixels_NHWC, folder, progress)
+    # Raises if tuning stopped because the run was cancelled or handed back.
+    progress.report("exporting", 0.99)
     if not tuned.improved:
         return (
-            f"held back: {len(tuned.history)} epochs found nothing better than {start}, which "
-            f"gets {_percent(tuned.before.accuracy)} right"
+            f"held back: {len(tuned.history)} epochs gave nothing better than {start}, with an "
+            f"accuracy of {_percent(tuned.before.accuracy)}"
         )
     candidate = Candidate(
         manifest.backbone_name,
@@ -100,7 +103,9 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
     if manifest.quantised_from is None:
         return candidate
     photos_NHWC = pixels_NHWC[evenly(len(pixels_NHWC))]
-    return as_int8(candidate, photos_NHWC, store.blobs, lambda _: progress.tell("quantising", 0.99))
+    return as_int8(
+        candidate, photos_NHWC, store.blobs, lambda _: progress.report("quantising", 0.99)
+    )
 
 
 def _champion(store: Store) -> Manifest:
@@ -115,40 +120,39 @@ def _origin(store: Store, run: Run, manifest: Manifest, progress: Progress) -> O
     start = origin(manifest, store.blobs)
     if start.exception is not None:
         log.warning("backbone.not_pretrained", extra={"run_id": run.id, "reason": start.exception})
-        progress.tell("going on from a tuned backbone", 0.0)
+        progress.report("continuing from a tuned backbone", 0.0)
     return start
 
 
 def _dataset(
-    shop: Workshop,
+    context: RunContext,
     digest: str,
     spec: PixelSpec,
     rows: Sequence[CurrentLabel],
     classes: tuple[str, ...],
     progress: Progress,
 ) -> Dataset:
-    backbone = shop.runtime.backbone(digest, shop.store.blobs)
+    backbone = context.runtime.backbone(digest, context.store.blobs)
     vectors = embed(
-        shop.store,
+        context.store,
         backbone,
         spec,
         rows,
-        shop.limits,
-        lambda fraction: progress.tell("embedding", 0.05 * fraction),
+        context.limits,
+        lambda fraction: progress.report("embedding", 0.05 * fraction),
     )
     return assemble(rows, vectors, classes)
 
 
 def _decode(
-    store: Store,
+    context: RunContext,
     dataset: Dataset,
     rows: Sequence[CurrentLabel],
     spec: PixelSpec,
-    limits: Limits,
     folder: Path,
     progress: Progress,
 ) -> NDArray[np.uint8]:
-    """The pixels of every row, on disk: a photo is decoded once, not once an epoch."""
+    """Decode each photo once, not once an epoch. The pixels [N, H, W, C] are a file on disk."""
     folder.mkdir(parents=True, exist_ok=True)
     images = {row.example_id: row.image for row in rows}
     shape = (len(dataset), spec.size_px, spec.size_px, 3)
@@ -156,14 +160,14 @@ def _decode(
         folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape
     )
     for i, example_id in enumerate(dataset.example_id_N):
-        content = store.blobs.get(images[int(example_id)])
-        pixels_NHWC[i] = pixels.decode(content, spec, limits)
-        progress.tell("decoding", 0.05 + 0.1 * i / len(dataset))
+        photo = context.store.blobs.get(images[int(example_id)])
+        pixels_NHWC[i] = pixels.decode(photo, spec, context.limits)
+        progress.report("decoding", 0.05 + 0.1 * i / len(dataset))
     return pixels_NHWC
 
 
 def _tune(
-    shop: Workshop,
+    context: RunContext,
     run: Run,
     backbone: Backbone,
     dataset: Dataset,
@@ -173,8 +177,8 @@ def _tune(
 ) -> Tuned:
     fold_N = assign_folds(dataset.group_N, dataset.y_N, _NUM_FOLDS)
     is_held_out_N = fold_N == 0
-    head = fit_head(dataset.part(~is_held_out_N), shop.recipe.head, score_all=False).head
-    recipe = _recipe_of(shop.recipe.blocks, run, len(backbone.blocks))
+    head = fit_head(dataset.part(~is_held_out_N), context.recipe.head, score_all=False).head
+    recipe = _apply_request(context.recipe.blocks, run, len(backbone.blocks))
     return tune(
         backbone,
         head,
@@ -184,12 +188,12 @@ def _tune(
         recipe,
         folder,
         should_stop=progress.should_stop,
-        on_progress=lambda fraction, text, _: progress.tell(text, 0.15 + 0.8 * fraction),
+        on_progress=lambda fraction, text, _: progress.report(text, 0.15 + 0.8 * fraction),
     )
 
 
-def _recipe_of(recipe: BlocksRecipe, run: Run, num_blocks: int) -> BlocksRecipe:
-    """The recipe, with what was asked for or planned."""
+def _apply_request(recipe: BlocksRecipe, run: Run, num_blocks: int) -> BlocksRecipe:
+    """Apply the request or the plan to the recipe."""
     wanted = run.parameters.get("wanted", {})
     chosen = {name: wanted[name] for name in ("epochs", "minutes") if wanted.get(name)}
     if wanted.get("share"):

@@ -1,5 +1,7 @@
-"""Long runs: minutes of training in a process of their own, at idle priority, so that predictions
-and quick runs keep their pace, and a crash takes nothing with it."""
+"""Long runs: minutes of training, in a child process at idle priority.
+
+Predictions and quick runs keep their speed, and a crash ends only the child.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,22 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import open_store
 from core.system.priority import session_yields
-from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
+from training.pipeline.context import open_context
+from training.pipeline.run import attempt
 from training.recipe import load_recipe
 
 _STOP_WITHIN_S = 10.0
-_LEAST = 19
+_LOWEST_NICE = 19
 _PAUSE_AFTER_CRASH_S = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class LongRuns:
-    """The trainer's side: a child while there is a long run to do."""
+    """The trainer's side: keeps a child process while there is a long run to do."""
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
-        # -P: what is imported comes from where this came from, not from the current folder.
+        # -P: import the code that runs now, not what lies in the current folder.
         self._command = command or [
             sys.executable,
             "-P",
@@ -44,8 +46,8 @@ class LongRuns:
         self._child: subprocess.Popen[bytes] | None = None
         self._not_before = 0.0
 
-    def look(self, unfinished: Sequence[Run], now: float) -> None:
-        """Start a child if a long run waits, or was left by one that died."""
+    def poll(self, unfinished: Sequence[Run], now: float) -> None:
+        """Start a child if a long run waits, or if the child that had it died."""
         child = self._child
         if child is not None:
             if child.poll() is None:
@@ -61,11 +63,12 @@ class LongRuns:
             self._child = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
-                start_new_session=True,  # which yields; and Ctrl-C is for the trainer
+                # It yields as a scheduling group of its own, and Ctrl-C reaches the trainer only.
+                start_new_session=True,
             )
 
     def stop(self) -> None:
-        """The child hands its run back and ends; it is killed if it does not."""
+        """Let the child hand its run back and end. Kill it if it does not end in time."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -83,20 +86,20 @@ def _close(child: subprocess.Popen[bytes]) -> None:
 
 
 def do_one(settings: Settings, stop: threading.Event) -> None:
-    """The child's side: claim one long run, do it, and return. Raises InvalidRecipe, StoreError."""
+    """The child's side: claim one long run and do it. Raises InvalidRecipe, StoreError."""
     _yield()
     recipe = load_recipe(settings.recipe)
     store = open_store(settings)
-    shop = open_workshop(store, recipe, settings, new_id())
+    context = open_context(store, recipe, settings, new_id())
     with store.db.write(durable=False) as conn:
-        run = leases.claim(conn, shop.owner, time.time(), runs.LONG)
+        run = leases.claim(conn, context.owner, time.time(), runs.LONG)
     if run is not None:
-        attempt(shop, run, stop.is_set)
+        attempt(context, run, stop.is_set)
     store.db.close()
 
 
 def _yield() -> None:
-    """What is calculated is idle anyway; where threads cannot be, all of the process is nice."""
-    session_yields(_LEAST)
+    """Lower the priority of the process, for systems without idle threads."""
+    session_yields(_LOWEST_NICE)
     if sys.platform != "linux" and hasattr(os, "nice"):
-        os.nice(_LEAST)
+        os.nice(_LOWEST_NICE)

@@ -7,22 +7,22 @@ from core.labelling import labels
 from core.labelling.census import read_census, take_census
 from core.registry import promotions, versions
 from core.store.store import Store
-from training.worker.planner import PastTuning, Situation
+from training.worker.planner import PastTuning, PlannerInput
 
 
-def read_situation(store: Store) -> Situation:
+def read_planner_input(store: Store) -> PlannerInput:
     with store.db.read() as conn:
         newest = promotions.newest_activation(conn)
         live = versions.get(conn, newest.version) if newest is not None else None
         census = read_census(conn)
-        past = runs.last_of(conn, ("blocks",))
-        tuned_on = None
-        if past is not None and past.state == "finished" and past.snapshot is not None:
-            rows = labels.current(conn, past.snapshot)
+        last = runs.last_of(conn, ("blocks",))
+        past = None
+        if last is not None and last.state == "finished" and last.snapshot is not None:
+            rows = labels.current(conn, last.snapshot)
             num_trained = sum(take_census(rows).num_trained.values())
-            share = past.parameters.get("wanted", {}).get("share") or 0.0
-            tuned_on = PastTuning(num_trained, past.outcome == "promoted", share)
-    joined = {name: census.num_trained[name] for name in census.classes}
+            share = last.parameters.get("wanted", {}).get("share") or 0.0
+            past = PastTuning(num_trained, last.outcome == "promoted", share)
+    num_by_class = {name: census.num_trained[name] for name in census.classes}
     probe = live.metrics.get("out_of_fold_accuracy") if live is not None else None
     is_tuned = live is not None and versions.read_manifest(live, store.blobs).tuned_from is not None
-    return Situation(joined, probe, tuned_on, is_tuned)
+    return PlannerInput(num_by_class, probe, past, is_tuned)

@@ -1,8 +1,8 @@
-"""Self-healing: goes back to the version before the champion when labels show that it was better.
+"""Self-healing: roll back to the version before the champion when labels show that it was better.
 
-Looks when a label has come, and only ever from the champion to the one before it in the order of
-activations. A version that was left is not before any other one (`activations.version_before`), so
-nothing but a person or a new version can follow: it never goes to and fro.
+It compares the champion only with the version before it in the order of activations. A version
+that was left does not count as before any other (`activations.version_before`). So only a person
+or a new version can follow a rollback, and it never oscillates.
 """
 
 from __future__ import annotations
@@ -18,38 +18,39 @@ from core.shadows import answers, outcomes
 from core.store.store import Store
 from training.worker import sequential_test
 
-# Labels may come by the hundred; each look reads all since the activation.
-_EVERY_S = 0.5
+# Labels may come by the hundred, and each check reads all since the activation.
+_CHECK_EVERY_S = 0.5
 
 log = logging.getLogger(__name__)
 
 
-class Healing:
+class SelfHealing:
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._looked_at = 0.0
-        self._seen: tuple[int, int] | None = None
-        self._told_of = 0
+        self._checked_at = 0.0
+        # The activation and the newest label of the last check.
+        self._checked: tuple[int, int] | None = None
+        self._logged_activation = 0
 
-    def look(self, now: float, standing: Latest) -> None:
-        """Compare, if there is a new label; ask for a rollback where it is called for."""
-        activation = standing.newest
-        # Another version is on its way: it will be compared in its turn.
-        if activation is None or standing.waiting is not None:
+    def check(self, now: float, latest: Latest) -> None:
+        """If there is a new label, compare, and request a rollback if the champion is worse."""
+        activation = latest.newest
+        # With another version on its way, wait: that one will be compared.
+        if activation is None or latest.waiting is not None:
             return
-        state = (activation.id, standing.newest_label)
+        state = (activation.id, latest.newest_label)
         if now < activation.activate_at:
-            self._seen = state  # labels so far are of answers before it
-        if state == self._seen or now - self._looked_at < _EVERY_S:
+            self._checked = state  # labels so far are for predictions of other versions
+        if state == self._checked or now - self._checked_at < _CHECK_EVERY_S:
             return
-        self._looked_at = now
+        self._checked_at = now
         with self._store.db.read() as conn:
             before = activations.version_before(conn)
             if before is None:
-                self._seen = state
+                self._checked = state
                 return
             live = activation.version
-            found = outcomes.paired(
+            paired = outcomes.paired(
                 conn,
                 before,
                 after=versions.get(conn, live).snapshot,
@@ -57,14 +58,14 @@ class Healing:
                 since=activation.activate_at,
             )
             tally = answers.tally(conn, before, beside=live)
-            since = labels.moment_of(conn, state[1] - sequential_test.LABELS_OF_ONE_ALARM)
+            since = labels.moment_of(conn, state[1] - sequential_test.LABELS_PER_FALSE_ALARM)
             num_activations = activations.count_since(conn, since)
-        self._seen = state
-        verdict = sequential_test.judge(live, before, found, tally, num_activations)
+        self._checked = state
+        verdict = sequential_test.decide(live, before, paired, tally, num_activations)
         if verdict.is_worse:
             self._roll_back(activation, before, verdict.why, now)
-        elif verdict.why and self._told_of != activation.id:
-            self._told_of = activation.id
+        elif verdict.why and self._logged_activation != activation.id:
+            self._logged_activation = activation.id
             log.warning("healing.withheld", extra={"version": live, "why": verdict.why})
 
     def _roll_back(self, activation: Activation, before: int, why: str, now: float) -> None:
@@ -79,7 +80,7 @@ class Healing:
                     expected_activation=activation.id,
                 )
         except PromotionConflict:
-            return  # a person was quicker
+            return  # another activation came first
         log.warning(
             "healing.rolled_back",
             extra={"version": activation.version, "to": before, "why": why},

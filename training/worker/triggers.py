@@ -1,4 +1,4 @@
-"""When to retrain without being asked: a pure function of what is new."""
+"""When to start a run without a request: a pure function of the new labels."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from training.recipe import TriggerRecipe
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """Label events that no finished run has seen, and how the last run ended. Times in seconds."""
+class NewLabels:
+    """Label events that no finished run has seen, and how the last run ended. Unix times."""
 
     num_new: int
     oldest_at: float | None
     newest_at: float | None
-    last_ended_at: float | None
-    last_failed: bool
+    last_run_ended_at: float | None
+    last_run_failed: bool
 
 
-def due(news: News, now: float, recipe: TriggerRecipe) -> str | None:
+def due_trigger(new: NewLabels, now: float, recipe: TriggerRecipe) -> str | None:
     """Name the trigger that fires, if one does."""
-    return next((name for name, at in moments(news, recipe).items() if at <= now), None)
+    return next((name for name, at in trigger_times(new, recipe).items() if at <= now), None)
 
 
-def moments(news: News, recipe: TriggerRecipe) -> dict[str, float]:
-    """When each trigger fires if nothing else is labelled, by its name: the first that is due is
-    the one to name. Empty if nothing is new."""
-    if news.num_new == 0 or news.oldest_at is None or news.newest_at is None:
+def trigger_times(new: NewLabels, recipe: TriggerRecipe) -> dict[str, float]:
+    """Return when each trigger fires if nothing else is labelled, in order of precedence.
+
+    Empty if there are no new labels.
+    """
+    if new.num_new == 0 or new.oldest_at is None or new.newest_at is None:
         return {}
     earliest = 0.0
-    if news.last_ended_at is not None:
-        pause = recipe.pause_after_failure_s if news.last_failed else recipe.min_interval_s
-        earliest = news.last_ended_at + pause
-    found = {}
-    if 0 < recipe.after_labels <= news.num_new:
-        found["labels"] = earliest
-    if recipe.after_quiet_s > 0:
-        found["quiet"] = max(earliest, news.newest_at + recipe.after_quiet_s)
+    if new.last_run_ended_at is not None:
+        pause_s = recipe.pause_after_failure_s if new.last_run_failed else recipe.min_interval_s
+        earliest = new.last_run_ended_at + pause_s
+    times = {}
+    if 0 < recipe.after_labels <= new.num_new:
+        times["labels"] = earliest
+    if recipe.quiet_period_s > 0:
+        times["quiet"] = max(earliest, new.newest_at + recipe.quiet_period_s)
     if recipe.every_s > 0:
-        found["schedule"] = max(earliest, news.oldest_at + recipe.every_s)
-    return found
+        times["schedule"] = max(earliest, new.oldest_at + recipe.every_s)
+    return times

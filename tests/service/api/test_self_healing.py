@@ -21,7 +21,7 @@ from tests.support import tiny
 pytestmark = pytest.mark.slow
 
 # No run interferes: the test is about self-healing, not about the next training.
-RECIPE = "[triggers]\nafter_labels = 0\nafter_quiet_s = 0\nevery_s = 0\n"
+RECIPE = "[triggers]\nafter_labels = 0\nquiet_period_s = 0\nevery_s = 0\n"
 PNG = {"Content-Type": "image/png"}
 
 

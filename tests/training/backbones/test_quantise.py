@@ -24,9 +24,10 @@ from training.backbones.quantise import (
     labelled_photos,
     quantise,
 )
-from training.gate.evidence import Evidence, GatePolicy
+from training.gate.evidence import Evidence
 from training.gate.rules import decide
-from training.pipeline.progress import Stopped
+from training.pipeline.progress import RunCancelled
+from training.recipe import GatePolicy
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
@@ -94,9 +95,9 @@ def test_a_run_that_is_stopped_ends_between_two_photos(in_float32: bytes) -> Non
     def stop(done: int) -> None:
         told.append(done)
         if done == 3:
-            raise Stopped
+            raise RunCancelled
 
-    with pytest.raises(Stopped):
+    with pytest.raises(RunCancelled):
         quantise(in_float32, photos(30)[0], stop)
     assert told == [1, 2, 3]
 

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 
 from tests.training.backbones.tiny_backbone import photos  # noqa: E402
 from training.blocks.augment import Augmentation, mixup, save_preview, seed_of  # noqa: E402
-from training.tune_recipe import STRENGTHS  # noqa: E402
+from training.recipe import STRENGTHS  # noqa: E402
 
 pytestmark = pytest.mark.training
 

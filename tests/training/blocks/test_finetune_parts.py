@@ -16,7 +16,7 @@ from training.blocks.augment import Augmentation  # noqa: E402
 from training.blocks.device import Compute, learning_batch  # noqa: E402
 from training.blocks.tail import Average, Tail  # noqa: E402
 from training.head.head import Head  # noqa: E402
-from training.tune_recipe import BlocksRecipe  # noqa: E402
+from training.recipe import BlocksRecipe  # noqa: E402
 
 pytestmark = pytest.mark.training
 

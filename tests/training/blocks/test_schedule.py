@@ -1,7 +1,6 @@
 import pytest
 
 from training.blocks.schedule import block_lrs, lr_factor, num_thawed, plan_epochs
-from training.tune_recipe import BlocksRecipe
 
 
 def test_learning_rate_falls_with_depth() -> None:
@@ -25,15 +24,3 @@ def test_last_block_thaws_first() -> None:
 def test_epochs_are_as_many_as_fit(remaining_s, fills_left, planned) -> None:
     got = plan_epochs(20, 2, remaining_s, epoch_s=10, fill_s=5, fills_left=fills_left)
     assert got == planned
-
-
-def test_default_recipe_is_in_range_and_all_problems_are_told_together() -> None:
-    assert BlocksRecipe().problems() == []
-    wrong = BlocksRecipe(depth=0, lr=float("nan"), warmup=1.0, augment="wild", views=-1)
-    assert [problem.split(" ")[0] for problem in wrong.problems()] == [
-        "depth",
-        "lr",
-        "warmup",
-        "views",
-        "augment",
-    ]

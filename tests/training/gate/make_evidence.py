@@ -1,19 +1,20 @@
-"""Evidence for the gate, made up: suffix N and counts are those of training/gate/rules.py."""
+"""Made-up evidence for the gate. Suffix N and counts are those of training/gate/rules.py."""
 
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.gate.evidence import Evidence, GatePolicy
+from training.gate.evidence import Evidence
 from training.gate.rules import choose_method, decide
+from training.recipe import GatePolicy
 
 POLICY = GatePolicy()
 N = 1000
 
 
 def evidence(champion: object, challenger: object, **changes: object) -> Evidence:
-    """Two classes in turn, everything within bounds; a hold-out unless it is small."""
+    """Two classes in turn, with all bounds kept. It is a hold-out if it is large enough."""
     champion_N, challenger_N = np.array(champion, dtype=bool), np.array(challenger, dtype=bool)
     n = len(challenger_N)
     whole = Evidence(

@@ -1,4 +1,4 @@
-"""What an earlier champion answers is asked once."""
+"""The predictions of champions are cached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.registry.versions import read_manifest
 from tests.training.digits_store import live
 from training.dataset import Dataset
 from training.gate import evaluate
-from training.gate.champions import KeptAnswers
+from training.gate.champions import CachedPredictions
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def rows(champion: Servable) -> Dataset:
     return Dataset(classes, x_ND, y_N, ids_N.astype(str), ids_N, 0)
 
 
-def test_answers_are_those_of_the_version_and_only_new_rows_are_scored(
+def test_cache_predicts_as_its_version_and_scores_only_new_rows(
     champion: Servable, rows: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -43,7 +43,7 @@ def test_answers_are_those_of_the_version_and_only_new_rows_are_scored(
         return score(x_ND)
 
     monkeypatch.setattr(champion, "score", counted)
-    answers, right_N = KeptAnswers(champion), evaluate.is_right(champion, rows)
+    predictions, right_N = CachedPredictions(champion), evaluate.correct_N(champion, rows)
     is_first_N = np.random.default_rng(1).random(len(rows)) < 0.6
     first = rows.part(is_first_N)
     assert 0 < right_N[is_first_N].sum() < len(first)
@@ -51,13 +51,13 @@ def test_answers_are_those_of_the_version_and_only_new_rows_are_scored(
     asked.clear()
     for some in (first, first, rows, rows.part(~is_first_N), rows):
         at_N = np.isin(rows.example_id_N, some.example_id_N)
-        np.testing.assert_array_equal(answers.of(some), best_N[at_N])
-        np.testing.assert_array_equal(evaluate.was_right(answers, some), right_N[at_N])
+        np.testing.assert_array_equal(predictions.predict(some), best_N[at_N])
+        np.testing.assert_array_equal(evaluate.cached_correct_N(predictions, some), right_N[at_N])
     others = len(rows) - len(first)
     # All of the first, then the others; then the first again, which were let go of meanwhile.
     assert asked == [len(first), others, len(first)]
 
 
-def test_no_rows_are_no_answers(champion: Servable, rows: Dataset) -> None:
+def test_cache_predicts_nothing_for_no_rows(champion: Servable, rows: Dataset) -> None:
     nothing = rows.part(slice(0))
-    assert len(KeptAnswers(champion).of(nothing)) == 0
+    assert len(CachedPredictions(champion).predict(nothing)) == 0

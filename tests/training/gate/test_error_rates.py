@@ -11,13 +11,13 @@ from scipy.stats import binom
 from tests.training.gate.make_evidence import POLICY, N, evidence
 from training.gate.rules import (
     decide,
-    is_close,
     is_near_best,
-    is_unharmed,
-    widened,
+    is_non_inferior,
+    is_not_harmed,
+    widened_margin,
 )
 
-# Waits for real moments, or repeats thousands of histories: not in `make check`.
+# Slow: repeats thousands of histories. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 
@@ -26,10 +26,10 @@ def promotion_rate(discordance: float, change: float, n: int = N) -> float:
     discordant = np.arange(n + 1)
     weight = binom.pmf(discordant, n, discordance)
     rate = 0.0
-    margin = widened(POLICY.margin, n, POLICY)
+    margin = widened_margin(POLICY.margin, n, POLICY)
     for num, p in zip(discordant[weight > 1e-12], weight[weight > 1e-12], strict=True):
         b = np.arange(num + 1)
-        passed = is_close(b, num - b, n, margin, POLICY, "hold-out") & is_unharmed(
+        passed = is_non_inferior(b, num - b, n, margin, POLICY, "hold-out") & is_not_harmed(
             b, num - b, POLICY, "hold-out"
         )
         share = (discordance + change) / (2 * discordance)
@@ -38,18 +38,18 @@ def promotion_rate(discordance: float, change: float, n: int = N) -> float:
 
 
 @pytest.mark.parametrize("discordance", [0.02, 0.04, 0.07, 0.10, 0.15, 0.18, 0.20])
-def test_a_challenger_2_points_worse_is_promoted_in_at_most_5_percent(discordance: float) -> None:
+def test_challenger_2_points_worse_is_promoted_in_at_most_5_percent(discordance: float) -> None:
     assert promotion_rate(discordance, -0.02) <= 0.05
 
 
 @pytest.mark.parametrize("discordance", [0.02, 0.04, 0.07, 0.10, 0.15, 0.18])
-def test_a_challenger_2_points_better_is_held_back_in_at_most_10_percent(
+def test_challenger_2_points_better_is_held_back_in_at_most_10_percent(
     discordance: float,
 ) -> None:
     assert 1 - promotion_rate(discordance, 0.02) <= 0.10
 
 
-def test_at_20_percent_discordance_holding_back_is_as_rare_as_any_rule_allows() -> None:
+def test_better_challenger_at_20_percent_discordance_is_held_back_as_rarely_as_possible() -> None:
     # Neyman-Pearson: with z_0.05 = 1.645 and a distance of 4 points, no test of 1,000 pairs that
     # differ in 20 % can do better than P(Z < 1.645 - 0.04 / sqrt((0.2 - 0.02^2) / 1000)) = 11.8 %.
     assert 1 - promotion_rate(0.20, 0.02) <= 0.120
@@ -57,15 +57,13 @@ def test_at_20_percent_discordance_holding_back_is_as_rare_as_any_rule_allows() 
 
 def test_smaller_hold_outs_keep_the_error_rates_at_their_wider_margin() -> None:
     for n in (100, 200, 400):
-        margin = float(widened(POLICY.margin, n, POLICY))
+        margin = float(widened_margin(POLICY.margin, n, POLICY))
         assert promotion_rate(0.15, -margin, n) <= 0.055
         assert 1 - promotion_rate(0.15, margin, n) <= 0.10
 
 
 @pytest.mark.parametrize(("accuracy", "discordance"), [(0.7, 0.18), (0.85, 0.10), (0.95, 0.04)])
-def test_the_whole_decision_has_the_same_error_rates_as_its_rule(
-    accuracy: float, discordance: float
-) -> None:
+def test_decision_has_the_error_rates_of_its_rule(accuracy: float, discordance: float) -> None:
     rng = np.random.default_rng(1)
     histories = 200
     promoted = {}
@@ -118,8 +116,8 @@ def drift(
         new_HF = rng.random((histories, fickle)) < (0.5 + new_true_H / room / 2)[:, None]
         b = (new_HF & ~champion_HF).sum(1)
         c = (champion_HF & ~new_HF).sum(1)
-        promote_H = is_close(b, c, N, POLICY.margin, POLICY, "hold-out")
-        promote_H &= is_unharmed(b, c, POLICY, "hold-out")
+        promote_H = is_non_inferior(b, c, N, POLICY.margin, POLICY, "hold-out")
+        promote_H &= is_not_harmed(b, c, POLICY, "hold-out")
         if with_best:
             counts = new_HF.sum(1), champion_HF.sum(1), best_HF.sum(1)
             promote_H &= is_near_best(*counts, N, margin)
@@ -132,7 +130,7 @@ def drift(
 
 @pytest.mark.parametrize("discordance", [0.02, 0.04, 0.10, 0.18])
 @pytest.mark.parametrize("step", [0.0, 0.0025, 0.005])
-def test_200_retrains_without_real_change_drift_by_less_than_a_point(
+def test_champion_drifts_by_less_than_a_point_in_200_retrains_without_real_change(
     discordance: float, step: float
 ) -> None:
     true_H, measured_H = drift(discordance, step)
@@ -142,7 +140,7 @@ def test_200_retrains_without_real_change_drift_by_less_than_a_point(
 
 
 @pytest.mark.parametrize("discordance", [0.02, 0.04])
-def test_the_best_ever_stops_the_ratchet_that_small_losses_would_turn(discordance: float) -> None:
+def test_best_ever_check_stops_small_losses_from_adding_up(discordance: float) -> None:
     """Every challenger is really 0.1 points worse than the champion: 20 points in 200 retrains."""
     _, measured_H = drift(discordance, 0.0, bias=-0.001)
     _, unguarded_H = drift(discordance, 0.0, bias=-0.001, with_best=False)

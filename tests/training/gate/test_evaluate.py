@@ -1,4 +1,4 @@
-"""Champion and challenger are judged on what neither was trained on."""
+"""Champion and challenger are judged on examples that neither was trained on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 
 from core.labelling.labels import CurrentLabel
 from tests.training.digits_store import label, live, of, retrain
-from training.dataset import Dataset, assemble
+from training.dataset import Dataset, TrainingSet, assemble
 from training.gate import evaluate
-from training.gate.champions import Contender, KeptAnswers
+from training.gate.champions import CachedPredictions, ChampionModel
 from training.head.fit import fit_head
 from training.recipe import HeadRecipe
 
@@ -23,7 +23,7 @@ def rows(num: int, held_out: int = 0) -> list[CurrentLabel]:
     ]
 
 
-def test_rows_of_a_class_that_has_not_joined_stay_out() -> None:
+def test_dataset_leaves_out_rows_of_classes_that_have_not_joined() -> None:
     given = [*rows(4), CurrentLabel(9, "9", "rare", False, "9")]
     vectors = {row.example_id: np.ones(3, np.float16) for row in given}
     assert len(assemble(given, vectors, CLASSES)) == 4
@@ -31,7 +31,7 @@ def test_rows_of_a_class_that_has_not_joined_stay_out() -> None:
     assert len(assemble(given, vectors, CLASSES)) == 3
 
 
-def test_rows_for_training_come_first_and_parts_of_them_are_views() -> None:
+def test_dataset_has_training_rows_first_and_its_parts_are_views() -> None:
     given = [
         CurrentLabel(i, f"{i:064x}", CLASSES[i % 2], i % 3 == 0, f"{i:064x}") for i in range(10)
     ]
@@ -50,7 +50,7 @@ def test_rows_for_training_come_first_and_parts_of_them_are_views() -> None:
     assert mixed.held_out.example_id_N.tolist() == [6, 9]
 
 
-def test_out_of_fold_rows_of_pure_noise_are_right_by_chance_only() -> None:
+def test_out_of_fold_predictions_of_pure_noise_are_right_by_chance_only() -> None:
     given = rows(400)
     vectors = {row.example_id: RNG.normal(size=16).astype(np.float16) for row in given}
     dataset = assemble(given, vectors, CLASSES)
@@ -60,7 +60,7 @@ def test_out_of_fold_rows_of_pure_noise_are_right_by_chance_only() -> None:
     assert fitted.abstain_below == pytest.approx(1.01)
 
 
-def test_without_score_all_enough_rows_are_scored_to_calibrate() -> None:
+def test_fit_without_score_all_scores_enough_rows_to_calibrate() -> None:
     given = rows(2000)
     vectors = {row.example_id: RNG.normal(size=4).astype(np.float16) for row in given}
     fitted = fit_head(assemble(given, vectors, CLASSES), HeadRecipe(), score_all=False)
@@ -69,7 +69,7 @@ def test_without_score_all_enough_rows_are_scored_to_calibrate() -> None:
 
 
 @pytest.mark.slow
-def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, trainer) -> None:
+def test_champion_is_refitted_without_the_row_it_is_judged_on(school_store, trainer) -> None:
     """A champion trained on the very rows that judge it must not get credit for knowing them."""
     from core.labelling import labels
     from core.models.backbones import Runtime
@@ -88,19 +88,20 @@ def test_the_champion_is_refitted_without_the_row_it_is_judged_on(school_store, 
     noise = {row.example_id: RNG.normal(size=size).astype(np.float16) for row in current}
     dataset: Dataset = assemble(current, noise, ("eight", "three"))
     fitted = fit_head(dataset.training, HeadRecipe(), score_all=True)
-    right_N = evaluate.refitted_is_right(
-        dataset.training,
-        fitted.design,
+    right_N = evaluate.refitted_correct_N(
+        TrainingSet(dataset, dataset, snapshot=len(current)),
         fitted,
-        Contender(KeptAnswers(champion), lambda: current),
+        ChampionModel(CachedPredictions(champion), lambda: current),
         balance=0.5,
     )
     assert 0.25 < right_N.mean() < 0.75
 
 
 @pytest.mark.slow
-def test_on_the_same_labels_champion_and_challenger_are_judged_alike(school_store, trainer) -> None:
-    """Else a run without a new label could be promoted for how precisely each was fitted."""
+def test_champion_and_challenger_with_the_same_labels_are_judged_alike(
+    school_store, trainer
+) -> None:
+    """Otherwise a run without a new label could be promoted for the tolerance of its fit."""
     label(school_store, of("three", "eight", "five")[:240])
     retrain(school_store, trainer)
     again = retrain(school_store, trainer)

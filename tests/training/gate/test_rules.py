@@ -1,4 +1,4 @@
-"""The gate: every check at its limit, what it says, and what it never does."""
+"""The gate: every check at its limit, and its reasons."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.training.gate.make_evidence import POLICY, N, correct, evidence, fail
 from training.gate.evidence import Evidence
 from training.gate.rules import choose_method, decide
 
-# Waits for real moments, or repeats thousands of histories: not in `make check`.
+# Slow: repeats thousands of histories. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 
@@ -61,9 +61,7 @@ def test_cross_validation_promotes_an_equal_challenger_in_nine_of_ten(n: int) ->
 @pytest.mark.parametrize(
     ("num_right", "promote"), [(20, True), (13, True), (11, True), (10, False), (4, False)]
 )
-def test_a_first_model_of_ten_photos_of_two_things_must_beat_guessing(
-    num_right: int, promote: bool
-) -> None:
+def test_first_model_must_beat_guessing(num_right: int, promote: bool) -> None:
     case = evidence([False] * 20, correct(20, num_right), old_classes=frozenset({"starter's"}))
     decision = decide(case, POLICY)
     assert decision.promote == promote
@@ -71,20 +69,20 @@ def test_a_first_model_of_ten_photos_of_two_things_must_beat_guessing(
     assert promote or "where guessing gives 50.0 %" in decision.reason
 
 
-def test_always_answering_the_commonest_class_is_guessing() -> None:
+def test_predicting_only_the_commonest_class_is_guessing() -> None:
     rare_N = (np.arange(40) < 4).astype(int)
     case = evidence([False] * 40, rare_N == 0, label_N=rare_N, old_classes=frozenset())
     assert failed(case) == ["chance"]
 
 
 @pytest.mark.parametrize(("n", "label"), [(4, 0), (30, 0)])
-def test_a_first_model_that_cannot_be_told_from_guessing_is_promoted(n: int, label: int) -> None:
+def test_first_model_with_too_few_examples_to_judge_is_promoted(n: int, label: int) -> None:
     case = evidence([False] * n, correct(n, n // 2), label_N=np.full(n, label),
                     old_classes=frozenset())  # fmt: skip
     assert decide(case, POLICY).promote
 
 
-def test_choose_method_falls_back_below_the_least_hold_out() -> None:
+def test_method_is_cross_validation_below_min_holdout() -> None:
     assert choose_method(99, POLICY) == "cross-validation"
     assert choose_method(100, POLICY) == "hold-out"
 
@@ -97,11 +95,15 @@ def test_choose_method_falls_back_below_the_least_hold_out() -> None:
     [
         ({"parity": 1.1e-3}, "parity", "differs from the trained one by 0.0011, limit 0.001"),
         ({"parity": float("nan")}, "parity", "by nan, limit 0.001"),
-        ({"latency_ratio": 1.51}, "latency", "takes 1.51 times as long, limit 1.50"),
+        (
+            {"latency_ratio": 1.51},
+            "latency",
+            "takes 1.51 times as long as the champion's, limit 1.50",
+        ),
         ({"size_bytes": 2**31}, "size", "2,147.5 MB, limit 2,147.5 MB"),
     ],
 )
-def test_a_bound_vetoes_with_the_value_and_the_limit(
+def test_exceeded_bound_vetoes_with_its_value_and_limit(
     changes: dict[str, object], name: str, sentence: str
 ) -> None:
     case = evidence(correct(N, 900), correct(N, 990), **changes)
@@ -110,11 +112,11 @@ def test_a_bound_vetoes_with_the_value_and_the_limit(
 
 
 @pytest.mark.parametrize("changes", [{"parity": 1e-3}, {"latency_ratio": 1.5}])
-def test_a_bound_that_is_met_exactly_passes(changes: dict[str, object]) -> None:
+def test_bound_that_is_met_exactly_passes(changes: dict[str, object]) -> None:
     assert decide(evidence(correct(N, 900), correct(N, 900), **changes), POLICY).promote
 
 
-def test_the_first_version_needs_only_the_bounds() -> None:
+def test_first_version_needs_only_the_bounds() -> None:
     first = {"champion_version": None, "old_classes": frozenset()}
     decision = decide(evidence([], correct(20, 3), **first), POLICY)
     assert decision.promote
@@ -123,14 +125,14 @@ def test_the_first_version_needs_only_the_bounds() -> None:
     assert failed(evidence([], correct(20, 20), parity=1.0, **first)) == ["parity"]
 
 
-def test_with_nothing_judged_the_champion_stays_and_the_reason_says_so() -> None:
+def test_champion_stays_when_nothing_was_judged_and_the_reason_says_so() -> None:
     decision = decide(evidence([], []), POLICY)
     assert not decision.promote
     assert "no labelled example could be judged" in decision.reason
 
 
 @pytest.mark.parametrize("version", [None, 7])
-def test_with_nothing_judged_and_nothing_known_the_challenger_is_promoted(
+def test_challenger_is_promoted_when_nothing_was_judged_and_nothing_known(
     version: int | None,
 ) -> None:
     case = evidence([], [], champion_version=version, old_classes=frozenset())
@@ -150,7 +152,7 @@ def test_with_nothing_judged_and_nothing_known_the_challenger_is_promoted(
         (900, 900, 940, True),  # no worse than the champion, whatever the best was
     ],
 )
-def test_the_best_ever_holds_back_what_would_lose_a_point(
+def test_best_ever_check_holds_back_a_loss_of_a_point(
     champion: int, challenger: int, best: int, promote: bool
 ) -> None:
     case = evidence(correct(N, champion), np.roll(correct(N, challenger), 10),
@@ -163,7 +165,7 @@ def test_the_best_ever_holds_back_what_would_lose_a_point(
 # The record
 
 
-def test_the_reason_of_a_promotion_can_be_read_by_anyone() -> None:
+def test_reason_of_a_promotion_is_one_readable_sentence() -> None:
     champion, challenger = np.ones(412, bool), np.ones(412, bool)
     champion[:33] = False
     challenger[20:44] = False
@@ -174,7 +176,7 @@ def test_the_reason_of_a_promotion_can_be_read_by_anyone() -> None:
     )
 
 
-def test_every_check_is_recorded_and_the_decision_survives_json() -> None:
+def test_decision_records_every_check_and_converts_to_json() -> None:
     case = evidence(correct(N, 900), correct(N, 910), best_correct_N=correct(N, 915),
                     best_version=4)  # fmt: skip
     decision = decide(case, POLICY)
@@ -208,7 +210,7 @@ def cases(draw: st.DrawFn) -> tuple[Evidence, int]:
 
 @settings(max_examples=200, deadline=None)
 @given(cases())
-def test_more_right_answers_never_turn_a_promotion_into_a_hold_back(
+def test_more_right_predictions_never_turn_a_promotion_into_a_hold_back(
     drawn: tuple[Evidence, int],
 ) -> None:
     case, num_mended = drawn

@@ -9,7 +9,7 @@ from training.gate.rules import (
     decide,
 )
 
-# Waits for real moments, or repeats thousands of histories: not in `make check`.
+# Slow: repeats thousands of histories. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 
@@ -40,19 +40,19 @@ def with_class(n_class: int, before: int, after: int, num_classes: int = 10) -> 
         (40, 38, 20, False),
     ],
 )  # fmt: skip
-def test_a_class_that_falls_from_decent_to_half_vetoes(
+def test_class_whose_decent_recall_halves_vetoes(
     n: int, before: int, after: int, is_vetoed: bool
 ) -> None:
     assert ("collapse" in failed(with_class(n, before, after, num_classes=50))) == is_vetoed
 
 
-def test_the_reason_names_the_collapsed_class() -> None:
+def test_reason_names_the_collapsed_class() -> None:
     decision = decide(with_class(5, 5, 0, num_classes=50), POLICY)
     assert "collapsed: class 0 (5 of 5 right before, 0 now)" in decision.reason
 
 
 @pytest.mark.parametrize("accuracy", [0.5, 0.7, 0.9])
-def test_200_classes_of_5_examples_rarely_raise_a_false_alarm(accuracy: float) -> None:
+def test_collapse_check_of_200_classes_rarely_raises_a_false_alarm(accuracy: float) -> None:
     rng = np.random.default_rng(3)
     classes = tuple(str(k) for k in range(200))
     alarms = 0
@@ -70,7 +70,7 @@ def test_200_classes_of_5_examples_rarely_raise_a_false_alarm(accuracy: float) -
 # Added classes
 
 
-def test_a_gain_from_new_classes_cannot_hide_a_loss_on_old_ones() -> None:
+def test_gain_from_new_classes_cannot_hide_a_loss_on_old_ones() -> None:
     is_old_N = np.arange(N) < 600
     champion = is_old_N & (np.arange(N) < 560)
     challenger = np.where(is_old_N, np.arange(N) < 500, True)
@@ -80,7 +80,7 @@ def test_a_gain_from_new_classes_cannot_hide_a_loss_on_old_ones() -> None:
     assert "without the added dog, 83.3 % against 93.3 % on 600" in decide(case, POLICY).reason
 
 
-def test_old_classes_may_pay_a_little_for_new_ones() -> None:
+def test_old_classes_may_lose_a_little_for_new_ones() -> None:
     n_old = 800
     is_old_N = np.arange(N) < n_old
     champion, challenger = is_old_N & correct(N, 760), correct(N, 748) | ~is_old_N
@@ -89,7 +89,7 @@ def test_old_classes_may_pay_a_little_for_new_ones() -> None:
     assert not decide(evidence(champion[:n_old], challenger[:n_old]), POLICY).promote
 
 
-def test_a_champion_whose_classes_have_no_judged_example_stays() -> None:
+def test_champion_whose_classes_have_no_judged_example_stays() -> None:
     case = evidence([False] * 20, [True] * 20, label_N=np.ones(20, int),
                     old_classes=frozenset({"cat"}))  # fmt: skip
     assert failed(case) == ["evidence"]

@@ -13,11 +13,11 @@ from training.gate.version_diff import difference
 from training.recipe import Recipe
 from training.worker.trainer import Trainer
 
-# Waits for real moments, or repeats thousands of histories: not in `make check`.
+# Slow: trains heads. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 
-def test_a_version_does_not_differ_from_itself(taught_store: Store, settings: Settings) -> None:
+def test_version_does_not_differ_from_itself(taught_store: Store, settings: Settings) -> None:
     retrain(taught_store, Trainer(taught_store, Recipe(), settings))
     found = difference(taught_store, 2, 2, Runtime("cpu"), Limits())
     assert found.flips == ()
@@ -25,7 +25,7 @@ def test_a_version_does_not_differ_from_itself(taught_store: Store, settings: Se
     assert found.overall.n >= 100
 
 
-def test_the_starter_and_a_trained_version_differ_in_every_class(
+def test_starter_and_trained_version_differ_in_every_class(
     taught_store: Store, settings: Settings
 ) -> None:
     retrain(taught_store, Trainer(taught_store, Recipe(), settings))
@@ -41,12 +41,14 @@ def test_the_starter_and_a_trained_version_differ_in_every_class(
     assert {flip.example_id for flip in found.flips} <= held_out
 
 
-def test_without_held_out_examples_nothing_is_judged(school_store: Store, trainer: Trainer) -> None:
+def test_difference_without_held_out_examples_judges_nothing(
+    school_store: Store, trainer: Trainer
+) -> None:
     label(school_store, of("two")[:2] + of("five")[:2])
     retrain(school_store, trainer)
     assert difference(school_store, 1, 2, Runtime("cpu"), Limits()).overall.n == 0
 
 
-def test_an_unknown_version_is_named(school_store: Store) -> None:
+def test_unknown_version_is_named(school_store: Store) -> None:
     with pytest.raises(UnknownVersion, match="version 9"):
         difference(school_store, 1, 9, Runtime("cpu"), Limits())

@@ -16,18 +16,18 @@ from core.store.store import Store
 from tests.support import tiny
 from tests.training.digits_store import label, live, of, published, retrain
 from training.backbones.candidate import Candidate
-from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
+from training.pipeline.context import open_context
 from training.pipeline.export import latency_ratio
+from training.pipeline.run import attempt
 from training.recipe import Recipe
 from training.worker.trainer import Trainer
 
-# Trains for real, again and again: not in `make check`.
+# Slow: trains heads. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 
 def use(store: Store, settings, candidate: Candidate) -> runs.Run:
-    """What `evergreen backbone use` asks for, done here."""
+    """Do the run that `evergreen backbone use` requests."""
     with store.db.write() as conn:
         run, _ = runs.request(
             conn,
@@ -38,13 +38,13 @@ def use(store: Store, settings, candidate: Candidate) -> runs.Run:
         )
         claimed = leases.claim(conn, "test", time.time(), runs.LONG)
         assert claimed is not None
-    attempt(open_workshop(store, Recipe(), settings, "test"), claimed, lambda: False)
+    attempt(open_context(store, Recipe(), settings, "test"), claimed, lambda: False)
     with store.db.read() as conn:
         return runs.get(conn, run.id)
 
 
 def colours(store: Store) -> Candidate:
-    """A backbone that sees no more than the mean colour."""
+    """A backbone whose embedding is the mean colour."""
     digest = store.blobs.put(tiny.backbone_onnx())
     return Candidate("tiny", digest, tiny.SPEC, tiny.EMBEDDING_SIZE)
 
@@ -54,7 +54,7 @@ def the_starter(store: Store) -> Candidate:
     return Candidate("starter", digest, starter.pixel_spec(), 960)
 
 
-def test_a_worse_backbone_is_held_back(school_store: Store, trainer: Trainer, settings) -> None:
+def test_worse_backbone_is_held_back(school_store: Store, trainer: Trainer, settings) -> None:
     label(school_store, of("three", "eight", "one")[:90])
     good = retrain(school_store, trainer)
     run = use(school_store, settings, colours(school_store))
@@ -63,7 +63,7 @@ def test_a_worse_backbone_is_held_back(school_store: Store, trainer: Trainer, se
     assert published(school_store)[0].backbone != live(school_store).backbone
 
 
-def test_a_better_backbone_becomes_champion_and_later_heads_stay_on_it(
+def test_better_backbone_becomes_champion_and_later_heads_keep_it(
     school_store: Store, trainer: Trainer, settings
 ) -> None:
     label(school_store, of("three", "eight", "one")[:90])
@@ -83,13 +83,13 @@ def test_a_better_backbone_becomes_champion_and_later_heads_stay_on_it(
         assert [a.version for a in activations.history(conn, 10)] == [4, 3, 2, 1]
 
 
-def test_a_trainer_lets_go_of_champions_of_another_backbone(
+def test_trainer_unloads_champions_of_another_backbone(
     school_store: Store, trainer: Trainer, settings
 ) -> None:
     label(school_store, of("three", "eight", "one")[:60])
     assert use(school_store, settings, colours(school_store)).outcome == "promoted"
     retrain(school_store, trainer)
-    kept = trainer._shop.champions
+    kept = trainer._context.champions
     small = live(school_store).backbone
     assert small in {answers.servable.backbone.digest for answers in kept.values()}
     assert use(school_store, settings, the_starter(school_store)).outcome == "promoted"
@@ -98,7 +98,7 @@ def test_a_trainer_lets_go_of_champions_of_another_backbone(
     assert digests == {live(school_store).backbone}
 
 
-def test_latency_is_measured_between_backbones_and_is_one_on_the_same(
+def test_latency_ratio_is_measured_between_backbones_and_is_one_on_the_same(
     school_store: Store,
 ) -> None:
     runtime = Runtime("cpu")

@@ -1,4 +1,4 @@
-"""A second run of tier `blocks`: nothing of the first is left in it."""
+"""A second run of tier `blocks` keeps nothing of the first."""
 
 from __future__ import annotations
 
@@ -17,13 +17,10 @@ from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import damaged_starter, label, live, of, retrain
 from training.backbones.candidate import Candidate
-from training.gate.evidence import GatePolicy
-from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
-from training.recipe import Recipe
-from training.tune_recipe import BlocksRecipe
-from training.worker.planner import PlannerPolicy
-from training.worker.planner_input import read_situation
+from training.pipeline.context import open_context
+from training.pipeline.run import attempt
+from training.recipe import BlocksRecipe, GatePolicy, PlannerPolicy, Recipe
+from training.worker.planner_input import read_planner_input
 from training.worker.trainer import Trainer
 
 torch = pytest.importorskip("torch")
@@ -33,7 +30,7 @@ from training.blocks.inputs import digest  # noqa: E402
 
 pytestmark = pytest.mark.training
 
-# What is asked is where a run begins, not how good it ends on so few digits.
+# The tests ask where a run starts, not how good it becomes with so few digits.
 RECIPE = Recipe(
     planner=PlannerPolicy(is_automatic=False),
     blocks=BlocksRecipe(flip=False, augment="none", batch_size=8),
@@ -48,7 +45,7 @@ def run_of(store: Store, settings: Settings, tier: str, wanted: object) -> Run:
         runs.request(conn, trigger="request", now=time.time(), tier=tier, wanted=wanted)
         claimed = leases.claim(conn, "test", time.time(), runs.LONG)
     assert claimed is not None
-    attempt(open_workshop(store, RECIPE, settings, "test"), claimed, lambda: False)
+    attempt(open_context(store, RECIPE, settings, "test"), claimed, lambda: False)
     with store.db.read() as conn:
         return runs.get(conn, claimed.id)
 
@@ -71,7 +68,7 @@ def pretrained(school_store: Store, settings: Settings) -> Manifest:
     return after(school_store, settings, "backbone", wanted)
 
 
-def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
+def test_retracted_labels_leave_no_trace_in_a_backbone_that_is_tuned_again(
     school_store: Store, settings: Settings, pretrained: Manifest
 ) -> None:
     assert pretrained.tuned_from is None
@@ -89,8 +86,8 @@ def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
     assert (again.backbone, again.tuned_from) == (first.backbone, pretrained.backbone)
     assert again.backbone_snapshot > misled.backbone_snapshot > first.backbone_snapshot
 
-    # Heads that are trained later say so too; another backbone has a beginning of its own.
-    assert read_situation(school_store).is_tuned
+    # Later heads record it too. Another backbone was tuned from nothing.
+    assert read_planner_input(school_store).is_tuned
     retrain(school_store, Trainer(school_store, RECIPE, settings))
     head = champion_of(school_store)
     assert (head.tier, head.backbone) == ("head", first.backbone)
@@ -99,10 +96,10 @@ def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
         bundled = versions.read_manifest(versions.get(conn, 1), school_store.blobs)
     wanted = {"backbone": Candidate.of(bundled).to_json()}
     assert after(school_store, settings, "backbone", wanted).tuned_from is None
-    assert not read_situation(school_store).is_tuned
+    assert not read_planner_input(school_store).is_tuned
 
 
-def test_without_the_pretrained_backbone_it_goes_on_from_the_tuned_one_and_says_so(
+def test_run_without_the_pretrained_backbone_continues_from_the_tuned_one_and_says_so(
     school_store: Store,
     settings: Settings,
     pretrained: Manifest,
@@ -119,7 +116,7 @@ def test_without_the_pretrained_backbone_it_goes_on_from_the_tuned_one_and_says_
     assert champion_of(school_store).tuned_from == first.tuned_from == pretrained.backbone
 
 
-def test_a_run_that_begins_at_other_weights_has_another_checkpoint() -> None:
+def test_checkpoint_depends_on_the_weights_where_a_run_starts() -> None:
     pixels_NHWC, y_N = photos(12)
     is_held_out_N = np.arange(12) >= 9
     pretrained, present = tiny_backbone(), tiny_backbone()

@@ -1,4 +1,4 @@
-"""A run of tier `blocks`, whole: from labels through fine-tuning and the gate to the champion."""
+"""A whole run of tier `blocks`: from labels through fine-tuning and the gate to the champion."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import finish, live, retrain
-from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
-from training.recipe import Recipe
-from training.tune_recipe import BlocksRecipe
-from training.worker.planner import PlannerPolicy
+from training.pipeline.context import open_context
+from training.pipeline.run import attempt
+from training.recipe import BlocksRecipe, PlannerPolicy, Recipe
 from training.worker.trainer import Trainer
 
 pytest.importorskip("torch")
@@ -46,7 +44,7 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
     retrain(taught_store, trainer)
     before = live(taught_store)
     claimed = claim_blocks(taught_store, QUICKLY)
-    attempt(open_workshop(taught_store, recipe, settings, "test"), claimed, lambda: False)
+    attempt(open_context(taught_store, recipe, settings, "test"), claimed, lambda: False)
     with taught_store.db.read() as conn:
         run = runs.get(conn, claimed.id)
     assert run.state == "finished", run.error
@@ -61,7 +59,7 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
     assert manifest.backbone_snapshot == manifest.snapshot == 700
     assert not (settings.home / "cache" / "runs" / run.id).exists()
     assert idle_writers == {False}, "predictions would wait for an idle thread"
-    # Later heads stand on the tuned backbone, and say on which labels it was tuned.
+    # Later heads use the tuned backbone, and record on which labels it was tuned.
     later = retrain(taught_store, trainer)
     with taught_store.db.read() as conn:
         head = versions.get(conn, later.version or 0)
@@ -69,14 +67,14 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
     assert versions.read_manifest(head, taught_store.blobs).backbone_snapshot == 700
 
 
-def test_a_blocks_run_that_is_handed_back_keeps_its_snapshot_and_place(
+def test_handed_back_blocks_run_keeps_its_snapshot_and_checkpoint(
     taught_store: Store, settings: Settings
 ) -> None:
     claimed = claim_blocks(taught_store, QUICKLY)
-    shop = open_workshop(taught_store, Recipe(), settings, "test")
-    # As soon as there is something to keep, however fast the machine is.
-    folder = shop.cache / "runs" / claimed.id
-    attempt(shop, claimed, folder.exists)
+    context = open_context(taught_store, Recipe(), settings, "test")
+    # Stops as soon as there is something to keep, however fast the machine is.
+    folder = context.cache / "runs" / claimed.id
+    attempt(context, claimed, folder.exists)
     with taught_store.db.read() as conn:
         handed = runs.get(conn, claimed.id)
     assert (handed.state, handed.snapshot) == ("waiting", 700)
@@ -86,13 +84,13 @@ def test_a_blocks_run_that_is_handed_back_keeps_its_snapshot_and_place(
         again = leases.claim(conn, "test", time.time(), runs.LONG)
         assert again is not None
         runs.cancel(conn, claimed.id, time.time())
-    attempt(shop, again, lambda: False)
+    attempt(context, again, lambda: False)
     with taught_store.db.read() as conn:
         assert runs.get(conn, claimed.id).state == "cancelled"
     assert not folder.exists()
 
 
-def test_the_planner_asks_for_blocks_by_itself_and_a_child_does_them(
+def test_planned_blocks_run_is_done_by_a_child_process(
     taught_store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     recipe_path = tmp_path / "recipe.toml"
@@ -100,7 +98,9 @@ def test_the_planner_asks_for_blocks_by_itself_and_a_child_does_them(
     monkeypatch.setenv("EVERGREEN_HOME", str(settings.home))
     monkeypatch.setenv("EVERGREEN_RECIPE", str(recipe_path))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    policy = PlannerPolicy(solved=1.0, similar=1.0)  # digits are easy; plan blocks all the same
+    policy = PlannerPolicy(
+        solved_accuracy=1.0, similar_accuracy=1.0
+    )  # digits are easy; plan blocks all the same
     trainer = Trainer(taught_store, Recipe(planner=policy), settings)
     retrain(taught_store, trainer)
     with taught_store.db.read() as conn:

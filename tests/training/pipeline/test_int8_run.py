@@ -1,4 +1,4 @@
-"""Runs that make an int8 version, and runs that go on from one."""
+"""Runs that make an int8 version, and runs that start from one."""
 
 from __future__ import annotations
 
@@ -19,19 +19,16 @@ from core.store.store import Store
 from tests.training.digits_store import damaged_starter, label, live, of, retrain
 from training.backbones.candidate import Candidate
 from training.backbones.quantise import as_int8, labelled_photos
-from training.gate.evidence import GatePolicy
-from training.pipeline.attempt import attempt
-from training.pipeline.context import open_workshop
-from training.recipe import Recipe
-from training.tune_recipe import BlocksRecipe
-from training.worker.planner import PlannerPolicy
+from training.pipeline.context import open_context
+from training.pipeline.run import attempt
+from training.recipe import BlocksRecipe, GatePolicy, PlannerPolicy, Recipe
 from training.worker.trainer import Trainer
 
-# Quantises the starter, and tunes it: not in `make check`.
+# Slow: quantises and tunes the starter. Not in `make check`.
 pytestmark = pytest.mark.slow
 
-# How fast the machine is that runs the tests is not asked, here from either side; nor, at first,
-# what rounding costs on so few digits.
+# The result must not depend on the speed of the machine, nor at first on what rounding costs with
+# so few digits.
 ANYTHING_PASSES = GatePolicy(
     max_int8_latency_ratio=1000.0, margin=0.9, harm_alpha=0.0, harm_alpha_cross_validation=0.0
 )
@@ -49,13 +46,13 @@ def run_of(store: Store, settings: Settings, recipe: Recipe, tier: str, wanted: 
         runs.request(conn, trigger="request", now=time.time(), tier=tier, wanted=wanted)
         claimed = leases.claim(conn, "test", time.time(), runs.LONG)
     assert claimed is not None
-    attempt(open_workshop(store, recipe, settings, "test"), claimed, lambda: False)
+    attempt(open_context(store, recipe, settings, "test"), claimed, lambda: False)
     with store.db.read() as conn:
         return runs.get(conn, claimed.id)
 
 
 def to_int8(store: Store, settings: Settings, recipe: Recipe, candidate: Candidate) -> Run:
-    """What `evergreen backbone use NAME --int8` asks for, done here."""
+    """Do the run that `evergreen backbone use NAME --int8` requests."""
     photos_NHWC = labelled_photos(store, candidate.pixels, Limits())
     wanted = {"backbone": as_int8(candidate, photos_NHWC, store.blobs).to_json()}
     return run_of(store, settings, recipe, "backbone", wanted)
@@ -77,7 +74,7 @@ def test_int8_that_is_not_faster_is_held_back_and_says_so(
     assert live(school_store).number == 1
 
 
-def test_heads_stay_on_an_int8_backbone_and_blocks_go_on_from_its_float32_weights(
+def test_heads_keep_an_int8_backbone_and_blocks_start_at_its_float32_weights(
     school_store: Store, settings: Settings
 ) -> None:
     pytest.importorskip("torch", reason="the training extra is not installed")

@@ -1,4 +1,4 @@
-"""Wrong labels among the right ones: what they may cost, on real images.
+"""What wrong labels may cost, on real images.
 
 N rows, D embedding, K classes.
 """
@@ -16,7 +16,7 @@ from training.head import label_noise
 from training.head.fit import fit_head
 from training.recipe import HeadRecipe
 
-# Trains for real, again and again: not in `make check`.
+# Slow: trains heads. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 ALLOWED_COST = 0.015  # for a tenth of the labels; the same figure as in the bench on photos
@@ -26,7 +26,7 @@ CLASSES = tuple(sorted({digit.label for digit in all_digits()}))
 
 @pytest.fixture(scope="module")
 def projected():
-    """1,797 digits in 512 dimensions, of which 300 rows or more could all be learnt by heart."""
+    """1,797 digits in 512 dimensions, of which a head can memorise 300 rows or more."""
     x_ND, y_N = load_digits(return_X_y=True)
     rng = np.random.default_rng(7)
     # A random layer with a kink, as a network's last one: rich, and not made for the task.
@@ -58,7 +58,7 @@ def accuracy(head, x_ND, y_N):
 
 
 @pytest.mark.parametrize("num_rows", [500, 900])
-def test_a_tenth_of_wrong_labels_costs_little(projected, num_rows):
+def test_wrong_tenth_of_the_labels_costs_little(projected, num_rows):
     x_ND, y_N = projected
     judge_x_ND, judge_y_N = x_ND[1200:], y_N[1200:]
     x_ND, y_N = x_ND[:num_rows], y_N[:num_rows]
@@ -70,7 +70,7 @@ def test_a_tenth_of_wrong_labels_costs_little(projected, num_rows):
     assert clean - np.mean(noisy) <= ALLOWED_COST, (clean, noisy)
 
 
-def test_it_costs_more_when_every_label_is_believed(projected, monkeypatch):
+def test_wrong_labels_cost_more_without_label_weights(projected, monkeypatch):
     x_ND, y_N = projected
     noisy_N = flipped(y_N[:900], 0.1, 0)
     doubting = accuracy(learn(x_ND[:900], noisy_N).head, x_ND[1200:], y_N[1200:])
@@ -79,7 +79,7 @@ def test_it_costs_more_when_every_label_is_believed(projected, monkeypatch):
     assert doubting > trusting
 
 
-def test_right_labels_are_believed(projected, monkeypatch):
+def test_right_labels_keep_their_weight(projected, monkeypatch):
     x_ND, y_N = projected
     doubting = accuracy(learn(x_ND[:500], y_N[:500]).head, x_ND[1200:], y_N[1200:])
     monkeypatch.setattr(label_noise, "_MOST_ROWS", 0)
@@ -87,7 +87,7 @@ def test_right_labels_are_believed(projected, monkeypatch):
     assert doubting >= trusting - 0.005
 
 
-def test_a_rare_class_is_not_mistaken_for_wrong_labels(projected):
+def test_rare_class_is_not_mistaken_for_wrong_labels(projected):
     x_ND, y_N = projected
     is_rare_N = y_N == 3
     kept_N = ~is_rare_N | (np.cumsum(is_rare_N) <= 4)

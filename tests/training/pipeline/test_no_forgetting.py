@@ -1,4 +1,4 @@
-"""Classes that arrive later take nothing from those that came before.
+"""Later classes take nothing from earlier ones.
 
 N images, D embedding.
 """
@@ -33,7 +33,7 @@ from training.head.head import Head
 from training.recipe import HeadRecipe, Recipe
 from training.worker.trainer import Trainer
 
-# Trains for real, again and again: not in `make check`.
+# Slow: trains heads. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 ORDER = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -47,7 +47,7 @@ CROWDED_OUT = 0.08  # of old classes' recall: what two new rivals take, however 
 
 @dataclass(frozen=True)
 class Step:
-    """The champion after some classes have arrived, and what it is held against."""
+    """The champion after some classes have arrived, and what it is compared with."""
 
     classes: tuple[str, ...]
     head_onnx: bytes
@@ -111,12 +111,12 @@ def _mean(recall: dict[str, float], classes: Sequence[str]) -> float:
     return float(np.mean([recall[name] for name in classes]))
 
 
-def test_a_champion_is_to_the_bit_what_its_labels_make_at_once(stream: list[Step]):
+def test_champion_equals_a_head_trained_on_all_its_labels_to_the_bit(stream: list[Step]):
     for step in stream:
         assert step.head_onnx == step.again_onnx, step.classes
 
 
-def test_a_stream_of_classes_ends_where_learning_all_at_once_does(stream: list[Step]):
+def test_stream_of_classes_ends_where_training_on_all_of_them_does(stream: list[Step]):
     last = stream[-1]
     assert last.classes == ORDER
     assert _mean(last.recall, ORDER) > 0.8

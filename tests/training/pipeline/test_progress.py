@@ -1,4 +1,4 @@
-"""Progress of a run: who computes, who writes, and how the lease is kept."""
+"""Progress of a run: which thread computes, which writes, and how the lease is renewed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.runs import Run
 from core.store.store import Store
 from tests.training.digits_store import label, of, retrain
 from training.head import fit as fitting
-from training.pipeline.progress import Progress, Stopped
+from training.pipeline.progress import Progress, RunCancelled
 from training.worker.trainer import Trainer
 
 
@@ -30,39 +30,39 @@ def state(store: Store, run: Run) -> Run:
         return runs.get(conn, run.id)
 
 
-def of_run(store: Store, run: Run) -> Progress:
+def progress_of(store: Store, run: Run) -> Progress:
     return Progress(store, run, "me", lambda: False, lambda now: None)
 
 
-def test_the_lease_of_a_step_that_takes_long_is_kept(school_store: Store) -> None:
+def test_lease_is_renewed_during_a_long_step(school_store: Store) -> None:
     run = claimed(school_store)
     before = state(school_store, run).heartbeat_at or 0.0
     time.sleep(0.01)
-    of_run(school_store, run).keep()
+    progress_of(school_store, run).renew_lease()
     assert (state(school_store, run).heartbeat_at or 0.0) > before
 
 
-def test_whether_to_go_on_is_told_to_the_work_and_not_to_who_keeps_the_lease(
+def test_cancellation_is_raised_by_a_report_and_not_by_renewing_the_lease(
     school_store: Store,
 ) -> None:
     run = claimed(school_store)
-    progress = of_run(school_store, run)
+    progress = progress_of(school_store, run)
     with school_store.db.write() as conn:
         runs.cancel(conn, run.id, time.time())
-    progress.keep()
-    with pytest.raises(Stopped):
-        progress.tell("training", 0.5)
+    progress.renew_lease()
+    with pytest.raises(RunCancelled):
+        progress.report("training", 0.5)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
-def test_a_run_computes_at_idle_priority_and_writes_at_its_own(
+def test_run_computes_at_idle_priority_and_writes_at_normal_priority(
     school_store: Store,
     trainer: Trainer,
     idle_writers: set[bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Predictions wait for whoever holds SQLite's lock: it must not stand still meanwhile."""
+    """Predictions wait for SQLite's write lock, so an idle thread must never hold it."""
     computing: set[int] = set()
     fit = fitting.fit
 

@@ -1,4 +1,4 @@
-"""A run from labels to champion, in this process, on real images."""
+"""A run from labels to champion in this process, on real images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.gate import champions, evaluate
 from training.recipe import Recipe
 from training.worker.trainer import Trainer
 
-# Trains for real, again and again: not in `make check`.
+# Slow: trains heads. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 
@@ -42,13 +42,13 @@ def test_labels_become_the_champion_with_their_classes(school_store: Store, trai
     assert manifest.run_id == run.id
     assert manifest.recipe["head"] == {
         "num_folds": 5,
-        "balance": 0.5,
+        "class_balance": 0.5,
         "target_precision": 0.9,
     }
     assert 0 <= manifest.parity < 1e-4
 
 
-def test_enough_held_out_examples_judge_instead_of_cross_validation(
+def test_hold_out_replaces_cross_validation_once_it_is_large_enough(
     taught_store: Store, settings: Settings
 ):
     run = retrain(taught_store, Trainer(taught_store, Recipe(), settings))
@@ -60,7 +60,7 @@ def test_enough_held_out_examples_judge_instead_of_cross_validation(
     assert metrics["expected_calibration_error"] < 0.1
 
 
-def test_a_class_joins_without_harming_the_others(school_store: Store, trainer: Trainer):
+def test_new_class_joins_without_harming_the_others(school_store: Store, trainer: Trainer):
     label(school_store, of("zero", "one")[:80])
     retrain(school_store, trainer)
     label(school_store, of("four")[:1])
@@ -100,7 +100,7 @@ def test_nonsense_labels_are_held_back_and_the_champion_stays(
     assert kept.gate["promote"] is False
 
 
-def test_a_retracted_label_leaves_no_trace_in_the_next_version(
+def test_retracted_label_leaves_no_trace_in_the_next_version(
     school_store: Store, trainer: Trainer, settings: Settings
 ):
     lesson = of("two", "five")[:60]
@@ -135,26 +135,26 @@ def test_too_few_labels_fail_the_run_and_say_what_is_missing(school_store: Store
     assert live(school_store).number == 1
 
 
-def test_cancelling_stops_a_run_before_it_publishes(
+def test_cancelled_run_stops_before_it_publishes(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     label(school_store, of("two", "five")[:20])
     with school_store.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=time.time())
-    gather = evaluate.gather
+    collect = evaluate.collect_evidence
 
-    def cancel_then_gather(*args: object, **options: object) -> object:
+    def cancel_then_collect(*args: object, **options: object) -> object:
         with school_store.db.write() as conn:
             runs.cancel(conn, run.id, time.time())
-        return gather(*args, **options)  # type: ignore[arg-type]
+        return collect(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evaluate, "gather", cancel_then_gather)
+    monkeypatch.setattr(evaluate, "collect_evidence", cancel_then_collect)
     ended = finish(school_store, trainer, run.id)
     assert ended.state == "cancelled"
     assert len(published(school_store)) == 1
 
 
-def test_many_retrains_without_news_stay_where_they_are(school_store: Store, trainer: Trainer):
+def test_retrains_without_new_labels_publish_the_same_head(school_store: Store, trainer: Trainer):
     label(school_store, of("two", "five", "eight")[:60])
     first = retrain(school_store, trainer)
     heads = set()
@@ -166,7 +166,7 @@ def test_many_retrains_without_news_stay_where_they_are(school_store: Store, tra
     assert first.version == 2
 
 
-def test_the_published_version_answers_as_it_was_judged(taught_store: Store, settings: Settings):
+def test_published_version_predicts_as_it_was_judged(taught_store: Store, settings: Settings):
     retrain(taught_store, Trainer(taught_store, Recipe(), settings))
     version = live(taught_store)
     servable = load(
@@ -184,7 +184,7 @@ def test_the_published_version_answers_as_it_was_judged(taught_store: Store, set
     assert abs(right / len(held_out) - version.metrics["accuracy"]) <= 1 / len(held_out) + 1e-9
 
 
-def test_after_a_rollback_the_next_run_competes_with_what_was_rolled_back_to(
+def test_run_after_a_rollback_is_compared_with_the_restored_version(
     school_store: Store, trainer: Trainer
 ):
     label(school_store, of("two", "five")[:30])
@@ -198,7 +198,7 @@ def test_after_a_rollback_the_next_run_competes_with_what_was_rolled_back_to(
     assert live(school_store).parent == 1
 
 
-def test_champions_of_before_are_loaded_once_by_a_trainer(
+def test_trainer_loads_each_earlier_champion_once(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     loaded: list[int] = []
@@ -214,10 +214,10 @@ def test_champions_of_before_are_loaded_once_by_a_trainer(
         label(school_store, examples[: 8 * i : 2] + examples[20 : 20 + 8 * i : 2])
         retrain(school_store, trainer)
     assert sorted(loaded) == sorted(set(loaded))
-    assert trainer._shop.champions.keys() == set(loaded)
+    assert trainer._context.champions.keys() == set(loaded)
 
 
-def test_a_number_that_is_taken_meanwhile_leaves_the_next(
+def test_publishing_takes_the_next_number_when_another_trainer_was_first(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     under_next_number = versions.under_next_number

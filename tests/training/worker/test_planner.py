@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from training.worker.planner import PastTuning, Plan, PlannerPolicy, Situation, plan, similarity
+from training.recipe import PlannerPolicy
+from training.worker.planner import PastTuning, Plan, PlannerInput, plan, similarity
 
 POLICY = PlannerPolicy()
 
 
-def situation(per_class: int, probe: float | None, num_classes: int = 10) -> Situation:
-    return Situation({f"class {k}": per_class for k in range(num_classes)}, probe)
+def planner_input(per_class: int, probe: float | None, num_classes: int = 10) -> PlannerInput:
+    return PlannerInput({f"class {k}": per_class for k in range(num_classes)}, probe)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +23,10 @@ def situation(per_class: int, probe: float | None, num_classes: int = 10) -> Sit
         (500, 0.60, "blocks", 1.0),  # large and different
     ],
 )
-def test_the_four_corners(per_class: int, probe: float, tier: str, share: float) -> None:
-    found = plan(situation(per_class, probe), POLICY)
+def test_plan_depends_on_size_and_similarity(
+    per_class: int, probe: float, tier: str, share: float
+) -> None:
+    found = plan(planner_input(per_class, probe), POLICY)
     assert (found.tier, found.share) == (tier, share)
     assert found.reason
 
@@ -31,16 +34,16 @@ def test_the_four_corners(per_class: int, probe: float, tier: str, share: float)
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (situation(2, 0.5), "too few"),
-        (situation(19, 0.5, num_classes=50), "too few"),
-        (situation(500, None), "not measured"),
-        (situation(500, 0.999), "nothing is left"),
-        (Situation({"a": 5_000, "b": 60}, 0.6), "largest class"),
-        (Situation({}, None), "too few"),
+        (planner_input(2, 0.5), "too few"),
+        (planner_input(19, 0.5, num_classes=50), "too few"),
+        (planner_input(500, None), "not measured"),
+        (planner_input(500, 0.999), "nothing is left"),
+        (PlannerInput({"a": 5_000, "b": 60}, 0.6), "largest class"),
+        (PlannerInput({}, None), "too few"),
     ],
 )
-def test_the_head_alone_where_blocks_would_harm_or_gain_nothing(
-    given: Situation, said: str
+def test_plan_is_the_head_alone_where_blocks_would_harm_or_gain_nothing(
+    given: PlannerInput, said: str
 ) -> None:
     found = plan(given, POLICY)
     assert found == Plan("head", 0, 0, found.reasons)
@@ -56,15 +59,13 @@ def test_the_head_alone_where_blocks_would_harm_or_gain_nothing(
         (PastTuning(1_000, False), 225, "blocks"),
     ],
 )
-def test_blocks_wait_until_there_is_more_to_learn_from(
-    past: PastTuning, per_class: int, tier: str
-) -> None:
-    assert plan(replace(situation(per_class, 0.6), past=past), POLICY).tier == tier
+def test_blocks_wait_for_more_examples(past: PastTuning, per_class: int, tier: str) -> None:
+    assert plan(replace(planner_input(per_class, 0.6), past=past), POLICY).tier == tier
 
 
-def test_a_run_that_begins_anew_goes_no_less_deep_than_the_one_that_tuned_what_serves() -> None:
+def test_new_run_trains_at_least_as_many_blocks_as_the_one_that_tuned_the_champion() -> None:
     deep = PastTuning(1_000, True, share=1.0)
-    features_fit = replace(situation(500, 0.95), past=deep)
+    features_fit = replace(planner_input(500, 0.95), past=deep)
     assert plan(features_fit, POLICY).share == POLICY.last_blocks
     found = plan(replace(features_fit, is_tuned=True), POLICY)
     assert found.share == 1.0
@@ -75,7 +76,7 @@ def test_a_run_that_begins_anew_goes_no_less_deep_than_the_one_that_tuned_what_s
 
 
 def test_more_examples_mean_fewer_epochs_within_bounds() -> None:
-    epochs = [plan(situation(n, 0.6), POLICY).epochs for n in (25, 100, 500, 50_000)]
+    epochs = [plan(planner_input(n, 0.6), POLICY).epochs for n in (25, 100, 500, 50_000)]
     assert epochs == sorted(epochs, reverse=True)
     assert epochs[0] == 20
     assert epochs[-1] == 4

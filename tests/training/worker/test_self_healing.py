@@ -18,7 +18,7 @@ from core.shadows import answers
 from core.shadows.answers import ShadowAnswer
 from core.store.store import Store
 from tests.support import images, tiny
-from training.worker.self_healing import Healing
+from training.worker.self_healing import SelfHealing
 
 # Enough, if all of them go against the live version.
 ENOUGH = 10
@@ -36,26 +36,26 @@ def healing_store(store: Store) -> Store:
 
 
 def answer(store: Store, live: int, before: int, *, is_right: bool, label: bool = True) -> None:
-    """Both answer the picture of a cat, one of them wrongly; then the label comes."""
+    """Predict a cat with both versions, one of them wrong, then label it."""
     digest = store.blobs.put(images.png(48, 48, next(_seeds)))
-    aloud, silent = ("cat", "dog") if is_right else ("dog", "cat")
-    row = Prediction(new_id(), digest, live, aloud, 0.9, 0.8, time.time())
+    primary, shadow = ("cat", "dog") if is_right else ("dog", "cat")
+    row = Prediction(new_id(), digest, live, primary, 0.9, 0.8, time.time())
     predictions.add(store.db, [row])
     with store.db.write() as conn:
-        answers.add(conn, [ShadowAnswer(row.id, before, silent, live, False)], time.time())
+        answers.add(conn, [ShadowAnswer(row.id, before, shadow, live, False)], time.time())
     if label:
         request = LabelRequest("cat")
         intake.label_prediction(store, row.id, request, Limits(), time.time())
 
 
-def fetch_row(healing: Healing, store: Store, now: float) -> None:
-    healing.look(now, latest.poll(store.db, Latest()))
+def check(healing: SelfHealing, store: Store, now: float) -> None:
+    healing.check(now, latest.poll(store.db, Latest()))
 
 
-def look(store: Store, healing: Healing | None = None) -> promotions.Activation:
-    """Look, and see a rollback through, as it goes where no worker is alive."""
+def check_and_advance(store: Store, healing: SelfHealing | None = None) -> promotions.Activation:
+    """Check once, and carry out a rollback as where no worker is alive."""
     now = time.time()
-    fetch_row(healing or Healing(store), store, now)
+    check(healing or SelfHealing(store), store, now)
     with store.db.write() as conn:
         promotions.advance(conn, now)
         newest = promotions.newest_activation(conn)
@@ -69,9 +69,9 @@ def test_worse_version_gives_way_to_the_one_before_it_with_the_reason(
     for _ in range(ENOUGH):
         answer(healing_store, 3, 2, is_right=False)
     with caplog.at_level(logging.WARNING):
-        newest = look(healing_store)
+        newest = check_and_advance(healing_store)
     assert (newest.version, newest.who) == (2, promotions.SELF_HEALING)
-    assert newest.why.startswith("rolled back by itself: of 10 images labelled since")
+    assert newest.why.startswith("rolled back automatically: of 10 images labelled since")
     assert "healing.rolled_back" in caplog.text
     with healing_store.db.read() as conn:
         assert activations.count_by(conn, promotions.SELF_HEALING) == 1
@@ -83,10 +83,10 @@ def test_better_version_and_one_that_nobody_judged_stay(
 ) -> None:
     for _ in range(ENOUGH):
         answer(healing_store, 3, 2, is_right=is_right, label=label)
-    assert look(healing_store).version == 3
+    assert check_and_advance(healing_store).version == 3
 
 
-def test_labels_for_predictions_of_another_version_or_before_its_time_do_not_count(
+def test_labels_of_other_versions_or_before_the_activation_do_not_count(
     healing_store: Store,
 ) -> None:
     for _ in range(ENOUGH):
@@ -95,97 +95,99 @@ def test_labels_for_predictions_of_another_version_or_before_its_time_do_not_cou
         answer(healing_store, 3, 2, is_right=False)
     tiny.activate(healing_store, 2, now=time.time())
     tiny.activate(healing_store, 3, now=time.time())
-    assert look(healing_store).version == 3
+    assert check_and_advance(healing_store).version == 3
 
 
-def test_it_never_goes_to_and_fro(healing_store: Store) -> None:
-    """What was left is not before the version that followed it, however good it looks there."""
+def test_self_healing_never_oscillates(healing_store: Store) -> None:
+    """A version that was left does not count as before the one that followed it."""
     for _ in range(ENOUGH):
         answer(healing_store, 3, 2, is_right=False)
-    assert look(healing_store).version == 2
+    assert check_and_advance(healing_store).version == 2
     for _ in range(2 * ENOUGH):
         answer(healing_store, 2, 3, is_right=False)
-    assert look(healing_store).version == 2
+    assert check_and_advance(healing_store).version == 2
 
 
-def test_it_may_go_back_further(healing_store: Store) -> None:
+def test_self_healing_may_roll_back_twice(healing_store: Store) -> None:
     for live, before in ((3, 2), (2, 1)):
         for _ in range(ENOUGH):
             answer(healing_store, live, before, is_right=False)
-        assert look(healing_store).version == before
+        assert check_and_advance(healing_store).version == before
     for _ in range(ENOUGH):
         answer(healing_store, 1, 2, is_right=False)
-    assert look(healing_store).version == 1  # there is none before it
+    assert check_and_advance(healing_store).version == 1  # there is none before it
 
 
-def test_version_that_a_person_brings_back_is_watched_anew(healing_store: Store) -> None:
+def test_version_that_a_person_restores_is_tested_anew(healing_store: Store) -> None:
     for _ in range(ENOUGH):
         answer(healing_store, 3, 2, is_right=False)
-    assert look(healing_store).version == 2
+    assert check_and_advance(healing_store).version == 2
     tiny.activate(healing_store, 3, now=time.time())
-    assert look(healing_store).version == 3  # what led to its leaving does not count again
+    assert check_and_advance(healing_store).version == 3  # its earlier labels do not count
     for _ in range(ENOUGH):
         answer(healing_store, 3, 2, is_right=False)
-    assert look(healing_store).version == 2
+    assert check_and_advance(healing_store).version == 2
 
 
-def test_wish_that_waits_goes_first(healing_store: Store) -> None:
+def test_waiting_request_comes_before_a_rollback(healing_store: Store) -> None:
     for _ in range(ENOUGH):
         answer(healing_store, 3, 2, is_right=False)
     number = tiny.publish(healing_store)
     with healing_store.db.write() as conn:
         promotions.request(conn, number, who="test", why="test", now=time.time())
-    healing = Healing(healing_store)
-    assert look(healing_store, healing).version == number
+    healing = SelfHealing(healing_store)
+    assert check_and_advance(healing_store, healing).version == number
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One for each time that outcomes were read; there are none."""
-    found: list[int] = []
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each time that outcomes were read. There are none to read."""
+    times: list[int] = []
     monkeypatch.setattr(
-        "training.worker.self_healing.outcomes.paired", lambda *_, **__: found.append(1) or []
+        "training.worker.self_healing.outcomes.paired", lambda *_, **__: times.append(1) or []
     )
-    return found
+    return times
 
 
-def test_nothing_is_read_again_until_a_label_comes(healing_store: Store, looks: list[int]) -> None:
-    healing = Healing(healing_store)
+def test_outcomes_are_not_read_again_until_a_label_comes(
+    healing_store: Store, reads: list[int]
+) -> None:
+    healing = SelfHealing(healing_store)
     for seconds in range(5):
-        fetch_row(healing, healing_store, 1e10 + seconds)
-    assert len(looks) == 1
+        check(healing, healing_store, 1e10 + seconds)
+    assert len(reads) == 1
     answer(healing_store, 3, 2, is_right=True)
     for hundredths in range(5):
-        fetch_row(healing, healing_store, 1e10 + 10 + hundredths / 100)
-    assert len(looks) == 2
+        check(healing, healing_store, 1e10 + 10 + hundredths / 100)
+    assert len(reads) == 2
 
 
-def test_nothing_is_read_where_no_label_has_come_since_the_activation(
-    healing_store: Store, looks: list[int]
+def test_outcomes_are_not_read_without_a_label_since_the_activation(
+    healing_store: Store, reads: list[int]
 ) -> None:
-    healing = Healing(healing_store)
+    healing = SelfHealing(healing_store)
     answer(healing_store, 3, 2, is_right=False)
     moment = time.time() + 100
     tiny.activate(healing_store, 3, now=moment)
-    fetch_row(healing, healing_store, moment - 1)
-    fetch_row(healing, healing_store, moment + 1)
-    assert looks == []
+    check(healing, healing_store, moment - 1)
+    check(healing, healing_store, moment + 1)
+    assert reads == []
     answer(healing_store, 3, 2, is_right=False)
-    fetch_row(healing, healing_store, moment + 2)
-    assert looks == [1]
+    check(healing, healing_store, moment + 2)
+    assert reads == [1]
 
 
-def test_labels_that_only_correct_are_told_of_once(
+def test_withheld_rollback_is_logged_once(
     healing_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     with healing_store.db.write() as conn:  # many on which both agree, and none of them labelled
         rows = [ShadowAnswer(new_id(), 2, "cat", 3, True) for _ in range(500)]
         answers.add(conn, rows, time.time())
-    healing = Healing(healing_store)
+    healing = SelfHealing(healing_store)
     with caplog.at_level(logging.WARNING):
         for step in range(3):
             for _ in range(ENOUGH):
                 answer(healing_store, 3, 2, is_right=False)
-            fetch_row(healing, healing_store, time.time() + step)
-    assert look(healing_store, healing).version == 3
+            check(healing, healing_store, time.time() + step)
+    assert check_and_advance(healing_store, healing).version == 3
     assert [r.message for r in caplog.records].count("healing.withheld") == 1

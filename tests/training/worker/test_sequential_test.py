@@ -1,4 +1,4 @@
-"""The watch keeps what it promises, by simulation: every stream is drawn from a fixed seed.
+"""The sequential test keeps its error rates, by simulation with fixed seeds.
 
 Suffixes: S one entry per simulated stream, N one per label.
 """
@@ -20,20 +20,20 @@ BOTH_WRONG = Outcome(is_right=False, is_shadow_right=False, agrees=True)
 ONLY_BEFORE = Outcome(is_right=False, is_shadow_right=True, agrees=False)
 ONLY_LIVE = Outcome(is_right=True, is_shadow_right=False, agrees=False)
 
-# Share of images that only the version before, and that only the live one gets right. Ten points
-# lower, of two heads that share a backbone and so err mostly on the same images: `bench/drop.py`
-# measured 0.09 to 0.13, and 0.007 to 0.024.
+# Shares of images that only the version before gets right, and that only the live version gets
+# right, after a drop of ten points. The heads share a backbone, so they mostly err on the same
+# images: `bench/drop.py` measured 0.09 to 0.13, and 0.007 to 0.024.
 DROP = (0.12, 0.02)
 
 
 def first_alarms(
     only_before: float, only_live: float, num_labels: int, num_streams: int, alpha: float, seed: int
 ) -> NDArray[np.intp]:
-    """Per stream, the label at which the evidence suffices; `num_labels` + 1 if it never does."""
+    """Return the label at which each stream has enough evidence; `num_labels` + 1: it never has."""
     u_SN = np.random.default_rng(seed).random((num_streams, num_labels), np.float32)
     b_SN = np.cumsum(u_SN < only_before, axis=1, dtype=np.int32)
     c_SN = np.cumsum(u_SN > 1 - only_live, axis=1, dtype=np.int32)
-    # Looked up: the counts are few, and the function is dear.
+    # A lookup table, because there are few counts and the function is slow.
     size = (int(b_SN.max()) + 1, int(c_SN.max()) + 1)
     is_enough = sequential_test.log_evidence(*np.indices(size)) >= -math.log(alpha)
     alarm_SN = is_enough[b_SN, c_SN]
@@ -56,7 +56,7 @@ def test_drop_of_ten_points_is_caught_within_150_labels() -> None:
     [(0.11, 0.01, 0.96, 1.0), (0.13, 0.03, 0.86, 0.99), (0.18, 0.08, 0.62, 0.94)],
     ids=["nested", "churning", "independent"],
 )
-def test_the_less_the_errors_go_together_the_later_a_drop_is_caught(
+def test_drop_is_caught_later_the_less_the_errors_coincide(
     only_before: float, only_live: float, within_150: float, within_400: float
 ) -> None:
     first_S = first_alarms(only_before, only_live, 400, 3000, sequential_test.MAX_ALPHA, seed=2)
@@ -65,16 +65,18 @@ def test_the_less_the_errors_go_together_the_later_a_drop_is_caught(
 
 
 @pytest.mark.parametrize("differing", [0.01, 0.07])
-def test_versions_that_are_as_good_raise_at_most_one_alarm_in_10000_labels(
+def test_equally_good_versions_raise_at_most_one_alarm_in_10000_labels(
     differing: float,
 ) -> None:
-    """One activation ends with its first alarm; even that one comes to a tenth of the streams."""
+    """An activation ends with its first alarm, which at most a tenth of the streams reach."""
     first_S = first_alarms(differing, differing, 10_000, 300, sequential_test.MAX_ALPHA, seed=3)
     assert share_within(10_000, first_S) <= sequential_test.MAX_ALPHA + 0.03
 
 
 @pytest.mark.parametrize("every", [30, 100, 300, 1000])
-def test_however_often_versions_change_one_alarm_in_10000_labels_is_expected(every: int) -> None:
+def test_at_most_one_alarm_in_10000_labels_is_expected_however_often_versions_change(
+    every: int,
+) -> None:
     num_activations = 10_000 // every
     alpha = sequential_test.alpha(num_activations)
     first_S = first_alarms(0.07, 0.07, every, 3_000_000 // every, alpha, seed=4)
@@ -95,16 +97,16 @@ def test_evidence_is_the_likelihood_ratio_averaged_over_the_prior() -> None:
         )
 
 
-def test_evidence_of_very_many_labels_is_still_a_number() -> None:
+def test_evidence_of_very_many_labels_is_finite() -> None:
     counts = np.array([10_000, 1_000_000])
     assert np.isfinite(sequential_test.log_evidence(counts, counts)).all()
     assert (sequential_test.log_evidence(counts, counts) < 0).all()
     assert (sequential_test.log_evidence(2 * counts, counts) > 100).all()
 
 
-def test_wrong_answers_that_both_give_say_nothing() -> None:
-    few = sequential_test.judge(2, 1, [ONLY_BEFORE] * 9, Tally(1, 9, 0), 2)
-    many = sequential_test.judge(
+def test_images_that_both_versions_get_wrong_do_not_count() -> None:
+    few = sequential_test.decide(2, 1, [ONLY_BEFORE] * 9, Tally(1, 9, 0), 2)
+    many = sequential_test.decide(
         2, 1, [*[ONLY_BEFORE] * 9, *[BOTH_RIGHT, BOTH_WRONG] * 50], Tally(1, 109, 100), 2
     )
     assert few.is_worse
@@ -113,38 +115,38 @@ def test_wrong_answers_that_both_give_say_nothing() -> None:
 
 def test_reason_names_counts_and_evidence() -> None:
     found = [*[BOTH_RIGHT] * 80, *[ONLY_BEFORE] * 15, *[ONLY_LIVE] * 2, *[BOTH_WRONG] * 3]
-    verdict = sequential_test.judge(5, 4, found, Tally(4, 100, 83), 2)
+    verdict = sequential_test.decide(5, 4, found, Tally(4, 100, 83), 2)
     assert verdict.is_worse
-    for part in ("of 100 images", "version 5 got 82 right", "version 4, the one before it, 95"):
+    for part in ("of 100 images", "version 5 got 82 right", "version 4 before it 95"):
         assert part in verdict.why
-    assert "15 only version 4 and 2 only version 5" in verdict.why
-    assert "needed 10.0" in verdict.why
+    assert "15 only version 4, 2 only version 5" in verdict.why
+    assert "threshold 10.0" in verdict.why
     assert len(verdict.why) < 1000  # what a promotion may say
 
 
-def test_nothing_is_said_without_evidence() -> None:
-    assert sequential_test.judge(2, 1, [], Tally(1, 0, 0), 1) == sequential_test.Verdict(False)
-    assert sequential_test.judge(
+def test_verdict_without_evidence_is_empty() -> None:
+    assert sequential_test.decide(2, 1, [], Tally(1, 0, 0), 1) == sequential_test.Verdict(False)
+    assert sequential_test.decide(
         2, 1, [ONLY_BEFORE] * 3, Tally(1, 3, 0), 1
     ) == sequential_test.Verdict(False)
-    assert sequential_test.judge(
+    assert sequential_test.decide(
         2, 1, [ONLY_LIVE] * 99, Tally(1, 99, 0), 1
     ) == sequential_test.Verdict(False)
 
 
-def test_more_activations_ask_for_more_evidence() -> None:
+def test_more_activations_need_more_evidence() -> None:
     assert [sequential_test.alpha(n) for n in (0, 1, 10, 20, 1000)] == [0.1, 0.1, 0.1, 0.05, 0.001]
-    assert sequential_test.judge(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 10).is_worse
-    assert not sequential_test.judge(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 100).is_worse
+    assert sequential_test.decide(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 10).is_worse
+    assert not sequential_test.decide(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 100).is_worse
 
 
-# Labels that come by what was answered
+# Labels that depend on the prediction
 
 
 def labelled(
     num: int, if_right: float, if_wrong: float, seed: int, drop: float = 0.0
 ) -> tuple[list[Outcome], Tally]:
-    """Predictions of two versions, nine in ten right; labels come by whether the answer was."""
+    """Predict with two versions, nine in ten right, and label by whether the live one was right."""
     rng = np.random.default_rng(seed)
     shares = [0.86 - drop, 0.04 + drop, 0.04, 0.06]
     kinds = [BOTH_RIGHT, ONLY_BEFORE, ONLY_LIVE, BOTH_WRONG]
@@ -155,23 +157,23 @@ def labelled(
 
 
 @pytest.mark.parametrize("if_right", [0.0, 0.1, 0.3])
-def test_labels_that_only_correct_do_not_roll_back(if_right: float) -> None:
+def test_labels_that_are_corrections_only_do_not_roll_back(if_right: float) -> None:
     verdicts = [
-        sequential_test.judge(2, 1, *labelled(1500, if_right, 0.9, seed), 2) for seed in range(100)
+        sequential_test.decide(2, 1, *labelled(1500, if_right, 0.9, seed), 2) for seed in range(100)
     ]
     assert not any(verdict.is_worse for verdict in verdicts)
-    # Without that care, they would have.
+    # Without the check of label selection they would have been rolled back.
     assert sum("may be corrections only" in verdict.why for verdict in verdicts) > 90
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
-def test_labels_of_any_images_do_roll_back_after_a_drop(share: float) -> None:
+def test_labels_of_random_images_roll_back_after_a_drop(share: float) -> None:
     num = int(300 / share)
     verdicts = [
-        sequential_test.judge(2, 1, *labelled(num, share, share, s, 0.1), 2) for s in range(100)
+        sequential_test.decide(2, 1, *labelled(num, share, share, s, 0.1), 2) for s in range(100)
     ]
     assert sum(verdict.is_worse for verdict in verdicts) >= 90
 
 
-def test_version_that_never_agrees_is_left_though_no_answer_could_be_confirmed() -> None:
-    assert sequential_test.judge(2, 1, [ONLY_BEFORE] * 20, Tally(1, 200, 0), 2).is_worse
+def test_version_that_never_agrees_is_rolled_back() -> None:
+    assert sequential_test.decide(2, 1, [ONLY_BEFORE] * 20, Tally(1, 200, 0), 2).is_worse

@@ -1,4 +1,4 @@
-"""The trainer: when it looks, what it begins by itself, and what becomes of a run it leaves."""
+"""The trainer: when it works, which runs it requests, and what happens to a run that it leaves."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from training.pipeline import run as run_module
 from training.recipe import Recipe, TriggerRecipe
 from training.worker.trainer import Trainer
 
-# Trains for real, again and again: not in `make check`.
+# Slow: trains heads. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 
-def test_a_crash_in_a_run_fails_it_and_the_trainer_goes_on(
+def test_crash_in_a_run_fails_it_and_the_trainer_continues(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     label(school_store, of("two", "five")[:20])
@@ -37,7 +37,7 @@ def test_a_crash_in_a_run_fails_it_and_the_trainer_goes_on(
     assert retrain(school_store, trainer).outcome == "promoted"
 
 
-def test_stopping_the_trainer_hands_its_run_back(
+def test_stopped_trainer_hands_its_run_back(
     school_store: Store, trainer: Trainer, settings: Settings
 ):
     label(school_store, of("two", "five")[:20])
@@ -51,7 +51,7 @@ def test_stopping_the_trainer_hands_its_run_back(
     assert finish(school_store, Trainer(school_store, Recipe(), settings), run.id).version == 2
 
 
-def test_a_run_whose_trainer_died_after_publishing_publishes_nothing_twice(
+def test_run_whose_trainer_died_after_publishing_publishes_nothing_twice(
     school_store: Store, trainer: Trainer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     label(school_store, of("two", "five")[:20])
@@ -62,7 +62,7 @@ def test_a_run_whose_trainer_died_after_publishing_publishes_nothing_twice(
         raise StoreError("the power went")
 
     with monkeypatch.context() as patched:
-        patched.setattr(run_module, "_see_through", die)
+        patched.setattr(run_module, "_promote", die)
         with pytest.raises(StoreError):
             trainer.tick(time.time())
     assert len(published(school_store)) == 2
@@ -78,25 +78,27 @@ def test_a_run_whose_trainer_died_after_publishing_publishes_nothing_twice(
     assert len(published(school_store)) == 2
 
 
-def test_a_run_follows_the_wish_of_somebody_else_for_its_version(
+def test_run_follows_another_request_for_its_version(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     label(school_store, of("two", "five")[:20])
-    through = run_module.wait_for_promotion
+    wait = run_module.wait_for_promotion
 
-    def overtaken(db: Database, wish: int, meanwhile: Callable[[], None]) -> PromotionResult:
+    def overtaken(
+        db: Database, promotion_id: int, meanwhile: Callable[[], None]
+    ) -> PromotionResult:
         monkeypatch.undo()
         promote(school_store, 2, time.time())
-        assert state_of(school_store, wish) == "superseded"
-        return through(db, wish, meanwhile)
+        assert state_of(school_store, promotion_id) == "superseded"
+        return wait(db, promotion_id, meanwhile)
 
     monkeypatch.setattr(run_module, "wait_for_promotion", overtaken)
     assert retrain(school_store, trainer).outcome == "promoted"
     assert live(school_store).number == 2
 
 
-def test_new_labels_start_a_run_without_being_asked(school_store: Store, settings: Settings):
-    recipe = Recipe(triggers=TriggerRecipe(after_labels=15, after_quiet_s=0, every_s=0))
+def test_new_labels_start_a_run_without_a_request(school_store: Store, settings: Settings):
+    recipe = Recipe(triggers=TriggerRecipe(after_labels=15, quiet_period_s=0, every_s=0))
     trainer = Trainer(school_store, recipe, settings)
     label(school_store, of("two", "five")[:14])
     for _ in range(5):
@@ -110,16 +112,14 @@ def test_new_labels_start_a_run_without_being_asked(school_store: Store, setting
         assert [run.trigger for run in runs.listing(conn, 10)] == ["labels"]
 
 
-def test_the_trainer_looks_at_the_moment_at_which_a_trigger_fires(
-    school_store: Store, trainer: Trainer
-):
+def test_trainer_wakes_when_a_trigger_fires(school_store: Store, trainer: Trainer):
     trainer.tick(time.time())
     tick_s = trainer.pause_s(time.time())
     label(school_store, of("two", "five")[:6])
     with school_store.db.read() as conn:
         _, _, newest_at = labels.count_after(conn, 0)
     assert newest_at is not None
-    due_at = newest_at + Recipe().triggers.after_quiet_s
+    due_at = newest_at + Recipe().triggers.quiet_period_s
     for before_s in (2 * tick_s, 0.3 * tick_s):
         trainer.tick(due_at - before_s)
         assert trainer.pause_s(due_at - before_s) == pytest.approx(min(tick_s, before_s), abs=1e-3)
@@ -128,41 +128,41 @@ def test_the_trainer_looks_at_the_moment_at_which_a_trigger_fires(
     assert trainer.pause_s(due_at + 1.0) == tick_s, "nothing is new"
 
 
-def test_an_idle_trainer_looks_when_something_has_changed_and_now_and_then(
+def test_idle_trainer_works_on_changes_and_every_half_second(
     school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
-    looked_at: list[float] = []
-    look = trainer._look
+    worked_at: list[float] = []
+    work = trainer._work
 
     def counted(now: float) -> bool:
-        looked_at.append(now)
-        return look(now)
+        worked_at.append(now)
+        return work(now)
 
-    monkeypatch.setattr(trainer, "_look", counted)
+    monkeypatch.setattr(trainer, "_work", counted)
     now = time.time()
     for after_s in (0.0, 0.1, 0.2, 0.6):
         trainer.tick(now + after_s)
-    assert looked_at == [now, now + 0.6], "the second time as half a second had gone by"
+    assert worked_at == [now, now + 0.6], "the second time after half a second"
     label(school_store, of("two")[:1])
     for after_s in (0.7, 0.71, 0.8):
         trainer.tick(now + after_s)
-    assert looked_at[2:] == [now + 0.7, now + 0.71], "the label was embedded, and then nothing new"
+    assert worked_at[2:] == [now + 0.7, now + 0.71], "the label was embedded, and then nothing new"
     with school_store.db.write() as conn:
         runs.request(conn, trigger="request", now=now)
     trainer.tick(now + 0.9)
-    assert looked_at[4:] == [now + 0.9]
+    assert worked_at[4:] == [now + 0.9]
 
 
-def test_what_the_workers_move_on_is_left_to_them_for_half_a_second(
+def test_trainer_leaves_promotions_to_the_workers_for_half_a_second(
     school_store: Store, trainer: Trainer
 ):
     now = time.time()
     trainer.tick(now)
-    wish = promote(school_store, live(school_store).number, now)
+    promotion_id = promote(school_store, live(school_store).number, now)
     trainer.tick(now + 0.1)
-    assert state_of(school_store, wish) == "waiting"
+    assert state_of(school_store, promotion_id) == "waiting"
     trainer.tick(now + 0.6)
-    assert state_of(school_store, wish) == "activated", "there is no worker"
+    assert state_of(school_store, promotion_id) == "activated", "there is no worker"
 
 
 def promote(store: Store, version: int, now: float) -> int:
@@ -176,7 +176,7 @@ def state_of(store: Store, promotion_id: int) -> str:
 
 
 def test_one_class_alone_starts_no_run(school_store: Store, settings: Settings):
-    recipe = Recipe(triggers=TriggerRecipe(after_labels=5, after_quiet_s=0))
+    recipe = Recipe(triggers=TriggerRecipe(after_labels=5, quiet_period_s=0))
     trainer = Trainer(school_store, recipe, settings)
     label(school_store, of("two")[:10])
     for _ in range(5):
