@@ -18,13 +18,15 @@ from core.store.store import Store, open_store
 from tests.end_to_end import tagged_versions
 from tests.end_to_end.consistency_clients import one_to_each_worker, predict
 from tests.support import images, tiny
-from tests.support.server import Server, running, wait_until
+from tests.support.server import Server, wait_until
 
 pytestmark = pytest.mark.end_to_end
 
 NUM_SLOW = 50
 # Far fewer than there are slow clients: were one of them counted, others would be refused.
 MAX_IN_FLIGHT = 8
+NUM_WORKERS = 2
+SETTINGS = {"EVERGREEN_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
 NUM_CLASSES = 1000
 NUM_PIPELINED = 60
 IMAGE = images.png(16, 16)
@@ -34,14 +36,6 @@ REQUEST = (
 )
 # Where the clients that send slowly begin to: in the headers, and in the body.
 IN_HEADERS, IN_BODY = REQUEST.index(b"evergreen"), len(REQUEST) - len(IMAGE) + 10
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("server") / "home"
-    settings = {"EVERGREEN_TRAINER": "false", "EVERGREEN_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
-    with running(home, workers=2, **settings) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
