@@ -93,7 +93,7 @@ def test_published_weights_with_another_hash_are_refused(tmp_path: Path) -> None
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_librarys_own_file_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
+def test_file_of_a_library_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
     net = torchvision.models.squeezenet1_1()
     torch.save(net.state_dict(), tmp_path / "library.pth")
     monkeypatch.setattr(backbone, "fetch", lambda *_, **__: tmp_path / "library.pth")
