@@ -1,4 +1,4 @@
-"""Workers that report, wishes for a champion, and what becomes of them."""
+"""Workers, requests for a promotion, and the outcomes, each in a transaction of its own."""
 
 from __future__ import annotations
 

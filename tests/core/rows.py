@@ -1,4 +1,4 @@
-"""Rows of predictions: the table that tests of the database write to."""
+"""Rows of the table `predictions`, which the tests of the database write."""
 
 from __future__ import annotations
 

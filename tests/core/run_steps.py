@@ -1,4 +1,4 @@
-"""Runs moved on as their owners do, at moments that a test names."""
+"""The steps of a run, each in a transaction of its own, at a time that the test chooses."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from training.worker.trainer import Trainer
 
 @pytest.fixture
 def school_store(sqlite_store: Store) -> Store:
+    """A store whose champion is version 1, the starter."""
     ensure_first_version(sqlite_store)
     return sqlite_store
 
@@ -35,7 +36,7 @@ def _home_with_700_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def taught_store(_home_with_700_labels: Path, settings: Settings) -> Iterator[Store]:
-    """700 digits are labelled, about 130 of them held out; nothing is trained yet."""
+    """A store with 700 labelled digits, of which about 130 are held out, and no trained version."""
     shutil.copytree(_home_with_700_labels, settings.home)
     store = open_store(settings)
     yield store
@@ -49,24 +50,24 @@ def trainer(school_store: Store, settings: Settings) -> Trainer:
 
 @pytest.fixture
 def idle_writers(monkeypatch: pytest.MonkeyPatch) -> set[bool]:
-    """Of the threads that begin a transaction that writes: whether they are idle (sched(7))."""
-    found: set[bool] = set()
+    """Whether the threads that begin a write transaction run at idle priority, SCHED_IDLE."""
+    is_idle: set[bool] = set()
 
     def noting(write: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*args: Any, **options: Any) -> Any:
-            found.add(hasattr(os, "SCHED_IDLE") and os.sched_getscheduler(0) == os.SCHED_IDLE)
+            is_idle.add(hasattr(os, "SCHED_IDLE") and os.sched_getscheduler(0) == os.SCHED_IDLE)
             return write(*args, **options)
 
         return noted
 
     for name in ("write", "execute_once"):
         monkeypatch.setattr(Database, name, noting(getattr(Database, name)))
-    return found
+    return is_idle
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Torch adds up in the same order each time."""
+    """Make the sums of torch have the same order in each test."""
     torch = pytest.importorskip("torch", reason="the training extra is not installed")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
