@@ -15,9 +15,7 @@ from core.store.store import Store, open_store
 from tests.support import postgres
 
 # The code under test must not see the settings of the shell that the tests run in.
-SURROUNDINGS = {
-    name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)
-}
+SURROUNDINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}
 
 
 _MARK_OF_FILE = re.compile(r"^pytestmark = \[?pytest\.mark\.(\w+)", re.MULTILINE)

@@ -18,7 +18,8 @@ from types import TracebackType
 from core.store.store import Store
 from tests.end_to_end import tagged_versions
 from tests.support import images
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 _IMAGE = images.png(64, 64)
 _FORM = b"".join(

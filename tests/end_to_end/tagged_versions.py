@@ -14,7 +14,8 @@ from core.registry.workers import Worker
 from core.store.store import Store
 from core.system.host import this_host
 from tests.support import tiny
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 # A machine that is busy with other things, too.
 SOON_S = 60.0

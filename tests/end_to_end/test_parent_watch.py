@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import running, wait_until
+from tests.support.server import running
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.end_to_end
 

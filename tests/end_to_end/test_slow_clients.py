@@ -18,7 +18,8 @@ from core.store.store import Store, open_store
 from tests.end_to_end import tagged_versions
 from tests.end_to_end.consistency_clients import one_to_each_worker, predict
 from tests.support import images, tiny
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.end_to_end
 

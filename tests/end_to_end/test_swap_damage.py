@@ -21,7 +21,8 @@ from tests.end_to_end import tagged_versions
 from tests.end_to_end.consistency_clients import versions_answered
 from tests.end_to_end.tagged_versions import SOON_S
 from tests.support import tiny
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.end_to_end
 

@@ -24,7 +24,8 @@ from tests.end_to_end.consistency_clients import (
 )
 from tests.end_to_end.tagged_versions import SOON_S
 from tests.support import images
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.end_to_end
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from PIL import Image
@@ -17,6 +17,7 @@ from core.registry import promotions
 from core.settings import Settings
 from core.store.store import Store, open_store
 from tests.support import images
+from tests.support.wait import wait_until
 from training.worker.trainer import Trainer
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
@@ -69,10 +70,3 @@ def teach(settings: Settings) -> None:
     assert newest is not None
     assert newest.version == 2
     store.db.close()
-
-
-def wait_until(is_done: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_done():
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s"
-        time.sleep(0.01)

@@ -21,6 +21,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.wait import wait_until
+
 ROOT = Path(__file__).parents[2]
 _STOP_WITHIN_S = 20.0
 
@@ -138,17 +140,6 @@ def answers_of_every_worker(
     # The other workers follow immediately, and the kernel chooses which of them answers.
     wait_until(lambda: predict(server.num_workers), timeout_s, what, pause_s=0.005)
     return wanted
-
-
-def wait_until(
-    is_done: Callable[[], bool], timeout_s: float, what: str, pause_s: float = 0.05
-) -> None:
-    """Raises TimeoutError."""
-    deadline = time.monotonic() + timeout_s
-    while not is_done():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {timeout_s:.0f} s for {what}")
-        time.sleep(pause_s)
 
 
 def free_port() -> int:

@@ -8,8 +8,9 @@ from starlette.testclient import TestClient
 from core import predictions
 from service.inference.predictor import Serving
 from tests.service import assert_problem
-from tests.service.trained_home import tinted, wait_until
+from tests.service.trained_home import tinted
 from tests.support import images
+from tests.support.wait import wait_until
 
 PNG = {"Content-Type": "image/png"}
 

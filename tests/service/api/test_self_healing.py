@@ -15,8 +15,9 @@ from core.registry import versions
 from core.settings import Settings
 from service.inference.predictor import Serving
 from tests.service.conftest import client_of
-from tests.service.trained_home import COLOURS, tinted, training, wait_until
+from tests.service.trained_home import COLOURS, tinted, training
 from tests.support import tiny
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.slow
 

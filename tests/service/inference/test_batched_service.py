@@ -17,8 +17,9 @@ from service.inference.predictor import Serving
 from tests.service import assert_problem
 from tests.service.conftest import client_of
 from tests.service.test_metrics import added, scrape
-from tests.service.trained_home import tinted, wait_until
+from tests.service.trained_home import tinted
 from tests.support import images
+from tests.support.wait import wait_until
 
 JPEG = {"Content-Type": "image/jpeg"}
 # A batch may be added up in another order than one image.

@@ -26,7 +26,7 @@ from service.api.app import create_app
 from service.inference.predictor import Serving
 from service.oip.infer import MAX_BATCH
 from tests.service.oip.infer_requests import PHOTOS, SIZE, TOLERANCE
-from tests.service.trained_home import wait_until
+from tests.support.wait import wait_until
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/open-inference-protocol.md"
 

@@ -14,8 +14,8 @@ from core.store.store import open_store
 from service.processes import trainer_supervisor
 from service.processes.trainer_supervisor import Supervisor, next_pause_s
 from tests.service.conftest import settings_in
-from tests.service.trained_home import wait_until
 from tests.support.concurrency import ROOT
+from tests.support.wait import wait_until
 
 # Waits for real moments, or repeats thousands of histories: not in `make check`.
 pytestmark = pytest.mark.slow

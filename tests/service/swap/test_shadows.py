@@ -17,8 +17,9 @@ from core.settings import Settings
 from core.shadows import answers
 from service.inference.predictor import Serving
 from tests.service.conftest import client_of
-from tests.service.trained_home import tinted, wait_until
+from tests.service.trained_home import tinted
 from tests.support import tiny
+from tests.support.wait import wait_until
 
 # Waits for real moments: not in `make check`.
 pytestmark = pytest.mark.slow
