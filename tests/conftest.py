@@ -15,7 +15,9 @@ from core.store.store import Store, open_store
 from tests.support import postgres
 
 # The code under test must not see the settings of the shell that the tests run in.
-SURROUNDINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}
+SHELL_SETTINGS = {
+    name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)
+}
 
 
 _MARK_OF_FILE = re.compile(r"^pytestmark = \[?pytest\.mark\.(\w+)", re.MULTILINE)
@@ -83,7 +85,7 @@ def empty_postgres_url(_postgres_server: postgres.Server) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def _postgres_server() -> Iterator[postgres.Server]:
     # The server may have other users, because each test has its own database.
-    with postgres.server(SURROUNDINGS.get(postgres.OVERRIDE)) as server:
+    with postgres.server(SHELL_SETTINGS.get(postgres.OVERRIDE)) as server:
         yield server
 
 

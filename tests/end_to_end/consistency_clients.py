@@ -93,7 +93,7 @@ WAYS: tuple[tuple[str, str, bytes, Callable[[bytes], Said]], ...] = (
 )
 
 
-class WatchfulClients:
+class ConsistencyClients:
     def __init__(self, server: Server, store: Store, num_clients: int = 3) -> None:
         """Version by version, `history` is what becomes champion: `expect` tells in advance."""
         self._server = server
@@ -113,7 +113,7 @@ class WatchfulClients:
             for connections in self._connections
         ]
 
-    def __enter__(self) -> WatchfulClients:
+    def __enter__(self) -> ConsistencyClients:
         for thread in self._threads:
             thread.start()
         return self

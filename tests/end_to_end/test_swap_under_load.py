@@ -11,7 +11,7 @@ import pytest
 from core.registry.promotions import ACTIVATION_LEAD_S
 from core.store.store import Store
 from tests.end_to_end import tagged_versions
-from tests.end_to_end.consistency_clients import WatchfulClients
+from tests.end_to_end.consistency_clients import ConsistencyClients
 from tests.support.server import Server
 
 pytestmark = pytest.mark.end_to_end
@@ -20,12 +20,12 @@ NUM_WORKERS = 3
 
 
 @pytest.fixture
-def clients(server: Server, store: Store) -> Iterator[WatchfulClients]:
-    with WatchfulClients(server, store) as started:
+def clients(server: Server, store: Store) -> Iterator[ConsistencyClients]:
+    with ConsistencyClients(server, store) as started:
         yield started
 
 
-def change_to(server: Server, clients: WatchfulClients, number: int) -> None:
+def change_to(server: Server, clients: ConsistencyClients, number: int) -> None:
     clients.expect(number)
     answer = httpx.put(f"{server.url}/v1/champion", json={"version": number}, timeout=60)
     assert answer.status_code == 200, answer.text
@@ -33,7 +33,7 @@ def change_to(server: Server, clients: WatchfulClients, number: int) -> None:
 
 
 def test_no_request_fails_or_gets_a_mixed_or_an_older_answer(
-    server: Server, store: Store, clients: WatchfulClients
+    server: Server, store: Store, clients: ConsistencyClients
 ) -> None:
     backbones = (1, 1, 2, 1)
     numbers = [tagged_versions.publish(store, backbone_seed=seed) for seed in backbones]
@@ -61,7 +61,7 @@ def test_moment_is_chosen_when_the_last_worker_is_ready(server: Server, store: S
 
 
 def test_rollback_loads_nothing_and_waits_for_nothing_but_its_moment(
-    server: Server, store: Store, clients: WatchfulClients
+    server: Server, store: Store, clients: ConsistencyClients
 ) -> None:
     before, after = (tagged_versions.publish(store, backbone_seed=seed) for seed in (3, 4))
     change_to(server, clients, before)

@@ -37,7 +37,7 @@ def in_threads(count: int, do: Callable[[int], T]) -> list[T]:
         return list(pool.map(one, range(count), timeout=_WITHIN_S))
 
 
-def overtaking(
+def overlapping(
     db: Database, first: Callable[[Connection], T], second: Callable[[Connection], U]
 ) -> tuple[T, U]:
     """Begin the transaction of `second` before that of `first` is committed."""

@@ -18,7 +18,7 @@ from training.worker.trainer import Trainer
 
 
 @pytest.fixture
-def school_store(sqlite_store: Store) -> Store:
+def starter_store(sqlite_store: Store) -> Store:
     """A store whose champion is version 1, the starter."""
     ensure_first_version(sqlite_store)
     return sqlite_store
@@ -26,7 +26,7 @@ def school_store(sqlite_store: Store) -> Store:
 
 @pytest.fixture(scope="session")
 def _home_with_700_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("taught") / "home"
+    home = tmp_path_factory.mktemp("labelled") / "home"
     store = open_store(Settings(home=home, provider="cpu"))
     ensure_first_version(store)
     label(store, all_digits()[:700])
@@ -35,7 +35,7 @@ def _home_with_700_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def taught_store(_home_with_700_labels: Path, settings: Settings) -> Iterator[Store]:
+def labelled_store(_home_with_700_labels: Path, settings: Settings) -> Iterator[Store]:
     """A store with 700 labelled digits, of which about 130 are held out, and no trained version."""
     shutil.copytree(_home_with_700_labels, settings.home)
     store = open_store(settings)
@@ -44,8 +44,8 @@ def taught_store(_home_with_700_labels: Path, settings: Settings) -> Iterator[St
 
 
 @pytest.fixture
-def trainer(school_store: Store, settings: Settings) -> Trainer:
-    return Trainer(school_store, Recipe(), settings)
+def trainer(starter_store: Store, settings: Settings) -> Trainer:
+    return Trainer(starter_store, Recipe(), settings)
 
 
 @pytest.fixture

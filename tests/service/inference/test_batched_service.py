@@ -29,10 +29,10 @@ PHOTOS = [images.jpeg(seed=seed) for seed in range(4)] + [tinted("red", 1), tint
 
 @pytest.fixture(scope="module")
 def batched(
-    copy_taught: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    copy_trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serving]:
     """Versions 1 and 2 are loaded, and 2 is champion."""
-    settings = copy_taught(tmp_path_factory.mktemp("batched") / "home")
+    settings = copy_trained_home(tmp_path_factory.mktemp("batched") / "home")
     started = Serving.start(settings.model_copy(update={"batching": "on", "max_batch": 4}))
     wait_until(lambda: 1 in started.swap.loaded)
     yield started

@@ -31,9 +31,9 @@ Start = Callable[..., Serving]
 
 
 @pytest.fixture
-def home(copy_taught: Callable[[Path], Settings], tmp_path: Path) -> Settings:
+def home(copy_trained_home: Callable[[Path], Settings], tmp_path: Path) -> Settings:
     """Version 2 is champion, and version 1 was before it; they share a backbone."""
-    return copy_taught(tmp_path / "home")
+    return copy_trained_home(tmp_path / "home")
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ from training.head.regression import fit  # noqa: E402
 pytestmark = pytest.mark.training
 
 # A folder of weights to try. conftest.py has taken EVERGREEN_* out of the environment.
-WEIGHTS_FOLDER = conftest.SURROUNDINGS.get("EVERGREEN_TEST_WEIGHTS")
+WEIGHTS_FOLDER = conftest.SHELL_SETTINGS.get("EVERGREEN_TEST_WEIGHTS")
 # A folder with a folder of JPEGs for each class.
-PHOTOS_FOLDER = conftest.SURROUNDINGS.get("EVERGREEN_TEST_PHOTOS")
+PHOTOS_FOLDER = conftest.SHELL_SETTINGS.get("EVERGREEN_TEST_PHOTOS")
 
 
 @pytest.fixture
