@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 with warnings.catch_warnings():
-    # What it imports is not all up to date.
+    # It imports deprecated modules.
     warnings.simplefilter("ignore")
     import tritonclient.http as triton
     from tritonclient.utils import InferenceServerException
@@ -38,7 +38,7 @@ def sent(*photos: bytes) -> list[Any]:
     return [tensor]
 
 
-def test_the_live_model_is_ready_and_answers_as_over_v1(client: Any, server: Server) -> None:
+def test_live_model_is_ready_and_predicts_as_over_v1(client: Any, server: Server) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("evergreen")
@@ -52,7 +52,7 @@ def test_the_live_model_is_ready_and_answers_as_over_v1(client: Any, server: Ser
         assert label.decode() == over_v1.json()["label"]
 
 
-def test_bad_requests_are_clear_errors_and_the_connection_lives(
+def test_bad_requests_are_clear_errors_and_their_connection_stays_open(
     client: Any, server: Server
 ) -> None:
     before = server.log()

@@ -1,4 +1,4 @@
-"""The swap as clients see it: three workers, requests without pause, one champion after another."""
+"""Swaps as clients see them: three workers, constant requests, one champion after another."""
 
 from __future__ import annotations
 
@@ -32,19 +32,21 @@ def change_to(server: Server, clients: ConsistencyClients, number: int) -> None:
     clients.until_every_worker_answers_with(number)
 
 
-def test_no_request_fails_or_gets_a_mixed_or_an_older_answer(
+def test_swap_fails_no_request_and_gives_no_mixed_or_older_answer(
     server: Server, store: Store, clients: ConsistencyClients
 ) -> None:
     backbones = (1, 1, 2, 1)
     numbers = [tagged_versions.publish(store, backbone_seed=seed) for seed in backbones]
-    # Heads alone and with their backbones, forth and back, and the large version 1.
+    # Heads alone, heads with their backbones, back to an older one, and the large version 1.
     for number in (*numbers, 1, numbers[0]):
         change_to(server, clients, number)
         assert clients.problems == []
 
 
-def test_moment_is_chosen_when_the_last_worker_is_ready(server: Server, store: Store) -> None:
-    """Chosen before, it might be over before every worker knows of it."""
+def test_activation_time_is_chosen_when_the_last_worker_is_ready(
+    server: Server, store: Store
+) -> None:
+    """A time that is chosen earlier may pass before every worker knows it."""
     for seed in (5, 6, 7):
         number = tagged_versions.publish(store, backbone_seed=seed)
         httpx.put(
@@ -60,7 +62,7 @@ def test_moment_is_chosen_when_the_last_worker_is_ready(server: Server, store: S
         assert max(loads) <= activation.created_at
 
 
-def test_rollback_loads_nothing_and_waits_for_nothing_but_its_moment(
+def test_rollback_loads_nothing_and_waits_for_its_activation_time_only(
     server: Server, store: Store, clients: ConsistencyClients
 ) -> None:
     before, after = (tagged_versions.publish(store, backbone_seed=seed) for seed in (3, 4))
