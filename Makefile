@@ -1,6 +1,6 @@
 # make serve   set up, and serve on 127.0.0.1:3000
-# make test    set up, and run every test
-# make check   what to run before each commit: formatting, lint, types, quick tests
+# make test    set up, and run every test; in CI with the coverage, which has a floor
+# make check   what to run before each commit: formatting, lint, spelling, types, arrows, quick tests
 # make demo    watch it learn, with real images, in two minutes
 # make bench   measure what the README quotes
 # make docs    write the reference pages from the code, and build the site into site/
@@ -18,11 +18,12 @@ serve: $(SERVE_READY)
 	@$(BIN)/evergreen serve
 
 test: $(TEST_READY)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 $(if $(CI),--cov)
 
 check: $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/typos
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 -q -m "not training and not end_to_end and not postgres and not slow"
@@ -55,4 +56,4 @@ $(TEST_READY): pyproject.toml
 	@touch $@ $(SERVE_READY)
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .grimp_cache .import_linter_cache .coverage*

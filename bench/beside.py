@@ -31,7 +31,8 @@ from bench.tables import bar, failures, show, wait
 from bench.wire import post
 from core.system.host import available_cores
 from tests.support.digits import digits
-from tests.support.server import Server, running, wait_until
+from tests.support.server import Server, running
+from tests.support.wait import wait_until
 
 _LOAD = 0.5
 _UNFINISHED = ("waiting", "running")

@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tests.support.digits import Digit, digits
-from tests.support.server import Server, answers_of_every_worker, running, wait_until
+from tests.support.server import Server, answers_of_every_worker, running
+from tests.support.wait import wait_until
 
 STEPS = (20, 50, 100, 200, 400, 800)
 NUM_JUDGES = 300

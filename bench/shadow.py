@@ -29,7 +29,8 @@ from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import open_store
-from tests.support.server import Server, running, wait_until
+from tests.support.server import Server, running
+from tests.support.wait import wait_until
 
 NUM_SHADOWS = 4
 _QUIET_S = 0.4

@@ -14,24 +14,26 @@ from core.store.database import Database
 from core.store.store import Store, open_store
 from tests.support import postgres
 
-# Taken out of the environment: what is set where the tests run must not reach the code under test.
-SURROUNDINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)}
+# The code under test must not see the settings of the shell that the tests run in.
+SHELL_SETTINGS = {
+    name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIX)
+}
 
 
-_MARK_OF_ALL = re.compile(r"^pytestmark = \[?pytest\.mark\.(\w+)", re.MULTILINE)
+_MARK_OF_FILE = re.compile(r"^pytestmark = \[?pytest\.mark\.(\w+)", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What is deselected anyway need not be imported: torch alone takes seconds in each process."""
+    """Do not import a file whose tests are all deselected: torch alone takes seconds a process."""
     if collection_path.suffix != ".py":
         return None
-    mark = _MARK_OF_ALL.search(collection_path.read_text())
+    mark = _MARK_OF_FILE.search(collection_path.read_text())
     return (mark is not None and f"not {mark[1]}" in config.option.markexpr) or None
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """An installation of its own: SQLite and a folder of blobs, on the CPU."""
+    """Settings of a new installation: SQLite, a folder of blobs, on the CPU."""
     return Settings(home=tmp_path / "home", device="cpu", workers=1)
 
 
@@ -46,7 +48,7 @@ def sqlite_store(settings: Settings, _sqlite_template: Path) -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite database with the tables, and nothing in them: making them anew takes 20 ms."""
+    """A SQLite database with empty tables, to copy: making the tables takes 20 ms."""
     home = tmp_path_factory.mktemp("template")
     open_store(Settings(home=home)).db.close()
     return home / "evergreen.db"
@@ -82,8 +84,8 @@ def empty_postgres_url(_postgres_server: postgres.Server) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _postgres_server() -> Iterator[postgres.Server]:
-    # A server that others use too would do the same: each test has its own database.
-    with postgres.server(SURROUNDINGS.get(postgres.OVERRIDE)) as server:
+    # The server may have other users, because each test has its own database.
+    with postgres.server(SHELL_SETTINGS.get(postgres.OVERRIDE)) as server:
         yield server
 
 

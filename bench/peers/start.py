@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 
 from bench.peers.classifier import DECODER, MODEL, PORT, WORKERS
-from tests.support.server import ROOT, free_port, wait_until
+from tests.support.server import ROOT, free_port
+from tests.support.wait import wait_until
 
 _START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 10.0

@@ -13,8 +13,6 @@ from core.registry.latest import Latest
 from core.store.database import Database
 
 _LOOK_EVERY_S = 0.03
-# The workers move a promotion on, unless there are none.
-_MOVE_ON_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +45,21 @@ class PromotionWaiter:
 
 
 def wait_for_promotion(
-    db: Database, promotion_id: int, meanwhile: Callable[[], None] = lambda: None
+    db: Database,
+    promotion_id: int,
+    meanwhile: Callable[[], None] = lambda: None,
+    *,
+    advance_every_s: float = 0.5,
 ) -> PromotionResult:
-    """Wait until it has ended, and if all went well until its version answers. With no worker
-    alive this moves it on. `meanwhile` is called at each look. Raises StoreError, and what that
-    raises."""
+    """Wait until it has ended, and if all went well until its version answers. The workers advance
+    it; where none is alive, this does. `meanwhile` is called at each look. Raises StoreError, and
+    what that raises."""
     waiter = PromotionWaiter(db, promotion_id)
-    moved_on_at = -math.inf
+    advanced_at = -math.inf
     while True:
-        if time.monotonic() - moved_on_at >= _MOVE_ON_EVERY_S:
+        if time.monotonic() - advanced_at >= advance_every_s:
             promotions.advance_committed(db)
-            moved_on_at = time.monotonic()
+            advanced_at = time.monotonic()
         ended = waiter.poll()
         if ended is not None:
             time.sleep(max(0.0, (ended.activate_at or 0.0) - time.time()))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.support.processes import pause, resume, tree
-from tests.support.server import wait_until
+from tests.support.wait import wait_until
 
 _PROGRAM = (
     "import subprocess, sys\n"

@@ -23,7 +23,7 @@ def runtime() -> Runtime:
 
 @pytest.fixture
 def db(store: Store) -> Database:
-    """With versions 1 to 4."""
+    """A database with versions 1 to 4."""
     for _ in range(4):
         tiny.publish(store)
     return store.db

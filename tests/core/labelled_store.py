@@ -1,4 +1,4 @@
-"""Labels that are taken, and what a store then knows."""
+"""Predict and label in a store, and read what it holds then."""
 
 from __future__ import annotations
 

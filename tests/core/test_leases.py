@@ -10,8 +10,8 @@ from core.leases import LEASE_S, MAX_ATTEMPTS
 from core.runs import Run
 from core.store.database import Database
 from core.store.store import Store
-from tests.core.run_steps import LATE, NOW, ask, begin, end, look, num_in, take
-from tests.support.concurrency import in_threads, overtaking
+from tests.core.run_steps import LATE, NOW, claim, finish, get, num_in_state, request, start
+from tests.support.concurrency import in_threads, overlapping
 
 
 @pytest.fixture
@@ -20,29 +20,29 @@ def db(store: Store) -> Database:
 
 
 def test_claimed_run_is_running_under_its_owner(db: Database) -> None:
-    asked = ask(db)
-    run = take(db, "a", NOW + 1)
+    asked = request(db)
+    run = claim(db, "a", NOW + 1)
     assert run is not None
     assert (run.id, run.state, run.owner, run.attempts) == (asked.id, "running", "a", 1)
     assert run.heartbeat_at == run.started_at == NOW + 1
 
 
 def test_claim_without_a_waiting_run_gets_nothing(db: Database) -> None:
-    assert take(db) is None
+    assert claim(db) is None
 
 
 def test_claims_from_many_threads_go_to_one(db: Database) -> None:
     for _ in range(5):
-        ask(db)
-        claimed = in_threads(6, lambda i: take(db, f"owner {i}"))
+        request(db)
+        claimed = in_threads(6, lambda i: claim(db, f"owner {i}"))
         (winner,) = [run for run in claimed if run is not None]
-        assert num_in(db, "running") == 1
-        assert end(db, winner.id, str(winner.owner))
+        assert num_in_state(db, "running") == 1
+        assert finish(db, winner.id, str(winner.owner))
 
 
 def test_two_claims_that_overlap_go_to_the_first(db: Database) -> None:
-    ask(db)
-    first, second = overtaking(
+    request(db)
+    first, second = overlapping(
         db, lambda conn: leases.claim(conn, "a", NOW), lambda conn: leases.claim(conn, "b", NOW)
     )
     assert first is not None
@@ -58,106 +58,106 @@ def test_at_most_one_run_waits_and_one_runs_at_any_time(db: Database) -> None:
         num_ended = 0
         for n in range(15):
             now = NOW + next(clock) * LEASE_S / 3
-            ask(db, now)
-            run = take(db, f"owner {i}", now)
-            assert num_in(db, "running") <= 1
-            assert num_in(db, "waiting") <= 1
+            request(db, now)
+            run = claim(db, f"owner {i}", now)
+            assert num_in_state(db, "running") <= 1
+            assert num_in_state(db, "waiting") <= 1
             if run is not None and (i + n) % 3:
-                num_ended += end(db, run.id, f"owner {i}")
+                num_ended += finish(db, run.id, f"owner {i}")
         return num_ended
 
-    assert sum(in_threads(6, trainer)) == num_in(db, "finished") > 0
+    assert sum(in_threads(6, trainer)) == num_in_state(db, "finished") > 0
 
 
 def test_valid_lease_is_respected(db: Database) -> None:
-    begin(db)
-    ask(db)
-    assert take(db, "b", NOW + LEASE_S - 0.01) is None
+    start(db)
+    request(db)
+    assert claim(db, "b", NOW + LEASE_S - 0.01) is None
 
 
 def test_run_with_an_expired_lease_is_taken_over(db: Database) -> None:
-    run = begin(db)
-    again = take(db, "b", LATE)
+    run = start(db)
+    again = claim(db, "b", LATE)
     assert again is not None
     assert (again.id, again.owner, again.attempts, again.state) == (run.id, "b", 2, "running")
     assert again.started_at == NOW
 
 
 def test_run_that_loses_its_trainer_too_often_fails(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     now = NOW
     for _ in range(MAX_ATTEMPTS - 1):
         now += LEASE_S + 1
-        assert take(db, "a", now) is not None
-    assert take(db, "a", now + LEASE_S + 1) is None
-    found = look(db, run.id)
+        assert claim(db, "a", now) is not None
+    assert claim(db, "a", now + LEASE_S + 1) is None
+    found = get(db, run.id)
     assert (found.state, found.step, found.attempts) == ("failed", "failed", MAX_ATTEMPTS)
     assert found.error == "its trainer stopped responding (attempt 3 of 3)"
     assert found.finished_at == now + LEASE_S + 1
 
 
 def test_newer_request_replaces_a_run_whose_trainer_died(db: Database) -> None:
-    dead, newer = begin(db), ask(db)
-    claimed = take(db, "b", LATE)
+    dead, newer = start(db), request(db)
+    claimed = claim(db, "b", LATE)
     assert claimed is not None
     assert claimed.id == newer.id
-    assert look(db, dead.id).state == "failed"
+    assert get(db, dead.id).state == "failed"
 
 
 def test_request_during_a_takeover_replaces_the_run(db: Database) -> None:
     """On PostgreSQL the trainer has seen no waiting run when the request commits."""
-    dead = begin(db)
-    (newer, _), claimed = overtaking(
+    dead = start(db)
+    (newer, _), claimed = overlapping(
         db,
         lambda conn: runs.request(conn, trigger="request", now=LATE),
         lambda conn: leases.claim(conn, "b", LATE),
     )
     assert claimed is not None
     assert claimed.id == newer.id
-    assert look(db, dead.id).state == "failed"
+    assert get(db, dead.id).state == "failed"
 
 
 def test_two_takeovers_that_overlap_count_one_attempt(db: Database) -> None:
-    run = begin(db)
-    first, second = overtaking(
+    run = start(db)
+    first, second = overlapping(
         db, lambda conn: leases.claim(conn, "b", LATE), lambda conn: leases.claim(conn, "c", LATE)
     )
     assert first is not None
     assert second is None
-    assert (look(db, run.id).owner, look(db, run.id).attempts) == ("b", 2)
+    assert (get(db, run.id).owner, get(db, run.id).attempts) == ("b", 2)
 
 
 def test_cancelled_run_whose_trainer_died_is_cancelled(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         runs.cancel(conn, run.id, NOW)
-    assert take(db, "b", LATE) is None
-    found = look(db, run.id)
+    assert claim(db, "b", LATE) is None
+    found = get(db, run.id)
     assert (found.state, found.step, found.finished_at) == ("cancelled", "cancelled", LATE)
 
 
 def test_beat_renews_the_lease_and_shows_progress(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         assert leases.beat(conn, run.id, "a", NOW + 10, "embedding", 0.25)
-    found = look(db, run.id)
+    found = get(db, run.id)
     assert (found.step, found.progress, found.heartbeat_at) == ("embedding", 0.25, NOW + 10)
-    assert take(db, "b", LATE) is None
+    assert claim(db, "b", LATE) is None
 
 
 @pytest.mark.parametrize("why", ["cancelled", "lost to another", "failed for good", "finished"])
 def test_beat_is_refused_once_the_run_is_no_longer_held(db: Database, why: str) -> None:
-    run = begin(db)
+    run = start(db)
     if why == "cancelled":
         with db.write() as conn:
             runs.cancel(conn, run.id, NOW)
     elif why == "lost to another":
-        take(db, "b", LATE)
+        claim(db, "b", LATE)
     elif why == "failed for good":
-        ask(db)
-        take(db, "b", LATE)
+        request(db)
+        claim(db, "b", LATE)
     else:
-        end(db, run.id)
+        finish(db, run.id)
     with db.write() as conn:
         assert not leases.beat(conn, run.id, "a", LATE + 1, "training", 0.5)
 
@@ -167,53 +167,53 @@ def hand_back(conn: Connection, run: Run, owner: str = "a") -> None:
 
 
 def test_run_handed_back_waits_and_keeps_its_attempts(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         hand_back(conn, run)
-    found = look(db, run.id)
+    found = get(db, run.id)
     assert (found.state, found.owner, found.attempts) == ("waiting", None, 0)
-    again = take(db, "b", NOW + 4)
+    again = claim(db, "b", NOW + 4)
     assert again is not None
     assert (again.id, again.attempts) == (run.id, 1)
 
 
 def test_newer_request_replaces_a_run_handed_back(db: Database) -> None:
-    run, newer = begin(db), ask(db)
+    run, newer = start(db), request(db)
     with db.write() as conn:
         hand_back(conn, run)
-    found = look(db, run.id)
+    found = get(db, run.id)
     assert (found.state, found.reason) == ("cancelled", "a newer request replaces it")
     assert found.finished_at == NOW + 3
-    assert look(db, newer.id).state == "waiting"
+    assert get(db, newer.id).state == "waiting"
 
 
 def test_request_during_a_hand_back_replaces_the_run(db: Database) -> None:
-    run = begin(db)
-    overtaking(
+    run = start(db)
+    overlapping(
         db,
         lambda conn: runs.request(conn, trigger="request", now=NOW),
         lambda conn: hand_back(conn, run),
     )
-    assert look(db, run.id).state == "cancelled"
-    assert num_in(db, "waiting") == 1
+    assert get(db, run.id).state == "cancelled"
+    assert num_in_state(db, "waiting") == 1
 
 
 def test_run_cancelled_before_it_is_handed_back_does_not_wait(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         runs.cancel(conn, run.id, NOW)
         hand_back(conn, run)
-    found = look(db, run.id)
+    found = get(db, run.id)
     assert (found.state, found.reason) == ("cancelled", "cancelled on request")
     assert found.finished_at == NOW + 3
 
 
 def test_only_the_owner_hands_back_or_ends_a_run(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         hand_back(conn, run, "b")
-    assert not end(db, run.id, "b")
-    assert look(db, run.id) == run
+    assert not finish(db, run.id, "b")
+    assert get(db, run.id) == run
 
 
 def test_quick_and_long_runs_do_not_wait_for_each_other(db: Database) -> None:
@@ -223,15 +223,15 @@ def test_quick_and_long_runs_do_not_wait_for_each_other(db: Database) -> None:
         assert (is_quick_new, is_long_new) == (True, True)
         found = [leases.claim(conn, "a", NOW), leases.claim(conn, "b", NOW, runs.LONG)]
     assert [run.id for run in found if run is not None] == [quick.id, long.id]
-    assert take(db, "c") is None
+    assert claim(db, "c") is None
 
 
 def test_takeover_leaves_runs_of_other_tiers_alone(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         runs.request(conn, trigger="labels", now=NOW, tier=runs.LONG[0])
         assert leases.claim(conn, "b", LATE, runs.LONG) is not None
-    assert look(db, run.id) == run
+    assert get(db, run.id) == run
 
 
 def test_long_run_does_not_delay_a_quick_one(db: Database) -> None:

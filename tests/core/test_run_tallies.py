@@ -9,7 +9,7 @@ from core import leases, run_tallies, runs
 from core.run_tallies import RunTally
 from core.store.database import Database
 from core.store.store import Store
-from tests.core.run_steps import LATE, NOW, ask, begin, end, take
+from tests.core.run_steps import LATE, NOW, claim, finish, request, start
 from tests.support.concurrency import in_threads
 
 
@@ -37,22 +37,22 @@ def test_run_is_counted_in_the_bucket_of_its_duration(
 
 def test_runs_add_up_by_outcome_and_duration(db: Database) -> None:
     for state, outcome in (("finished", "promoted"), ("finished", "promoted"), ("failed", None)):
-        run = begin(db)
-        assert end(db, run.id, state=state, outcome=outcome)
-        assert not end(db, run.id, state=state, outcome=outcome)
+        run = start(db)
+        assert finish(db, run.id, state=state, outcome=outcome)
+        assert not finish(db, run.id, state=state, outcome=outcome)
     # `end` ends a run 5 seconds after its start.
     assert read(db) == [RunTally("failed", 5.0, 1, 5.0), RunTally("promoted", 5.0, 2, 10.0)]
 
 
 def test_run_that_is_cancelled_while_it_waits_took_no_time(db: Database) -> None:
-    run = ask(db)
+    run = request(db)
     with db.write() as conn:
         runs.cancel(conn, run.id, NOW + 100)
     assert read(db) == [RunTally("cancelled", 0.5, 1, 0.0)]
 
 
 def test_running_run_is_counted_once_its_trainer_ends_it(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         runs.cancel(conn, run.id, NOW + 1)
     assert read(db) == []
@@ -62,23 +62,23 @@ def test_running_run_is_counted_once_its_trainer_ends_it(db: Database) -> None:
 
 
 def test_run_handed_back_to_wait_is_not_counted(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         leases.hand_back(conn, run.id, "a", NOW + 2)
     assert read(db) == []
 
 
 def test_run_whose_trainer_died_is_counted_when_it_is_given_up(db: Database) -> None:
-    begin(db)
-    assert take(db, "b", LATE) is not None
+    start(db)
+    assert claim(db, "b", LATE) is not None
     assert read(db) == []
-    ask(db)
-    assert take(db, "c", LATE + LATE - NOW) is not None
+    request(db)
+    assert claim(db, "c", LATE + LATE - NOW) is not None
     assert [(tally.outcome, tally.runs) for tally in read(db)] == [("failed", 1)]
 
 
 def test_run_whose_end_is_rolled_back_is_not_counted(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
 
     def end_and_break(conn: Connection) -> None:
         assert leases.finish(conn, run.id, "a", state="failed", now=NOW)

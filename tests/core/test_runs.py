@@ -9,8 +9,8 @@ from core.runs import Run
 from core.store.database import Database
 from core.store.schema import runs as table
 from core.store.store import Store
-from tests.core.run_steps import NOW, ask, begin, end, look, num_in, take
-from tests.support.concurrency import in_threads, overtaking
+from tests.core.run_steps import NOW, claim, finish, get, num_in_state, request, start
+from tests.support.concurrency import in_threads, overlapping
 
 
 @pytest.fixture
@@ -35,20 +35,20 @@ def test_requests_from_many_threads_make_one_run(db: Database) -> None:
     answers = in_threads(8, request)
     assert sum(is_new for _, is_new in answers) == 1
     assert len({run.id for run, _ in answers}) == 1
-    assert num_in(db, "waiting") == 1
+    assert num_in_state(db, "waiting") == 1
 
 
 def test_request_during_a_run_waits_behind_it(db: Database) -> None:
-    running, waiting = begin(db), ask(db)
+    running, waiting = start(db), request(db)
     assert waiting.id != running.id
-    assert take(db, "b") is None
+    assert claim(db, "b") is None
     with db.read() as conn:
         assert {run.id for run in runs.unfinished(conn)} == {running.id, waiting.id}
 
 
 def test_request_concurrent_with_a_claim_makes_a_new_run(db: Database) -> None:
-    waiting = ask(db)
-    claimed, (asked, is_new) = overtaking(
+    waiting = request(db)
+    claimed, (asked, is_new) = overlapping(
         db,
         lambda conn: leases.claim(conn, "a", NOW),
         lambda conn: runs.request(conn, trigger="request", now=NOW),
@@ -60,27 +60,27 @@ def test_request_concurrent_with_a_claim_makes_a_new_run(db: Database) -> None:
 
 
 def test_waiting_run_is_cancelled_immediately(db: Database) -> None:
-    run = ask(db)
+    run = request(db)
     with db.write() as conn:
         found = runs.cancel(conn, run.id, NOW + 1)
     assert (found.state, found.finished_at) == ("cancelled", NOW + 1)
-    assert take(db) is None
+    assert claim(db) is None
 
 
 def test_running_run_is_requested_to_stop(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         found = runs.cancel(conn, run.id, NOW + 1)
         again = runs.cancel(conn, run.id, NOW + 2)
     assert (found.state, found.is_cancel_requested, found.finished_at) == ("running", True, None)
     assert again == found
-    assert end(db, run.id, state="cancelled", reason="cancelled on request")
-    assert look(db, run.id).state == "cancelled"
+    assert finish(db, run.id, state="cancelled", reason="cancelled on request")
+    assert get(db, run.id).state == "cancelled"
 
 
 def test_cancel_concurrent_with_a_claim_still_stops_the_run(db: Database) -> None:
-    run = ask(db)
-    _, found = overtaking(
+    run = request(db)
+    _, found = overlapping(
         db,
         lambda conn: leases.claim(conn, "a", NOW),
         lambda conn: runs.cancel(conn, run.id, NOW),
@@ -90,8 +90,8 @@ def test_cancel_concurrent_with_a_claim_still_stops_the_run(db: Database) -> Non
 
 @pytest.mark.parametrize("state", ["finished", "failed", "cancelled"])
 def test_ended_run_cannot_be_cancelled(db: Database, state: str) -> None:
-    run = begin(db)
-    end(db, run.id, state=state)
+    run = start(db)
+    finish(db, run.id, state=state)
     with pytest.raises(RunFinished, match=state), db.write() as conn:
         runs.cancel(conn, run.id, NOW)
 
@@ -110,24 +110,24 @@ def test_newest_parameters_of_a_waiting_run_hold(db: Database) -> None:
         for wanted in ({"depth": 1}, {"depth": 2}, None):
             run, _ = runs.request(conn, trigger="request", now=NOW, tier="blocks", wanted=wanted)
         runs.set_snapshot(conn, run.id, 3, {"epochs": 4})
-    assert look(db, run.id).parameters == {"wanted": {"depth": 2}, "recipe": {"epochs": 4}}
+    assert get(db, run.id).parameters == {"wanted": {"depth": 2}, "recipe": {"epochs": 4}}
 
 
 def test_end_of_a_run_is_stored_with_its_outcome(db: Database) -> None:
-    run = begin(db)
-    assert end(db, run.id, outcome="promoted", version=7, reason="it is better")
-    found = look(db, run.id)
+    run = start(db)
+    assert finish(db, run.id, outcome="promoted", version=7, reason="it is better")
+    found = get(db, run.id)
     assert found.is_finished
     assert (found.outcome, found.version, found.reason) == ("promoted", 7, "it is better")
     assert (found.progress, found.step, found.finished_at) == (1.0, "finished", NOW + 5)
-    assert not end(db, run.id)
+    assert not finish(db, run.id)
 
 
 def test_snapshot_and_parameters_are_stored_with_the_run(db: Database) -> None:
-    run = begin(db)
+    run = start(db)
     with db.write() as conn:
         runs.set_snapshot(conn, run.id, 12, {"head": {"l2": 0.5}})
-    found = look(db, run.id)
+    found = get(db, run.id)
     assert (found.snapshot, found.parameters) == (12, {"recipe": {"head": {"l2": 0.5}}})
 
 
@@ -135,10 +135,10 @@ def test_newest_snapshot_counts_finished_runs_only(db: Database) -> None:
     with db.read() as conn:
         assert runs.newest_snapshot(conn) == 0
     for snapshot, state in ((5, "finished"), (9, "failed"), (3, "finished")):
-        run = begin(db)
+        run = start(db)
         with db.write() as conn:
             runs.set_snapshot(conn, run.id, snapshot, {})
-        end(db, run.id, state=state)
+        finish(db, run.id, state=state)
     with db.read() as conn:
         assert runs.newest_snapshot(conn) == 5
 
@@ -146,8 +146,8 @@ def test_newest_snapshot_counts_finished_runs_only(db: Database) -> None:
 def test_runs_are_listed_newest_first(db: Database) -> None:
     made = []
     for n in range(3):
-        made.append(begin(db, now=NOW + n))
-        end(db, made[-1].id)
+        made.append(start(db, now=NOW + n))
+        finish(db, made[-1].id)
     with db.write() as conn:
         last = made[1].id
         conn.execute(update(table).where(table.c.id == last).values(finished_at=NOW + 60))

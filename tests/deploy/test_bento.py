@@ -22,7 +22,8 @@ from PIL import Image
 
 from tests.deploy import clean_environment
 from tests.support import images
-from tests.support.server import free_port, wait_until
+from tests.support.server import free_port
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("bento")]
 

@@ -18,7 +18,8 @@ import yaml
 
 from tests.deploy.files import DEPLOY, rules
 from tests.support.external_programs import require
-from tests.support.server import free_port, running, wait_until
+from tests.support.server import free_port, running
+from tests.support.wait import wait_until
 
 
 @pytest.mark.tool

@@ -13,17 +13,17 @@ from tests.support.server import Server, running
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """Of the module's own, with as many workers as it names; nothing trains."""
+    """A server of the module, with its `NUM_WORKERS`; without a trainer unless its `SETTINGS`, the
+    environment of the server, say otherwise."""
     home = tmp_path_factory.mktemp("server") / "home"
-    with running(
-        home, workers=request.module.NUM_WORKERS, EVERGREEN_RUN_TRAINER="false"
-    ) as started:
+    settings = {"EVERGREEN_RUN_TRAINER": "false", **getattr(request.module, "SETTINGS", {})}
+    with running(home, workers=request.module.NUM_WORKERS, **settings) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def store(server: Server) -> Iterator[Store]:
-    """What the module's server keeps its state in."""
+    """The store of the module's server."""
     opened = open_store(Settings(home=server.home))
     yield opened
     opened.db.close()

@@ -1,6 +1,8 @@
-"""Clients that predict without pause, over a kept-alive connection to each worker, and check every
-answer: that it came, that it is of one version, and that nobody had seen a newer one before it was
-asked for."""
+"""Clients that predict constantly, over a kept-alive connection to each worker.
+
+They check that every request succeeds, that a response is of one version only, and that no client
+had a response of a newer version before the request was sent.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from types import TracebackType
 from core.store.store import Store
 from tests.end_to_end import tagged_versions
 from tests.support import images
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 _IMAGE = images.png(64, 64)
 _FORM = b"".join(
@@ -40,41 +43,45 @@ _TENSORS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What an answer says of the version that it came from."""
+class VersionEvidence:
+    """What a response says of its version."""
 
     versions: set[int]
-    # Classes of each image, and how many there are if it names all.
+    # The classes named for each image, and their number where all are named.
     labels: list[set[str]]
     num_classes: set[int]
 
 
-def of_one_image(body: bytes) -> Said:
+def of_one_image(body: bytes) -> VersionEvidence:
     answer = json.loads(body)
     top = {candidate["label"] for candidate in answer["top"]}
-    return Said({answer["version"]}, [top], {len(top)})
+    return VersionEvidence({answer["version"]}, [top], {len(top)})
 
 
-def of_five_candidates(body: bytes) -> Said:
+def of_five_candidates(body: bytes) -> VersionEvidence:
     said = of_one_image(body)
-    return Said(said.versions, said.labels, set())
+    return VersionEvidence(said.versions, said.labels, set())
 
 
-def of_several_images(body: bytes) -> Said:
+def of_several_images(body: bytes) -> VersionEvidence:
     answers = [item["prediction"] for item in json.loads(body)["items"]]
     tops = [{candidate["label"] for candidate in answer["top"]} for answer in answers]
-    return Said({answer["version"] for answer in answers}, tops, {len(top) for top in tops})
+    return VersionEvidence(
+        {answer["version"] for answer in answers}, tops, {len(top) for top in tops}
+    )
 
 
-def of_tensors(body: bytes) -> Said:
+def of_tensors(body: bytes) -> VersionEvidence:
     answer = json.loads(body)
     outputs = {output["name"]: output for output in answer["outputs"]}
     labels = [{label} for label in outputs["label"]["data"]]
-    return Said({int(answer["model_version"])}, labels, {outputs["probabilities"]["shape"][1]})
+    return VersionEvidence(
+        {int(answer["model_version"])}, labels, {outputs["probabilities"]["shape"][1]}
+    )
 
 
-# Every way to ask for the champion: path, Content-Type, body, how to read the answer.
-WAYS: tuple[tuple[str, str, bytes, Callable[[bytes], Said]], ...] = (
+# Every way to predict with the champion: path, Content-Type, body, reader of the response.
+WAYS: tuple[tuple[str, str, bytes, Callable[[bytes], VersionEvidence]], ...] = (
     ("/v1/predict?top=1000", "image/png", _IMAGE, of_one_image),
     (
         "/v1/predict?top=1000",
@@ -92,15 +99,15 @@ WAYS: tuple[tuple[str, str, bytes, Callable[[bytes], Said]], ...] = (
 )
 
 
-class WatchfulClients:
+class ConsistencyClients:
     def __init__(self, server: Server, store: Store, num_clients: int = 3) -> None:
-        """Version by version, `history` is what becomes champion: `expect` tells in advance."""
+        """The champion is the current one, until `expect` announces the next."""
         self._server = server
         self._store = store
         self._lock = threading.Lock()
         self._history = [tagged_versions.newest_activation(store).version]
         self._classes: dict[int, set[str]] = {}
-        # Up to where in the history somebody has seen an answer.
+        # The index in the history of the newest version that a client has seen.
         self._seen = 0
         self.problems: list[str] = []
         self.answers: Counter[tuple[int, int]] = Counter()
@@ -112,7 +119,7 @@ class WatchfulClients:
             for connections in self._connections
         ]
 
-    def __enter__(self) -> WatchfulClients:
+    def __enter__(self) -> ConsistencyClients:
         for thread in self._threads:
             thread.start()
         return self
@@ -126,17 +133,17 @@ class WatchfulClients:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        for connection in itertools.chain(*(found.values() for found in self._connections)):
+        for connection in itertools.chain(*(each.values() for each in self._connections)):
             connection.close()
 
     def expect(self, number: int) -> None:
-        """The next champion, before anyone asks for it."""
+        """Announce the next champion, before its promotion is requested."""
         self._remember(number)
         with self._lock:
             self._history.append(number)
 
     def until_every_worker_answers_with(self, number: int) -> None:
-        """Anew, where a version comes back."""
+        """Wait for new responses of this version from every worker."""
         before = Counter(self.answers)
         pids = list(self._connections[0])
         wait_until(
@@ -170,9 +177,9 @@ class WatchfulClients:
                 continue
             self._check(pid, seen, read(content))
 
-    def _check(self, pid: int, seen: int, said: Said) -> None:
+    def _check(self, pid: int, seen: int, said: VersionEvidence) -> None:
         if len(said.versions) != 1:
-            self.problems.append(f"worker {pid} answers with versions {said.versions} at once")
+            self.problems.append(f"worker {pid} answers with several versions, {said.versions}")
             return
         (number,) = said.versions
         classes = self._classes.get(number, set())
@@ -192,32 +199,32 @@ class WatchfulClients:
 
 
 def one_to_each_worker(server: Server) -> dict[int, http.client.HTTPConnection]:
-    """A connection to each worker, by its process id. Who accepts one is not ours to say."""
-    found: dict[int, http.client.HTTPConnection] = {}
+    """A connection to each worker, by its process id. The kernel chooses who accepts one."""
+    connections: dict[int, http.client.HTTPConnection] = {}
     deadline = time.monotonic() + tagged_versions.SOON_S
-    while len(found) < server.num_workers:
-        assert time.monotonic() < deadline, f"only {list(found)} accept connections"
+    while len(connections) < server.num_workers:
+        assert time.monotonic() < deadline, f"only {list(connections)} accept connections"
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         pid = predict(connection)[0]
-        if pid in found:
+        if pid in connections:
             connection.close()
         else:
-            found[pid] = connection
-    return found
+            connections[pid] = connection
+    return connections
 
 
 def versions_answered(server: Server) -> set[int]:
-    """What all workers answer with."""
-    found = one_to_each_worker(server)
+    """The versions of a response of each worker."""
+    connections = one_to_each_worker(server)
     try:
-        return {predict(connection)[1] for connection in found.values()}
+        return {predict(connection)[1] for connection in connections.values()}
     finally:
-        for connection in found.values():
+        for connection in connections.values():
             connection.close()
 
 
 def predict(connection: http.client.HTTPConnection) -> tuple[int, int]:
-    """The process that answers, and the version that it answers with."""
+    """The process id and the version of the response."""
     connection.request("POST", "/v1/predict", _IMAGE, {"Content-Type": "image/png"})
     return read_prediction(connection)
 
@@ -229,8 +236,8 @@ def read_prediction(connection: http.client.HTTPConnection) -> tuple[int, int]:
     return int(response.headers["Evergreen-Worker"]), json.loads(content)["version"]
 
 
-def _ways() -> Iterator[tuple[str, str, bytes, Callable[[bytes], Said]]]:
-    """In turn, and not in step with the connections, however many there are."""
+def _ways() -> Iterator[tuple[str, str, bytes, Callable[[bytes], VersionEvidence]]]:
+    """All ways in turn, each round from another one, so that each connection uses them all."""
     for i in itertools.count():
         for k in range(len(WAYS)):
             yield WAYS[(i + k) % len(WAYS)]

@@ -1,5 +1,7 @@
-"""Versions that an answer can be told by: each has classes of its own, named after it. Published
-beside a running server, as a trainer does."""
+"""Versions whose responses can be told apart: each has classes named after it.
+
+They are published during a server's run, as a trainer does.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,15 @@ from core.registry.workers import Worker
 from core.store.store import Store
 from core.system.host import this_host
 from tests.support import tiny
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
-# A machine that is busy with other things, too.
+# Enough for a busy machine too.
 SOON_S = 60.0
 
 
 def manifest(store: Store, *, backbone_seed: int = 0) -> Manifest:
-    """Of the version that is published next; how many classes it has also differs."""
+    """The manifest of the next version. The number of its classes differs too."""
     with store.db.read() as conn:
         number = (versions.newest_number(conn) or 0) + 1
     classes = [f"class {k} of version {number}" for k in range(2 + number % 5)]
@@ -37,8 +40,8 @@ def classes_of(store: Store, number: int) -> tuple[str, ...]:
         return versions.get(conn, number).classes
 
 
-def ask_for(store: Store, number: int) -> Promotion:
-    """Wish for a version, and do not wait for it."""
+def request(store: Store, number: int) -> Promotion:
+    """Request the promotion of a version, and do not wait for it."""
     with store.db.write() as conn:
         return promotions.request(conn, number, who="test", why="test", now=time.time())
 
@@ -50,16 +53,16 @@ def state_of(store: Store, promotion: Promotion) -> str:
 
 def newest_activation(store: Store) -> Activation:
     with store.db.read() as conn:
-        found = promotions.newest_activation(conn)
-    assert found is not None
-    return found
+        newest = promotions.newest_activation(conn)
+    assert newest is not None
+    return newest
 
 
 def live(store: Store) -> dict[int, Worker]:
     """The serving processes of this machine, by process id."""
     with store.db.read() as conn:
-        found = workers.live(conn, time.time(), "serving")
-    return {worker.pid: worker for worker in found if worker.host == this_host()}
+        serving = workers.live(conn, time.time(), "serving")
+    return {worker.pid: worker for worker in serving if worker.host == this_host()}
 
 
 def until_ready(store: Store, pids: set[int], number: int) -> None:
@@ -80,13 +83,10 @@ def until_answering(store: Store, pids: set[int], number: int) -> None:
 
 def events(server: Server, event: str) -> list[dict[str, object]]:
     """The log lines of this event."""
-    found = []
-    for line in server.log().splitlines():
-        if f'"event": "{event}"' in line:
-            found.append(json.loads(line))
-    return found
+    lines = server.log().splitlines()
+    return [json.loads(line) for line in lines if f'"event": "{event}"' in line]
 
 
 def count_by_worker(server: Server, event: str, number: int) -> Counter[object]:
-    """How often each process has logged this of a version."""
+    """How often each process has logged the event of a version."""
     return Counter(line["pid"] for line in events(server, event) if line["version"] == number)

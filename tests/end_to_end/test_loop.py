@@ -15,7 +15,8 @@ import pytest
 
 from bench.demo import accuracy, teach, until_live
 from tests.support.digits import digits
-from tests.support.server import Server, answers_of_every_worker, running, wait_until
+from tests.support.server import Server, answers_of_every_worker, running
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.end_to_end
 

@@ -12,31 +12,26 @@ import httpx
 import pytest
 
 with warnings.catch_warnings():
-    # What BentoML imports is not all up to date.
+    # BentoML imports deprecated modules.
     warnings.simplefilter("ignore")
     from bentoml import SyncHTTPClient
     from bentoml.exceptions import BentoMLException
 
 from tests.support import images
-from tests.support.server import Server, running
+from tests.support.server import Server
 
 pytestmark = pytest.mark.end_to_end
 
+NUM_WORKERS = 1
 MAX_BODY_BYTES = 200_000
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {"EVERGREEN_MAX_BODY_MB": "0.2", "EVERGREEN_RUN_TRAINER": "false"}
-    with running(tmp_path_factory.mktemp("server") / "home", workers=1, **settings) as started:
-        yield started
+SETTINGS = {"EVERGREEN_MAX_BODY_MB": str(MAX_BODY_BYTES / 1e6)}
 
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[Any]:
     with SyncHTTPClient(server.url) as opened:
         yield opened
-    opened._temp_dir.cleanup()  # which closing it leaves to the garbage collector
+    opened._temp_dir.cleanup()  # or the garbage collector does it, with a warning
 
 
 def test_bytes_are_predicted_as_over_http(client: Any, server: Server) -> None:
@@ -87,7 +82,7 @@ def test_bad_image_is_a_clear_error(
 
 
 @pytest.mark.parametrize("path", ["/predict", "/v1/predict", "/v1/feedback"])
-def test_body_that_grows_over_the_limit_is_refused_and_the_connection_lives(
+def test_body_that_grows_over_the_limit_is_refused_and_its_connection_stays_open(
     server: Server, path: str
 ) -> None:
     def body() -> Iterator[bytes]:
@@ -102,10 +97,10 @@ def test_body_that_grows_over_the_limit_is_refused_and_the_connection_lives(
             assert kept.get("/v1/status").status_code == 200
 
 
-def test_body_announced_over_the_limit_is_answered_though_the_client_sends_on(
+def test_body_announced_over_the_limit_is_refused_while_the_client_still_sends(
     server: Server,
 ) -> None:
-    # urllib3 and http.client send all before they read: a reset would hide the answer.
+    # urllib3 and http.client send the whole body first. A reset would hide the response.
     for path in ("/predict", "/v1/predict"):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
         connection.request("POST", path, bytes(5_000_000), {"Content-Type": "image/jpeg"})

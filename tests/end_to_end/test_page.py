@@ -14,9 +14,12 @@ from selenium.webdriver.common.by import By
 
 from tests.end_to_end.page import WAIT_S, Page, open_browser
 from tests.service.trained_home import tinted
-from tests.support.server import Server, running
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
+
+NUM_WORKERS = 2
+SETTINGS = {"EVERGREEN_RUN_TRAINER": "true"}
 
 _NUM_OF_EACH = 12
 # Text that would run if the page inserted it as HTML.
@@ -37,12 +40,6 @@ if (way === "drop") {
   document.dispatchEvent(new ClipboardEvent("paste", { ...options, clipboardData: held }));
 }
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("page") / "home") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from tests.support import images
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.end_to_end
 

@@ -1,5 +1,7 @@
-"""Clients that send a byte a second, or never read what they asked for, over real connections: all
-others get their answers meanwhile, from every worker."""
+"""Clients that send one byte a second, or never read their responses, over real connections.
+
+Every worker serves all other clients meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,16 @@ from core.store.store import Store, open_store
 from tests.end_to_end import tagged_versions
 from tests.end_to_end.consistency_clients import one_to_each_worker, predict
 from tests.support import images, tiny
-from tests.support.server import Server, running, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.end_to_end
 
 NUM_SLOW = 50
-# Far fewer than there are slow clients: were one of them counted, others would be refused.
+# Far fewer than the slow clients. If these counted as in flight, others would be refused.
 MAX_IN_FLIGHT = 8
+NUM_WORKERS = 2
+SETTINGS = {"EVERGREEN_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
 NUM_CLASSES = 1000
 NUM_PIPELINED = 60
 IMAGE = images.png(16, 16)
@@ -32,21 +37,13 @@ REQUEST = (
     b"POST /v1/predict?top=1000 HTTP/1.1\r\nHost: evergreen\r\nContent-Type: image/png\r\n"
     b"Content-Length: %d\r\n\r\n%b" % (len(IMAGE), IMAGE)
 )
-# Where the clients that send slowly begin to: in the headers, and in the body.
+# Where a request becomes slow: in its headers, or in its body.
 IN_HEADERS, IN_BODY = REQUEST.index(b"evergreen"), len(REQUEST) - len(IMAGE) + 10
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("server") / "home"
-    settings = {"EVERGREEN_RUN_TRAINER": "false", "EVERGREEN_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
-    with running(home, workers=2, **settings) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def store(server: Server) -> Iterator[Store]:
-    """Its champion knows so many classes that a connection is soon full of what it answers."""
+    """The champion has so many classes that its responses soon fill a connection."""
     opened = open_store(Settings(home=server.home))
     names = [f"{'a very ' * 50}long name, number {k}" for k in range(NUM_CLASSES)]
     promote(server, tiny.publish(opened, tiny.make_manifest(opened.blobs, names)))
@@ -60,7 +57,7 @@ def promote(server: Server, number: int) -> None:
 
 
 def assert_others_are_served(server: Server, store: Store) -> None:
-    """Over old connections and new ones, by every worker, and the champion can change."""
+    """Every worker serves old and new connections, and the champion can change."""
     connections = one_to_each_worker(server)
     champion = tagged_versions.newest_activation(store).version
     for _ in range(20):
@@ -74,8 +71,8 @@ def assert_others_are_served(server: Server, store: Store) -> None:
     promote(server, champion)
 
 
-class Dripping:
-    """Connections that each send a byte a second of a request, from `begin` on."""
+class SlowSenders:
+    """Connections that each send one byte a second of a request, from `begin` on."""
 
     def __init__(self, server: Server, begins: list[int]) -> None:
         self.sent = list(begins)
@@ -98,15 +95,15 @@ class Dripping:
         self._thread.join()
 
 
-def test_clients_that_send_slowly_keep_nobody_waiting(server: Server, store: Store) -> None:
+def test_clients_that_send_slowly_delay_nobody(server: Server, store: Store) -> None:
     begins = list(itertools.islice(itertools.cycle((IN_BODY, IN_HEADERS)), NUM_SLOW))
-    slow = Dripping(server, begins)
+    slow = SlowSenders(server, begins)
     try:
         assert_others_are_served(server, store)
         for connection in slow.connections:
             assert not has_something_to_read(connection)
         slow.stop()
-        # In the end they get theirs, as anybody.
+        # The slow clients get their responses too.
         for connection, sent in zip(slow.connections, slow.sent, strict=True):
             connection.sendall(REQUEST[sent:])
             with connection.makefile("rb") as file:
@@ -117,26 +114,26 @@ def test_clients_that_send_slowly_keep_nobody_waiting(server: Server, store: Sto
             connection.close()
 
 
-def test_clients_that_never_read_keep_nobody_waiting(server: Server, store: Store) -> None:
-    deaf = []
+def test_clients_that_never_read_delay_nobody(server: Server, store: Store) -> None:
+    unread = []
     try:
         for _ in range(NUM_SLOW):
             connection = socket.socket()
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(60)
             connection.connect(("127.0.0.1", server.port))
-            deaf.append(connection)
+            unread.append(connection)
             connection.sendall(NUM_PIPELINED * REQUEST)
-            # One after the other: as many that ask at once would be refused, deaf or not.
+            # One after the other, because so many concurrent requests would be refused.
             connection.recv(1, socket.MSG_PEEK)
         until_nothing_is_predicted(server)
-        assert num_predicted(server) < NUM_SLOW * NUM_PIPELINED / 2  # the others wait
+        assert num_predicted(server) < NUM_SLOW * NUM_PIPELINED / 2  # the rest are queued
         assert_others_are_served(server, store)
-        # The server waits for them, and no more than that: one that reads gets all its answers.
-        with deaf[0].makefile("rb") as file:
+        # The server only waits: a client that reads gets all its responses.
+        with unread[0].makefile("rb") as file:
             assert {read_status(file) for _ in range(NUM_PIPELINED)} <= {200, 503}
     finally:
-        for connection in deaf:
+        for connection in unread:
             connection.close()
     assert_others_are_served(server, store)
 
@@ -164,7 +161,7 @@ def has_something_to_read(connection: socket.socket) -> bool:
 
 
 def read_status(file: BinaryIO) -> int:
-    """Of the next answer; `http.client` would read on into those that follow."""
+    """The status of the next response. `http.client` would read into those that follow."""
     status = int(file.readline().split()[1])
     length = 0
     while (line := file.readline().strip()) != b"":

@@ -17,18 +17,13 @@ with warnings.catch_warnings():
     from tritonclient.utils import InferenceServerException
 
 from tests.support import images
-from tests.support.server import Server, running
+from tests.support.server import Server
 
 pytestmark = pytest.mark.end_to_end
 
+NUM_WORKERS = 1
 MAX_BODY_BYTES = 200_000
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {"EVERGREEN_MAX_BODY_MB": "0.2", "EVERGREEN_RUN_TRAINER": "false"}
-    with running(tmp_path_factory.mktemp("server") / "home", workers=1, **settings) as started:
-        yield started
+SETTINGS = {"EVERGREEN_MAX_BODY_MB": str(MAX_BODY_BYTES / 1e6)}
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
-"""Bundles that are not what was published, promoted in a running server: the version before goes on
-answering, the failure is told, and nobody tries again."""
+"""Damaged versions are promoted in a running server.
+
+The champion stays, the failure is reported, and no worker tries again.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from tests.end_to_end import tagged_versions
 from tests.end_to_end.consistency_clients import versions_answered
 from tests.end_to_end.tagged_versions import SOON_S
 from tests.support import tiny
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -55,7 +58,7 @@ def blob(server: Server, digest: str) -> Path:
 
 
 def publish(store: Store) -> int:
-    """No file of it is in use already."""
+    """Publish a version none of whose files is in use."""
     with store.db.read() as conn:
         return tagged_versions.publish(store, backbone_seed=(versions.newest_number(conn) or 0) + 1)
 
@@ -78,16 +81,16 @@ def assert_refused(server: Server, number: int, why: str) -> None:
     assert answer.json()["code"] == "promotion-failed"
     assert why in answer.json()["detail"]
     assert versions_answered(server) == {champion}
-    told = [told for worker in server.status()["workers"] for told in worker["problems"]]
-    assert any(why in problem for problem in told)
+    problems = [each for worker in server.status()["workers"] for each in worker["problems"]]
+    assert any(why in problem for problem in problems)
     assert 1 <= failures(server) - before <= server.num_workers
-    tried = tagged_versions.count_by_worker(server, "version.load_failed", number)
-    assert set(tried.values()) == {1}
+    attempts = tagged_versions.count_by_worker(server, "version.load_failed", number)
+    assert set(attempts.values()) == {1}
 
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("harm", HARMS)
-def test_damaged_file_leaves_the_version_before(
+def test_damaged_file_leaves_the_champion(
     server: Server, store: Store, file: str, harm: str
 ) -> None:
     number = publish(store)
@@ -119,14 +122,14 @@ def one_class_less(_store: Store, right: Manifest) -> Manifest:
         (one_class_less, "outputs"),
     ],
 )
-def test_files_that_do_not_fit_leave_the_version_before(
+def test_files_that_do_not_fit_leave_the_champion(
     server: Server, store: Store, spoil: Callable[[Store, Manifest], Manifest], why: str
 ) -> None:
     number = tiny.publish(store, spoil(store, tagged_versions.manifest(store)))
     assert_refused(server, number, why)
 
 
-def test_manifest_with_other_classes_than_were_published_leaves_the_version_before(
+def test_manifest_with_other_classes_than_were_published_leaves_the_champion(
     server: Server, store: Store
 ) -> None:
     number = publish(store)
@@ -138,7 +141,7 @@ def test_manifest_with_other_classes_than_were_published_leaves_the_version_befo
     assert_refused(server, number, "classes")
 
 
-def test_version_that_is_loaded_comes_back_although_its_files_are_gone(
+def test_loaded_version_is_promoted_although_its_files_are_gone(
     server: Server, store: Store
 ) -> None:
     before, after = publish(store), publish(store)
@@ -153,7 +156,7 @@ def test_version_that_is_loaded_comes_back_although_its_files_are_gone(
     assert versions_answered(server) == {before}
 
 
-def test_what_failed_is_not_tried_again_and_a_good_version_follows(
+def test_failed_version_is_not_tried_again_and_a_good_version_follows(
     server: Server, store: Store
 ) -> None:
     number = publish(store)
@@ -164,7 +167,7 @@ def test_what_failed_is_not_tried_again_and_a_good_version_follows(
     good = publish(store)
     assert put(server, good).status_code == 200
     assert versions_answered(server) == {good}
-    # They look ten times from one heartbeat to the next.
+    # Workers poll ten times between two heartbeats.
     now = time.time()
     wait_until(
         lambda: all(worker.last_seen > now for worker in tagged_versions.live(store).values()),
@@ -172,6 +175,6 @@ def test_what_failed_is_not_tried_again_and_a_good_version_follows(
         "the next heartbeat of every worker",
     )
     assert failures(server) == failed
-    tried = tagged_versions.count_by_worker(server, "version.load_failed", number)
-    assert set(tried.values()) == {1}
+    attempts = tagged_versions.count_by_worker(server, "version.load_failed", number)
+    assert set(attempts.values()) == {1}
     assert tagged_versions.events(server, "swap.failed") == []

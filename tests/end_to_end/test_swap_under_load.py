@@ -1,4 +1,4 @@
-"""The swap as clients see it: three workers, requests without pause, one champion after another."""
+"""Swaps as clients see them: three workers, constant requests, one champion after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from core.registry.promotions import ACTIVATION_LEAD_S
 from core.store.store import Store
 from tests.end_to_end import tagged_versions
-from tests.end_to_end.consistency_clients import WatchfulClients
+from tests.end_to_end.consistency_clients import ConsistencyClients
 from tests.support.server import Server
 
 pytestmark = pytest.mark.end_to_end
@@ -20,31 +20,33 @@ NUM_WORKERS = 3
 
 
 @pytest.fixture
-def clients(server: Server, store: Store) -> Iterator[WatchfulClients]:
-    with WatchfulClients(server, store) as started:
+def clients(server: Server, store: Store) -> Iterator[ConsistencyClients]:
+    with ConsistencyClients(server, store) as started:
         yield started
 
 
-def change_to(server: Server, clients: WatchfulClients, number: int) -> None:
+def change_to(server: Server, clients: ConsistencyClients, number: int) -> None:
     clients.expect(number)
     answer = httpx.put(f"{server.url}/v1/champion", json={"version": number}, timeout=60)
     assert answer.status_code == 200, answer.text
     clients.until_every_worker_answers_with(number)
 
 
-def test_no_request_fails_or_gets_a_mixed_or_an_older_answer(
-    server: Server, store: Store, clients: WatchfulClients
+def test_swap_fails_no_request_and_gives_no_mixed_or_older_answer(
+    server: Server, store: Store, clients: ConsistencyClients
 ) -> None:
     backbones = (1, 1, 2, 1)
     numbers = [tagged_versions.publish(store, backbone_seed=seed) for seed in backbones]
-    # Heads alone and with their backbones, forth and back, and the large version 1.
+    # Heads alone, heads with their backbones, back to an older one, and the large version 1.
     for number in (*numbers, 1, numbers[0]):
         change_to(server, clients, number)
         assert clients.problems == []
 
 
-def test_moment_is_chosen_when_the_last_worker_is_ready(server: Server, store: Store) -> None:
-    """Chosen before, it might be over before every worker knows of it."""
+def test_activation_time_is_chosen_when_the_last_worker_is_ready(
+    server: Server, store: Store
+) -> None:
+    """A time that is chosen earlier may pass before every worker knows it."""
     for seed in (5, 6, 7):
         number = tagged_versions.publish(store, backbone_seed=seed)
         httpx.put(
@@ -60,8 +62,8 @@ def test_moment_is_chosen_when_the_last_worker_is_ready(server: Server, store: S
         assert max(loads) <= activation.created_at
 
 
-def test_rollback_loads_nothing_and_waits_for_nothing_but_its_moment(
-    server: Server, store: Store, clients: WatchfulClients
+def test_rollback_loads_nothing_and_waits_for_its_activation_time_only(
+    server: Server, store: Store, clients: ConsistencyClients
 ) -> None:
     before, after = (tagged_versions.publish(store, backbone_seed=seed) for seed in (3, 4))
     change_to(server, clients, before)

@@ -1,4 +1,4 @@
-"""Serving processes that die, are held up or start while a promotion is under way."""
+"""Serving processes that die, pause or start during a promotion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from tests.end_to_end.consistency_clients import (
 )
 from tests.end_to_end.tagged_versions import SOON_S
 from tests.support import images
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -33,14 +34,14 @@ NUM_WORKERS = 3
 
 @pytest.fixture
 def pids(store: Store) -> set[int]:
-    """All that serve, whatever a test before has done to them."""
+    """All workers, once those that an earlier test killed are back."""
     wait_until(lambda: len(tagged_versions.live(store)) == NUM_WORKERS, SOON_S, "every worker")
     return set(tagged_versions.live(store))
 
 
 @contextlib.contextmanager
-def one_that_loads(store: Store) -> Iterator[None]:
-    """A serving process that is not ready with what is asked for: promotions wait for it."""
+def unready_worker(store: Store) -> Iterator[None]:
+    """A worker that never loads the requested version, so that promotions wait for it."""
     worker = Worker(
         id=new_id(),
         role="serving",
@@ -61,18 +62,18 @@ def one_that_loads(store: Store) -> Iterator[None]:
             workers.leave(conn, worker.id)
 
 
-def test_worker_killed_before_the_moment_holds_nobody_up_and_its_successor_joins(
+def test_worker_killed_before_activation_delays_nobody_and_its_successor_joins(
     server: Server, store: Store, pids: set[int]
 ) -> None:
     before = tagged_versions.newest_activation(store).version
     number = tagged_versions.publish(store, backbone_seed=1)
-    with one_that_loads(store):
-        promotion = tagged_versions.ask_for(store, number)
+    with unready_worker(store):
+        promotion = tagged_versions.request(store, number)
         tagged_versions.until_ready(store, pids, number)
         victim, *others = pids
         os.kill(victim, signal.SIGKILL)
-        # The one in its place starts in the middle: with the champion, and the next one beside it.
-        wait_until(lambda: len(others_of(store, pids)) == 1, SOON_S, "a worker in its place")
+        # Its successor starts during the promotion, with the champion and the requested version.
+        wait_until(lambda: len(others_of(store, pids)) == 1, SOON_S, "its successor")
         successor = others_of(store, pids)
         tagged_versions.until_ready(store, {*others, *successor}, number)
         assert tagged_versions.state_of(store, promotion) == "waiting"
@@ -82,38 +83,38 @@ def test_worker_killed_before_the_moment_holds_nobody_up_and_its_successor_joins
     assert tagged_versions.newest_activation(store).promotion_id == promotion.id
 
 
-def test_worker_killed_before_it_is_ready_holds_nobody_up(
+def test_worker_killed_before_it_is_ready_does_not_fail_the_promotion(
     server: Server, store: Store, pids: set[int]
 ) -> None:
     number = tagged_versions.publish(store, backbone_seed=2)
     victim, *others = pids
     stop(server, victim)
-    promotion = tagged_versions.ask_for(store, number)
+    promotion = tagged_versions.request(store, number)
     tagged_versions.until_ready(store, set(others), number)
     assert tagged_versions.state_of(store, promotion) == "waiting"
     os.kill(victim, signal.SIGKILL)
-    # Not until it is given up after `MAX_WAIT_S`: then the promotion would have failed.
+    # If the others waited for `MAX_WAIT_S`, the promotion would fail.
     tagged_versions.until_answering(store, set(others), number)
     assert tagged_versions.newest_activation(store).promotion_id == promotion.id
 
 
-def test_worker_that_slept_through_the_change_answers_with_the_new_version(
+def test_worker_paused_during_a_swap_answers_with_the_new_version(
     server: Server, store: Store, pids: set[int]
 ) -> None:
-    """Taken for dead, nobody waited for it; and it holds a request that began before it slept."""
+    """It counts as dead, so the swap does not wait for it. One of its requests began before."""
     number = tagged_versions.publish(store, backbone_seed=3)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SOON_S)
-    sleeper, _ = predict(connection)
+    paused, _ = predict(connection)
     image = images.png(64, 64)
     begin_upload(connection, len(image))
-    stop(server, sleeper)
+    stop(server, paused)
     try:
-        tagged_versions.ask_for(store, number)
-        tagged_versions.until_answering(store, pids - {sleeper}, number)
+        tagged_versions.request(store, number)
+        tagged_versions.until_answering(store, pids - {paused}, number)
     finally:
-        os.kill(sleeper, signal.SIGCONT)
-    assert finish_upload(connection, image) == (sleeper, number)
-    assert predict(connection) == (sleeper, number)
+        os.kill(paused, signal.SIGCONT)
+    assert finish_upload(connection, image) == (paused, number)
+    assert predict(connection) == (paused, number)
     connection.close()
     tagged_versions.until_answering(store, pids, number)
 
@@ -123,7 +124,7 @@ def others_of(store: Store, pids: set[int]) -> set[int]:
 
 
 def stop(server: Server, pid: int) -> None:
-    """At a moment at which it doesn't hold the lock of the database: all others would wait."""
+    """Pause it while it does not hold the lock of the database, for which all others would wait."""
     for _ in range(20):
         os.kill(pid, signal.SIGSTOP)
         with contextlib.closing(sqlite3.connect(server.home / "evergreen.db", timeout=1)) as db:
@@ -137,7 +138,7 @@ def stop(server: Server, pid: int) -> None:
 
 
 def begin_upload(connection: http.client.HTTPConnection, num_bytes: int) -> None:
-    """Returns once the worker waits for the body."""
+    """Send the headers, and return when the worker waits for the body."""
     connection.putrequest("POST", "/v1/predict")
     connection.putheader("Content-Type", "image/png")
     connection.putheader("Content-Length", str(num_bytes))

@@ -19,7 +19,7 @@ WITHIN_S = 30.0
 POISON = 255
 
 
-class Watched(Servable):
+class BlockingServable(Servable):
     """A version that notes its batches, can be held up, and cannot bear white images."""
 
     def __init__(self, loaded: Servable) -> None:
@@ -39,7 +39,7 @@ class Watched(Servable):
 
 
 @asynccontextmanager
-async def busy(batcher: Batcher, version: Watched) -> AsyncIterator[None]:
+async def busy(batcher: Batcher, version: BlockingServable) -> AsyncIterator[None]:
     """While a batch runs: what is asked inside waits until this ends."""
     version.is_running.clear()
     version.may_go.clear()
@@ -53,7 +53,9 @@ async def busy(batcher: Batcher, version: Watched) -> AsyncIterator[None]:
     version.batches.pop(0)
 
 
-async def waiting(*asked: tuple[Batcher, Watched, NDArray[np.uint8]]) -> list[asyncio.Task[Scores]]:
+async def waiting(
+    *asked: tuple[Batcher, BlockingServable, NDArray[np.uint8]],
+) -> list[asyncio.Task[Scores]]:
     """Ask in this order; returns when all of them wait."""
     tasks = [asyncio.create_task(b.predict(version, pixels)) for b, version, pixels in asked]
     await asyncio.sleep(0)

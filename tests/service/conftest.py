@@ -23,18 +23,18 @@ from service.api.fast_path import FastLane
 from service.inference.batcher import Batcher
 from service.inference.predictor import Serving
 from tests.service import trained_home
-from tests.service.blocking_servable import Watched
+from tests.service.blocking_servable import BlockingServable
 from tests.service.swap_worker import Process, starting
 from tests.support import tiny
 
 
 def client_of(serving: Serving) -> TestClient:
-    # An unexpected exception is answered, as a server would.
+    # Like a server, it responds to an unexpected exception.
     return TestClient(app_of(serving), raise_server_exceptions=False)
 
 
 class Served(FastLane):
-    """What `service/bento.py` serves, with the state of its app in reach of a test."""
+    """What `service/bento.py` serves, with the state of its app for the tests."""
 
     def __init__(self, app: FastAPI, max_bytes: int) -> None:
         super().__init__(app, max_bytes)
@@ -50,7 +50,7 @@ def app_of(serving: Serving, **state: object) -> Served:
 
 @pytest.fixture
 def board_path(tmp_path: Path) -> Path:
-    """Longer than a socket's path may be."""
+    """A path that is too long for a socket."""
     return tmp_path / ("a" * 120) / "b.board"
 
 
@@ -74,7 +74,7 @@ def client(serving: Serving) -> Iterator[TestClient]:
 
 @pytest.fixture
 def fresh(settings: Settings) -> Iterator[TestClient]:
-    """A serving process of this test alone."""
+    """A serving process that no other test uses."""
     started = Serving.start(settings)
     with client_of(started) as opened:
         yield opened
@@ -82,50 +82,50 @@ def fresh(settings: Settings) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="session")
-def _taught_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("taught")
-    trained_home.teach(settings_in(home))
+def _trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("trained")
+    trained_home.train_version_2(settings_in(home))
     store = open_store(settings_in(home))
-    with store.db.write() as conn:  # or the copies would lack what is still in the log
+    with store.db.write() as conn:  # moves the log into the file that is copied
         conn.exec_driver_sql("SELECT 1")
     store.db.close()
     return home
 
 
 @pytest.fixture(scope="session")
-def copy_taught(_taught_home: Path) -> Callable[[Path], Settings]:
+def copy_trained_home(_trained_home: Path) -> Callable[[Path], Settings]:
     """Copy an installation with version 2, trained on red and blue, as champion."""
 
     def copy(home: Path) -> Settings:
-        shutil.copytree(_taught_home, home)
+        shutil.copytree(_trained_home, home)
         return settings_in(home)
 
     return copy
 
 
 @pytest.fixture(scope="module")
-def taught_serving(
-    copy_taught: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+def trained_serving(
+    copy_trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serving]:
-    started = Serving.start(copy_taught(tmp_path_factory.mktemp("copy") / "home"))
+    started = Serving.start(copy_trained_home(tmp_path_factory.mktemp("copy") / "home"))
     yield started
     started.stop()
 
 
 @pytest.fixture(scope="module")
-def taught_client(taught_serving: Serving) -> Iterator[TestClient]:
-    with client_of(taught_serving) as opened:
+def trained_client(trained_serving: Serving) -> Iterator[TestClient]:
+    with client_of(trained_serving) as opened:
         yield opened
 
 
 @pytest.fixture
-def make_watched(tmp_path: Path) -> Callable[[int], Watched]:
-    """Makes a version by its number: another head each."""
+def make_blocking(tmp_path: Path) -> Callable[[int], BlockingServable]:
+    """Make a version by its number, each with another head."""
     blobs, runtime = LocalBlobs(tmp_path / "blobs"), Runtime("cpu")
 
-    def make(version: int) -> Watched:
+    def make(version: int) -> BlockingServable:
         manifest = tiny.make_manifest(blobs, ("a", "b", "c"), head_seed=version, version=version)
-        return Watched(load(manifest, blobs, runtime))
+        return BlockingServable(load(manifest, blobs, runtime))
 
     return make
 
@@ -139,6 +139,6 @@ def batcher() -> Iterator[Batcher]:
 
 @pytest.fixture
 def start(store: Store) -> Iterator[Callable[[], Process]]:
-    """Serving processes, as far as swaps go, of the store that the file has."""
+    """Start what takes part in swaps of a serving process, on the store of the file."""
     with starting(store) as start_one:
         yield start_one

@@ -31,7 +31,7 @@ from tests.support import tiny
 SOON_S = 10.0
 
 
-class WatchedSlot(Slot):
+class RecordingSlot(Slot):
     """Remembers for which moments it was given versions."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Process:
     """What of a serving process takes part in a swap; several live in the one of the test."""
 
     def __init__(self, store: Store) -> None:
-        self.slot = WatchedSlot()
+        self.slot = RecordingSlot()
         self.swap = Swap(store, Runtime("cpu"), self.slot)
 
     def answers_with(self, version: int) -> bool:

@@ -1,10 +1,10 @@
-"""An installation that has learnt to tell red scenes from blue ones, by a real run."""
+"""An installation whose version 2 tells red scenes from blue ones, trained by a real run."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from PIL import Image
@@ -17,6 +17,7 @@ from core.registry import promotions
 from core.settings import Settings
 from core.store.store import Store, open_store
 from tests.support import images
+from tests.support.wait import wait_until
 from training.worker.trainer import Trainer
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
@@ -38,8 +39,8 @@ def label_some(store: Store, num_of_each: int = NUM_OF_EACH) -> None:
 
 
 @contextmanager
-def training(settings: Settings) -> Iterator[Trainer]:
-    """A trainer at work in a thread."""
+def running_trainer(settings: Settings) -> Iterator[Trainer]:
+    """A trainer that runs in a thread."""
     trainer = Trainer.open(settings)
     thread = threading.Thread(target=trainer.serve)
     thread.start()
@@ -50,29 +51,22 @@ def training(settings: Settings) -> Iterator[Trainer]:
         thread.join()
 
 
-def teach(settings: Settings) -> None:
+def train_version_2(settings: Settings) -> None:
     """Label both colours, and train until version 2 is champion."""
     store = open_store(settings)
     label_some(store)
     with store.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=time.time())
 
-    def is_over() -> bool:
+    def has_ended() -> bool:
         with store.db.read() as conn:
             return runs.get(conn, run.id).is_finished
 
-    with training(settings):
-        wait_until(is_over)
+    with running_trainer(settings):
+        wait_until(has_ended)
     with store.db.read() as conn:
         ended, newest = runs.get(conn, run.id), promotions.newest_activation(conn)
     assert ended.outcome == "promoted", ended
     assert newest is not None
     assert newest.version == 2
     store.db.close()
-
-
-def wait_until(is_done: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_done():
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s"
-        time.sleep(0.01)

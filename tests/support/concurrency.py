@@ -1,4 +1,4 @@
-"""The same thing done many times at once, by threads or by processes that start together."""
+"""Run the same thing many times concurrently, in threads or in processes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ T = TypeVar("T")
 U = TypeVar("U")
 ROOT = Path(__file__).parents[2]
 _WITHIN_S = 60.0
-_OVERTAKE_S = 0.15
+_OVERLAP_S = 0.15
 
 
 def in_threads(count: int, do: Callable[[int], T]) -> list[T]:
-    """What each of `do(0)`, `do(1)`, … returned; what one raised is raised."""
+    """Call `do(0)`, `do(1)`, … concurrently, and return their results.
+
+    Raises what one of them raised.
+    """
     start = threading.Barrier(count)
 
     def one(i: int) -> T:
@@ -34,28 +37,28 @@ def in_threads(count: int, do: Callable[[int], T]) -> list[T]:
         return list(pool.map(one, range(count), timeout=_WITHIN_S))
 
 
-def overtaking(
+def overlapping(
     db: Database, first: Callable[[Connection], T], second: Callable[[Connection], U]
 ) -> tuple[T, U]:
-    """Begin `second`, in another transaction, while that of `first` is not committed yet."""
+    """Begin the transaction of `second` before that of `first` is committed."""
     with ThreadPoolExecutor(1) as pool:
 
-        def late() -> U:
+        def write_second() -> U:
             with db.write() as conn:
                 return second(conn)
 
         with db.write() as conn:
-            one = first(conn)
-            other = pool.submit(late)
-            # Long enough to reach the rows of the first, or the lock that keeps it away from them.
-            wait([other], timeout=_OVERTAKE_S)
-        return one, other.result(_WITHIN_S)
+            first_result = first(conn)
+            future = pool.submit(write_second)
+            # Long enough for the second to reach the first's rows, or the lock on them.
+            wait([future], timeout=_OVERLAP_S)
+        return first_result, future.result(_WITHIN_S)
 
 
 def in_processes(count: int, setup: str, do: str, **environ: str) -> list[str]:
-    """Run `do` (Python) in new processes at the same moment, each after `setup`.
+    """Run the Python code `do` concurrently in new processes, each after the code `setup`.
 
-    Returns what each printed; fails with its traceback if one did not end well.
+    Returns what each process printed. Fails with the traceback of a process that failed.
     """
     program = f"{setup}\nprint('ready', flush=True)\ninput()\n{do}\n"
     children = [

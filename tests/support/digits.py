@@ -1,4 +1,4 @@
-"""Real images that come with a development dependency: scikit-learn's handwritten digits."""
+"""Real images from a development dependency: scikit-learn's handwritten digits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Digit:
 
 def digits(seed: int = 0) -> list[Digit]:
     """All 1,797, as PNG, shuffled."""
-    found = load_digits()
-    order = np.random.default_rng(seed).permutation(len(found.target))
-    return [Digit(_png(found.images[i]), _NAMES[found.target[i]]) for i in order]
+    bunch = load_digits()
+    order = np.random.default_rng(seed).permutation(len(bunch.target))
+    return [Digit(_png(bunch.images[i]), _NAMES[bunch.target[i]]) for i in order]
 
 
 def _png(image_HW: np.ndarray) -> bytes:
-    """16 grey levels at 8 x 8, dark on white, enlarged as a scanner would show them."""
+    """`image_HW` has 16 grey levels at 8 x 8. The PNG is dark on white, and larger."""
     small = Image.fromarray((255 - image_HW * (255 / 16)).astype(np.uint8))
     buffer = io.BytesIO()
     small.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BICUBIC).save(buffer, "PNG")

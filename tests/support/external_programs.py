@@ -1,4 +1,4 @@
-"""Programs that some tests need: found, or else the test is skipped. In CI they must be there."""
+"""Find a program that a test needs, or skip the test. In CI the test fails instead."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import pytest
 def require(*names: str, places: tuple[str, ...] = ()) -> Path:
     """The first of the programs that is on the path, or in one of the places (glob patterns).
 
-    Skips the test where there is none. Fails it if the environment says CI=true: a test that CI
-    silently leaves out protects nothing.
+    If there is none, skips the test, or fails it where CI=true: a test that CI silently leaves out
+    protects nothing.
     """
     for name in names:
-        found = shutil.which(name) or _newest(name, places)
-        if found:
-            return Path(found)
+        program = shutil.which(name) or _newest(name, places)
+        if program:
+            return Path(program)
     return unavailable(f"needs {' or '.join(names)}, which is not installed")
 
 
 def unavailable(why: str) -> NoReturn:
-    """Skip, or fail in CI."""
+    """Skip the test, or fail it in CI."""
     if os.environ.get("CI", "").lower() in ("true", "1"):
-        pytest.fail(f"{why}; CI must not leave this out")
+        pytest.fail(f"{why}; CI must not skip this test")
     pytest.skip(why)
 
 
 def _newest(name: str, places: tuple[str, ...]) -> str | None:
-    found = [path for place in places for path in glob.glob(f"{place}/{name}")]
+    paths = [path for place in places for path in glob.glob(f"{place}/{name}")]
     return max(
-        found, key=lambda path: [int(n) for n in path.split("/") if n.isdigit()], default=None
+        paths, key=lambda path: [int(n) for n in path.split("/") if n.isdigit()], default=None
     )

@@ -1,4 +1,4 @@
-"""Small images made in memory, the same ones for the same seed."""
+"""Small images made in memory. The same seed gives the same image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageDraw
 
-# What turns an upright picture into the stored one that the orientation turns back.
+# By EXIF orientation: how an upright image is turned so that the orientation turns it back.
 _UNDO = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,7 +54,7 @@ def png(width: int = 320, height: int = 240, seed: int = 0) -> bytes:
 
 
 def exif_rotated(upright: Image.Image, orientation: int, format: str = "PNG") -> bytes:
-    """Store `upright` turned, with the EXIF orientation (1 to 8) that turns it back."""
+    """`upright` stored turned, with the EXIF orientation (1 to 8) that turns it back."""
     undo = _UNDO[orientation]
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation

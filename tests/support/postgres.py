@@ -25,11 +25,11 @@ from tests.support.external_programs import require
 OVERRIDE = "EVERGREEN_TEST_POSTGRES_URL"
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 _START_WITHIN_S = 30.0
-# Nothing here has to survive a power cut.
-_HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-_SETTINGS = (*_HASTY, "listen_addresses=", "max_connections=60", "shared_buffers=16MB")
+# Nothing here has to be durable.
+_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+_SETTINGS = (*_NOT_DURABLE, "listen_addresses=", "max_connections=60", "shared_buffers=16MB")
 _NEW_CLUSTER = ("-U", "evergreen", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-# The server ends when its standard input closes: also when the tests are killed.
+# The server ends when its standard input closes, so also when the tests are killed.
 _FOLLOW = '"$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"'
 
 _count = itertools.count()
@@ -41,7 +41,7 @@ class Server:
 
     @contextlib.contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """The URL of a new database, a copy of the template, dropped in the end."""
+        """The URL of a new copy of the template, which is dropped at the end."""
         name = f"evergreen_{os.getpid()}_{next(_count)}"
         self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
@@ -52,7 +52,7 @@ class Server:
     def is_up(self) -> bool:
         try:
             self._run("SELECT 1")
-        except Exception:  # every driver and every stage of starting has its own
+        except Exception:  # each driver raises its own, and others while the server starts
             return False
         return True
 
@@ -70,9 +70,9 @@ def server(override: str | None) -> Iterator[Server]:
     if override:
         yield Server(make_url(override))
         return
-    # Linked onto the path it may be alone there; beside the real one is the server.
+    # On the path it may be a link. The server is beside the file that it points to.
     initdb = require("initdb", places=_PLACES).resolve()
-    # A short path: that of a socket may have about 100 characters.
+    # The path of a socket may have about 100 characters only.
     home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
         account = _unprivileged(home)
@@ -123,7 +123,7 @@ def _when_up(started: Server, child: subprocess.Popen[bytes], log: Path) -> Serv
 
 
 def _unprivileged(home: Path) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root; an account that may not do much then runs it."""
+    """PostgreSQL refuses to run as root. An unprivileged account runs it then."""
     if os.geteuid() != 0:
         return {}
     names = {entry.pw_name for entry in pwd.getpwall()}

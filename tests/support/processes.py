@@ -1,4 +1,4 @@
-"""A tree of processes: what it holds, read from /proc (Linux), and that it stands still."""
+"""A tree of processes: its memory, read from /proc (Linux), and how to pause it."""
 
 from __future__ import annotations
 
@@ -14,41 +14,40 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    # Pages that processes share count in each of them.
+    # Counts shared pages in each process.
     rss_mib: float
-    # They count once; None where the kernel does not tell.
+    # Counts shared pages once. None where the kernel does not report it.
     pss_mib: float | None
 
 
 def tree(pid: int) -> list[int]:
-    """The process and all below it that live."""
+    """The process ids of a process and its living descendants, parents first."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             parent = _parent(int(entry.name))
             if parent is not None:
                 children.setdefault(parent, []).append(int(entry.name))
-    found, todo = [], [pid]
+    pids, todo = [], [pid]
     while todo:
-        one = todo.pop()
-        found.append(one)
-        todo += children.get(one, [])
-    return found
+        pids.append(todo.pop())
+        todo += children.get(pids[-1], [])
+    return pids
 
 
 def pause(pid: int) -> None:
-    """Stop the process and all below it where they are. Who watches over others goes first, or it
-    would find them stuck."""
-    for one in tree(pid):
+    """Pause the process and its descendants. Parents go first, or a supervisor would find its child
+    stuck."""
+    for each in tree(pid):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(one, signal.SIGSTOP)
+            os.kill(each, signal.SIGSTOP)
 
 
 def resume(pid: int) -> None:
-    """Let them go on, who watches over others last."""
-    for one in reversed(tree(pid)):
+    """Resume them, parents last."""
+    for each in reversed(tree(pid)):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(one, signal.SIGCONT)
+            os.kill(each, signal.SIGCONT)
 
 
 def memory(pids: list[int]) -> Memory:
@@ -70,13 +69,13 @@ def _pss_mib(pid: int) -> float | None:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith("Pss:")]
-    return int(found[0]) / 1024 if found else None
+    sizes_kib = [line.split()[1] for line in lines if line.startswith("Pss:")]
+    return int(sizes_kib[0]) / 1024 if sizes_kib else None
 
 
 def _parent(pid: int) -> int | None:
     try:
-        # The name before it, in brackets, may hold anything.
+        # The name before the parent's id, in brackets, may contain spaces and brackets.
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return None

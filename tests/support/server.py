@@ -1,5 +1,7 @@
-"""A real server for benchmarks and end-to-end tests: `bentoml serve` in a process group of its own,
-on a free port, with an empty home folder."""
+"""Start a real server for a bench or an end-to-end test.
+
+It is `bentoml serve` on a free port, in its own process group, with an empty home folder.
+"""
 
 from __future__ import annotations
 
@@ -19,28 +21,30 @@ from typing import Any
 
 import httpx
 
+from tests.support.wait import wait_until
+
 ROOT = Path(__file__).parents[2]
 _STOP_WITHIN_S = 20.0
 
 
 class Server:
     def __init__(self, home: Path, *, workers: int = 2, root: Path = ROOT, **settings: str) -> None:
-        """`root` is the checkout to serve; its packages go before those that are installed."""
+        """`root` is the checkout to serve. `settings` are variables of its environment."""
         self.home = home
         self._root = root
         self.num_workers = workers
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        # One for all questions, as making one takes longer than any answer. Each goes over a
-        # connection of its own: a worker that was kept to may be killed.
-        fresh = httpx.Limits(max_keepalive_connections=0)
-        self.http = httpx.Client(base_url=self.url, timeout=30, limits=fresh)
+        # One client, because making one takes longer than a request. Each request has its own
+        # connection, because the worker of a kept-alive connection may be killed.
+        no_keep_alive = httpx.Limits(max_keepalive_connections=0)
+        self.http = httpx.Client(base_url=self.url, timeout=30, limits=no_keep_alive)
         self.log_path = home / "server.log"
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, timeout_s: float = 60.0) -> float:
-        """Returns the seconds until every worker was ready."""
+        """Start, and wait until every worker is ready. Returns how many seconds that took."""
         self.home.mkdir(parents=True, exist_ok=True)
         env = {k: v for k, v in os.environ.items() if not k.startswith(("EVERGREEN_", "BENTOML_"))}
         env |= {
@@ -52,17 +56,11 @@ class Server:
             **self._settings,
         }
         command = [sys.executable, "-m", "bentoml", "serve", "service.bento:Evergreen"]
-        command += [
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-            "--working-dir",
-            str(self._root),
-        ]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--working-dir", str(self._root)]
         started = time.perf_counter()
-        # Not a session of its own: Linux would give that as much of the processor as to the load
-        # generator's (autogroup), whatever priority the server's threads have.
+        # It shares our session. Linux shares the CPU evenly among sessions (autogroup), so in its
+        # own one the priorities of the server's threads would not count.
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=env, cwd=self._root, stdout=log, stderr=log, process_group=0
@@ -119,12 +117,12 @@ def running(
 def answers_of_every_worker(
     server: Server, image: bytes, is_wanted: Callable[[dict[str, Any]], bool], timeout_s: float
 ) -> dict[str, dict[str, Any]]:
-    """Predict over new connections until every worker has given a wanted answer; by worker."""
+    """Predict until every worker has given a wanted answer. Returns the answers by worker."""
     wanted: dict[str, dict[str, Any]] = {}
 
-    def ask(enough: int) -> bool:
-        # A kept-alive connection stays with one worker. And no more than this: httpx would spend as
-        # much again on these cores as the server does on the prediction.
+    def predict(enough: int) -> bool:
+        # A new connection, because a kept-alive one stays with its worker. And http.client, because
+        # httpx would use as much CPU as the prediction itself.
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
         with contextlib.closing(connection):
             connection.request("POST", "/v1/predict", image, {"Content-Type": "image/png"})
@@ -138,21 +136,10 @@ def answers_of_every_worker(
         return len(wanted) >= enough
 
     what = "every worker to give the wanted answer"
-    wait_until(lambda: ask(1), timeout_s, what)
-    # The others follow at once; which of them answers is not ours to say.
-    wait_until(lambda: ask(server.num_workers), timeout_s, what, pause_s=0.005)
+    wait_until(lambda: predict(1), timeout_s, what)
+    # The other workers follow immediately, and the kernel chooses which of them answers.
+    wait_until(lambda: predict(server.num_workers), timeout_s, what, pause_s=0.005)
     return wanted
-
-
-def wait_until(
-    is_done: Callable[[], bool], timeout_s: float, what: str, pause_s: float = 0.05
-) -> None:
-    """Raises TimeoutError."""
-    deadline = time.monotonic() + timeout_s
-    while not is_done():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {timeout_s:.0f} s for {what}")
-        time.sleep(pause_s)
 
 
 def free_port() -> int:

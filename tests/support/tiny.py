@@ -1,4 +1,4 @@
-"""Tiny models: ONNX files of a kilobyte, real in all but size, published like any other version.
+"""Tiny models: ONNX files of one kilobyte, published like any other version.
 
 B images, H/W pixels, D embedding, K classes.
 """
@@ -24,7 +24,7 @@ from core.store.store import Store
 
 SPEC = PixelSpec(size_px=8)
 EMBEDDING_SIZE = 4
-# A batch may be added up in another order than one image.
+# The sums of a batch may have another order than those of one image.
 BATCH_ATOL = 1e-5
 PASSED: dict[str, Any] = {"promote": True, "reason": "it is better"}
 
@@ -32,8 +32,11 @@ PASSED: dict[str, Any] = {"promote": True, "reason": "it is better"}
 def backbone_onnx(
     seed: int = 0, size_px: int = SPEC.size_px, opset: int = 13, batch: int | str = "B"
 ) -> bytes:
-    """The mean colour, times a random matrix [3, D], and a random vector: so that its direction,
-    which is all that a trained head goes by, tells dark from light too."""
+    """The mean colour times a random matrix [3, D], plus a random vector.
+
+    A trained head sees only the embedding's direction. The vector makes that direction depend on
+    the brightness too.
+    """
     rng = np.random.default_rng(seed)
     weights = rng.normal(0, 1, (3, EMBEDDING_SIZE)).astype(np.float32)
     offset = rng.normal(0, 1, EMBEDDING_SIZE).astype(np.float32)
@@ -73,7 +76,7 @@ def make_manifest(
     head_seed: int = 1,
     **fields: Any,
 ) -> Manifest:
-    """The manifest of a version whose files are stored. `fields` replace what is right."""
+    """The manifest of a version whose files are stored. `fields` replace its own."""
     backbone, head_bytes = backbone_onnx(backbone_seed), head(len(classes), head_seed)
     runtime = Runtime("cpu")
     manifest = Manifest(
@@ -102,7 +105,7 @@ def make_manifest(
 
 
 def plain_manifest(**fields: Any) -> Manifest:
-    """A manifest that names no files: enough for what never loads them."""
+    """A manifest whose files do not exist, for code that never loads them."""
     manifest = Manifest(
         version=0,
         parent=None,
@@ -129,14 +132,14 @@ def plain_manifest(**fields: Any) -> Manifest:
 
 
 def publish(store: Store, manifest: Manifest | None = None, gate: dict[str, Any] = PASSED) -> int:
-    """Publish a version (without files, unless they are given); returns its number."""
+    """Publish a version, by default one without files. Returns its number."""
     with store.db.write() as conn:
         manifest = manifest or plain_manifest()
         return versions.publish(conn, store.blobs, manifest, gate).version
 
 
 def activate(store: Store, version: int, now: float = 0.0) -> promotions.Activation:
-    """Make a version champion, as it goes where no worker is alive."""
+    """Make a version champion, as where no worker is alive."""
     with store.db.write() as conn:
         promotions.request(conn, version, who="test", why="test", now=now)
         activation = promotions.advance(conn, now)

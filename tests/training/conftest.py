@@ -18,14 +18,15 @@ from training.worker.trainer import Trainer
 
 
 @pytest.fixture
-def school_store(sqlite_store: Store) -> Store:
+def starter_store(sqlite_store: Store) -> Store:
+    """A store whose champion is version 1, the starter."""
     ensure_first_version(sqlite_store)
     return sqlite_store
 
 
 @pytest.fixture(scope="session")
 def _home_with_700_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("taught") / "home"
+    home = tmp_path_factory.mktemp("labelled") / "home"
     store = open_store(Settings(home=home, device="cpu"))
     ensure_first_version(store)
     label(store, all_digits()[:700])
@@ -34,8 +35,8 @@ def _home_with_700_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def taught_store(_home_with_700_labels: Path, settings: Settings) -> Iterator[Store]:
-    """700 digits are labelled, about 130 of them held out; nothing is trained yet."""
+def labelled_store(_home_with_700_labels: Path, settings: Settings) -> Iterator[Store]:
+    """A store with 700 labelled digits, of which about 130 are held out, and no trained version."""
     shutil.copytree(_home_with_700_labels, settings.home)
     store = open_store(settings)
     yield store
@@ -43,30 +44,30 @@ def taught_store(_home_with_700_labels: Path, settings: Settings) -> Iterator[St
 
 
 @pytest.fixture
-def trainer(school_store: Store, settings: Settings) -> Trainer:
-    return Trainer(school_store, Recipe(), settings)
+def trainer(starter_store: Store, settings: Settings) -> Trainer:
+    return Trainer(starter_store, Recipe(), settings)
 
 
 @pytest.fixture
 def idle_writers(monkeypatch: pytest.MonkeyPatch) -> set[bool]:
-    """Whether the threads that begin writing transactions have idle priority (sched(7))."""
-    found: set[bool] = set()
+    """Whether the threads that begin a write transaction run at idle priority, SCHED_IDLE."""
+    is_idle: set[bool] = set()
 
     def noting(write: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*args: Any, **options: Any) -> Any:
-            found.add(hasattr(os, "SCHED_IDLE") and os.sched_getscheduler(0) == os.SCHED_IDLE)
+            is_idle.add(hasattr(os, "SCHED_IDLE") and os.sched_getscheduler(0) == os.SCHED_IDLE)
             return write(*args, **options)
 
         return noted
 
     for name in ("write", "execute_once"):
         monkeypatch.setattr(Database, name, noting(getattr(Database, name)))
-    return found
+    return is_idle
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """With one thread, torch adds up in the same order each time."""
+    """Make the sums of torch have the same order in each test."""
     torch = pytest.importorskip("torch", reason="the training extra is not installed")
     before = torch.get_num_threads()
     torch.set_num_threads(1)

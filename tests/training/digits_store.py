@@ -1,4 +1,4 @@
-"""A store with labelled digits, and a trainer that tests drive step by step."""
+"""Label digits in a store, and drive a trainer tick by tick."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def all_digits() -> list[Digit]:
     return digits()
 
 
-def of(*labels: str) -> list[Digit]:
+def digits_of(*labels: str) -> list[Digit]:
     return [digit for digit in all_digits() if digit.label in labels]
 
 
-def label(store: Store, lesson: Iterable[Digit]) -> list[IntakeResult]:
+def label(store: Store, photos: Iterable[Digit]) -> list[IntakeResult]:
     return [
         intake.label_image(store, digit.image, LabelRequest(digit.label), Limits(), time.time())
-        for digit in lesson
+        for digit in photos
     ]
 
 
 def retrain(store: Store, trainer: Trainer) -> Run:
-    """Request a run and let the trainer do it."""
+    """Request a run, and let the trainer do it."""
     with store.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=time.time())
     return finish(store, trainer, run.id)
@@ -66,7 +66,7 @@ def live(store: Store) -> Version:
 
 
 def damaged_starter(store: Store) -> Candidate:
-    """The starter with noise on its last blocks, so that training them gains something."""
+    """The starter with noise in its last blocks, so that tuning them gains accuracy."""
     rng = np.random.default_rng(0)
     weights = starter.backbone_weights()
     for name, value in weights.items():

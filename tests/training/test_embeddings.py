@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from core.labelling import embeddings
 from core.labelling.labels import CurrentLabel
 from core.store.store import Store
-from tests.training.digits_store import label, of, retrain
+from tests.training.digits_store import digits_of, label, retrain
 from training.embeddings import EmbeddingCache
 from training.worker.trainer import Trainer
 
@@ -49,7 +49,7 @@ def test_cache_keeps_nothing_above_its_size() -> None:
 
 @pytest.mark.slow
 def test_next_run_reads_only_new_embeddings(
-    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    starter_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
     get = embeddings.get
@@ -59,9 +59,9 @@ def test_next_run_reads_only_new_embeddings(
         return get(conn, backbone, example_ids)
 
     monkeypatch.setattr(embeddings, "get", counted)
-    label(school_store, of("three")[:10] + of("seven")[:10])
-    retrain(school_store, trainer)
+    label(starter_store, digits_of("three")[:10] + digits_of("seven")[:10])
+    retrain(starter_store, trainer)
     asked.clear()
-    label(school_store, of("three")[10:13])
-    retrain(school_store, trainer)
+    label(starter_store, digits_of("three")[10:13])
+    retrain(starter_store, trainer)
     assert max(asked) == 3

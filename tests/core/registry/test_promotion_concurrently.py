@@ -11,50 +11,58 @@ from core.errors import PromotionConflict
 from core.registry import promotions
 from core.registry.promotions import ACTIVATION_LEAD_S
 from core.store.database import Database
-from tests.core.promotions import NOW, activated, advance, serve, state, wish, worker
-from tests.support.concurrency import in_threads, overtaking
+from tests.core.promotions import (
+    NOW,
+    activated_versions,
+    advance,
+    report_workers,
+    request,
+    state_of,
+    worker,
+)
+from tests.support.concurrency import in_threads, overlapping
 
 
 def test_advance_from_many_threads_activates_once(db: Database) -> None:
     for version in (2, 3, 4):
-        wish(db, version)
+        request(db, version)
         written = in_threads(8, lambda _: advance(db))
         assert sum(each is not None for each in written) == 1
-    assert activated(db) == [2, 3, 4]
+    assert activated_versions(db) == [2, 3, 4]
 
 
 def test_wishes_from_many_threads_leave_one_waiting(db: Database) -> None:
-    serve(db, worker([1]))
-    wishes = in_threads(8, lambda i: wish(db, 1 + i % 4))
+    report_workers(db, worker([1]))
+    wishes = in_threads(8, lambda i: request(db, 1 + i % 4))
     newest = max(wishes, key=lambda each: each.id)
-    assert [p.id for p in wishes if state(db, p) == "waiting"] == [newest.id]
+    assert [p.id for p in wishes if state_of(db, p) == "waiting"] == [newest.id]
 
 
 def test_two_wishes_that_overlap_leave_the_later_one(db: Database) -> None:
-    serve(db, worker([1]))
-    first, second = overtaking(
+    report_workers(db, worker([1]))
+    first, second = overlapping(
         db,
         lambda conn: promotions.request(conn, 2, who="ann", why="", now=NOW),
         lambda conn: promotions.request(conn, 3, who="bob", why="", now=NOW),
     )
-    assert (state(db, first), state(db, second)) == ("superseded", "waiting")
+    assert (state_of(db, first), state_of(db, second)) == ("superseded", "waiting")
 
 
 def test_wish_that_is_being_replaced_is_not_activated(db: Database) -> None:
-    older = wish(db, 2)
-    newer, activation = overtaking(
+    older = request(db, 2)
+    newer, activation = overlapping(
         db,
         lambda conn: promotions.request(conn, 3, who="bob", why="", now=NOW),
         lambda conn: promotions.advance(conn, NOW),
     )
     assert activation is not None
     assert activation.promotion_id == newer.id
-    assert state(db, older) == "superseded"
-    assert activated(db) == [3]
+    assert state_of(db, older) == "superseded"
+    assert activated_versions(db) == [3]
 
 
 def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None:
-    serve(db, worker(ready=[2]))
+    report_workers(db, worker(ready=[2]))
     is_over = threading.Event()
     began_after: list[bool] = []
 
@@ -72,17 +80,17 @@ def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None
     assert activation is not None
     assert activation.activate_at == NOW + ACTIVATION_LEAD_S
     assert began_after == [True]
-    assert activated(db) == [2]
+    assert activated_versions(db) == [2]
 
 
 def test_expectation_sees_an_activation_that_commits_meanwhile(db: Database) -> None:
-    wish(db, 2)
+    request(db, 2)
     with pytest.raises(PromotionConflict):
-        overtaking(
+        overlapping(
             db,
             lambda conn: promotions.advance(conn, NOW),
             lambda conn: promotions.request(
                 conn, 3, who="bob", why="", now=NOW, expected_activation=0
             ),
         )
-    assert activated(db) == [2]
+    assert activated_versions(db) == [2]

@@ -15,7 +15,15 @@ from core.registry.promotions import ACTIVATION_LEAD_S, MAX_WAIT_S, Promotion, n
 from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Worker
 from core.store.database import Database
 from core.system.host import this_host
-from tests.core.promotions import NOW, activated, advance, serve, state, wish, worker
+from tests.core.promotions import (
+    NOW,
+    activated_versions,
+    advance,
+    report_workers,
+    request,
+    state_of,
+    worker,
+)
 
 WANTED = Promotion(5, 2, "waiting", "ann", "better", None, NOW)
 READY = worker([1, 2])
@@ -64,21 +72,21 @@ def test_lead_lets_every_worker_see_an_activation_first() -> None:
 
 
 def test_without_workers_a_wish_takes_effect_at_once(db: Database) -> None:
-    promotion = wish(db, 2)
+    promotion = request(db, 2)
     activation = advance(db)
     assert activation is not None
     assert (activation.version, activation.promotion_id) == (2, promotion.id)
     assert activation.activate_at == NOW
     assert (activation.who, activation.why) == ("ann", "better")
-    assert state(db, promotion) == "activated"
+    assert state_of(db, promotion) == "activated"
     with db.read() as conn:
         assert promotions.newest_activation(conn) == activation
         assert promotions.pending(conn) is None
 
 
 def test_with_workers_it_takes_effect_a_moment_ahead(db: Database) -> None:
-    serve(db, worker([1, 2]), worker([1, 2]))
-    wish(db, 2)
+    report_workers(db, worker([1, 2]), worker([1, 2]))
+    request(db, 2)
     activation = advance(db)
     assert activation is not None
     assert activation.activate_at == NOW + ACTIVATION_LEAD_S
@@ -86,78 +94,78 @@ def test_with_workers_it_takes_effect_a_moment_ahead(db: Database) -> None:
 
 def test_wish_waits_for_the_last_worker(db: Database) -> None:
     late = worker([1])
-    serve(db, worker([1, 2]), late)
-    promotion = wish(db, 2)
+    report_workers(db, worker([1, 2]), late)
+    promotion = request(db, 2)
     assert advance(db) is None
-    assert state(db, promotion) == "waiting"
-    serve(db, replace(late, ready=(1, 2)))
+    assert state_of(db, promotion) == "waiting"
+    report_workers(db, replace(late, ready=(1, 2)))
     assert advance(db) is not None
-    assert state(db, promotion) == "activated"
+    assert state_of(db, promotion) == "activated"
 
 
 def test_worker_that_cannot_load_fails_the_wish_and_moves_nothing(db: Database) -> None:
-    tiny_champion = wish(db, 1)
+    tiny_champion = request(db, 1)
     advance(db)
-    promotion = wish(db, 2)
-    serve(db, worker([1, 2]), worker([1], {promotion.id: "no space"}))
+    promotion = request(db, 2)
+    report_workers(db, worker([1, 2]), worker([1], {promotion.id: "no space"}))
     assert advance(db) is None
-    assert state(db, promotion) == "failed"
-    assert state(db, tiny_champion) == "activated"
-    assert activated(db) == [1]
+    assert state_of(db, promotion) == "failed"
+    assert state_of(db, tiny_champion) == "activated"
+    assert activated_versions(db) == [1]
     with db.read() as conn:
         assert "no space" in str(promotions.promotion(conn, promotion.id).error)
 
 
 def test_failed_wish_may_be_wished_again(db: Database) -> None:
-    promotion = wish(db, 2)
+    promotion = request(db, 2)
     broken = worker([1], {promotion.id: "no space"})
-    serve(db, broken)
+    report_workers(db, broken)
     advance(db)
-    again = wish(db, 2)
+    again = request(db, 2)
     assert advance(db) is None
-    serve(db, replace(broken, ready=(1, 2)))
+    report_workers(db, replace(broken, ready=(1, 2)))
     assert advance(db) is not None
-    assert (state(db, promotion), state(db, again)) == ("failed", "activated")
+    assert (state_of(db, promotion), state_of(db, again)) == ("failed", "activated")
     with db.read() as conn:
         assert promotions.newest_promotion_of(conn, 2) == promotions.promotion(conn, again.id)
 
 
 def test_worker_that_went_silent_does_not_hold_it_up(db: Database) -> None:
-    serve(db, worker([1, 2]), worker([1], last_seen=NOW - DEAD_AFTER_S))
-    wish(db, 2)
+    report_workers(db, worker([1, 2]), worker([1], last_seen=NOW - DEAD_AFTER_S))
+    request(db, 2)
     assert advance(db) is not None
 
 
 def test_silent_worker_that_failed_does_not_fail_it(db: Database) -> None:
-    promotion = wish(db, 2)
-    serve(db, worker([1], {promotion.id: "no space"}, last_seen=NOW - DEAD_AFTER_S))
+    promotion = request(db, 2)
+    report_workers(db, worker([1], {promotion.id: "no space"}, last_seen=NOW - DEAD_AFTER_S))
     assert advance(db) is not None
 
 
 def test_dead_process_of_this_machine_does_not_hold_it_up(db: Database) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
-    serve(db, worker([1, 2]), worker([1], host=this_host(), pid=ended.pid))
-    wish(db, 2)
+    report_workers(db, worker([1, 2]), worker([1], host=this_host(), pid=ended.pid))
+    request(db, 2)
     assert advance(db) is not None
 
 
 def test_live_process_of_this_machine_is_waited_for(db: Database) -> None:
-    serve(db, worker([1], host=this_host(), pid=os.getpid()))
-    wish(db, 2)
+    report_workers(db, worker([1], host=this_host(), pid=os.getpid()))
+    request(db, 2)
     assert advance(db) is None
 
 
 def test_worker_that_beats_in_time_is_waited_for(db: Database) -> None:
-    serve(db, worker([1], last_seen=NOW - HEARTBEAT_S * 3))
-    wish(db, 2)
+    report_workers(db, worker([1], last_seen=NOW - HEARTBEAT_S * 3))
+    request(db, 2)
     assert advance(db) is None
 
 
 def test_newer_wish_replaces_one_that_waits(db: Database) -> None:
-    serve(db, worker([1]))
-    older, newer = wish(db, 2), wish(db, 3)
-    assert (state(db, older), state(db, newer)) == ("superseded", "waiting")
+    report_workers(db, worker([1]))
+    older, newer = request(db, 2), request(db, 3)
+    assert (state_of(db, older), state_of(db, newer)) == ("superseded", "waiting")
     with db.read() as conn:
         assert promotions.pending(conn) == newer
         assert promotions.promotion(conn, older.id).error == "replaced by a wish for version 3"
@@ -166,7 +174,7 @@ def test_newer_wish_replaces_one_that_waits(db: Database) -> None:
 def test_wish_for_an_unknown_version_is_refused(db: Database) -> None:
     for version in (0, -1, 5, 10**20):
         with pytest.raises(UnknownVersion, match="there are 1 to 4"):
-            wish(db, version)
+            request(db, version)
 
 
 @pytest.mark.parametrize("text", ["\x00", "\ud800", "x" * 10_001])
@@ -177,20 +185,20 @@ def test_text_that_no_database_takes_is_refused(db: Database, text: str) -> None
 
 
 def test_wish_that_expects_another_champion_conflicts(db: Database) -> None:
-    wish(db, 1, expected=0)
+    request(db, 1, expected=0)
     first = advance(db)
     assert first is not None
-    wish(db, 2, expected=first.id)
+    request(db, 2, expected=first.id)
     second = advance(db)
     assert second is not None
     with pytest.raises(PromotionConflict, match=f'its tag is "{second.id}", not "{first.id}"'):
-        wish(db, 3, expected=first.id)
-    assert activated(db) == [1, 2]
+        request(db, 3, expected=first.id)
+    assert activated_versions(db) == [1, 2]
 
 
 def test_wish_that_conflicts_leaves_the_waiting_one_alone(db: Database) -> None:
-    serve(db, worker([1]))
-    promotion = wish(db, 2)
+    report_workers(db, worker([1]))
+    promotion = request(db, 2)
     with pytest.raises(PromotionConflict):
-        wish(db, 3, expected=7)
-    assert state(db, promotion) == "waiting"
+        request(db, 3, expected=7)
+    assert state_of(db, promotion) == "waiting"

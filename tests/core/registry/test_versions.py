@@ -9,7 +9,7 @@ from core.registry import versions
 from core.registry.versions import VersionRef
 from core.store.store import Store
 from tests.support import tiny
-from tests.support.concurrency import overtaking
+from tests.support.concurrency import overlapping
 
 
 def test_numbers_count_up_from_one(store: Store) -> None:
@@ -66,7 +66,7 @@ def test_manifest_of_something_else_is_refused(
 def test_two_published_at_once_never_share_a_number(store: Store) -> None:
     """PostgreSQL refuses the second; SQLite lets it wait for its turn."""
     try:
-        overtaking(
+        overlapping(
             store.db,
             lambda conn: versions.publish(conn, store.blobs, tiny.plain_manifest(), tiny.PASSED),
             lambda conn: versions.publish(conn, store.blobs, tiny.plain_manifest(), tiny.PASSED),

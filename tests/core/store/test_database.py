@@ -10,7 +10,7 @@ from core.errors import StoreError
 from core.store import schema
 from core.store.database import Database
 from core.store.store import Store
-from tests.core.rows import PREDICTION, append, num_predictions
+from tests.core.rows import PREDICTION, insert_predictions, num_predictions
 from tests.support.concurrency import in_threads
 
 
@@ -51,11 +51,11 @@ def test_many_writers_at_once_all_succeed(db: Database, durable: bool) -> None:
 
 
 def test_what_is_appended_is_all_or_nothing(db: Database) -> None:
-    append(db, "1", "2")
+    insert_predictions(db, "1", "2")
     with pytest.raises((StoreError, IntegrityError)):
-        append(db, "3", "1")
+        insert_predictions(db, "3", "1")
     assert num_predictions(db) == 2
-    append(db, "3")
+    insert_predictions(db, "3")
     with db.read() as conn:
         (row,) = conn.execute(select(schema.predictions).where(schema.predictions.c.id == "3"))
     assert row._mapping == {"id": "3", **PREDICTION}
@@ -65,7 +65,7 @@ def test_threads_append_while_others_write(db: Database) -> None:
     def write(i: int) -> None:
         for n in range(20):
             if i % 2:
-                append(db, f"{i}-{n}", f"{i}-{n}-again")
+                insert_predictions(db, f"{i}-{n}", f"{i}-{n}-again")
             else:
                 with db.write(durable=False) as conn:
                     conn.execute(insert(schema.predictions).values(id=f"{i}-{n}", **PREDICTION))

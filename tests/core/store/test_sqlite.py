@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.store import schema, sqlite
 from core.store.database import Database
 from core.store.store import Store
-from tests.core.rows import PREDICTION, append, num_predictions
+from tests.core.rows import PREDICTION, insert_predictions, num_predictions
 from tests.support.concurrency import in_threads
 
 
@@ -114,7 +114,7 @@ def test_whoever_waits_for_a_turn_gets_it(sqlite_store: Store) -> None:
 def test_what_is_appended_waits_for_its_turn_too(sqlite_store: Store, file: Path) -> None:
     other = Database(f"sqlite:///{file}")
     for names in (["one"], ["two", "three"]):
-        waiting = threading.Thread(target=append, args=(sqlite_store.db, *names))
+        waiting = threading.Thread(target=insert_predictions, args=(sqlite_store.db, *names))
         with other.write(durable=False):
             waiting.start()
             waiting.join(0.05)
@@ -131,8 +131,8 @@ def test_appending_that_is_given_up_leaves_nothing_and_may_be_tried_again(
     db = sqlite_store.db
     for names in (["one"], ["one", "two"]):
         with db.write(), pytest.raises(StoreError, match="locked"):
-            append(db, *names)
-    append(db, "one", "two")
+            insert_predictions(db, *names)
+    insert_predictions(db, "one", "two")
     assert num_predictions(db) == 2
 
 

@@ -18,11 +18,11 @@ IMAGES = [trained_home.tinted("red", 700), trained_home.tinted("blue", 701), ima
 
 
 @pytest.fixture
-def learnt(taught_client: TestClient) -> TestClient:
+def learnt(trained_client: TestClient) -> TestClient:
     """Version 2 is champion, whatever earlier tests did."""
-    if taught_client.get("/v1/champion").json()["version"] != 2:
-        promote(taught_client, 2)
-    return taught_client
+    if trained_client.get("/v1/champion").json()["version"] != 2:
+        promote(trained_client, 2)
+    return trained_client
 
 
 def promote(client: TestClient, version: int, **headers: str) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def test_promotion_that_is_not_json_is_refused(learnt: TestClient) -> None:
 
 
 def test_superseded_promotion_gets_a_conflict(
-    learnt: TestClient, taught_serving: Serving, monkeypatch: pytest.MonkeyPatch
+    learnt: TestClient, trained_serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = promotions.request
 

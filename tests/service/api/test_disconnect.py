@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from service.inference.predictor import Serving
 from tests.service.conftest import app_of, settings_in
-from tests.service.inference.test_batcher import Watched
+from tests.service.inference.test_batcher import BlockingServable
 from tests.support import images
 
 _WITHIN_S = 30.0
@@ -76,7 +76,7 @@ def test_images_of_a_client_that_has_gone_are_not_run(
 ) -> None:
     batcher = batched.batcher
     assert batcher is not None
-    held = Watched(batched.slot.current())
+    held = BlockingServable(batched.slot.current())
     held.may_go.clear()
     size = held.manifest.pixels.size_px
 

@@ -8,64 +8,65 @@ from starlette.testclient import TestClient
 from core import predictions
 from service.inference.predictor import Serving
 from tests.service import assert_problem
-from tests.service.trained_home import tinted, wait_until
+from tests.service.trained_home import tinted
 from tests.support import images
+from tests.support.wait import wait_until
 
 PNG = {"Content-Type": "image/png"}
 
 
 @pytest.fixture(autouse=True)
-def _previous_is_loaded(taught_serving: Serving) -> None:
-    wait_until(lambda: 1 in taught_serving.swap.loaded)
+def _previous_is_loaded(trained_serving: Serving) -> None:
+    wait_until(lambda: 1 in trained_serving.swap.loaded)
 
 
 def post(client: TestClient, query: str = "") -> Any:
     return client.post(f"/v1/predict{query}", content=tinted("red", 7), headers=PNG)
 
 
-def test_champion_answers_what_is_not_pinned(taught_client: TestClient) -> None:
-    assert post(taught_client).json()["version"] == 2
+def test_champion_answers_what_is_not_pinned(trained_client: TestClient) -> None:
+    assert post(trained_client).json()["version"] == 2
 
 
 def test_pinned_version_answers_and_is_what_is_recorded(
-    taught_client: TestClient, taught_serving: Serving
+    trained_client: TestClient, trained_serving: Serving
 ) -> None:
-    answer = post(taught_client, "?version=1&top=1000").json()
+    answer = post(trained_client, "?version=1&top=1000").json()
     assert answer["version"] == 1
     assert len(answer["top"]) == 200
-    with taught_serving.store.db.read() as conn:
+    with trained_serving.store.db.read() as conn:
         row = predictions.get(conn, answer["prediction_id"])
     assert row is not None
     assert (row.version, row.label) == (1, answer["label"])
 
 
-def test_champion_may_be_pinned_too(taught_client: TestClient) -> None:
-    assert post(taught_client, "?version=2").json()["version"] == 2
+def test_champion_may_be_pinned_too(trained_client: TestClient) -> None:
+    assert post(trained_client, "?version=2").json()["version"] == 2
 
 
-def test_several_images_are_answered_by_the_pinned_version(taught_client: TestClient) -> None:
+def test_several_images_are_answered_by_the_pinned_version(trained_client: TestClient) -> None:
     files = [("image", (f"{i}.png", images.png(seed=i), "image/png")) for i in range(2)]
-    response = taught_client.post("/v1/predict?version=1", files=files)
+    response = trained_client.post("/v1/predict?version=1", files=files)
     assert [item["prediction"]["version"] for item in response.json()["items"]] == [1, 1]
 
 
 @pytest.mark.parametrize("number", [3, 0, -1, 10**30])
 def test_version_that_is_not_loaded_is_refused_with_those_that_are(
-    taught_client: TestClient, number: int
+    trained_client: TestClient, number: int
 ) -> None:
-    response = post(taught_client, f"?version={number}")
+    response = post(trained_client, f"?version={number}")
     assert_problem.problem(
         response, 409, "version-not-loaded", f"version {number} ", "loaded: 1, 2"
     )
 
 
-def test_version_that_is_no_number_is_refused(taught_client: TestClient) -> None:
-    assert_problem.problem(post(taught_client, "?version=new"), 422, "invalid-request", "'new'")
+def test_version_that_is_no_number_is_refused(trained_client: TestClient) -> None:
+    assert_problem.problem(post(trained_client, "?version=new"), 422, "invalid-request", "'new'")
 
 
-def test_one_that_is_left_stays_loaded_for_a_rollback(taught_client: TestClient) -> None:
+def test_one_that_is_left_stays_loaded_for_a_rollback(trained_client: TestClient) -> None:
     def ready() -> list[int]:
-        (worker,) = taught_client.get("/v1/status").json()["workers"]
+        (worker,) = trained_client.get("/v1/status").json()["workers"]
         found: list[int] = worker["ready"]
         return found
 

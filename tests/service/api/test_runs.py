@@ -192,7 +192,7 @@ def test_events_of_a_real_run_end_with_the_promotion(fresh: TestClient, settings
     run_id = request(fresh)["id"]
     with ThreadPoolExecutor(1) as pool:
         followed = pool.submit(events_of, fresh, run_id)
-        with trained_home.training(settings):
+        with trained_home.running_trainer(settings):
             found = followed.result(WITHIN_S)
     name, run = found[-1]
     assert (name, run["state"], run["outcome"], run["version"]) == (

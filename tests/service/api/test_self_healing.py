@@ -15,8 +15,9 @@ from core.registry import versions
 from core.settings import Settings
 from service.inference.predictor import Serving
 from tests.service.conftest import client_of
-from tests.service.trained_home import COLOURS, tinted, training, wait_until
+from tests.service.trained_home import COLOURS, running_trainer, tinted
 from tests.support import tiny
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +27,10 @@ PNG = {"Content-Type": "image/png"}
 
 
 @pytest.fixture
-def settings(copy_taught: Callable[[Path], Settings], tmp_path: Path) -> Settings:
+def settings(copy_trained_home: Callable[[Path], Settings], tmp_path: Path) -> Settings:
     """Version 2, which distinguishes red and blue, is champion."""
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    home = copy_taught(tmp_path / "home")
+    home = copy_trained_home(tmp_path / "home")
     return home.model_copy(update={"recipe": tmp_path / "recipe.toml"})
 
 
@@ -65,7 +66,7 @@ def predict_and_label(client: TestClient, num_of_each: int, seed: int) -> list[i
 def test_bad_version_is_rolled_back_once_labels_show_it(settings: Settings) -> None:
     serving = Serving.start(settings)
     try:
-        with client_of(serving) as client, training(settings):
+        with client_of(serving) as client, running_trainer(settings):
             assert "evergreen_self_healing_total 0.0" in client.get("/metrics").text
             bad = publish_swapped(serving)
             make_champion(client, serving, bad)
@@ -88,7 +89,7 @@ def test_bad_version_stays_with_self_healing_off(settings: Settings) -> None:
     switched_off = settings.model_copy(update={"self_healing": False})
     serving = Serving.start(switched_off)
     try:
-        with client_of(serving) as client, training(switched_off):
+        with client_of(serving) as client, running_trainer(switched_off):
             bad = publish_swapped(serving)
             make_champion(client, serving, bad)
             assert set(predict_and_label(client, 10, seed=5000)) == {bad}

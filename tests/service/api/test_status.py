@@ -62,8 +62,8 @@ def test_status_shows_waiting_runs_and_the_last_one(fresh: TestClient) -> None:
     assert status["last_run"]["error"] == "no reason"
 
 
-def test_labels_of_a_finished_run_no_longer_wait(taught_client: TestClient) -> None:
-    status = taught_client.get("/v1/status").json()
+def test_labels_of_a_finished_run_no_longer_wait(trained_client: TestClient) -> None:
+    status = trained_client.get("/v1/status").json()
     assert status["labels"]["waiting"] == 0
     assert sum(status["labels"]["examples"].values()) + status["labels"]["held_out"] == (
         2 * trained_home.NUM_OF_EACH

@@ -17,8 +17,8 @@ from tests.service import assert_problem, trained_home
 PARITY_ATOL = 1e-5
 
 
-def test_versions_are_listed_newest_first(taught_client: TestClient) -> None:
-    found = taught_client.get("/v1/versions").json()["versions"]
+def test_versions_are_listed_newest_first(trained_client: TestClient) -> None:
+    found = trained_client.get("/v1/versions").json()["versions"]
     assert [version["version"] for version in found] == [2, 1]
     assert [version["is_champion"] for version in found] == [True, False]
     assert found[0]["classes"] == ["blue", "red"]
@@ -30,20 +30,20 @@ def test_versions_are_listed_newest_first(taught_client: TestClient) -> None:
     ("query", "expected"),
     [("limit=1", [2]), ("before=2", [1]), ("before=1", []), (f"before={'9' * 30}", [2, 1])],
 )
-def test_list_is_paged(taught_client: TestClient, query: str, expected: list[int]) -> None:
-    found = taught_client.get(f"/v1/versions?{query}").json()["versions"]
+def test_list_is_paged(trained_client: TestClient, query: str, expected: list[int]) -> None:
+    found = trained_client.get(f"/v1/versions?{query}").json()["versions"]
     assert [version["version"] for version in found] == expected
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "before=x"])
-def test_invalid_page_is_refused(taught_client: TestClient, query: str) -> None:
+def test_invalid_page_is_refused(trained_client: TestClient, query: str) -> None:
     name, value = query.split("=")
-    response = taught_client.get(f"/v1/versions?{query}")
+    response = trained_client.get(f"/v1/versions?{query}")
     assert_problem.problem(response, 422, "invalid-request", name, value)
 
 
-def test_version_has_its_manifest_and_the_reason_of_the_gate(taught_client: TestClient) -> None:
-    version = taught_client.get("/v1/versions/2").json()
+def test_version_has_its_manifest_and_the_reason_of_the_gate(trained_client: TestClient) -> None:
+    version = trained_client.get("/v1/versions/2").json()
     manifest = version["manifest"]
     assert (manifest["version"], manifest["parent"]) == (2, 1)
     assert manifest["classes"] == version["classes"]
@@ -56,19 +56,21 @@ def test_version_has_its_manifest_and_the_reason_of_the_gate(taught_client: Test
 
 
 def test_models_are_named_by_their_digests(
-    taught_client: TestClient, taught_serving: object
+    trained_client: TestClient, trained_serving: object
 ) -> None:
-    manifest = taught_client.get("/v1/versions/2").json()["manifest"]
-    parent = taught_client.get("/v1/versions/1").json()["manifest"]
+    manifest = trained_client.get("/v1/versions/2").json()["manifest"]
+    parent = trained_client.get("/v1/versions/1").json()["manifest"]
     assert manifest["backbone"] == parent["backbone"]
     assert manifest["head"] != parent["head"]
-    blobs = taught_client.app.state.serving.store.blobs  # type: ignore[attr-defined]
+    blobs = trained_client.app.state.serving.store.blobs  # type: ignore[attr-defined]
     assert hashlib.sha256(blobs.get(manifest["head"])).hexdigest() == manifest["head"]
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_downloaded_model_predicts_like_the_service(taught_client: TestClient, number: int) -> None:
-    response = taught_client.get(f"/v1/versions/{number}/model.onnx")
+def test_downloaded_model_predicts_like_the_service(
+    trained_client: TestClient, number: int
+) -> None:
+    response = trained_client.get(f"/v1/versions/{number}/model.onnx")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/octet-stream"
     assert f"evergreen-{number}.onnx" in response.headers["content-disposition"]
@@ -78,10 +80,10 @@ def test_downloaded_model_predicts_like_the_service(taught_client: TestClient, n
     classes = facts["classes"].split("\n")
     spec = PixelSpec(int(facts["size_px"]), float(facts["crop_fraction"]))
 
-    taught_client.put("/v1/champion", json={"version": number})
+    trained_client.put("/v1/champion", json={"version": number})
     for seed, name in enumerate(trained_home.COLOURS):
         image = trained_home.tinted(name, 500 + seed)
-        answer = taught_client.post(
+        answer = trained_client.post(
             "/v1/predict?top=1000", content=image, headers={"Content-Type": "image/png"}
         ).json()
         assert answer["version"] == number
@@ -96,10 +98,10 @@ def test_downloaded_model_predicts_like_the_service(taught_client: TestClient, n
 
 @pytest.mark.parametrize("number", ["3", "0", "-1", "9" * 30])
 @pytest.mark.parametrize("tail", ["", "/model.onnx"])
-def test_unknown_version_is_not_found(taught_client: TestClient, tail: str, number: str) -> None:
-    response = taught_client.get(f"/v1/versions/{number}{tail}")
+def test_unknown_version_is_not_found(trained_client: TestClient, tail: str, number: str) -> None:
+    response = trained_client.get(f"/v1/versions/{number}{tail}")
     assert_problem.problem(response, 404, "unknown-version", number, "there are 1 to 2")
 
 
-def test_version_that_is_not_a_number_is_refused(taught_client: TestClient) -> None:
-    assert_problem.problem(taught_client.get("/v1/versions/new"), 422, "invalid-request", "'new'")
+def test_version_that_is_not_a_number_is_refused(trained_client: TestClient) -> None:
+    assert_problem.problem(trained_client.get("/v1/versions/new"), 422, "invalid-request", "'new'")

@@ -17,8 +17,9 @@ from service.inference.predictor import Serving
 from tests.service import assert_problem
 from tests.service.conftest import client_of
 from tests.service.test_metrics import added, scrape
-from tests.service.trained_home import tinted, wait_until
+from tests.service.trained_home import tinted
 from tests.support import images
+from tests.support.wait import wait_until
 
 JPEG = {"Content-Type": "image/jpeg"}
 # A batch may be added up in another order than one image.
@@ -28,10 +29,10 @@ PHOTOS = [images.jpeg(seed=seed) for seed in range(4)] + [tinted("red", 1), tint
 
 @pytest.fixture(scope="module")
 def batched(
-    copy_taught: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    copy_trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serving]:
     """Versions 1 and 2 are loaded, and 2 is champion."""
-    settings = copy_taught(tmp_path_factory.mktemp("batched") / "home")
+    settings = copy_trained_home(tmp_path_factory.mktemp("batched") / "home")
     started = Serving.start(settings.model_copy(update={"batching": "on", "max_batch": 4}))
     wait_until(lambda: 1 in started.swap.loaded)
     yield started

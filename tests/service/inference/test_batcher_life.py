@@ -13,15 +13,22 @@ from core.errors import NotReady
 from core.models.backbones import Backbone, Runtime
 from core.models.servable import Scores, Servable
 from service.inference.batcher import Batcher, sizes
-from tests.service.blocking_servable import WITHIN_S, Watched, assert_same, busy, noise, waiting
+from tests.service.blocking_servable import (
+    WITHIN_S,
+    BlockingServable,
+    assert_same,
+    busy,
+    noise,
+    waiting,
+)
 from tests.support import tiny
 
 
 def test_it_serves_one_event_loop_after_another(
-    batcher: Batcher, make_watched: Callable[[int], Watched]
+    batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     """A loop that ended in the middle of a batch leaves nothing behind that holds up the next."""
-    one = make_watched(1)
+    one = make_blocking(1)
 
     async def leave() -> None:
         one.may_go.clear()
@@ -34,9 +41,9 @@ def test_it_serves_one_event_loop_after_another(
 
 
 def test_stopping_answers_what_waits_and_refuses_what_comes(
-    make_watched: Callable[[int], Watched],
+    make_blocking: Callable[[int], BlockingServable],
 ) -> None:
-    batcher, one = Batcher(max_batch=4), make_watched(1)
+    batcher, one = Batcher(max_batch=4), make_blocking(1)
 
     async def run() -> None:
         async with busy(batcher, one):
@@ -51,24 +58,26 @@ def test_stopping_answers_what_waits_and_refuses_what_comes(
 
 
 def test_a_version_that_has_left_is_not_kept(
-    batcher: Batcher, make_watched: Callable[[int], Watched]
+    batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
-    one = make_watched(1)
+    one = make_blocking(1)
     asyncio.run(batcher.predict(one, noise(1, 0)))
     gone = weakref.ref(one)
     del one
-    asyncio.run(batcher.predict(make_watched(2), noise(1, 0)))  # the thread has done with the first
+    asyncio.run(
+        batcher.predict(make_blocking(2), noise(1, 0))
+    )  # the thread has done with the first
     gc.collect()
     assert gone() is None
 
 
 def test_batches_that_are_filled_up_answer_the_same(
-    batcher: Batcher, make_watched: Callable[[int], Watched]
+    batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     """As on a GPU: the backbone is run with few sizes only."""
-    one = make_watched(1)
+    one = make_blocking(1)
     sized = Backbone(tiny.backbone_onnx(), "", Runtime("cpu"), sizes(batcher.max_batch))
-    filled = Watched(Servable(one.manifest, sized, one._head))
+    filled = BlockingServable(Servable(one.manifest, sized, one._head))
 
     async def run() -> list[Scores]:
         async with busy(batcher, filled):

@@ -26,16 +26,16 @@ from service.api.app import create_app
 from service.inference.predictor import Serving
 from service.oip.infer import MAX_BATCH
 from tests.service.oip.infer_requests import PHOTOS, SIZE, TOLERANCE
-from tests.service.trained_home import wait_until
+from tests.support.wait import wait_until
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/open-inference-protocol.md"
 
 
 @pytest.fixture(scope="module")
-def address(taught_serving: Serving) -> Iterator[str]:
+def address(trained_serving: Serving) -> Iterator[str]:
     """A server in a thread with its own port, and version 2: red and blue."""
-    app = create_app(taught_serving.settings)
-    app.state.serving = taught_serving
+    app = create_app(trained_serving.settings)
+    app.state.serving = trained_serving
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, args=([listening],))
@@ -46,8 +46,8 @@ def address(taught_serving: Serving) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def asking(address: str, taught_serving: Serving) -> Iterator[Any]:
-    wait_until(lambda: 1 in taught_serving.swap.loaded)  # the champion before comes a moment later
+def asking(address: str, trained_serving: Serving) -> Iterator[Any]:
+    wait_until(lambda: 1 in trained_serving.swap.loaded)  # the champion before comes a moment later
     with triton.InferenceServerClient(address) as client:
         yield client
 
@@ -97,7 +97,7 @@ def test_server_metadata_names_release_and_extensions(asking: Any) -> None:
 
 @pytest.mark.parametrize("version", ["", "2"])
 def test_model_metadata_lists_inputs_outputs_and_classes(
-    asking: Any, taught_serving: Serving, version: str
+    asking: Any, trained_serving: Serving, version: str
 ) -> None:
     found = asking.get_model_metadata("evergreen", version)
     assert (found["name"], found["versions"]) == ("evergreen", ["1", "2"])
@@ -114,13 +114,13 @@ def test_model_metadata_lists_inputs_outputs_and_classes(
     assert found["parameters"] == {
         "classes": ["blue", "red"],
         "max_batch_size": MAX_BATCH,
-        "abstain_below": taught_serving.slot.current().manifest.abstain_below,
+        "abstain_below": trained_serving.slot.current().manifest.abstain_below,
     }
 
 
 @pytest.mark.parametrize("column", [False, True])
 def test_images_get_the_predictions_of_the_model(
-    asking: Any, taught_serving: Serving, column: bool
+    asking: Any, trained_serving: Serving, column: bool
 ) -> None:
     answer = asking.infer("evergreen", [image_input(PHOTOS, column=column)], request_id="a-1")
     response = answer.get_response()
@@ -128,7 +128,7 @@ def test_images_get_the_predictions_of_the_model(
     assert response["id"] == "a-1"
     assert [o["name"] for o in response["outputs"]] == ["probabilities", "label", "confidence"]
     probabilities = answer.as_numpy("probabilities")
-    right = expected(taught_serving).probabilities_BK
+    right = expected(trained_serving).probabilities_BK
     np.testing.assert_allclose(probabilities, right, atol=TOLERANCE)
     labels = [b"blue", b"red"]
     assert answer.as_numpy("label").tolist() == [labels[k] for k in right.argmax(axis=1)]
@@ -137,22 +137,22 @@ def test_images_get_the_predictions_of_the_model(
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_pixels_get_the_predictions_of_the_model(
-    asking: Any, taught_serving: Serving, binary: bool
+    asking: Any, trained_serving: Serving, binary: bool
 ) -> None:
-    answer = asking.infer("evergreen", [pixels_input(decoded(taught_serving), binary=binary)])
-    right = expected(taught_serving).probabilities_BK
+    answer = asking.infer("evergreen", [pixels_input(decoded(trained_serving), binary=binary)])
+    right = expected(trained_serving).probabilities_BK
     np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
 
 
-def test_full_batch_keeps_its_order(asking: Any, taught_serving: Serving) -> None:
+def test_full_batch_keeps_its_order(asking: Any, trained_serving: Serving) -> None:
     repeated = [PHOTOS[i % 3] for i in range(MAX_BATCH)]
     answer = asking.infer("evergreen", [image_input(repeated)])
-    right = expected(taught_serving).probabilities_BK[np.arange(MAX_BATCH) % 3]
+    right = expected(trained_serving).probabilities_BK[np.arange(MAX_BATCH) % 3]
     np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_outputs_are_sent_as_requested(asking: Any, taught_serving: Serving, binary: bool) -> None:
+def test_outputs_are_sent_as_requested(asking: Any, trained_serving: Serving, binary: bool) -> None:
     wanted = [
         triton.InferRequestedOutput("embedding", binary_data=binary),
         triton.InferRequestedOutput("label", binary_data=not binary),
@@ -161,7 +161,7 @@ def test_outputs_are_sent_as_requested(asking: Any, taught_serving: Serving, bin
     assert [o["name"] for o in answer.get_response()["outputs"]] == ["embedding", "label"]
     assert ("data" in answer.get_output("embedding")) != binary
     assert ("data" in answer.get_output("label")) == binary
-    right = expected(taught_serving).embedding_BD
+    right = expected(trained_serving).embedding_BD
     np.testing.assert_allclose(answer.as_numpy("embedding"), right, atol=1e-3)
     assert answer.as_numpy("label").shape == (3,)
 
@@ -192,14 +192,14 @@ def test_version_can_be_named(asking: Any) -> None:
 
 
 @pytest.mark.parametrize("packed", ["gzip", "deflate"])
-def test_bodies_may_be_compressed(asking: Any, taught_serving: Serving, packed: str) -> None:
+def test_bodies_may_be_compressed(asking: Any, trained_serving: Serving, packed: str) -> None:
     answer = asking.infer(
         "evergreen",
         [image_input(PHOTOS)],
         request_compression_algorithm=packed,
         response_compression_algorithm=packed,
     )
-    right = expected(taught_serving).probabilities_BK
+    right = expected(trained_serving).probabilities_BK
     np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
 
 

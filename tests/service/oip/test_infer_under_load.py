@@ -20,21 +20,21 @@ from tests.support import images
 
 
 def test_response_comes_from_one_version_during_a_swap(
-    taught_serving: Serving, taught_client: TestClient, monkeypatch: pytest.MonkeyPatch
+    trained_serving: Serving, trained_client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = taught_serving.slot.current()
+    newer = trained_serving.slot.current()
     manifest = replace(newer.manifest, version=3, classes=("a", "b"))
     predict = Servable.predict
 
     def swapping(self: Servable, pixels_BHWC: Any) -> Any:
-        taught_serving.slot.put(Servable(manifest, newer.backbone, newer._head))
+        trained_serving.slot.put(Servable(manifest, newer.backbone, newer._head))
         return predict(self, pixels_BHWC)
 
     monkeypatch.setattr(Servable, "predict", swapping)
     try:
-        before, after = (post(taught_client, black(20)).json() for _ in range(2))
+        before, after = (post(trained_client, black(20)).json() for _ in range(2))
     finally:
-        taught_serving.slot.put(newer)
+        trained_serving.slot.put(newer)
     assert (before["model_version"], after["model_version"]) == ("2", "3")
     assert set(before["outputs"][1]["data"]) <= {"red", "blue"}
     assert set(after["outputs"][1]["data"]) <= {"a", "b"}

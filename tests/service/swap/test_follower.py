@@ -29,8 +29,8 @@ from tests.service.swap_worker import (
     report,
     sample,
 )
-from tests.service.trained_home import wait_until
 from tests.support import images, tiny
+from tests.support.wait import wait_until
 
 # Waits for real moments, or repeats thousands of histories: not in `make check`.
 pytestmark = pytest.mark.slow

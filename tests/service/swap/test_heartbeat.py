@@ -11,7 +11,7 @@ from core.registry import workers
 from core.registry.workers import Worker
 from core.store.store import Store
 from tests.service.swap_worker import SOON_S, Process, live, promote, publish_three
-from tests.service.trained_home import wait_until
+from tests.support.wait import wait_until
 
 # Waits for real moments: not in `make check`.
 pytestmark = pytest.mark.slow

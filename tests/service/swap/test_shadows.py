@@ -17,8 +17,9 @@ from core.settings import Settings
 from core.shadows import answers
 from service.inference.predictor import Serving
 from tests.service.conftest import client_of
-from tests.service.trained_home import tinted, wait_until
+from tests.service.trained_home import tinted
 from tests.support import tiny
+from tests.support.wait import wait_until
 
 # Waits for real moments: not in `make check`.
 pytestmark = pytest.mark.slow
@@ -30,9 +31,9 @@ Start = Callable[..., Serving]
 
 
 @pytest.fixture
-def home(copy_taught: Callable[[Path], Settings], tmp_path: Path) -> Settings:
+def home(copy_trained_home: Callable[[Path], Settings], tmp_path: Path) -> Settings:
     """Version 2 is champion, and version 1 was before it; they share a backbone."""
-    return copy_taught(tmp_path / "home")
+    return copy_trained_home(tmp_path / "home")
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ from tests.service.swap_worker import (
     sample,
     state_of,
 )
-from tests.service.trained_home import wait_until
 from tests.support import tiny
+from tests.support.wait import wait_until
 
 # Waits for real moments, or repeats thousands of histories: not in `make check`.
 pytestmark = pytest.mark.slow

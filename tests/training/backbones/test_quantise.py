@@ -15,7 +15,7 @@ from core.labelling import labels
 from core.models.backbones import Backbone, Runtime
 from core.store.store import Store
 from tests.support import tiny
-from tests.training.digits_store import label, of
+from tests.training.digits_store import digits_of, label
 from training.backbones.quantise import (
     MAX_PHOTOS,
     MIN_PHOTOS,
@@ -111,7 +111,7 @@ def test_photos_are_spread_over_all_there_are() -> None:
 
 
 def test_photos_that_are_held_out_do_not_shape_it(sqlite_store: Store) -> None:
-    label(sqlite_store, of("three", "eight")[:60])
+    label(sqlite_store, digits_of("three", "eight")[:60])
     with sqlite_store.db.read() as conn:
         rows = labels.current(conn)
     num_training = sum(not row.is_held_out for row in rows)
@@ -120,7 +120,7 @@ def test_photos_that_are_held_out_do_not_shape_it(sqlite_store: Store) -> None:
 
 
 def test_too_few_labelled_photos_are_refused_with_both_numbers(sqlite_store: Store) -> None:
-    label(sqlite_store, of("three")[:4])
+    label(sqlite_store, digits_of("three")[:4])
     with pytest.raises(NotEnoughLabels, match=r"needs 20 labelled photos.* 4 can train"):
         labelled_photos(sqlite_store, tiny.SPEC, Limits())
 

@@ -26,9 +26,9 @@ from training.head.regression import fit  # noqa: E402
 pytestmark = pytest.mark.training
 
 # A folder of weights to try. conftest.py has taken EVERGREEN_* out of the environment.
-WEIGHTS_FOLDER = conftest.SURROUNDINGS.get("EVERGREEN_TEST_WEIGHTS")
+WEIGHTS_FOLDER = conftest.SHELL_SETTINGS.get("EVERGREEN_TEST_WEIGHTS")
 # A folder with a folder of JPEGs for each class.
-PHOTOS_FOLDER = conftest.SURROUNDINGS.get("EVERGREEN_TEST_PHOTOS")
+PHOTOS_FOLDER = conftest.SHELL_SETTINGS.get("EVERGREEN_TEST_PHOTOS")
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_published_weights_with_another_hash_are_refused(tmp_path: Path) -> None
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_librarys_own_file_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
+def test_file_of_a_library_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
     net = torchvision.models.squeezenet1_1()
     torch.save(net.state_dict(), tmp_path / "library.pth")
     monkeypatch.setattr(backbone, "fetch", lambda *_, **__: tmp_path / "library.pth")

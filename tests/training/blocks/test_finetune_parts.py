@@ -192,7 +192,7 @@ def test_microbatch_shrinks_to_fit_memory() -> None:
     assert learning_batch(tail, example, 32, 0) == 1
 
 
-def test_checkpoint_is_whole_or_absent_and_never_anothers(tmp_path) -> None:
+def test_checkpoint_is_whole_or_absent_and_of_this_run_only(tmp_path) -> None:
     path = tmp_path / "run.safetensors"
     assert checkpoint.load(path, "a") is None
     checkpoint.save(path, "a", {"w": torch.arange(3.0)}, {"epoch": 2, "loss": 0.1})

@@ -15,9 +15,9 @@ from training.gate.champions import CachedPredictions
 
 
 @pytest.fixture
-def champion(school_store) -> Servable:
-    manifest = read_manifest(live(school_store), school_store.blobs)
-    return load(manifest, school_store.blobs, Runtime("cpu"))
+def champion(starter_store) -> Servable:
+    manifest = read_manifest(live(starter_store), starter_store.blobs)
+    return load(manifest, starter_store.blobs, Runtime("cpu"))
 
 
 @pytest.fixture

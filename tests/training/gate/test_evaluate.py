@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.labelling.labels import CurrentLabel
-from tests.training.digits_store import label, live, of, retrain
+from tests.training.digits_store import digits_of, label, live, retrain
 from training.dataset import Dataset, TrainingSet, assemble
 from training.gate import evaluate
 from training.gate.champions import CachedPredictions, ChampionModel
@@ -69,19 +69,19 @@ def test_fit_without_score_all_scores_enough_rows_to_calibrate() -> None:
 
 
 @pytest.mark.slow
-def test_champion_is_refitted_without_the_row_it_is_judged_on(school_store, trainer) -> None:
+def test_champion_is_refitted_without_the_row_it_is_judged_on(starter_store, trainer) -> None:
     """A champion trained on the very rows that judge it must not get credit for knowing them."""
     from core.labelling import labels
     from core.models.backbones import Runtime
     from core.models.servable import load
     from core.registry.versions import read_manifest
 
-    label(school_store, of("three", "eight")[:60])
-    retrain(school_store, trainer)
+    label(starter_store, digits_of("three", "eight")[:60])
+    retrain(starter_store, trainer)
     champion = load(
-        read_manifest(live(school_store), school_store.blobs), school_store.blobs, Runtime("cpu")
+        read_manifest(live(starter_store), starter_store.blobs), starter_store.blobs, Runtime("cpu")
     )
-    with school_store.db.read() as conn:
+    with starter_store.db.read() as conn:
         current = labels.current(conn)
     size = champion.manifest.embedding_size
     # Embeddings of pure noise: nothing can be learnt, so nobody may be right by more than chance.
@@ -99,11 +99,11 @@ def test_champion_is_refitted_without_the_row_it_is_judged_on(school_store, trai
 
 @pytest.mark.slow
 def test_champion_and_challenger_with_the_same_labels_are_judged_alike(
-    school_store, trainer
+    starter_store, trainer
 ) -> None:
     """Otherwise a run without a new label could be promoted for the tolerance of its fit."""
-    label(school_store, of("three", "eight", "five")[:240])
-    retrain(school_store, trainer)
-    again = retrain(school_store, trainer)
+    label(starter_store, digits_of("three", "eight", "five")[:240])
+    retrain(starter_store, trainer)
+    again = retrain(starter_store, trainer)
     assert again.reason is not None
     assert "change +0.0 points" in again.reason, again.reason

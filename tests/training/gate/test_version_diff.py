@@ -8,7 +8,7 @@ from core.labelling import labels
 from core.models.backbones import Runtime
 from core.settings import Settings
 from core.store.store import Store
-from tests.training.digits_store import label, of, retrain
+from tests.training.digits_store import digits_of, label, retrain
 from training.gate.version_diff import difference
 from training.recipe import Recipe
 from training.worker.trainer import Trainer
@@ -17,38 +17,38 @@ from training.worker.trainer import Trainer
 pytestmark = pytest.mark.slow
 
 
-def test_version_does_not_differ_from_itself(taught_store: Store, settings: Settings) -> None:
-    retrain(taught_store, Trainer(taught_store, Recipe(), settings))
-    found = difference(taught_store, 2, 2, Runtime("cpu"), Limits())
+def test_version_does_not_differ_from_itself(labelled_store: Store, settings: Settings) -> None:
+    retrain(labelled_store, Trainer(labelled_store, Recipe(), settings))
+    found = difference(labelled_store, 2, 2, Runtime("cpu"), Limits())
     assert found.flips == ()
     assert found.overall.change == 0
     assert found.overall.n >= 100
 
 
 def test_starter_and_trained_version_differ_in_every_class(
-    taught_store: Store, settings: Settings
+    labelled_store: Store, settings: Settings
 ) -> None:
-    retrain(taught_store, Trainer(taught_store, Recipe(), settings))
-    found = difference(taught_store, 1, 2, Runtime("cpu"), Limits())
+    retrain(labelled_store, Trainer(labelled_store, Recipe(), settings))
+    found = difference(labelled_store, 1, 2, Runtime("cpu"), Limits())
     assert found.overall.champion_accuracy == 0
     assert found.overall.low > 0.5
     assert len(found.by_class) == 10
     assert sum(pair.n for pair in found.by_class.values()) == found.overall.n
     assert len(found.flips) == found.overall.b
     assert all(flip.is_mended and flip.after == flip.label for flip in found.flips)
-    with taught_store.db.read() as conn:
+    with labelled_store.db.read() as conn:
         held_out = {row.example_id for row in labels.current(conn) if row.is_held_out}
     assert {flip.example_id for flip in found.flips} <= held_out
 
 
 def test_difference_without_held_out_examples_judges_nothing(
-    school_store: Store, trainer: Trainer
+    starter_store: Store, trainer: Trainer
 ) -> None:
-    label(school_store, of("two")[:2] + of("five")[:2])
-    retrain(school_store, trainer)
-    assert difference(school_store, 1, 2, Runtime("cpu"), Limits()).overall.n == 0
+    label(starter_store, digits_of("two")[:2] + digits_of("five")[:2])
+    retrain(starter_store, trainer)
+    assert difference(starter_store, 1, 2, Runtime("cpu"), Limits()).overall.n == 0
 
 
-def test_unknown_version_is_named(school_store: Store) -> None:
+def test_unknown_version_is_named(starter_store: Store) -> None:
     with pytest.raises(UnknownVersion, match="version 9"):
-        difference(school_store, 1, 9, Runtime("cpu"), Limits())
+        difference(starter_store, 1, 9, Runtime("cpu"), Limits())

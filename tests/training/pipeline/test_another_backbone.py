@@ -14,7 +14,7 @@ from core.registry import activations
 from core.registry.versions import read_manifest
 from core.store.store import Store
 from tests.support import tiny
-from tests.training.digits_store import label, live, of, published, retrain
+from tests.training.digits_store import digits_of, label, live, published, retrain
 from training.backbones.candidate import Candidate
 from training.pipeline.context import open_context
 from training.pipeline.export import latency_ratio
@@ -54,55 +54,57 @@ def the_starter(store: Store) -> Candidate:
     return Candidate("starter", digest, starter.pixel_spec(), 960)
 
 
-def test_worse_backbone_is_held_back(school_store: Store, trainer: Trainer, settings) -> None:
-    label(school_store, of("three", "eight", "one")[:90])
-    good = retrain(school_store, trainer)
-    run = use(school_store, settings, colours(school_store))
+def test_worse_backbone_is_held_back(starter_store: Store, trainer: Trainer, settings) -> None:
+    label(starter_store, digits_of("three", "eight", "one")[:90])
+    good = retrain(starter_store, trainer)
+    run = use(starter_store, settings, colours(starter_store))
     assert (run.state, run.outcome) == ("finished", "held-back"), run
-    assert live(school_store).number == good.version
-    assert published(school_store)[0].backbone != live(school_store).backbone
+    assert live(starter_store).number == good.version
+    assert published(starter_store)[0].backbone != live(starter_store).backbone
 
 
 def test_better_backbone_becomes_champion_and_later_heads_keep_it(
-    school_store: Store, trainer: Trainer, settings
+    starter_store: Store, trainer: Trainer, settings
 ) -> None:
-    label(school_store, of("three", "eight", "one")[:90])
-    first = use(school_store, settings, colours(school_store))
+    label(starter_store, digits_of("three", "eight", "one")[:90])
+    first = use(starter_store, settings, colours(starter_store))
     assert first.outcome == "promoted", first.reason  # the starter knew none of the classes
-    run = use(school_store, settings, the_starter(school_store))
+    run = use(starter_store, settings, the_starter(starter_store))
     assert run.outcome == "promoted", run.reason
-    version = live(school_store)
+    version = live(starter_store)
     assert version.number == run.version == 3
-    after = retrain(school_store, trainer)
+    after = retrain(starter_store, trainer)
     assert after.outcome == "promoted", after.reason
-    assert live(school_store).backbone == version.backbone
-    forms = [read_manifest(v, school_store.blobs).optimised for v in published(school_store)]
+    assert live(starter_store).backbone == version.backbone
+    forms = [read_manifest(v, starter_store.blobs).optimised for v in published(starter_store)]
     newest, of_starter, of_colours, _ = forms
     assert newest == of_starter != of_colours
-    with school_store.db.read() as conn:
+    with starter_store.db.read() as conn:
         assert [a.version for a in activations.history(conn, 10)] == [4, 3, 2, 1]
 
 
 def test_trainer_unloads_champions_of_another_backbone(
-    school_store: Store, trainer: Trainer, settings
+    starter_store: Store, trainer: Trainer, settings
 ) -> None:
-    label(school_store, of("three", "eight", "one")[:60])
-    assert use(school_store, settings, colours(school_store)).outcome == "promoted"
-    retrain(school_store, trainer)
+    label(starter_store, digits_of("three", "eight", "one")[:60])
+    assert use(starter_store, settings, colours(starter_store)).outcome == "promoted"
+    retrain(starter_store, trainer)
     kept = trainer._context.champions
-    small = live(school_store).backbone
+    small = live(starter_store).backbone
     assert small in {answers.servable.backbone.digest for answers in kept.values()}
-    assert use(school_store, settings, the_starter(school_store)).outcome == "promoted"
-    retrain(school_store, trainer)
+    assert use(starter_store, settings, the_starter(starter_store)).outcome == "promoted"
+    retrain(starter_store, trainer)
     digests = {answers.servable.backbone.digest for answers in kept.values()}
-    assert digests == {live(school_store).backbone}
+    assert digests == {live(starter_store).backbone}
 
 
 def test_latency_ratio_is_measured_between_backbones_and_is_one_on_the_same(
-    school_store: Store,
+    starter_store: Store,
 ) -> None:
     runtime = Runtime("cpu")
-    small = load(tiny.make_manifest(school_store.blobs), school_store.blobs, runtime)
-    large = load(read_manifest(live(school_store), school_store.blobs), school_store.blobs, runtime)
+    small = load(tiny.make_manifest(starter_store.blobs), starter_store.blobs, runtime)
+    large = load(
+        read_manifest(live(starter_store), starter_store.blobs), starter_store.blobs, runtime
+    )
     assert latency_ratio(small, small) == 1.0
     assert latency_ratio(large, small) > 1.0

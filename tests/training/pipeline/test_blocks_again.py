@@ -15,7 +15,7 @@ from core.registry import versions
 from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
-from tests.training.digits_store import damaged_starter, label, live, of, retrain
+from tests.training.digits_store import damaged_starter, digits_of, label, live, retrain
 from training.backbones.candidate import Candidate
 from training.pipeline.context import open_context
 from training.pipeline.run import attempt
@@ -37,7 +37,7 @@ RECIPE = Recipe(
     gate=GatePolicy(margin=0.9, harm_alpha=0.0, harm_alpha_cross_validation=0.0),
 )
 QUICKLY = {"epochs": 4, "share": 0.2}
-LESSON = of("three", "eight", "one", "six")[:100]
+LESSON = digits_of("three", "eight", "one", "six")[:100]
 
 
 def run_of(store: Store, settings: Settings, tier: str, wanted: object) -> Run:
@@ -61,59 +61,59 @@ def after(store: Store, settings: Settings, tier: str, wanted: object) -> Manife
 
 
 @pytest.fixture
-def pretrained(school_store: Store, settings: Settings) -> Manifest:
+def pretrained(starter_store: Store, settings: Settings) -> Manifest:
     """The champion is on a backbone that tuning makes better; 100 digits are labelled."""
-    label(school_store, LESSON)
-    wanted = {"backbone": damaged_starter(school_store).to_json()}
-    return after(school_store, settings, "backbone", wanted)
+    label(starter_store, LESSON)
+    wanted = {"backbone": damaged_starter(starter_store).to_json()}
+    return after(starter_store, settings, "backbone", wanted)
 
 
 def test_retracted_labels_leave_no_trace_in_a_backbone_that_is_tuned_again(
-    school_store: Store, settings: Settings, pretrained: Manifest
+    starter_store: Store, settings: Settings, pretrained: Manifest
 ) -> None:
     assert pretrained.tuned_from is None
-    first = after(school_store, settings, "blocks", QUICKLY)
+    first = after(starter_store, settings, "blocks", QUICKLY)
     assert first.tuned_from == pretrained.backbone != first.backbone
 
-    wrong = label(school_store, [replace(digit, label="eight") for digit in LESSON[:10]])
-    misled = after(school_store, settings, "blocks", QUICKLY)
+    wrong = label(starter_store, [replace(digit, label="eight") for digit in LESSON[:10]])
+    misled = after(starter_store, settings, "blocks", QUICKLY)
     assert misled.tuned_from == pretrained.backbone
     assert misled.backbone != first.backbone
     for taken in wrong:
-        intake.retract(school_store, taken.event.id, who="test", now=time.time())
+        intake.retract(starter_store, taken.event.id, who="test", now=time.time())
 
-    again = after(school_store, settings, "blocks", QUICKLY)
+    again = after(starter_store, settings, "blocks", QUICKLY)
     assert (again.backbone, again.tuned_from) == (first.backbone, pretrained.backbone)
     assert again.backbone_snapshot > misled.backbone_snapshot > first.backbone_snapshot
 
     # Later heads record it too. Another backbone was tuned from nothing.
-    assert read_planner_input(school_store).is_tuned
-    retrain(school_store, Trainer(school_store, RECIPE, settings))
-    head = champion_of(school_store)
+    assert read_planner_input(starter_store).is_tuned
+    retrain(starter_store, Trainer(starter_store, RECIPE, settings))
+    head = champion_of(starter_store)
     assert (head.tier, head.backbone) == ("head", first.backbone)
     assert head.tuned_from == pretrained.backbone
-    with school_store.db.read() as conn:
-        bundled = versions.read_manifest(versions.get(conn, 1), school_store.blobs)
+    with starter_store.db.read() as conn:
+        bundled = versions.read_manifest(versions.get(conn, 1), starter_store.blobs)
     wanted = {"backbone": Candidate.of(bundled).to_json()}
-    assert after(school_store, settings, "backbone", wanted).tuned_from is None
-    assert not read_planner_input(school_store).is_tuned
+    assert after(starter_store, settings, "backbone", wanted).tuned_from is None
+    assert not read_planner_input(starter_store).is_tuned
 
 
 def test_run_without_the_pretrained_backbone_continues_from_the_tuned_one_and_says_so(
-    school_store: Store,
+    starter_store: Store,
     settings: Settings,
     pretrained: Manifest,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    first = after(school_store, settings, "blocks", QUICKLY)
-    school_store.blobs.delete(pretrained.backbone)
-    run = run_of(school_store, settings, "blocks", QUICKLY | {"epochs": 1})
+    first = after(starter_store, settings, "blocks", QUICKLY)
+    starter_store.blobs.delete(pretrained.backbone)
+    run = run_of(starter_store, settings, "blocks", QUICKLY | {"epochs": 1})
     assert run.state == "finished", run.error
     (said,) = [r for r in caplog.records if r.getMessage() == "backbone.not_pretrained"]
     assert pretrained.backbone in vars(said)["reason"]
     if run.version is None:
         assert "better than the champion's backbone" in (run.reason or "")
-    assert champion_of(school_store).tuned_from == first.tuned_from == pretrained.backbone
+    assert champion_of(starter_store).tuned_from == first.tuned_from == pretrained.backbone
 
 
 def test_checkpoint_depends_on_the_weights_where_a_run_starts() -> None:

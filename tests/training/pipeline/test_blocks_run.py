@@ -33,65 +33,65 @@ def claim_blocks(store: Store, wanted: dict[str, object]) -> Run:
 
 
 def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
-    taught_store: Store, settings: Settings, idle_writers: set[bool]
+    labelled_store: Store, settings: Settings, idle_writers: set[bool]
 ) -> None:
     # A digit in the mirror is another digit, or none.
     recipe = Recipe(
         planner=PlannerPolicy(is_automatic=False),
         blocks=BlocksRecipe(flip=False, augment="light"),
     )
-    trainer = Trainer(taught_store, recipe, settings)
-    retrain(taught_store, trainer)
-    before = live(taught_store)
-    claimed = claim_blocks(taught_store, QUICKLY)
-    attempt(open_context(taught_store, recipe, settings, "test"), claimed, lambda: False)
-    with taught_store.db.read() as conn:
+    trainer = Trainer(labelled_store, recipe, settings)
+    retrain(labelled_store, trainer)
+    before = live(labelled_store)
+    claimed = claim_blocks(labelled_store, QUICKLY)
+    attempt(open_context(labelled_store, recipe, settings, "test"), claimed, lambda: False)
+    with labelled_store.db.read() as conn:
         run = runs.get(conn, claimed.id)
     assert run.state == "finished", run.error
     assert run.outcome == "promoted", run.reason
-    after = live(taught_store)
+    after = live(labelled_store)
     assert after.number == run.version
     assert after.backbone != before.backbone
     assert after.metrics["judged_by"] == "hold-out"
     assert after.metrics["accuracy"] >= before.metrics["accuracy"] - 0.02
-    manifest = versions.read_manifest(after, taught_store.blobs)
+    manifest = versions.read_manifest(after, labelled_store.blobs)
     assert (manifest.tier, manifest.backbone_name) == ("blocks", "starter")
     assert manifest.backbone_snapshot == manifest.snapshot == 700
     assert not (settings.home / "cache" / "runs" / run.id).exists()
     assert idle_writers == {False}, "predictions would wait for an idle thread"
     # Later heads use the tuned backbone, and record on which labels it was tuned.
-    later = retrain(taught_store, trainer)
-    with taught_store.db.read() as conn:
+    later = retrain(labelled_store, trainer)
+    with labelled_store.db.read() as conn:
         head = versions.get(conn, later.version or 0)
     assert head.backbone == after.backbone
-    assert versions.read_manifest(head, taught_store.blobs).backbone_snapshot == 700
+    assert versions.read_manifest(head, labelled_store.blobs).backbone_snapshot == 700
 
 
 def test_handed_back_blocks_run_keeps_its_snapshot_and_checkpoint(
-    taught_store: Store, settings: Settings
+    labelled_store: Store, settings: Settings
 ) -> None:
-    claimed = claim_blocks(taught_store, QUICKLY)
-    context = open_context(taught_store, Recipe(), settings, "test")
+    claimed = claim_blocks(labelled_store, QUICKLY)
+    context = open_context(labelled_store, Recipe(), settings, "test")
     # Stops as soon as there is something to keep, however fast the machine is.
     folder = context.cache / "runs" / claimed.id
     attempt(context, claimed, folder.exists)
-    with taught_store.db.read() as conn:
+    with labelled_store.db.read() as conn:
         handed = runs.get(conn, claimed.id)
     assert (handed.state, handed.snapshot) == ("waiting", 700)
     assert folder.exists()
     # Cancelled after all, it leaves nothing behind.
-    with taught_store.db.write() as conn:
+    with labelled_store.db.write() as conn:
         again = leases.claim(conn, "test", time.time(), runs.LONG)
         assert again is not None
         runs.cancel(conn, claimed.id, time.time())
     attempt(context, again, lambda: False)
-    with taught_store.db.read() as conn:
+    with labelled_store.db.read() as conn:
         assert runs.get(conn, claimed.id).state == "cancelled"
     assert not folder.exists()
 
 
 def test_planned_blocks_run_is_done_by_a_child_process(
-    taught_store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    labelled_store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     recipe_path = tmp_path / "recipe.toml"
     recipe_path.write_text("[blocks]\nminutes = 0.2\n")
@@ -101,13 +101,13 @@ def test_planned_blocks_run_is_done_by_a_child_process(
     policy = PlannerPolicy(
         solved_accuracy=1.0, similar_accuracy=1.0
     )  # digits are easy; plan blocks all the same
-    trainer = Trainer(taught_store, Recipe(planner=policy), settings)
-    retrain(taught_store, trainer)
-    with taught_store.db.read() as conn:
+    trainer = Trainer(labelled_store, Recipe(planner=policy), settings)
+    retrain(labelled_store, trainer)
+    with labelled_store.db.read() as conn:
         (planned,) = [run for run in runs.unfinished(conn) if run.tier == "blocks"]
     assert planned.trigger == "plan"
     assert "different" in planned.parameters["wanted"]["reason"]
     # At idle priority: beside other tests it may get little of a processor.
-    ended = finish(taught_store, trainer, planned.id, max_ticks=2000, pause_s=0.2)
+    ended = finish(labelled_store, trainer, planned.id, max_ticks=2000, pause_s=0.2)
     assert ended.state == "finished", ended.error
     trainer.close()

@@ -16,7 +16,7 @@ from core.registry import versions
 from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
-from tests.training.digits_store import damaged_starter, label, live, of, retrain
+from tests.training.digits_store import damaged_starter, digits_of, label, live, retrain
 from training.backbones.candidate import Candidate
 from training.backbones.quantise import as_int8, labelled_photos
 from training.pipeline.context import open_context
@@ -63,48 +63,48 @@ def manifest_of(store: Store) -> Manifest:
 
 
 def test_int8_that_is_not_faster_is_held_back_and_says_so(
-    school_store: Store, settings: Settings
+    starter_store: Store, settings: Settings
 ) -> None:
-    label(school_store, of("three", "eight")[:60])
-    candidate = Candidate.of(manifest_of(school_store))
+    label(starter_store, digits_of("three", "eight")[:60])
+    candidate = Candidate.of(manifest_of(starter_store))
     recipe = replace(RECIPE, gate=NOTHING_IS_FASTER)
-    run = to_int8(school_store, settings, recipe, candidate)
+    run = to_int8(starter_store, settings, recipe, candidate)
     assert (run.state, run.outcome) == ("finished", "held-back"), run.error
     assert "times as long as float32 here, limit 0.00" in (run.reason or "")
-    assert live(school_store).number == 1
+    assert live(starter_store).number == 1
 
 
 def test_heads_keep_an_int8_backbone_and_blocks_start_at_its_float32_weights(
-    school_store: Store, settings: Settings
+    starter_store: Store, settings: Settings
 ) -> None:
     pytest.importorskip("torch", reason="the training extra is not installed")
-    label(school_store, of("three", "eight", "one", "six")[:100])
-    before = damaged_starter(school_store)
-    rounded = to_int8(school_store, settings, RECIPE, before)
+    label(starter_store, digits_of("three", "eight", "one", "six")[:100])
+    before = damaged_starter(starter_store)
+    rounded = to_int8(starter_store, settings, RECIPE, before)
     assert rounded.outcome == "promoted", rounded.reason or rounded.error
-    in_int8 = manifest_of(school_store)
+    in_int8 = manifest_of(starter_store)
     assert in_int8.quantised_from == before.digest
     assert in_int8.metrics["precision"] == "int8"
     assert (in_int8.optimised is None) == (cpu_identity() is None)
 
-    later = retrain(school_store, Trainer(school_store, RECIPE, settings))
-    with school_store.db.read() as conn:
+    later = retrain(starter_store, Trainer(starter_store, RECIPE, settings))
+    with starter_store.db.read() as conn:
         version = versions.get(conn, later.version or 0)
-    head = versions.read_manifest(version, school_store.blobs)
+    head = versions.read_manifest(version, starter_store.blobs)
     assert (head.backbone, head.quantised_from) == (in_int8.backbone, before.digest)
     # Nothing was rounded anew, so nothing is timed.
     assert "int8" not in [check["name"] for check in version.gate["checks"]]
 
-    tuned = run_of(school_store, settings, RECIPE, "blocks", {"epochs": 4, "share": 0.2})
+    tuned = run_of(starter_store, settings, RECIPE, "blocks", {"epochs": 4, "share": 0.2})
     assert tuned.version is not None, tuned.error or tuned.reason
-    with school_store.db.read() as conn:
+    with starter_store.db.read() as conn:
         version = versions.get(conn, tuned.version)
-    deeper = versions.read_manifest(version, school_store.blobs)
+    deeper = versions.read_manifest(version, starter_store.blobs)
     assert (deeper.precision, deeper.backbone_snapshot) == ("int8", 100)
     assert deeper.tuned_from == before.digest
     assert deeper.quantised_from not in (None, before.digest)
     old, new = (
-        starter.bound_weights(school_store.blobs.get(digest))
+        starter.bound_weights(starter_store.blobs.get(digest))
         for digest in (before.digest, deeper.quantised_from or "")
     )
     assert (new["features.0.0.weight"] == old["features.0.0.weight"]).all()

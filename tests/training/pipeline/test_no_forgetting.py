@@ -25,7 +25,7 @@ from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import Store, open_store
-from tests.training.digits_store import label, live, of, retrain
+from tests.training.digits_store import digits_of, label, live, retrain
 from training.dataset import assemble
 from training.embeddings import embed
 from training.head.fit import Penalty, fit_head
@@ -68,7 +68,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
     steps = []
     for start in range(0, len(ORDER), AT_A_TIME):
         for name in ORDER[start : start + AT_A_TIME]:
-            label(store, of(name)[:LABELS_A_CLASS])
+            label(store, digits_of(name)[:LABELS_A_CLASS])
         run = retrain(store, trainer)
         assert run.outcome == "promoted", run
         steps.append(_step(store, ORDER[: start + AT_A_TIME]))
@@ -89,7 +89,7 @@ def _step(store: Store, classes: tuple[str, ...]) -> Step:
     with threadpool_limits(1):  # as in a run; with more threads, sums are added in another order
         again = fit_head(training, HeadRecipe(), score_all=score_all, penalty=penalty).head
         at_once = fit_head(training, HeadRecipe(), score_all=score_all).head
-    judges = [digit for name in classes for digit in of(name)[-JUDGES_A_CLASS:]]
+    judges = [digit for name in classes for digit in digits_of(name)[-JUDGES_A_CLASS:]]
     x_ND = backbone.embed(np.stack([pixels.decode(d.image, manifest.pixels) for d in judges]))
     names = [digit.label for digit in judges]
     return Step(

@@ -11,7 +11,7 @@ import pytest
 from core import leases, runs
 from core.runs import Run
 from core.store.store import Store
-from tests.training.digits_store import label, of, retrain
+from tests.training.digits_store import digits_of, label, retrain
 from training.head import fit as fitting
 from training.pipeline.progress import Progress, RunCancelled
 from training.worker.trainer import Trainer
@@ -34,20 +34,20 @@ def progress_of(store: Store, run: Run) -> Progress:
     return Progress(store, run, "me", lambda: False, lambda now: None)
 
 
-def test_lease_is_renewed_during_a_long_step(school_store: Store) -> None:
-    run = claimed(school_store)
-    before = state(school_store, run).heartbeat_at or 0.0
+def test_lease_is_renewed_during_a_long_step(starter_store: Store) -> None:
+    run = claimed(starter_store)
+    before = state(starter_store, run).heartbeat_at or 0.0
     time.sleep(0.01)
-    progress_of(school_store, run).renew_lease()
-    assert (state(school_store, run).heartbeat_at or 0.0) > before
+    progress_of(starter_store, run).renew_lease()
+    assert (state(starter_store, run).heartbeat_at or 0.0) > before
 
 
 def test_cancellation_is_raised_by_a_report_and_not_by_renewing_the_lease(
-    school_store: Store,
+    starter_store: Store,
 ) -> None:
-    run = claimed(school_store)
-    progress = progress_of(school_store, run)
-    with school_store.db.write() as conn:
+    run = claimed(starter_store)
+    progress = progress_of(starter_store, run)
+    with starter_store.db.write() as conn:
         runs.cancel(conn, run.id, time.time())
     progress.renew_lease()
     with pytest.raises(RunCancelled):
@@ -57,7 +57,7 @@ def test_cancellation_is_raised_by_a_report_and_not_by_renewing_the_lease(
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
 def test_run_computes_at_idle_priority_and_writes_at_normal_priority(
-    school_store: Store,
+    starter_store: Store,
     trainer: Trainer,
     idle_writers: set[bool],
     monkeypatch: pytest.MonkeyPatch,
@@ -71,7 +71,7 @@ def test_run_computes_at_idle_priority_and_writes_at_normal_priority(
         return fit(*args, **options)
 
     monkeypatch.setattr(fitting, "fit", noted_fit)
-    label(school_store, of("two", "five")[:20])
-    assert retrain(school_store, trainer).outcome == "promoted"
+    label(starter_store, digits_of("two", "five")[:20])
+    assert retrain(starter_store, trainer).outcome == "promoted"
     assert computing == {os.SCHED_IDLE}
     assert idle_writers == {False}

@@ -15,7 +15,7 @@ from core.registry.wait import PromotionResult
 from core.settings import Settings
 from core.store.database import Database
 from core.store.store import Store
-from tests.training.digits_store import finish, label, live, of, published, retrain
+from tests.training.digits_store import digits_of, finish, label, live, published, retrain
 from training.gate import rules
 from training.pipeline import run as run_module
 from training.recipe import Recipe, TriggerRecipe
@@ -26,36 +26,36 @@ pytestmark = pytest.mark.slow
 
 
 def test_crash_in_a_run_fails_it_and_the_trainer_continues(
-    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    starter_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
-    label(school_store, of("two", "five")[:20])
+    label(starter_store, digits_of("two", "five")[:20])
     with monkeypatch.context() as patched:
         patched.setattr(rules, "decide", lambda *_: 1 / 0)
-        run = retrain(school_store, trainer)
+        run = retrain(starter_store, trainer)
     assert run.state == "failed"
     assert "ZeroDivisionError" in (run.error or "")
-    assert retrain(school_store, trainer).outcome == "promoted"
+    assert retrain(starter_store, trainer).outcome == "promoted"
 
 
 def test_stopped_trainer_hands_its_run_back(
-    school_store: Store, trainer: Trainer, settings: Settings
+    starter_store: Store, trainer: Trainer, settings: Settings
 ):
-    label(school_store, of("two", "five")[:20])
-    with school_store.db.write() as conn:
+    label(starter_store, digits_of("two", "five")[:20])
+    with starter_store.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=time.time())
     trainer.stop()
     trainer.tick(time.time())
-    with school_store.db.read() as conn:
+    with starter_store.db.read() as conn:
         handed = runs.get(conn, run.id)
     assert (handed.state, handed.attempts) == ("waiting", 0)
-    assert finish(school_store, Trainer(school_store, Recipe(), settings), run.id).version == 2
+    assert finish(starter_store, Trainer(starter_store, Recipe(), settings), run.id).version == 2
 
 
 def test_run_whose_trainer_died_after_publishing_publishes_nothing_twice(
-    school_store: Store, trainer: Trainer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    starter_store: Store, trainer: Trainer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    label(school_store, of("two", "five")[:20])
-    with school_store.db.write() as conn:
+    label(starter_store, digits_of("two", "five")[:20])
+    with starter_store.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=time.time())
 
     def die(*_: object) -> None:
@@ -65,58 +65,58 @@ def test_run_whose_trainer_died_after_publishing_publishes_nothing_twice(
         patched.setattr(run_module, "_promote", die)
         with pytest.raises(StoreError):
             trainer.tick(time.time())
-    assert len(published(school_store)) == 2
+    assert len(published(starter_store)) == 2
     later = time.time() + leases.LEASE_S + 1
-    other = Trainer(school_store, Recipe(), settings)
-    with school_store.db.write() as conn:
+    other = Trainer(starter_store, Recipe(), settings)
+    with starter_store.db.write() as conn:
         taken = leases.claim(conn, "nobody", later)
         assert taken is not None
         assert taken.id == run.id
         leases.hand_back(conn, run.id, "nobody", later)
-    ended = finish(school_store, other, run.id)
+    ended = finish(starter_store, other, run.id)
     assert (ended.outcome, ended.version) == ("promoted", 2)
-    assert len(published(school_store)) == 2
+    assert len(published(starter_store)) == 2
 
 
 def test_run_follows_another_request_for_its_version(
-    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    starter_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
-    label(school_store, of("two", "five")[:20])
+    label(starter_store, digits_of("two", "five")[:20])
     wait = run_module.wait_for_promotion
 
     def overtaken(
         db: Database, promotion_id: int, meanwhile: Callable[[], None]
     ) -> PromotionResult:
         monkeypatch.undo()
-        promote(school_store, 2, time.time())
-        assert state_of(school_store, promotion_id) == "superseded"
+        promote(starter_store, 2, time.time())
+        assert state_of(starter_store, promotion_id) == "superseded"
         return wait(db, promotion_id, meanwhile)
 
     monkeypatch.setattr(run_module, "wait_for_promotion", overtaken)
-    assert retrain(school_store, trainer).outcome == "promoted"
-    assert live(school_store).number == 2
+    assert retrain(starter_store, trainer).outcome == "promoted"
+    assert live(starter_store).number == 2
 
 
-def test_new_labels_start_a_run_without_a_request(school_store: Store, settings: Settings):
+def test_new_labels_start_a_run_without_a_request(starter_store: Store, settings: Settings):
     recipe = Recipe(triggers=TriggerRecipe(after_labels=15, quiet_period_s=0, every_s=0))
-    trainer = Trainer(school_store, recipe, settings)
-    label(school_store, of("two", "five")[:14])
+    trainer = Trainer(starter_store, recipe, settings)
+    label(starter_store, digits_of("two", "five")[:14])
     for _ in range(5):
         trainer.tick(time.time())
-    assert live(school_store).number == 1
-    label(school_store, of("two", "five")[14:15])
+    assert live(starter_store).number == 1
+    label(starter_store, digits_of("two", "five")[14:15])
     for _ in range(10):
         trainer.tick(time.time())
-    assert live(school_store).number == 2
-    with school_store.db.read() as conn:
+    assert live(starter_store).number == 2
+    with starter_store.db.read() as conn:
         assert [run.trigger for run in runs.listing(conn, 10)] == ["labels"]
 
 
-def test_trainer_wakes_when_a_trigger_fires(school_store: Store, trainer: Trainer):
+def test_trainer_wakes_when_a_trigger_fires(starter_store: Store, trainer: Trainer):
     trainer.tick(time.time())
     tick_s = trainer.pause_s(time.time())
-    label(school_store, of("two", "five")[:6])
-    with school_store.db.read() as conn:
+    label(starter_store, digits_of("two", "five")[:6])
+    with starter_store.db.read() as conn:
         _, _, newest_at = labels.count_after(conn, 0)
     assert newest_at is not None
     due_at = newest_at + Recipe().triggers.quiet_period_s
@@ -124,12 +124,12 @@ def test_trainer_wakes_when_a_trigger_fires(school_store: Store, trainer: Traine
         trainer.tick(due_at - before_s)
         assert trainer.pause_s(due_at - before_s) == pytest.approx(min(tick_s, before_s), abs=1e-3)
     trainer.tick(due_at + 1e-3)
-    assert live(school_store).number == 2
+    assert live(starter_store).number == 2
     assert trainer.pause_s(due_at + 1.0) == tick_s, "nothing is new"
 
 
 def test_idle_trainer_works_on_changes_and_every_half_second(
-    school_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    starter_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     worked_at: list[float] = []
     work = trainer._work
@@ -143,26 +143,26 @@ def test_idle_trainer_works_on_changes_and_every_half_second(
     for after_s in (0.0, 0.1, 0.2, 0.6):
         trainer.tick(now + after_s)
     assert worked_at == [now, now + 0.6], "the second time after half a second"
-    label(school_store, of("two")[:1])
+    label(starter_store, digits_of("two")[:1])
     for after_s in (0.7, 0.71, 0.8):
         trainer.tick(now + after_s)
     assert worked_at[2:] == [now + 0.7, now + 0.71], "the label was embedded, and then nothing new"
-    with school_store.db.write() as conn:
+    with starter_store.db.write() as conn:
         runs.request(conn, trigger="request", now=now)
     trainer.tick(now + 0.9)
     assert worked_at[4:] == [now + 0.9]
 
 
 def test_trainer_leaves_promotions_to_the_workers_for_half_a_second(
-    school_store: Store, trainer: Trainer
+    starter_store: Store, trainer: Trainer
 ):
     now = time.time()
     trainer.tick(now)
-    promotion_id = promote(school_store, live(school_store).number, now)
+    promotion_id = promote(starter_store, live(starter_store).number, now)
     trainer.tick(now + 0.1)
-    assert state_of(school_store, promotion_id) == "waiting"
+    assert state_of(starter_store, promotion_id) == "waiting"
     trainer.tick(now + 0.6)
-    assert state_of(school_store, promotion_id) == "activated", "there is no worker"
+    assert state_of(starter_store, promotion_id) == "activated", "there is no worker"
 
 
 def promote(store: Store, version: int, now: float) -> int:
@@ -175,11 +175,11 @@ def state_of(store: Store, promotion_id: int) -> str:
         return promotions.promotion(conn, promotion_id).state
 
 
-def test_one_class_alone_starts_no_run(school_store: Store, settings: Settings):
+def test_one_class_alone_starts_no_run(starter_store: Store, settings: Settings):
     recipe = Recipe(triggers=TriggerRecipe(after_labels=5, quiet_period_s=0))
-    trainer = Trainer(school_store, recipe, settings)
-    label(school_store, of("two")[:10])
+    trainer = Trainer(starter_store, recipe, settings)
+    label(starter_store, digits_of("two")[:10])
     for _ in range(5):
         trainer.tick(time.time())
-    with school_store.db.read() as conn:
+    with starter_store.db.read() as conn:
         assert runs.listing(conn, 10) == []
