@@ -22,7 +22,7 @@ from core.predict import PredictionResult, build_prediction, score_image
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import Store, open_store
-from core.system.host import available_cores, this_host
+from core.system.host import available_cores
 from service import metrics
 from service.inference import batcher
 from service.inference.batcher import Batcher
@@ -30,7 +30,6 @@ from service.inference.recorder import Recorder
 from service.inference.shadow_recorder import ShadowRecorder
 from service.processes import placement
 from service.processes.wal_checkpoints import Checkpoints
-from service.swap.file_semaphore import Turns
 from service.swap.slot import Slot
 from service.swap.swap import Swap
 from service.traffic.admission import Admission, Deadline
@@ -54,9 +53,7 @@ class Serving:
         )
         self.batcher = Batcher(settings.max_batch) if is_batching else None
         self.slot = Slot()
-        boards = settings.boards / this_host()
-        turns = Turns(boards, at_once=max(1, available_cores() // 2))
-        self.swap = Swap(store, self.runtime, self.slot, settings.shadow, turns)
+        self.swap = Swap(store, self.runtime, self.slot, settings.shadow)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
         self._checkpoints = Checkpoints(store.db)

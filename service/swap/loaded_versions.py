@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Collection
-from contextlib import AbstractContextManager
 
 from core.errors import EvergreenError, SpecMismatch, VersionNotLoaded
 from core.models.backbones import Runtime
-from core.models.manifest import Manifest
 from core.models.servable import Servable, load
 from core.registry import versions
 from core.registry.versions import Version
 from core.store.store import Store
 from core.system.background import trim_memory
-from service.swap.file_semaphore import Turns
 
 # What a dropped backbone leaves is at hand for the next one: taken from the system again, page by
 # page, opening it takes up to half as long again (`bench/RESULTS.md`), and a swap is seldom the
@@ -29,10 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class Loaded:
-    def __init__(self, store: Store, runtime: Runtime, turns: Turns | None = None) -> None:
+    def __init__(self, store: Store, runtime: Runtime) -> None:
         self._store = store
         self._runtime = runtime
-        self._turns = turns
         self._by_number: dict[int, Servable] = {}
         # Backbones, since memory was last given back.
         self._num_dropped = 0
@@ -76,18 +71,12 @@ class Loaded:
         blobs = self._store.blobs
         try:
             manifest = versions.read_manifest(version, blobs)
-            with self._turn(manifest) if is_beside else contextlib.nullcontext():
-                return load(manifest, blobs, self._runtime, is_beside=is_beside)
+            return load(manifest, blobs, self._runtime, is_beside=is_beside)
         except EvergreenError:
             raise
         except Exception as error:  # a bundle may be wrong in ways that nobody thought of
             log.exception("version.unreadable", extra={"version": version.number})
             raise SpecMismatch(f"version {version.number} cannot be loaded: {error!r}") from error
-
-    def _turn(self, manifest: Manifest) -> AbstractContextManager[None]:
-        if self._turns is None or self._runtime.has_backbone(manifest.backbone):
-            return contextlib.nullcontext()  # a head alone takes next to nothing
-        return self._turns.taken()
 
     def retain(self, wanted: Collection[int | None]) -> None:
         """Let the others go; their last requests keep them."""

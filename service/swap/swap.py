@@ -19,7 +19,6 @@ from core.registry import promotions
 from core.registry.latest import Latest
 from core.registry.promotions import Activation, Promotion
 from core.store.store import Store
-from service.swap.file_semaphore import Turns
 from service.swap.follower import Following
 from service.swap.heartbeat import Presence
 from service.swap.loaded_versions import Loaded
@@ -38,11 +37,10 @@ class Swap:
         runtime: Runtime,
         slot: Slot,
         shadow: Sequence[int] = (),
-        turns: Turns | None = None,
     ) -> None:
         self._store = store
         self._slot = slot
-        self.loaded = Loaded(store, runtime, turns)
+        self.loaded = Loaded(store, runtime)
         self.shadows = Shadows(store, self.loaded, shadow)
         self._presence = Presence(store, runtime, slot, self.loaded)
         self._following = Following(store, slot, self.loaded, self._presence)

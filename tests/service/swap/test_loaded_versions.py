@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import weakref
-from collections.abc import Iterator
 
 import pytest
 
 from core.models.backbones import Runtime
 from core.store.store import Store
 from service.swap import loaded_versions as loaded_module
-from service.swap.file_semaphore import Turns
 from service.swap.loaded_versions import Loaded
 from tests.support import tiny
 
@@ -26,28 +23,6 @@ def given_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def publish(store: Store, seed: int) -> int:
     return tiny.publish(store, tiny.make_manifest(store.blobs, backbone_seed=seed))
-
-
-class CountedTurns(Turns):
-    def __init__(self) -> None:
-        self.num_taken = 0
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        self.num_taken += 1
-        yield
-
-
-def test_a_backbone_waits_for_its_turn_and_a_head_alone_does_not(sqlite_store: Store) -> None:
-    turns = CountedTurns()
-    loaded = Loaded(sqlite_store, Runtime("cpu"), turns)
-    first, head, other = (publish(sqlite_store, seed) for seed in (1, 1, 2))
-    loaded.load(first)
-    assert turns.num_taken == 0, "a process that starts does not wait"
-    loaded.load(head, is_beside=True)
-    assert turns.num_taken == 0
-    loaded.load(other, is_beside=True)
-    assert turns.num_taken == 1
 
 
 def let_go(loaded: Loaded, number: int) -> None:
