@@ -14,13 +14,6 @@ from core.registry.versions import Version
 from core.store.store import Store
 from core.system.background import trim_memory
 
-# What a dropped backbone leaves is at hand for the next one: taken from the system again, page by
-# page, opening it takes up to half as long again (`bench/RESULTS.md`), and a swap is seldom the
-# last one (a rollback, a run after the next labels).
-_GIVE_BACK_AFTER_S = 10.0
-# Under swap after swap, too, what lies about stays within a model or two.
-_GIVE_BACK_EACH = 10
-
 log = logging.getLogger(__name__)
 
 
@@ -29,9 +22,6 @@ class Loaded:
         self._store = store
         self._runtime = runtime
         self._by_number: dict[int, Servable] = {}
-        # Backbones, since memory was last given back.
-        self._num_dropped = 0
-        self._dropped_at = 0.0
 
     def __contains__(self, number: int) -> bool:
         return number in self._by_number
@@ -79,21 +69,13 @@ class Loaded:
             raise SpecMismatch(f"version {version.number} cannot be loaded: {error!r}") from error
 
     def retain(self, wanted: Collection[int | None]) -> None:
-        """Let the others go; their last requests keep them."""
+        """Unload the others. Requests that have started keep their version until they end."""
         before = self._backbones()
-        let_go = [self._by_number.pop(number) for number in self._by_number.keys() - wanted]
-        dropped = before - self._backbones()
-        if dropped:
-            self._runtime.run_in_background(let_go.clear)
-            self._num_dropped += len(dropped)
-            self._dropped_at = time.monotonic()
-
-    def trim_memory(self) -> None:
-        """What dropped backbones left, once none has been dropped for a while."""
-        is_quiet = time.monotonic() - self._dropped_at >= _GIVE_BACK_AFTER_S
-        if self._num_dropped >= (1 if is_quiet else _GIVE_BACK_EACH):
+        unloaded = [self._by_number.pop(number) for number in self._by_number.keys() - wanted]
+        if before - self._backbones():
+            self._runtime.run_in_background(unloaded.clear)
+            # At normal priority: trimming holds locks that every allocation needs.
             trim_memory()
-            self._num_dropped = 0
 
     def _backbones(self) -> set[str]:
         return {servable.backbone.digest for servable in self._by_number.values()}

@@ -82,7 +82,6 @@ class Swap:
             try:
                 if self._tick().waiting is None:
                     self.shadows.load()
-                    self.loaded.trim_memory()
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(1.0)
