@@ -129,12 +129,12 @@ class Serving:
 
     async def servable(self, version: int | None) -> Servable:
         """The version that is pinned, or the champion. Raises VersionNotLoaded, NotReady."""
-        return await self.champion() if version is None else self.swap.loaded.pinned(version)
+        return await self.champion() if version is None else self.swap.loaded.get_pinned(version)
 
     async def champion(self) -> Servable:
         """The version to answer with at this moment. Raises NotReady."""
         if self.swap.is_stale:
-            await _run(self._keeping or self._computing, self.swap.confirm)
+            await _run(self._keeping or self._computing, self.swap.ensure_fresh)
         return self.slot.current()
 
     async def _answer(

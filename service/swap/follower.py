@@ -1,5 +1,5 @@
-"""Following the champion: the version that the newest activation names is handed to the slot, for
-the moment that it names.
+"""The follower of the champion: the version that the newest activation names is handed to the
+slot, for the moment that it names.
 
 A worker may answer only while its last look is fresh: an activation names a moment far enough ahead
 that every fresh worker has seen it by then. One that was held up looks again before it answers, so
@@ -20,8 +20,8 @@ from core.registry.latest import Latest
 from core.registry.promotions import Activation
 from core.store.store import Store
 from service import metrics
-from service.swap.heartbeat import Presence
-from service.swap.loaded_versions import Loaded
+from service.swap.heartbeat import Heartbeat
+from service.swap.loaded_versions import LoadedVersions
 from service.swap.slot import Slot
 
 # Well below `champion.ACTIVATION_LEAD_S`: the time that writing the activation takes is the margin.
@@ -34,12 +34,14 @@ _FALL_BACK_ON = 20
 log = logging.getLogger(__name__)
 
 
-class Following:
-    def __init__(self, store: Store, slot: Slot, loaded: Loaded, presence: Presence) -> None:
+class Follower:
+    def __init__(
+        self, store: Store, slot: Slot, loaded: LoadedVersions, heartbeat: Heartbeat
+    ) -> None:
         self._store = store
         self._slot = slot
         self._loaded = loaded
-        self._presence = presence
+        self._heartbeat = heartbeat
         self._lock = threading.Lock()
         self._fresh_until = 0.0
         self._standing = Latest()
@@ -51,7 +53,7 @@ class Following:
         # Of an activation whose version is not to be had: when to try again, when to give it up.
         self._missing: tuple[int, float, float] = (0, 0.0, 0.0)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Answer with the champion; if it cannot be loaded, with the newest before it that can.
 
         Raises StoreError if there is none.
@@ -67,7 +69,7 @@ class Following:
             try:
                 self._slot.put(self._loaded.load(activation.version))
             except EvergreenError as error:
-                self._presence.fail(activation.promotion_id, activation.version, error)
+                self._heartbeat.record_failure(activation.promotion_id, activation.version, error)
                 problem = problem or error
                 if isinstance(error, StoreError) and activation.id == followed:
                     followed = 0  # it may be there at the next look
@@ -83,7 +85,7 @@ class Following:
         """The last look is too old to answer by."""
         return time.monotonic() > self._fresh_until
 
-    def confirm(self) -> None:
+    def ensure_fresh(self) -> None:
         """Look now, unless another thread just did.
 
         With the database gone, the version that answers goes on: no new one can be activated.
@@ -92,18 +94,18 @@ class Following:
             if not self.is_stale:
                 return
             try:
-                self._look()
+                self._poll()
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._fresh_until = time.monotonic() + FRESH_S
 
-    def look(self) -> Latest:
+    def poll(self) -> Latest:
         """The newest activation of it is followed from now on. Raises StoreError if the database
         does not answer."""
         with self._lock:
-            return self._look()
+            return self._poll()
 
-    def _look(self) -> Latest:
+    def _poll(self) -> Latest:
         looked_at = time.monotonic()
         self._standing = latest.poll(self._store.db, self._standing)
         waiting, newest = self._standing.waiting, self._standing.newest
@@ -118,12 +120,12 @@ class Following:
         try:
             servable = self._loaded.get(activation.version) or self._load(activation)
         except EvergreenError as error:
-            self._presence.fail(activation.promotion_id, activation.version, error)
+            self._heartbeat.record_failure(activation.promotion_id, activation.version, error)
             self._followed = activation.id
             return
         if servable is None:
             return
-        self._presence.mend(activation.promotion_id)
+        self._heartbeat.clear_failure(activation.promotion_id)
         self._slot.put_at(servable, activation.activate_at)
         self._followed = activation.id
         promotion_id, noticed_at = self._noticed
@@ -149,7 +151,7 @@ class Following:
         except StoreError as error:
             if now >= give_up_at:
                 raise
-            self._presence.fail(activation.promotion_id, activation.version, error)
+            self._heartbeat.record_failure(activation.promotion_id, activation.version, error)
             self._missing = (activation.id, now + _TRY_AGAIN_S, give_up_at)
             return None
 
@@ -163,7 +165,7 @@ class Following:
         self._seen_label = snapshot
         with self._store.db.read() as conn:
             live = workers.live(conn, time.time(), "serving")
-            if not live or live[0].id != self._presence.worker_id:
+            if not live or live[0].id != self._heartbeat.worker_id:
                 return
             before = activations.newest_label_before(conn, activation.id)
             acknowledged = labels.times_between(conn, before, snapshot)

@@ -17,14 +17,14 @@ from core.registry.workers import Worker
 from core.store.store import Store
 from core.system.host import this_host
 from service import metrics
-from service.swap.loaded_versions import Loaded
+from service.swap.loaded_versions import LoadedVersions
 from service.swap.slot import Slot
 
 log = logging.getLogger(__name__)
 
 
-class Presence:
-    def __init__(self, store: Store, runtime: Runtime, slot: Slot, loaded: Loaded) -> None:
+class Heartbeat:
+    def __init__(self, store: Store, runtime: Runtime, slot: Slot, loaded: LoadedVersions) -> None:
         self.worker_id = new_id()
         self._store = store
         self._runtime = runtime
@@ -38,7 +38,7 @@ class Presence:
     def has_failed(self, promotion_id: int) -> bool:
         return promotion_id in self._failed
 
-    def fail(self, promotion_id: int, version: int, error: EvergreenError) -> None:
+    def record_failure(self, promotion_id: int, version: int, error: EvergreenError) -> None:
         """The promoted version could not be loaded. Counted and logged once."""
         if promotion_id in self._failed:
             return
@@ -46,19 +46,19 @@ class Presence:
         metrics.swap_failures.inc()
         log.error("version.load_failed", extra={"version": version, "error": str(error)})
 
-    def mend(self, promotion_id: int) -> None:
+    def clear_failure(self, promotion_id: int) -> None:
         """It could be loaded after all."""
         self._failed.pop(promotion_id, None)
 
-    def tell(self) -> None:
+    def send(self) -> None:
         """If there is something new, or to say that it lives. Raises StoreError."""
         is_due = time.time() - self._told_at >= workers.HEARTBEAT_S
         if self._state() == self._told and not is_due:
             return
         with self._store.db.write(durable=False) as conn:
-            self.write(conn)
+            self.write_row(conn)
 
-    def write(self, conn: Connection) -> None:
+    def write_row(self, conn: Connection) -> None:
         """Tell it in a transaction that is open anyway."""
         # From before it is told: what changes meanwhile is told next time.
         state, now = self._state(), time.time()
@@ -80,7 +80,7 @@ class Presence:
     def _state(self) -> tuple[object, ...]:
         return self._slot.version, self._loaded.numbers, tuple(self._failed)
 
-    def leave(self) -> None:
+    def deregister(self) -> None:
         try:
             with self._store.db.write(durable=False) as conn:
                 workers.leave(conn, self.worker_id)

@@ -17,7 +17,7 @@ from core.system.background import trim_memory
 log = logging.getLogger(__name__)
 
 
-class Loaded:
+class LoadedVersions:
     def __init__(self, store: Store, runtime: Runtime) -> None:
         self._store = store
         self._runtime = runtime
@@ -34,7 +34,7 @@ class Loaded:
     def get(self, number: int) -> Servable | None:
         return self._by_number.get(number)
 
-    def pinned(self, number: int) -> Servable:
+    def get_pinned(self, number: int) -> Servable:
         """The version that a request asks for by number. Raises VersionNotLoaded."""
         found = self._by_number.get(number)
         if found is None:

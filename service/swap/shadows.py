@@ -15,13 +15,13 @@ from core.registry.promotions import Activation
 from core.shadows import selection
 from core.shadows.selection import ShadowSelection
 from core.store.store import Store
-from service.swap.loaded_versions import Loaded
+from service.swap.loaded_versions import LoadedVersions
 
 log = logging.getLogger(__name__)
 
 
 class Shadows:
-    def __init__(self, store: Store, loaded: Loaded, named: Sequence[int] = ()) -> None:
+    def __init__(self, store: Store, loaded: LoadedVersions, named: Sequence[int] = ()) -> None:
         self._store = store
         self._loaded = loaded
         self._named = named
@@ -37,7 +37,7 @@ class Shadows:
         """What must stay loaded."""
         return {*self._choice.shadows, *([self._choice.previous] if self._choice.previous else [])}
 
-    def choose(self, activation: Activation, newest_version: int | None) -> None:
+    def select(self, activation: Activation, newest_version: int | None) -> None:
         """Anew where something has changed. Before anything is dropped: what was left just now
         would otherwise be loaded again."""
         state = (activation.id, newest_version)

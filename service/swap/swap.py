@@ -19,9 +19,9 @@ from core.registry import promotions
 from core.registry.latest import Latest
 from core.registry.promotions import Activation, Promotion
 from core.store.store import Store
-from service.swap.follower import Following
-from service.swap.heartbeat import Presence
-from service.swap.loaded_versions import Loaded
+from service.swap.follower import Follower
+from service.swap.heartbeat import Heartbeat
+from service.swap.loaded_versions import LoadedVersions
 from service.swap.shadows import Shadows
 from service.swap.slot import Slot
 
@@ -40,18 +40,18 @@ class Swap:
     ) -> None:
         self._store = store
         self._slot = slot
-        self.loaded = Loaded(store, runtime)
+        self.loaded = LoadedVersions(store, runtime)
         self.shadows = Shadows(store, self.loaded, shadow)
-        self._presence = Presence(store, runtime, slot, self.loaded)
-        self._following = Following(store, slot, self.loaded, self._presence)
+        self._heartbeat = Heartbeat(store, runtime, slot, self.loaded)
+        self._follower = Follower(store, slot, self.loaded, self._heartbeat)
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="swap", daemon=True)
 
     def start(self) -> None:
         """Load the champion, say so, and follow it from then on. Raises StoreError."""
-        self._following.begin()
-        self._presence.tell()
+        self._follower.start()
+        self._heartbeat.send()
         # From then on, promotions wait for this worker; one decided before it is seen here.
         self._tick()
         self._thread.start()
@@ -60,7 +60,7 @@ class Swap:
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout=5)
-        self._presence.leave()
+        self._heartbeat.deregister()
 
     def wake(self) -> None:
         """Look now rather than at the next tick."""
@@ -69,11 +69,11 @@ class Swap:
     @property
     def is_stale(self) -> bool:
         """The last look at the activations is too old to answer by."""
-        return self._following.is_stale
+        return self._follower.is_stale
 
-    def confirm(self) -> None:
+    def ensure_fresh(self) -> None:
         """Look at the activations now, unless another thread just did."""
-        self._following.confirm()
+        self._follower.ensure_fresh()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -91,34 +91,34 @@ class Swap:
                 self._stop.wait(1.0)
 
     def _tick(self) -> Latest:
-        standing = self._following.look()
+        standing = self._follower.poll()
         waiting, newest = standing.waiting, standing.newest
         if waiting is not None:
             self._prepare(waiting)
         self._slot.current()
         if newest is not None:
-            self.shadows.choose(newest, standing.newest_version)
+            self.shadows.select(newest, standing.newest_version)
         self._forget(waiting, newest)
         if waiting is not None and waiting.version in self.loaded:
             self._advance()
         else:
-            self._presence.tell()
+            self._heartbeat.send()
         return standing
 
     def _prepare(self, promotion: Promotion) -> None:
-        if promotion.version in self.loaded or self._presence.has_failed(promotion.id):
+        if promotion.version in self.loaded or self._heartbeat.has_failed(promotion.id):
             return
         try:
             self.loaded.load(promotion.version, is_beside=True)
         except EvergreenError as error:
-            self._presence.fail(promotion.id, promotion.version, error)
+            self._heartbeat.record_failure(promotion.id, promotion.version, error)
             with self._store.db.write() as conn:
-                self._presence.write(conn)
+                self._heartbeat.write_row(conn)
                 promotions.advance(conn, time.time())
 
     def _advance(self) -> None:
         """Say that it is loaded, and decide if this was the last one to say so."""
-        activation = promotions.advance_committed(self._store.db, self._presence.write)
+        activation = promotions.advance_committed(self._store.db, self._heartbeat.write_row)
         if activation is not None:
             log.info(
                 "version.promoted",

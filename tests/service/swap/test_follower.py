@@ -61,14 +61,14 @@ def test_change_decided_while_a_worker_starts_is_not_missed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Process(store)
-    said = process.swap._presence.tell
+    send = process.swap._heartbeat.send
 
-    def change_then_say() -> None:
+    def change_then_send() -> None:
         monkeypatch.undo()
         tiny.activate(store, 2, time.time())  # nobody knows yet that this worker is there
-        said()
+        send()
 
-    monkeypatch.setattr(process.swap._presence, "tell", change_then_say)
+    monkeypatch.setattr(process.swap._heartbeat, "send", change_then_send)
     process.swap.start()
     try:
         assert process.answers_with(2)
@@ -128,7 +128,7 @@ def test_version_that_stays_away_is_given_up(
     path = head_of(settings, store, 2)
     path.unlink()
     activate_behind_its_back(store, 2)
-    wait_until(lambda: process.swap._following._followed > 1, SOON_S)
+    wait_until(lambda: process.swap._follower._followed > 1, SOON_S)
     assert 1 < len(tries) < 10
     tried = len(tries)
     seen = live(store)[0].last_seen
@@ -166,7 +166,7 @@ def test_label_to_live_is_observed_once_for_each_label(
         snapshot = labels.newest_id(conn)
     number = tiny.publish(store, tiny.make_manifest(store.blobs, snapshot=snapshot))
     if who_writes == "trainer":
-        monkeypatch.setattr(swap_module.Swap, "_advance", lambda swap: swap._presence.tell())
+        monkeypatch.setattr(swap_module.Swap, "_advance", lambda swap: swap._heartbeat.send())
     processes = [start(), start()]
     count, total = (sample(f"evergreen_label_to_live_seconds_{x}") for x in ("count", "sum"))
     for version in (number, 1, number):  # only the first time is new
@@ -210,7 +210,7 @@ def test_worker_that_was_held_up_looks_again_before_it_answers(
         assert promotions.advance(conn, time.time()) is not None
     wait_until(lambda: process.swap.is_stale, SOON_S)
     assert process.answers_with(1)
-    process.swap.confirm()
+    process.swap.ensure_fresh()
     assert process.answers_with(2)
     assert not process.swap.is_stale
 
@@ -226,7 +226,7 @@ def test_worker_goes_on_answering_without_the_database(
         raise StoreError("the database is gone")
 
     monkeypatch.setattr(type(store.db), "read", gone)
-    process.swap.confirm()
+    process.swap.ensure_fresh()
     assert not process.swap.is_stale
     assert process.answers_with(1)
 

@@ -27,19 +27,19 @@ def test_switch_while_it_is_told_is_told_next_time(
 ) -> None:
     process = start()
     process.swap.stop()
-    presence, report = process.swap._presence, workers.report
+    heartbeat, report = process.swap._heartbeat, workers.report
 
     def then_switch(conn: Connection, worker: Worker) -> None:
         report(conn, worker)
         process.slot.put(second)
 
-    presence.tell()
+    heartbeat.send()
     second = process.swap.loaded.load(2)
     with monkeypatch.context() as patched:
         patched.setattr(workers, "report", then_switch)
-        presence.tell()
+        heartbeat.send()
     assert [worker.version for worker in live(store)] == [1]
-    presence.tell()
+    heartbeat.send()
     assert [worker.version for worker in live(store)] == [2]
 
 

@@ -10,7 +10,7 @@ import pytest
 from core.models.backbones import Runtime
 from core.store.store import Store
 from service.swap import loaded_versions
-from service.swap.loaded_versions import Loaded
+from service.swap.loaded_versions import LoadedVersions
 from tests.support import tiny
 
 
@@ -28,7 +28,7 @@ def publish(store: Store, seed: int) -> int:
 def test_memory_is_trimmed_after_each_unload_of_a_backbone(
     sqlite_store: Store, trims: list[int]
 ) -> None:
-    loaded = Loaded(sqlite_store, Runtime("cpu"))
+    loaded = LoadedVersions(sqlite_store, Runtime("cpu"))
     first, second = publish(sqlite_store, 1), publish(sqlite_store, 2)
     for num_trims, number in enumerate((first, second, first), start=1):
         loaded.load(number)
@@ -43,7 +43,7 @@ def test_memory_is_not_trimmed_after_the_unload_of_a_head(
 ) -> None:
     manifests = [tiny.make_manifest(sqlite_store.blobs, head_seed=seed) for seed in (1, 2)]
     first, second = (tiny.publish(sqlite_store, manifest) for manifest in manifests)
-    loaded = Loaded(sqlite_store, Runtime("cpu"))
+    loaded = LoadedVersions(sqlite_store, Runtime("cpu"))
     for number in (first, second):
         loaded.load(number)
     loaded.retain([second])
@@ -51,7 +51,7 @@ def test_memory_is_not_trimmed_after_the_unload_of_a_head(
 
 
 def test_a_dropped_backbone_is_freed_beside_answering(sqlite_store: Store) -> None:
-    loaded = Loaded(sqlite_store, Runtime("cpu"))
+    loaded = LoadedVersions(sqlite_store, Runtime("cpu"))
     freed_by: list[str] = []
     servable = loaded.load(publish(sqlite_store, 1))
     weakref.finalize(servable, lambda: freed_by.append(threading.current_thread().name))
