@@ -35,8 +35,8 @@ _NUM_PROMOTION = len(_PROMOTION.c)
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    waiting: Promotion | None = None
-    newest: Activation | None = None
+    pending: Promotion | None = None
+    activation: Activation | None = None
     newest_version: int | None = None
     # Of a label event; 0 if there is none.
     newest_label: int = 0

@@ -37,7 +37,7 @@ class PromotionWaiter:
         if found is self._standing:
             return None
         self._standing = found
-        if found.waiting is not None and found.waiting.id == self._promotion_id:
+        if found.pending is not None and found.pending.id == self._promotion_id:
             return None
         with self._db.read() as conn:
             activation = activations.of_promotion(conn, self._promotion_id)

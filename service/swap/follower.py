@@ -108,7 +108,7 @@ class Follower:
     def _poll(self) -> Latest:
         looked_at = time.monotonic()
         self._standing = latest.poll(self._store.db, self._standing)
-        waiting, newest = self._standing.waiting, self._standing.newest
+        waiting, newest = self._standing.pending, self._standing.activation
         if waiting is not None and waiting.id != self._noticed[0]:
             self._noticed = (waiting.id, time.time())
         if newest is not None and newest.id != self._followed:

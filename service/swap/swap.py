@@ -80,7 +80,7 @@ class Swap:
             self._wake.wait(TICK_S)
             self._wake.clear()
             try:
-                if self._tick().waiting is None:
+                if self._tick().pending is None:
                     self.shadows.load()
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
@@ -92,7 +92,7 @@ class Swap:
 
     def _tick(self) -> Latest:
         standing = self._follower.poll()
-        waiting, newest = standing.waiting, standing.newest
+        waiting, newest = standing.pending, standing.activation
         if waiting is not None:
             self._prepare(waiting)
         self._slot.current()

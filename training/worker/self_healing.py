@@ -33,9 +33,9 @@ class Healing:
 
     def look(self, now: float, standing: Latest) -> None:
         """Compare, if there is a new label; ask for a rollback where it is called for."""
-        activation = standing.newest
+        activation = standing.activation
         # Another version is on its way: it will be compared in its turn.
-        if activation is None or standing.waiting is not None:
+        if activation is None or standing.pending is not None:
             return
         state = (activation.id, standing.newest_label)
         if now < activation.activate_at:

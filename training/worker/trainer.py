@@ -130,7 +130,7 @@ class Trainer:
     def _look(self, now: float) -> bool:
         self._report(now)
         self._request_if_due(now)
-        if self._standing.waiting is not None:
+        if self._standing.pending is not None:
             promotions.advance_committed(self._store.db)  # there may be no worker
         with self._store.db.read() as conn:
             unfinished = runs.unfinished(conn)

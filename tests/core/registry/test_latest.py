@@ -32,10 +32,10 @@ def request(store: Store, version: int) -> int:
 
 def test_it_follows_whatever_changes(store: Store) -> None:
     empty = read(store)
-    assert (empty.waiting, empty.newest, empty.newest_version) == (None, None, None)
+    assert (empty.pending, empty.activation, empty.newest_version) == (None, None, None)
     first = tiny.publish(store)
     published = read(store, empty)
-    assert (published.newest, published.newest_version) == (None, first)
+    assert (published.activation, published.newest_version) == (None, first)
     taken = intake.label_image(store, images.png(), LabelRequest("cat"), Limits(), now=NOW)
     labelled = read(store, published)
     assert labelled.work == (taken.event.id, 0, 0)
@@ -54,15 +54,15 @@ def test_it_follows_whatever_changes(store: Store) -> None:
     wish = request(store, first)
     wished = read(store, running)
     assert wished.work == labelled.work
-    assert wished.waiting is not None
-    assert wished.waiting.id == wish
+    assert wished.pending is not None
+    assert wished.pending.id == wish
     second = request(store, first)
     replaced = read(store, wished)
-    assert replaced.waiting is not None
-    assert replaced.waiting.id == second
+    assert replaced.pending is not None
+    assert replaced.pending.id == second
     activation = promotions.advance_committed(store.db)
     activated = read(store, replaced)
-    assert (activated.waiting, activated.newest) == (None, activation)
+    assert (activated.pending, activated.activation) == (None, activation)
     for seen in (empty, published, labelled, asked, running, wished, replaced):
         assert read(store, seen) == activated, "whatever was seen before"
 
@@ -72,7 +72,7 @@ def test_what_has_not_changed_is_what_was_seen_before(store: Store) -> None:
     promotions.advance_committed(store.db)
     before = read(store)
     assert read(store, before) is before
-    assert (before.waiting, before.newest is None) == (None, False)
+    assert (before.pending, before.activation is None) == (None, False)
 
 
 def questions(conn: Connection, ask: Callable[[], object]) -> list[tuple[str, Sequence[object]]]:
