@@ -177,17 +177,11 @@ def advance(conn: Connection, now: float) -> Activation | None:
     return Activation(id=key[0], **values)  # type: ignore[arg-type]
 
 
-def advance_committed(
-    db: Database,
-    first: Callable[[Connection], None] = lambda conn: None,
-    clock: Callable[[], float] = time.time,
-) -> Activation | None:
-    """`advance`, at this moment, and what is to be written `first`, in one transaction. The disk is
-    waited for only once the activation is to be seen, as every worker must have seen it when its
-    moment comes."""
+def advance_committed(db: Database, clock: Callable[[], float] = time.time) -> Activation | None:
+    """`advance` in a transaction of its own. The WAL is fsynced after the commit: workers must see
+    the activation before its time comes."""
     with db.write(durable=False) as conn:
-        lock(conn)  # it may have to be waited for
-        first(conn)
+        lock(conn)  # before the clock is read: another process may hold it
         activation = advance(conn, clock())
     if activation is not None:
         db.fsync_wal()

@@ -45,23 +45,26 @@ class LoadedVersions:
             )
         return found
 
-    def load(self, number: int, *, is_beside: bool = False) -> Servable:
-        """Load a version and keep it; with `is_beside`, mostly with what processor time the answers
-        leave. Raises UnknownVersion, ArtifactError, StoreError."""
+    def load(self, number: int) -> Servable:
+        """Load a version and keep it. Raises UnknownVersion, ArtifactError, StoreError."""
         with self._store.db.read() as conn:
             version = versions.get(conn, number)
         started = time.perf_counter()
-        servable = self._read(version, is_beside=is_beside)
+        servable = self._open(version)
         self._by_number[number] = servable
         duration_ms = round((time.perf_counter() - started) * 1000, 1)
         log.info("version.loaded", extra={"version": number, "duration_ms": duration_ms})
         return servable
 
-    def _read(self, version: Version, *, is_beside: bool) -> Servable:
+    def _open(self, version: Version) -> Servable:
+        """In the background, unless nothing serves yet, or it is a head alone: that takes a
+        millisecond."""
         blobs = self._store.blobs
         try:
             manifest = versions.read_manifest(version, blobs)
-            return load(manifest, blobs, self._runtime, is_beside=is_beside)
+            if not self._by_number or self._runtime.has_backbone(manifest.backbone):
+                return load(manifest, blobs, self._runtime)
+            return self._runtime.run_in_background(lambda: load(manifest, blobs, self._runtime))
         except EvergreenError:
             raise
         except Exception as error:  # a bundle may be wrong in ways that nobody thought of

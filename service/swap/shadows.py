@@ -58,7 +58,7 @@ class Shadows:
 
     def _load(self, number: int) -> None:
         try:
-            self._loaded.load(number, is_beside=True)
+            self._loaded.load(number)
         except EvergreenError as error:
             self._failed.add(number)
             self._tell(number, str(error))

@@ -17,7 +17,7 @@ from core.ids import new_id
 from core.models.backbones import Runtime
 from core.models.servable import Servable
 from core.registry import promotions, versions, workers
-from core.registry.promotions import Promotion
+from core.registry.promotions import Activation, Promotion
 from core.registry.workers import Worker
 from core.settings import Settings
 from core.store import schema
@@ -38,9 +38,11 @@ class WatchedSlot(Slot):
         super().__init__()
         self.given: list[tuple[int, float]] = []
 
-    def put_at(self, servable: Servable, activate_at: float) -> None:
-        self.given.append((servable.version, activate_at))
-        super().put_at(servable, activate_at)
+    def put_at(self, servable: Servable, activation: Activation) -> bool:
+        is_new = super().put_at(servable, activation)
+        if is_new:
+            self.given.append((servable.version, activation.activate_at))
+        return is_new
 
 
 class Process:
@@ -114,9 +116,9 @@ def count_loads(process: Process, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     tries: list[int] = []
     load = process.swap.loaded.load
 
-    def counted(number: int, *, is_beside: bool = False) -> Servable:
+    def counted(number: int) -> Servable:
         tries.append(number)
-        return load(number, is_beside=is_beside)
+        return load(number)
 
     monkeypatch.setattr(process.swap.loaded, "load", counted)
     return tries

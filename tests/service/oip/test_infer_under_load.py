@@ -45,7 +45,7 @@ def test_a_process_that_has_not_looked_lately_looks_before_it_answers(
 ) -> None:
     looks: list[bool] = []
     monkeypatch.setattr(Swap, "is_stale", property(lambda _: True))
-    monkeypatch.setattr(serving.swap, "confirm", lambda: looks.append(True))
+    monkeypatch.setattr(serving.swap, "ensure_fresh", lambda: looks.append(True))
     assert post(client, black()).status_code == 200
     assert client.get("/v2/models/evergreen").status_code == 200
     assert looks == [True, True]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ from core.labelling.intake import LabelRequest
 from core.registry import promotions
 from core.settings import Settings
 from core.store.store import Store
-from service.swap import follower
+from service.swap import executor, follower, heartbeat
 from service.swap import swap as swap_module
 from tests.service.swap_worker import (
     SOON_S,
@@ -39,6 +40,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def store(sqlite_store: Store) -> Store:
     return publish_three(sqlite_store)
+
+
+def is_given_up(process: Process) -> bool:
+    failures = process.swap._heartbeat._failures.values()
+    return any(math.isinf(failure.retry_at) for failure in failures)
 
 
 def test_worker_that_starts_before_the_moment_waits_for_it(
@@ -121,14 +127,14 @@ def test_version_that_stays_away_is_given_up(
     start: Callable[[], Process],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(follower, "_TRY_AGAIN_S", 0.1)
-    monkeypatch.setattr(follower, "GIVE_UP_AFTER_S", 0.5)
+    monkeypatch.setattr(heartbeat, "RETRY_AFTER_S", 0.1)
+    monkeypatch.setattr(heartbeat, "GIVE_UP_AFTER_S", 0.5)
     process = start()
     tries = count_loads(process, monkeypatch)
     path = head_of(settings, store, 2)
     path.unlink()
     activate_behind_its_back(store, 2)
-    wait_until(lambda: process.swap._follower._followed > 1, SOON_S)
+    wait_until(lambda: is_given_up(process), SOON_S)
     assert 1 < len(tries) < 10
     tried = len(tries)
     seen = live(store)[0].last_seen
@@ -166,7 +172,7 @@ def test_label_to_live_is_observed_once_for_each_label(
         snapshot = labels.newest_id(conn)
     number = tiny.publish(store, tiny.make_manifest(store.blobs, snapshot=snapshot))
     if who_writes == "trainer":
-        monkeypatch.setattr(swap_module.Swap, "_advance", lambda swap: swap._heartbeat.send())
+        monkeypatch.setattr(executor.Executor, "_advance", lambda one: one._heartbeat.send())
     processes = [start(), start()]
     count, total = (sample(f"evergreen_label_to_live_seconds_{x}") for x in ("count", "sum"))
     for version in (number, 1, number):  # only the first time is new

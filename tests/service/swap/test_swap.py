@@ -64,10 +64,10 @@ def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
     load = slowest.swap.loaded.load
     loaded_at = 0.0
 
-    def load_slowly(number: int, *, is_beside: bool) -> Servable:
+    def load_slowly(number: int) -> Servable:
         nonlocal loaded_at
         time.sleep(2 * promotions.ACTIVATION_LEAD_S)
-        servable = load(number, is_beside=is_beside)
+        servable = load(number)
         loaded_at = time.time()
         return servable
 
