@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from core.errors import StoreError
 from core.models.backbones import Runtime
 from core.registry.latest import Latest
-from core.registry.promotions import Promotion
 from core.store.store import Store
 from service.swap.executor import Executor
 from service.swap.follower import Follower
@@ -76,7 +75,7 @@ class Swap:
             self._wake.clear()
             try:
                 if self._tick().pending is None:
-                    self.shadows.load()
+                    self.shadows.load_next()
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(_PAUSE_AFTER_ERROR_S)
@@ -87,18 +86,19 @@ class Swap:
 
     def _tick(self) -> Latest:
         latest = self._executor.execute(self._follower.poll())
-        if latest.activation is not None:
-            self.shadows.select(latest.activation, latest.newest_version)
-        self._unload(latest.pending)
+        if not self._slot.is_switch_ahead:
+            self._tidy(latest)
         self._heartbeat.send()
         return latest
 
-    def _unload(self, pending: Promotion | None) -> None:
-        """Unload the versions that nothing needs. Not before a switch that is ahead: the heartbeat
-        after it reports both."""
-        if self._slot.is_switch_ahead:
-            return
-        wanted = {self._slot.version, *self.shadows.kept}
-        if pending is not None:
-            wanted.add(pending.version)
+    def _tidy(self, latest: Latest) -> None:
+        """Select the shadows anew and unload what nothing needs, once the switch is over.
+
+        In this order: a version that has just stopped serving may be a shadow.
+        """
+        if latest.activation is not None:
+            self.shadows.select(latest.activation, latest.newest_version)
+        wanted = {self._slot.version, *self.shadows.to_keep}
+        if latest.pending is not None:
+            wanted.add(latest.pending.version)
         self.loaded.retain(wanted)
