@@ -30,7 +30,12 @@ class Shadows:
         # Not retried in this process: the cause rarely goes away by itself.
         self._failed: set[int] = set()
         self._warned: set[tuple[int, str]] = set()
-        self.current: tuple[Servable, ...] = ()
+
+    @property
+    def current(self) -> tuple[Servable, ...]:
+        """The shadows that are loaded."""
+        servables = [self._loaded.get(number) for number in self._selection.shadows]
+        return tuple(servable for servable in servables if servable is not None)
 
     @property
     def to_keep(self) -> set[int]:
@@ -53,8 +58,6 @@ class Shadows:
         missing = [n for n in self.to_keep if n not in self._loaded and n not in self._failed]
         if missing:
             self._load(missing[0])
-        servables = [self._loaded.get(number) for number in self._selection.shadows]
-        self.current = tuple(servable for servable in servables if servable is not None)
 
     def _load(self, number: int) -> None:
         try:

@@ -74,7 +74,7 @@ class Swap:
             self._wake.wait(TICK_S)
             self._wake.clear()
             try:
-                if self._tick().pending is None:
+                if self._tick():
                     self.shadows.load_next()
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
@@ -84,12 +84,14 @@ class Swap:
                 log.exception("swap.failed")
                 self._stop.wait(_PAUSE_AFTER_ERROR_S)
 
-    def _tick(self) -> Latest:
+    def _tick(self) -> bool:
+        """Returns whether no swap is under way."""
         latest = self._executor.execute(self._follower.poll())
-        if not self._slot.is_switch_ahead:
+        is_settled = not self._slot.is_switch_ahead
+        if is_settled:
             self._tidy(latest)
         self._heartbeat.send()
-        return latest
+        return is_settled and latest.pending is None
 
     def _tidy(self, latest: Latest) -> None:
         """Select the shadows anew and unload what nothing needs, once the switch is over.
