@@ -1,4 +1,4 @@
-"""Workers that report, wishes for a champion, and what becomes of them."""
+"""Workers, and promotions that are requested and advanced."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def serve(db: Database, *serving: Worker) -> None:
             workers.report(conn, one)
 
 
-def wish(db: Database, version: int, now: float = NOW, expected: int | None = None) -> Promotion:
+def request(db: Database, version: int, now: float = NOW, expected: int | None = None) -> Promotion:
     with db.write() as conn:
         return promotions.request(
             conn, version, who="ann", why="better", now=now, expected_activation=expected

@@ -1,4 +1,4 @@
-"""Wishes for a champion that come at the same moment."""
+"""Promotions that are requested and advanced concurrently."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from core.errors import PromotionConflict
 from core.registry import promotions
 from core.registry.promotions import ACTIVATION_LEAD_S
 from core.store.database import Database
-from tests.core.promotions import NOW, activated, advance, serve, state, wish, worker
+from tests.core.promotions import NOW, activated, advance, request, serve, state, worker
 from tests.support.concurrency import in_threads, overtaking
 
 
 def test_advance_from_many_threads_activates_once(db: Database) -> None:
     for version in (2, 3, 4):
-        wish(db, version)
+        request(db, version)
         written = in_threads(8, lambda _: advance(db))
         assert sum(each is not None for each in written) == 1
     assert activated(db) == [2, 3, 4]
 
 
-def test_wishes_from_many_threads_leave_one_waiting(db: Database) -> None:
+def test_requests_from_many_threads_leave_one_promotion_pending(db: Database) -> None:
     serve(db, worker([1]))
-    wishes = in_threads(8, lambda i: wish(db, 1 + i % 4))
-    newest = max(wishes, key=lambda each: each.id)
-    assert [p.id for p in wishes if state(db, p) == "waiting"] == [newest.id]
+    requested = in_threads(8, lambda i: request(db, 1 + i % 4))
+    newest = max(requested, key=lambda each: each.id)
+    assert [p.id for p in requested if state(db, p) == "waiting"] == [newest.id]
 
 
-def test_two_wishes_that_overlap_leave_the_later_one(db: Database) -> None:
+def test_overlapping_requests_leave_the_later_promotion(db: Database) -> None:
     serve(db, worker([1]))
     first, second = overtaking(
         db,
@@ -40,8 +40,8 @@ def test_two_wishes_that_overlap_leave_the_later_one(db: Database) -> None:
     assert (state(db, first), state(db, second)) == ("superseded", "waiting")
 
 
-def test_wish_that_is_being_replaced_is_not_activated(db: Database) -> None:
-    older = wish(db, 2)
+def test_promotion_that_is_being_superseded_is_not_activated(db: Database) -> None:
+    older = request(db, 2)
     newer, activation = overtaking(
         db,
         lambda conn: promotions.request(conn, 3, who="bob", why="", now=NOW),
@@ -53,7 +53,7 @@ def test_wish_that_is_being_replaced_is_not_activated(db: Database) -> None:
     assert activated(db) == [3]
 
 
-def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None:
+def test_activation_time_counts_from_when_the_lock_is_held(db: Database) -> None:
     serve(db, worker(ready=[2]))
     is_over = threading.Event()
     began_after: list[bool] = []
@@ -75,8 +75,8 @@ def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None
     assert activated(db) == [2]
 
 
-def test_expectation_sees_an_activation_that_commits_meanwhile(db: Database) -> None:
-    wish(db, 2)
+def test_expected_activation_is_checked_against_one_that_commits_meanwhile(db: Database) -> None:
+    request(db, 2)
     with pytest.raises(PromotionConflict):
         overtaking(
             db,
