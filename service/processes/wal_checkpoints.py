@@ -1,7 +1,7 @@
-"""Checkpoints: what SQLite wrote to its log is moved into its file off the way of predictions.
+"""Checkpoints: a thread of each worker moves pages from SQLite's WAL into the database file.
 
-Without them a commit does it once the log is long: a prediction in some hundreds then takes tens of
-milliseconds, and more where training keeps the disk busy.
+Without it a commit would do so once the WAL is long, and a prediction in some hundreds would take
+tens of milliseconds, or more while training keeps the disk busy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from core.errors import StoreError
 from core.store.database import Database
 from core.system.priority import yield_to_others
 
-# Some hundred predictions; little enough to be done between two of them.
+# Some hundred predictions: short enough to finish between two of them.
 _EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Checkpoints:
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
 
     def start(self) -> None:
-        if self._db.is_sqlite:  # PostgreSQL does its own
+        if self._db.is_sqlite:  # PostgreSQL checkpoints by itself
             self._thread.start()
 
     def stop(self) -> None:
