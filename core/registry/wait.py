@@ -13,8 +13,6 @@ from core.registry.latest import Latest
 from core.store.database import Database
 
 _POLL_EVERY_S = 0.03
-# The workers advance a promotion. This is for the case that there are none.
-_ADVANCE_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +45,21 @@ class PromotionWaiter:
 
 
 def wait_for_promotion(
-    db: Database, promotion_id: int, meanwhile: Callable[[], None] = lambda: None
+    db: Database,
+    promotion_id: int,
+    meanwhile: Callable[[], None] = lambda: None,
+    *,
+    advance_every_s: float = 0.5,
 ) -> PromotionResult:
     """Wait until the promotion has ended, and if it was activated until its version serves.
 
+    The workers advance it; this does so every `advance_every_s`, in case that none is alive.
     `meanwhile` is called after each poll. Raises StoreError, and what `meanwhile` raises.
     """
     waiter = PromotionWaiter(db, promotion_id)
     advanced_at = -math.inf
     while True:
-        if time.monotonic() - advanced_at >= _ADVANCE_EVERY_S:
+        if time.monotonic() - advanced_at >= advance_every_s:
             promotions.advance_committed(db)
             advanced_at = time.monotonic()
         result = waiter.poll()

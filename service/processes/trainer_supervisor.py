@@ -14,17 +14,25 @@ import threading
 import time
 from pathlib import Path
 
-_HEALTHY_AFTER_S = 60.0
 _MAX_PAUSE_S = 30.0
-_STOP_WITHIN_S = 10.0
 _ROOT = str(Path(__file__).parents[2])
 
 log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    def __init__(self, command: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str] | None = None,
+        *,
+        healthy_after_s: float = 60.0,
+        stop_within_s: float = 10.0,
+    ) -> None:
+        """Pauses are reset after a trainer that lived for `healthy_after_s`. One that does not stop
+        within `stop_within_s` is killed."""
         self._command = command or [sys.executable, "-P", "-m", "training", "--stop-with-parent"]
+        self._healthy_after_s = healthy_after_s
+        self._stop_within_s = stop_within_s
         self._child: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="trainer", daemon=True)
@@ -35,7 +43,7 @@ class Supervisor:
     def stop(self) -> None:
         """Ask the trainer to stop, which hands its run back. Kill it if it does not stop."""
         self._stop.set()
-        self._thread.join(timeout=_STOP_WITHIN_S + 2)
+        self._thread.join(timeout=self._stop_within_s + 2)
 
     @property
     def pid(self) -> int | None:
@@ -56,10 +64,10 @@ class Supervisor:
             log.info("trainer.started", extra={"child": child.pid})
             while child.poll() is None and not self._stop.wait(0.5):
                 pass
-            _end(child)
+            _end(child, self._stop_within_s)
             if self._stop.is_set():
                 return
-            if time.monotonic() - started > _HEALTHY_AFTER_S:
+            if time.monotonic() - started > self._healthy_after_s:
                 num_failures = 0
             pause = next_pause_s(num_failures)
             num_failures += 1
@@ -80,11 +88,11 @@ def _environment() -> dict[str, str]:
     return environ
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[bytes], within_s: float) -> None:
     if child.stdin is not None:
         child.stdin.close()
     try:
-        child.wait(timeout=_STOP_WITHIN_S)
+        child.wait(timeout=within_s)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()

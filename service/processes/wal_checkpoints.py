@@ -13,17 +13,16 @@ from core.errors import StoreError
 from core.store.database import Database
 from core.system.priority import yield_to_others
 
-# Some hundred predictions: short enough to finish between two of them.
-_EVERY_S = 1.0
-
 log = logging.getLogger(__name__)
 
 
 class Checkpoints:
     """A thread of low priority."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, every_s: float = 1.0) -> None:
+        """In a second come some hundred predictions, few enough for a checkpoint between two."""
         self._db = db
+        self._every_s = every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
 
@@ -38,7 +37,7 @@ class Checkpoints:
 
     def _run(self) -> None:
         yield_to_others()
-        while not self._stop.wait(_EVERY_S):
+        while not self._stop.wait(self._every_s):
             try:
                 self._db.checkpoint()
             except StoreError as error:

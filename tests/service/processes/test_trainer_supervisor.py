@@ -62,8 +62,7 @@ def test_pause_is_reset_after_a_healthy_time(monkeypatch: pytest.MonkeyPatch) ->
         return 0.01
 
     monkeypatch.setattr(trainer_supervisor, "next_pause_s", short_pause)
-    monkeypatch.setattr(trainer_supervisor, "_HEALTHY_AFTER_S", 0.0)
-    supervisor = Supervisor(script(""))
+    supervisor = Supervisor(script(""), healthy_after_s=0.0)
     supervisor.start()
     wait_until(lambda: len(asked) >= 2)
     supervisor.stop()
@@ -85,12 +84,10 @@ open({str(log)!r}, 'a').write('ended')
     assert log.read_text() == "began ended"
 
 
-def test_stop_kills_a_trainer_that_does_not_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer_supervisor, "_STOP_WITHIN_S", 0.2)
+def test_stop_kills_a_trainer_that_does_not_end(tmp_path: Path) -> None:
     began = tmp_path / "began"
-    supervisor = Supervisor(script(f"import time; open({str(began)!r}, 'w'); time.sleep(600)"))
+    endless = script(f"import time; open({str(began)!r}, 'w'); time.sleep(600)")
+    supervisor = Supervisor(endless, stop_within_s=0.2)
     supervisor.start()
     wait_until(began.exists)
     pid = supervisor.pid

@@ -9,14 +9,12 @@ import pytest
 
 from core.errors import StoreError
 from core.store.store import Store
-from service.processes import wal_checkpoints
 from service.processes.wal_checkpoints import Checkpoints
 
 
 @pytest.fixture
-def started(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkpoints]:
-    monkeypatch.setattr(wal_checkpoints, "_EVERY_S", 0.01)
-    found = Checkpoints(sqlite_store.db)
+def started(sqlite_store: Store) -> Iterator[Checkpoints]:
+    found = Checkpoints(sqlite_store.db, every_s=0.01)
     found.start()
     yield found
     found.stop()
