@@ -1,4 +1,4 @@
-"""Workers, and promotions that are requested and advanced."""
+"""Workers, requests for a promotion, and the outcomes, each in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def worker(
     )
 
 
-def serve(db: Database, *serving: Worker) -> None:
+def report_workers(db: Database, *serving: Worker) -> None:
     with db.write() as conn:
-        for one in serving:
-            workers.report(conn, one)
+        for each in serving:
+            workers.report(conn, each)
 
 
 def request(db: Database, version: int, now: float = NOW, expected: int | None = None) -> Promotion:
@@ -54,12 +54,12 @@ def advance(db: Database, now: float = NOW) -> Activation | None:
         return promotions.advance(conn, now)
 
 
-def state(db: Database, promotion: Promotion) -> str:
+def state_of(db: Database, promotion: Promotion) -> str:
     with db.read() as conn:
         return promotions.promotion(conn, promotion.id).state
 
 
-def activated(db: Database) -> list[int]:
+def activated_versions(db: Database) -> list[int]:
     """The versions, oldest first."""
     with db.read() as conn:
         return [each.version for each in reversed(activations.history(conn, 100))]

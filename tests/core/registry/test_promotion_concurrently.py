@@ -11,7 +11,15 @@ from core.errors import PromotionConflict
 from core.registry import promotions
 from core.registry.promotions import ACTIVATION_LEAD_S
 from core.store.database import Database
-from tests.core.promotions import NOW, activated, advance, request, serve, state, worker
+from tests.core.promotions import (
+    NOW,
+    activated_versions,
+    advance,
+    report_workers,
+    request,
+    state_of,
+    worker,
+)
 from tests.support.concurrency import in_threads, overtaking
 
 
@@ -20,24 +28,24 @@ def test_advance_from_many_threads_activates_once(db: Database) -> None:
         request(db, version)
         written = in_threads(8, lambda _: advance(db))
         assert sum(each is not None for each in written) == 1
-    assert activated(db) == [2, 3, 4]
+    assert activated_versions(db) == [2, 3, 4]
 
 
 def test_requests_from_many_threads_leave_one_promotion_pending(db: Database) -> None:
-    serve(db, worker([1]))
+    report_workers(db, worker([1]))
     requested = in_threads(8, lambda i: request(db, 1 + i % 4))
     newest = max(requested, key=lambda each: each.id)
-    assert [p.id for p in requested if state(db, p) == "waiting"] == [newest.id]
+    assert [p.id for p in requested if state_of(db, p) == "waiting"] == [newest.id]
 
 
 def test_overlapping_requests_leave_the_later_promotion(db: Database) -> None:
-    serve(db, worker([1]))
+    report_workers(db, worker([1]))
     first, second = overtaking(
         db,
         lambda conn: promotions.request(conn, 2, who="ann", why="", now=NOW),
         lambda conn: promotions.request(conn, 3, who="bob", why="", now=NOW),
     )
-    assert (state(db, first), state(db, second)) == ("superseded", "waiting")
+    assert (state_of(db, first), state_of(db, second)) == ("superseded", "waiting")
 
 
 def test_promotion_that_is_being_superseded_is_not_activated(db: Database) -> None:
@@ -49,12 +57,12 @@ def test_promotion_that_is_being_superseded_is_not_activated(db: Database) -> No
     )
     assert activation is not None
     assert activation.promotion_id == newer.id
-    assert state(db, older) == "superseded"
-    assert activated(db) == [3]
+    assert state_of(db, older) == "superseded"
+    assert activated_versions(db) == [3]
 
 
 def test_activation_time_counts_from_when_the_lock_is_held(db: Database) -> None:
-    serve(db, worker(ready=[2]))
+    report_workers(db, worker(ready=[2]))
     is_over = threading.Event()
     began_after: list[bool] = []
 
@@ -72,7 +80,7 @@ def test_activation_time_counts_from_when_the_lock_is_held(db: Database) -> None
     assert activation is not None
     assert activation.activate_at == NOW + ACTIVATION_LEAD_S
     assert began_after == [True]
-    assert activated(db) == [2]
+    assert activated_versions(db) == [2]
 
 
 def test_expected_activation_is_checked_against_one_that_commits_meanwhile(db: Database) -> None:
@@ -85,4 +93,4 @@ def test_expected_activation_is_checked_against_one_that_commits_meanwhile(db: D
                 conn, 3, who="bob", why="", now=NOW, expected_activation=0
             ),
         )
-    assert activated(db) == [2]
+    assert activated_versions(db) == [2]

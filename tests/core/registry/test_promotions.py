@@ -15,7 +15,15 @@ from core.registry.promotions import ACTIVATION_LEAD_S, MAX_WAIT_S, Promotion, n
 from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Worker
 from core.store.database import Database
 from core.system.host import this_host
-from tests.core.promotions import NOW, activated, advance, request, serve, state, worker
+from tests.core.promotions import (
+    NOW,
+    activated_versions,
+    advance,
+    report_workers,
+    request,
+    state_of,
+    worker,
+)
 
 PENDING = Promotion(5, 2, "waiting", "ann", "better", None, NOW)
 READY = worker([1, 2])
@@ -70,14 +78,14 @@ def test_promotion_without_workers_is_activated_immediately(db: Database) -> Non
     assert (activation.version, activation.promotion_id) == (2, promotion.id)
     assert activation.activate_at == NOW
     assert (activation.who, activation.why) == ("ann", "better")
-    assert state(db, promotion) == "activated"
+    assert state_of(db, promotion) == "activated"
     with db.read() as conn:
         assert promotions.newest_activation(conn) == activation
         assert promotions.pending(conn) is None
 
 
 def test_activation_with_workers_is_a_moment_ahead(db: Database) -> None:
-    serve(db, worker([1, 2]), worker([1, 2]))
+    report_workers(db, worker([1, 2]), worker([1, 2]))
     request(db, 2)
     activation = advance(db)
     assert activation is not None
@@ -86,24 +94,24 @@ def test_activation_with_workers_is_a_moment_ahead(db: Database) -> None:
 
 def test_promotion_waits_for_the_last_worker(db: Database) -> None:
     late = worker([1])
-    serve(db, worker([1, 2]), late)
+    report_workers(db, worker([1, 2]), late)
     promotion = request(db, 2)
     assert advance(db) is None
-    assert state(db, promotion) == "waiting"
-    serve(db, replace(late, ready=(1, 2)))
+    assert state_of(db, promotion) == "waiting"
+    report_workers(db, replace(late, ready=(1, 2)))
     assert advance(db) is not None
-    assert state(db, promotion) == "activated"
+    assert state_of(db, promotion) == "activated"
 
 
 def test_worker_that_cannot_load_fails_the_promotion_and_activates_nothing(db: Database) -> None:
     tiny_champion = request(db, 1)
     advance(db)
     promotion = request(db, 2)
-    serve(db, worker([1, 2]), worker([1], {promotion.id: "no space"}))
+    report_workers(db, worker([1, 2]), worker([1], {promotion.id: "no space"}))
     assert advance(db) is None
-    assert state(db, promotion) == "failed"
-    assert state(db, tiny_champion) == "activated"
-    assert activated(db) == [1]
+    assert state_of(db, promotion) == "failed"
+    assert state_of(db, tiny_champion) == "activated"
+    assert activated_versions(db) == [1]
     with db.read() as conn:
         assert "no space" in str(promotions.promotion(conn, promotion.id).error)
 
@@ -111,53 +119,53 @@ def test_worker_that_cannot_load_fails_the_promotion_and_activates_nothing(db: D
 def test_failed_promotion_can_be_requested_again(db: Database) -> None:
     promotion = request(db, 2)
     broken = worker([1], {promotion.id: "no space"})
-    serve(db, broken)
+    report_workers(db, broken)
     advance(db)
     again = request(db, 2)
     assert advance(db) is None
-    serve(db, replace(broken, ready=(1, 2)))
+    report_workers(db, replace(broken, ready=(1, 2)))
     assert advance(db) is not None
-    assert (state(db, promotion), state(db, again)) == ("failed", "activated")
+    assert (state_of(db, promotion), state_of(db, again)) == ("failed", "activated")
     with db.read() as conn:
         assert promotions.newest_promotion_of(conn, 2) == promotions.promotion(conn, again.id)
 
 
 def test_silent_worker_is_not_waited_for(db: Database) -> None:
-    serve(db, worker([1, 2]), worker([1], last_seen=NOW - DEAD_AFTER_S))
+    report_workers(db, worker([1, 2]), worker([1], last_seen=NOW - DEAD_AFTER_S))
     request(db, 2)
     assert advance(db) is not None
 
 
 def test_silent_worker_that_failed_does_not_fail_the_promotion(db: Database) -> None:
     promotion = request(db, 2)
-    serve(db, worker([1], {promotion.id: "no space"}, last_seen=NOW - DEAD_AFTER_S))
+    report_workers(db, worker([1], {promotion.id: "no space"}, last_seen=NOW - DEAD_AFTER_S))
     assert advance(db) is not None
 
 
 def test_ended_process_of_this_machine_is_not_waited_for(db: Database) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
-    serve(db, worker([1, 2]), worker([1], host=this_host(), pid=ended.pid))
+    report_workers(db, worker([1, 2]), worker([1], host=this_host(), pid=ended.pid))
     request(db, 2)
     assert advance(db) is not None
 
 
 def test_live_process_of_this_machine_is_waited_for(db: Database) -> None:
-    serve(db, worker([1], host=this_host(), pid=os.getpid()))
+    report_workers(db, worker([1], host=this_host(), pid=os.getpid()))
     request(db, 2)
     assert advance(db) is None
 
 
 def test_worker_with_a_recent_heartbeat_is_waited_for(db: Database) -> None:
-    serve(db, worker([1], last_seen=NOW - HEARTBEAT_S * 3))
+    report_workers(db, worker([1], last_seen=NOW - HEARTBEAT_S * 3))
     request(db, 2)
     assert advance(db) is None
 
 
 def test_newer_request_supersedes_the_pending_promotion(db: Database) -> None:
-    serve(db, worker([1]))
+    report_workers(db, worker([1]))
     older, newer = request(db, 2), request(db, 3)
-    assert (state(db, older), state(db, newer)) == ("superseded", "waiting")
+    assert (state_of(db, older), state_of(db, newer)) == ("superseded", "waiting")
     with db.read() as conn:
         assert promotions.pending(conn) == newer
         assert promotions.promotion(conn, older.id).error == "replaced by a request for version 3"
@@ -185,12 +193,12 @@ def test_request_that_expects_another_champion_conflicts(db: Database) -> None:
     assert second is not None
     with pytest.raises(PromotionConflict, match=f'its tag is "{second.id}", not "{first.id}"'):
         request(db, 3, expected=first.id)
-    assert activated(db) == [1, 2]
+    assert activated_versions(db) == [1, 2]
 
 
 def test_request_that_conflicts_leaves_the_pending_promotion(db: Database) -> None:
-    serve(db, worker([1]))
+    report_workers(db, worker([1]))
     promotion = request(db, 2)
     with pytest.raises(PromotionConflict):
         request(db, 3, expected=7)
-    assert state(db, promotion) == "waiting"
+    assert state_of(db, promotion) == "waiting"

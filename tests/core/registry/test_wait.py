@@ -15,7 +15,7 @@ from core.registry.wait import PromotionResult, PromotionWaiter, wait_for_promot
 from core.registry.workers import Worker
 from core.store.database import Database
 from core.store.store import Store
-from tests.core.promotions import advance, request, serve, worker
+from tests.core.promotions import advance, report_workers, request, worker
 from tests.support import tiny
 
 
@@ -32,12 +32,12 @@ def one(ready: tuple[int, ...]) -> Worker:
 
 def test_poll_returns_the_time_of_the_activation(db: Database) -> None:
     late = one((1,))
-    serve(db, late)
+    report_workers(db, late)
     waiter = PromotionWaiter(db, request(db, 2, time.time()).id)
     assert waiter.poll() is None
     assert advance(db, time.time()) is None
     assert waiter.poll() is None
-    serve(db, replace(late, ready=(1, 2)))
+    report_workers(db, replace(late, ready=(1, 2)))
     activation = advance(db, time.time())
     assert activation is not None
     assert waiter.poll() == PromotionResult(activation.activate_at)
@@ -56,7 +56,7 @@ def test_poll_returns_why_the_promotion_was_not_activated(db: Database) -> None:
     replaced = PromotionWaiter(db, request(db, 2, time.time()).id)
     promotion = request(db, 2, time.time())
     assert replaced.poll() == PromotionResult(None, "replaced by a request for version 2")
-    serve(db, worker((1,), {promotion.id: "no space"}, last_seen=time.time()))
+    report_workers(db, worker((1,), {promotion.id: "no space"}, last_seen=time.time()))
     result = wait_for_promotion(db, promotion.id)
     assert result.activate_at is None
     assert "no space" in str(result.error)
@@ -65,7 +65,7 @@ def test_poll_returns_why_the_promotion_was_not_activated(db: Database) -> None:
 def test_poll_reads_one_row_while_nothing_changes(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serve(db, one((1,)))
+    report_workers(db, one((1,)))
     waiter = PromotionWaiter(db, request(db, 2, time.time()).id)
     assert waiter.poll() is None
     monkeypatch.setattr(
@@ -86,7 +86,7 @@ def test_wait_leaves_the_promotion_to_live_workers(
 ) -> None:
     """Advancing takes the write lock, which predictions need too."""
     first = one((1,))
-    serve(db, first)
+    report_workers(db, first)
     promotion = request(db, 2, time.time())
     writes: list[float] = []
     write = db.write
@@ -103,7 +103,7 @@ def test_wait_leaves_the_promotion_to_live_workers(
     def meanwhile() -> None:
         polls.append(1)
         if len(polls) == 5:
-            serve(db, replace(first, ready=(1, 2)))
+            report_workers(db, replace(first, ready=(1, 2)))
             promotions.advance_committed(db)
 
     result = wait_for_promotion(db, promotion.id, meanwhile, advance_every_s=60.0)
@@ -114,14 +114,14 @@ def test_wait_leaves_the_promotion_to_live_workers(
 
 def test_wait_ends_although_a_worker_dies_meanwhile(db: Database) -> None:
     dying = one((1,))
-    serve(db, dying)
+    report_workers(db, dying)
     promotion = request(db, 2, time.time())
     polls: list[int] = []
 
     def meanwhile() -> None:
         polls.append(1)
         if len(polls) == 3:
-            serve(db, replace(dying, last_seen=0.0))
+            report_workers(db, replace(dying, last_seen=0.0))
 
     result = wait_for_promotion(db, promotion.id, meanwhile, advance_every_s=0.05)
     assert result.activate_at is not None
