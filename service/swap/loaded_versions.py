@@ -28,7 +28,7 @@ class LoadedVersions:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        # One step, as a request may ask while the swap adds another.
+        # Copied first, as another thread may add one.
         return tuple(sorted(tuple(self._by_number)))
 
     def get(self, number: int) -> Servable | None:
@@ -36,14 +36,14 @@ class LoadedVersions:
 
     def get_pinned(self, number: int) -> Servable:
         """The version that a request asks for by number. Raises VersionNotLoaded."""
-        found = self._by_number.get(number)
-        if found is None:
-            there = ", ".join(map(str, self.numbers)) or "none yet"
+        servable = self._by_number.get(number)
+        if servable is None:
+            loaded = ", ".join(map(str, self.numbers)) or "none yet"
             raise VersionNotLoaded(
-                f"version {number} is not loaded; loaded: {there}. Promote it, or name it in "
+                f"version {number} is not loaded; loaded: {loaded}. Promote it, or name it in "
                 "EVERGREEN_SHADOW to keep it loaded beside the champion"
             )
-        return found
+        return servable
 
     def load(self, number: int) -> Servable:
         """Load a version and keep it. Raises UnknownVersion, ArtifactError, StoreError."""
@@ -57,7 +57,7 @@ class LoadedVersions:
         return servable
 
     def _open(self, version: Version) -> Servable:
-        """In the background, unless nothing serves yet, or it is a head alone: that takes a
+        """Load in the background, unless nothing serves yet or only the head is new, which takes a
         millisecond."""
         blobs = self._store.blobs
         try:
@@ -67,7 +67,7 @@ class LoadedVersions:
             return self._runtime.run_in_background(lambda: load(manifest, blobs, self._runtime))
         except EvergreenError:
             raise
-        except Exception as error:  # a bundle may be wrong in ways that nobody thought of
+        except Exception as error:  # a damaged bundle can raise anything
             log.exception("version.unreadable", extra={"version": version.number})
             raise SpecMismatch(f"version {version.number} cannot be loaded: {error!r}") from error
 
@@ -81,4 +81,4 @@ class LoadedVersions:
             trim_memory()
 
     def _backbones(self) -> set[str]:
-        return {servable.backbone.digest for servable in self._by_number.values()}
+        return {servable.backbone.digest for servable in tuple(self._by_number.values())}

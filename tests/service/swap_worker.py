@@ -1,4 +1,4 @@
-"""What of serving processes takes part in a swap, and an installation for them to share."""
+"""The parts of serving processes that take part in a swap, and an installation they share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SOON_S = 10.0
 
 
 class WatchedSlot(Slot):
-    """Remembers for which moments it was given versions."""
+    """Remembers which versions it was given, and for which times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class WatchedSlot(Slot):
 
 
 class Process:
-    """What of a serving process takes part in a swap; several live in the one of the test."""
+    """The parts of a serving process that take part in a swap. A test has several of them."""
 
     def __init__(self, store: Store) -> None:
         self.slot = WatchedSlot()
@@ -66,7 +66,7 @@ def publish_three(store: Store) -> Store:
 
 @contextmanager
 def starting(store: Store) -> Iterator[Callable[[], Process]]:
-    """A function that starts a process; all are stopped in the end."""
+    """A function that starts a process. All are stopped at the end."""
     started: list[Process] = []
 
     def start_one() -> Process:
@@ -96,19 +96,19 @@ def live(store: Store) -> list[Worker]:
 
 
 def activate_behind_its_back(store: Store, version: int) -> None:
-    """As if nobody had waited for the workers: they were taken for dead."""
+    """Write an activation as if all workers counted as dead."""
     now = time.time()
     with store.db.write() as conn:
-        wish = promotions.request(conn, version, who="test", why="test", now=now)
+        promotion = promotions.request(conn, version, who="test", why="test", now=now)
         before = promotions.newest_activation(conn)
-        values = {"version": version, "promotion_id": wish.id, "who": "test", "why": "test"}
+        values = {"version": version, "promotion_id": promotion.id, "who": "test", "why": "test"}
         values |= {"before_id": before.id if before else None}
         conn.execute(insert(schema.activations).values(**values, activate_at=now, created_at=now))
         conn.execute(update(schema.promotions).values(state="activated"))
 
 
 def problems(store: Store) -> list[str]:
-    return [told for worker in live(store) for told in worker.failed.values()]
+    return [reason for worker in live(store) for reason in worker.failed.values()]
 
 
 def count_loads(process: Process, monkeypatch: pytest.MonkeyPatch) -> list[int]:

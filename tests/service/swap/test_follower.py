@@ -1,3 +1,5 @@
+"""How a worker follows activations: at its start, when it is late, and without its stores."""
+
 from __future__ import annotations
 
 import logging
@@ -33,7 +35,7 @@ from tests.service.swap_worker import (
 from tests.service.trained_home import wait_until
 from tests.support import images, tiny
 
-# Waits for real moments, or repeats thousands of histories: not in `make check`.
+# Waits in real time: not in `make check`.
 pytestmark = pytest.mark.slow
 
 
@@ -47,7 +49,7 @@ def is_given_up(process: Process) -> bool:
     return any(math.isinf(failure.retry_at) for failure in failures)
 
 
-def test_worker_that_starts_before_the_moment_waits_for_it(
+def test_worker_that_starts_before_the_switch_waits_for_it(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(promotions, "ACTIVATION_LEAD_S", 1.5)
@@ -63,18 +65,18 @@ def test_worker_that_starts_before_the_moment_waits_for_it(
     wait_until(lambda: process.answers_with(2), SOON_S)
 
 
-def test_change_decided_while_a_worker_starts_is_not_missed(
+def test_activation_written_while_a_worker_starts_is_not_missed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Process(store)
     send = process.swap._heartbeat.send
 
-    def change_then_send() -> None:
+    def activate_then_send() -> None:
         monkeypatch.undo()
-        tiny.activate(store, 2, time.time())  # nobody knows yet that this worker is there
+        tiny.activate(store, 2, time.time())  # nobody waits for this worker yet
         send()
 
-    monkeypatch.setattr(process.swap._heartbeat, "send", change_then_send)
+    monkeypatch.setattr(process.swap._heartbeat, "send", activate_then_send)
     process.swap.start()
     try:
         assert process.answers_with(2)
@@ -98,22 +100,20 @@ def test_worker_starts_with_an_older_version_if_the_champion_is_damaged(
     assert (worker.version, len(worker.failed)) == (1, 1)
 
 
-def test_worker_with_nothing_to_answer_with_does_not_start(
-    store: Store, settings: Settings
-) -> None:
+def test_worker_without_a_loadable_version_does_not_start(store: Store, settings: Settings) -> None:
     damage_head(settings, store, 1)
     with pytest.raises(StoreError, match="no version can be loaded"):
         Process(store).swap.start()
 
 
-def test_version_that_cannot_be_read_for_a_while_is_followed_late(
+def test_version_whose_store_comes_back_is_loaded_late(
     store: Store, settings: Settings, start: Callable[[], Process]
 ) -> None:
     process = start()
     path = head_of(settings, store, 2)
     hidden = path.rename(path.with_suffix(".hidden"))
     activate_behind_its_back(store, 2)
-    wait_until(lambda: any("cannot be read" in told for told in problems(store)), SOON_S)
+    wait_until(lambda: any("cannot be read" in reason for reason in problems(store)), SOON_S)
     assert process.answers_with(1)
     assert not process.swap.is_stale
     hidden.rename(path)
@@ -121,7 +121,7 @@ def test_version_that_cannot_be_read_for_a_while_is_followed_late(
     wait_until(lambda: problems(store) == [], SOON_S)
 
 
-def test_version_that_stays_away_is_given_up(
+def test_version_whose_store_stays_away_is_given_up(
     store: Store,
     settings: Settings,
     start: Callable[[], Process],
@@ -138,14 +138,14 @@ def test_version_that_stays_away_is_given_up(
     assert 1 < len(tries) < 10
     tried = len(tries)
     seen = live(store)[0].last_seen
-    wait_until(lambda: live(store)[0].last_seen > seen, SOON_S)  # after ten more looks
+    wait_until(lambda: live(store)[0].last_seen > seen, SOON_S)  # after ten more polls
     assert len(tries) == tried
     assert process.answers_with(1)
     promote(store, 3)
     wait_until(lambda: process.answers_with(3), SOON_S)
 
 
-def test_champion_that_cannot_be_read_at_the_start_is_followed_late(
+def test_champion_whose_store_comes_back_after_the_start_is_loaded_late(
     store: Store, settings: Settings, start: Callable[[], Process]
 ) -> None:
     tiny.activate(store, 2, time.time())
@@ -189,7 +189,7 @@ def test_label_to_live_is_observed_once_for_each_label(
     assert 150 < waited < 150 + 3 * SOON_S
 
 
-def test_database_that_fails_for_a_while_is_survived(
+def test_worker_survives_a_database_that_fails_for_a_while(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start()
@@ -205,10 +205,8 @@ def test_database_that_fails_for_a_while_is_survived(
     wait_until(lambda: process.answers_with(2), SOON_S)
 
 
-def test_worker_that_was_held_up_looks_again_before_it_answers(
-    store: Store, start: Callable[[], Process]
-) -> None:
-    """It slept through the whole change: taken for dead, so that nobody waited for it."""
+def test_stale_worker_polls_before_it_answers(store: Store, start: Callable[[], Process]) -> None:
+    """It was suspended during the whole swap, and counted as dead, so nobody waited for it."""
     process = start()
     process.swap.stop()
     with store.db.write() as conn:
@@ -221,7 +219,7 @@ def test_worker_that_was_held_up_looks_again_before_it_answers(
     assert not process.swap.is_stale
 
 
-def test_worker_goes_on_answering_without_the_database(
+def test_worker_keeps_serving_without_the_database(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start()
@@ -237,5 +235,5 @@ def test_worker_goes_on_answering_without_the_database(
     assert process.answers_with(1)
 
 
-def test_an_activation_leaves_a_fresh_worker_time_to_see_it() -> None:
+def test_activation_lead_lets_every_fresh_worker_see_it_first() -> None:
     assert swap_module.TICK_S < follower.FRESH_S < promotions.ACTIVATION_LEAD_S

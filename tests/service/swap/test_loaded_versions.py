@@ -1,4 +1,4 @@
-"""The versions that a process has loaded, and the memory of those that it lets go."""
+"""The versions that a process has loaded, in which thread, and the memory of unloaded ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_memory_is_not_trimmed_after_the_unload_of_a_head(
     assert (loaded.numbers, trims) == ((second,), [])
 
 
-def test_a_dropped_backbone_is_freed_beside_answering(sqlite_store: Store) -> None:
+def test_unloaded_backbone_is_freed_in_the_background(sqlite_store: Store) -> None:
     loaded = LoadedVersions(sqlite_store, Runtime("cpu"))
     freed_by: list[str] = []
     servable = loaded.load(publish(sqlite_store, 1))

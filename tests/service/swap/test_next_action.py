@@ -100,7 +100,7 @@ def test_actions_end_whichever_versions_can_be_loaded(latest: Latest) -> None:
 def carry_out(
     latest: Latest, loaded: set[int], scheduled: int, failed: set[int], loadable: set[int]
 ) -> list[Action]:
-    """Act on a model of the state until the next poll is to come."""
+    """Carry the actions out on a model of the state, until the next poll."""
     done: list[Action] = []
     for _ in range(10):
         action = next_action(latest, loaded, scheduled, failed)
