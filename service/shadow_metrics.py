@@ -1,6 +1,6 @@
-"""What is scraped of the shadows: agreement with the champion and, once labels arrive, accuracy.
+"""Metrics of the shadows: agreement with the champion and, once labels arrive, accuracy.
 
-Only of those that answered last beside the present champion: so the versions named are few.
+Only the shadows of the current champion are named, so labels stay few.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from core.shadows import answers, outcomes
 from core.shadows.selection import MAX_SHADOWS
 
 _COUNTERS = {
-    "evergreen_shadow_answers": "Silent answers, by version.",
-    "evergreen_shadow_agreements": "Silent answers that agree with the champion's, by version.",
+    "evergreen_shadow_answers": "Shadow answers, by version.",
+    "evergreen_shadow_agreements": "Shadow answers that agree with the champion's, by version.",
 }
 _GAUGES = {
-    "evergreen_shadow_labelled": "Silent answers that a label came back for, by version.",
-    "evergreen_shadow_right": "Of these, the ones that were right, by version.",
-    "evergreen_shadow_champion_right": "Of these, the ones that the champion got right.",
+    "evergreen_shadow_labelled": "Shadow answers with a label, by version.",
+    "evergreen_shadow_right": "Shadow answers with a label that are right, by version.",
+    "evergreen_shadow_champion_right": "Shadow answers with a label that the champion got right.",
 }
 
 
 def families(conn: Connection, activation: Activation | None) -> Iterator[Metric]:
-    found: dict[str, CounterMetricFamily | GaugeMetricFamily] = {
+    by_name: dict[str, CounterMetricFamily | GaugeMetricFamily] = {
         name: CounterMetricFamily(name, text, labels=["version"])
         for name, text in _COUNTERS.items()
     }
-    found |= {
+    by_name |= {
         name: GaugeMetricFamily(name, text, labels=["version"]) for name, text in _GAUGES.items()
     }
     if activation is not None:
@@ -47,6 +47,6 @@ def families(conn: Connection, activation: Activation | None) -> Iterator[Metric
                 score.shadow_right,
                 score.champion_right,
             )
-            for family, value in zip(found.values(), values, strict=True):
+            for family, value in zip(by_name.values(), values, strict=True):
                 family.add_metric([str(tally.version)], value)
-    yield from found.values()
+    yield from by_name.values()

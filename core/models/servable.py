@@ -85,16 +85,11 @@ class Servable:
         return self._head.score(embedding_BD)
 
 
-def load(
-    manifest: Manifest, blobs: Blobs, runtime: Runtime, *, is_beside: bool = False
-) -> Servable:
-    """Load, verify and warm up; with `is_beside`, with what processor time others leave.
+def load(manifest: Manifest, blobs: Blobs, runtime: Runtime) -> Servable:
+    """Load, verify and warm up.
 
     Raises ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
     """
-    if is_beside and not runtime.has_backbone(manifest.backbone):
-        return runtime.run_in_background(lambda: load(manifest, blobs, runtime))
-    # A head alone takes so little that it is not worth to wait for idle moments.
     with blobs.file(manifest.head) as path:
         head = HeadSession(path, runtime)
     if head.num_classes != len(manifest.classes):

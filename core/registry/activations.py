@@ -1,4 +1,4 @@
-"""The champions so far: what the activations tell, newest last."""
+"""The history of champions, read from the activations."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from sqlalchemy import Connection, bindparam, func, select
 from core.registry.promotions import Activation
 from core.store.schema import activations, versions
 
-# Made once: making a statement takes longer than running it.
+# Built once: building a statement takes longer than running it.
 _BEFORE_NEWEST = select(activations.c.before_id).order_by(activations.c.id.desc()).limit(1)
 _VERSION_BEFORE = select(activations.c.version).where(
     activations.c.id == _BEFORE_NEWEST.scalar_subquery()
 )
-_SEEN_BEFORE = (
+_NEWEST_LABEL_BEFORE = (
     select(func.coalesce(func.max(versions.c.snapshot), 0))
     .join(activations, activations.c.version == versions.c.number)
-    .where(activations.c.id < bindparam("activation"))
+    .where(activations.c.id < bindparam("activation_id"))
 )
 
 
@@ -25,8 +25,8 @@ def history(conn: Connection, limit: int) -> list[Activation]:
     return [Activation(*row) for row in rows]
 
 
-def of_promotion(conn: Connection, promotion_id: int) -> Activation | None:
-    """What came of a promotion; None: nothing, or not yet."""
+def by_promotion(conn: Connection, promotion_id: int) -> Activation | None:
+    """None if the promotion has not been activated."""
     query = select(activations).where(activations.c.promotion_id == promotion_id)
     row = conn.execute(query).one_or_none()
     return None if row is None else Activation(*row)
@@ -39,21 +39,23 @@ def count_since(conn: Connection, moment: float) -> int:
 
 
 def count_by(conn: Connection, who: str) -> int:
-    """How many changes of champion someone has asked for."""
+    """How many changes of champion someone has requested."""
     query = select(func.count()).select_from(activations).where(activations.c.who == who)
     return int(conn.execute(query).scalar_one())
 
 
 def version_before(conn: Connection) -> int | None:
-    """Where a rollback goes: the champion before this one, in the order of activations.
+    """The version that a rollback returns to: the champion before this one.
 
-    A rollback of a rollback goes further back, never forth: what it left is not returned to.
+    A second rollback goes further back, never forth to the version that the first one left.
     """
-    found: int | None = conn.execute(_VERSION_BEFORE).scalar()
-    return found
+    version: int | None = conn.execute(_VERSION_BEFORE).scalar()
+    return version
 
 
 def newest_label_before(conn: Connection, activation_id: int) -> int:
     """The newest label event that any champion before this activation was trained on."""
-    snapshot: int = conn.execute(_SEEN_BEFORE, {"activation": activation_id}).scalar_one()
+    snapshot: int = conn.execute(
+        _NEWEST_LABEL_BEFORE, {"activation_id": activation_id}
+    ).scalar_one()
     return snapshot

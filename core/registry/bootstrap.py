@@ -1,4 +1,4 @@
-"""Version 1, published from the bundled starter, so that a new installation can answer."""
+"""Version 1, published from the bundled starter, so that a new installation can predict."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ STARTER = "starter"
 
 
 def ensure_first_version(store: Store) -> bool:
-    """Publish and activate version 1 if there is none; False if there was. Safe from many
-    processes at once. Raises StoreError."""
+    """Publish and activate version 1, unless there is a version. Returns whether it did.
+
+    Processes may call it concurrently. Raises StoreError.
+    """
     with store.db.read() as conn:
         if versions.newest_number(conn) is not None:
             return False
     gate = {"promote": True, "reason": "the bundled starter; there was nothing before it"}
     with store.db.write() as conn:
-        # One process makes it, and the others wait for that.
+        # One process publishes it, and the others wait.
         promotions.lock(conn)
         if versions.newest_number(conn) is not None:
             return False

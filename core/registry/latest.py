@@ -1,5 +1,5 @@
-"""What every process watches, many times a second: the promotion that waits, the newest activation,
-version and label, and how many runs there are to do."""
+"""What every process polls many times a second: the pending promotion, the newest activation,
+version and label, and the number of unfinished runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _num_runs(state: str) -> ScalarSelect[int]:
 _PROMOTION = promotions.NEWEST_PROMOTION.subquery("promotion")
 _ACTIVATION = promotions.NEWEST_ACTIVATION.subquery("activation")
 _ALWAYS = select(literal(1)).subquery("always")
-# All of it in one row. Made once: making a statement takes longer than running it.
+# All of it in one row. Built once: building a statement takes longer than running it.
 QUERY = select(
     *_PROMOTION.c,
     *_ACTIVATION.c,
@@ -35,34 +35,35 @@ _NUM_PROMOTION = len(_PROMOTION.c)
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    waiting: Promotion | None = None
-    newest: Activation | None = None
+    pending: Promotion | None = None
+    activation: Activation | None = None
     newest_version: int | None = None
-    # Of a label event; 0 if there is none.
+    # The id of a label event; 0: none.
     newest_label: int = 0
     num_runs_waiting: int = 0
     num_runs_running: int = 0
-    # What it was made from: equal, nothing has changed since.
+    # As it was read. An equal row means that nothing has changed.
     row: tuple[Any, ...] = ()
 
     @property
     def work(self) -> tuple[int, int, int]:
-        """Where this has changed, there may be something for a trainer to do."""
+        """Once this changes, a trainer may have something to do."""
         return self.newest_label, self.num_runs_waiting, self.num_runs_running
 
 
 def poll(db: Database, before: Latest) -> Latest:
-    """As it is now; `before` itself while nothing has changed since."""
+    """Returns `before` itself if nothing has changed. Raises StoreError."""
     row = db.fetch_row(QUERY)
-    return before if row == before.row else _of(row)
+    return before if row == before.row else _from_row(row)
 
 
-def _of(row: tuple[Any, ...]) -> Latest:
-    *both, newest_version, newest_label, num_waiting, num_running = row
-    of_promotion, of_activation = both[:_NUM_PROMOTION], both[_NUM_PROMOTION:]
+def _from_row(row: tuple[Any, ...]) -> Latest:
+    *columns, newest_version, newest_label, num_waiting, num_running = row
+    promotion_columns, activation_columns = columns[:_NUM_PROMOTION], columns[_NUM_PROMOTION:]
+    promotion = None if promotion_columns[0] is None else Promotion(*promotion_columns)
     return Latest(
-        None if of_promotion[0] is None else promotions.if_waiting(Promotion(*of_promotion)),
-        None if of_activation[0] is None else Activation(*of_activation),
+        promotion if promotion is not None and promotion.is_pending else None,
+        None if activation_columns[0] is None else Activation(*activation_columns),
         newest_version,
         newest_label,
         num_waiting,

@@ -1,10 +1,10 @@
-"""The champion: which version answers, and how it changes hands.
+"""The champion: the version that serves, and how another one takes its place.
 
-    promotion (wanted)  ->  every live worker loads it and says `ready`  ->  activation (at a time)
+    promotion (requested)  ->  every live worker loads the version  ->  activation (at a time)
 
-A promotion is a wish; an activation is a fact, append-only, and the newest is the truth. All
-workers switch at the moment it names, so no client sees an old version after a new one. Whoever
-looks first moves a promotion on (`advance`): no one process has to live for it.
+A promotion is a request. An activation is a fact: its table is append-only, and the newest row
+names the champion. All workers switch at its time, so no client sees an old version after a new
+one. Any process may `advance` the pending promotion, so none of them has to stay alive for it.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from core.registry.workers import Worker
 from core.store.database import Database
 from core.store.schema import activations, promotions
 
-# Workers look every 0.1 s (`service/swap/swap.py`); each must have seen an activation before its
-# time.
+# Workers poll every 0.1 s (`service/swap/swap.py`). Each must see an activation before its time.
 ACTIVATION_LEAD_S = 0.4
-# A worker that lives but does not get a version loaded for so long blocks it no longer: it fails.
+# The promotion fails if a live worker has not loaded its version within this time.
 MAX_WAIT_S = 120.0
-# Who asks for a rollback where labels show that the champion is worse.
+# Requests a rollback if labels show that the champion is worse.
 SELF_HEALING = "self-healing"
-_MOVE_LOCK = 7_140_223
+_LOCK_KEY = 7_140_223
 
 
-def _before_it() -> Select[Any]:
-    """What was before a version when it was activated, on the way back from the newest."""
+def _select_before() -> Select[Any]:
+    """Walk from the newest activation back through those before it, to the first of the version.
+    Selects what was before that."""
     columns = (activations.c.id, activations.c.version, activations.c.before_id)
-    way = select(*columns).where(activations.c.id == bindparam("newest")).cte(recursive=True)
-    way = way.union_all(select(*columns).join(way, activations.c.id == way.c.before_id))
-    return select(way.c.before_id).where(way.c.version == bindparam("version")).limit(1)
+    chain = select(*columns).where(activations.c.id == bindparam("newest")).cte(recursive=True)
+    chain = chain.union_all(select(*columns).join(chain, activations.c.id == chain.c.before_id))
+    return select(chain.c.before_id).where(chain.c.version == bindparam("version")).limit(1)
 
 
-# Made once: making a statement takes longer than running it.
+# Built once: building a statement takes longer than running it.
 NEWEST_PROMOTION = select(promotions).order_by(promotions.c.id.desc()).limit(1)
 NEWEST_ACTIVATION = select(activations).order_by(activations.c.id.desc()).limit(1)
 _WAS_CHAMPION = select(activations.c.id).where(activations.c.version == bindparam("version"))
 _WAS_CHAMPION = _WAS_CHAMPION.limit(1)
-_BEFORE_IT = _before_it()
+_BEFORE = _select_before()
 _ACTIVATE = insert(activations)
 _FINISH = update(promotions).where(
-    promotions.c.id == bindparam("of"), promotions.c.state == "waiting"
+    promotions.c.id == bindparam("promotion_id"), promotions.c.state == "waiting"
 )
 
 
@@ -63,6 +63,10 @@ class Promotion:
     error: str | None
     created_at: float
 
+    @property
+    def is_pending(self) -> bool:
+        return self.state == "waiting"
+
 
 @dataclass(frozen=True, slots=True)
 class Activation:
@@ -73,20 +77,20 @@ class Activation:
     who: str
     why: str
     created_at: float
-    # Of the activation that a rollback from this one goes back to; None: there is none.
+    # The activation that a rollback from this one returns to; None: there is none.
     before_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do about a waiting promotion."""
+    """What to do about the pending promotion."""
 
     action: Literal["wait", "activate", "fail"]
     reason: str = ""
 
 
 def next_step(promotion: Promotion, serving: Sequence[Worker], now: float) -> Step:
-    """Decide from who is ready. With no worker alive there is nobody to wait for."""
+    """Decide from what the live workers report. Without any, activate immediately."""
     for worker in serving:
         why = worker.failed.get(promotion.id)
         if why is not None:
@@ -111,7 +115,7 @@ def request(
     now: float,
     expected_activation: int | None = None,
 ) -> Promotion:
-    """Wish for a version to become champion. A newer wish replaces one that still waits.
+    """Request that a version becomes champion. It supersedes a promotion that is pending.
 
     Raises UnknownVersion, InvalidRequest; PromotionConflict if the newest activation is not the
     expected one.
@@ -122,16 +126,16 @@ def request(
     lock(conn)
     if expected_activation is not None:
         newest = newest_activation(conn)
-        found = newest.id if newest else 0
-        if found != expected_activation:
+        tag = newest.id if newest else 0
+        if tag != expected_activation:
             raise PromotionConflict(
-                f'the champion has changed: its tag is "{found}", not '
+                f'the champion has changed: its tag is "{tag}", not '
                 f'"{expected_activation}"; read /v1/champion and decide again'
             )
     conn.execute(
         update(promotions)
         .where(promotions.c.state == "waiting")
-        .values(state="superseded", error=f"replaced by a wish for version {version}")
+        .values(state="superseded", error=f"replaced by a request for version {version}")
     )
     result = conn.execute(
         insert(promotions).values(
@@ -144,10 +148,9 @@ def request(
 
 
 def advance(conn: Connection, now: float) -> Activation | None:
-    """Move the waiting promotion on, if there is one; returns the activation that this wrote.
+    """Activate the pending promotion, or fail it, or let it wait. Returns the activation written.
 
-    `now` is read in the transaction, not before: from it counts the moment of the activation, and
-    by then every worker must have seen that.
+    Read `now` inside the transaction, after `lock`: the time of the activation counts from it.
     """
     lock(conn)
     promotion = pending(conn)
@@ -177,17 +180,11 @@ def advance(conn: Connection, now: float) -> Activation | None:
     return Activation(id=key[0], **values)  # type: ignore[arg-type]
 
 
-def advance_committed(
-    db: Database,
-    first: Callable[[Connection], None] = lambda conn: None,
-    clock: Callable[[], float] = time.time,
-) -> Activation | None:
-    """`advance`, at this moment, and what is to be written `first`, in one transaction. The disk is
-    waited for only once the activation is to be seen, as every worker must have seen it when its
-    moment comes."""
+def advance_committed(db: Database, clock: Callable[[], float] = time.time) -> Activation | None:
+    """`advance` in a transaction of its own. The WAL is fsynced after the commit: workers must see
+    the activation before its time comes."""
     with db.write(durable=False) as conn:
-        lock(conn)  # it may have to be waited for
-        first(conn)
+        lock(conn)  # before the clock is read: another process may hold it
         activation = advance(conn, clock())
     if activation is not None:
         db.fsync_wal()
@@ -195,22 +192,19 @@ def advance_committed(
 
 
 def lock(conn: Connection) -> None:
-    """One at a time looks at promotions and moves them on, or two would each miss the other's.
+    """Let one transaction at a time read and advance promotions, or two could miss each other's.
 
     SQLite has one writer anyway.
     """
     if conn.dialect.name == "postgresql":
-        conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MOVE_LOCK})
+        conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _LOCK_KEY})
 
 
 def pending(conn: Connection) -> Promotion | None:
-    """The newest, if it waits: it has replaced all before it."""
+    """The newest promotion, if it is pending. It has superseded all before it."""
     row = conn.execute(NEWEST_PROMOTION).one_or_none()
-    return None if row is None else if_waiting(Promotion(*row))
-
-
-def if_waiting(newest: Promotion) -> Promotion | None:
-    return newest if newest.state == "waiting" else None
+    newest = None if row is None else Promotion(*row)
+    return newest if newest is not None and newest.is_pending else None
 
 
 def promotion(conn: Connection, promotion_id: int) -> Promotion:
@@ -228,22 +222,24 @@ def newest_promotion_of(conn: Connection, version: int) -> Promotion | None:
 
 
 def newest_activation(conn: Connection) -> Activation | None:
-    """The truth, though its moment may lie a little ahead."""
+    """It names the champion, though its time may be a little ahead."""
     row = conn.execute(NEWEST_ACTIVATION).one_or_none()
     return None if row is None else Activation(*row)
 
 
 def _before(conn: Connection, version: int) -> int | None:
-    """What is before the version once it is activated: the newest; but before one that is returned
-    to, what was before it then."""
+    """The activation that a rollback from this version would return to.
+
+    It is the newest one. If the version was champion before, it is what was before it then.
+    """
     newest = newest_activation(conn)
     if newest is None:
         return None
     if conn.execute(_WAS_CHAMPION, {"version": version}).scalar() is None:
         return newest.id
-    found = conn.execute(_BEFORE_IT, {"newest": newest.id, "version": version}).one_or_none()
-    return newest.id if found is None else found[0]
+    before = conn.execute(_BEFORE, {"newest": newest.id, "version": version}).one_or_none()
+    return newest.id if before is None else before[0]
 
 
 def _finish(conn: Connection, promotion_id: int, state: str, error: str | None) -> None:
-    conn.execute(_FINISH, {"of": promotion_id, "state": state, "error": error})
+    conn.execute(_FINISH, {"promotion_id": promotion_id, "state": state, "error": error})

@@ -15,12 +15,12 @@ from core.store.blobs import Blobs
 from core.store.schema import versions
 
 _MAX_NUMBER = 2**31 - 1
-# Made once: making a statement takes longer than running it.
+# Built once: building a statement takes longer than running it.
 _BY_NUMBER = select(versions).where(versions.c.number == bindparam("number"))
-_BRIEF = select(versions.c.number, versions.c.backbone)
-_SOME = _BRIEF.where(versions.c.number.in_(bindparam("numbers", expanding=True)))
+_REF = select(versions.c.number, versions.c.backbone)
+_REFS = _REF.where(versions.c.number.in_(bindparam("numbers", expanding=True)))
 _LAST = (
-    _BRIEF.add_columns(versions.c.gate, versions.c.created_at)
+    _REF.add_columns(versions.c.gate, versions.c.created_at)
     .order_by(versions.c.number.desc())
     .limit(bindparam("limit"))
     .subquery("last")
@@ -34,7 +34,7 @@ _LAST_SINCE = (
 
 @dataclass(frozen=True, slots=True)
 class VersionRef:
-    """What tells whether two versions can answer beside each other."""
+    """A version and its backbone: versions with one backbone can shadow each other."""
 
     number: int
     backbone: str
@@ -62,7 +62,7 @@ class Version:
 def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
     """Add the version under the next number. The blobs of both models must be stored already.
 
-    Returns the manifest with its number. Raises VersionTaken where two publish at once.
+    Returns the manifest with its number. Raises VersionTaken if another process was faster.
     """
     numbered = under_next_number(conn, manifest)
     add(conn, numbered, blobs.put(numbered.to_bytes()), gate)
@@ -74,8 +74,10 @@ def under_next_number(conn: Connection, manifest: Manifest) -> Manifest:
 
 
 def add(conn: Connection, manifest: Manifest, digest: str, gate: dict[str, Any]) -> None:
-    """Add a version whose manifest is stored as well. Raises VersionTaken if another one has its
-    number, or is of its run."""
+    """Add a version whose manifest is stored too.
+
+    Raises VersionTaken if another version has its number, or is of its run.
+    """
     row = {
         "number": manifest.version,
         "run_id": manifest.run_id,
@@ -93,7 +95,7 @@ def add(conn: Connection, manifest: Manifest, digest: str, gate: dict[str, Any])
         conn.execute(insert(versions).values(row))
     except IntegrityError as error:
         raise VersionTaken(
-            f"there is a version {manifest.version} by now, or one of run {manifest.run_id}"
+            f"version {manifest.version} exists already, or one of run {manifest.run_id}"
         ) from error
 
 
@@ -105,44 +107,44 @@ def newest_number(conn: Connection) -> int | None:
 def get(conn: Connection, number: int) -> Version:
     """Raises UnknownVersion."""
     row = None
-    if 0 < number <= _MAX_NUMBER:  # a database refuses to compare with more
+    if 0 < number <= _MAX_NUMBER:  # PostgreSQL refuses to compare with more
         row = conn.execute(_BY_NUMBER, {"number": number}).one_or_none()
     if row is None:
         newest = newest_number(conn)
-        there = f"there are 1 to {newest}" if newest else "none is published yet"
-        raise UnknownVersion(f"version {number} does not exist; {there}")
-    return _version(row)
+        known = f"there are 1 to {newest}" if newest else "none is published yet"
+        raise UnknownVersion(f"version {number} does not exist; {known}")
+    return _from_row(row)
 
 
 def by_run(conn: Connection, run_id: str) -> Version | None:
     row = conn.execute(select(versions).where(versions.c.run_id == run_id)).one_or_none()
-    return None if row is None else _version(row)
+    return None if row is None else _from_row(row)
 
 
 def get_refs(conn: Connection, numbers: Collection[int]) -> dict[int, VersionRef]:
-    """Those of these numbers that there are."""
-    may_be = [number for number in numbers if 0 < number <= _MAX_NUMBER]
-    return {row.number: VersionRef(*row) for row in conn.execute(_SOME, {"numbers": may_be})}
+    """The versions of these numbers, without those that do not exist."""
+    valid = [number for number in numbers if 0 < number <= _MAX_NUMBER]
+    return {row.number: VersionRef(*row) for row in conn.execute(_REFS, {"numbers": valid})}
 
 
 def held_back_since(conn: Connection, moment: float, limit: int) -> list[VersionRef]:
-    """Of the last so many versions, those that were made since and did not pass the gate, newest
+    """Of the last `limit` versions, those created since then that did not pass the gate. Newest
     first."""
     last = conn.execute(_LAST_SINCE, {"limit": limit, "moment": moment})
     return [VersionRef(row.number, row.backbone) for row in last if not _passed(row.gate)]
 
 
 def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[Version]:
-    """Newest first; those before a number."""
+    """Newest first; with `before`, only lower numbers."""
     query = select(versions).order_by(versions.c.number.desc()).limit(limit)
     if before is not None:
         query = query.where(versions.c.number < min(max(before, 0), _MAX_NUMBER))
-    return [_version(row) for row in conn.execute(query)]
+    return [_from_row(row) for row in conn.execute(query)]
 
 
 def read_manifest(version: Version, blobs: Blobs) -> Manifest:
-    """Raises ChecksumMismatch, StoreError; SpecMismatch if it cannot be read, or is not the one
-    that the version was published with."""
+    """Raises ChecksumMismatch, StoreError; SpecMismatch if it cannot be read, or differs from what
+    the version was published with."""
     manifest = Manifest.from_bytes(blobs.get(version.manifest))
     for name in ("classes", "backbone", "head"):
         if getattr(manifest, name) != getattr(version, name):
@@ -157,7 +159,7 @@ def _passed(gate: dict[str, Any]) -> bool:
     return bool(gate.get("promote"))
 
 
-def _version(row: Any) -> Version:
+def _from_row(row: Any) -> Version:
     fields = dict(row._mapping)
     fields["classes"] = tuple(fields["classes"])
     return Version(**fields)

@@ -1,5 +1,5 @@
-"""Awaiting the end of a promotion. It may be looked at many times a second: as long as nothing has
-changed a look costs next to nothing, as those who predict need the processor meanwhile."""
+"""Wait for a promotion to end. A poll costs next to nothing while nothing has changed, as
+predictions need the CPU meanwhile."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from core.registry import activations, latest, promotions
 from core.registry.latest import Latest
 from core.store.database import Database
 
-_LOOK_EVERY_S = 0.03
+_POLL_EVERY_S = 0.03
 
 
 @dataclass(frozen=True, slots=True)
 class PromotionResult:
-    # When the version begins to answer; None: it does not.
+    # When the version begins to serve; None: it does not.
     activate_at: float | None
     # Why it does not.
     error: str | None = None
@@ -27,18 +27,18 @@ class PromotionWaiter:
     def __init__(self, db: Database, promotion_id: int) -> None:
         self._db = db
         self._promotion_id = promotion_id
-        self._standing = Latest()
+        self._latest = Latest()
 
     def poll(self) -> PromotionResult | None:
-        """How it ended; None while it waits. Raises StoreError."""
-        found = latest.poll(self._db, self._standing)
-        if found is self._standing:
+        """Returns how it ended; None while it is pending. Raises StoreError."""
+        before, self._latest = self._latest, latest.poll(self._db, self._latest)
+        if self._latest is before:
             return None
-        self._standing = found
-        if found.waiting is not None and found.waiting.id == self._promotion_id:
+        pending = self._latest.pending
+        if pending is not None and pending.id == self._promotion_id:
             return None
         with self._db.read() as conn:
-            activation = activations.of_promotion(conn, self._promotion_id)
+            activation = activations.by_promotion(conn, self._promotion_id)
             if activation is not None:
                 return PromotionResult(activation.activate_at)
             return PromotionResult(None, promotions.promotion(conn, self._promotion_id).error)
@@ -51,18 +51,20 @@ def wait_for_promotion(
     *,
     advance_every_s: float = 0.5,
 ) -> PromotionResult:
-    """Wait until it has ended, and if all went well until its version answers. The workers advance
-    it; where none is alive, this does. `meanwhile` is called at each look. Raises StoreError, and
-    what that raises."""
+    """Wait until the promotion has ended, and if it was activated until its version serves.
+
+    The workers advance it; this does so every `advance_every_s`, in case that none is alive.
+    `meanwhile` is called after each poll. Raises StoreError, and what `meanwhile` raises.
+    """
     waiter = PromotionWaiter(db, promotion_id)
     advanced_at = -math.inf
     while True:
         if time.monotonic() - advanced_at >= advance_every_s:
             promotions.advance_committed(db)
             advanced_at = time.monotonic()
-        ended = waiter.poll()
-        if ended is not None:
-            time.sleep(max(0.0, (ended.activate_at or 0.0) - time.time()))
-            return ended
+        result = waiter.poll()
+        if result is not None:
+            time.sleep(max(0.0, (result.activate_at or 0.0) - time.time()))
+            return result
         meanwhile()
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_EVERY_S)

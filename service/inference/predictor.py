@@ -22,7 +22,7 @@ from core.predict import PredictionResult, build_prediction, score_image
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import Store, open_store
-from core.system.host import available_cores, this_host
+from core.system.host import available_cores
 from service import metrics
 from service.inference import batcher
 from service.inference.batcher import Batcher
@@ -30,7 +30,6 @@ from service.inference.recorder import Recorder
 from service.inference.shadow_recorder import ShadowRecorder
 from service.processes import placement
 from service.processes.wal_checkpoints import Checkpoints
-from service.swap.file_semaphore import Turns
 from service.swap.slot import Slot
 from service.swap.swap import Swap
 from service.traffic.admission import Admission, Deadline
@@ -54,9 +53,7 @@ class Serving:
         )
         self.batcher = Batcher(settings.max_batch) if is_batching else None
         self.slot = Slot()
-        boards = settings.boards / this_host()
-        turns = Turns(boards, at_once=max(1, available_cores() // 2))
-        self.swap = Swap(store, self.runtime, self.slot, settings.shadow_versions, turns)
+        self.swap = Swap(store, self.runtime, self.slot, settings.shadow_versions)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.started_at = time.time()
         self._checkpoints = Checkpoints(store.db)
@@ -132,12 +129,12 @@ class Serving:
 
     async def servable(self, version: int | None) -> Servable:
         """The version that is pinned, or the champion. Raises VersionNotLoaded, NotReady."""
-        return await self.champion() if version is None else self.swap.loaded.pinned(version)
+        return await self.champion() if version is None else self.swap.loaded.get_pinned(version)
 
     async def champion(self) -> Servable:
         """The version to answer with at this moment. Raises NotReady."""
         if self.swap.is_stale:
-            await _run(self._keeping or self._computing, self.swap.confirm)
+            await _run(self._keeping or self._computing, self.swap.ensure_fresh)
         return self.slot.current()
 
     async def _answer(

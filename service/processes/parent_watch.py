@@ -1,7 +1,7 @@
-"""A serving process whose master was killed ends too.
+"""The parent watch: a worker whose master process was killed ends too.
 
-Otherwise it would go on answering on the master's port, with nobody to stop or to restart it, and
-no new server could take that port.
+Otherwise the worker would keep serving on the master's port. Nothing could stop or restart it, and
+no new server could bind to that port.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import logging
 import os
 import signal
 
-_LOOK_EVERY_S = 0.5
-# As early as can be: the master may be killed while this process starts.
+_POLL_EVERY_S = 0.5
+# Read on import: the master may be killed while this process starts.
 _PARENT = os.getppid()
 
 log = logging.getLogger(__name__)
 
 
 async def end_with_parent() -> None:
-    """Wait until the parent of this process is gone; then end it as the parent would have."""
+    """Wait until the parent of this process has ended. Then send this process SIGTERM, as the
+    parent would have."""
     while os.getppid() == _PARENT:
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_POLL_EVERY_S)
     log.warning("worker.orphaned", extra={"parent": _PARENT})
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,6 +1,6 @@
-"""Placement: how many serving processes there are, and which GPU and cores each of them has.
+"""Placement: the number of workers, and the GPU and the threads of each.
 
-The processes decide by themselves and alike; nobody hands the GPUs out.
+Every worker calculates this for itself, from the same settings.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from core.settings import Settings
 
 
 def num_workers(settings: Settings, num_gpus: int) -> int:
-    """A GPU is used best by one process, which batches; the cores by one each."""
+    """One worker per GPU, as it batches; without a GPU one per core."""
     return settings.workers or num_gpus or settings.resolved_workers
 
 
 def gpu_of(worker_index: int | None, num_gpus: int) -> int:
-    """BentoML counts its workers from 1; with more of them than GPUs, they share these evenly."""
+    """The GPU of a worker. BentoML counts workers from 1; they share the GPUs evenly."""
     return ((worker_index or 1) - 1) % max(1, num_gpus)
 
 

@@ -1,7 +1,7 @@
-"""The supervisor: keeps one training process alive beside the serving ones, and nothing more.
+"""The supervisor: keeps one trainer process alive, and nothing more.
 
-It is another program (`python -m training`): a crash there never touches serving, and nothing of
-it is imported here. Its standard input is a pipe from this process; when that closes, it stops.
+The trainer is a program of its own (`python -m training`). A crash there never touches serving, and
+nothing of it is imported here. It stops when its standard input closes, a pipe from this process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Supervisor:
         healthy_after_s: float = 60.0,
         stop_within_s: float = 10.0,
     ) -> None:
-        """A child that lived for `healthy_after_s` starts the pauses anew. One that does not end
+        """Pauses are reset after a trainer that lived for `healthy_after_s`. One that does not stop
         within `stop_within_s` is killed."""
         self._command = command or [sys.executable, "-P", "-m", "training", "--stop-with-parent"]
         self._healthy_after_s = healthy_after_s
@@ -41,7 +41,7 @@ class Supervisor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the child to stop; it hands its run back. Kill it if it does not."""
+        """Ask the trainer to stop, which hands its run back. Kill it if it does not stop."""
         self._stop.set()
         self._thread.join(timeout=self._stop_within_s + 2)
 
@@ -57,8 +57,8 @@ class Supervisor:
                 self._command,
                 stdin=subprocess.PIPE,
                 env=_environment(),
-                # Ctrl-C in the terminal is for the server, which then ends this one in order. And
-                # a session of its own can yield to those that serve.
+                # Ctrl-C in the terminal reaches the server only, which then stops the trainer. And
+                # the scheduler can let a session of its own yield to the workers.
                 start_new_session=True,
             )
             log.info("trainer.started", extra={"child": child.pid})
@@ -76,16 +76,16 @@ class Supervisor:
 
 
 def next_pause_s(num_failures: int) -> float:
-    """0.5 s, then twice as long each time, up to 30 s."""
+    """0.5 s, doubled after each failure, at most 30 s."""
     return float(min(_MAX_PAUSE_S, 0.5 * 2.0 ** min(num_failures, 10)))
 
 
 def _environment() -> dict[str, str]:
-    found = dict(os.environ)
-    # The child takes `training` from where this was taken: in a Bento nothing is installed, and
-    # it may be another release than one that is.
-    found["PYTHONPATH"] = os.pathsep.join(filter(None, [_ROOT, found.get("PYTHONPATH")]))
-    return found
+    environ = dict(os.environ)
+    # The trainer must be of the same release as this file. A Bento installs none, and another
+    # release may be installed.
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_ROOT, environ.get("PYTHONPATH")]))
+    return environ
 
 
 def _end(child: subprocess.Popen[bytes], within_s: float) -> None:

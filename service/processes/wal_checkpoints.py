@@ -1,7 +1,7 @@
-"""Checkpoints: what SQLite wrote to its log is moved into its file off the way of predictions.
+"""Checkpoints: a thread of each worker moves pages from SQLite's WAL into the database file.
 
-Without them a commit does it once the log is long: a prediction in some hundreds then takes tens of
-milliseconds, and more where training keeps the disk busy.
+Without it a commit would do so once the WAL is long, and a prediction in some hundreds would take
+tens of milliseconds, or more while training keeps the disk busy.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class Checkpoints:
     """A thread of low priority."""
 
     def __init__(self, db: Database, every_s: float = 1.0) -> None:
-        """A second holds some hundred predictions, few enough for a checkpoint between two."""
+        """In a second come some hundred predictions, few enough for a checkpoint between two."""
         self._db = db
         self._every_s = every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
 
     def start(self) -> None:
-        if self._db.is_sqlite:  # PostgreSQL does its own
+        if self._db.is_sqlite:  # PostgreSQL checkpoints by itself
             self._thread.start()
 
     def stop(self) -> None:

@@ -1,9 +1,8 @@
-"""Following the champion: the version that the newest activation names is handed to the slot, for
-the moment that it names.
+"""The follower: keeps this worker with the newest activation, and says whether it is.
 
-A worker may answer only while its last look is fresh: an activation names a moment far enough ahead
-that every fresh worker has seen it by then. One that was held up looks again before it answers, so
-nobody who has seen a version is ever answered by the one before it.
+A worker may answer only while its last poll is fresh. An activation names a time far enough ahead
+that every fresh worker has polled it by then. A worker that was held up polls before it answers, so
+no client sees an old version after a new one.
 """
 
 from __future__ import annotations
@@ -11,161 +10,77 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 
 from core.errors import EvergreenError, StoreError
-from core.labelling import labels
-from core.models.servable import Servable
-from core.registry import activations, latest, promotions, workers
+from core.registry import activations, latest
 from core.registry.latest import Latest
-from core.registry.promotions import Activation
 from core.store.store import Store
-from service import metrics
-from service.swap.heartbeat import Presence
-from service.swap.loaded_versions import Loaded
-from service.swap.slot import Slot
+from service.swap.executor import Executor
 
-# Well below `champion.ACTIVATION_LEAD_S`: the time that writing the activation takes is the margin.
+# Well below `promotions.ACTIVATION_LEAD_S`: the margin is the time to write the activation.
 FRESH_S = 0.25
-# A blob store that does not answer may come back. As long as others would wait for a promotion.
-GIVE_UP_AFTER_S = promotions.MAX_WAIT_S
-_TRY_AGAIN_S = 1.0
-_FALL_BACK_ON = 20
+_MAX_FALLBACKS = 20
 
 log = logging.getLogger(__name__)
 
 
-class Following:
-    def __init__(self, store: Store, slot: Slot, loaded: Loaded, presence: Presence) -> None:
+class Follower:
+    def __init__(self, store: Store, executor: Executor) -> None:
         self._store = store
-        self._slot = slot
-        self._loaded = loaded
-        self._presence = presence
+        self._executor = executor
         self._lock = threading.Lock()
+        self._latest = Latest()
         self._fresh_until = 0.0
-        self._standing = Latest()
-        # Ids: of the newest activation that was followed, and of the promotion seen last.
-        self._followed = 0
-        self._noticed: tuple[int, float] = (0, 0.0)
-        # The newest label event that a version followed here was trained on.
-        self._seen_label = 0
-        # Of an activation whose version is not to be had: when to try again, when to give it up.
-        self._missing: tuple[int, float, float] = (0, 0.0, 0.0)
 
-    def begin(self) -> None:
-        """Answer with the champion; if it cannot be loaded, with the newest before it that can.
+    def start(self) -> None:
+        """Serve the champion, or the newest champion before it that can be loaded.
 
         Raises StoreError if there is none.
         """
         with self._store.db.read() as conn:
-            found = activations.history(conn, _FALL_BACK_ON)
-        # What is to answer only in a moment is followed like any other change.
+            history = activations.history(conn, _MAX_FALLBACKS)
+        # One that is still ahead is scheduled by the first poll.
         now = time.time()
-        effective = [a for a in found if a.activate_at <= now] or found
-        followed = effective[0].id if effective else 0
-        problem: EvergreenError | None = None
+        effective = [a for a in history if a.activate_at <= now] or history
+        first_error: EvergreenError | None = None
         for activation in effective:
-            try:
-                self._slot.put(self._loaded.load(activation.version))
-            except EvergreenError as error:
-                self._presence.fail(activation.promotion_id, activation.version, error)
-                problem = problem or error
-                if isinstance(error, StoreError) and activation.id == followed:
-                    followed = 0  # it may be there at the next look
-                continue
-            self._followed = followed
-            return
+            error = self._executor.serve(activation)
+            if error is None:
+                return
+            first_error = first_error or error
         raise StoreError(
             "no version can be loaded; restore the blob store, or begin with an empty home folder"
-        ) from problem
+        ) from first_error
 
     @property
     def is_stale(self) -> bool:
-        """The last look is too old to answer by."""
+        """The last poll is too old to answer by."""
         return time.monotonic() > self._fresh_until
 
-    def confirm(self) -> None:
-        """Look now, unless another thread just did.
+    def ensure_fresh(self) -> None:
+        """Poll now, unless another thread just did.
 
-        With the database gone, the version that answers goes on: no new one can be activated.
+        Without the database, the live version keeps serving: no new one can be activated.
         """
         with self._lock:
             if not self.is_stale:
                 return
             try:
-                self._look()
+                self._poll()
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._fresh_until = time.monotonic() + FRESH_S
 
-    def look(self) -> Latest:
-        """The newest activation of it is followed from now on. Raises StoreError if the database
-        does not answer."""
+    def poll(self) -> Latest:
+        """Poll, and follow the newest activation. Raises StoreError."""
         with self._lock:
-            return self._look()
+            return self._poll()
 
-    def _look(self) -> Latest:
-        looked_at = time.monotonic()
-        self._standing = latest.poll(self._store.db, self._standing)
-        waiting, newest = self._standing.waiting, self._standing.newest
-        if waiting is not None and waiting.id != self._noticed[0]:
-            self._noticed = (waiting.id, time.time())
-        if newest is not None and newest.id != self._followed:
-            self._follow(newest)
-        self._fresh_until = looked_at + FRESH_S
-        return self._standing
-
-    def _follow(self, activation: Activation) -> None:
-        try:
-            servable = self._loaded.get(activation.version) or self._load(activation)
-        except EvergreenError as error:
-            self._presence.fail(activation.promotion_id, activation.version, error)
-            self._followed = activation.id
-            return
-        if servable is None:
-            return
-        self._presence.mend(activation.promotion_id)
-        self._slot.put_at(servable, activation.activate_at)
-        self._followed = activation.id
-        promotion_id, noticed_at = self._noticed
-        if promotion_id != activation.promotion_id:
-            noticed_at = activation.created_at
-        metrics.swap_seconds.observe(max(0.0, activation.activate_at - noticed_at))
-        log.info(
-            "swap.scheduled",
-            extra={"version": activation.version, "activate_at": activation.activate_at},
-        )
-        self._observe_labels(activation, servable.manifest.snapshot)
-
-    def _load(self, activation: Activation) -> Servable | None:
-        """None if it is to be tried again at a later look. Raises EvergreenError if not."""
-        now = time.monotonic()
-        activation_id, again_at, give_up_at = self._missing
-        if activation_id != activation.id:
-            again_at, give_up_at = now, now + GIVE_UP_AFTER_S
-        if now < again_at:
-            return None
-        try:
-            return self._loaded.load(activation.version)
-        except StoreError as error:
-            if now >= give_up_at:
-                raise
-            self._presence.fail(activation.promotion_id, activation.version, error)
-            self._missing = (activation.id, now + _TRY_AGAIN_S, give_up_at)
-            return None
-
-    def _observe_labels(self, activation: Activation, snapshot: int) -> None:
-        """How long the labels waited that this activation is the first to answer with.
-
-        The worker that is listed first counts them: a trainer may have written the activation.
-        """
-        if snapshot <= self._seen_label:
-            return
-        self._seen_label = snapshot
-        with self._store.db.read() as conn:
-            live = workers.live(conn, time.time(), "serving")
-            if not live or live[0].id != self._presence.worker_id:
-                return
-            before = activations.newest_label_before(conn, activation.id)
-            acknowledged = labels.times_between(conn, before, snapshot)
-        for created_at in acknowledged:
-            metrics.label_to_live_seconds.observe(activation.activate_at - created_at)
+    def _poll(self) -> Latest:
+        polled_at = time.monotonic()
+        self._latest = latest.poll(self._store.db, self._latest)
+        # A pending promotion can take seconds to load, and requests wait for the lock.
+        self._executor.execute(replace(self._latest, pending=None))
+        self._fresh_until = polled_at + FRESH_S
+        return self._latest

@@ -1,66 +1,94 @@
-"""What this worker tells the others of itself: which version it answers with, which it has loaded,
-and which it could not load. Told when it changes, and often enough to be taken for alive."""
+"""The heartbeat: what this worker reports of itself to the others.
+
+It names the version that serves, the versions that are loaded, and those that could not be loaded.
+It is sent when one of these changes, and once a second.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from core.errors import EvergreenError, StoreError
 from core.ids import new_id
 from core.models.backbones import Runtime
-from core.registry import workers
+from core.registry import promotions, workers
 from core.registry.workers import Worker
 from core.store.store import Store
 from core.system.host import this_host
 from service import metrics
-from service.swap.loaded_versions import Loaded
+from service.swap.loaded_versions import LoadedVersions
 from service.swap.slot import Slot
+
+# A blob store that is unavailable may come back. As long as promotions wait for a worker.
+GIVE_UP_AFTER_S = promotions.MAX_WAIT_S
+RETRY_AFTER_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
-class Presence:
-    def __init__(self, store: Store, runtime: Runtime, slot: Slot, loaded: Loaded) -> None:
+@dataclass(frozen=True, slots=True)
+class Failure:
+    reason: str
+    first_at: float
+    # Infinity: never.
+    retry_at: float
+
+
+class Heartbeat:
+    def __init__(self, store: Store, runtime: Runtime, slot: Slot, loaded: LoadedVersions) -> None:
         self.worker_id = new_id()
         self._store = store
         self._runtime = runtime
         self._slot = slot
         self._loaded = loaded
         self._started_at = time.time()
-        self._failed: dict[int, str] = {}
-        self._told: tuple[object, ...] = ()
-        self._told_at = 0.0
+        # By the id of the promotion.
+        self._failures: dict[int, Failure] = {}
+        self._sent: tuple[object, ...] = ()
+        self._sent_at = 0.0
 
-    def has_failed(self, promotion_id: int) -> bool:
-        return promotion_id in self._failed
+    @property
+    def failed_promotions(self) -> set[int]:
+        """Ids of the promotions whose version is not to be loaded now."""
+        now = time.monotonic()
+        return {number for number, each in tuple(self._failures.items()) if now < each.retry_at}
 
-    def fail(self, promotion_id: int, version: int, error: EvergreenError) -> None:
-        """The promoted version could not be loaded. Counted and logged once."""
-        if promotion_id in self._failed:
-            return
-        self._failed[promotion_id] = str(error)
-        metrics.swap_failures.inc()
-        log.error("version.load_failed", extra={"version": version, "error": str(error)})
+    def record_failure(self, promotion_id: int, version: int, error: EvergreenError) -> None:
+        """The version of the promotion could not be loaded. Counted and logged once.
 
-    def mend(self, promotion_id: int) -> None:
-        """It could be loaded after all."""
-        self._failed.pop(promotion_id, None)
+        It is retried if the store failed, and given up after `GIVE_UP_AFTER_S`.
+        """
+        now = time.monotonic()
+        before = self._failures.get(promotion_id)
+        first_at = now if before is None else before.first_at
+        may_recover = isinstance(error, StoreError) and now < first_at + GIVE_UP_AFTER_S
+        retry_at = now + RETRY_AFTER_S if may_recover else math.inf
+        self._failures[promotion_id] = Failure(str(error), first_at, retry_at)
+        if before is None:
+            metrics.swap_failures.inc()
+            log.error("version.load_failed", extra={"version": version, "error": str(error)})
 
-    def tell(self) -> None:
-        """If there is something new, or to say that it lives. Raises StoreError."""
-        is_due = time.time() - self._told_at >= workers.HEARTBEAT_S
-        if self._state() == self._told and not is_due:
+    def clear_failure(self, promotion_id: int) -> None:
+        """The version could be loaded after all."""
+        self._failures.pop(promotion_id, None)
+
+    def send(self) -> None:
+        """Write the row if something has changed or a heartbeat is due. Raises StoreError."""
+        is_due = time.time() - self._sent_at >= workers.HEARTBEAT_S
+        if self._state() == self._sent and not is_due:
             return
         with self._store.db.write(durable=False) as conn:
-            self.write(conn)
+            self.write_row(conn)
 
-    def write(self, conn: Connection) -> None:
-        """Tell it in a transaction that is open anyway."""
-        # From before it is told: what changes meanwhile is told next time.
+    def write_row(self, conn: Connection) -> None:
+        """Write it in a transaction of the caller."""
+        # Read first: what changes meanwhile is sent next time.
         state, now = self._state(), time.time()
         worker = Worker(
             id=self.worker_id,
@@ -70,19 +98,19 @@ class Presence:
             provider=self._runtime.provider,
             version=self._slot.version,
             ready=self._loaded.numbers,
-            failed=dict(self._failed),
+            failed={number: each.reason for number, each in tuple(self._failures.items())},
             started_at=self._started_at,
             last_seen=now,
         )
         workers.report(conn, worker)
-        self._told, self._told_at = state, now
+        self._sent, self._sent_at = state, now
 
     def _state(self) -> tuple[object, ...]:
-        return self._slot.version, self._loaded.numbers, tuple(self._failed)
+        return self._slot.version, self._loaded.numbers, tuple(self._failures)
 
-    def leave(self) -> None:
+    def deregister(self) -> None:
         try:
             with self._store.db.write(durable=False) as conn:
                 workers.leave(conn, self.worker_id)
         except StoreError:
-            log.warning("worker.leave_failed")  # others will see that it is gone
+            log.warning("worker.leave_failed")  # the others will see that it is gone

@@ -2,109 +2,83 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Collection
-from contextlib import AbstractContextManager
 
 from core.errors import EvergreenError, SpecMismatch, VersionNotLoaded
 from core.models.backbones import Runtime
-from core.models.manifest import Manifest
 from core.models.servable import Servable, load
 from core.registry import versions
 from core.registry.versions import Version
 from core.store.store import Store
 from core.system.background import trim_memory
-from service.swap.file_semaphore import Turns
-
-# What a dropped backbone leaves is at hand for the next one: taken from the system again, page by
-# page, opening it takes up to half as long again (`bench/RESULTS.md`), and a swap is seldom the
-# last one (a rollback, a run after the next labels).
-_GIVE_BACK_AFTER_S = 10.0
-# Under swap after swap, too, what lies about stays within a model or two.
-_GIVE_BACK_EACH = 10
 
 log = logging.getLogger(__name__)
 
 
-class Loaded:
-    def __init__(self, store: Store, runtime: Runtime, turns: Turns | None = None) -> None:
+class LoadedVersions:
+    def __init__(self, store: Store, runtime: Runtime) -> None:
         self._store = store
         self._runtime = runtime
-        self._turns = turns
         self._by_number: dict[int, Servable] = {}
-        # Backbones, since memory was last given back.
-        self._num_dropped = 0
-        self._dropped_at = 0.0
 
     def __contains__(self, number: int) -> bool:
         return number in self._by_number
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        # One step, as a request may ask while the swap adds another.
+        # Copied first, as another thread may add one.
         return tuple(sorted(tuple(self._by_number)))
 
     def get(self, number: int) -> Servable | None:
         return self._by_number.get(number)
 
-    def pinned(self, number: int) -> Servable:
+    def get_pinned(self, number: int) -> Servable:
         """The version that a request asks for by number. Raises VersionNotLoaded."""
-        found = self._by_number.get(number)
-        if found is None:
-            there = ", ".join(map(str, self.numbers)) or "none yet"
+        servable = self._by_number.get(number)
+        if servable is None:
+            loaded = ", ".join(map(str, self.numbers)) or "none yet"
             raise VersionNotLoaded(
-                f"version {number} is not loaded; loaded: {there}. Promote it, or name it in "
+                f"version {number} is not loaded; loaded: {loaded}. Promote it, or name it in "
                 "EVERGREEN_SHADOW_VERSIONS to keep it loaded beside the champion"
             )
-        return found
+        return servable
 
-    def load(self, number: int, *, is_beside: bool = False) -> Servable:
-        """Load a version and keep it; with `is_beside`, mostly with what processor time the answers
-        leave. Raises UnknownVersion, ArtifactError, StoreError."""
+    def load(self, number: int) -> Servable:
+        """Load a version and keep it. Raises UnknownVersion, ArtifactError, StoreError."""
         with self._store.db.read() as conn:
             version = versions.get(conn, number)
         started = time.perf_counter()
-        servable = self._read(version, is_beside=is_beside)
+        servable = self._open(version)
         self._by_number[number] = servable
         duration_ms = round((time.perf_counter() - started) * 1000, 1)
         log.info("version.loaded", extra={"version": number, "duration_ms": duration_ms})
         return servable
 
-    def _read(self, version: Version, *, is_beside: bool) -> Servable:
+    def _open(self, version: Version) -> Servable:
+        """Load in the background, unless nothing serves yet or only the head is new, which takes a
+        millisecond."""
         blobs = self._store.blobs
         try:
             manifest = versions.read_manifest(version, blobs)
-            with self._turn(manifest) if is_beside else contextlib.nullcontext():
-                return load(manifest, blobs, self._runtime, is_beside=is_beside)
+            if not self._by_number or self._runtime.has_backbone(manifest.backbone):
+                return load(manifest, blobs, self._runtime)
+            return self._runtime.run_in_background(lambda: load(manifest, blobs, self._runtime))
         except EvergreenError:
             raise
-        except Exception as error:  # a bundle may be wrong in ways that nobody thought of
+        except Exception as error:  # a damaged bundle can raise anything
             log.exception("version.unreadable", extra={"version": version.number})
             raise SpecMismatch(f"version {version.number} cannot be loaded: {error!r}") from error
 
-    def _turn(self, manifest: Manifest) -> AbstractContextManager[None]:
-        if self._turns is None or self._runtime.has_backbone(manifest.backbone):
-            return contextlib.nullcontext()  # a head alone takes next to nothing
-        return self._turns.taken()
-
     def retain(self, wanted: Collection[int | None]) -> None:
-        """Let the others go; their last requests keep them."""
+        """Unload the others. Requests that have started keep their version until they end."""
         before = self._backbones()
-        let_go = [self._by_number.pop(number) for number in self._by_number.keys() - wanted]
-        dropped = before - self._backbones()
-        if dropped:
-            self._runtime.run_in_background(let_go.clear)
-            self._num_dropped += len(dropped)
-            self._dropped_at = time.monotonic()
-
-    def trim_memory(self) -> None:
-        """What dropped backbones left, once none has been dropped for a while."""
-        is_quiet = time.monotonic() - self._dropped_at >= _GIVE_BACK_AFTER_S
-        if self._num_dropped >= (1 if is_quiet else _GIVE_BACK_EACH):
+        unloaded = [self._by_number.pop(number) for number in self._by_number.keys() - wanted]
+        if before - self._backbones():
+            self._runtime.run_in_background(unloaded.clear)
+            # At normal priority: trimming holds locks that every allocation needs.
             trim_memory()
-            self._num_dropped = 0
 
     def _backbones(self) -> set[str]:
-        return {servable.backbone.digest for servable in self._by_number.values()}
+        return {servable.backbone.digest for servable in tuple(self._by_number.values())}

@@ -1,7 +1,7 @@
 """This process's shadows: follows which versions they are, and loads them one at a time.
 
-Part of the swap's tick, so that loading never holds up a request. The champion before this one
-is kept loaded too, whatever its backbone: a rollback to it is at once, and a request may pin it.
+The swap's thread does both, so that loading never holds up a request. The champion before this one
+stays loaded too, whatever its backbone: a rollback to it loads nothing, and a request may pin it.
 """
 
 from __future__ import annotations
@@ -15,55 +15,58 @@ from core.registry.promotions import Activation
 from core.shadows import selection
 from core.shadows.selection import ShadowSelection
 from core.store.store import Store
-from service.swap.loaded_versions import Loaded
+from service.swap.loaded_versions import LoadedVersions
 
 log = logging.getLogger(__name__)
 
 
 class Shadows:
-    def __init__(self, store: Store, loaded: Loaded, named: Sequence[int] = ()) -> None:
+    def __init__(self, store: Store, loaded: LoadedVersions, named: Sequence[int] = ()) -> None:
         self._store = store
         self._loaded = loaded
         self._named = named
-        self._choice = ShadowSelection()
-        self._chosen_for: tuple[int, int | None] | None = None
-        # Not tried again in this process: what made them fail is seldom mended meanwhile.
+        self._selection = ShadowSelection()
+        self._selected_for: tuple[int, int | None] | None = None
+        # Not retried in this process: the cause rarely goes away by itself.
         self._failed: set[int] = set()
-        self._told: set[tuple[int, str]] = set()
-        self.current: tuple[Servable, ...] = ()
+        self._warned: set[tuple[int, str]] = set()
 
     @property
-    def kept(self) -> set[int]:
-        """What must stay loaded."""
-        return {*self._choice.shadows, *([self._choice.previous] if self._choice.previous else [])}
+    def current(self) -> tuple[Servable, ...]:
+        """The shadows that are loaded."""
+        servables = [self._loaded.get(number) for number in self._selection.shadows]
+        return tuple(servable for servable in servables if servable is not None)
 
-    def choose(self, activation: Activation, newest_version: int | None) -> None:
-        """Anew where something has changed. Before anything is dropped: what was left just now
-        would otherwise be loaded again."""
+    @property
+    def to_keep(self) -> set[int]:
+        """The versions that must stay loaded."""
+        previous = self._selection.previous
+        return {*self._selection.shadows, *([previous] if previous else [])}
+
+    def select(self, activation: Activation, newest_version: int | None) -> None:
+        """Select them anew if the champion or the newest version has changed."""
         state = (activation.id, newest_version)
-        if state != self._chosen_for:
+        if state != self._selected_for:
             with self._store.db.read() as conn:
-                self._choice = selection.select(conn, activation, self._named)
-            self._chosen_for = state
+                self._selection = selection.select(conn, activation, self._named)
+            self._selected_for = state
 
-    def load(self) -> None:
-        """At most one version that is not there yet."""
-        for number, reason in self._choice.skipped.items():
-            self._tell(number, reason)
-        missing = [n for n in self.kept if n not in self._loaded and n not in self._failed]
+    def load_next(self) -> None:
+        """Load at most one version that is missing."""
+        for number, reason in self._selection.skipped.items():
+            self._warn_once(number, reason)
+        missing = [n for n in self.to_keep if n not in self._loaded and n not in self._failed]
         if missing:
             self._load(missing[0])
-        found = [self._loaded.get(number) for number in self._choice.shadows]
-        self.current = tuple(servable for servable in found if servable is not None)
 
     def _load(self, number: int) -> None:
         try:
-            self._loaded.load(number, is_beside=True)
+            self._loaded.load(number)
         except EvergreenError as error:
             self._failed.add(number)
-            self._tell(number, str(error))
+            self._warn_once(number, str(error))
 
-    def _tell(self, number: int, reason: str) -> None:
-        if (number, reason) not in self._told:
-            self._told.add((number, reason))
+    def _warn_once(self, number: int, reason: str) -> None:
+        if (number, reason) not in self._warned:
+            self._warned.add((number, reason))
             log.warning("shadow.skipped", extra={"version": number, "reason": reason})

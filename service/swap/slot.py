@@ -1,4 +1,4 @@
-"""The slot: which version answers now in this process, and from when another will.
+"""The slot: which version answers now in this process, and which from a later time on.
 
 A request takes the reference once and keeps it: the old version lives until its last request ends.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from core.errors import NotReady
 from core.models.servable import Servable
+from core.registry.promotions import Activation
 
 
 class Slot:
@@ -19,9 +20,11 @@ class Slot:
         self._lock = threading.Lock()
         self._current: Servable | None = None
         self._next: tuple[float, Servable] | None = None
+        # The newest activation that was put here; 0: none.
+        self.activation_id = 0
 
     def current(self) -> Servable:
-        """The version of this moment. Raises NotReady before the first."""
+        """The version to answer with now. Raises NotReady before the first."""
         upcoming = self._next
         if upcoming is not None and self._clock() >= upcoming[0]:
             self._switch()
@@ -33,17 +36,30 @@ class Slot:
     def version(self) -> int | None:
         return self.current().version if self._current is not None else None
 
-    def put(self, servable: Servable) -> None:
-        """Answer with this one from now on."""
+    @property
+    def is_switch_ahead(self) -> bool:
+        self._switch()
+        return self._next is not None
+
+    def put(self, servable: Servable, activation_id: int = 0) -> None:
+        """Answer with this version from now on."""
         with self._lock:
             self._current, self._next = servable, None
+            self.activation_id = max(self.activation_id, activation_id)
 
-    def put_at(self, servable: Servable, activate_at: float) -> None:
-        """Answer with this one from a moment on; a later call replaces an earlier one."""
-        self._switch()  # one that is due already is not replaced, but comes before it
+    def put_at(self, servable: Servable, activation: Activation) -> bool:
+        """Answer with this version from the activation's time on.
+
+        It replaces one that is not due yet. False if the activation is not newer than the last one.
+        """
+        self._switch()  # one that is due is not replaced: it comes first
         with self._lock:
-            self._next = (activate_at, servable)
+            if activation.id <= self.activation_id:
+                return False
+            self._next = (activation.activate_at, servable)
+            self.activation_id = activation.id
         self._switch()
+        return True
 
     def _switch(self) -> None:
         with self._lock:

@@ -21,7 +21,6 @@ _RENAMED = {
     "forwarding.unavailable": "sharing.impossible",
     "forwarding.failed": "sharing.failed",
     "forwarding.error": "sharing.unexpected",
-    "load_semaphore.unavailable": "turns.impossible",
 }
 
 

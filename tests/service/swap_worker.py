@@ -1,4 +1,4 @@
-"""What of serving processes takes part in a swap, and an installation for them to share."""
+"""The parts of serving processes that take part in a swap, and an installation they share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.ids import new_id
 from core.models.backbones import Runtime
 from core.models.servable import Servable
 from core.registry import promotions, versions, workers
-from core.registry.promotions import Promotion
+from core.registry.promotions import Activation, Promotion
 from core.registry.workers import Worker
 from core.settings import Settings
 from core.store import schema
@@ -32,19 +32,21 @@ SOON_S = 10.0
 
 
 class RecordingSlot(Slot):
-    """Remembers for which moments it was given versions."""
+    """Remembers which versions it was given, and for which times."""
 
     def __init__(self) -> None:
         super().__init__()
         self.given: list[tuple[int, float]] = []
 
-    def put_at(self, servable: Servable, activate_at: float) -> None:
-        self.given.append((servable.version, activate_at))
-        super().put_at(servable, activate_at)
+    def put_at(self, servable: Servable, activation: Activation) -> bool:
+        is_new = super().put_at(servable, activation)
+        if is_new:
+            self.given.append((servable.version, activation.activate_at))
+        return is_new
 
 
 class Process:
-    """What of a serving process takes part in a swap; several live in the one of the test."""
+    """The parts of a serving process that take part in a swap. A test has several of them."""
 
     def __init__(self, store: Store) -> None:
         self.slot = RecordingSlot()
@@ -64,7 +66,7 @@ def publish_three(store: Store) -> Store:
 
 @contextmanager
 def starting(store: Store) -> Iterator[Callable[[], Process]]:
-    """A function that starts a process; all are stopped in the end."""
+    """A function that starts a process. All are stopped at the end."""
     started: list[Process] = []
 
     def start_one() -> Process:
@@ -94,19 +96,19 @@ def live(store: Store) -> list[Worker]:
 
 
 def activate_behind_its_back(store: Store, version: int) -> None:
-    """As if nobody had waited for the workers: they were taken for dead."""
+    """Write an activation as if all workers counted as dead."""
     now = time.time()
     with store.db.write() as conn:
-        wish = promotions.request(conn, version, who="test", why="test", now=now)
+        promotion = promotions.request(conn, version, who="test", why="test", now=now)
         before = promotions.newest_activation(conn)
-        values = {"version": version, "promotion_id": wish.id, "who": "test", "why": "test"}
+        values = {"version": version, "promotion_id": promotion.id, "who": "test", "why": "test"}
         values |= {"before_id": before.id if before else None}
         conn.execute(insert(schema.activations).values(**values, activate_at=now, created_at=now))
         conn.execute(update(schema.promotions).values(state="activated"))
 
 
 def problems(store: Store) -> list[str]:
-    return [told for worker in live(store) for told in worker.failed.values()]
+    return [reason for worker in live(store) for reason in worker.failed.values()]
 
 
 def count_loads(process: Process, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -114,9 +116,9 @@ def count_loads(process: Process, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     tries: list[int] = []
     load = process.swap.loaded.load
 
-    def counted(number: int, *, is_beside: bool = False) -> Servable:
+    def counted(number: int) -> Servable:
         tries.append(number)
-        return load(number, is_beside=is_beside)
+        return load(number)
 
     monkeypatch.setattr(process.swap.loaded, "load", counted)
     return tries

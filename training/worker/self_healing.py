@@ -34,9 +34,9 @@ class SelfHealing:
 
     def check(self, now: float, latest: Latest) -> None:
         """If there is a new label, compare, and request a rollback if the champion is worse."""
-        activation = latest.newest
+        activation = latest.activation
         # With another version on its way, wait: that one will be compared.
-        if activation is None or latest.waiting is not None:
+        if activation is None or latest.pending is not None:
             return
         state = (activation.id, latest.newest_label)
         if now < activation.activate_at:

@@ -131,7 +131,7 @@ class Trainer:
     def _work(self, now: float) -> bool:
         self._report(now)
         self._request_if_due(now)
-        if self._latest.waiting is not None:
+        if self._latest.pending is not None:
             promotions.advance_committed(self._store.db)  # in case there is no worker
         with self._store.db.read() as conn:
             unfinished = runs.unfinished(conn)

@@ -242,7 +242,8 @@ def test_threads_that_onnxruntime_starts_have_the_priority_of_those_who_answer(
         return {i: (os.sched_getscheduler(i), os.getpriority(os.PRIO_PROCESS, i)) for i in ids}
 
     before, runtime = threads(), Runtime("cpu", threads=2)
-    servable = load(tiny.make_manifest(blobs, backbone_seed=7), blobs, runtime, is_beside=True)
+    manifest = tiny.make_manifest(blobs, backbone_seed=7)
+    servable = runtime.run_in_background(lambda: load(manifest, blobs, runtime))
     started = {i: found for i, found in threads().items() if i not in before}
     assert started
     assert set(started.values()) == {before[os.getpid()]}

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import gc
-import threading
 import weakref
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -161,26 +159,3 @@ def test_backbone_is_dropped_once_no_version_uses_it(blobs: LocalBlobs, runtime:
     del second
     gc.collect()
     assert backbone() is None
-
-
-def test_a_backbone_can_be_opened_and_tried_beside_what_answers(
-    blobs: LocalBlobs, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifests = [
-        tiny.make_manifest(blobs, backbone_seed=backbone, head_seed=head)
-        for backbone, head in ((1, 1), (1, 2), (2, 1))
-    ]
-    threads = []
-    usual = Backbone.embed
-
-    def noted(backbone: Backbone, pixels_BHWC: Any) -> Any:
-        threads.append(threading.current_thread().name)
-        return usual(backbone, pixels_BHWC)
-
-    monkeypatch.setattr(Backbone, "embed", noted)
-    first = load(manifests[0], blobs, runtime, is_beside=True)
-    # A head alone waits for no idle moment, and its backbone is not run again.
-    second = load(manifests[1], blobs, runtime, is_beside=True)
-    assert second.backbone is first.backbone
-    load(manifests[2], blobs, runtime)
-    assert threads == ["beside", "MainThread"]

@@ -35,7 +35,7 @@ def test_rollback_goes_to_the_champion_before(
         assert activations.version_before(conn) == before
 
 
-def test_labels_seen_before_are_those_of_earlier_champions(store: Store) -> None:
+def test_newest_label_before_is_of_earlier_champions(store: Store) -> None:
     numbers = [tiny.publish(store, tiny.plain_manifest(snapshot=n)) for n in (5, 9, 20)]
     first, second = (tiny.activate(store, number) for number in numbers[:2])
     third = tiny.activate(store, numbers[0])

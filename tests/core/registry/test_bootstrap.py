@@ -26,7 +26,7 @@ def check_is_first(db: Database) -> None:
     assert activation.activate_at <= activation.created_at
 
 
-def test_new_installation_answers_with_the_starter(store: Store) -> None:
+def test_new_installation_serves_the_starter(store: Store) -> None:
     assert ensure_first_version(store)
     check_is_first(store.db)
     with store.db.read() as conn:
@@ -54,7 +54,7 @@ def test_installation_with_versions_is_left_alone(sqlite_store: Store) -> None:
 @pytest.mark.parametrize(
     "database", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 )
-def test_four_processes_at_once_publish_exactly_one_version(
+def test_four_concurrent_processes_publish_exactly_one_version(
     database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     url = "" if database == "sqlite" else request.getfixturevalue("empty_postgres_url")

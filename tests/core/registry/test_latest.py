@@ -1,4 +1,4 @@
-"""What is asked many times a second: right, and cheap however long the service has run."""
+"""What is polled many times a second is right, and cheap however long the service has run."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def request(store: Store, version: int) -> int:
         return promotions.request(conn, version, who="a test", why="", now=NOW).id
 
 
-def test_it_follows_whatever_changes(store: Store) -> None:
+def test_poll_sees_whatever_changes(store: Store) -> None:
     empty = read(store)
-    assert (empty.waiting, empty.newest, empty.newest_version) == (None, None, None)
+    assert (empty.pending, empty.activation, empty.newest_version) == (None, None, None)
     first = tiny.publish(store)
     published = read(store, empty)
-    assert (published.newest, published.newest_version) == (None, first)
+    assert (published.activation, published.newest_version) == (None, first)
     taken = intake.label_image(store, images.png(), LabelRequest("cat"), Limits(), now=NOW)
     labelled = read(store, published)
     assert labelled.work == (taken.event.id, 0, 0)
@@ -51,32 +51,32 @@ def test_it_follows_whatever_changes(store: Store) -> None:
         leases.hand_back(conn, run.id, "a trainer", NOW)
     with store.db.write() as conn:
         runs.cancel(conn, run.id, NOW)
-    wish = request(store, first)
-    wished = read(store, running)
-    assert wished.work == labelled.work
-    assert wished.waiting is not None
-    assert wished.waiting.id == wish
+    promotion_id = request(store, first)
+    requested = read(store, running)
+    assert requested.work == labelled.work
+    assert requested.pending is not None
+    assert requested.pending.id == promotion_id
     second = request(store, first)
-    replaced = read(store, wished)
-    assert replaced.waiting is not None
-    assert replaced.waiting.id == second
+    replaced = read(store, requested)
+    assert replaced.pending is not None
+    assert replaced.pending.id == second
     activation = promotions.advance_committed(store.db)
     activated = read(store, replaced)
-    assert (activated.waiting, activated.newest) == (None, activation)
-    for seen in (empty, published, labelled, asked, running, wished, replaced):
-        assert read(store, seen) == activated, "whatever was seen before"
+    assert (activated.pending, activated.activation) == (None, activation)
+    for seen in (empty, published, labelled, asked, running, requested, replaced):
+        assert read(store, seen) == activated, "whatever was polled before"
 
 
-def test_what_has_not_changed_is_what_was_seen_before(store: Store) -> None:
+def test_poll_returns_the_same_object_while_nothing_changes(store: Store) -> None:
     request(store, tiny.publish(store))
     promotions.advance_committed(store.db)
     before = read(store)
     assert read(store, before) is before
-    assert (before.waiting, before.newest is None) == (None, False)
+    assert (before.pending, before.activation is None) == (None, False)
 
 
-def questions(conn: Connection, ask: Callable[[], object]) -> list[tuple[str, Sequence[object]]]:
-    """What is selected meanwhile: statements and their values."""
+def selects(conn: Connection, ask: Callable[[], object]) -> list[tuple[str, Sequence[object]]]:
+    """The SELECT statements that are run meanwhile, and their values."""
     seen: list[tuple[str, Sequence[object]]] = []
     event.listen(conn, "before_cursor_execute", lambda *args: seen.append(args[2:4]))
     ask()
@@ -95,13 +95,13 @@ def questions(conn: Connection, ask: Callable[[], object]) -> list[tuple[str, Se
         lambda conn: labels.count_after(conn, 7),
     ],
 )
-def test_no_question_reads_a_whole_table_that_grows(
+def test_query_never_reads_a_whole_table_that_grows(
     sqlite_store: Store, ask: Callable[[Connection], object]
 ) -> None:
     with sqlite_store.db.read() as conn:
         plans = [
             (step[3], statement)
-            for statement, values in questions(conn, lambda: ask(conn))
+            for statement, values in selects(conn, lambda: ask(conn))
             for step in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", tuple(values))
         ]
     assert plans

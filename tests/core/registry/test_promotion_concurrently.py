@@ -1,4 +1,4 @@
-"""Wishes for a champion that come at the same moment."""
+"""Promotions that are requested and advanced concurrently."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def test_advance_from_many_threads_activates_once(db: Database) -> None:
     assert activated_versions(db) == [2, 3, 4]
 
 
-def test_wishes_from_many_threads_leave_one_waiting(db: Database) -> None:
+def test_requests_from_many_threads_leave_one_promotion_pending(db: Database) -> None:
     report_workers(db, worker([1]))
-    wishes = in_threads(8, lambda i: request(db, 1 + i % 4))
-    newest = max(wishes, key=lambda each: each.id)
-    assert [p.id for p in wishes if state_of(db, p) == "waiting"] == [newest.id]
+    requested = in_threads(8, lambda i: request(db, 1 + i % 4))
+    newest = max(requested, key=lambda each: each.id)
+    assert [p.id for p in requested if state_of(db, p) == "waiting"] == [newest.id]
 
 
-def test_two_wishes_that_overlap_leave_the_later_one(db: Database) -> None:
+def test_overlapping_requests_leave_the_later_promotion(db: Database) -> None:
     report_workers(db, worker([1]))
     first, second = overlapping(
         db,
@@ -48,7 +48,7 @@ def test_two_wishes_that_overlap_leave_the_later_one(db: Database) -> None:
     assert (state_of(db, first), state_of(db, second)) == ("superseded", "waiting")
 
 
-def test_wish_that_is_being_replaced_is_not_activated(db: Database) -> None:
+def test_promotion_that_is_being_superseded_is_not_activated(db: Database) -> None:
     older = request(db, 2)
     newer, activation = overlapping(
         db,
@@ -61,7 +61,7 @@ def test_wish_that_is_being_replaced_is_not_activated(db: Database) -> None:
     assert activated_versions(db) == [3]
 
 
-def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None:
+def test_activation_time_counts_from_when_the_lock_is_held(db: Database) -> None:
     report_workers(db, worker(ready=[2]))
     is_over = threading.Event()
     began_after: list[bool] = []
@@ -83,7 +83,7 @@ def test_moment_counts_from_when_nobody_else_is_waited_for(db: Database) -> None
     assert activated_versions(db) == [2]
 
 
-def test_expectation_sees_an_activation_that_commits_meanwhile(db: Database) -> None:
+def test_expected_activation_is_checked_against_one_that_commits_meanwhile(db: Database) -> None:
     request(db, 2)
     with pytest.raises(PromotionConflict):
         overlapping(

@@ -1,4 +1,4 @@
-"""How a wish for a champion is granted: who is waited for, and who may fail it."""
+"""How a promotion ends: which workers it waits for, and which can fail it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.core.promotions import (
     worker,
 )
 
-WANTED = Promotion(5, 2, "waiting", "ann", "better", None, NOW)
+PENDING = Promotion(5, 2, "waiting", "ann", "better", None, NOW)
 READY = worker([1, 2])
 LATE = worker([1])
 BROKEN = worker([1], {5: "checksum-mismatch"})
@@ -54,24 +54,24 @@ BROKEN_BEFORE = worker([1, 2], {4: "checksum-mismatch"})
 def test_next_step_follows_from_who_is_ready(
     serving: list[Worker], waited_s: float, action: str
 ) -> None:
-    assert next_step(WANTED, serving, NOW + waited_s).action == action
+    assert next_step(PENDING, serving, NOW + waited_s).action == action
 
 
 def test_failed_step_says_who_and_why() -> None:
-    assert next_step(WANTED, [BROKEN], NOW).reason == (
+    assert next_step(PENDING, [BROKEN], NOW).reason == (
         "worker 1 on elsewhere cannot load it: checksum-mismatch"
     )
     assert "1 of 2 workers have not loaded it within 120 s" in (
-        next_step(WANTED, [READY, LATE], NOW + MAX_WAIT_S + 1).reason
+        next_step(PENDING, [READY, LATE], NOW + MAX_WAIT_S + 1).reason
     )
 
 
 def test_lead_lets_every_worker_see_an_activation_first() -> None:
-    # Workers look every 0.1 s; a slow tick may miss one look or two.
+    # Workers poll every 0.1 s; a slow tick may miss one poll or two.
     assert ACTIVATION_LEAD_S >= 3 * 0.1
 
 
-def test_without_workers_a_wish_takes_effect_at_once(db: Database) -> None:
+def test_promotion_without_workers_is_activated_immediately(db: Database) -> None:
     promotion = request(db, 2)
     activation = advance(db)
     assert activation is not None
@@ -84,7 +84,7 @@ def test_without_workers_a_wish_takes_effect_at_once(db: Database) -> None:
         assert promotions.pending(conn) is None
 
 
-def test_with_workers_it_takes_effect_a_moment_ahead(db: Database) -> None:
+def test_activation_with_workers_is_a_moment_ahead(db: Database) -> None:
     report_workers(db, worker([1, 2]), worker([1, 2]))
     request(db, 2)
     activation = advance(db)
@@ -92,7 +92,7 @@ def test_with_workers_it_takes_effect_a_moment_ahead(db: Database) -> None:
     assert activation.activate_at == NOW + ACTIVATION_LEAD_S
 
 
-def test_wish_waits_for_the_last_worker(db: Database) -> None:
+def test_promotion_waits_for_the_last_worker(db: Database) -> None:
     late = worker([1])
     report_workers(db, worker([1, 2]), late)
     promotion = request(db, 2)
@@ -103,7 +103,7 @@ def test_wish_waits_for_the_last_worker(db: Database) -> None:
     assert state_of(db, promotion) == "activated"
 
 
-def test_worker_that_cannot_load_fails_the_wish_and_moves_nothing(db: Database) -> None:
+def test_worker_that_cannot_load_fails_the_promotion_and_activates_nothing(db: Database) -> None:
     tiny_champion = request(db, 1)
     advance(db)
     promotion = request(db, 2)
@@ -116,7 +116,7 @@ def test_worker_that_cannot_load_fails_the_wish_and_moves_nothing(db: Database) 
         assert "no space" in str(promotions.promotion(conn, promotion.id).error)
 
 
-def test_failed_wish_may_be_wished_again(db: Database) -> None:
+def test_failed_promotion_can_be_requested_again(db: Database) -> None:
     promotion = request(db, 2)
     broken = worker([1], {promotion.id: "no space"})
     report_workers(db, broken)
@@ -130,19 +130,19 @@ def test_failed_wish_may_be_wished_again(db: Database) -> None:
         assert promotions.newest_promotion_of(conn, 2) == promotions.promotion(conn, again.id)
 
 
-def test_worker_that_went_silent_does_not_hold_it_up(db: Database) -> None:
+def test_silent_worker_is_not_waited_for(db: Database) -> None:
     report_workers(db, worker([1, 2]), worker([1], last_seen=NOW - DEAD_AFTER_S))
     request(db, 2)
     assert advance(db) is not None
 
 
-def test_silent_worker_that_failed_does_not_fail_it(db: Database) -> None:
+def test_silent_worker_that_failed_does_not_fail_the_promotion(db: Database) -> None:
     promotion = request(db, 2)
     report_workers(db, worker([1], {promotion.id: "no space"}, last_seen=NOW - DEAD_AFTER_S))
     assert advance(db) is not None
 
 
-def test_dead_process_of_this_machine_does_not_hold_it_up(db: Database) -> None:
+def test_ended_process_of_this_machine_is_not_waited_for(db: Database) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
     report_workers(db, worker([1, 2]), worker([1], host=this_host(), pid=ended.pid))
@@ -156,22 +156,22 @@ def test_live_process_of_this_machine_is_waited_for(db: Database) -> None:
     assert advance(db) is None
 
 
-def test_worker_that_beats_in_time_is_waited_for(db: Database) -> None:
+def test_worker_with_a_recent_heartbeat_is_waited_for(db: Database) -> None:
     report_workers(db, worker([1], last_seen=NOW - HEARTBEAT_S * 3))
     request(db, 2)
     assert advance(db) is None
 
 
-def test_newer_wish_replaces_one_that_waits(db: Database) -> None:
+def test_newer_request_supersedes_the_pending_promotion(db: Database) -> None:
     report_workers(db, worker([1]))
     older, newer = request(db, 2), request(db, 3)
     assert (state_of(db, older), state_of(db, newer)) == ("superseded", "waiting")
     with db.read() as conn:
         assert promotions.pending(conn) == newer
-        assert promotions.promotion(conn, older.id).error == "replaced by a wish for version 3"
+        assert promotions.promotion(conn, older.id).error == "replaced by a request for version 3"
 
 
-def test_wish_for_an_unknown_version_is_refused(db: Database) -> None:
+def test_request_for_an_unknown_version_is_refused(db: Database) -> None:
     for version in (0, -1, 5, 10**20):
         with pytest.raises(UnknownVersion, match="there are 1 to 4"):
             request(db, version)
@@ -184,7 +184,7 @@ def test_text_that_no_database_takes_is_refused(db: Database, text: str) -> None
             promotions.request(conn, 2, who=who, why=why, now=NOW)
 
 
-def test_wish_that_expects_another_champion_conflicts(db: Database) -> None:
+def test_request_that_expects_another_champion_conflicts(db: Database) -> None:
     request(db, 1, expected=0)
     first = advance(db)
     assert first is not None
@@ -196,7 +196,7 @@ def test_wish_that_expects_another_champion_conflicts(db: Database) -> None:
     assert activated_versions(db) == [1, 2]
 
 
-def test_wish_that_conflicts_leaves_the_waiting_one_alone(db: Database) -> None:
+def test_request_that_conflicts_leaves_the_pending_promotion(db: Database) -> None:
     report_workers(db, worker([1]))
     promotion = request(db, 2)
     with pytest.raises(PromotionConflict):

@@ -20,7 +20,7 @@ def test_numbers_count_up_from_one(store: Store) -> None:
         assert versions.newest_number(conn) == 3
 
 
-def test_published_version_has_its_manifest_and_its_gates_reason(store: Store) -> None:
+def test_published_version_has_its_manifest_and_the_reason_of_the_gate(store: Store) -> None:
     manifest = tiny.plain_manifest(
         run_id="run", parent=1, classes=("cat", "猫"), snapshot=12, metrics={"accuracy": 0.97}
     )
@@ -51,7 +51,7 @@ def test_manifest_that_was_tampered_with_is_refused(sqlite_store: Store) -> None
     ("name", "value"),
     [("classes", ("dog", "cat")), ("backbone", "c" * 64), ("head", "c" * 64)],
 )
-def test_manifest_of_something_else_is_refused(
+def test_manifest_that_differs_from_its_version_is_refused(
     sqlite_store: Store, name: str, value: object
 ) -> None:
     store = sqlite_store
@@ -63,8 +63,8 @@ def test_manifest_of_something_else_is_refused(
         versions.read_manifest(version, store.blobs)
 
 
-def test_two_published_at_once_never_share_a_number(store: Store) -> None:
-    """PostgreSQL refuses the second; SQLite lets it wait for its turn."""
+def test_versions_published_concurrently_never_share_a_number(store: Store) -> None:
+    """PostgreSQL refuses the second; SQLite makes it wait for the first."""
     try:
         overlapping(
             store.db,
@@ -90,7 +90,7 @@ def test_one_run_publishes_one_version(store: Store) -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, 2, 2**31, 10**20])
-def test_unknown_version_says_which_there_are(store: Store, number: int) -> None:
+def test_error_for_an_unknown_version_names_the_known_ones(store: Store, number: int) -> None:
     with store.db.read() as conn, pytest.raises(UnknownVersion, match="none is published yet"):
         versions.get(conn, number)
     tiny.publish(store)
@@ -102,7 +102,7 @@ def test_unknown_version_says_which_there_are(store: Store, number: int) -> None
     ("before", "numbers"),
     [(None, [5, 4]), (5, [4, 3]), (2, [1]), (1, []), (-(10**20), []), (10**20, [5, 4])],
 )
-def test_versions_are_listed_newest_first_by_pages(
+def test_versions_are_listed_by_pages_newest_first(
     store: Store, before: int | None, numbers: list[int]
 ) -> None:
     for _ in range(5):
@@ -112,7 +112,7 @@ def test_versions_are_listed_newest_first_by_pages(
     assert [version.number for version in found] == numbers
 
 
-def test_some_versions_in_brief_are_those_that_there_are(store: Store) -> None:
+def test_refs_are_of_existing_versions_only(store: Store) -> None:
     for _ in range(3):
         tiny.publish(store)
     with store.db.read() as conn:
@@ -120,7 +120,7 @@ def test_some_versions_in_brief_are_those_that_there_are(store: Store) -> None:
         assert found == {n: VersionRef(n, versions.get(conn, n).backbone) for n in (1, 3)}
 
 
-def test_of_the_last_versions_those_held_back_since_are_told_newest_first(store: Store) -> None:
+def test_versions_held_back_since_are_listed_newest_first(store: Store) -> None:
     held_back = {"promote": False, "reason": "no better"}
     for created_at, gate in (
         (9.0, held_back),

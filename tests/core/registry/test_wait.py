@@ -1,4 +1,4 @@
-"""How a promotion ended is seen, whoever brought it about, and looking for it costs little."""
+"""Waiting for a promotion: its end is seen whoever caused it, and a poll costs little."""
 
 from __future__ import annotations
 
@@ -30,57 +30,61 @@ def one(ready: tuple[int, ...]) -> Worker:
     return worker(ready, last_seen=time.time())
 
 
-def test_it_waits_until_the_moment_is_known(db: Database) -> None:
+def test_poll_returns_the_time_of_the_activation(db: Database) -> None:
     late = one((1,))
     report_workers(db, late)
-    awaited = PromotionWaiter(db, request(db, 2, time.time()).id)
-    assert awaited.poll() is None
+    waiter = PromotionWaiter(db, request(db, 2, time.time()).id)
+    assert waiter.poll() is None
     assert advance(db, time.time()) is None
-    assert awaited.poll() is None
+    assert waiter.poll() is None
     report_workers(db, replace(late, ready=(1, 2)))
     activation = advance(db, time.time())
     assert activation is not None
-    assert awaited.poll() == PromotionResult(activation.activate_at)
+    assert waiter.poll() == PromotionResult(activation.activate_at)
 
 
-def test_one_that_another_activation_has_followed_is_told_its_own_moment(db: Database) -> None:
-    awaited = PromotionWaiter(db, request(db, 2).id)
+def test_poll_returns_the_promotions_own_activation_although_another_followed(db: Database) -> None:
+    waiter = PromotionWaiter(db, request(db, 2).id)
     first = advance(db)
     request(db, 1)
     assert advance(db) != first
     assert first is not None
-    assert awaited.poll() == PromotionResult(first.activate_at)
+    assert waiter.poll() == PromotionResult(first.activate_at)
 
 
-def test_it_tells_why_nothing_came_of_it(db: Database) -> None:
+def test_poll_returns_why_the_promotion_was_not_activated(db: Database) -> None:
     replaced = PromotionWaiter(db, request(db, 2, time.time()).id)
     promotion = request(db, 2, time.time())
-    assert replaced.poll() == PromotionResult(None, "replaced by a wish for version 2")
+    assert replaced.poll() == PromotionResult(None, "replaced by a request for version 2")
     report_workers(db, worker((1,), {promotion.id: "no space"}, last_seen=time.time()))
-    ended = wait_for_promotion(db, promotion.id)
-    assert ended.activate_at is None
-    assert "no space" in str(ended.error)
+    result = wait_for_promotion(db, promotion.id)
+    assert result.activate_at is None
+    assert "no space" in str(result.error)
 
 
-def test_as_long_as_nothing_changes_one_row_is_read_and_no_more(
+def test_poll_reads_one_row_while_nothing_changes(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report_workers(db, one((1,)))
-    awaited = PromotionWaiter(db, request(db, 2, time.time()).id)
-    assert awaited.poll() is None
-    monkeypatch.setattr(activations, "of_promotion", lambda *_: pytest.fail("it was looked up"))
+    waiter = PromotionWaiter(db, request(db, 2, time.time()).id)
+    assert waiter.poll() is None
+    monkeypatch.setattr(
+        activations, "by_promotion", lambda *_: pytest.fail("the activation was queried")
+    )
     for _ in range(5):
-        assert awaited.poll() is None
+        assert waiter.poll() is None
 
 
-def test_with_no_worker_alive_it_is_moved_on_and_waited_for(db: Database) -> None:
-    ended = wait_for_promotion(db, request(db, 2, time.time()).id)
-    assert ended.activate_at is not None
-    assert ended.activate_at <= time.time()
+def test_wait_advances_the_promotion_if_no_worker_is_alive(db: Database) -> None:
+    result = wait_for_promotion(db, request(db, 2, time.time()).id)
+    assert result.activate_at is not None
+    assert result.activate_at <= time.time()
 
 
-def test_what_the_workers_do_is_left_to_them(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look at a promotion locks all others out who write, predictions among them."""
+def test_wait_leaves_the_promotion_to_live_workers(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Advancing takes the write lock, which predictions need too."""
     first = one((1,))
     report_workers(db, first)
     promotion = request(db, 2, time.time())
@@ -94,30 +98,30 @@ def test_what_the_workers_do_is_left_to_them(db: Database, monkeypatch: pytest.M
             yield conn
 
     monkeypatch.setattr(db, "write", counted)
-    looks: list[int] = []
+    polls: list[int] = []
 
     def meanwhile() -> None:
-        looks.append(1)
-        if len(looks) == 5:
+        polls.append(1)
+        if len(polls) == 5:
             report_workers(db, replace(first, ready=(1, 2)))
             promotions.advance_committed(db)
 
-    ended = wait_for_promotion(db, promotion.id, meanwhile, advance_every_s=60.0)
-    assert ended.activate_at is not None
-    assert len(looks) == 5
+    result = wait_for_promotion(db, promotion.id, meanwhile, advance_every_s=60.0)
+    assert result.activate_at is not None
+    assert len(polls) == 5
     assert len(writes) == 3, "one here, and two of the worker"
 
 
-def test_worker_that_dies_in_the_midst_does_not_hold_it_up_for_ever(db: Database) -> None:
+def test_wait_ends_although_a_worker_dies_meanwhile(db: Database) -> None:
     dying = one((1,))
     report_workers(db, dying)
     promotion = request(db, 2, time.time())
-    looks: list[int] = []
+    polls: list[int] = []
 
     def meanwhile() -> None:
-        looks.append(1)
-        if len(looks) == 3:
+        polls.append(1)
+        if len(polls) == 3:
             report_workers(db, replace(dying, last_seen=0.0))
 
-    ended = wait_for_promotion(db, promotion.id, meanwhile, advance_every_s=0.05)
-    assert ended.activate_at is not None
+    result = wait_for_promotion(db, promotion.id, meanwhile, advance_every_s=0.05)
+    assert result.activate_at is not None

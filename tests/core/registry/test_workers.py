@@ -49,7 +49,7 @@ def test_report_replaces_the_one_before(store: Store) -> None:
     assert live(store) == [replace(WORKER, version=4, ready=(4,), failed={})]
 
 
-def test_worker_that_was_forgotten_writes_itself_anew(store: Store) -> None:
+def test_worker_that_was_forgotten_is_inserted_again(store: Store) -> None:
     report(store, WORKER)
     with store.db.write() as conn:
         workers.forget_dead(conn, NOW + 100_000)
@@ -66,7 +66,7 @@ def test_worker_is_dead_once_silent_too_long(store: Store, silent_s: float, is_l
     assert bool(live(store, NOW + silent_s)) == is_live
 
 
-def test_process_of_this_machine_that_ended_is_dead_at_once(store: Store) -> None:
+def test_ended_process_of_this_machine_is_dead_immediately(store: Store) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
     here = replace(WORKER, id="here", host=this_host(), pid=os.getpid())
@@ -75,7 +75,7 @@ def test_process_of_this_machine_that_ended_is_dead_at_once(store: Store) -> Non
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_process_that_ended_is_dead_before_its_parent_notices(store: Store) -> None:
+def test_ended_process_is_dead_before_its_parent_reaps_it(store: Store) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         report(store, replace(WORKER, host=this_host(), pid=ended.pid))
@@ -88,14 +88,14 @@ def test_process_of_another_user_is_alive(store: Store) -> None:
     assert live(store) == [init]
 
 
-def test_roles_are_told_apart(store: Store) -> None:
+def test_live_workers_are_of_one_role(store: Store) -> None:
     trainer = replace(WORKER, id="t", role="trainer", version=None, ready=(), failed={})
     report(store, WORKER, trainer)
     assert live(store) == [WORKER]
     assert live(store, role="trainer") == [trainer]
 
 
-def test_worker_that_leaves_is_gone(store: Store) -> None:
+def test_worker_that_left_is_not_live(store: Store) -> None:
     report(store, WORKER)
     with store.db.write() as conn:
         workers.leave(conn, "a")
@@ -103,13 +103,8 @@ def test_worker_that_leaves_is_gone(store: Store) -> None:
     assert live(store) == []
 
 
-def test_only_the_long_dead_are_forgotten(store: Store) -> None:
+def test_forget_dead_keeps_workers_that_died_lately(store: Store) -> None:
     report(store, WORKER)
     with store.db.write() as conn:
         workers.forget_dead(conn, NOW + 60)
     assert live(store) == [WORKER]
-
-
-def test_workers_that_answer_with_a_version_are_counted() -> None:
-    serving = [WORKER, replace(WORKER, version=4), replace(WORKER, version=None)]
-    assert [workers.with_version(serving, version) for version in (3, 4, 5)] == [1, 1, 0]

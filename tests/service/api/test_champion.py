@@ -161,6 +161,8 @@ def test_superseded_promotion_gets_a_conflict(
 
     monkeypatch.setattr(promotions, "request", request_two)
     response = learnt.put("/v1/champion", json={"version": 1})
-    assert_problem.problem(response, 409, "promotion-failed", "version 1", "a wish for version 2")
+    assert_problem.problem(
+        response, 409, "promotion-failed", "version 1", "a request for version 2"
+    )
     monkeypatch.undo()
     promote(learnt, 2)

@@ -47,7 +47,7 @@ def batched_client(batched: Serving) -> Iterator[TestClient]:
 
 def alone(serving: Serving, version: int, image: bytes) -> dict[str, float]:
     """What a version says of an image by itself."""
-    servable = serving.swap.loaded.pinned(version)
+    servable = serving.swap.loaded.get_pinned(version)
     pixels_HWC = pixels.decode(image, servable.manifest.pixels, serving.limits)
     (probabilities_K,) = servable.predict(pixels_HWC[np.newaxis]).probabilities_BK
     return dict(zip(servable.manifest.classes, probabilities_K.tolist(), strict=True))
@@ -63,7 +63,7 @@ def assert_says(answer: PredictionResult, expected: dict[str, float]) -> None:
 
 def test_every_answer_is_that_of_its_own_version_while_versions_change(batched: Serving) -> None:
     expected = {(v, i): alone(batched, v, PHOTOS[i]) for v in (1, 2) for i in range(len(PHOTOS))}
-    loaded = [batched.swap.loaded.pinned(version) for version in (1, 2)]
+    loaded = [batched.swap.loaded.get_pinned(version) for version in (1, 2)]
 
     async def ask(number: int) -> tuple[int, int | None, PredictionResult]:
         # Pins of either, and whichever is champion; the champion changes in between.

@@ -45,7 +45,7 @@ def test_stale_process_polls_before_it_responds(
 ) -> None:
     polls: list[bool] = []
     monkeypatch.setattr(Swap, "is_stale", property(lambda _: True))
-    monkeypatch.setattr(serving.swap, "confirm", lambda: polls.append(True))
+    monkeypatch.setattr(serving.swap, "ensure_fresh", lambda: polls.append(True))
     assert post(client, black()).status_code == 200
     assert client.get("/v2/models/evergreen").status_code == 200
     assert polls == [True, True]

@@ -11,7 +11,7 @@ from service.processes import placement
     ("asked", "num_gpus", "expected"),
     [(0, 0, available_cores()), (0, 1, 1), (0, 4, 4), (3, 0, 3), (3, 1, 3)],
 )
-def test_workers_are_as_many_as_gpus_or_else_cores(
+def test_num_workers_is_that_of_the_gpus_or_else_of_the_cores(
     asked: int, num_gpus: int, expected: int
 ) -> None:
     assert placement.num_workers(Settings(workers=asked), num_gpus) == expected
@@ -29,7 +29,7 @@ def test_workers_share_the_gpus_evenly() -> None:
         *((0, 1, 16, 16), (0, 4, 16, 4), (8, 1, 16, 2), (0, 1, 1, 2)),
     ],
 )
-def test_processes_share_the_cores_out(
+def test_workers_share_the_cores(
     monkeypatch: pytest.MonkeyPatch, workers: int, num_gpus: int, cores: int, expected: int
 ) -> None:
     monkeypatch.setattr("core.settings.available_cores", lambda: cores)

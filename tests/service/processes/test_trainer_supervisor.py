@@ -35,7 +35,7 @@ def test_pause_doubles_up_to_half_a_minute(num_failures: int, pause: float) -> N
     assert next_pause_s(num_failures) == pause
 
 
-def test_child_that_ends_is_started_again_with_growing_pauses(
+def test_trainer_that_ends_is_started_again_after_growing_pauses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -54,7 +54,7 @@ def test_child_that_ends_is_started_again_with_growing_pauses(
     assert len(starts.read_text()) >= 3
 
 
-def test_pauses_begin_anew_after_a_healthy_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pause_is_reset_after_a_healthy_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def short_pause(num_failures: int) -> float:
@@ -69,7 +69,7 @@ def test_pauses_begin_anew_after_a_healthy_time(monkeypatch: pytest.MonkeyPatch)
     assert set(asked) == {0}
 
 
-def test_stop_lets_the_child_end_by_itself(tmp_path: Path) -> None:
+def test_stop_lets_the_trainer_end_by_itself(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = f"""
 import sys
@@ -84,7 +84,7 @@ open({str(log)!r}, 'a').write('ended')
     assert log.read_text() == "began ended"
 
 
-def test_stop_kills_a_child_that_does_not_end(tmp_path: Path) -> None:
+def test_stop_kills_a_trainer_that_does_not_end(tmp_path: Path) -> None:
     began = tmp_path / "began"
     endless = script(f"import time; open({str(began)!r}, 'w'); time.sleep(600)")
     supervisor = Supervisor(endless, stop_within_s=0.2)
@@ -97,7 +97,7 @@ def test_stop_kills_a_child_that_does_not_end(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
-def test_stop_before_the_child_is_up_again_does_not_wait(tmp_path: Path) -> None:
+def test_stop_during_a_pause_does_not_wait(tmp_path: Path) -> None:
     supervisor = Supervisor(script(""))
     supervisor.start()
     wait_until(lambda: supervisor.pid is not None)
@@ -107,7 +107,7 @@ def test_stop_before_the_child_is_up_again_does_not_wait(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="process groups are of POSIX")
-def test_child_is_out_of_reach_of_the_terminals_ctrl_c() -> None:
+def test_trainer_is_in_another_process_group_than_ctrl_c_reaches() -> None:
     supervisor = Supervisor(script("import sys; sys.stdin.read()"))
     supervisor.start()
     wait_until(lambda: supervisor.pid is not None)

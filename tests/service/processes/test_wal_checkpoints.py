@@ -1,4 +1,4 @@
-"""The log of SQLite is emptied beside the predictions."""
+"""The thread that checkpoints SQLite's WAL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def started(sqlite_store: Store) -> Iterator[Checkpoints]:
 
 
 @pytest.mark.usefixtures("started")
-def test_it_goes_on_after_a_failure(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_continue_after_a_failure(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     again, calls = threading.Event(), []
 
     def failing() -> None:
@@ -34,5 +36,5 @@ def test_it_goes_on_after_a_failure(sqlite_store: Store, monkeypatch: pytest.Mon
     assert again.wait(10)
 
 
-def test_it_stops_without_having_started(sqlite_store: Store) -> None:
+def test_checkpoints_stop_without_having_started(sqlite_store: Store) -> None:
     Checkpoints(sqlite_store.db).stop()

@@ -1,6 +1,9 @@
+"""How a worker follows activations: at its start, when it is late, and without its stores."""
+
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -13,7 +16,7 @@ from core.labelling.intake import LabelRequest
 from core.registry import promotions
 from core.settings import Settings
 from core.store.store import Store
-from service.swap import follower
+from service.swap import executor, follower, heartbeat
 from service.swap import swap as swap_module
 from tests.service.swap_worker import (
     SOON_S,
@@ -32,7 +35,7 @@ from tests.service.swap_worker import (
 from tests.support import images, tiny
 from tests.support.wait import wait_until
 
-# Waits for real moments, or repeats thousands of histories: not in `make check`.
+# Waits in real time: not in `make check`.
 pytestmark = pytest.mark.slow
 
 
@@ -41,7 +44,12 @@ def store(sqlite_store: Store) -> Store:
     return publish_three(sqlite_store)
 
 
-def test_worker_that_starts_before_the_moment_waits_for_it(
+def is_given_up(process: Process) -> bool:
+    failures = process.swap._heartbeat._failures.values()
+    return any(math.isinf(failure.retry_at) for failure in failures)
+
+
+def test_worker_that_starts_before_the_switch_waits_for_it(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(promotions, "ACTIVATION_LEAD_S", 1.5)
@@ -57,18 +65,18 @@ def test_worker_that_starts_before_the_moment_waits_for_it(
     wait_until(lambda: process.answers_with(2), SOON_S)
 
 
-def test_change_decided_while_a_worker_starts_is_not_missed(
+def test_activation_written_while_a_worker_starts_is_not_missed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Process(store)
-    said = process.swap._presence.tell
+    send = process.swap._heartbeat.send
 
-    def change_then_say() -> None:
+    def activate_then_send() -> None:
         monkeypatch.undo()
-        tiny.activate(store, 2, time.time())  # nobody knows yet that this worker is there
-        said()
+        tiny.activate(store, 2, time.time())  # nobody waits for this worker yet
+        send()
 
-    monkeypatch.setattr(process.swap._presence, "tell", change_then_say)
+    monkeypatch.setattr(process.swap._heartbeat, "send", activate_then_send)
     process.swap.start()
     try:
         assert process.answers_with(2)
@@ -92,22 +100,20 @@ def test_worker_starts_with_an_older_version_if_the_champion_is_damaged(
     assert (worker.version, len(worker.failed)) == (1, 1)
 
 
-def test_worker_with_nothing_to_answer_with_does_not_start(
-    store: Store, settings: Settings
-) -> None:
+def test_worker_without_a_loadable_version_does_not_start(store: Store, settings: Settings) -> None:
     damage_head(settings, store, 1)
     with pytest.raises(StoreError, match="no version can be loaded"):
         Process(store).swap.start()
 
 
-def test_version_that_cannot_be_read_for_a_while_is_followed_late(
+def test_version_whose_store_comes_back_is_loaded_late(
     store: Store, settings: Settings, start: Callable[[], Process]
 ) -> None:
     process = start()
     path = head_of(settings, store, 2)
     hidden = path.rename(path.with_suffix(".hidden"))
     activate_behind_its_back(store, 2)
-    wait_until(lambda: any("cannot be read" in told for told in problems(store)), SOON_S)
+    wait_until(lambda: any("cannot be read" in reason for reason in problems(store)), SOON_S)
     assert process.answers_with(1)
     assert not process.swap.is_stale
     hidden.rename(path)
@@ -115,31 +121,31 @@ def test_version_that_cannot_be_read_for_a_while_is_followed_late(
     wait_until(lambda: problems(store) == [], SOON_S)
 
 
-def test_version_that_stays_away_is_given_up(
+def test_version_whose_store_stays_away_is_given_up(
     store: Store,
     settings: Settings,
     start: Callable[[], Process],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(follower, "_TRY_AGAIN_S", 0.1)
-    monkeypatch.setattr(follower, "GIVE_UP_AFTER_S", 0.5)
+    monkeypatch.setattr(heartbeat, "RETRY_AFTER_S", 0.1)
+    monkeypatch.setattr(heartbeat, "GIVE_UP_AFTER_S", 0.5)
     process = start()
     tries = count_loads(process, monkeypatch)
     path = head_of(settings, store, 2)
     path.unlink()
     activate_behind_its_back(store, 2)
-    wait_until(lambda: process.swap._following._followed > 1, SOON_S)
+    wait_until(lambda: is_given_up(process), SOON_S)
     assert 1 < len(tries) < 10
     tried = len(tries)
     seen = live(store)[0].last_seen
-    wait_until(lambda: live(store)[0].last_seen > seen, SOON_S)  # after ten more looks
+    wait_until(lambda: live(store)[0].last_seen > seen, SOON_S)  # after ten more polls
     assert len(tries) == tried
     assert process.answers_with(1)
     promote(store, 3)
     wait_until(lambda: process.answers_with(3), SOON_S)
 
 
-def test_champion_that_cannot_be_read_at_the_start_is_followed_late(
+def test_champion_whose_store_comes_back_after_the_start_is_loaded_late(
     store: Store, settings: Settings, start: Callable[[], Process]
 ) -> None:
     tiny.activate(store, 2, time.time())
@@ -166,7 +172,7 @@ def test_label_to_live_is_observed_once_for_each_label(
         snapshot = labels.newest_id(conn)
     number = tiny.publish(store, tiny.make_manifest(store.blobs, snapshot=snapshot))
     if who_writes == "trainer":
-        monkeypatch.setattr(swap_module.Swap, "_advance", lambda swap: swap._presence.tell())
+        monkeypatch.setattr(executor.Executor, "_advance", lambda one: one._heartbeat.send())
     processes = [start(), start()]
     count, total = (sample(f"evergreen_label_to_live_seconds_{x}") for x in ("count", "sum"))
     for version in (number, 1, number):  # only the first time is new
@@ -183,7 +189,7 @@ def test_label_to_live_is_observed_once_for_each_label(
     assert 150 < waited < 150 + 3 * SOON_S
 
 
-def test_database_that_fails_for_a_while_is_survived(
+def test_worker_survives_a_database_that_fails_for_a_while(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start()
@@ -199,10 +205,8 @@ def test_database_that_fails_for_a_while_is_survived(
     wait_until(lambda: process.answers_with(2), SOON_S)
 
 
-def test_worker_that_was_held_up_looks_again_before_it_answers(
-    store: Store, start: Callable[[], Process]
-) -> None:
-    """It slept through the whole change: taken for dead, so that nobody waited for it."""
+def test_stale_worker_polls_before_it_answers(store: Store, start: Callable[[], Process]) -> None:
+    """It was suspended during the whole swap, and counted as dead, so nobody waited for it."""
     process = start()
     process.swap.stop()
     with store.db.write() as conn:
@@ -210,12 +214,12 @@ def test_worker_that_was_held_up_looks_again_before_it_answers(
         assert promotions.advance(conn, time.time()) is not None
     wait_until(lambda: process.swap.is_stale, SOON_S)
     assert process.answers_with(1)
-    process.swap.confirm()
+    process.swap.ensure_fresh()
     assert process.answers_with(2)
     assert not process.swap.is_stale
 
 
-def test_worker_goes_on_answering_without_the_database(
+def test_worker_keeps_serving_without_the_database(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start()
@@ -226,10 +230,10 @@ def test_worker_goes_on_answering_without_the_database(
         raise StoreError("the database is gone")
 
     monkeypatch.setattr(type(store.db), "read", gone)
-    process.swap.confirm()
+    process.swap.ensure_fresh()
     assert not process.swap.is_stale
     assert process.answers_with(1)
 
 
-def test_an_activation_leaves_a_fresh_worker_time_to_see_it() -> None:
+def test_activation_lead_lets_every_fresh_worker_see_it_first() -> None:
     assert swap_module.TICK_S < follower.FRESH_S < promotions.ACTIVATION_LEAD_S

@@ -1,4 +1,4 @@
-"""What a worker tells of itself: never less than is true, and no more often than others need it."""
+"""What a worker reports of itself: nothing is missed, and rows are written only when needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.store.store import Store
 from tests.service.swap_worker import SOON_S, Process, live, promote, publish_three
 from tests.support.wait import wait_until
 
-# Waits for real moments: not in `make check`.
+# Waits in real time: not in `make check`.
 pytestmark = pytest.mark.slow
 
 
@@ -22,28 +22,28 @@ def store(sqlite_store: Store) -> Store:
     return publish_three(sqlite_store)
 
 
-def test_switch_while_it_is_told_is_told_next_time(
+def test_switch_during_a_heartbeat_is_in_the_next_one(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start()
     process.swap.stop()
-    presence, report = process.swap._presence, workers.report
+    heartbeat, report = process.swap._heartbeat, workers.report
 
     def then_switch(conn: Connection, worker: Worker) -> None:
         report(conn, worker)
         process.slot.put(second)
 
-    presence.tell()
+    heartbeat.send()
     second = process.swap.loaded.load(2)
     with monkeypatch.context() as patched:
         patched.setattr(workers, "report", then_switch)
-        presence.tell()
+        heartbeat.send()
     assert [worker.version for worker in live(store)] == [1]
-    presence.tell()
+    heartbeat.send()
     assert [worker.version for worker in live(store)] == [2]
 
 
-def test_a_swap_is_told_twice_when_it_is_loaded_and_when_it_has_switched(
+def test_swap_is_reported_twice_after_the_load_and_after_the_switch(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start()
@@ -51,15 +51,15 @@ def test_a_swap_is_told_twice_when_it_is_loaded_and_when_it_has_switched(
     wait_until(lambda: process.answers_with(2), SOON_S)
     wait_until(lambda: [w.ready for w in live(store)] == [(1, 2)], SOON_S)
     wait_until(lambda: [w.version for w in live(store)] == [2], SOON_S)
-    told: list[tuple[int | None, tuple[int, ...]]] = []
+    sent: list[tuple[int | None, tuple[int, ...]]] = []
     report = workers.report
 
     def noted(conn: Connection, worker: Worker) -> None:
-        told.append((worker.version, worker.ready))
+        sent.append((worker.version, worker.ready))
         report(conn, worker)
 
     monkeypatch.setattr(workers, "HEARTBEAT_S", 1e9)
     monkeypatch.setattr(workers, "report", noted)
     promote(store, 3)
-    wait_until(lambda: (3, (2, 3)) in told, SOON_S)
-    assert told == [(2, (1, 2, 3)), (3, (2, 3))]
+    wait_until(lambda: (3, (2, 3)) in sent, SOON_S)
+    assert sent == [(2, (1, 2, 3)), (3, (2, 3))]

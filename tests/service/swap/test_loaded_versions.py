@@ -1,104 +1,87 @@
-"""The versions that a process has loaded, and the memory of those that it lets go."""
+"""The versions that a process has loaded, in which thread, and the memory of unloaded ones."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import weakref
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from core.models.backbones import Runtime
+from core.models.servable import Servable
 from core.store.store import Store
-from service.swap import loaded_versions as loaded_module
-from service.swap.file_semaphore import Turns
-from service.swap.loaded_versions import Loaded
+from service.swap import loaded_versions
+from service.swap.loaded_versions import LoadedVersions
 from tests.support import tiny
 
 
 @pytest.fixture
-def given_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    found: list[int] = []
-    monkeypatch.setattr(loaded_module, "trim_memory", lambda: found.append(1))
-    return found
+def trims(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    calls: list[int] = []
+    monkeypatch.setattr(loaded_versions, "trim_memory", lambda: calls.append(1))
+    return calls
 
 
 def publish(store: Store, seed: int) -> int:
     return tiny.publish(store, tiny.make_manifest(store.blobs, backbone_seed=seed))
 
 
-class CountedTurns(Turns):
-    def __init__(self) -> None:
-        self.num_taken = 0
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        self.num_taken += 1
-        yield
-
-
-def test_a_backbone_waits_for_its_turn_and_a_head_alone_does_not(sqlite_store: Store) -> None:
-    turns = CountedTurns()
-    loaded = Loaded(sqlite_store, Runtime("cpu"), turns)
-    first, head, other = (publish(sqlite_store, seed) for seed in (1, 1, 2))
-    loaded.load(first)
-    assert turns.num_taken == 0, "a process that starts does not wait"
-    loaded.load(head, is_beside=True)
-    assert turns.num_taken == 0
-    loaded.load(other, is_beside=True)
-    assert turns.num_taken == 1
-
-
-def let_go(loaded: Loaded, number: int) -> None:
-    loaded.load(number)
-    loaded.retain(())
-
-
-def test_memory_is_given_back_once_no_backbone_is_dropped_for_a_while(
-    sqlite_store: Store, given_back: list[int], monkeypatch: pytest.MonkeyPatch
+def test_memory_is_trimmed_after_each_unload_of_a_backbone(
+    sqlite_store: Store, trims: list[int]
 ) -> None:
-    loaded = Loaded(sqlite_store, Runtime("cpu"))
-    let_go(loaded, publish(sqlite_store, 1))
-    loaded.trim_memory()
-    assert given_back == [], "the next backbone may come at once"
-    monkeypatch.setattr(loaded_module, "_GIVE_BACK_AFTER_S", 0.0)
-    for _ in range(2):
-        loaded.trim_memory()
-        assert len(given_back) == 1, "once is enough"
-
-
-def test_memory_is_given_back_under_swap_after_swap_too(
-    sqlite_store: Store, given_back: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loaded_module, "_GIVE_BACK_EACH", 2)
-    loaded = Loaded(sqlite_store, Runtime("cpu"))
+    loaded = LoadedVersions(sqlite_store, Runtime("cpu"))
     first, second = publish(sqlite_store, 1), publish(sqlite_store, 2)
-    for number, expected in ((first, 0), (second, 1), (first, 1), (second, 2)):
-        let_go(loaded, number)
-        loaded.trim_memory()
-        assert len(given_back) == expected
+    for num_trims, number in enumerate((first, second, first), start=1):
+        loaded.load(number)
+        loaded.retain(())
+        assert len(trims) == num_trims
+        loaded.retain(())
+        assert len(trims) == num_trims, "nothing was left to unload"
 
 
-def test_a_head_alone_leaves_nothing(
-    sqlite_store: Store, given_back: list[int], monkeypatch: pytest.MonkeyPatch
+def test_memory_is_not_trimmed_after_the_unload_of_a_head(
+    sqlite_store: Store, trims: list[int]
 ) -> None:
     manifests = [tiny.make_manifest(sqlite_store.blobs, head_seed=seed) for seed in (1, 2)]
     first, second = (tiny.publish(sqlite_store, manifest) for manifest in manifests)
-    loaded = Loaded(sqlite_store, Runtime("cpu"))
+    loaded = LoadedVersions(sqlite_store, Runtime("cpu"))
     for number in (first, second):
         loaded.load(number)
     loaded.retain([second])
-    monkeypatch.setattr(loaded_module, "_GIVE_BACK_AFTER_S", 0.0)
-    loaded.trim_memory()
-    assert (loaded.numbers, given_back) == ((second,), [])
+    assert (loaded.numbers, trims) == ((second,), [])
 
 
-def test_a_dropped_backbone_is_freed_beside_answering(sqlite_store: Store) -> None:
-    loaded = Loaded(sqlite_store, Runtime("cpu"))
+def test_unloaded_backbone_is_freed_in_the_background(sqlite_store: Store) -> None:
+    loaded = LoadedVersions(sqlite_store, Runtime("cpu"))
     freed_by: list[str] = []
     servable = loaded.load(publish(sqlite_store, 1))
     weakref.finalize(servable, lambda: freed_by.append(threading.current_thread().name))
     del servable
     loaded.retain(())
-    assert freed_by == ["beside"]
+    assert freed_by != []
+    assert threading.current_thread().name not in freed_by
+
+
+def test_load_of_a_backbone_runs_in_the_background_once_a_version_is_loaded(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = LoadedVersions(sqlite_store, Runtime("cpu"))
+    here = threading.current_thread()
+    threads: list[bool] = []
+    load = loaded_versions.load
+
+    def noted(*args: Any) -> Servable:
+        threads.append(threading.current_thread() is here)
+        return load(*args)
+
+    monkeypatch.setattr(loaded_versions, "load", noted)
+    manifests = [
+        tiny.make_manifest(sqlite_store.blobs, backbone_seed=backbone, head_seed=head)
+        for backbone, head in ((1, 1), (1, 2), (2, 1))
+    ]
+    first, head, other = (tiny.publish(sqlite_store, manifest) for manifest in manifests)
+    for number, is_here in ((first, True), (head, True), (other, False)):
+        threads.clear()
+        loaded.load(number)
+        assert set(threads) == {is_here}

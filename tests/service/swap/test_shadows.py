@@ -1,3 +1,5 @@
+"""The shadows of a serving process: which versions they are, and what is stored of them."""
+
 from __future__ import annotations
 
 import logging
@@ -21,7 +23,7 @@ from tests.service.trained_home import tinted
 from tests.support import tiny
 from tests.support.wait import wait_until
 
-# Waits for real moments: not in `make check`.
+# Waits in real time: not in `make check`.
 pytestmark = pytest.mark.slow
 
 PNG = {"Content-Type": "image/png"}
@@ -32,7 +34,7 @@ Start = Callable[..., Serving]
 
 @pytest.fixture
 def home(copy_trained_home: Callable[[Path], Settings], tmp_path: Path) -> Settings:
-    """Version 2 is champion, and version 1 was before it; they share a backbone."""
+    """Version 2 is the champion, and version 1 was the one before. They share a backbone."""
     return copy_trained_home(tmp_path / "home")
 
 
@@ -72,7 +74,7 @@ def score(client: TestClient, number: int) -> Any:
     return client.get(f"/v1/versions/{number}").json()["shadow"]
 
 
-def test_the_version_before_answers_silently_and_is_scored_once_labels_arrive(
+def test_version_before_shadows_the_champion_and_is_scored_once_labels_arrive(
     start: Start,
 ) -> None:
     serving = start()
@@ -82,7 +84,7 @@ def test_the_version_before_answers_silently_and_is_scored_once_labels_arrive(
         given = [post(client, seed) for seed in range(4)]
         assert [answer["label"] for answer in given] == ["red"] * 4
         wait_until(lambda: (score(client, 1) or {}).get("answers") == 4)
-        # It knows neither colour: it can only disagree.
+        # It knows neither colour, so it can only disagree.
         assert score(client, 1) == {
             "answers": 4,
             "agreement": 0.0,
@@ -106,19 +108,19 @@ def test_the_version_before_answers_silently_and_is_scored_once_labels_arrive(
             assert line in text
 
 
-def test_silent_answer_is_what_the_version_says_when_it_is_asked(start: Start) -> None:
+def test_shadow_answer_equals_the_prediction_of_the_pinned_version(start: Start) -> None:
     serving = start()
     wait_until(lambda: shadowing(serving) == [1])
     with client_of(serving) as client:
-        aloud, pinned = post(client), post(client, query="?version=1")
+        primary, pinned = post(client), post(client, query="?version=1")
         wait_until(lambda: (score(client, 1) or {}).get("answers") == 1)
         with serving.store.db.read() as conn:
             rows = conn.exec_driver_sql("SELECT prediction_id, version, label FROM shadow_answers")
-            # The pinned one was not the champion's: nothing shadows it.
-            assert [tuple(row) for row in rows] == [(aloud["prediction_id"], 1, pinned["label"])]
+            # A pinned prediction is not the champion's, so nothing shadows it.
+            assert [tuple(row) for row in rows] == [(primary["prediction_id"], 1, pinned["label"])]
 
 
-def test_challenger_that_was_held_back_shadows_without_a_restart(start: Start) -> None:
+def test_held_back_challenger_shadows_without_a_restart(start: Start) -> None:
     serving = start()
     wait_until(lambda: shadowing(serving) == [1])
     number = tiny.publish(serving.store, manifest_of(serving, 2), HELD_BACK)
@@ -128,7 +130,7 @@ def test_challenger_that_was_held_back_shadows_without_a_restart(start: Start) -
         wait_until(lambda: (score(client, number) or {}).get("agreement") == 1.0)
 
 
-def test_rollback_to_the_one_before_needs_no_loading(
+def test_rollback_to_the_version_before_loads_nothing(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     serving = start()
@@ -137,11 +139,11 @@ def test_rollback_to_the_one_before_needs_no_loading(
         promotions.request(conn, 1, who="test", why="test", now=time.time())
     wait_until(lambda: serving.slot.version == 1)
     assert "version.loaded" not in caplog.text
-    wait_until(lambda: serving.swap.loaded.numbers == (1,))  # what it left is over
+    wait_until(lambda: serving.swap.loaded.numbers == (1,))  # the version that was left
     assert shadowing(serving) == []
 
 
-def test_version_that_cannot_be_loaded_is_told_of_once_and_not_tried_again(
+def test_shadow_that_cannot_be_loaded_is_logged_once_and_not_retried(
     start: Start, home: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     serving = start()
@@ -151,13 +153,13 @@ def test_version_that_cannot_be_loaded_is_told_of_once_and_not_tried_again(
         other = tiny.publish(serving.store, manifest_of(serving, 2), HELD_BACK)
         wait_until(lambda: other in shadowing(serving))
         wait_until(lambda: "shadow.skipped" in caplog.text)
-        tiny.publish(serving.store, manifest_of(serving, 2), HELD_BACK)  # it chooses anew
+        tiny.publish(serving.store, manifest_of(serving, 2), HELD_BACK)  # shadows are selected anew
         wait_until(lambda: len(shadowing(serving)) == 3)
-    told = [r for r in caplog.records if r.message == "shadow.skipped"]
-    assert [r.version for r in told] == [number]  # type: ignore[attr-defined]
+    skipped = [r for r in caplog.records if r.message == "shadow.skipped"]
+    assert [r.version for r in skipped] == [number]  # type: ignore[attr-defined]
 
 
-def test_named_version_with_another_backbone_is_told_of_and_does_not_shadow(
+def test_named_version_with_another_backbone_is_logged_and_does_not_shadow(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = start()
@@ -171,7 +173,7 @@ def test_named_version_with_another_backbone_is_told_of_and_does_not_shadow(
     assert "another backbone" in reasons[number]
 
 
-def test_shadows_that_cannot_be_written_harm_no_prediction(
+def test_prediction_succeeds_although_shadow_answers_cannot_be_written(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     serving = start()
@@ -189,7 +191,7 @@ def test_shadows_that_cannot_be_written_harm_no_prediction(
         wait_until(lambda: (score(client, 1) or {}).get("answers") == 1)
 
 
-def test_what_waits_is_written_before_the_end(start: Start) -> None:
+def test_queued_shadow_answers_are_written_before_the_end(start: Start) -> None:
     serving = start()
     wait_until(lambda: shadowing(serving) == [1])
     with client_of(serving) as client:

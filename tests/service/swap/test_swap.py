@@ -1,3 +1,5 @@
+"""A change of champion in several workers: together, in order, and only if all can load it."""
+
 from __future__ import annotations
 
 import os
@@ -32,7 +34,7 @@ from tests.service.swap_worker import (
 from tests.support import tiny
 from tests.support.wait import wait_until
 
-# Waits for real moments, or repeats thousands of histories: not in `make check`.
+# Waits in real time: not in `make check`.
 pytestmark = pytest.mark.slow
 
 
@@ -41,7 +43,7 @@ def store(sqlite_store: Store) -> Store:
     return publish_three(sqlite_store)
 
 
-def test_promotion_reaches_every_worker_at_the_same_moment(
+def test_promotion_reaches_every_worker_at_the_same_time(
     store: Store, start: Callable[[], Process]
 ) -> None:
     processes = [start(), start()]
@@ -55,19 +57,19 @@ def test_promotion_reaches_every_worker_at_the_same_moment(
     assert state_of(store, promotion).state == "activated"
 
 
-def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
+def test_activation_time_is_chosen_when_the_slowest_worker_has_loaded(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted from before it loaded, the moment would be over before the others know of it."""
+    """If it counted from before the load, it would be over before the others see it."""
     start()
     slowest = start()
     load = slowest.swap.loaded.load
     loaded_at = 0.0
 
-    def load_slowly(number: int, *, is_beside: bool) -> Servable:
+    def load_slowly(number: int) -> Servable:
         nonlocal loaded_at
         time.sleep(2 * promotions.ACTIVATION_LEAD_S)
-        servable = load(number, is_beside=is_beside)
+        servable = load(number)
         loaded_at = time.time()
         return servable
 
@@ -81,7 +83,7 @@ def test_moment_is_chosen_when_the_slowest_worker_has_loaded(
     assert activation.activate_at == activation.created_at + promotions.ACTIVATION_LEAD_S
 
 
-def test_nobody_answers_with_the_old_version_after_somebody_with_the_new(
+def test_no_worker_serves_the_old_version_after_another_serves_the_new_one(
     store: Store, start: Callable[[], Process]
 ) -> None:
     processes = [start(), start()]
@@ -93,7 +95,7 @@ def test_nobody_answers_with_the_old_version_after_somebody_with_the_new(
         while seen[-4:] != [version] * 4:
             seen += [p.slot.version for p in processes]
             assert time.monotonic() < deadline
-            time.sleep(0.0005)  # or it would keep the interpreter's lock from those that load
+            time.sleep(0.0005)  # or it would hold the GIL while others load
         first_new = seen.index(version)
         assert set(seen[first_new:]) == {version}
 
@@ -113,7 +115,7 @@ def test_promotion_waits_for_a_worker_that_is_not_ready(
     wait_until(lambda: process.answers_with(2), SOON_S)
 
 
-def test_worker_that_died_does_not_hold_up_the_others(
+def test_dead_worker_does_not_hold_up_the_others(
     store: Store, start: Callable[[], Process]
 ) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -134,7 +136,7 @@ def test_worker_that_left_does_not_hold_up_the_others(
     wait_until(lambda: second.answers_with(2), SOON_S)
 
 
-def test_worker_that_starts_in_the_midst_takes_part(
+def test_worker_that_starts_during_a_promotion_takes_part(
     store: Store, start: Callable[[], Process]
 ) -> None:
     slow = new_id()
@@ -150,7 +152,7 @@ def test_worker_that_starts_in_the_midst_takes_part(
     assert state_of(store, promotion).state == "activated"
 
 
-def test_damaged_version_fails_and_the_old_one_goes_on(
+def test_damaged_version_fails_and_the_old_one_keeps_serving(
     store: Store, settings: Settings, start: Callable[[], Process]
 ) -> None:
     processes = [start(), start()]
@@ -166,7 +168,7 @@ def test_damaged_version_fails_and_the_old_one_goes_on(
     time.sleep(0.5)
     assert all(p.answers_with(1) for p in processes)
     assert all(p.slot.given == [] for p in processes)
-    # Each tried at most once, and says so.
+    # Each worker tried at most once, and counts that.
     assert 1 <= sample("evergreen_swap_failures_total") - failures <= 2
     assert any("is damaged" in why for w in live(store) for why in w.failed.values())
     with store.db.read() as conn:
@@ -186,7 +188,7 @@ def test_good_version_follows_a_damaged_one(
     wait_until(lambda: process.answers_with(3), SOON_S)
 
 
-def test_bundle_that_is_wrong_in_a_way_of_its_own_fails_like_any_other(
+def test_version_that_raises_an_unknown_error_fails_like_any_other(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = tiny.make_manifest(store.blobs)
@@ -201,7 +203,9 @@ def test_bundle_that_is_wrong_in_a_way_of_its_own_fails_like_any_other(
     assert process.answers_with(1)
 
 
-def test_newer_wish_replaces_one_that_waits(store: Store, start: Callable[[], Process]) -> None:
+def test_newer_request_supersedes_the_pending_promotion(
+    store: Store, start: Callable[[], Process]
+) -> None:
     process = start()
     first, second = promote(store, 2), promote(store, 3)
     wait_until(lambda: process.answers_with(3), SOON_S)
@@ -211,7 +215,9 @@ def test_newer_wish_replaces_one_that_waits(store: Store, start: Callable[[], Pr
     )
 
 
-def test_versions_that_are_over_are_let_go(store: Store, start: Callable[[], Process]) -> None:
+def test_versions_that_nothing_needs_are_unloaded(
+    store: Store, start: Callable[[], Process]
+) -> None:
     process = start()
     for version in (2, 3, 1):
         promote(store, version)
@@ -219,11 +225,11 @@ def test_versions_that_are_over_are_let_go(store: Store, start: Callable[[], Pro
     wait_until(lambda: [w.ready for w in live(store)] == [(1,)], SOON_S)
 
 
-def test_the_champion_before_stays_while_the_next_promotion_waits(
+def test_version_before_stays_loaded_while_a_promotion_is_pending(
     store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start()
-    report(store, ready=(1, 2))  # another one, that never gets version 3 loaded
+    report(store, ready=(1, 2))  # another worker, which never loads version 3
     tries = count_loads(process, monkeypatch)
     activate_behind_its_back(store, 2)
     promote(store, 3)
