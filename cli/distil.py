@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from cli import home
 from cli.console import notes, out
 from core.errors import InvalidRequest, NotReady
-from core.labelling import captured
+from core.labelling import examples
 from core.settings import load_settings
 from core.store.store import Store
 
@@ -106,7 +106,7 @@ def _captured(store: Store) -> Source:
     from training.distil.sources import Captured
 
     with store.db.read() as conn:
-        digests = captured.digests(conn)
+        digests = examples.captured_digests(conn)
     if not digests:
         raise InvalidRequest(
             "nobody has sent an image yet: send predictions first, or name a folder with --images"
