@@ -1,4 +1,4 @@
-"""Labels that are taken, and what a store then knows."""
+"""Label and predict images in a store, and read what it holds."""
 
 from __future__ import annotations
 
