@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import Verbs
+from cli.commands import CommandGroup
 from cli.exit_codes import IN_BRIEF
 
 app = typer.Typer(
     name="evergreen",
-    cls=Verbs,
+    cls=CommandGroup,
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,

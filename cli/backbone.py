@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import home
-from cli.console import notes, out
+from cli.console import err, out
 from cli.follow_run import follow, has_trainer
 from core import runs
 from core.errors import InvalidRequest, NotReady
@@ -39,7 +39,7 @@ def names() -> None:
 
     for name in all_names():
         out.print(name)
-    notes.print("timm/NAME takes any model of timm that embeds pictures, if timm is installed.")
+    err.print("timm/NAME takes any model of timm that embeds pictures, if timm is installed.")
 
 
 @app.command()
@@ -74,7 +74,7 @@ def use(
         from training.backbones.backbone import build
         from training.backbones.export import export_backbone
 
-        notes.print(f"Building {name} ...")
+        err.print(f"Building {name} ...")
         module = build(name, weights, cache=settings.home / "cache" / "weights")
         candidate = Candidate(
             module.name,
@@ -116,7 +116,7 @@ def _quantised(store: Store, settings: Settings, candidate: Candidate) -> Candid
     from training.backbones.quantise import as_int8, labelled_photos
 
     photos_NHWC = labelled_photos(store, candidate.pixels, Limits(settings.max_pixels))
-    notes.print(f"Quantising {candidate.name} on {len(photos_NHWC)} labelled photos ...")
+    err.print(f"Quantising {candidate.name} on {len(photos_NHWC)} labelled photos ...")
     return as_int8(candidate, photos_NHWC, store.blobs)
 
 
@@ -130,9 +130,9 @@ def _ask_for(store: Store, settings: Settings, candidate: Candidate, wait: bool)
             tier="backbone",
             wanted={"backbone": candidate.to_json()},
         )
-        is_manned = has_trainer(conn, now)
+        has_live_trainer = has_trainer(conn, now)
     if wait:
         raise typer.Exit(follow(store, settings, run.id))
     out.print(f"Run {run.id} is asked for.")
-    if not is_manned:
+    if not has_live_trainer:
         out.print("No trainer is at work: start `evergreen serve` or `evergreen worker`.")

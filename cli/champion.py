@@ -12,7 +12,7 @@ import typer
 from sqlalchemy import Connection
 
 from cli import home
-from cli.console import count, notes, out
+from cli.console import count, err, out
 from cli.exit_codes import FAILED
 from core.errors import NotReady
 from core.registry import activations, promotions, workers
@@ -74,10 +74,10 @@ def _live(conn: Connection) -> Activation:
 def _see_through(store: Store, promotion: Promotion) -> None:
     """Wait until it is activated, and say so; or say why it is not, and exit."""
     started = time.monotonic()
-    with notes.status(f"Waiting for the servers to load version {promotion.version}"):
+    with err.status(f"Waiting for the servers to load version {promotion.version}"):
         ended = wait_for_promotion(store.db, promotion.id)
     if ended.activate_at is None:
-        notes.print(
+        err.print(
             f"evergreen: version {promotion.version} did not become champion: {ended.error}; "
             "the one before goes on answering",
             soft_wrap=True,

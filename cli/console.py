@@ -1,4 +1,4 @@
-"""What is printed: results to stdout, notes for people to stderr, times as people say them."""
+"""What is printed: results to stdout, err for people to stderr, times as people say them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 # Labels and file names are other people's texts: nothing in them is markup.
 out = Console(markup=False, emoji=False, highlight=False)
-notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
+err = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) -> Table:

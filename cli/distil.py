@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli import home
-from cli.console import notes, out
+from cli.console import err, out
 from core.errors import InvalidRequest, NotReady
 from core.labelling import examples
 from core.settings import load_settings
@@ -96,10 +96,10 @@ def distil(
         with home.opened_existing(settings) as store:
             ended = begin((_captured(store),))
     if not ended.is_finished:
-        notes.print("Stopped. The same command with --resume goes on.")
+        err.print("Stopped. The same command with --resume goes on.")
         raise typer.Exit(_INTERRUPTED)
     out.print(f"{ended.student}  {ended.images_seen:,} views, loss {ended.loss:.3f}")
-    notes.print(f"To use it: evergreen backbone use starter --weights {ended.student}")
+    err.print(f"To use it: evergreen backbone use starter --weights {ended.student}")
 
 
 def _captured(store: Store) -> Source:
@@ -129,7 +129,7 @@ def _shown(learn: Callable[[_Tell, Callable[[], bool]], Distilled]) -> Distilled
         TimeRemainingColumn(),
     )
     try:
-        with Progress(*columns, console=notes) as bar:
+        with Progress(*columns, console=err) as bar:
             task = bar.add_task("starting", total=1.0)
 
             def tell(doing: str, fraction: float, newest: dict[str, float]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy import Connection
 
-from cli.console import notes, out
+from cli.console import err, out
 from cli.exit_codes import DONE, FAILED, INTERRUPTED, STATE
 from core import leases, runs
 from core.registry import workers
@@ -39,18 +39,18 @@ def follow(store: Store, settings: Settings, run_id: str) -> int:
                 now = time.time()
                 with store.db.read() as conn:
                     run = runs.get(conn, run_id)
-                    is_manned = here is not None or has_trainer(conn, now)
+                    has_live_trainer = here is not None or has_trainer(conn, now)
                 progress.update(task, description=run.step, completed=run.progress)
                 if run.is_finished:
                     break
-                if not is_manned:
+                if not has_live_trainer:
                     here = stack.enter_context(_trainer(settings))
                 if here is not None and not here.is_alive():
                     return FAILED  # it has said why
                 time.sleep(_LOOK_EVERY_S)
         except KeyboardInterrupt:
             where = "waits for another trainer" if here else "goes on"
-            notes.print(f"Stopped looking; run {run_id} {where}.", soft_wrap=True)
+            err.print(f"Stopped looking; run {run_id} {where}.", soft_wrap=True)
             return INTERRUPTED
     return _report(run)
 
@@ -62,7 +62,7 @@ def _progress() -> Progress:
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    return Progress(*columns, console=notes, disable=not notes.is_terminal)
+    return Progress(*columns, console=err, disable=not err.is_terminal)
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ def _trainer(settings: Settings) -> Iterator[threading.Thread]:
     # Imported here: whoever only asks for a run needs none of it.
     from training.worker.trainer import Trainer
 
-    notes.print("No trainer is at work: training right here.")
+    err.print("No trainer is at work: training right here.")
     trainer = Trainer.open(settings)
     thread = threading.Thread(target=trainer.serve, name="trainer")
     thread.start()
@@ -85,7 +85,7 @@ def _trainer(settings: Settings) -> Iterator[threading.Thread]:
 def _report(run: Run) -> int:
     took = f"{(run.finished_at or 0.0) - (run.started_at or run.created_at):.1f} s"
     if run.state != "finished":
-        notes.print(f"evergreen: the run {run.state}: {run.error or run.reason}", soft_wrap=True)
+        err.print(f"evergreen: the run {run.state}: {run.error or run.reason}", soft_wrap=True)
         return FAILED
     if run.outcome == "promoted":
         out.print(f"Version {run.version} is the champion ({took}).")

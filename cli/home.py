@@ -1,4 +1,4 @@
-"""The home: opens the store that the settings name, and makes it where a verb may."""
+"""The home: opens the store that the settings name, and makes it where a command may."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from cli.console import notes
+from cli.console import err
 from core.errors import NotReady
 from core.registry import versions
 from core.settings import Settings
@@ -19,7 +19,7 @@ from core.store.store import Store, open_store
 def opened(settings: Settings) -> Iterator[Store]:
     """The store, made with version 1 if there is none. Raises StoreError."""
     if not exists(settings):
-        notes.print(f"Making a new home in {settings.home.absolute()}")
+        err.print(f"Making a new home in {settings.home.absolute()}")
     with _closing(open_store(settings)) as store:
         with store.db.read() as conn:
             is_empty = versions.newest_number(conn) is None

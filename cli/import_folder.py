@@ -18,11 +18,11 @@ from typing import Annotated
 import typer
 
 from cli import home
-from cli.console import notes
+from cli.console import err
 from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.image_file import read_image
 from cli.import_report import Report, following, print_report
-from cli.labelled_folder import Candidate, Verdict, decide, scan
+from cli.labelled_folder import LabelledFile, Verdict, decide, scan
 from core.errors import BodyTooLarge, ImageTooLarge, InvalidRequest, UndecodableImage
 from core.inputs.pixels import Limits
 from core.labelling import intake, labels
@@ -59,10 +59,10 @@ def import_folder(
         store = None
         if not dry_run or home.exists(settings):
             store = stack.enter_context(home.opened(settings))
-        has_stopped = _import(found.candidates, _Import.of(store, settings, dry_run), report)
+        has_stopped = _import(found.files, _Import.of(store, settings, dry_run), report)
         print_report(report, store)
     if has_stopped:
-        notes.print("Stopped. What is listed above is stored; the same command goes on from there.")
+        err.print("Stopped. What is listed above is stored; the same command goes on from there.")
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(DONE if report.num_usable else FAILED)
 
@@ -93,27 +93,27 @@ class _Prepared:
     new: NewExample | None = None
 
 
-def _import(candidates: list[Candidate], job: _Import, report: Report) -> bool:
+def _import(files: list[LabelledFile], job: _Import, report: Report) -> bool:
     """Returns whether Ctrl-C ended it early."""
-    placed: dict[str, Candidate] = {}
-    batch: list[tuple[Candidate, _Prepared]] = []
-    prepared_all = _prepare_all(candidates, job)
+    placed: dict[str, LabelledFile] = {}
+    batch: list[tuple[LabelledFile, _Prepared]] = []
+    prepared_all = _prepare_all(files, job)
     try:
-        with following(len(candidates)) as advance, contextlib.closing(prepared_all):
-            for candidate, result in prepared_all:
+        with following(len(files)) as advance, contextlib.closing(prepared_all):
+            for file, result in prepared_all:
                 advance()
                 if isinstance(result, str):
-                    report.skip(candidate.label, result, candidate.path)
+                    report.skip(file.label, result, file.path)
                     continue
-                first = placed.setdefault(result.image, candidate)
-                if first.label != candidate.label:
-                    report.skip(candidate.label, "also in another class", candidate.path)
-                elif first is not candidate:
-                    report.count(candidate.label, "already there")
+                first = placed.setdefault(result.image, file)
+                if first.label != file.label:
+                    report.skip(file.label, "also in another class", file.path)
+                elif first is not file:
+                    report.count(file.label, "already there")
                 elif result.new is None:
-                    report.count(candidate.label, result.verdict)
+                    report.count(file.label, result.verdict)
                 else:
-                    batch.append((candidate, result))
+                    batch.append((file, result))
                 if len(batch) == _BATCH:
                     _append(batch, job, report)
             _append(batch, job, report)
@@ -123,15 +123,15 @@ def _import(candidates: list[Candidate], job: _Import, report: Report) -> bool:
 
 
 def _prepare_all(
-    candidates: list[Candidate], job: _Import
-) -> Generator[tuple[Candidate, _Prepared | str], None, None]:
-    """In the order of the candidates, a few ahead of what is taken."""
+    files: list[LabelledFile], job: _Import
+) -> Generator[tuple[LabelledFile, _Prepared | str], None, None]:
+    """In the order of the files, a few ahead of what is taken."""
     num_threads = min(available_cores(), _MAX_THREADS)
-    ahead: deque[tuple[Candidate, Future[_Prepared | str]]] = deque()
+    ahead: deque[tuple[LabelledFile, Future[_Prepared | str]]] = deque()
     pool = ThreadPoolExecutor(num_threads)
     try:
-        for candidate in candidates:
-            ahead.append((candidate, pool.submit(_prepare, candidate, job)))
+        for file in files:
+            ahead.append((file, pool.submit(_prepare, file, job)))
             if len(ahead) > 4 * num_threads:
                 first, future = ahead.popleft()
                 yield first, future.result()
@@ -141,14 +141,14 @@ def _prepare_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(candidate: Candidate, job: _Import) -> _Prepared | str:
+def _prepare(file: LabelledFile, job: _Import) -> _Prepared | str:
     """Look at one file; keep its bytes if its label is news. Or say why it is skipped."""
     try:
-        content = read_image(candidate.path, job.settings)
+        content = read_image(file.path, job.settings)
         if not content:
             return "empty"
         image = sha256(content)
-        verdict = decide(candidate.label, job.current.get(image), job.imported.get(image))
+        verdict = decide(file.label, job.current.get(image), job.imported.get(image))
         if verdict in ("already there", "corrected since"):
             return _Prepared(image, verdict)
         new = intake.prepare(content, Limits(job.settings.max_pixels), "import")
@@ -163,14 +163,14 @@ def _prepare(candidate: Candidate, job: _Import) -> _Prepared | str:
     return _Prepared(image, verdict, new)
 
 
-def _append(batch: list[tuple[Candidate, _Prepared]], job: _Import, report: Report) -> None:
+def _append(batch: list[tuple[LabelledFile, _Prepared]], job: _Import, report: Report) -> None:
     if job.store is not None and not job.is_dry_run:
         requests = [
-            (prepared.new, LabelRequest(candidate.label, WHO, source="import"))
-            for candidate, prepared in batch
+            (prepared.new, LabelRequest(file.label, WHO, source="import"))
+            for file, prepared in batch
             if prepared.new is not None
         ]
         intake.label_prepared(job.store, requests, time.time())
-    for candidate, prepared in batch:
-        report.count(candidate.label, prepared.verdict)
+    for file, prepared in batch:
+        report.count(file.label, prepared.verdict)
     batch.clear()

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from cli.console import count, notes, out, table
+from cli.console import count, err, out, table
 from cli.labelled_folder import Verdict
 from core.labelling import labels
 from core.labelling.census import MIN_CLASSES, MIN_EXAMPLES_OF_CLASS, take_census
@@ -69,7 +69,7 @@ def following(total: int) -> Iterator[Callable[[], None]]:
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=notes, disable=not notes.is_terminal) as progress:
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         task = progress.add_task("", total=total)
         yield lambda: progress.advance(task)
 

@@ -17,14 +17,14 @@ Verdict = Literal["added", "already there", "corrected since", "relabelled"]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LabelledFile:
     path: Path
     label: str
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    candidates: list[Candidate]
+    files: list[LabelledFile]
     # Files beside the class folders: nothing says what they show.
     strays: list[Path] = field(default_factory=list)
 
@@ -43,8 +43,8 @@ def scan(root: Path) -> Folder:
             found.strays.append(entry)
             continue
         label = _label_of(entry)
-        found.candidates.extend(Candidate(path, label) for path in _files(entry))
-    if not found.candidates:
+        found.files.extend(LabelledFile(path, label) for path in _files(entry))
+    if not found.files:
         raise InvalidRequest(
             f"{root} holds no images in folders; put them into one folder per class, "
             f"as in {root / 'cat' / 'photo.jpg'}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import home
-from cli.console import notes, out, percent, print_json, table
+from cli.console import err, out, percent, print_json, table
 from cli.exit_codes import DONE, INPUT
 from cli.image_file import naming, read_image
 from core import predictions
@@ -40,7 +40,7 @@ def predict(
         for path, result in _answers(files, store, settings):
             found.append((path, result))
             if isinstance(result, InputError):
-                notes.print(f"evergreen: {result}", soft_wrap=True)
+                err.print(f"evergreen: {result}", soft_wrap=True)
             elif not json and len(files) == 1:
                 _print_one(path, result, top)
     if json:

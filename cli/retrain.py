@@ -48,13 +48,13 @@ def retrain(
                 tier="blocks" if blocks else "head",
                 wanted={"minutes": minutes} if blocks and minutes else None,
             )
-            is_manned = has_trainer(conn, now)
+            has_live_trainer = has_trainer(conn, now)
         if wait:
             raise typer.Exit(follow(store, settings, run.id))
         out.print(f"Run {run.id} is asked for." if is_new else f"Run {run.id} waits already.")
         out.print(
             "Follow it: evergreen status"
-            if is_manned
+            if has_live_trainer
             else "No trainer is at work: start `evergreen serve` or `evergreen worker`, or train "
             "right here with `evergreen retrain --wait`."
         )

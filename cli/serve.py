@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli import home
-from cli.console import count, notes
+from cli.console import count, err
 from core.errors import InvalidRequest, NotReady
 from core.registry import promotions, versions
 from core.settings import PREFIX, Settings, load_settings
@@ -34,7 +34,7 @@ def serve() -> None:
         if live is None:
             raise NotReady("there is no champion: promote a version with `evergreen promote N`")
         num_classes = len(versions.get(conn, live.version).classes)
-    notes.print(welcome(settings, live.version, num_classes), soft_wrap=True)
+    err.print(welcome(settings, live.version, num_classes), soft_wrap=True)
     command = bentoml_command(address, settings.port)
     # It takes the place of this process: signals reach it directly.
     os.execvpe(command[0], command, environment(settings, os.environ))

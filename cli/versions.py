@@ -11,7 +11,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from cli import home
-from cli.console import as_json, count, moment, notes, out, percent, print_json, some, table
+from cli.console import as_json, count, err, moment, out, percent, print_json, some, table
 from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.settings import load_settings
@@ -59,7 +59,7 @@ def listing(
         return
     out.print(_list(found, number))
     if len(found) == limit:
-        notes.print(f"Only the newest {limit:,} are listed; --limit takes more.")
+        err.print(f"Only the newest {limit:,} are listed; --limit takes more.")
 
 
 @app.command()

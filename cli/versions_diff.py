@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from cli.console import notes, out, percent, print_json, table
+from cli.console import err, out, percent, print_json, table
 from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.settings import Settings
@@ -20,7 +20,7 @@ _MOST_FLIPS = 20
 
 def print_difference(store: Store, settings: Settings, before: int, after: int, json: bool) -> None:
     runtime = Runtime(settings.provider, settings.threads)
-    with Progress(TextColumn("comparing"), BarColumn(), console=notes, transient=True) as bar:
+    with Progress(TextColumn("comparing"), BarColumn(), console=err, transient=True) as bar:
         task = bar.add_task("", total=1.0)
         found = difference(
             store,
@@ -40,7 +40,7 @@ def print_difference(store: Store, settings: Settings, before: int, after: int, 
     if found.flips:
         out.print(_flips(found, before, after))
     if len(found.flips) > _MOST_FLIPS:
-        notes.print(f"{_MOST_FLIPS} of {len(found.flips):,} are listed; --json prints all.")
+        err.print(f"{_MOST_FLIPS} of {len(found.flips):,} are listed; --json prints all.")
 
 
 def _changes(found: Difference, before: int, after: int) -> Table:

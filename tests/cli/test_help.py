@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cli.commands import VERBS, Verb, load
+from cli.commands import COMMANDS, Command, load
 from tests.cli.conftest import Run
 
 ALL = (
@@ -19,17 +19,17 @@ def test_help_lists_every_verb_and_the_exit_codes(run: Run) -> None:
     printed = run("--help").stdout
     listed = {line.split()[1] for line in printed.splitlines() if line.startswith("│ ")}
     assert listed >= set(ALL)
-    assert {verb.name for verb in VERBS} == set(ALL)
+    assert {command.name for command in COMMANDS} == set(ALL)
     assert "Exit codes" in " ".join(printed.split())
     assert "EVERGREEN_HOME" in printed
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
-def test_a_verb_says_of_itself_what_the_list_says_of_it(verb: Verb, run: Run) -> None:
-    assert inspect.cleandoc(load(verb).help).splitlines()[0] == verb.help
-    result = run(verb.name, "--help")
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_verb_says_of_itself_what_the_list_says_of_it(command: Command, run: Run) -> None:
+    assert inspect.cleandoc(load(command).help).splitlines()[0] == command.help
+    result = run(command.name, "--help")
     assert result.exit_code == 0
-    assert verb.help in " ".join(result.stdout.split())
+    assert command.help in " ".join(result.stdout.split())
 
 
 def test_an_unknown_verb_is_a_wrong_command(run: Run) -> None:

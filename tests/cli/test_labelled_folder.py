@@ -16,14 +16,14 @@ def _touch(root: Path, *names: str) -> None:
 
 def test_the_first_folder_is_the_class_however_deep_the_image(tmp_path: Path) -> None:
     _touch(tmp_path, "cat/1.jpg", "cat/2024/may/2.jpg", "big dog/3.jpg")
-    found = [(c.path.name, c.label) for c in scan(tmp_path).candidates]
+    found = [(c.path.name, c.label) for c in scan(tmp_path).files]
     assert found == [("3.jpg", "big dog"), ("1.jpg", "cat"), ("2.jpg", "cat")]
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     _touch(tmp_path, "cat/1.jpg", "cat/.DS_Store", "cat/.thumbs/1.jpg", ".git/x/y", ".DS_Store")
     found = scan(tmp_path)
-    assert [c.path.name for c in found.candidates] == ["1.jpg"]
+    assert [c.path.name for c in found.files] == ["1.jpg"]
     assert found.strays == []
 
 
@@ -35,7 +35,7 @@ def test_files_beside_the_class_folders_are_told(tmp_path: Path) -> None:
 def test_a_linked_folder_is_named_and_not_followed(tmp_path: Path) -> None:
     _touch(tmp_path, "cat/1.jpg")
     (tmp_path / "cat" / "again").symlink_to(tmp_path)
-    assert [c.path.name for c in scan(tmp_path).candidates] == ["1.jpg", "again"]
+    assert [c.path.name for c in scan(tmp_path).files] == ["1.jpg", "again"]
 
 
 def test_a_folder_without_classes_says_what_it_should_look_like(tmp_path: Path) -> None:
