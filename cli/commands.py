@@ -17,7 +17,7 @@ from cli.exit_codes import exit_code
 from core.errors import EvergreenError
 
 _RUN = "Run"
-_TEACH = "Ask and teach"
+_TEACH = "Predict and label"
 _VERSIONS = "Versions"
 
 
@@ -31,33 +31,51 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("init", _RUN, "cli.init:init", "Make the database and the blob store, with version 1."),
-    Command("serve", _RUN, "cli.serve:serve", "Serve predictions over HTTP, and train beside it."),
     Command(
-        "worker", _RUN, "cli.worker:worker", "Train only: for a machine beside those that serve."
+        "init", _RUN, "cli.init:init", "Create the database and the blob store, with version 1."
     ),
-    Command("status", _RUN, "cli.status:status", "Show what answers, who works, what waits."),
+    Command(
+        "serve",
+        _RUN,
+        "cli.serve:serve",
+        "Serve predictions over HTTP, and train in the background.",
+    ),
+    Command(
+        "worker",
+        _RUN,
+        "cli.worker:worker",
+        "Only train, for a machine apart from those that serve.",
+    ),
+    Command(
+        "status",
+        _RUN,
+        "cli.status:status",
+        "Show the champion, the processes, the labels and the runs.",
+    ),
     Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
-    Command("label", _TEACH, "cli.label:label", "Say what an image shows, or take a label back."),
+    Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
     Command(
         "import",
         _TEACH,
         "cli.import_folder:import_folder",
         "Label a folder of images, one folder per class.",
     ),
-    Command("retrain", _TEACH, "cli.retrain:retrain", "Train on everything labelled so far."),
+    Command("retrain", _TEACH, "cli.retrain:retrain", "Train on all labels so far."),
     Command(
-        "backbone", _TEACH, "cli.backbone:app", "Use another backbone, or list those there are."
+        "backbone",
+        _TEACH,
+        "cli.backbone:app",
+        "Train on another backbone, or list the available ones.",
     ),
     Command(
         "distil",
         _TEACH,
         "cli.distil:distil",
-        "Train a small backbone of your own from a larger one.",
+        "Train a small backbone from a larger one.",
     ),
     Command("versions", _VERSIONS, "cli.versions:app", "List the versions, or show one."),
     Command("promote", _VERSIONS, "cli.champion:promote", "Make a version the champion."),
-    Command("rollback", _VERSIONS, "cli.champion:rollback", "Go back to the champion before this."),
+    Command("rollback", _VERSIONS, "cli.champion:rollback", "Go back to the previous champion."),
     Command("export", _VERSIONS, "cli.export:export", "Write a version to disk as ONNX."),
 )
 

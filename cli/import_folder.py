@@ -1,7 +1,7 @@
-"""`evergreen import`: images in folders that name their classes become examples.
+"""`evergreen import`: label the images of a folder that holds one folder per class.
 
-Images are read, checked and stored in several threads; their labels are appended in the order of
-the folder, a batch at a time. What was appended stays, whatever happens next.
+Several threads read, check and store the images. Labels are appended in the order of the folder,
+one batch per transaction, so an interrupted import keeps its batches.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cli import home
 from cli.console import err
 from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.image_file import read_image
-from cli.import_report import Report, following, print_report
+from cli.import_report import Report, print_report, progress_bar
 from cli.labelled_folder import LabelledFile, Verdict, decide, scan
 from core.errors import BodyTooLarge, ImageTooLarge, InvalidRequest, UndecodableImage
 from core.inputs.pixels import Limits
@@ -41,28 +41,28 @@ _MAX_THREADS = 8
 def import_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds one folder per class.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be imported.")
+        bool, typer.Option("--dry-run", help="Only print what would be imported.")
     ] = False,
 ) -> None:
     """Label a folder of images, one folder per class.
 
-    DIR/cat/1.jpg is labelled cat, and so is DIR/cat/2024/may/2.jpg. Call it as often as you like:
-    what was imported is passed over, what moved to another folder is labelled anew, and what
-    people corrected after an import stays as they said.
+    DIR/cat/1.jpg is labelled cat, and so is DIR/cat/2024/may/2.jpg. Repeat it as often as you like:
+    it skips imported images and relabels images that moved to another folder. Labels that users
+    corrected after an import stay as they are.
     """
     settings = load_settings()
-    found = scan(folder)
+    scanned = scan(folder)
     report = Report(is_dry_run=dry_run)
-    for path in found.strays:
+    for path in scanned.strays:
         report.skip(None, "not in a folder of a class", path)
     with contextlib.ExitStack() as stack:
         store = None
         if not dry_run or home.exists(settings):
             store = stack.enter_context(home.opened(settings))
-        has_stopped = _import(found.files, _Import.of(store, settings, dry_run), report)
+        has_stopped = _import(scanned.files, _Import.read(store, settings, dry_run), report)
         print_report(report, store)
     if has_stopped:
-        err.print("Stopped. What is listed above is stored; the same command goes on from there.")
+        err.print("Stopped. The images above are stored. The same command continues.")
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(DONE if report.num_usable else FAILED)
 
@@ -72,12 +72,12 @@ class _Import:
     store: Store | None
     settings: Settings
     is_dry_run: bool
-    # By image: the label that holds, and the one that an import gave last.
+    # By image: the current label, and the one that the last import gave.
     current: dict[str, str] = field(default_factory=dict)
     imported: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(store: Store | None, settings: Settings, is_dry_run: bool) -> _Import:
+    def read(store: Store | None, settings: Settings, is_dry_run: bool) -> _Import:
         if store is None:
             return _Import(None, settings, is_dry_run)
         with store.db.read() as conn:
@@ -94,18 +94,18 @@ class _Prepared:
 
 
 def _import(files: list[LabelledFile], job: _Import, report: Report) -> bool:
-    """Returns whether Ctrl-C ended it early."""
-    placed: dict[str, LabelledFile] = {}
+    """Import the files. Returns whether Ctrl-C ended it early."""
+    first_of_image: dict[str, LabelledFile] = {}
     batch: list[tuple[LabelledFile, _Prepared]] = []
     prepared_all = _prepare_all(files, job)
     try:
-        with following(len(files)) as advance, contextlib.closing(prepared_all):
+        with progress_bar(len(files)) as advance, contextlib.closing(prepared_all):
             for file, result in prepared_all:
                 advance()
                 if isinstance(result, str):
                     report.skip(file.label, result, file.path)
                     continue
-                first = placed.setdefault(result.image, file)
+                first = first_of_image.setdefault(result.image, file)
                 if first.label != file.label:
                     report.skip(file.label, "also in another class", file.path)
                 elif first is not file:
@@ -125,7 +125,7 @@ def _import(files: list[LabelledFile], job: _Import, report: Report) -> bool:
 def _prepare_all(
     files: list[LabelledFile], job: _Import
 ) -> Generator[tuple[LabelledFile, _Prepared | str], None, None]:
-    """In the order of the files, a few ahead of what is taken."""
+    """Prepare the files in threads, a few ahead of the consumer. Yields them in order."""
     num_threads = min(available_cores(), _MAX_THREADS)
     ahead: deque[tuple[LabelledFile, Future[_Prepared | str]]] = deque()
     pool = ThreadPoolExecutor(num_threads)
@@ -142,7 +142,7 @@ def _prepare_all(
 
 
 def _prepare(file: LabelledFile, job: _Import) -> _Prepared | str:
-    """Look at one file; keep its bytes if its label is news. Or say why it is skipped."""
+    """Check one file, and store its bytes if its label is new. Or return why it is skipped."""
     try:
         content = read_image(file.path, job.settings)
         if not content:

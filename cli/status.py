@@ -15,7 +15,7 @@ from core.settings import load_settings
 
 
 def status(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show what answers, who works, what waits."""
+    """Show the champion, the processes, the labels and the runs."""
     settings = load_settings()
     with home.opened_existing(settings) as store:
         record = read_status(settings, store, time.time())

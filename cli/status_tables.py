@@ -1,4 +1,4 @@
-"""The status as people read it, in 80 columns."""
+"""The tables of `evergreen status`, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME_WIDTH = 8
 
 
 def print_status(status: Status) -> None:
-    # Not in the table: a path that is broken in two cannot be copied.
+    # Not in the table, which would wrap a long path, and that cannot be copied.
     out.print(f"{'Home':<{_NAME_WIDTH}}  {status.home}", soft_wrap=True)
     out.print(_facts(status))
     if status.serving or status.trainers:
@@ -32,7 +32,7 @@ def _facts(status: Status) -> Table:
     if status.promotion is not None:
         promotion = status.promotion
         grid.add_row(
-            "Loading", f"version {promotion.version}, asked for {ago(promotion.created_at)}"
+            "Loading", f"version {promotion.version}, requested {ago(promotion.created_at)}"
         )
     if not status.serving:
         grid.add_row("Servers", "none is running: evergreen serve")
@@ -67,7 +67,7 @@ def _waiting(status: Status) -> str:
     if status.census.is_enough:
         return news
     need = f"{MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS} images"
-    return f"{news}; too few to train, which takes {need} each"
+    return f"{news}; too few to train: it needs {need} each"
 
 
 def _unfinished(run: Run) -> str:
@@ -80,7 +80,7 @@ def _ended(run: Run) -> str:
     ended = ago(run.finished_at or run.created_at)
     if run.state != "finished":
         return f"{run.state} {ended}: {run.error or run.reason}"
-    # The gate's reason opens with its decision.
+    # The gate's reason starts with its decision.
     return f"version {run.version}, {ended}: {run.reason}"
 
 
@@ -98,7 +98,7 @@ def _processes(status: Status) -> Table:
 
 
 def _labels(status: Status) -> Table:
-    """By class: images that train, images held out, and whether the champion knows the class."""
+    """The classes: training images, held-out images, and whether the champion knows the class."""
     shown = table("Class", "Train", "Held out", "", right=("Train", "Held out"))
     known = status.champion.classes if status.champion else ()
     trained = status.census.num_trained

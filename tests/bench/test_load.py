@@ -47,7 +47,7 @@ def test_what_is_due_outside_the_window_does_not_count() -> None:
     assert told.p99_ms == pytest.approx(5000)
 
 
-def test_a_refusal_is_shed_and_not_failed() -> None:
+def test_refusal_is_shed_and_not_failed() -> None:
     shots = [shot(0), shot(0, kind=SHED), shot(0, kind=TIMEOUT), shot(0, kind=STATUS)]
     told = summary_of(Load(shots, 0.0, 1.0, 0.0, 0.0))
     assert (told.shed, told.failed, told.failures) == (1, 2, {STATUS: 1, TIMEOUT: 1})
@@ -58,7 +58,7 @@ def test_goodput_counts_only_answers_in_time() -> None:
     assert goodput(Load(shots, 0.0, 1.0, 0.0, 0.0), within_s=1.0) == 1.0
 
 
-def test_a_worker_without_an_answer_is_not_fair() -> None:
+def test_worker_without_an_answer_is_not_fair() -> None:
     told = summary_of(Load([shot(0, worker=7), shot(0, worker=7)], 0.0, 1.0, 0.0, 0.0))
     assert (told.fairness(1), told.fairness(2)) == (1.0, 0.0)
 
@@ -82,7 +82,7 @@ def test_every_deck_holds_the_mix() -> None:
 # --- HTTP
 
 
-def test_an_answer_is_read_only_once_it_is_whole() -> None:
+def test_answer_is_read_only_once_it_is_whole() -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nEvergreen-Worker: 42\r\n\r\n"
     whole += b'{"version":3}'
     assert all(parse(bytearray(whole[:i])) is None for i in range(len(whole)))
@@ -91,7 +91,7 @@ def test_an_answer_is_read_only_once_it_is_whole() -> None:
     assert (reply.status, reply.worker, reply.version) == (200, 42, 3)
 
 
-def test_a_form_announces_its_length() -> None:
+def test_form_announces_its_length() -> None:
     request = post("/p", PHOTO, form_field="content", stamped=True)
     head, _, body = request.parts(b"s" * 16).partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
@@ -167,7 +167,7 @@ def test_latency_counts_from_when_the_request_was_due(monkeypatch: pytest.Monkey
     assert last.latency_s > last.done - last.sent
 
 
-def test_a_silent_server_is_a_timeout() -> None:
+def test_silent_server_is_a_timeout() -> None:
     async def silent(n: int, writer: asyncio.StreamWriter) -> None:
         return
 
@@ -212,14 +212,14 @@ def test_growth_is_from_the_first_tenth_to_the_last() -> None:
     assert growth([10.0] * 50 + [12.0] * 50) == 2.0
 
 
-def test_an_old_version_after_a_new_one_is_found() -> None:
+def test_old_version_after_a_new_one_is_found() -> None:
     activations = [(-1.0, 1), (1.0, 2), (2.0, 3), (3.0, 2)]
     fair = [shot(0.5, version=1), shot(1.5, version=2), shot(2.5, version=3), shot(3.5, version=2)]
     assert old_after_new(fair, activations) == 0
     assert old_after_new([*fair, shot(2.6, version=2), shot(3.6, version=3)], activations) == 2
 
 
-def test_an_answer_that_was_under_way_at_the_switch_may_be_old() -> None:
+def test_answer_that_was_under_way_at_the_switch_may_be_old() -> None:
     activations = [(-1.0, 1), (1.0, 2)]
     slow = shot(0.9, latency_s=0.6, version=1)
     assert old_after_new([slow, shot(1.1, version=2)], activations) == 0

@@ -20,7 +20,7 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
-def test_a_paused_server_stands_still_with_all_its_processes_and_goes_on() -> None:
+def test_paused_server_stands_still_with_all_its_processes_and_goes_on() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

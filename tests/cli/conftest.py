@@ -17,7 +17,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with version 1, to be copied."""
+    """A home with version 1, which tests copy."""
     home = tmp_path_factory.mktemp("template") / "home"
     store = open_store(Settings(home=home))
     ensure_first_version(store)
@@ -27,7 +27,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The place of a home that is not made yet, named by the environment."""
+    """The path of a home that does not exist yet, which the environment names."""
     home = tmp_path / "home"
     monkeypatch.setenv("EVERGREEN_HOME", str(home))
     monkeypatch.setenv("EVERGREEN_PROVIDER", "cpu")
@@ -43,7 +43,7 @@ def home(no_home: Path, template: Path) -> Path:
 
 @pytest.fixture
 def run() -> Run:
-    """Call `evergreen`; gives exit_code, stdout and stderr."""
+    """Call `evergreen`. The result has exit_code, stdout and stderr."""
 
     def call(*words: object) -> Result:
         result = CliRunner().invoke(app, [str(word) for word in words])
