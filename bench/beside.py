@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 from rich.progress import Progress
 
-from bench.demo import teach
+from bench.demo import send_labels_with_bar
 from bench.images import deck, describe, mix
 from bench.load import Generator, Plan
 from bench.shots import Load, summarise, summary
@@ -68,7 +68,7 @@ def main() -> None:
         Generator() as generator,
         running(Path(folder) / "home", workers=options.workers) as server,
     ):
-        teach(server, digits()[: options.labels], f"{options.labels} labels")
+        send_labels_with_bar(server, digits()[: options.labels], f"{options.labels} labels")
         until_idle(server)
         closed = Plan(server.port, requests, deck(photos), 8, 32, warm_up_s=2)
         capacity = summary(generator.run(closed)).throughput

@@ -21,10 +21,11 @@ from PIL import Image, ImageChops
 from rich.console import Console
 from rich.table import Table
 
-from bench.demo import teach, until_live
+from bench.demo import send_labels_with_bar
 from bench.shots import percentile
 from core.system.host import available_cores
 from tests.support.digits import Digit, digits
+from tests.support.learning import wait_until_live
 from tests.support.server import Server, running
 
 console = Console()
@@ -62,8 +63,8 @@ def start_to_ready(home: Path) -> float:
 def label_to_live(home: Path, num_labels: int, trials: int) -> tuple[list[float], int, str]:
     pool = enough_images(num_labels + trials)
     with running(home) as server:
-        newest = teach(server, pool[:num_labels], f"{num_labels} labels")
-        until_live(server, newest, pool[0].image)
+        newest = send_labels_with_bar(server, pool[:num_labels], f"{num_labels} labels")
+        wait_until_live(server, newest, pool[0].image)
         live, held_back = one_by_one(server, pool[num_labels:])
         check_torch_is_not_loaded(server)
         return live, held_back, memory_of_workers(server)
@@ -75,8 +76,8 @@ def one_by_one(server: Server, lesson: list[Digit]) -> tuple[list[float], int]:
     held_back = 0
     for digit in lesson:
         time.sleep(0.3)
-        newest = teach(server, [digit], "one more")
-        seconds, _ = until_live(server, newest, digit.image)
+        newest = send_labels_with_bar(server, [digit], "one more")
+        seconds, _ = wait_until_live(server, newest, digit.image)
         if seconds is None:
             held_back += 1
         else:
