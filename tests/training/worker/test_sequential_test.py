@@ -21,8 +21,8 @@ ONLY_BEFORE = Outcome(is_right=False, is_shadow_right=True, agrees=False)
 ONLY_LIVE = Outcome(is_right=True, is_shadow_right=False, agrees=False)
 
 # Share of images that only the version before, and that only the live one gets right. Ten points
-# lower, of two heads that share a backbone and so err mostly on the same images: `bench/drop.py`
-# measured 0.09 to 0.13, and 0.007 to 0.024.
+# lower, of two heads that share a backbone and so err mostly on the same images:
+# `bench/drop_detection.py` measured 0.09 to 0.13, and 0.007 to 0.024.
 DROP = (0.12, 0.02)
 
 
