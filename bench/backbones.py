@@ -1,8 +1,9 @@
-"""What each backbone costs to serve: python -m bench.backbones [NAME ...]
+"""The cost of serving each backbone: python -m bench.backbones [NAME ...]
 
-Prints the table of docs/how-to/backbones.md: one photo at a time on one thread, in the onnxruntime
-session that serves, in turn with the starter, so that both see the same machine. Weights are
-random: they change no time. Needs the training extra, and timm for names of its models.
+Prints the table of docs/how-to/backbones.md. One photo at a time is timed on one thread, in the
+onnxruntime session that serves. Each backbone takes turns with the starter, so that both are timed
+under the same conditions. Random weights do not change the times. Needs the training extra, and
+timm for names of its models.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ ROUNDS = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what backbones cost to serve.")
+    parser = argparse.ArgumentParser(description="Measure the cost of serving backbones.")
     parser.add_argument("names", nargs="*", default=NAMES, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     runtime = Runtime(provider="cpu", threads=1)
-    yardstick = Backbone(starter.backbone_onnx(), STARTER, runtime)
+    reference = Backbone(starter.backbone_onnx(), STARTER, runtime)
     print(
         "| name | pixels | embedding | blocks | file, MB | loads in, s | a photo, ms | x starter |"
     )
@@ -63,7 +64,7 @@ def main() -> None:
         backbone = Backbone(content, name, runtime)
         load_s = time.thread_time() - began
         took_ms, starter_ms = _take_turns(
-            options.rounds, (backbone, module.pixels.size_px), (yardstick, 96)
+            options.rounds, (backbone, module.pixels.size_px), (reference, 96)
         )
         print(
             f"| `{name}` | {module.pixels.size_px} | {module.embedding_size} | "
@@ -74,12 +75,12 @@ def main() -> None:
 
 
 def _take_turns(rounds: int, *pairs: tuple[Backbone, int]) -> list[float]:
-    """The least milliseconds of each, of this thread's own: others on the machine do not count."""
+    """Return the minimum milliseconds of each. CPU time excludes other work on the machine."""
     least = [math.inf for _ in pairs]
     for _ in range(rounds):
         for index, (backbone, size_px) in enumerate(pairs):
             photo = np.full((1, size_px, size_px, 3), 127, np.uint8)
-            for _ in range(3):  # the first after the other one finds its caches cold
+            for _ in range(3):  # the first one after the other backbone has cold caches
                 began = time.thread_time()
                 backbone.embed(photo)
                 least[index] = min(least[index], 1000 * (time.thread_time() - began))

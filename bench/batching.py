@@ -1,10 +1,9 @@
-"""What batching gains, on a GPU or on the CPU: the same server with it off and on, in turns.
+"""Throughput with batching on and off, on a GPU or on the CPU.
 
     python -m bench.batching [--seconds 8] [--rounds 2] [--max-batch 32] [--markdown]
 
-First the model alone, at the sizes that batches have: more than that, batching cannot gain. Then
-closed loops over HTTP, photos decoded and answers recorded; the server that is not asked stands
-still. The provider is what the servers say.
+First the backbone alone is timed at each batch size, which limits what batching can gain. Then two
+servers, one with batching and one without, get closed loops over HTTP in turns.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 from rich.progress import Progress
 
-from bench.images import deck, describe, mix
-from bench.load import Generator, Plan
-from bench.shots import Load, Summary, percentile, summarise
+from bench.http_client import post
+from bench.load_generator import Generator, Plan
+from bench.load_results import LoadResult, percentile, summarise_loads
+from bench.photo_mix import describe, make_photos, request_order
 from bench.tables import bar, failures, show, wait
-from bench.wire import post
 from core.models.backbones import Backbone, Runtime
 from core.models.onnx_sessions import num_usable_gpus
 from core.registry import versions
@@ -43,9 +42,9 @@ _MODES = ("off", "on")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    load: Load
-    # Of the batcher, while it lasted.
+class BatchedLoad:
+    load: LoadResult
+    # Runs of the batcher during the load, and the images in them.
     runs: float
     images: float
 
@@ -54,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=8, help="of each point")
+    parser.add_argument("--seconds", type=float, default=8, help="of each load")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64])
     parser.add_argument("--max-batch", type=int, default=32)
@@ -64,9 +63,9 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     show_model(options.max_batch, options.seconds, markdown=options.markdown)
-    photos = mix(options.largest_px)
+    photos = make_photos(options.largest_px)
     requests = tuple(post("/v1/predict", photo, stamped=False) for photo in photos)
-    found: dict[tuple[int, str], list[Measured]] = defaultdict(list)
+    loads: dict[tuple[int, str], list[BatchedLoad]] = defaultdict(list)
     with (
         Generator() as generator,
         server("off", options) as off,
@@ -76,29 +75,29 @@ def main() -> None:
         servers = {"off": off, "on": on}
         task = progress.add_task("rounds", total=options.rounds)
         for up in servers.values():
-            plan = Plan(up.port, requests, deck(photos), _WARM_UP_S, 8)
+            plan = Plan(up.port, requests, request_order(photos), _WARM_UP_S, 8)
             generator.run(plan)
         for i in range(options.rounds):
             for count in options.connections:
-                # In turns, so that what changes on the machine hits both.
+                # In turns, so that changes of the machine affect both.
                 for mode in _MODES if i % 2 == 0 else _MODES[::-1]:
                     plan = replace(plan, port=servers[mode].port, connections=count, seed=i)
                     plan = replace(plan, seconds=options.seconds)
                     measured = measure(servers[mode], plan, mode, generator, progress)
-                    found[count, mode].append(measured)
+                    loads[count, mode].append(measured)
             progress.advance(task)
-        told = {mode: describe_server(up) for mode, up in servers.items()}
-    rows = [row(count, mode, found) for count in options.connections for mode in _MODES]
+        descriptions = {mode: describe_server(up) for mode, up in servers.items()}
+    rows = [row(count, mode, loads) for count in options.connections for mode in _MODES]
     columns = ["load", "batching", "answers / s", "of off", "p50 ms", "p99 ms", "failed", "shed"]
     columns += ["images a run", "generator, cores"]
     show("Batching", columns, rows, markdown=options.markdown)
-    for mode, text in told.items():
+    for mode, text in descriptions.items():
         print(f"{mode}: {text}")
     print(f"Photos: {describe(photos)}.")
 
 
 def show_model(max_batch: int, seconds: float, *, markdown: bool) -> None:
-    """The backbone of version 1 in this process, as a batch is run in a server."""
+    """Time the backbone of version 1 in this process, at each batch size of a server."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Settings(home=Path(folder)))
         ensure_first_version(store)
@@ -134,12 +133,12 @@ def times_of(backbone: Backbone, pixels_BHWC: NDArray[np.uint8], seconds: float)
 
 @contextlib.contextmanager
 def server(mode: str, options: argparse.Namespace) -> Iterator[Server]:
-    """In this mode, with an empty home folder."""
+    """Start a server in this mode, with an empty home folder."""
     settings = {
         "EVERGREEN_BATCHING": mode,
         "EVERGREEN_MAX_BATCH": str(options.max_batch),
         "EVERGREEN_RUN_TRAINER": "false",
-        # Nothing is to be refused: what waits is what is measured.
+        # Nothing is rejected, because queueing is part of the measurement.
         "EVERGREEN_MAX_IN_FLIGHT": "256",
         "EVERGREEN_MAX_WAIT_S": "60",
     }
@@ -152,16 +151,16 @@ def server(mode: str, options: argparse.Namespace) -> Iterator[Server]:
 
 def measure(
     up: Server, plan: Plan, mode: str, generator: Generator, progress: Progress
-) -> Measured:
+) -> BatchedLoad:
     before = batches(up)
     title = f"batching {mode}: closed, {plan.connections}"
     load = wait(generator.start(plan), progress, title, plan.warm_up_s + plan.seconds)
     after = batches(up)
-    return Measured(load, after[0] - before[0], after[1] - before[1])
+    return BatchedLoad(load, after[0] - before[0], after[1] - before[1])
 
 
 def batches(up: Server) -> tuple[float, float]:
-    """Runs of the model and images in them, since the server began."""
+    """Return the runs of the batcher and the images in them, since the server started."""
     text = up.http.get("/metrics", timeout=10).text
     samples = {
         sample.name: sample.value
@@ -176,33 +175,31 @@ def describe_server(up: Server) -> str:
     status = up.status()
     providers = {worker["provider"] for worker in status["workers"]}
     batch = status["max_batch"]
-    told = f"batches of at most {batch}" if batch else "no batches"
-    return f"{len(status['workers'])} workers, {', '.join(sorted(providers))}, {told}"
+    batches = f"batches of at most {batch}" if batch else "no batches"
+    return f"{len(status['workers'])} workers, {', '.join(sorted(providers))}, {batches}"
 
 
-def row(count: int, mode: str, found: dict[tuple[int, str], list[Measured]]) -> list[str]:
-    here = [measured.load for measured in found[count, mode]]
-    told, off = pooled(here), pooled([measured.load for measured in found[count, "off"]])
-    runs = sum(measured.runs for measured in found[count, mode])
-    images = sum(measured.images for measured in found[count, mode])
-    seconds = sum(load.seconds for load in here)
+def row(count: int, mode: str, loads: dict[tuple[int, str], list[BatchedLoad]]) -> list[str]:
+    own = [measured.load for measured in loads[count, mode]]
+    summary, off = (
+        summarise_loads(own),
+        summarise_loads([measured.load for measured in loads[count, "off"]]),
+    )
+    runs = sum(measured.runs for measured in loads[count, mode])
+    images = sum(measured.images for measured in loads[count, mode])
+    seconds = sum(load.seconds for load in own)
     return [
         f"closed, {count}",
         mode,
-        f"{told.throughput:.1f}",
-        f"{told.throughput / off.throughput:.2f}",
-        f"{told.p50_ms:.1f}",
-        f"{told.p99_ms:.1f}",
-        failures(told.failures),
-        str(told.shed),
+        f"{summary.throughput:.1f}",
+        f"{summary.throughput / off.throughput:.2f}",
+        f"{summary.p50_ms:.1f}",
+        f"{summary.p99_ms:.1f}",
+        failures(summary.failures),
+        str(summary.shed),
         f"{images / runs:.1f}" if runs else "",
-        f"{sum(load.generator_cpu_s for load in here) / seconds:.2f}",
+        f"{sum(load.generator_cpu_s for load in own) / seconds:.2f}",
     ]
-
-
-def pooled(loads: list[Load]) -> Summary:
-    shots = [s for load in loads for s in load.shots if load.began <= s.due < load.ended]
-    return summarise(shots, sum(load.seconds for load in loads))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What int8 costs and gains, on your photos: python -m bench.int8 DATA_DIR [--weights DIR]
+"""Accuracy and speed of int8 on your photos: python -m bench.int8 DATA_DIR [--weights DIR]
 
 DATA_DIR holds data sets, or is one: a folder with train/<class>/* and val/<class>/*. Each backbone
-is quantised on 100 photos of train, as `evergreen backbone int8` does it. Times are those of one
-photo on one thread in the session that serves: the thread's own time, float32 and int8 in turn,
-medians. Accuracy is that of a head on val, trained on embeddings of float32 and of int8, from the
-same labels. Without --weights only the bundled starter takes part.
+is quantised on 100 photos of train, as by `evergreen backbone int8`. Times are medians of one photo
+on one thread in the session that serves, in CPU time, with float32 and int8 in turn. Accuracy is
+that of a head on val, trained on the embeddings of float32 and of int8 from the same labels.
+Without --weights only the bundled starter is measured.
 
 `--cost NAME ...` times other backbones instead, with random weights and no head.
 """
@@ -31,7 +31,7 @@ from core.models.backbones import Backbone, Runtime
 from training.backbones.names import STARTER
 from training.backbones.quantise import evenly, quantise
 
-BESIDE = "torchvision/mobilenet_v2"
+SECOND = "torchvision/mobilenet_v2"
 SIZES: tuple[int | None, ...] = (20, 100)
 ROUNDS = 30
 _IN_A_ROW = 4
@@ -54,14 +54,14 @@ def main() -> None:
             if args.cost:
                 cost_rows += [_other(folder, name, args, follow) for name in args.cost]
                 continue
-            for name in (STARTER, BESIDE) if args.weights else (STARTER,):
+            for name in (STARTER, SECOND) if args.weights else (STARTER,):
                 task = load(folder, name, args.weights, args.cache, follow)
                 photos_NHWC = pixels(task.train, task.network.pixels, args.cache)
                 chosen_NHWC = photos_NHWC[evenly(len(photos_NHWC))]
                 network, row = _quantised(folder, task.network, chosen_NHWC, args.rounds)
                 cost_rows.append(row)
                 accuracy_rows += _accuracy(task, network, args, follow)
-    show("What it costs", COST, cost_rows, as_markdown=args.markdown)
+    show("Cost", COST, cost_rows, as_markdown=args.markdown)
     if accuracy_rows:
         show("Accuracy on val", ACCURACY, accuracy_rows, as_markdown=args.markdown)
 
@@ -82,7 +82,7 @@ def _quantised(
 
 
 def take_turns(models: list[bytes], photo_1HWC: NDArray[np.uint8], rounds: int) -> list[float]:
-    """Median milliseconds of this thread's own time, the models in turn."""
+    """Return the median milliseconds of CPU time of each model. They take turns."""
     runtime = Runtime(provider="cpu", threads=1)
     backbones = [Backbone(content, str(i), runtime) for i, content in enumerate(models)]
     taken: list[list[float]] = [[] for _ in models]
@@ -91,7 +91,7 @@ def take_turns(models: list[bytes], photo_1HWC: NDArray[np.uint8], rounds: int) 
             for at in range(_IN_A_ROW):
                 began = time.thread_time()
                 backbone.embed(photo_1HWC)
-                if at > 0:  # the first after the other one finds its caches cold
+                if at > 0:  # the first one after the other model has cold caches
                     own.append(1000 * (time.thread_time() - began))
     return [statistics.median(own) for own in taken]
 
@@ -99,20 +99,20 @@ def take_turns(models: list[bytes], photo_1HWC: NDArray[np.uint8], rounds: int) 
 def _accuracy(
     task: Task, network: Network, args: argparse.Namespace, follow: Follow
 ) -> list[list[str]]:
-    found = []
+    both = []
     for photos in (task.train, task.val):
-        with follow(f"{task.name}, {network.name} in int8: embedding", len(photos)) as tell:
-            found.append(embeddings(photos, network, args.cache, tell))
-    other = dataclasses.replace(task, network=network, x_ND=found[0], val_x_ND=found[1])
+        with follow(f"{task.name}, {network.name} in int8: embedding", len(photos)) as report:
+            both.append(embeddings(photos, network, args.cache, report))
+    other = dataclasses.replace(task, network=network, x_ND=both[0], val_x_ND=both[1])
     rows = []
     for wanted in args.sizes:
         measured = []
         for seed in range(1 if wanted is None else args.seeds):
             rows_N = task.sample(wanted, seed)
-            right = [
+            accuracies = [
                 judge_head(which, rows_N, task.train.y_N[rows_N])[0] for which in (task, other)
             ]
-            measured.append((*right, 100 * (right[1] - right[0])))
+            measured.append((*accuracies, 100 * (accuracies[1] - accuracies[0])))
         figures = cells(measured, (".3f", ".3f", ".1f"))
         rows.append([task.name, network.name, size(wanted), *figures])
         news.print(*rows[-1], sep="  ", highlight=False)
@@ -132,17 +132,17 @@ def _other(folder: Path, name: str, args: argparse.Namespace, follow: Follow) ->
         y_N=photos.y_N[chosen],
         digest_N=photos.digest_N[chosen],
     )
-    with follow(f"{name}: decoding", len(few)) as tell:
-        photos_NHWC = np.asarray(pixels(few, module.pixels, args.cache, tell))
+    with follow(f"{name}: decoding", len(few)) as report:
+        photos_NHWC = np.asarray(pixels(few, module.pixels, args.cache, report))
     network = Network(name, export_backbone(module), module.pixels)
     return _quantised(folder, network, photos_NHWC, args.rounds)[1]
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure int8 beside float32.")
+    parser = argparse.ArgumentParser(description="Compare int8 with float32.")
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
-    parser.add_argument("--only", help="the one data set to take")
-    parser.add_argument("--weights", type=Path, help=f"folder with the weights of {BESIDE}")
+    parser.add_argument("--only", help="only the data set of this name")
+    parser.add_argument("--weights", type=Path, help=f"folder with the weights of {SECOND}")
     parser.add_argument("--cost", nargs="+", metavar="NAME", help="only time these backbones")
     parser.add_argument("--sizes", type=per_class, nargs="+", default=SIZES, help="20 100 all")
     parser.add_argument("--seeds", type=int, default=3)

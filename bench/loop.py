@@ -1,9 +1,10 @@
-"""make bench: how soon a server is ready, what a worker weighs, how soon a label is live.
+"""make bench: start to ready, label to live, and the memory of a worker.
 
     python -m bench.loop [--trials 20] [--labels 200 2000]
 
 A trial labels one more image and waits until every worker answers with a version that was trained
-on it, the triggers' own waiting included. Trials that the gate holds back are counted apart.
+on it. That includes the quiet period of the trigger. Trials that the gate holds back are counted
+separately.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from PIL import Image, ImageChops
 from rich.console import Console
 from rich.table import Table
 
-from bench.demo import teach, until_live
-from bench.shots import percentile
+from bench.demo import send_labels_with_bar
+from bench.load_results import percentile
 from core.system.host import available_cores
 from tests.support.digits import Digit, digits
+from tests.support.learning import wait_until_live
 from tests.support.server import Server, running
 
 console = Console()
@@ -46,7 +48,7 @@ def main() -> None:
             live, held_back, memory = label_to_live(home, num_labels, options.trials)
             table.add_row(f"label to live at {num_labels} labels, p50", f"{quantile(live, 0.5)} s")
             table.add_row(f"label to live at {num_labels} labels, p95", f"{quantile(live, 0.95)} s")
-            table.add_row("... of so many trials (held back)", f"{len(live)} ({held_back})")
+            table.add_row("... trials that were promoted (held back)", f"{len(live)} ({held_back})")
             table.add_row("memory of a serving worker after that (RSS, largest)", memory)
     console.print(table)
 
@@ -62,21 +64,21 @@ def start_to_ready(home: Path) -> float:
 def label_to_live(home: Path, num_labels: int, trials: int) -> tuple[list[float], int, str]:
     pool = enough_images(num_labels + trials)
     with running(home) as server:
-        newest = teach(server, pool[:num_labels], f"{num_labels} labels")
-        until_live(server, newest, pool[0].image)
+        newest = send_labels_with_bar(server, pool[:num_labels], f"{num_labels} labels")
+        wait_until_live(server, newest, pool[0].image)
         live, held_back = one_by_one(server, pool[num_labels:])
         check_torch_is_not_loaded(server)
         return live, held_back, memory_of_workers(server)
 
 
-def one_by_one(server: Server, lesson: list[Digit]) -> tuple[list[float], int]:
-    """Seconds from each label to its being live; and how many the gate held back."""
+def one_by_one(server: Server, examples: list[Digit]) -> tuple[list[float], int]:
+    """Send labels one by one. Returns the seconds of promoted runs, and the number held back."""
     live: list[float] = []
     held_back = 0
-    for digit in lesson:
+    for digit in examples:
         time.sleep(0.3)
-        newest = teach(server, [digit], "one more")
-        seconds, _ = until_live(server, newest, digit.image)
+        newest = send_labels_with_bar(server, [digit], "one more")
+        seconds, _ = wait_until_live(server, newest, digit.image)
         if seconds is None:
             held_back += 1
         else:
@@ -85,12 +87,11 @@ def one_by_one(server: Server, lesson: list[Digit]) -> tuple[list[float], int]:
 
 
 def enough_images(count: int) -> list[Digit]:
-    """The digits, and beyond those the digits again, moved a little."""
-    found = digits()
-    again = [
-        Digit(_shifted(digit.image), digit.label) for digit in found[: max(0, count - len(found))]
-    ]
-    return [*found, *again][:count]
+    """Return the digits, and as many shifted copies of them as it takes."""
+    originals = digits()
+    num_copies = max(0, count - len(originals))
+    copies = [Digit(_shifted(digit.image), digit.label) for digit in originals[:num_copies]]
+    return [*originals, *copies][:count]
 
 
 def _shifted(image: bytes) -> bytes:
@@ -103,9 +104,9 @@ def memory_of_workers(server: Server) -> str:
     sizes = []
     for worker in server.status()["workers"]:
         text = Path(f"/proc/{worker['pid']}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", text)
-        assert found is not None
-        sizes.append(int(found[1]) / 1000)
+        match = re.search(r"VmRSS:\s+(\d+) kB", text)
+        assert match is not None
+        sizes.append(int(match[1]) / 1000)
     return f"{max(sizes):.0f} MB"
 
 

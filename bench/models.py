@@ -1,5 +1,7 @@
-"""The model that all servers of a comparison answer with: the starter, or a backbone by name with
-a head of random weights, which change no time."""
+"""The model that all compared servers use: the starter, or a named backbone with a random head.
+
+Random weights do not change the time of a prediction.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,13 @@ STARTER = "starter"
 class Model:
     name: str
     pixels: PixelSpec
-    # As one ONNX file.
+    # Backbone and head as one ONNX file.
     content: bytes
-    # Of backbone.onnx; None: every installation begins with it.
+    # The bytes of backbone.onnx, or None for the starter, which every installation has.
     backbone: bytes | None
 
     def install(self, home: Path) -> None:
-        """Make it the champion of an Evergreen that is not running."""
+        """Make it the champion of a home whose server is not running."""
         if self.backbone is not None:
             store = open_store(Settings(home=home))
             ensure_first_version(store)
@@ -46,7 +48,7 @@ class Model:
 
 
 def named(name: str) -> Model:
-    """Names other than `starter` need the training extra."""
+    """Build the model of a backbone. Names other than `starter` need the training extra."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Settings(home=Path(folder)))
         ensure_first_version(store)
@@ -61,10 +63,10 @@ def named(name: str) -> Model:
 
 
 def exported(name: str) -> tuple[bytes, PixelSpec]:
-    """backbone.onnx, of random weights but for the starter."""
+    """Return backbone.onnx and its pixels. Only the starter has trained weights."""
     if name == STARTER:
         return starter.backbone_onnx(), starter.pixel_spec()
-    # Only here, as it brings torch.
+    # Imported here, because it imports torch.
     from training.backbones.backbone import build
     from training.backbones.export import export_backbone
 
@@ -73,7 +75,7 @@ def exported(name: str) -> tuple[bytes, PixelSpec]:
 
 
 def first_manifest(store: Store) -> Manifest:
-    """Of version 1."""
+    """Return the manifest of version 1."""
     with store.db.read() as conn:
         version = versions.get(conn, 1)
     return versions.read_manifest(version, store.blobs)

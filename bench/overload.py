@@ -1,19 +1,18 @@
-"""What is left of a server that is asked for three times what it can do.
+"""Goodput of a server under three times its capacity.
 
     python -m bench.overload [--seconds 20] [--rounds 3] [--within 1.0] [--markdown]
 
-Capacity is what a closed loop of 32 clients gets. Then requests arrive at random at once and at
-three times that rate, in turns. Goodput counts answers with 200 that came within the deadline,
-counted from when the request was due. A request refused with 503 was told at once, and when to
-come again: it counts as shed, not as failed. What is neither is a failure: another status, a broken
-connection, no answer in ten seconds, or a 504 for what could not begin in time.
+Capacity is the throughput of a closed loop with 32 clients. Then open loops at that rate and at
+three times that rate alternate. Goodput counts answers with status 200 within the deadline, which
+starts when the request is due. A rejection with 503 counts as shed, not as failed. Failures are any
+other status (as 504), a broken connection, and no answer in ten seconds.
 
-The server is told the deadline (`X-Request-Timeout-Ms`); with `--untold` it goes by its own bound,
-`EVERGREEN_MAX_WAIT_S`.
+Requests carry the deadline in `X-Request-Timeout-Ms`. With `--untold` they do not, and the server
+applies only its own limit, `EVERGREEN_MAX_WAIT_S`.
 
-The load generator has the last core to itself and the server the others, with a worker for each: a
-generator that asks three times as much takes more of the processor, and on cores that both share
-that would count against the server. `--together` lets them share all.
+The load generator runs on the last core, and the server on the others with one worker per core.
+Otherwise the CPU time of three times as many requests would count against the server. With
+`--together` they share all cores.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench.images import deck, describe, mix
-from bench.load import Generator, Plan
-from bench.shots import SHED, Load, goodput, percentile, summarise, summary
+from bench.http_client import post
+from bench.load_generator import Generator, Plan
+from bench.load_results import SHED, LoadResult, goodput, percentile, summarise, summarise_load
+from bench.photo_mix import describe, make_photos, request_order
 from bench.tables import bar, failures, show, wait
-from bench.wire import post
 from core.system.host import available_cores
 from tests.support.server import running
 
@@ -44,54 +43,56 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--times", type=float, nargs="+", default=[1.0, 3.0], help="of capacity")
     parser.add_argument("--within", type=float, default=1.0, help="the deadline, in seconds")
-    parser.add_argument("--untold", action="store_true", help="do not tell the server the deadline")
-    parser.add_argument("--together", action="store_true", help="on the same cores")
+    parser.add_argument("--untold", action="store_true", help="send no deadline to the server")
+    parser.add_argument("--together", action="store_true", help="share all cores")
     parser.add_argument("--workers", type=int, help="default: one for each core of the server")
     parser.add_argument("--largest-px", type=int, default=4000, help="leave out wider photos")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
-    photos = mix(options.largest_px)
-    ours, theirs = cores(options.together)
-    told_ms = None if options.untold else round(1000 * options.within)
+    photos = make_photos(options.largest_px)
+    generator_cores, server_cores = split_cores(options.together)
+    timeout_ms = None if options.untold else round(1000 * options.within)
     requests = tuple(
-        post("/v1/predict", photo, timeout_ms=told_ms, stamped=False) for photo in photos
+        post("/v1/predict", photo, timeout_ms=timeout_ms, stamped=False) for photo in photos
     )
-    loads: dict[float, list[Load]] = {times: [] for times in options.times}
+    loads: dict[float, list[LoadResult]] = {times: [] for times in options.times}
     capacities = []
-    pin(theirs)  # what is started from here on
+    pin(server_cores)  # inherited by the server
     with (
         tempfile.TemporaryDirectory() as folder,
         Generator() as generator,
         bar() as progress,
-        running(Path(folder) / "home", workers=options.workers or len(theirs)) as server,
+        running(Path(folder) / "home", workers=options.workers or len(server_cores)) as server,
     ):
-        pin(ours)  # the generator, which begins with its first load
-        closed = Plan(server.port, requests, deck(photos), options.seconds, 32, warm_up_s=2)
+        pin(generator_cores)  # inherited by the generator, which starts with its first load
+        closed = Plan(
+            server.port, requests, request_order(photos), options.seconds, 32, warm_up_s=2
+        )
         for i in range(options.rounds):
             took = closed.warm_up_s + closed.seconds
             load = wait(generator.start(closed), progress, f"capacity, round {i + 1}", took)
-            capacities.append(summary(load).throughput)
+            capacities.append(summarise_load(load).throughput)
             for times in options.times:
                 rate = times * statistics.median(capacities)
                 plan = replace(closed, connections=64, rate=rate, seed=i)
                 title = f"{times:g} times capacity, round {i + 1}"
                 loads[times].append(wait(generator.start(plan), progress, title, took))
-                # What still waits in the server is no business of the next load.
+                # Drains the server's queue before the next load.
                 generator.run(replace(closed, seconds=_REST_S, connections=1))
-    rows = [_row(times, found, options.within) for times, found in loads.items()]
-    columns = ["load", "asked / s", f"goodput / s, within {options.within:g} s", "shed / s"]
-    columns += ["p50 ms", "p99 ms", "p99 of refusals, ms", "failed", "generator, cores"]
+    rows = [_row(times, own, options.within) for times, own in loads.items()]
+    columns = ["load", "sent / s", f"goodput / s, within {options.within:g} s", "shed / s"]
+    columns += ["p50 ms", "p99 ms", "p99 of rejections, ms", "failed", "generator, cores"]
     title = f"Overload: capacity {statistics.median(capacities):.1f} answers a second"
     show(title, columns, rows, markdown=options.markdown)
     least, most = min(options.times), max(options.times)
     ratio = _goodput(loads[most], options.within) / _goodput(loads[least], options.within)
     print(f"\nGoodput at {most:g} times capacity over that at {least:g}: {ratio:.2f} (goal: 0.90).")
-    print(f"Server on cores {listed(theirs)}, generator on {listed(ours)}.")
+    print(f"Server on cores {listed(server_cores)}, generator on {listed(generator_cores)}.")
     print(f"Photos: {describe(photos)}.")
 
 
-def cores(together: bool) -> tuple[set[int], set[int]]:
-    """The generator's and the server's."""
+def split_cores(together: bool) -> tuple[set[int], set[int]]:
+    """Return the cores of the generator and those of the server."""
     if not hasattr(os, "sched_getaffinity"):
         return set(), set(range(available_cores()))
     every = os.sched_getaffinity(0)
@@ -100,6 +101,7 @@ def cores(together: bool) -> tuple[set[int], set[int]]:
 
 
 def pin(to: set[int]) -> None:
+    """Restrict this process and what it starts to these cores."""
     if to and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, to)
 
@@ -108,25 +110,25 @@ def listed(some: set[int]) -> str:
     return ", ".join(map(str, sorted(some))) or "any"
 
 
-def _row(times: float, loads: list[Load], within_s: float) -> list[str]:
-    shots = [s for load in loads for s in load.shots if load.began <= s.due < load.ended]
+def _row(times: float, loads: list[LoadResult], within_s: float) -> list[str]:
+    results = [result for load in loads for result in load.measured()]
     seconds = sum(load.seconds for load in loads)
-    told = summarise(shots, seconds)
-    refused = sorted(shot.latency_s for shot in shots if shot.kind == SHED)
+    summary = summarise(results, seconds)
+    rejected_s = sorted(result.latency_s for result in results if result.kind == SHED)
     return [
         f"{times:g} times capacity",
-        f"{told.sent / seconds:.1f}",
+        f"{summary.sent / seconds:.1f}",
         f"{_goodput(loads, within_s):.1f}",
-        f"{told.shed / seconds:.1f}",
-        f"{told.p50_ms:.1f}",
-        f"{told.p99_ms:.1f}",
-        f"{1000 * percentile(refused, 0.99):.1f}" if refused else "",
-        failures(told.failures),
+        f"{summary.shed / seconds:.1f}",
+        f"{summary.p50_ms:.1f}",
+        f"{summary.p99_ms:.1f}",
+        f"{1000 * percentile(rejected_s, 0.99):.1f}" if rejected_s else "",
+        failures(summary.failures),
         f"{sum(load.generator_cpu_s for load in loads) / seconds:.2f}",
     ]
 
 
-def _goodput(loads: list[Load], within_s: float) -> float:
+def _goodput(loads: list[LoadResult], within_s: float) -> float:
     return statistics.fmean(goodput(load, within_s) for load in loads)
 
 

@@ -1,8 +1,8 @@
-"""How soon a label is live among many: python -m bench.scale IMAGES [--labels 20000] [--classes 50]
+"""Label to live with many labels: python -m bench.scale IMAGES [--labels 20000] [--classes 50]
 
 IMAGES is an .npz of labelled images (see training/distil/sources.py) or a folder of folders. They
-are labelled before the server starts, as `evergreen import` would; then single labels are timed,
-from their acknowledgement to every worker answering with a version that was trained on them.
+are labelled before the server starts, as by `evergreen import`. Then single labels are timed, from
+their acknowledgement until every worker answers with a version that was trained on them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
         with running(home) as server:
             began = time.perf_counter()
             console.print("Waiting for the first version of these labels ...")
-            first_s = until_first(server, began)
+            first_s = wait_for_first(server, began)
             live, held_back = one_by_one(server, list(pool))
             memory = memory_of_workers(server)
     table = Table(title=f"{options.labels:,} labels of {options.classes} classes")
@@ -60,17 +60,17 @@ def main() -> None:
     for q in (0.5, 0.95):
         table.add_row(f"label to live, p{100 * q:.0f}", f"{quantile(live, q)} s")
     table.add_row("label to live, slowest", f"{quantile(live, 1.0)} s")
-    table.add_row("of so many trials (held back)", f"{len(live)} ({held_back})")
+    table.add_row("trials that were promoted (held back)", f"{len(live)} ({held_back})")
     table.add_row("memory of a serving worker after that (RSS, largest)", memory)
     console.print(table)
 
 
 def read(path: Path, num_classes: int) -> Iterator[Digit]:
-    """Give images as PNG, in turns of the first classes, so that a part has all of them."""
+    """Yield images as PNG, cycling through the first classes, so that any prefix has them all."""
     if path.is_dir():
         folders = sorted(p for p in path.iterdir() if p.is_dir())[:num_classes]
-        turns = itertools.zip_longest(*(sorted(p.iterdir()) for p in folders))
-        for files in turns:
+        rounds = itertools.zip_longest(*(sorted(p.iterdir()) for p in folders))
+        for files in rounds:
             for folder, file in zip(folders, files, strict=True):
                 if file is not None:
                     yield Digit(_png(file.read_bytes()), _label(folder.name))
@@ -87,7 +87,7 @@ def read(path: Path, num_classes: int) -> Iterator[Digit]:
 
 
 def _label(name: str) -> str:
-    """Another name than the starter's: it may have learnt from these very images."""
+    """Return another name than the starter's class, which may have been trained on these images."""
     return f"my {name}"
 
 
@@ -99,8 +99,8 @@ def _png(image: bytes) -> bytes:
 
 def label_all(home: Path, examples: Iterator[Digit], count: int) -> None:
     store = open_store(Settings(home=home))
-    told = track(examples, "labelling", total=count, console=console)
-    for batch in _batches(iter(told)):
+    tracked = track(examples, "labelling", total=count, console=console)
+    for batch in _batches(iter(tracked)):
         requests = []
         for example in batch:
             new = intake.prepare(example.image, Limits(), "import")
@@ -115,8 +115,8 @@ def _batches(examples: Iterator[Digit]) -> Iterator[list[Digit]]:
         yield batch
 
 
-def until_first(server: Server, began: float) -> float:
-    """Wait for a version beyond the starter."""
+def wait_for_first(server: Server, began: float) -> float:
+    """Wait for the first trained version. Returns the seconds since `began`."""
     while (status := server.status())["version"] == 1:
         last = status["last_run"]
         if last is not None and last["outcome"] == "held-back":

@@ -1,11 +1,10 @@
-"""What four shadows cost: the time of a prediction without shadows and with four.
+"""Latency of predictions with four shadows, compared with that without.
 
     python -m bench.shadow [--rounds 20] [--seconds 2] [--clients 1]
 
-Two servers of one worker each run side by side, and are asked in turn, the first of each round
-alternating; between turns all is quiet, so that what one of them does afterwards is not paid by
-the other. The shadows are copies of version 1, with its 200 classes: heads of the largest size
-that the starter has.
+Two servers of one worker each get requests in turn. Their order alternates from round to round. A
+pause after each turn lets a server finish its shadow answers before the other is measured. The
+shadows are copies of version 1 with its 200 classes, the largest head of the starter.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from tests.support.server import Server, running
 from tests.support.wait import wait_until
 
 NUM_SHADOWS = 4
-_QUIET_S = 0.4
+_PAUSE_S = 0.4
 
 console = Console()
 
@@ -60,13 +59,13 @@ def main() -> None:
             rounds = [
                 measure(servers, i, options.seconds, options.clients)
                 for i in range(-1, options.rounds)
-            ][1:]  # the first warms up
-            num_silent = shadowed.http.get("/v1/versions/2").json()["shadow"]["answers"]
-    report(rounds, options.clients, num_silent)
+            ][1:]  # the first round warms up
+            num_answers = shadowed.http.get("/v1/versions/2").json()["shadow"]["answers"]
+    report(rounds, options.clients, num_answers)
 
 
 def prepare(home: Path) -> str:
-    """Publish the shadows-to-be; returns their numbers, as the setting takes them."""
+    """Publish the shadows. Returns their numbers in the format of the setting."""
     store = open_store(Settings(home=home))
     ensure_first_version(store)
     with store.db.write() as conn:
@@ -86,17 +85,17 @@ def num_ready(server: Server) -> int:
 def measure(
     servers: tuple[Server, Server], turn: int, seconds: float, clients: int
 ) -> tuple[list[float], list[float]]:
-    """Milliseconds of every prediction of one round, by server."""
-    found: tuple[list[float], list[float]] = ([], [])
+    """Return the milliseconds of every prediction of one round, by server."""
+    latencies: tuple[list[float], list[float]] = ([], [])
     for k in (0, 1) if turn % 2 else (1, 0):
         with ThreadPoolExecutor(clients) as pool:
-            for taken in pool.map(lambda _, k=k: ask(servers[k], seconds), range(clients)):
-                found[k].extend(taken)
-        time.sleep(_QUIET_S)
-    return found
+            for taken in pool.map(lambda _, k=k: predict_for(servers[k], seconds), range(clients)):
+                latencies[k].extend(taken)
+        time.sleep(_PAUSE_S)
+    return latencies
 
 
-def ask(server: Server, seconds: float) -> list[float]:
+def predict_for(server: Server, seconds: float) -> list[float]:
     image, taken = photo(), []
     with httpx.Client(timeout=30, headers={"Content-Type": "image/jpeg"}) as client:
         deadline = time.perf_counter() + seconds
@@ -107,15 +106,15 @@ def ask(server: Server, seconds: float) -> list[float]:
 
 
 def photo() -> bytes:
-    """500 x 375, about as heavy as a photo of that size."""
+    """Make a JPEG of 500 x 375 pixels, about as large as a photo of that size."""
     rough = np.random.default_rng(0).integers(0, 256, (38, 50, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(rough).resize((500, 375)).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
-def report(rounds: list[tuple[list[float], list[float]]], clients: int, num_silent: int) -> None:
-    alone, shadowed = ([ms for found in rounds for ms in found[k]] for k in (0, 1))
+def report(rounds: list[tuple[list[float], list[float]]], clients: int, num_answers: int) -> None:
+    alone, shadowed = ([ms for latencies in rounds for ms in latencies[k]] for k in (0, 1))
     ratios = [statistics.median(b) / statistics.median(a) for a, b in rounds]
     table = Table(title=f"{NUM_SHADOWS} shadows, {clients} client(s), {len(rounds)} rounds")
     for name in ("", "predictions", "p50", "p95"):
@@ -127,7 +126,7 @@ def report(rounds: list[tuple[list[float], list[float]]], clients: int, num_sile
     low, high = np.quantile(ratios, [0.25, 0.75])
     console.print(f"p50 with shadows / without: {np.median(shadowed) / np.median(alone):.3f}")
     console.print(f"by round: median {statistics.median(ratios):.3f}, half in {low:.3f}-{high:.3f}")
-    console.print(f"Silent answers of each shadow, the warm-up's included: {num_silent:,}")
+    console.print(f"Answers of each shadow, including warm-up: {num_answers:,}")
 
 
 if __name__ == "__main__":

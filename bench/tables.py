@@ -1,4 +1,4 @@
-"""A table on the terminal or, to be kept, as Markdown."""
+"""Tables on the terminal or as Markdown, and progress bars of loads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bench.shots import Load
+from bench.load_results import LoadResult
 
 console = Console()
 
@@ -17,7 +17,7 @@ console = Console()
 def show(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, markdown: bool
 ) -> None:
-    """The first column is text, the others are figures."""
+    """Print a table. The first column is text, the others are figures."""
     if markdown:
         print(f"\n{title}\n\n| {' | '.join(columns)} |")
         print(f"|---|{'---:|' * (len(columns) - 1)}")
@@ -34,14 +34,14 @@ def show(
 
 def bar() -> Progress:
     text = TextColumn("{task.description:<44}")
-    # On standard error, so that a table can be sent to a file.
+    # On stderr, so that stdout can go to a file.
     return Progress(
         text, BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)
     )
 
 
-def wait(load: Future[Load], progress: Progress, title: str, seconds: float) -> Load:
-    """Show how long a load still takes."""
+def wait(load: Future[LoadResult], progress: Progress, title: str, seconds: float) -> LoadResult:
+    """Show a progress bar until a load ends. Returns its result."""
     task = progress.add_task(title, total=seconds)
     while not load.done():
         try:

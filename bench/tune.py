@@ -1,10 +1,10 @@
-"""What tier `blocks` adds to the head, and what its activation cache saves, on your photos.
+"""Accuracy of tier `blocks` over the head, and speed of its activation cache, on your photos.
 
     python -m bench.tune DATA [--backbone starter] [--weights F] [--labels-per-class N]
 
-DATA holds train/<class>/* and val/<class>/*. The head is fitted and the blocks are tuned on the
-former (a sixth of which chooses the epoch), and both are judged on the latter. Epochs are compared
-in processor seconds, which neighbours on the machine disturb less than the clock.
+DATA holds train/<class>/* and val/<class>/*. The head is fitted and the blocks are tuned on train,
+of which a sixth chooses the epoch. Both are evaluated on val. Epochs are compared in CPU seconds,
+which other work on the machine disturbs less.
 
 N rows, D embedding, K classes; H/W pixels, C channels.
 """
@@ -40,7 +40,7 @@ from training.recipe import STRENGTHS, BlocksRecipe
 
 _HELD_OUT_FOLDS = 6
 _BALANCE = 0.5
-# Enough steps for a steady mean.
+# Enough steps for a stable mean.
 _TIMED_ROWS = 320
 
 
@@ -60,14 +60,14 @@ def main() -> None:
         BlocksRecipe(),
         **{name: value for name, value in vars(args).items() if name in _RECIPE and value},
     )
-    judged = read(args.data / "val", spec, None, args.seed)
+    val = read(args.data / "val", spec, None, args.seed)
     photos = read(args.data / "train", spec, args.labels_per_class, args.seed)
-    num_train, num_val, num_classes = len(photos.y_N), len(judged.y_N), len(photos.classes)
+    num_train, num_val, num_classes = len(photos.y_N), len(val.y_N), len(photos.classes)
     print(
         f"{args.backbone} at {spec.size_px} px; {num_train} photos of {num_classes} classes, ",
         end="",
     )
-    print(f"judged on {num_val}; {args.threads} threads")
+    print(f"evaluated on {num_val}; {args.threads} threads")
     if args.preview:
         augmentation = Augmentation(
             recipe.augment, flip=recipe.flip, size_px=spec.size_px, seed=args.seed
@@ -78,16 +78,16 @@ def main() -> None:
     x_ND = embed(backbone, photos.pixels_NHWC)
     embedded_s = time.perf_counter() - began
     head = fit_head(x_ND, photos)
-    print(f"head    accuracy {accuracy(backbone, head, judged):.3f}   ", end="")
-    print(f"{time.perf_counter() - began:6.1f} s, {embedded_s:.1f} of them to embed")
+    print(f"head    accuracy {accuracy(backbone, head, val):.3f}   ", end="")
+    print(f"{time.perf_counter() - began:6.1f} s, {embedded_s:.1f} of them for embeddings")
 
     is_held_out_N = assign_folds(photos.digest_N, photos.y_N, _HELD_OUT_FOLDS, args.seed) == 0
     kept = photos._replace(y_N=photos.y_N[~is_held_out_N], digest_N=photos.digest_N[~is_held_out_N])
     start = fit_head(x_ND[~is_held_out_N], kept)
-    ways = {"blocks": recipe}
+    recipes = {"blocks": recipe}
     if args.naive:
-        ways["naive "] = dataclasses.replace(recipe, views=0)
-    for name, how in ways.items():
+        recipes["naive "] = dataclasses.replace(recipe, views=0)
+    for name, tuning_recipe in recipes.items():
         with tempfile.TemporaryDirectory() as folder:
             tuned = tune(
                 backbone,
@@ -95,11 +95,11 @@ def main() -> None:
                 photos.pixels_NHWC,
                 photos.y_N,
                 is_held_out_N,
-                how,
+                tuning_recipe,
                 Path(folder),
                 seed=args.seed,
             )
-        print(f"{name}  accuracy {accuracy(tuned.backbone, tuned.head, judged):.3f}   ", end="")
+        print(f"{name}  accuracy {accuracy(tuned.backbone, tuned.head, val):.3f}   ", end="")
         print(f"{tuned.seconds:6.1f} s, {len(tuned.history)} epochs, {tuned.reason}; ", end="")
         print(f"{tuned.weights} weights of epoch {tuned.best_epoch}, held-out loss ", end="")
         print(f"{tuned.before.loss:.3f} -> {tuned.after.loss:.3f}", *tuned.notes, sep="\n")
@@ -108,8 +108,10 @@ def main() -> None:
 
 
 def compare_epochs(backbone: Any, photos: Photos, recipe: BlocksRecipe) -> str:
-    """Time an epoch in three ways: from the cache; the naive one, which augments and runs every
-    block for the same blocks to learn from; and a full fine-tune, where every block learns."""
+    """Time an epoch from the cache, a naive one, and one of a full fine-tune.
+
+    The naive one augments and runs all blocks, and trains the same ones. The full one trains all.
+    """
     num_timed = min(_TIMED_ROWS, len(photos.y_N))
     rows_N = np.linspace(0, len(photos.y_N) - 1, num_timed).astype(np.intp)  # of every class
     num_classes = len(photos.classes)
@@ -141,7 +143,7 @@ def compare_epochs(backbone: Any, photos: Photos, recipe: BlocksRecipe) -> str:
             activations.fill(0, lambda: None)
             every = dataclasses.replace(recipe, depth=depth)
             learner = Learner(tail, compute, activations, photos.y_N[rows_N], every)
-            next(learner.epoch(0, 9, np.random.default_rng(0)))  # the first step allocates
+            next(learner.epoch(0, 9, np.random.default_rng(0)))  # the first step allocates memory
             began = time.process_time()
             for _ in learner.epoch(0, 9, np.random.default_rng(0)):
                 pass
@@ -183,8 +185,8 @@ def fit_head(x_ND: NDArray[np.float32], photos: Photos) -> Head:
     num_classes = len(photos.classes)
     fold_N = assign_folds(photos.digest_N, photos.y_N, 5)
     l2 = choose_l2(design, photos.y_N, fold_N, num_classes, balance=_BALANCE)
-    found = fit(design, photos.y_N, num_classes, l2=l2, balance=_BALANCE)
-    return design.head(found, photos.classes)
+    fitted = fit(design, photos.y_N, num_classes, l2=l2, balance=_BALANCE)
+    return design.head(fitted, photos.classes)
 
 
 def accuracy(backbone: Any, head: Head, photos: Photos) -> float:

@@ -1,4 +1,4 @@
-"""`evergreen`, the command line. Only wires; `cli/commands.py` lists what there is."""
+"""The entry point of `evergreen`. `cli/commands.py` lists the commands."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import Verbs
-from cli.exit_codes import IN_BRIEF
+from cli.commands import CommandGroup
+from cli.exit_codes import SUMMARY
 
 app = typer.Typer(
     name="evergreen",
-    cls=Verbs,
+    cls=CommandGroup,
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"Settings are EVERGREEN_ variables; EVERGREEN_HOME says where the data is. {IN_BRIEF}",
+    epilog=f"Settings are EVERGREEN_ variables. EVERGREEN_HOME is the data folder. {SUMMARY}",
 )
 
 
@@ -33,7 +33,7 @@ def evergreen(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_release, is_eager=True, help="Print the release and stop."
+            "--version", callback=_print_release, is_eager=True, help="Print the release and exit."
         ),
     ] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`evergreen backbone`: which network makes embeddings of photos."""
+"""`evergreen backbone`: list the backbones, or train on another one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import home
-from cli.console import notes, out
+from cli.console import err, out
 from cli.follow_run import follow, has_trainer
 from core import runs
 from core.errors import InvalidRequest, NotReady
@@ -29,7 +29,7 @@ _Wait = Annotated[bool, typer.Option("--wait", help="Follow the run to its end."
 
 @app.callback()
 def backbone() -> None:
-    """Use another backbone, or list those there are."""
+    """Train on another backbone, or list the available ones."""
 
 
 @app.command("list")
@@ -39,7 +39,7 @@ def names() -> None:
 
     for name in all_names():
         out.print(name)
-    notes.print("timm/NAME takes any model of timm that embeds pictures, if timm is installed.")
+    err.print("timm/NAME is any model of timm that embeds images, if timm is installed.")
 
 
 @app.command()
@@ -52,14 +52,14 @@ def use(
         ),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Compute in 8-bit integers: faster, if the gate agrees.")
+        bool, typer.Option("--int8", help="Compute in 8-bit integers, if the gate accepts it.")
     ] = False,
     wait: _Wait = False,
 ) -> None:
     """Train on another backbone, and let the gate decide.
 
-    Everything labelled is embedded anew in the background; serving goes on with the champion until
-    the new version is ready, and stays with it if the gate says no.
+    A run in the background computes the embeddings of all labelled images again. The champion
+    serves until the new version is ready, and after that if the gate rejects the new version.
     """
     if importlib.util.find_spec("torch") is None:
         raise NotReady(
@@ -74,7 +74,7 @@ def use(
         from training.backbones.backbone import build
         from training.backbones.export import export_backbone
 
-        notes.print(f"Building {name} ...")
+        err.print(f"Building {name} ...")
         module = build(name, weights, cache=settings.home / "cache" / "weights")
         candidate = Candidate(
             module.name,
@@ -84,15 +84,15 @@ def use(
         )
         if int8:
             candidate = _quantised(store, settings, candidate)
-        _ask_for(store, settings, candidate, wait)
+        _request_run(store, settings, candidate, wait)
 
 
 @app.command("int8")
 def int8_(wait: _Wait = False) -> None:
-    """Serve the champion's backbone in 8-bit integers, if the gate agrees.
+    """Serve the champion's backbone in 8-bit integers, if the gate accepts it.
 
-    It says no if more accuracy is lost than between any two versions, or nothing is gained in
-    speed on this machine. The float32 weights are kept: fine-tuning needs them.
+    The gate rejects it if accuracy drops by more than the usual margin, or if it is not faster on
+    this machine. The float32 weights are kept, because fine-tuning needs them.
     """
     settings = load_settings()
     with home.opened_existing(settings) as store:
@@ -108,7 +108,7 @@ def int8_(wait: _Wait = False) -> None:
                 "`evergreen backbone use NAME` trains on a backbone in float32"
             )
         candidate = _quantised(store, settings, Candidate.of(manifest))
-        _ask_for(store, settings, candidate, wait)
+        _request_run(store, settings, candidate, wait)
 
 
 def _quantised(store: Store, settings: Settings, candidate: Candidate) -> Candidate:
@@ -116,11 +116,11 @@ def _quantised(store: Store, settings: Settings, candidate: Candidate) -> Candid
     from training.backbones.quantise import as_int8, labelled_photos
 
     photos_NHWC = labelled_photos(store, candidate.pixels, Limits(settings.max_pixels))
-    notes.print(f"Quantising {candidate.name} on {len(photos_NHWC)} labelled photos ...")
+    err.print(f"Quantising {candidate.name} on {len(photos_NHWC)} labelled photos ...")
     return as_int8(candidate, photos_NHWC, store.blobs)
 
 
-def _ask_for(store: Store, settings: Settings, candidate: Candidate, wait: bool) -> None:
+def _request_run(store: Store, settings: Settings, candidate: Candidate, wait: bool) -> None:
     now = time.time()
     with store.db.write() as conn:
         run, _ = runs.request(
@@ -130,9 +130,9 @@ def _ask_for(store: Store, settings: Settings, candidate: Candidate, wait: bool)
             tier="backbone",
             wanted={"backbone": candidate.to_json()},
         )
-        is_manned = has_trainer(conn, now)
+        has_live_trainer = has_trainer(conn, now)
     if wait:
         raise typer.Exit(follow(store, settings, run.id))
-    out.print(f"Run {run.id} is asked for.")
-    if not is_manned:
-        out.print("No trainer is at work: start `evergreen serve` or `evergreen worker`.")
+    out.print(f"Run {run.id} is requested.")
+    if not has_live_trainer:
+        out.print("No trainer is running: start `evergreen serve` or `evergreen worker`.")

@@ -1,6 +1,6 @@
-"""`evergreen promote` and `evergreen rollback`: the champion changes hands, and we see it through.
+"""`evergreen promote` and `evergreen rollback`: request a promotion, and wait for its end.
 
-With no server alive there is nobody else to move a promotion on, so this does.
+This process advances the promotion too, because no server may be running.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import typer
 from sqlalchemy import Connection
 
 from cli import home
-from cli.console import count, notes, out
+from cli.console import count, err, out
 from cli.exit_codes import FAILED
 from core.errors import NotReady
 from core.registry import activations, promotions, workers
@@ -23,7 +23,7 @@ from core.store.store import Store
 
 WHO = "command line"
 
-_Why = Annotated[str, typer.Option(help="Kept beside the change, for those who come after.")]
+_Why = Annotated[str, typer.Option(help="The reason, stored with the change.")]
 
 
 def promote(
@@ -32,24 +32,24 @@ def promote(
 ) -> None:
     """Make a version the champion.
 
-    Waits until every serving process answers with it.
+    Waits until all serving processes use it.
     """
     with home.opened_existing(load_settings()) as store:
         with store.db.read() as conn:
             live = promotions.newest_activation(conn)
-            is_waiting = promotions.pending(conn) is not None
-        if live is not None and live.version == number and not is_waiting:
+            is_pending = promotions.pending(conn) is not None
+        if live is not None and live.version == number and not is_pending:
             out.print(f"Version {number} is the champion already.")
             return
         with store.db.write() as conn:
             promotion = promotions.request(conn, number, who=WHO, why=why, now=time.time())
-        _see_through(store, promotion)
+        _wait(store, promotion)
 
 
 def rollback(why: _Why = "rollback") -> None:
-    """Go back to the champion before this.
+    """Go back to the previous champion.
 
-    A second rollback goes further back; `evergreen promote N` goes anywhere.
+    A second rollback goes back further. `evergreen promote N` takes any version.
     """
     with home.opened_existing(load_settings()) as store:
         with store.db.write() as conn:
@@ -61,25 +61,25 @@ def rollback(why: _Why = "rollback") -> None:
             promotion = promotions.request(
                 conn, target, who=WHO, why=why, now=time.time(), expected_activation=live.id
             )
-        _see_through(store, promotion)
+        _wait(store, promotion)
 
 
 def _live(conn: Connection) -> Activation:
     live = promotions.newest_activation(conn)
     if live is None:
-        raise NotReady("no version has been champion yet; make version 1 with `evergreen init`")
+        raise NotReady("no version has been champion yet; create version 1 with `evergreen init`")
     return live
 
 
-def _see_through(store: Store, promotion: Promotion) -> None:
-    """Wait until it is activated, and say so; or say why it is not, and exit."""
+def _wait(store: Store, promotion: Promotion) -> None:
+    """Wait until the promotion is activated and say so, or say why it failed and exit."""
     started = time.monotonic()
-    with notes.status(f"Waiting for the servers to load version {promotion.version}"):
-        ended = wait_for_promotion(store.db, promotion.id)
-    if ended.activate_at is None:
-        notes.print(
-            f"evergreen: version {promotion.version} did not become champion: {ended.error}; "
-            "the one before goes on answering",
+    with err.status(f"Waiting for the servers to load version {promotion.version}"):
+        result = wait_for_promotion(store.db, promotion.id)
+    if result.activate_at is None:
+        err.print(
+            f"evergreen: version {promotion.version} did not become champion: {result.error}; "
+            "the previous one still serves",
             soft_wrap=True,
         )
         raise typer.Exit(FAILED)

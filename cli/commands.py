@@ -1,6 +1,6 @@
-"""The verbs of `evergreen`: for each its line of help, and the function that does it.
+"""The commands of `evergreen`: the help line of each, and the function that runs it.
 
-A function is imported when its verb is called, so that the list of verbs is there at once.
+The function is imported when its command is called, so `evergreen --help` is fast.
 """
 
 from __future__ import annotations
@@ -17,54 +17,76 @@ from cli.exit_codes import exit_code
 from core.errors import EvergreenError
 
 _RUN = "Run"
-_TEACH = "Ask and teach"
+_TEACH = "Predict and label"
 _VERSIONS = "Versions"
 
 
-class Verb(NamedTuple):
+class Command(NamedTuple):
     name: str
     panel: str
-    # module:function, or module:a Typer app with verbs of its own.
+    # `module:function`, or `module:app` for a Typer app with subcommands.
     target: str
-    # The first line of that function's docstring; tests hold them equal.
+    # The first line of that function's docstring. A test compares them.
     help: str
 
 
-VERBS = (
-    Verb("init", _RUN, "cli.init:init", "Make the database and the blob store, with version 1."),
-    Verb("serve", _RUN, "cli.serve:serve", "Serve predictions over HTTP, and train beside it."),
-    Verb("worker", _RUN, "cli.worker:worker", "Train only: for a machine beside those that serve."),
-    Verb("status", _RUN, "cli.status:status", "Show what answers, who works, what waits."),
-    Verb("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
-    Verb("label", _TEACH, "cli.label:label", "Say what an image shows, or take a label back."),
-    Verb(
+COMMANDS = (
+    Command(
+        "init", _RUN, "cli.init:init", "Create the database and the blob store, with version 1."
+    ),
+    Command(
+        "serve",
+        _RUN,
+        "cli.serve:serve",
+        "Serve predictions over HTTP, and train in the background.",
+    ),
+    Command(
+        "worker",
+        _RUN,
+        "cli.worker:worker",
+        "Only train, for a machine apart from those that serve.",
+    ),
+    Command(
+        "status",
+        _RUN,
+        "cli.status:status",
+        "Show the champion, the processes, the labels and the runs.",
+    ),
+    Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
+    Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
+    Command(
         "import",
         _TEACH,
         "cli.import_folder:import_folder",
         "Label a folder of images, one folder per class.",
     ),
-    Verb("retrain", _TEACH, "cli.retrain:retrain", "Train on everything labelled so far."),
-    Verb("backbone", _TEACH, "cli.backbone:app", "Use another backbone, or list those there are."),
-    Verb(
+    Command("retrain", _TEACH, "cli.retrain:retrain", "Train on all labels so far."),
+    Command(
+        "backbone",
+        _TEACH,
+        "cli.backbone:app",
+        "Train on another backbone, or list the available ones.",
+    ),
+    Command(
         "distil",
         _TEACH,
         "cli.distil:distil",
-        "Train a small backbone of your own from a larger one.",
+        "Train a small backbone from a larger one.",
     ),
-    Verb("versions", _VERSIONS, "cli.versions:app", "List the versions, or show one."),
-    Verb("promote", _VERSIONS, "cli.champion:promote", "Make a version the champion."),
-    Verb("rollback", _VERSIONS, "cli.champion:rollback", "Go back to the champion before this."),
-    Verb("export", _VERSIONS, "cli.export:export", "Write a version to disk as ONNX."),
+    Command("versions", _VERSIONS, "cli.versions:app", "List the versions, or show one."),
+    Command("promote", _VERSIONS, "cli.champion:promote", "Make a version the champion."),
+    Command("rollback", _VERSIONS, "cli.champion:rollback", "Go back to the previous champion."),
+    Command("export", _VERSIONS, "cli.export:export", "Write a version to disk as ONNX."),
 )
 
 
-class Verbs(TyperGroup):
-    """The group of all verbs. What Evergreen raises becomes one line and an exit code."""
+class CommandGroup(TyperGroup):
+    """The group of all commands. Prints an Evergreen error as one line, and sets the exit code."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        for verb in VERBS:
-            self.add_command(_Unloaded(verb))
+        for command in COMMANDS:
+            self.add_command(_LazyCommand(command))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -74,28 +96,29 @@ class Verbs(TyperGroup):
             raise typer.Exit(exit_code(error)) from error
 
 
-class _Unloaded(TyperCommand):
-    """Stands for a verb in the list, and hands over to it when it is called."""
+class _LazyCommand(TyperCommand):
+    """A command in the list, whose function is imported when it is called."""
 
-    def __init__(self, verb: Verb) -> None:
-        super().__init__(verb.name, help=verb.help, rich_help_panel=verb.panel)
-        self._verb = verb
+    def __init__(self, command: Command) -> None:
+        super().__init__(command.name, help=command.help, rich_help_panel=command.panel)
+        self._command = command
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
-        return load(self._verb).make_context(info_name, args, parent, **extra)
+        return load(self._command).make_context(info_name, args, parent, **extra)
 
 
-def load(verb: Verb) -> Any:
-    """Import the verb. Returns its command."""
-    module, _, name = verb.target.partition(":")
-    found = getattr(importlib.import_module(module), name)
-    if not isinstance(found, typer.Typer):
-        function, found = found, typer.Typer(add_completion=False)
-        found.command(verb.name, help=_unwrapped(function.__doc__))(function)
-    return typer.main.get_command(found)
+def load(command: Command) -> Any:
+    """Import the function or app of a command. Returns it as a command of Click."""
+    module, _, name = command.target.partition(":")
+    target = getattr(importlib.import_module(module), name)
+    if isinstance(target, typer.Typer):
+        return typer.main.get_command(target)
+    app = typer.Typer(add_completion=False)
+    app.command(command.name, help=_unwrapped(target.__doc__))(target)
+    return typer.main.get_command(app)
 
 
 def _unwrapped(docstring: str) -> str:
-    """Paragraphs of one line each, for the terminal to wrap."""
+    """Join the lines of each paragraph, so that the terminal wraps them."""
     paragraphs = inspect.cleandoc(docstring).split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

@@ -1,4 +1,4 @@
-"""What is printed: results to stdout, notes for people to stderr, times as people say them."""
+"""Printing: results on stdout, messages on stderr, times and numbers for people."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-# Labels and file names are other people's texts: nothing in them is markup.
+# Labels and file names are user input, so their markup is not interpreted.
 out = Console(markup=False, emoji=False, highlight=False)
-notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
+err = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) -> Table:
-    """An empty table; the columns in `right` hold numbers."""
-    made = Table(
+    """Return an empty table. The columns named in `right` are right-aligned."""
+    empty = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -29,16 +29,16 @@ def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) 
         caption_justify="left",
     )
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    return made
+        empty.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return empty
 
 
-def print_json(content: Any) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def as_json(record: Any) -> dict[str, Any]:
-    """A dataclass as JSON takes it, its times in ISO 8601."""
+    """Return a dataclass as a JSON object, with times in ISO 8601."""
     fields = dataclasses.asdict(record)
     return {k: iso(v) if k.endswith(("_at", "_seen")) else v for k, v in fields.items()}
 
@@ -50,12 +50,12 @@ def iso(seconds: float | None) -> str | None:
 
 
 def moment(seconds: float) -> str:
-    """Local time, to the minute."""
+    """Format a time as local time, to the minute."""
     return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
 def ago(seconds: float) -> str:
-    """How long ago a moment was, in its largest unit."""
+    """Format how long ago a time was, in its largest unit."""
     age_s = max(0.0, time.time() - seconds)
     for unit, length_s in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if age_s >= length_s:
@@ -64,7 +64,7 @@ def ago(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 image`, `2 images`, `3 classes`."""
+    """Format a number with its noun: `1 image`, `2 images`, `3 classes`."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{number:,} {noun if number == 1 else plural}"
 
@@ -74,5 +74,5 @@ def percent(share: float) -> str:
 
 
 def some(names: tuple[str, ...], most: int) -> str:
-    """The names if they are few, else how many."""
+    """Join the names, or count them if there are more than `most`."""
     return ", ".join(names) if len(names) <= most else count(len(names), "class")

@@ -12,9 +12,9 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli import home
-from cli.console import notes, out
+from cli.console import err, out
 from core.errors import InvalidRequest, NotReady
-from core.labelling import captured
+from core.labelling import examples
 from core.settings import load_settings
 from core.store.store import Store
 
@@ -28,7 +28,7 @@ _INTERRUPTED = 130
 def distil(
     images: Annotated[
         list[Path] | None,
-        typer.Option(exists=True, help="A folder of images or an .npz; may be given again."),
+        typer.Option(exists=True, help="A folder of images or an .npz file. May be repeated."),
     ] = None,
     teacher: Annotated[
         str, typer.Option(help="The backbone to learn from.")
@@ -41,27 +41,32 @@ def distil(
     ] = None,
     student: Annotated[
         str,
-        typer.Option(help="starter goes on from the bundled one; slim is cut from a MobileNetV2."),
+        typer.Option(
+            help="starter continues from the bundled one. slim is pruned from a MobileNetV2."
+        ),
     ] = "starter",
     folder: Annotated[
-        Path | None, typer.Option("--out", help="For the student and its checkpoints.")
+        Path | None, typer.Option("--out", help="The folder of the student and its checkpoints.")
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long to learn.")] = 30.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 30.0,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="A budget in steps instead: the same every time.")
+        int | None,
+        typer.Option(min=1, help="A number of steps instead of minutes, which is reproducible."),
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="TOML; what it leaves out stays as it is."),
+        typer.Option(
+            exists=True, dir_okay=False, help="A TOML file. Keys that it omits keep their defaults."
+        ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Of computing; 0 is one a core.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    threads: Annotated[int, typer.Option(min=0, help="Compute threads. 0 means one per core.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
 ) -> None:
-    """Train a small backbone of your own from a larger one.
+    """Train a small backbone from a larger one.
 
-    On the images that people have sent, or on those of --images; they need no labels. Ctrl-C loses
-    nothing: the same command with --resume goes on. The new backbone serves once
-    `evergreen backbone use starter --weights FILE` has trained on it and the gate has agreed.
+    The images are those that clients sent, or those of --images. They need no labels. After Ctrl-C
+    the same command with --resume continues. To serve the new backbone, call
+    `evergreen backbone use starter --weights FILE`: it trains on it, and the gate decides.
     """
     if importlib.util.find_spec("torch") is None:
         raise NotReady(
@@ -71,10 +76,10 @@ def distil(
     settings = load_settings()
     # Imported here: torch takes seconds.
     from training.distil.recipe import DistilConfig, load_recipe
-    from training.distil.run import distil as learn
+    from training.distil.run import distil as train
     from training.distil.sources import of_path
 
-    def begin(sources: tuple[Source, ...]) -> Distilled:
+    def start(sources: tuple[Source, ...]) -> Distilled:
         config = DistilConfig(
             images=sources,
             out=folder or settings.home / "distil",
@@ -88,37 +93,37 @@ def distil(
             threads=threads,
             recipe=load_recipe(recipe),
         )
-        return _shown(lambda tell, should_stop: learn(config, tell, should_stop))
+        return _with_bar(lambda report, should_stop: train(config, report, should_stop))
 
     if images:
-        ended = begin(tuple(of_path(path) for path in images))
+        result = start(tuple(of_path(path) for path in images))
     else:
         with home.opened_existing(settings) as store:
-            ended = begin((_captured(store),))
-    if not ended.is_finished:
-        notes.print("Stopped. The same command with --resume goes on.")
+            result = start((_captured(store),))
+    if not result.is_finished:
+        err.print("Stopped. The same command with --resume continues.")
         raise typer.Exit(_INTERRUPTED)
-    out.print(f"{ended.student}  {ended.images_seen:,} views, loss {ended.loss:.3f}")
-    notes.print(f"To use it: evergreen backbone use starter --weights {ended.student}")
+    out.print(f"{result.student}  {result.images_seen:,} views, loss {result.loss:.3f}")
+    err.print(f"To use it: evergreen backbone use starter --weights {result.student}")
 
 
 def _captured(store: Store) -> Source:
     from training.distil.sources import Captured
 
     with store.db.read() as conn:
-        digests = captured.digests(conn)
+        digests = examples.captured_digests(conn)
     if not digests:
         raise InvalidRequest(
-            "nobody has sent an image yet: send predictions first, or name a folder with --images"
+            "no client has sent an image yet: send predictions first, or name a folder by --images"
         )
     return Captured(digests, store.blobs.get)
 
 
-_Tell = Callable[[str, float, dict[str, float]], None]
+_Report = Callable[[str, float, dict[str, float]], None]
 
 
-def _shown(learn: Callable[[_Tell, Callable[[], bool]], Distilled]) -> Distilled:
-    """Learn with a bar, until done or interrupted."""
+def _with_bar(train: Callable[[_Report, Callable[[], bool]], Distilled]) -> Distilled:
+    """Train with a progress bar, until done or interrupted."""
     is_interrupted: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: is_interrupted.append(number))
     columns = (
@@ -129,13 +134,13 @@ def _shown(learn: Callable[[_Tell, Callable[[], bool]], Distilled]) -> Distilled
         TimeRemainingColumn(),
     )
     try:
-        with Progress(*columns, console=notes) as bar:
+        with Progress(*columns, console=err) as bar:
             task = bar.add_task("starting", total=1.0)
 
-            def tell(doing: str, fraction: float, newest: dict[str, float]) -> None:
+            def report(step: str, fraction: float, newest: dict[str, float]) -> None:
                 loss = f" (loss {newest['loss']:.3f})" if newest else ""
-                bar.update(task, description=f"{doing}{loss}", completed=fraction)
+                bar.update(task, description=f"{step}{loss}", completed=fraction)
 
-            return learn(tell, lambda: bool(is_interrupted))
+            return train(report, lambda: bool(is_interrupted))
     finally:
         signal.signal(signal.SIGINT, before)

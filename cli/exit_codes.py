@@ -1,11 +1,11 @@
-"""Exit codes: what a script may rely on.
+"""Exit codes, stable for scripts.
 
 0    done
-1    tried, and it did not come about: a run failed, a promotion failed, nothing could be imported
+1    failed: a run or a promotion failed, or nothing could be imported
 2    the command or its input is wrong (InputError)
-3    it cannot be done in this state, or the gate held the version back (StateError)
+3    not possible in this state, or the gate held the version back (StateError)
 4    a file of a version is damaged (ArtifactError)
-5    the database or the blob store cannot be used (StoreError)
+5    the database or the blob store is unavailable (StoreError)
 130  stopped by Ctrl-C
 """
 
@@ -21,9 +21,9 @@ ARTIFACT = 4
 STORE = 5
 INTERRUPTED = 130
 
-IN_BRIEF = (
-    "Exit codes: 0 done; 1 tried in vain; 2 wrong input; 3 not possible now, or held back by the "
-    "gate; 4 damaged files; 5 storage unavailable."
+SUMMARY = (
+    "Exit codes: 0 done; 1 failed; 2 wrong input; 3 not possible now, or held back by the gate; "
+    "4 damaged files; 5 storage unavailable."
 )
 
 _CODES: tuple[tuple[type[EvergreenError], int], ...] = (

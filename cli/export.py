@@ -1,4 +1,4 @@
-"""`evergreen export`: a version as files, checked before they are written."""
+"""`evergreen export`: write a version as files, after checking it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from core.store.store import Store
 def export(
     number: Annotated[int, typer.Argument(metavar="N", help="The number of the version.")],
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="The file to write; with --bundle, a folder.")
+        Path, typer.Argument(metavar="PATH", help="The file to write, or with --bundle a folder.")
     ],
     bundle: Annotated[
         bool,
@@ -32,7 +32,7 @@ def export(
 ) -> None:
     """Write a version to disk as ONNX.
 
-    One file that needs nothing else: uint8 pixels in, probabilities out, the classes inside.
+    The file is complete: it takes uint8 pixels, returns probabilities, and holds the classes.
     """
     with home.opened_existing(load_settings()) as store:
         with store.db.read() as conn:
@@ -47,7 +47,7 @@ def export(
 
 
 def _model(store: Store, manifest: Manifest) -> bytes:
-    """Composed, and compared with what the service answers. Raises ArtifactError."""
+    """Combine backbone and head into one verified model. Raises ArtifactError."""
     servable = load(manifest, store.blobs, Runtime("cpu"))
     content = standalone(
         store.blobs.get(manifest.backbone), store.blobs.get(manifest.head), manifest
@@ -57,7 +57,7 @@ def _model(store: Store, manifest: Manifest) -> bytes:
 
 
 def _bundle(store: Store, manifest: Manifest) -> dict[str, bytes]:
-    """By file name. Loaded once first, which checks digests and the golden output."""
+    """Return the files by name. Loading them first checks digests and the golden output."""
     load(manifest, store.blobs, Runtime("cpu"))
     return {
         "backbone.onnx": store.blobs.get(manifest.backbone),

@@ -1,4 +1,4 @@
-"""Following a run to its end with a progress bar, and training right here if nobody else does."""
+"""Follow a run to its end with a progress bar, and train in this process if no trainer runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy import Connection
 
-from cli.console import notes, out
+from cli.console import err, out
 from cli.exit_codes import DONE, FAILED, INTERRUPTED, STATE
 from core import leases, runs
 from core.registry import workers
@@ -18,20 +18,20 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 
-_LOOK_EVERY_S = 0.1
+_POLL_EVERY_S = 0.1
 
 
 def has_trainer(conn: Connection, now: float) -> bool:
-    """A trainer that is busy with a run shows it by the run's heartbeat."""
-    busy = [run for run in runs.unfinished(conn) if run.state == "running"]
-    is_busy = any(now - (run.heartbeat_at or 0.0) < leases.LEASE_S for run in busy)
-    return is_busy or bool(workers.live(conn, now, "trainer"))
+    """Return whether a trainer is alive. One that is busy renews the heartbeat of its run only."""
+    running = [run for run in runs.unfinished(conn) if run.state == "running"]
+    is_training = any(now - (run.heartbeat_at or 0.0) < leases.LEASE_S for run in running)
+    return is_training or bool(workers.live(conn, now, "trainer"))
 
 
 def follow(store: Store, settings: Settings, run_id: str) -> int:
     """Show the run until it ends. Returns the exit code."""
     with contextlib.ExitStack() as stack:
-        here: threading.Thread | None = None
+        own_trainer: threading.Thread | None = None
         progress = stack.enter_context(_progress())
         task = progress.add_task("waiting", total=1.0)
         try:
@@ -39,18 +39,18 @@ def follow(store: Store, settings: Settings, run_id: str) -> int:
                 now = time.time()
                 with store.db.read() as conn:
                     run = runs.get(conn, run_id)
-                    is_manned = here is not None or has_trainer(conn, now)
+                    has_live_trainer = own_trainer is not None or has_trainer(conn, now)
                 progress.update(task, description=run.step, completed=run.progress)
                 if run.is_finished:
                     break
-                if not is_manned:
-                    here = stack.enter_context(_trainer(settings))
-                if here is not None and not here.is_alive():
-                    return FAILED  # it has said why
-                time.sleep(_LOOK_EVERY_S)
+                if not has_live_trainer:
+                    own_trainer = stack.enter_context(_trainer(settings))
+                if own_trainer is not None and not own_trainer.is_alive():
+                    return FAILED  # it has logged why
+                time.sleep(_POLL_EVERY_S)
         except KeyboardInterrupt:
-            where = "waits for another trainer" if here else "goes on"
-            notes.print(f"Stopped looking; run {run_id} {where}.", soft_wrap=True)
+            where = "waits for another trainer" if own_trainer else "continues"
+            err.print(f"Stopped following; run {run_id} {where}.", soft_wrap=True)
             return INTERRUPTED
     return _report(run)
 
@@ -62,16 +62,16 @@ def _progress() -> Progress:
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    return Progress(*columns, console=notes, disable=not notes.is_terminal)
+    return Progress(*columns, console=err, disable=not err.is_terminal)
 
 
 @contextlib.contextmanager
 def _trainer(settings: Settings) -> Iterator[threading.Thread]:
-    """Train in this process, as `evergreen worker` does in its own."""
-    # Imported here: whoever only asks for a run needs none of it.
+    """Train in a thread of this process, as `evergreen worker` does."""
+    # Imported here: requesting a run needs none of it.
     from training.worker.trainer import Trainer
 
-    notes.print("No trainer is at work: training right here.")
+    err.print("No trainer is running: training in this process.")
     trainer = Trainer.open(settings)
     thread = threading.Thread(target=trainer.serve, name="trainer")
     thread.start()
@@ -85,7 +85,7 @@ def _trainer(settings: Settings) -> Iterator[threading.Thread]:
 def _report(run: Run) -> int:
     took = f"{(run.finished_at or 0.0) - (run.started_at or run.created_at):.1f} s"
     if run.state != "finished":
-        notes.print(f"evergreen: the run {run.state}: {run.error or run.reason}", soft_wrap=True)
+        err.print(f"evergreen: the run {run.state}: {run.error or run.reason}", soft_wrap=True)
         return FAILED
     if run.outcome == "promoted":
         out.print(f"Version {run.version} is the champion ({took}).")

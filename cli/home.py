@@ -1,4 +1,4 @@
-"""The home: opens the store that the settings name, and makes it where a verb may."""
+"""The home folder: open the store that the settings name, and create it if the command may."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from cli.console import notes
+from cli.console import err
 from core.errors import NotReady
 from core.registry import versions
 from core.settings import Settings
@@ -17,9 +17,9 @@ from core.store.store import Store, open_store
 
 @contextlib.contextmanager
 def opened(settings: Settings) -> Iterator[Store]:
-    """The store, made with version 1 if there is none. Raises StoreError."""
+    """Open the store. Creates it, with version 1, if there is none. Raises StoreError."""
     if not exists(settings):
-        notes.print(f"Making a new home in {settings.home.absolute()}")
+        err.print(f"Creating a new home in {settings.home.absolute()}")
     with _closing(open_store(settings)) as store:
         with store.db.read() as conn:
             is_empty = versions.newest_number(conn) is None
@@ -33,13 +33,13 @@ def opened(settings: Settings) -> Iterator[Store]:
 
 @contextlib.contextmanager
 def opened_existing(settings: Settings) -> Iterator[Store]:
-    """The store that is there: asking in the wrong folder makes no second one.
+    """Open an existing store, so that a wrong folder creates no second one.
 
     Raises NotReady, StoreError.
     """
     if not exists(settings):
         raise NotReady(
-            f"there is no home in {settings.home.absolute()}: make one with `evergreen init`, "
+            f"there is no home in {settings.home.absolute()}: create one with `evergreen init`, "
             "or name yours with EVERGREEN_HOME"
         )
     with _closing(open_store(settings)) as store:
@@ -47,7 +47,7 @@ def opened_existing(settings: Settings) -> Iterator[Store]:
 
 
 def exists(settings: Settings) -> bool:
-    """Whether there is a database; one on a server is taken to be there."""
+    """Return whether there is a database. One on a server is assumed to exist."""
     url = settings.resolved_database_url
     return not url.startswith("sqlite") or Path(make_url(url).database or "").exists()
 

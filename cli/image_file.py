@@ -1,4 +1,4 @@
-"""An image file: its bytes, within the limit that HTTP has too."""
+"""Read an image file, with the same size limit as HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.settings import Settings
 
 
 def read_image(path: Path, settings: Settings) -> bytes:
-    """Raises InvalidRequest, BodyTooLarge."""
+    """Return the bytes of the file. Raises InvalidRequest, BodyTooLarge."""
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
         raise InvalidRequest(f"{path} {what}; name an image file")
@@ -29,7 +29,7 @@ def read_image(path: Path, settings: Settings) -> bytes:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Say which file an error is about."""
+    """Add the path to the message of an input error."""
     try:
         yield
     except InputError as error:

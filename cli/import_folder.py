@@ -1,7 +1,7 @@
-"""`evergreen import`: images in folders that name their classes become examples.
+"""`evergreen import`: label the images of a folder that holds one folder per class.
 
-Images are read, checked and stored in several threads; their labels are appended in the order of
-the folder, a batch at a time. What was appended stays, whatever happens next.
+Several threads read, check and store the images. Labels are appended in the order of the folder,
+one batch per transaction, so an interrupted import keeps its batches.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Annotated
 import typer
 
 from cli import home
-from cli.console import notes
+from cli.console import err
 from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.image_file import read_image
-from cli.import_report import Report, following, print_report
-from cli.labelled_folder import Candidate, Verdict, decide, scan
+from cli.import_report import Report, print_report, progress_bar
+from cli.labelled_folder import LabelledFile, Verdict, decide, scan
 from core.errors import BodyTooLarge, ImageTooLarge, InvalidRequest, UndecodableImage
 from core.inputs.pixels import Limits
 from core.labelling import intake, labels
@@ -41,28 +41,28 @@ _MAX_THREADS = 8
 def import_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds one folder per class.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be imported.")
+        bool, typer.Option("--dry-run", help="Only print what would be imported.")
     ] = False,
 ) -> None:
     """Label a folder of images, one folder per class.
 
-    DIR/cat/1.jpg is labelled cat, and so is DIR/cat/2024/may/2.jpg. Call it as often as you like:
-    what was imported is passed over, what moved to another folder is labelled anew, and what
-    people corrected after an import stays as they said.
+    DIR/cat/1.jpg is labelled cat, and so is DIR/cat/2024/may/2.jpg. Repeat it as often as you like:
+    it skips imported images and relabels images that moved to another folder. Labels that users
+    corrected after an import stay as they are.
     """
     settings = load_settings()
-    found = scan(folder)
+    scanned = scan(folder)
     report = Report(is_dry_run=dry_run)
-    for path in found.strays:
+    for path in scanned.strays:
         report.skip(None, "not in a folder of a class", path)
     with contextlib.ExitStack() as stack:
         store = None
         if not dry_run or home.exists(settings):
             store = stack.enter_context(home.opened(settings))
-        has_stopped = _import(found.candidates, _Import.of(store, settings, dry_run), report)
+        has_stopped = _import(scanned.files, _Import.read(store, settings, dry_run), report)
         print_report(report, store)
     if has_stopped:
-        notes.print("Stopped. What is listed above is stored; the same command goes on from there.")
+        err.print("Stopped. The images above are stored. The same command continues.")
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(DONE if report.num_usable else FAILED)
 
@@ -72,12 +72,12 @@ class _Import:
     store: Store | None
     settings: Settings
     is_dry_run: bool
-    # By image: the label that holds, and the one that an import gave last.
+    # By image: the current label, and the one that the last import gave.
     current: dict[str, str] = field(default_factory=dict)
     imported: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(store: Store | None, settings: Settings, is_dry_run: bool) -> _Import:
+    def read(store: Store | None, settings: Settings, is_dry_run: bool) -> _Import:
         if store is None:
             return _Import(None, settings, is_dry_run)
         with store.db.read() as conn:
@@ -93,27 +93,27 @@ class _Prepared:
     new: NewExample | None = None
 
 
-def _import(candidates: list[Candidate], job: _Import, report: Report) -> bool:
-    """Returns whether Ctrl-C ended it early."""
-    placed: dict[str, Candidate] = {}
-    batch: list[tuple[Candidate, _Prepared]] = []
-    prepared_all = _prepare_all(candidates, job)
+def _import(files: list[LabelledFile], job: _Import, report: Report) -> bool:
+    """Import the files. Returns whether Ctrl-C ended it early."""
+    first_of_image: dict[str, LabelledFile] = {}
+    batch: list[tuple[LabelledFile, _Prepared]] = []
+    prepared_all = _prepare_all(files, job)
     try:
-        with following(len(candidates)) as advance, contextlib.closing(prepared_all):
-            for candidate, result in prepared_all:
+        with progress_bar(len(files)) as advance, contextlib.closing(prepared_all):
+            for file, result in prepared_all:
                 advance()
                 if isinstance(result, str):
-                    report.skip(candidate.label, result, candidate.path)
+                    report.skip(file.label, result, file.path)
                     continue
-                first = placed.setdefault(result.image, candidate)
-                if first.label != candidate.label:
-                    report.skip(candidate.label, "also in another class", candidate.path)
-                elif first is not candidate:
-                    report.count(candidate.label, "already there")
+                first = first_of_image.setdefault(result.image, file)
+                if first.label != file.label:
+                    report.skip(file.label, "also in another class", file.path)
+                elif first is not file:
+                    report.count(file.label, "already there")
                 elif result.new is None:
-                    report.count(candidate.label, result.verdict)
+                    report.count(file.label, result.verdict)
                 else:
-                    batch.append((candidate, result))
+                    batch.append((file, result))
                 if len(batch) == _BATCH:
                     _append(batch, job, report)
             _append(batch, job, report)
@@ -123,15 +123,15 @@ def _import(candidates: list[Candidate], job: _Import, report: Report) -> bool:
 
 
 def _prepare_all(
-    candidates: list[Candidate], job: _Import
-) -> Generator[tuple[Candidate, _Prepared | str], None, None]:
-    """In the order of the candidates, a few ahead of what is taken."""
+    files: list[LabelledFile], job: _Import
+) -> Generator[tuple[LabelledFile, _Prepared | str], None, None]:
+    """Prepare the files in threads, a few ahead of the consumer. Yields them in order."""
     num_threads = min(available_cores(), _MAX_THREADS)
-    ahead: deque[tuple[Candidate, Future[_Prepared | str]]] = deque()
+    ahead: deque[tuple[LabelledFile, Future[_Prepared | str]]] = deque()
     pool = ThreadPoolExecutor(num_threads)
     try:
-        for candidate in candidates:
-            ahead.append((candidate, pool.submit(_prepare, candidate, job)))
+        for file in files:
+            ahead.append((file, pool.submit(_prepare, file, job)))
             if len(ahead) > 4 * num_threads:
                 first, future = ahead.popleft()
                 yield first, future.result()
@@ -141,14 +141,14 @@ def _prepare_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(candidate: Candidate, job: _Import) -> _Prepared | str:
-    """Look at one file; keep its bytes if its label is news. Or say why it is skipped."""
+def _prepare(file: LabelledFile, job: _Import) -> _Prepared | str:
+    """Check one file, and store its bytes if its label is new. Or return why it is skipped."""
     try:
-        content = read_image(candidate.path, job.settings)
+        content = read_image(file.path, job.settings)
         if not content:
             return "empty"
         image = sha256(content)
-        verdict = decide(candidate.label, job.current.get(image), job.imported.get(image))
+        verdict = decide(file.label, job.current.get(image), job.imported.get(image))
         if verdict in ("already there", "corrected since"):
             return _Prepared(image, verdict)
         new = intake.prepare(content, Limits(job.settings.max_pixels), "import")
@@ -163,14 +163,14 @@ def _prepare(candidate: Candidate, job: _Import) -> _Prepared | str:
     return _Prepared(image, verdict, new)
 
 
-def _append(batch: list[tuple[Candidate, _Prepared]], job: _Import, report: Report) -> None:
+def _append(batch: list[tuple[LabelledFile, _Prepared]], job: _Import, report: Report) -> None:
     if job.store is not None and not job.is_dry_run:
         requests = [
-            (prepared.new, LabelRequest(candidate.label, WHO, source="import"))
-            for candidate, prepared in batch
+            (prepared.new, LabelRequest(file.label, WHO, source="import"))
+            for file, prepared in batch
             if prepared.new is not None
         ]
         intake.label_prepared(job.store, requests, time.time())
-    for candidate, prepared in batch:
-        report.count(candidate.label, prepared.verdict)
+    for file, prepared in batch:
+        report.count(file.label, prepared.verdict)
     batch.clear()

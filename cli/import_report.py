@@ -1,4 +1,4 @@
-"""What an import came to: a bar while it runs, a table by class at its end, and what comes next."""
+"""The report of an import: a progress bar, a table by class, and the next step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from cli.console import count, notes, out, table
+from cli.console import count, err, out, table
 from cli.labelled_folder import Verdict
 from core.labelling import labels
 from core.labelling.census import MIN_CLASSES, MIN_EXAMPLES_OF_CLASS, take_census
@@ -34,7 +34,7 @@ _COLUMNS: tuple[Verdict, ...] = ("added", "already there", "relabelled")
 class Report:
     is_dry_run: bool
     by_class: dict[str, Counter[str]] = field(default_factory=dict)
-    # Why files were skipped: how many, and one of them.
+    # By reason: how many files were skipped, and the first of them.
     skipped: dict[str, tuple[int, Path]] = field(default_factory=dict)
 
     def count(self, label: str, verdict: Verdict) -> None:
@@ -60,8 +60,8 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def following(total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar; what it gives is called after each file."""
+def progress_bar(total: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar. Yields the function to call after each file."""
     columns = (
         TextColumn("Importing"),
         BarColumn(),
@@ -69,7 +69,7 @@ def following(total: int) -> Iterator[Callable[[], None]]:
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=notes, disable=not notes.is_terminal) as progress:
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         task = progress.add_task("", total=total)
         yield lambda: progress.advance(task)
 
@@ -91,25 +91,25 @@ def print_report(report: Report, store: Store | None) -> None:
         out.print(f"Skipped, {reason}: {first}{others}", soft_wrap=True)
     corrected = report.total("corrected since")
     if corrected:
-        out.print(f"{count(corrected, 'image')} corrected after an import: left as people said.")
+        out.print(f"{count(corrected, 'image')} corrected after an import: left unchanged.")
     if store is not None and not report.is_dry_run:
         _print_next(store, bool(report.total("added") or report.total("relabelled")))
 
 
-def _print_next(store: Store, is_news: bool) -> None:
+def _print_next(store: Store, is_changed: bool) -> None:
     now = time.time()
     with store.db.read() as conn:
         census = take_census(labels.current(conn))
         has_trainer = bool(workers.live(conn, now, "trainer"))
-    if not is_news:
+    if not is_changed:
         out.print("Nothing is new.")
     elif not census.is_enough:
         need = f"{MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS}"
-        out.print(f"Still too few to train on: it takes {need} images each.")
+        out.print(f"Too few labels to train on yet: training needs {need} images each.")
     elif has_trainer:
-        out.print("A trainer is at work and will retrain by itself: evergreen status")
+        out.print("A trainer is running and will retrain automatically: evergreen status")
     else:
         out.print(
-            "No trainer is at work. Train now: evergreen retrain --wait\n"
-            "or let a server do it by itself: evergreen serve"
+            "No trainer is running. Train now: evergreen retrain --wait\n"
+            "or let a server do it automatically: evergreen serve"
         )

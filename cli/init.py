@@ -12,16 +12,16 @@ from core.store.store import Store
 
 
 def init() -> None:
-    """Make the database and the blob store, with version 1.
+    """Create the database and the blob store, with version 1.
 
-    What is there already stays as it is; calling it again only says where everything is.
+    What exists stays as it is. A second call only prints where everything is.
     """
     settings = load_settings()
-    was_there = home.exists(settings)
+    has_existed = home.exists(settings)
     with home.opened(settings) as store:
-        out.print("This home was made before." if was_there else "Ready.")
+        out.print("This home exists already." if has_existed else "Ready.")
         for name, place in _places(settings, store).items():
-            # Not in a table: a path that is broken in two cannot be copied.
+            # Not in a table, which would wrap a long path, and that cannot be copied.
             out.print(f"{name:<10}{place}", soft_wrap=True)
         out.print("Next: evergreen serve")
 

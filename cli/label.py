@@ -1,4 +1,4 @@
-"""`evergreen label`."""
+"""`evergreen label`: label an image, or retract a label."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def label(
     ] = None,
     name: Annotated[str | None, typer.Argument(metavar="LABEL", show_default=False)] = None,
     undo: Annotated[
-        int | None, typer.Option(metavar="ID", help="Take the label of this id back.")
+        int | None, typer.Option(metavar="ID", help="Retract the label with this id.")
     ] = None,
-    who: Annotated[str, typer.Option(help="Who says so.")] = "anonymous",
+    who: Annotated[str, typer.Option(help="The author of the label.")] = "anonymous",
 ) -> None:
-    """Say what an image shows, or take a label back.
+    """Label an image, or retract a label.
 
-    The image is a file, or the one of a prediction. A label replaces the one before it.
+    The image is a file, or that of a prediction. A new label replaces the earlier one.
     """
     settings = load_settings()
     if undo is not None:
@@ -46,9 +46,9 @@ def label(
             "two things are needed: an image and its label, as in `evergreen label photo.jpg cat`"
         )
     with home.opened(settings) as store:
-        taken = _label(store, settings, target, LabelRequest(name, who))
+        result = _label(store, settings, target, LabelRequest(name, who))
     out.print(
-        f"Labelled {taken.event.label!r}. To take it back: evergreen label --undo {taken.event.id}",
+        f"Labelled {result.event.label!r}. To retract it: evergreen label --undo {result.event.id}",
         soft_wrap=True,
     )
 
@@ -63,16 +63,14 @@ def _label(store: Store, settings: Settings, target: str, request: LabelRequest)
     with store.db.read() as conn:
         is_known = predictions.get(conn, target) is not None
     if not is_known:
-        raise InvalidRequest(
-            f"{target!r} is neither a file that is there nor the id of a prediction"
-        )
+        raise InvalidRequest(f"{target!r} is neither an existing file nor the id of a prediction")
     return intake.label_prediction(store, target, request, limits, time.time())
 
 
 def _undo(store: Store, event_id: int, who: str) -> None:
-    taken = intake.retract(store, event_id, who=who, now=time.time())
+    result = intake.retract(store, event_id, who=who, now=time.time())
     out.print(
-        f"Label {event_id} is taken back."
-        if taken.is_new
-        else f"Label {event_id} was taken back before."
+        f"Label {event_id} is retracted."
+        if result.is_new
+        else f"Label {event_id} was retracted before."
     )

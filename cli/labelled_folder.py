@@ -1,6 +1,6 @@
-"""A folder of labelled images, `FOLDER/<label>/**/<image>`: what is in it, and what is new of it.
+"""A folder of labelled images, `FOLDER/<label>/**/<image>`: its files, and what to do with each.
 
-Decides; reads nothing but names. `cli/import_folder.py` acts.
+This module reads only names. `cli/import_folder.py` reads and labels the images.
 """
 
 from __future__ import annotations
@@ -17,46 +17,46 @@ Verdict = Literal["added", "already there", "corrected since", "relabelled"]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LabelledFile:
     path: Path
     label: str
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    candidates: list[Candidate]
-    # Files beside the class folders: nothing says what they show.
+    files: list[LabelledFile]
+    # Files outside the class folders, which therefore have no label.
     strays: list[Path] = field(default_factory=list)
 
 
 def scan(root: Path) -> Folder:
-    """In alphabetical order, so that each time the same images come first.
+    """List the files of a folder in alphabetical order, which is the same each time.
 
-    Hidden files are passed over. Raises InvalidRequest, InvalidLabel.
+    Hidden files are left out. Raises InvalidRequest, InvalidLabel.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise InvalidRequest(f"{root} {what}; name a folder that holds one folder per class")
-    found = Folder([])
+    scanned = Folder([])
     for entry in _visible(root):
         if not entry.is_dir():
-            found.strays.append(entry)
+            scanned.strays.append(entry)
             continue
         label = _label_of(entry)
-        found.candidates.extend(Candidate(path, label) for path in _files(entry))
-    if not found.candidates:
+        scanned.files.extend(LabelledFile(path, label) for path in _files(entry))
+    if not scanned.files:
         raise InvalidRequest(
             f"{root} holds no images in folders; put them into one folder per class, "
             f"as in {root / 'cat' / 'photo.jpg'}"
         )
-    return found
+    return scanned
 
 
 def decide(label: str, current: str | None, imported: str | None) -> Verdict:
-    """What an image in the folder of `label` means for the one that is stored.
+    """Decide what to do with an image in the folder of `label`.
 
-    `current` is the label that holds, `imported` the one that an import gave last. What people
-    said after an import stands, until the image moves to another folder.
+    `current` is the stored label, `imported` the one that the last import gave. A correction made
+    after an import stays, until the image moves to another folder.
     """
     if current == label:
         return "already there"
@@ -73,13 +73,13 @@ def _label_of(folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All that is no folder, however deep. A link to a folder is not followed, but named."""
-    found = []
+    """List all files below a folder. Links to folders are listed too, and not followed."""
+    paths = []
     for parent, folders, files in os.walk(folder):
         links = [name for name in folders if Path(parent, name).is_symlink()]
         folders[:] = [name for name in folders if not name.startswith(".") and name not in links]
-        found += [Path(parent, name) for name in files + links if not name.startswith(".")]
-    return sorted(found)
+        paths += [Path(parent, name) for name in files + links if not name.startswith(".")]
+    return sorted(paths)
 
 
 def _visible(folder: Path) -> list[Path]:

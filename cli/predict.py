@@ -1,4 +1,4 @@
-"""`evergreen predict`: the champion, loaded in this process."""
+"""`evergreen predict`: classify files with the champion, in this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import home
-from cli.console import notes, out, percent, print_json, table
+from cli.console import err, out, percent, print_json, table
 from cli.exit_codes import DONE, INPUT
 from cli.image_file import naming, read_image
 from core import predictions
@@ -32,29 +32,29 @@ def predict(
 ) -> None:
     """Classify image files with the champion.
 
-    No server is needed. Each prediction is kept, so that its id takes a correction.
+    It needs no server. Each prediction is stored, so that its id can be labelled.
     """
     settings = load_settings()
-    found: list[tuple[Path, PredictionResult | InputError]] = []
+    results: list[tuple[Path, PredictionResult | InputError]] = []
     with home.opened(settings) as store:
-        for path, result in _answers(files, store, settings):
-            found.append((path, result))
+        for path, result in _predict_all(files, store, settings):
+            results.append((path, result))
             if isinstance(result, InputError):
-                notes.print(f"evergreen: {result}", soft_wrap=True)
+                err.print(f"evergreen: {result}", soft_wrap=True)
             elif not json and len(files) == 1:
                 _print_one(path, result, top)
     if json:
-        print_json([_as_json(path, result, top) for path, result in found])
+        print_json([_as_json(path, result, top) for path, result in results])
     elif len(files) > 1:
-        _print_many([(p, r) for p, r in found if isinstance(r, PredictionResult)])
-    has_failed = any(isinstance(result, InputError) for _, result in found)
+        _print_many([(p, r) for p, r in results if isinstance(r, PredictionResult)])
+    has_failed = any(isinstance(result, InputError) for _, result in results)
     raise typer.Exit(INPUT if has_failed else DONE)
 
 
-def _answers(
+def _predict_all(
     files: list[Path], store: Store, settings: Settings
 ) -> Iterator[tuple[Path, PredictionResult | InputError]]:
-    """Each file's answer, or why there is none."""
+    """Predict each file. Yields its result, or the error."""
     servable = _champion(store, settings)
     limits = Limits(settings.max_pixels)
     for path in files:
@@ -80,43 +80,44 @@ def _champion(store: Store, settings: Settings) -> Servable:
 
 
 def _print_one(path: Path, result: PredictionResult, top: int) -> None:
-    found = result.prediction
+    prediction = result.prediction
     unsure = ", too unsure to rely on" if result.abstains else ""
     out.print(
-        f"{path}: {found.label}, {percent(found.confidence)} (version {found.version}{unsure})",
+        f"{path}: {prediction.label}, {percent(prediction.confidence)} "
+        f"(version {prediction.version}{unsure})",
         soft_wrap=True,
     )
     shown = table("Class", "Confidence", right=("Confidence",))
     for name, confidence in result.best(top):
         shown.add_row(name, percent(confidence))
     out.print(shown)
-    out.print(f"Is it something else? evergreen label {found.id} LABEL", soft_wrap=True)
+    out.print(f"Is it something else? evergreen label {prediction.id} LABEL", soft_wrap=True)
 
 
-def _print_many(found: list[tuple[Path, PredictionResult]]) -> None:
+def _print_many(results: list[tuple[Path, PredictionResult]]) -> None:
     shown = table("File", "Label", "Conf.", "Prediction", right=("Conf.",))
     shown.columns[-1].no_wrap = True
-    for path, result in found:
+    for path, result in results:
         prediction = result.prediction
         mark = "?" if result.abstains else ""
         shown.add_row(
             str(path), prediction.label + mark, percent(prediction.confidence), prediction.id
         )
     out.print(shown)
-    if any(result.abstains for _, result in found):
+    if any(result.abstains for _, result in results):
         out.print("?  too unsure to rely on")
 
 
 def _as_json(path: Path, result: PredictionResult | InputError, top: int) -> dict[str, Any]:
     if isinstance(result, InputError):
         return {"file": str(path), "error": {"code": result.code, "detail": str(result)}}
-    found = result.prediction
+    prediction = result.prediction
     return {
         "file": str(path),
-        "prediction_id": found.id,
-        "version": found.version,
-        "label": found.label,
-        "confidence": found.confidence,
+        "prediction_id": prediction.id,
+        "version": prediction.version,
+        "label": prediction.label,
+        "confidence": prediction.confidence,
         "abstains": result.abstains,
         "top": [{"label": name, "confidence": c} for name, c in result.best(top)],
     }

@@ -1,4 +1,4 @@
-"""`evergreen retrain`: ask for a run, and with --wait follow it to its end."""
+"""`evergreen retrain`: request a run, and with --wait follow it to its end."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ from core.settings import load_settings
 def retrain(
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Follow the run; train right here if no trainer is at work."),
+        typer.Option(
+            "--wait", help="Follow the run. Train in this process if no trainer is running."
+        ),
     ] = False,
     blocks: Annotated[
-        bool, typer.Option("--blocks", help="Fine-tune the backbone's last blocks too (torch).")
+        bool,
+        typer.Option(
+            "--blocks", help="Also fine-tune the last blocks of the backbone (needs torch)."
+        ),
     ] = False,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Time limit of fine-tuning; the best by then is kept."),
+        typer.Option(min=0.1, help="Time limit of fine-tuning. The best state until then is kept."),
     ] = None,
 ) -> None:
-    """Train on everything labelled so far.
+    """Train on all labels so far.
 
     With --wait the exit code is 0 if the new version was promoted, 3 if the gate held it back, and
     1 if the run failed or was cancelled.
@@ -48,13 +53,13 @@ def retrain(
                 tier="blocks" if blocks else "head",
                 wanted={"minutes": minutes} if blocks and minutes else None,
             )
-            is_manned = has_trainer(conn, now)
+            has_live_trainer = has_trainer(conn, now)
         if wait:
             raise typer.Exit(follow(store, settings, run.id))
-        out.print(f"Run {run.id} is asked for." if is_new else f"Run {run.id} waits already.")
+        out.print(f"Run {run.id} is requested." if is_new else f"Run {run.id} waits already.")
         out.print(
             "Follow it: evergreen status"
-            if is_manned
-            else "No trainer is at work: start `evergreen serve` or `evergreen worker`, or train "
-            "right here with `evergreen retrain --wait`."
+            if has_live_trainer
+            else "No trainer is running: start `evergreen serve` or `evergreen worker`, or train "
+            "in this process with `evergreen retrain --wait`."
         )

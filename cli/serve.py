@@ -1,4 +1,4 @@
-"""`evergreen serve`: prepare, say what to try, and become `bentoml serve`."""
+"""`evergreen serve`: prepare the home, print examples, and exec `bentoml serve`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli import home
-from cli.console import count, notes
+from cli.console import count, err
 from core.errors import InvalidRequest, NotReady
 from core.registry import promotions, versions
 from core.settings import PREFIX, Settings, load_settings
@@ -21,9 +21,9 @@ _STOP_WITHIN_S = 20
 
 
 def serve() -> None:
-    """Serve predictions over HTTP, and train beside it.
+    """Serve predictions over HTTP, and train in the background.
 
-    EVERGREEN_HOST and EVERGREEN_PORT say where, EVERGREEN_WORKERS with how many processes.
+    EVERGREEN_HOST and EVERGREEN_PORT set the address, EVERGREEN_WORKERS the number of processes.
     """
     settings = load_settings()
     if settings.recipe is not None and not settings.recipe.is_file():
@@ -34,20 +34,20 @@ def serve() -> None:
         if live is None:
             raise NotReady("there is no champion: promote a version with `evergreen promote N`")
         num_classes = len(versions.get(conn, live.version).classes)
-    notes.print(welcome(settings, live.version, num_classes), soft_wrap=True)
+    err.print(welcome(settings, live.version, num_classes), soft_wrap=True)
     command = bentoml_command(address, settings.port)
-    # It takes the place of this process: signals reach it directly.
+    # BentoML replaces this process, so signals reach it directly.
     os.execvpe(command[0], command, environment(settings, os.environ))
 
 
 def free_address(host: str, port: int) -> str:
-    """The IP address to bind, which is free. Raises InvalidRequest, NotReady."""
+    """Return the IP address to bind, if it is free. Raises InvalidRequest, NotReady."""
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise InvalidRequest(
             f"EVERGREEN_HOST={host!r} is no address of this machine ({error.strerror}); "
-            "127.0.0.1 serves this machine only, 0.0.0.0 every network"
+            "127.0.0.1 is for this machine only, 0.0.0.0 for every network"
         ) from error
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -56,7 +56,7 @@ def free_address(host: str, port: int) -> str:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise NotReady(
-                    f"port {port} is taken, maybe by a server that runs already; stop that one, "
+                    f"port {port} is taken, maybe by another running server; stop that one, "
                     f"or serve elsewhere: EVERGREEN_PORT={port + 1} evergreen serve"
                 ) from error
             raise InvalidRequest(
@@ -70,9 +70,9 @@ def bentoml_command(address: str, port: int) -> list[str]:
     spec = importlib.util.find_spec("service")
     assert spec is not None
     assert spec.submodule_search_locations
-    # BentoML starts its processes in this folder: the one that holds the package `service`.
+    # BentoML starts its processes in this folder, which holds the package `service`.
     folder = Path(next(iter(spec.submodule_search_locations))).absolute().parent
-    # -P: a module in the folder where the user stands must not be taken for one of ours.
+    # -P: modules in the current folder must not shadow ours.
     return [
         *(sys.executable, "-P", "-m", "bentoml", "serve", "service.bento:Evergreen"),
         *("--working-dir", str(folder)),
@@ -83,20 +83,20 @@ def bentoml_command(address: str, port: int) -> list[str]:
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the server is told: places as they are seen from where the user stands."""
-    found = dict(environ)
-    places = {
+    """Return the environment of the server, with paths made absolute."""
+    variables = dict(environ)
+    paths = {
         "HOME": settings.home.absolute(),
         "DATABASE_URL": settings.database_url and _absolute_url(settings.database_url),
         "BLOB_URL": settings.blob_url and _absolute_path(settings.blob_url),
         "RECIPE": settings.recipe and settings.recipe.absolute(),
     }
-    found |= {PREFIX + name: str(place) for name, place in places.items() if place}
-    found.setdefault("BENTOML_HOME", str(settings.home.absolute() / "bentoml"))
-    found.setdefault("BENTOML_DO_NOT_TRACK", "true")
-    # With it BentoML would not start a dead worker again.
-    found.pop("BENTOML_CONTAINERIZED", None)
-    return found
+    variables |= {PREFIX + name: str(path) for name, path in paths.items() if path}
+    variables.setdefault("BENTOML_HOME", str(settings.home.absolute() / "bentoml"))
+    variables.setdefault("BENTOML_DO_NOT_TRACK", "true")
+    # With it BentoML would not restart a worker that died.
+    variables.pop("BENTOML_CONTAINERIZED", None)
+    return variables
 
 
 def welcome(settings: Settings, version: int, num_classes: int) -> str:
@@ -104,8 +104,8 @@ def welcome(settings: Settings, version: int, num_classes: int) -> str:
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{settings.port}"
     command = "evergreen" if shutil.which("evergreen") else sys.argv[0]
     return f"""\
-Evergreen answers on {url} in a moment, with version {version} ({count(num_classes, "class")}).
-It keeps what it learns in {settings.home.absolute()}
+Evergreen starts on {url} with version {version} ({count(num_classes, "class")}).
+It stores everything in {settings.home.absolute()}
 
 Try, from another terminal:
   curl -F image=@photo.jpg {url}/v1/predict
@@ -116,7 +116,7 @@ or open {url} in a browser. Ctrl-C stops it.
 
 
 def _absolute_url(url: str) -> str:
-    """SQLite by a relative path: `sqlite:///here.db`, against `sqlite:////there/it.db`."""
+    """Make the path of an SQLite URL absolute: `sqlite:///a.db` becomes `sqlite:////folder/a.db`."""
     scheme, _, path = url.partition(":///")
     return f"{scheme}:///{_absolute_path(path)}" if url.startswith("sqlite") else url
 

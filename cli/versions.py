@@ -1,4 +1,4 @@
-"""`evergreen versions`: all of them, or one with what the gate said of it."""
+"""`evergreen versions`: list them, show one with the gate's checks, or compare two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from cli import home
-from cli.console import as_json, count, moment, notes, out, percent, print_json, some, table
+from cli.console import as_json, count, err, moment, out, percent, print_json, some, table
 from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.settings import load_settings
@@ -41,7 +41,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.callback(invoke_without_command=True)
 def listing(
     ctx: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="How many to list, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="How many to list, the newest first.")] = 50,
     json: _Json = False,
 ) -> None:
     """List the versions, or show one.
@@ -52,14 +52,14 @@ def listing(
         return
     with home.opened_existing(load_settings()) as store, store.db.read() as conn:
         live = promotions.newest_activation(conn)
-        found = versions.listing(conn, limit=limit)
+        newest = versions.listing(conn, limit=limit)
     number = live.version if live else None
     if json:
-        print_json([_as_json(version, number) for version in found])
+        print_json([_as_json(version, number) for version in newest])
         return
-    out.print(_list(found, number))
-    if len(found) == limit:
-        notes.print(f"Only the newest {limit:,} are listed; --limit takes more.")
+    out.print(_list(newest, number))
+    if len(newest) == limit:
+        err.print(f"Only the newest {limit:,} are listed; --limit takes more.")
 
 
 @app.command()
@@ -67,7 +67,7 @@ def show(
     number: Annotated[int, typer.Argument(metavar="N", help="The number of the version.")],
     json: _Json = False,
 ) -> None:
-    """Show a version: what it was trained on, and what the gate checked."""
+    """Show a version: its training data, and what the gate checked."""
     with home.opened_existing(load_settings()) as store:
         with store.db.read() as conn:
             version = versions.get(conn, number)
@@ -95,7 +95,7 @@ def diff(
 ) -> None:
     """Compare two versions on today's held-out examples, overall and by class.
 
-    Also lists the examples that one of them got right and the other did not.
+    Also lists the examples that only one of them gets right.
     """
     # Imported here: the other commands need nothing of training.
     from cli.versions_diff import print_difference
@@ -105,12 +105,12 @@ def diff(
         print_difference(store, settings, before, after, json)
 
 
-def _list(found: list[Version], champion_number: int | None) -> Table:
+def _list(listed: list[Version], champion_number: int | None) -> Table:
     shown = table(
         *("No.", "", "Created", "Classes", "Images", "Accuracy", "Judged by", "Gate"),
         right=("No.", "Images", "Accuracy"),
     )
-    for version in found:
+    for version in listed:
         is_champion = version.number == champion_number
         shown.add_row(
             str(version.number),
@@ -164,9 +164,9 @@ def _checks(checks: list[dict[str, Any]]) -> Table:
 
 def _by_class(classes: dict[str, dict[str, int]]) -> Table:
     shown = table("Class", "Judged", "Right", right=("Judged", "Right"))
-    for name, found in list(classes.items())[:_MOST_CLASSES]:
-        share = f"  {percent(found['right'] / found['judged'])}" if found["judged"] else ""
-        shown.add_row(name, f"{found['judged']:,}", f"{found['right']:,}{share}")
+    for name, counts in list(classes.items())[:_MOST_CLASSES]:
+        share = f"  {percent(counts['right'] / counts['judged'])}" if counts["judged"] else ""
+        shown.add_row(name, f"{counts['judged']:,}", f"{counts['right']:,}{share}")
     if len(classes) > _MOST_CLASSES:
         shown.caption = f"and {len(classes) - _MOST_CLASSES:,} more: --json lists them"
     return shown

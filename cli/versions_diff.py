@@ -1,4 +1,4 @@
-"""What `evergreen versions diff` prints."""
+"""The output of `evergreen versions diff`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from cli.console import notes, out, percent, print_json, table
+from cli.console import err, out, percent, print_json, table
 from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.settings import Settings
@@ -20,9 +20,9 @@ _MOST_FLIPS = 20
 
 def print_difference(store: Store, settings: Settings, before: int, after: int, json: bool) -> None:
     runtime = Runtime(settings.device, settings.onnx_threads)
-    with Progress(TextColumn("comparing"), BarColumn(), console=notes, transient=True) as bar:
+    with Progress(TextColumn("comparing"), BarColumn(), console=err, transient=True) as bar:
         task = bar.add_task("", total=1.0)
-        found = difference(
+        diff = difference(
             store,
             before,
             after,
@@ -31,24 +31,24 @@ def print_difference(store: Store, settings: Settings, before: int, after: int, 
             lambda fraction: bar.update(task, completed=fraction),
         )
     if json:
-        print_json(_as_json(found, before, after))
+        print_json(_as_json(diff, before, after))
         return
-    if found.overall.n == 0:
+    if diff.overall.n == 0:
         out.print("No held-out example has a class that either version knows; label more.")
         return
-    out.print(_changes(found, before, after))
-    if found.flips:
-        out.print(_flips(found, before, after))
-    if len(found.flips) > _MOST_FLIPS:
-        notes.print(f"{_MOST_FLIPS} of {len(found.flips):,} are listed; --json prints all.")
+    out.print(_changes(diff, before, after))
+    if diff.flips:
+        out.print(_flips(diff, before, after))
+    if len(diff.flips) > _MOST_FLIPS:
+        err.print(f"{_MOST_FLIPS} of {len(diff.flips):,} are listed; --json prints all.")
 
 
-def _changes(found: Difference, before: int, after: int) -> Table:
+def _changes(diff: Difference, before: int, after: int) -> Table:
     shown = table(
         *("Class", "Judged", f"Version {before}", f"Version {after}", "Change", "95 % interval"),
         right=("Judged", f"Version {before}", f"Version {after}", "Change"),
     )
-    rows = {"all": found.overall, **found.by_class}
+    rows = {"all": diff.overall, **diff.by_class}
     for name, pair in rows.items():
         shown.add_row(
             name,
@@ -64,11 +64,11 @@ def _changes(found: Difference, before: int, after: int) -> Table:
     return shown
 
 
-def _flips(found: Difference, before: int, after: int) -> Table:
+def _flips(diff: Difference, before: int, after: int) -> Table:
     shown = table(
         "Example", "Label", f"Version {before}", f"Version {after}", "", right=("Example",)
     )
-    worst_first = sorted(found.flips, key=lambda flip: flip.is_mended)
+    worst_first = sorted(diff.flips, key=lambda flip: flip.is_mended)
     for flip in worst_first[:_MOST_FLIPS]:
         verdict = "mended" if flip.is_mended else "broken"
         shown.add_row(str(flip.example_id), flip.label, flip.before, flip.after, verdict)
@@ -79,12 +79,12 @@ def _points(share: float) -> str:
     return f"{100 * share:+.1f}"
 
 
-def _as_json(found: Difference, before: int, after: int) -> dict[str, Any]:
+def _as_json(diff: Difference, before: int, after: int) -> dict[str, Any]:
     return {
         "before": before,
         "after": after,
-        "overall": _pair(found.overall),
-        "classes": {name: _pair(pair) for name, pair in found.by_class.items()},
+        "overall": _pair(diff.overall),
+        "classes": {name: _pair(pair) for name, pair in diff.by_class.items()},
         "flips": [
             {
                 "example_id": flip.example_id,
@@ -94,7 +94,7 @@ def _as_json(found: Difference, before: int, after: int) -> dict[str, Any]:
                 "after": flip.after,
                 "mended": flip.is_mended,
             }
-            for flip in found.flips
+            for flip in diff.flips
         ],
     }
 

@@ -1,4 +1,4 @@
-"""`evergreen worker`."""
+"""`evergreen worker`: train without serving."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import typer
 
 
 def worker() -> None:
-    """Train only: for a machine beside those that serve.
+    """Only train, for a machine apart from those that serve.
 
-    Stop it with Ctrl-C or SIGTERM; a run that is under way goes back to wait for another worker.
+    Stop it with Ctrl-C or SIGTERM. A run in progress returns to the queue for another trainer.
     """
     from training.__main__ import main
 

@@ -1,4 +1,4 @@
-"""Ids of rows: how they are made, and what cannot be one."""
+"""Ids of rows: how to make one, and which texts cannot be one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import uuid_utils
 
 
 def new_id() -> str:
-    """A UUIDv7: sorts by time, so that rows arrive at the end of the index."""
+    """Return a UUIDv7. It sorts by time, so new rows go to the end of the index."""
     return str(uuid_utils.uuid7())
 
 
 def may_be_id(text: str) -> bool:
-    """False for text that no id looks like, and that a database may refuse to compare with."""
+    """Return False for text that cannot be an id. A database may refuse to compare with it."""
     return len(text) <= 36 and text.isascii() and text.isprintable()

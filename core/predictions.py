@@ -1,4 +1,4 @@
-"""Predictions: what was answered, for which image, by which version."""
+"""Predictions: which version predicted which label for which image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Prediction:
     version: int
     label: str
     confidence: float
-    # How far the first class is ahead of the second: small means unsure.
+    # Probability of the first class minus that of the second. Small means unsure.
     margin: float
     created_at: float
 
@@ -29,7 +29,7 @@ _row = attrgetter(*(column.name for column in predictions.columns))
 
 
 def add(db: Database, group: Sequence[Prediction]) -> None:
-    """In one transaction, not durable. Raises StoreError."""
+    """Insert predictions in one transaction, which is not durable. Raises StoreError."""
     db.insert_rows(predictions, [_row(prediction) for prediction in group])
 
 

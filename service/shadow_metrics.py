@@ -35,7 +35,7 @@ def families(conn: Connection, activation: Activation | None) -> Iterator[Metric
         name: GaugeMetricFamily(name, text, labels=["version"]) for name, text in _GAUGES.items()
     }
     if activation is not None:
-        for tally in answers.tallies_beside(conn, activation.version, MAX_SHADOWS):
+        for tally in answers.recent_tallies(conn, activation.version, MAX_SHADOWS):
             snapshot = versions.get(conn, tally.version).snapshot
             score = outcomes.score(
                 outcomes.paired(conn, tally.version, after=snapshot, champion=activation.version)

@@ -1,9 +1,9 @@
-"""How well it learns from few and many labels, on your photos: python -m bench.learning DATA_DIR
+"""Accuracy by number of labels, on your photos: python -m bench.learning DATA_DIR
 
 DATA_DIR holds data sets, or is one: a folder with train/<class>/* and val/<class>/*. The head is
-judged beside scikit-learn's logistic regression on the same features, the tuned blocks beside a
-full fine-tune of the same photos. Seconds are the processor's, which neighbours on the machine
-disturb less than the clock. Without --weights only the bundled starter takes part.
+compared with scikit-learn's logistic regression on the same embeddings, the tuned blocks with a
+full fine-tune on the same photos. Seconds are CPU seconds, which other work on the machine disturbs
+less. Without --weights only the bundled starter is measured.
 
 N rows, D embedding, K classes; H/W pixels, C channels.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
 
-from bench.learning import blocks, heads, noise, stream
+from bench.learning import blocks, heads, stream, wrong_labels
 from bench.learning.photos import data_sets
 from bench.learning.tables import following, news, per_class, show
 from bench.learning.tasks import FILES, load
@@ -51,7 +51,7 @@ def main() -> None:
                 if not args.skip_head:
                     head_rows += heads.rows_of(task, args.sizes, args.seeds, follow)
                 if args.resplits:
-                    noise_rows += noise.rows_of(task, args.sizes, args.resplits, follow)
+                    noise_rows += wrong_labels.rows_of(task, args.sizes, args.resplits, follow)
                 if args.blocks:
                     blocks_rows += blocks.rows_of(
                         task, args.sizes, args.seeds, recipe, args.cache, args.threads, follow
@@ -64,7 +64,7 @@ def main() -> None:
         (heads.TITLE, heads.COLUMNS, head_rows),
         (blocks.TITLE, blocks.COLUMNS, blocks_rows),
         (stream.TITLE, stream.COLUMNS, stream_rows),
-        (noise.TITLE, noise.COLUMNS, noise_rows),
+        (wrong_labels.TITLE, wrong_labels.COLUMNS, noise_rows),
     ):
         if rows:
             show(title, headings, rows, as_markdown=args.markdown)
@@ -78,18 +78,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="only the data set of this name")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--sizes", type=per_class, nargs="+", default=SIZES, help="labels a class, or: all"
+        "--sizes", type=per_class, nargs="+", default=SIZES, help="labels per class, or all"
     )
     parser.add_argument(
-        "--blocks", action="store_true", help="also tune blocks: hours without --backbone starter"
+        "--blocks",
+        action="store_true",
+        help="also tune blocks, which takes hours",
     )
     parser.add_argument(
-        "--resplits", type=int, default=0, help="also: wrong labels over so many random splits"
+        "--resplits", type=int, default=0, help="also wrong labels, over this many random splits"
     )
-    parser.add_argument("--stream", action="store_true", help="also: classes two at a time")
-    parser.add_argument("--skip-head", action="store_true", help="only the others")
-    parser.add_argument("--epochs", type=int, help="of tuning; by default the recipe's")
-    parser.add_argument("--depth", type=int, help="blocks to tune; by default the recipe's")
+    parser.add_argument("--stream", action="store_true", help="also classes two at a time")
+    parser.add_argument("--skip-head", action="store_true", help="leave out the table of heads")
+    parser.add_argument("--epochs", type=int, help="of tuning (default: the recipe's)")
+    parser.add_argument("--depth", type=int, help="blocks to tune (default: the recipe's)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--markdown", action="store_true", help="print tables as Markdown")
     default = Path(tempfile.gettempdir()) / "evergreen-bench"

@@ -1,4 +1,4 @@
-"""Tier `blocks` beside a full fine-tune written the usual way.
+"""Accuracy of tier `blocks`, compared with a full fine-tune as in tutorials.
 
 N rows, H/W pixels, C channels, D embedding.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.learning import plain
+from bench.learning import baselines
+from bench.learning.block_tuning import tuned
 from bench.learning.photos import pixels
 from bench.learning.tables import Follow, cells, news, size
 from bench.learning.tasks import Task, judge_head
-from bench.learning.tuning import tuned
 from training.recipe import BlocksRecipe
 
 TITLE = "Tier blocks: accuracy on val, mean ± spread over seeds"
@@ -41,18 +41,18 @@ def rows_of(
     train_NHWC, val_NHWC = (pixels(photos, spec, cache) for photos in (task.train, task.val))
     rows = []
     text = f"{task.name}, {task.network.name}: blocks"
-    with follow(text, len(sizes) * num_seeds) as tell:
+    with follow(text, len(sizes) * num_seeds) as report:
         for at, per_class in enumerate(sizes):
             measured = []
             for seed in range(num_seeds):
                 rows_N = task.sample(per_class, seed)
                 mine_NHWC = np.ascontiguousarray(train_NHWC[rows_N])
-                head_right, *_ = judge_head(task, rows_N, task.train.y_N[rows_N])
+                head_accuracy, *_ = judge_head(task, rows_N, task.train.y_N[rows_N])
                 outcome = tuned(task, rows_N, mine_NHWC, recipe, seed)
-                right, error = outcome.judge(val_NHWC, task.val.y_N)
+                accuracy, error = outcome.judge(val_NHWC, task.val.y_N)
                 seconds = outcome.seconds
                 began = time.process_time()
-                logits_NK = plain.full_fine_tune(
+                logits_NK = baselines.full_fine_tune(
                     task.module,
                     mine_NHWC,
                     task.train.y_N[rows_N],
@@ -62,12 +62,14 @@ def rows_of(
                     max_seconds=seconds,
                     seed=seed,
                 )
-                plain_s = time.process_time() - began
-                plain_right = float((logits_NK.argmax(axis=1) == task.val.y_N).mean())
-                gain = 100 * (right - head_right)
-                measured.append((head_right, right, gain, error, seconds, plain_right, plain_s))
-                tell(at * num_seeds + seed + 1)
-            found = cells(measured, (".3f", ".3f", ".1f", ".3f", ".0f", ".3f", ".0f"))
-            rows.append([task.name, task.network.name, size(per_class), *found])
+                baseline_s = time.process_time() - began
+                baseline_accuracy = float((logits_NK.argmax(axis=1) == task.val.y_N).mean())
+                gain = 100 * (accuracy - head_accuracy)
+                measured.append(
+                    (head_accuracy, accuracy, gain, error, seconds, baseline_accuracy, baseline_s)
+                )
+                report(at * num_seeds + seed + 1)
+            figures = cells(measured, (".3f", ".3f", ".1f", ".3f", ".0f", ".3f", ".0f"))
+            rows.append([task.name, task.network.name, size(per_class), *figures])
             news.print(*rows[-1], sep="  ", highlight=False)
     return rows

@@ -1,4 +1,4 @@
-"""Tier `head` beside scikit-learn's logistic regression, with right labels and with wrong ones.
+"""Accuracy of tier `head`, compared with logistic regression, with correct and wrong labels.
 
 N rows.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.learning import plain
+from bench.learning import baselines
 from bench.learning.tables import Follow, cells, news, size
 from bench.learning.tasks import Task, judge_head
 
@@ -28,32 +28,32 @@ def rows_of(
 ) -> list[list[str]]:
     rows = []
     text = f"{task.name}, {task.network.name}: heads"
-    with follow(text, len(sizes) * num_seeds) as tell:
+    with follow(text, len(sizes) * num_seeds) as report:
         for at, per_class in enumerate(sizes):
             measured: list[tuple[float, ...]] = []
-            whole: tuple[tuple[float, ...], plain.Regression] | None = None
+            whole: tuple[tuple[float, ...], baselines.Regression] | None = None
             for seed in range(num_seeds):
                 rows_N = task.sample(per_class, seed)
                 y_N = task.train.y_N[rows_N]
-                # All labels are the same labels under every seed: only the flips differ.
+                # With all labels, seeds differ only in which labels are flipped.
                 if whole is None or per_class is not None:
-                    rival = plain.logistic_regression(
+                    baseline = baselines.logistic_regression(
                         task.x_ND[rows_N], y_N, task.val_x_ND, task.val.y_N
                     )
-                    whole = judge_head(task, rows_N, y_N), rival
-                (right, error, seconds), rival = whole
+                    whole = judge_head(task, rows_N, y_N), baseline
+                (accuracy, error, seconds), baseline = whole
                 noisy, *_ = judge_head(task, rows_N, flipped(y_N, seed))
-                measured.append((right, noisy, 100 * (right - noisy), error, seconds))
-                measured[-1] += (rival.tuned, rival.oracle, rival.seconds)
-                tell(at * num_seeds + seed + 1)
-            found = cells(measured, (".3f", ".3f", ".1f", ".3f", ".2f", ".3f", ".3f", ".1f"))
-            rows.append([task.name, task.network.name, size(per_class), *found])
+                measured.append((accuracy, noisy, 100 * (accuracy - noisy), error, seconds))
+                measured[-1] += (baseline.tuned, baseline.oracle, baseline.seconds)
+                report(at * num_seeds + seed + 1)
+            figures = cells(measured, (".3f", ".3f", ".1f", ".3f", ".2f", ".3f", ".3f", ".1f"))
+            rows.append([task.name, task.network.name, size(per_class), *figures])
             news.print(*rows[-1], sep="  ", highlight=False)
     return rows
 
 
 def flipped(y_N: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """A tenth of the labels become another class, any with the same chance."""
+    """Change a tenth of the labels to another class, drawn uniformly."""
     rng = np.random.default_rng((seed, 1))
     at = rng.permutation(len(y_N))[: round(FLIPPED * len(y_N))]
     num_classes = int(y_N.max()) + 1

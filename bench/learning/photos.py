@@ -1,8 +1,8 @@
-"""Photos in folders, and what backbones make of them: the data of `bench.learning`.
+"""The data of `bench.learning`: photos in folders, their pixels and their embeddings.
 
-A data set is a folder with train/<class>/* and val/<class>/*. Pixels and embeddings are made by the
-code that serves (`core.inputs.pixels`, the exported ONNX through `core.models.servable`) and kept
-in a cache folder, named by everything that they depend on.
+A data set is a folder with train/<class>/* and val/<class>/*. The code that serves makes pixels
+(`core.inputs.pixels`) and embeddings (the exported ONNX). They are cached in files whose names are
+digests of all inputs.
 
 N photos, D embedding, K classes; H/W pixels, C channels.
 """
@@ -23,7 +23,7 @@ from core.models.backbones import Backbone, Runtime
 PARTS = ("train", "val")
 _BATCH = 16
 
-# Told after every batch how many photos are done.
+# Called after every batch with the number of photos done.
 OnPhotos = Callable[[int], None]
 
 
@@ -33,7 +33,7 @@ class Photos:
     files: tuple[Path, ...]
     # Indexes `classes`.
     y_N: NDArray[np.intp]
-    # sha256 of each file: equal for copies, which must not be learnt and judged at once.
+    # SHA-256 of each file. Copies must not be in both training and validation data.
     digest_N: NDArray[np.str_]
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class Photos:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A backbone as it would be served."""
+    """A backbone in the form that serves."""
 
     name: str
     onnx: bytes
@@ -50,9 +50,11 @@ class Network:
 
 
 def read(folder: Path) -> Photos:
-    """List the photos of one part, by class and then by name."""
+    """List the photos of train or val, by class and then by name."""
     if not folder.is_dir():
-        raise SystemExit(f"{folder} is not there: a data set is a folder of {' and '.join(PARTS)}")
+        raise SystemExit(
+            f"{folder} does not exist: a data set is a folder of {' and '.join(PARTS)}"
+        )
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
     files, y = [], []
     for k, name in enumerate(classes):
@@ -64,19 +66,19 @@ def read(folder: Path) -> Photos:
 
 
 def data_sets(folder: Path, only: str | None = None) -> list[Path]:
-    """The data sets in a folder, or the folder itself if it is one."""
-    found = [folder] if (folder / "train").is_dir() else []
-    found += sorted(path.parent for path in folder.glob("*/train"))
-    found = [path for path in found if only in (None, path.name)]
-    if not found:
+    """Return the data sets in a folder, or the folder itself if it is one."""
+    folders = [folder] if (folder / "train").is_dir() else []
+    folders += sorted(path.parent for path in folder.glob("*/train"))
+    folders = [path for path in folders if only in (None, path.name)]
+    if not folders:
         raise SystemExit(f"{folder} holds no data set{f' {only!r}' if only else ''}")
-    return found
+    return folders
 
 
 def embeddings(
     photos: Photos, network: Network, cache: Path, on_photos: OnPhotos = lambda done: None
 ) -> NDArray[np.float32]:
-    """Give x_ND, rounded to float16 as the service's own cache rounds it."""
+    """Return x_ND, rounded to float16 as in the cache of the service."""
     path = cache / f"{_digest(photos, network.pixels, network.onnx)}.embeddings.npy"
     if not path.exists():
         backbone = Backbone(network.onnx, network.name, Runtime(provider="cpu", threads=1))
@@ -92,7 +94,7 @@ def embeddings(
 def pixels(
     photos: Photos, spec: PixelSpec, cache: Path, on_photos: OnPhotos = lambda done: None
 ) -> NDArray[np.uint8]:
-    """Give pixels_NHWC, mapped from disk."""
+    """Return pixels_NHWC, memory-mapped."""
     path = cache / f"{_digest(photos, spec)}.pixels.npy"
     if not path.exists():
         batches = []
@@ -115,15 +117,15 @@ def _decode(photos: Photos, batch: range, spec: PixelSpec) -> NDArray[np.uint8]:
 
 
 def _digest(photos: Photos, spec: PixelSpec, onnx: bytes = b"") -> str:
-    found = hashlib.sha256(repr(spec).encode())
+    key = hashlib.sha256(repr(spec).encode())
     for digest in photos.digest_N:
-        found.update(str(digest).encode())
-    found.update(onnx)
-    return found.hexdigest()[:24]
+        key.update(str(digest).encode())
+    key.update(onnx)
+    return key.hexdigest()[:24]
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:
-    """Whole or not at all: an interrupted bench must not leave half a cache."""
+    """Save atomically, so that an interrupted bench leaves no partial file in the cache."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:

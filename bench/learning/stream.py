@@ -1,7 +1,7 @@
-"""No forgetting: classes that arrive two at a time, against all of them at once.
+"""Forgetting: accuracy if classes arrive two at a time, compared with all classes from the start.
 
-After each arrival everything labelled so far is learnt, by the head alone and by tier `blocks`,
-which begins at the pretrained backbone each time.
+After each arrival, tier `head` and tier `blocks` train on all labels so far. The latter starts from
+the pretrained backbone each time.
 
 N rows, H/W pixels, C channels.
 """
@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.learning.block_tuning import tuned
 from bench.learning.photos import pixels
 from bench.learning.tables import Follow, cells, news
 from bench.learning.tasks import Task, judge_head
-from bench.learning.tuning import tuned
 from training.recipe import BlocksRecipe
 
-TITLE = "Classes two at a time, or all at once: accuracy on val, mean ± spread over seeds"
+TITLE = "Classes two at a time, or all together: accuracy on val, mean ± spread over seeds"
 COLUMNS = (
-    "data", "backbone", "head, stream", "head, at once", "lost, points",
-    "blocks, stream", "blocks, at once", "lost, points",
+    "data", "backbone", "head, stream", "head, together", "lost, points",
+    "blocks, stream", "blocks, together", "lost, points",
 )  # fmt: skip
 _AT_A_TIME = 2
 
@@ -38,27 +38,27 @@ def rows_of(
     )
     arrivals = -(-len(task.train.classes) // _AT_A_TIME)
     measured = []
-    with follow(f"{task.name}, {task.network.name}: stream", num_seeds * (arrivals + 1)) as tell:
+    with follow(f"{task.name}, {task.network.name}: stream", num_seeds * (arrivals + 1)) as report:
         for seed in range(num_seeds):
             order_K = np.random.default_rng(seed).permutation(len(task.train.classes))
             done = seed * (arrivals + 1)
             for arrival in range(1, arrivals + 1):
                 known_K = order_K[: arrival * _AT_A_TIME]
                 rows_N = np.flatnonzero(np.isin(task.train.y_N, known_K))
-                found = tuned(task, rows_N, _of(train_NHWC, rows_N), recipe, seed)
-                tell(done + arrival)
-            streamed, _ = found.judge(val_NHWC, task.val.y_N)
+                tuning = tuned(task, rows_N, _of(train_NHWC, rows_N), recipe, seed)
+                report(done + arrival)
+            streamed, _ = tuning.judge(val_NHWC, task.val.y_N)
             every_N = np.arange(len(task.train))
             whole = tuned(task, every_N, _of(train_NHWC, every_N), recipe, seed)
-            at_once, _ = whole.judge(val_NHWC, task.val.y_N)
-            # The head is fitted from nothing each time: its last fit of the stream is that of all.
+            together, _ = whole.judge(val_NHWC, task.val.y_N)
+            # The head is fitted from scratch each time, so only its last fit matters.
             head_stream, *_ = judge_head(task, rows_N, task.train.y_N[rows_N])
-            head_at_once, *_ = judge_head(task, every_N, task.train.y_N)
-            lost = (100 * (head_at_once - head_stream), 100 * (at_once - streamed))
-            measured.append((head_stream, head_at_once, lost[0], streamed, at_once, lost[1]))
-            tell(done + arrivals + 1)
-    found_cells = cells(measured, (".3f", ".3f", ".1f", ".3f", ".3f", ".1f"))
-    row = [task.name, task.network.name, *found_cells]
+            head_together, *_ = judge_head(task, every_N, task.train.y_N)
+            lost = (100 * (head_together - head_stream), 100 * (together - streamed))
+            measured.append((head_stream, head_together, lost[0], streamed, together, lost[1]))
+            report(done + arrivals + 1)
+    figures = cells(measured, (".3f", ".3f", ".1f", ".3f", ".3f", ".1f"))
+    row = [task.name, task.network.name, *figures]
     news.print(*row, sep="  ", highlight=False)
     return [row]
 

@@ -1,4 +1,4 @@
-"""What is shown: progress while it runs, and tables of means and spreads."""
+"""Progress bars, and tables of means and standard deviations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-# Begins a piece of work of so many parts; gives a function that is told how many are done.
+# Starts a progress bar with a text and a total. Yields the function that sets its progress.
 Follow = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 console = Console()
@@ -18,7 +18,7 @@ news = Console(stderr=True)
 
 
 class following:
-    """A progress bar for one piece of work; gives a function that is told how much is done."""
+    """A progress bar as a context manager, as `Follow` describes."""
 
     def __init__(self, progress: Progress, text: str, total: int) -> None:
         self._progress = progress
@@ -40,14 +40,14 @@ def size(per_class: int | None) -> str:
 
 
 def cells(measured: Sequence[tuple[float, ...]], formats: Iterable[str]) -> list[str]:
-    """The mean of each figure, and its standard deviation over seeds where it varies."""
-    found = []
+    """Format the mean of each figure, with its standard deviation over seeds if it varies."""
+    texts = []
     for values, form in zip(zip(*measured, strict=True), formats, strict=True):
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
         mean = format(float(np.mean(values)), form)
         shows_spread = spread > 0 and form in (".3f", ".1f")
-        found.append(f"{mean} ± {spread:{form}}" if shows_spread else mean)
-    return found
+        texts.append(f"{mean} ± {spread:{form}}" if shows_spread else mean)
+    return texts
 
 
 def show(

@@ -1,4 +1,4 @@
-"""A data set as one backbone sees it, and how a head is judged on it.
+"""A task: a data set embedded by one backbone, and the evaluation of heads on it.
 
 N rows, D embedding, K classes.
 """
@@ -23,7 +23,7 @@ from training.head.fit import fit_head
 from training.head.head import Head
 from training.recipe import HeadRecipe
 
-#: Where the weights of each backbone are, in the folder of weights.
+#: The file of each backbone in the folder of weights.
 FILES = {
     "torchvision/mobilenet_v2": "mobilenet_v2_features.safetensors",
     "torchvision/squeezenet1_1": "squeezenet1_1.safetensors",
@@ -32,11 +32,11 @@ FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A data set as one backbone sees it; the photos of `val` judge."""
+    """A data set with the embeddings of one backbone. The photos of `val` evaluate."""
 
     name: str
     network: Network
-    # The torch module, where there is one to tune.
+    # The torch module that is tuned.
     module: Any
     train: Photos
     val: Photos
@@ -44,7 +44,7 @@ class Task:
     val_x_ND: NDArray[np.float32]
 
     def sample(self, per_class: int | None, seed: int) -> NDArray[np.intp]:
-        """Row numbers: so many photos of each class, or all; equal for every backbone."""
+        """Draw this many photos of each class, or all. Returns rows, equal for every backbone."""
         rng = np.random.default_rng(seed)
         classes = range(len(self.train.classes))
         shuffled = [rng.permutation(np.flatnonzero(self.train.y_N == k)) for k in classes]
@@ -59,12 +59,12 @@ class Task:
 
 def load(folder: Path, name: str, weights: Path | None, cache: Path, follow: Follow) -> Task:
     module, network = _network(name, weights)
-    found = []
+    parts = []
     for part in ("train", "val"):
         photos = read(folder / part)
-        with follow(f"{folder.name}, {name}: embedding {part}", len(photos)) as tell:
-            found.append((photos, embeddings(photos, network, cache, tell)))
-    (train, x_ND), (val, val_x_ND) = found
+        with follow(f"{folder.name}, {name}: embedding {part}", len(photos)) as report:
+            parts.append((photos, embeddings(photos, network, cache, report)))
+    (train, x_ND), (val, val_x_ND) = parts
     if train.classes != val.classes:
         raise SystemExit(f"{folder}: train and val have different classes")
     return Task(folder.name, network, module, train, val, x_ND, val_x_ND)
@@ -84,7 +84,7 @@ def _network(name: str, weights: Path | None) -> tuple[Any, Network]:
 def judge_head(
     task: Task, rows_N: NDArray[np.intp], y_N: NDArray[np.intp]
 ) -> tuple[float, float, float]:
-    """Accuracy and calibration error on val, and the seconds of the fit."""
+    """Fit a head. Returns its accuracy and calibration error on val, and CPU seconds."""
     dataset = task.dataset(rows_N, y_N, task.x_ND[rows_N])
     began = time.process_time()
     head = fit_head(dataset, HeadRecipe(), score_all=False).head
@@ -94,5 +94,5 @@ def judge_head(
 
 def judge(head: Head, x_ND: NDArray[np.float32], y_N: NDArray[np.intp]) -> tuple[float, float]:
     probs_NK = head.probabilities(x_ND)
-    right = float((probs_NK.argmax(axis=1) == y_N).mean())
-    return right, expected_calibration_error(probs_NK, y_N)
+    accuracy = float((probs_NK.argmax(axis=1) == y_N).mean())
+    return accuracy, expected_calibration_error(probs_NK, y_N)

@@ -1,5 +1,5 @@
-"""The same model behind other servers, each written as its documentation says.
+"""The same model behind other servers, each written as in its documentation.
 
-They import nothing of Evergreen but, with `--same-decoder`, the function that decodes an image; so
-they run with any interpreter that has their packages.
+They run with any interpreter that has their packages. Of Evergreen they import only the decoder,
+and only when the same decoder is compared.
 """

@@ -1,4 +1,4 @@
-"""A BentoML service with nothing set but the number of workers."""
+"""A BentoML service with default settings, except for the number of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every peer runs for a request: decode, onnxruntime on one thread, the best five classes."""
+"""A request of every peer: decode, run onnxruntime on one thread, return the best five classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from PIL import Image
 
-# Set by whoever starts a peer.
+# The environment variables that configure a peer.
 MODEL, DECODER, WORKERS, PORT = "PEER_MODEL", "PEER_DECODER", "PEER_WORKERS", "PEER_PORT"
 _TOP = 5
 
@@ -49,7 +49,7 @@ def decoder(name: str, size_px: int, crop_fraction: float) -> Callable[[bytes], 
 
 
 def plain(image: bytes, size_px: int) -> Any:
-    """As tutorials have it: all of the image is decoded, whatever its size."""
+    """Decode as tutorials do: the whole image at full size."""
     im = Image.open(io.BytesIO(image)).convert("RGB")
     side = min(im.size)
     left, top = (im.width - side) // 2, (im.height - side) // 2

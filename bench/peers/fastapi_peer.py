@@ -1,5 +1,7 @@
-"""FastAPI on uvicorn with `uvicorn[standard]`, so uvloop and httptools. Decoding and onnxruntime
-run in the thread pool, so the event loop stays free."""
+"""FastAPI on `uvicorn[standard]`, which brings uvloop and httptools.
+
+Decoding and onnxruntime run in the thread pool, so that they do not block the event loop.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""LitServe with as many inference workers, and HTTP servers, as asked; a file in a form, as in its
-documentation."""
+"""LitServe with one inference worker and HTTP server per core, and images as files in a form."""
 
-# LitServe looks at the annotation of `request`, and must find a class, not its name.
+# LitServe reads the annotation of `request`, which must be a class and not its name.
 import os
 from typing import Any
 
@@ -19,7 +18,7 @@ class Peer(ls.LitAPI):
         self.classifier = Classifier()
 
     def decode_request(self, request: Request) -> bytes:
-        # What comes is the form of the request.
+        # `request` is the form of the request.
         content: bytes = request[FORM_FIELD].file.read()  # type: ignore[index]
         return content
 

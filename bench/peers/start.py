@@ -1,4 +1,4 @@
-"""Starts a peer in a process group of its own and tells when it answers."""
+"""Start a peer in a process group of its own, and wait until it answers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _STOP_WITHIN_S = 10.0
 @dataclass(frozen=True, slots=True)
 class Peer:
     name: str
-    # What must be importable.
+    # The package that must be importable.
     package: str
     command: tuple[str, ...]
     path: str = "/predict"
-    # None: the image is the body.
+    # None if the image is the request body.
     form_field: str | None = None
 
 
@@ -45,21 +45,21 @@ PEERS = (
 
 
 def missing(peer: Peer, python: str) -> str | None:
-    """Why it cannot be measured; None if it can."""
+    """Return why the peer cannot be measured, or None if it can."""
     check = f"import {peer.package}, onnxruntime, PIL, numpy"
-    found = subprocess.run([python, "-c", check], capture_output=True, text=True, check=False)
-    if found.returncode == 0:
+    done = subprocess.run([python, "-c", check], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
         return None
-    return f"not measured: {(found.stderr.strip().splitlines() or ['it does not start'])[-1]}"
+    return f"not measured: {(done.stderr.strip().splitlines() or ['it does not start'])[-1]}"
 
 
 @contextlib.contextmanager
 def running(
     peer: Peer, python: str, model: Path, *, workers: int, decoder: str, image: bytes
 ) -> Iterator[tuple[int, int]]:
-    """Gives the port and the pid once it answers a prediction. Raises RuntimeError, TimeoutError.
+    """Start a peer. Yields its port and pid once it answers a prediction.
 
-    `decoder` is plain or evergreen.
+    `decoder` is `plain` or `evergreen`. Raises RuntimeError, TimeoutError.
     """
     port = free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("EVERGREEN_", "BENTOML_"))}
@@ -84,7 +84,7 @@ def running(
             wait_until(
                 lambda: _answers(peer, url, image, process, log_path), _START_WITHIN_S, peer.name
             )
-            # Others of its workers may still be loading.
+            # Its other workers may still be loading.
             time.sleep(2)
             yield port, process.pid
         finally:

@@ -2,8 +2,8 @@
     --photos flowers hymenoptera --images tiny-imagenet-val.npz
 
 WEIGHTS is a `student.safetensors` or the bundled file. Each folder of photos has train/<class> and
-val/<class>: its backbone frozen, a ridge regression and Evergreen's own head are fitted to train
-and scored on val. The images are those of the 200 classes that the starter's own head knows.
+val/<class>. On the frozen backbone a ridge regression and Evergreen's head are fitted to train and
+evaluated on val. The images are of the 200 classes that the starter's own head knows.
 
 N images, D embedding.
 """
@@ -33,7 +33,7 @@ _RIDGE = (1e-3, 1e-2, 1e-1, 1.0)
 
 
 def load(weights: Path, student: str, size_px: int, threads: int = 2) -> Backbone:
-    """The backbone of a starter, as onnxruntime runs it."""
+    """Load the backbone of a starter into onnxruntime."""
     module = new_backbone(student)
     stored = safetensors.torch.load_file(weights)
     module.load(stored, ("head.",), str(weights))
@@ -53,7 +53,7 @@ def photos(folder: Path, size_px: int) -> tuple[NDArray[np.uint8], NDArray[np.in
 
 
 def probe(backbone: Backbone, folder: Path, size_px: int) -> dict[str, float]:
-    """Accuracy on val of a ridge regression (its best penalty) and of Evergreen's head."""
+    """Return the accuracy on val of a ridge regression (best penalty) and of Evergreen's head."""
     x_ND, y_N = photos(folder / "train", size_px)
     x_ND = embed(backbone, x_ND)
     val_ND, val_N = photos(folder / "val", size_px)
@@ -69,10 +69,10 @@ def probe(backbone: Backbone, folder: Path, size_px: int) -> dict[str, float]:
         len(y_N),
     )
     fitted = fit_head(rows, HeadRecipe(), score_all=False)
-    right_N = fitted.head.logits(val_ND).argmax(1) == val_N
+    is_correct_N = fitted.head.logits(val_ND).argmax(1) == val_N
     return {
         "ridge": max(ridge(x_ND, y_N, val_ND, val_N)),
-        "head": round(float(right_N.mean()), 4),
+        "head": round(float(is_correct_N.mean()), 4),
         "head_s": round(time.perf_counter() - started, 1),
         "photos": len(y_N) + len(val_N),
     }
@@ -84,7 +84,7 @@ def ridge(
     val_ND: NDArray[np.float32],
     val_N: NDArray[np.intp],
 ) -> list[float]:
-    """Accuracy on val of ridge regressions of the classes (-1, 1) on standardised embeddings."""
+    """Return the accuracy on val of ridge regressions (targets -1 and 1), one per penalty."""
     mean_D, scale_D = x_ND.mean(0), x_ND.std(0) + 1e-6
     train_ND = np.c_[(x_ND - mean_D) / scale_D, np.ones(len(x_ND))].astype(np.float64)
     test_ND = np.c_[(val_ND - mean_D) / scale_D, np.ones(len(val_ND))]
@@ -103,8 +103,8 @@ def own_classes(backbone: Backbone, weights: Path, images: Path, size_px: int) -
     encoded = (held[a:b].tobytes() for a, b in itertools.pairwise(offsets))
     pixels_NHWC = np.stack([decode(image, PixelSpec(size_px)) for image in encoded])
     order_NK = np.argsort(-(embed(backbone, pixels_NHWC) @ weight_KD.T + bias_K), axis=1)
-    is_right_NK = order_NK == y_N[:, None]
-    top1, top5 = is_right_NK[:, 0].mean(), is_right_NK[:, :5].any(1).mean()
+    is_correct_NK = order_NK == y_N[:, None]
+    top1, top5 = is_correct_NK[:, 0].mean(), is_correct_NK[:, :5].any(1).mean()
     return {"images": len(y_N), "top1": round(float(top1), 4), "top5": round(float(top5), 4)}
 
 
@@ -117,11 +117,11 @@ def main() -> None:
     parser.add_argument("--images", type=Path)
     options = parser.parse_args()
     backbone = load(options.weights, options.student, options.size_px)
-    found = {folder.name: probe(backbone, folder, options.size_px) for folder in options.photos}
+    figures = {folder.name: probe(backbone, folder, options.size_px) for folder in options.photos}
     if options.images:
         own = own_classes(backbone, options.weights, options.images, options.size_px)
-        found[options.images.stem] = own
-    print(json.dumps(found, indent=1))
+        figures[options.images.stem] = own
+    print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Near-duplicate fingerprints: which images are copies of one picture.
 
-Re-encoded, resized and EXIF-turned copies count as copies; crops and edits do not. This module
-compares fingerprints; finding candidates by `bands` and grouping examples is the store's work.
+Re-encoded, resized and EXIF-rotated copies are near-duplicates. Crops and edits are not.
+This module compares fingerprints. `core/labelling/examples.py` finds candidates by `bands`.
 
 H, W pixels; C channels.
 """
@@ -15,11 +15,11 @@ import numpy as np
 from core.inputs.pixels import Limits, PixelSpec, decode
 
 THUMB_ROWS, THUMB_COLUMNS = 8, 9
-# 72 = 8 x 9, so each of the thumb's pixels is the mean of a whole block.
+# 72 = 8 x 9, so each pixel of the thumb is the mean of a block of whole pixels.
 _SPEC = PixelSpec(size_px=THUMB_ROWS * THUMB_COLUMNS)
 
-# A neighbour counts as lighter from this many grey levels on, so that noise in sky or paper
-# leaves its bits at 0.
+# A neighbour counts as lighter if it differs by more than this many grey levels, so noise in flat
+# areas sets no bits.
 MARGIN_LEVELS = 2
 MAX_HAMMING = 3
 MAX_MEAN_DIFFERENCE_LEVELS = 4.0
@@ -42,7 +42,7 @@ class Fingerprint:
     def bands(self) -> tuple[int, int, int, int]:
         """Four 16-bit parts of `bits`, highest first.
 
-        Three flipped bits spoil at most three parts, so near duplicates share at least one
+        Three flipped bits change at most three parts, so near-duplicates share at least one
         (multi-index hashing: Norouzi, Punjani & Fleet, CVPR 2012).
         """
         b = self.bits
@@ -50,7 +50,7 @@ class Fingerprint:
 
 
 def fingerprint(image: bytes, limits: Limits) -> Fingerprint:
-    """Fingerprint the centre square of an image as displayed. Raises as `pixels.decode` does."""
+    """Fingerprint the centre square of an image as displayed. Raises as `decode` does."""
     pixels_HWC = decode(image, _SPEC, limits)
     grey_HW = pixels_HWC @ _LUMA_C / 1000
     blocks = grey_HW.reshape(THUMB_ROWS, THUMB_COLUMNS, THUMB_COLUMNS, THUMB_ROWS)
@@ -58,13 +58,14 @@ def fingerprint(image: bytes, limits: Limits) -> Fingerprint:
 
 
 def from_thumb(thumb: bytes) -> Fingerprint:
+    """Compute the fingerprint of a stored thumb."""
     rows_HW = np.frombuffer(thumb, np.uint8).reshape(THUMB_ROWS, THUMB_COLUMNS).astype(np.int16)
     is_lighter_HW = np.diff(rows_HW, axis=1) > MARGIN_LEVELS
     return Fingerprint(thumb, int.from_bytes(np.packbits(is_lighter_HW).tobytes(), "big"))
 
 
 def is_near_duplicate(a: Fingerprint, b: Fingerprint) -> bool:
-    """Both must agree: the hash alone calls every flat image a copy of every other."""
+    """Compare hashes and thumbs. The hash alone would make all flat images near-duplicates."""
     if (a.bits ^ b.bits).bit_count() > MAX_HAMMING:
         return False
     a_levels = np.frombuffer(a.thumb, np.uint8).astype(np.int16)

@@ -1,7 +1,7 @@
-"""The one definition of pixels: the bytes of an image file -> uint8 pixels_HWC.
+"""Decoding: the bytes of an image file -> uint8 pixels_HWC.
 
-Training, serving, embedding and evaluation all call `decode`, so they cannot see different pixels.
-Normalisation is not here: it lives inside each backbone's graph.
+Training, serving, embedding and evaluation all call `decode`, so their pixels cannot differ.
+Normalisation is not done here. It is part of each backbone's graph.
 
 H, W pixels; C channels (red, green, blue).
 """
@@ -31,17 +31,17 @@ from core.errors import ImageTooLarge, InputError, SpecMismatch, UndecodableImag
 RESIZE = "bilinear, antialiased"
 FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 
-# A JPEG is decoded at 1/2, 1/4 or 1/8 while its square keeps this many times the target's side.
+# A JPEG is decoded at 1/2, 1/4 or 1/8 if its square stays this many times as large as the target.
 # Measured against full decoding, Pillow 13.0, one core of an AMD EPYC, as mean (99th percentile)
 # absolute difference in grey levels:
 #   4000 x 3000 scene -> 96 px    0.28 (1)   126 -> 29 ms
 #   1600 x 1067 scene -> 96 px    0.26 (2)    11 -> 5.5 ms
 #   640 x 427 photographs -> 96   0.36 (2) and 0.67 (4); keeping only 1: 1.2 (10) and 2.1 (13)
-REDUCED_KEEPS = 2
+MIN_OVERSAMPLING = 2
 
-# The readers are called directly, not through Image.open, whose bomb check is process-wide: it
-# warns or raises before the size can be told, and warnings cannot be silenced per thread. Leaving
-# its setting alone keeps the check for other users of Pillow in the process.
+# The readers are called directly, because the bomb check of Image.open is process-wide: it warns or
+# raises before the size is known, and warnings cannot be silenced per thread. Its setting stays as
+# it is for other users of Pillow in the process.
 # JpegImageFile also reads the main picture of an MPO, the two-picture JPEG of some phones.
 _READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImageFile),
@@ -53,7 +53,7 @@ _READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"MM", TiffImageFile),
 )
 
-_TURNS = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -62,7 +62,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = {5, 6, 7, 8}
+_QUARTER_TURNS = {5, 6, 7, 8}
 
 _DEEP_GREY = ("I", "F")
 
@@ -103,50 +103,50 @@ class Limits:
 def decode(image: bytes, spec: PixelSpec, limits: Limits = Limits()) -> NDArray[np.uint8]:
     """Read an image as it is displayed. Returns pixels_HWC, contiguous, its own memory.
 
-    Transparency is laid on white; an animation is its first frame. Raises UndecodableImage, or
-    ImageTooLarge before any pixel is decoded.
+    Transparent pixels are blended with white. Of an animation, the first frame is read.
+    Raises UndecodableImage. Raises ImageTooLarge before any pixel is decoded.
     """
-    with _refusing(image, limits):
+    with _raising_input_errors(image, limits):
         im = _open(image, limits)
         orientation = _orientation(im)  # before load, which closes the file
         width, height = _load(im, spec)
         square = _centre_square(width, height, spec.crop_fraction)
         size = (spec.size_px, spec.size_px)
-        small = _averageable(im).resize(size, Image.Resampling.BILINEAR, box=square)
-        # Turning comes last: the square is symmetric, and 20,000 pixels turn for nothing. Against
-        # turning first, measured: mirrored and half-turned images are equal; quarter turns differ
-        # by at most 1 level (mean 0.17), as the resize rounds between its two passes.
+        small = _to_averageable_mode(im).resize(size, Image.Resampling.BILINEAR, box=square)
+        # Transposing last is cheap, because the image is small, and allowed, because the square is
+        # symmetric. Compared with transposing first, mirrored and half-turned images are equal.
+        # Quarter turns differ by at most 1 level (mean 0.17): the resize rounds between its passes.
         small = _to_rgb(small)
-        if orientation in _TURNS:
-            small = small.transpose(_TURNS[orientation])
+        if orientation in _TRANSPOSES:
+            small = small.transpose(_TRANSPOSES[orientation])
         return np.array(small)
 
 
 def size_of(image: bytes, limits: Limits = Limits()) -> tuple[int, int]:
-    """The displayed (width, height), from the header alone. Raises as `decode` does."""
-    with _refusing(image, limits):
+    """Return the displayed (width, height), from the header alone. Raises as `decode` does."""
+    with _raising_input_errors(image, limits):
         im = _open(image, limits)
         width, height = im.size
-        return (height, width) if _orientation(im) in _SIDEWAYS else (width, height)
+        return (height, width) if _orientation(im) in _QUARTER_TURNS else (width, height)
 
 
 @contextmanager
-def _refusing(image: bytes, limits: Limits) -> Iterator[None]:
-    """Blame what Pillow raises on the body, and quote none of it."""
+def _raising_input_errors(image: bytes, limits: Limits) -> Iterator[None]:
+    """Turn what Pillow raises into input errors, whose messages quote nothing of the body."""
     try:
         yield
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        # Only where Pillow looks inside the file: a GIF frame larger than its screen, or more
-        # pixels than Pillow ever reads from a WebP or TIFF, whatever `limits` allows.
+        # Pillow's own checks beyond the header: a GIF frame larger than its screen, or more pixels
+        # than Pillow reads from any WebP or TIFF, whatever `limits` allows.
         raise ImageTooLarge(
             f"the image has more than {Image.MAX_IMAGE_PIXELS:,} pixels; "
             f"the limit is {limits.max_pixels:,}; send a smaller copy"
         ) from error
     except Exception as error:
-        # Pillow's readers raise nearly anything on hostile bytes: OSError, SyntaxError, ValueError,
-        # struct.error, zlib.error, EOFError, KeyError, AssertionError, MemoryError, ...
+        # Pillow's readers raise nearly any exception on hostile bytes: OSError, SyntaxError,
+        # ValueError, struct.error, zlib.error, EOFError, KeyError, AssertionError, MemoryError, ...
         raise UndecodableImage(
             f"the body is not a readable image ({_describe(image)}); send {FORMATS}"
         ) from error
@@ -165,7 +165,7 @@ def _reader(image: bytes) -> type[ImageFile] | None:
 
 
 def _open(image: bytes, limits: Limits) -> ImageFile:
-    """Read the header, and refuse an image of too many pixels before any is decoded."""
+    """Read the header. Raises ImageTooLarge before any pixel is decoded."""
     reader = _reader(image)
     if reader is None:
         raise UndecodableImage(
@@ -182,25 +182,27 @@ def _open(image: bytes, limits: Limits) -> ImageFile:
 
 
 def _orientation(im: ImageFile) -> int:
-    """The EXIF orientation still to be applied: 1, upright, to 8."""
+    """Return the EXIF orientation that is still to be applied, from 1 (upright) to 8."""
     if isinstance(im, TiffImageFile):
-        return 1  # Pillow turns a TIFF while loading it, and its size is already the displayed one
+        return (
+            1  # Pillow applies it while loading a TIFF, and its size is already the displayed one
+        )
     try:
-        # Not im.getexif(): for PNG it decodes all pixels in search of EXIF after them.
+        # Not im.getexif(): for PNG it decodes all pixels to find EXIF data behind them.
         orientation = Image.Image.getexif(im).get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF in a sound photo is common, and viewers ignore it
+    except Exception:  # damaged EXIF data is common in valid photos, and viewers ignore it
         return 1
-    return orientation if orientation in _TURNS else 1
+    return orientation if orientation in _TRANSPOSES else 1
 
 
 def _load(im: ImageFile, spec: PixelSpec) -> tuple[float, float]:
-    """Decode, a large JPEG at reduced size. Returns the width and height that the picture fills."""
-    least_px = math.ceil(REDUCED_KEEPS * spec.size_px / spec.crop_fraction)
+    """Decode, a large JPEG at reduced size. Returns the width and height of the picture."""
+    least_px = math.ceil(MIN_OVERSAMPLING * spec.size_px / spec.crop_fraction)
     reduced = im.draft("RGB", (least_px, least_px))  # None for all but JPEG; CMYK stays CMYK
     im.load()
     if reduced is None:
         return im.size
-    # Fractional where the reduction does not divide the size: the last pixel is partly padding.
+    # Fractional if the reduction does not divide the size: then the last pixel is partly padding.
     _, (_, _, width, height) = reduced
     return width, height
 
@@ -213,8 +215,8 @@ def _centre_square(
     return left, top, min(left + side, width), min(top + side, height)
 
 
-def _averageable(im: Image.Image) -> Image.Image:
-    """Convert to a mode whose neighbouring values may be averaged, which resizing does."""
+def _to_averageable_mode(im: Image.Image) -> Image.Image:
+    """Convert to a mode that can be resized, which averages neighbouring values."""
     if im.mode.startswith("I;16"):  # Pillow 13.0 resizes I;16B with its bytes swapped
         return im.convert("I")
     if im.mode in _DEEP_GREY:
@@ -235,13 +237,13 @@ def _to_rgb(im: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(grey_HW: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale 16-bit, 32-bit or floating-point grey to 8 bits; Pillow's own conversion clips."""
+    """Scale 16-bit, 32-bit or floating-point grey to 8 bits, where Pillow would clip."""
     values_HW: NDArray[np.float64] = np.nan_to_num(
         grey_HW.astype(np.float64), posinf=0.0, neginf=0.0
     )
     low, high = values_HW.min(), values_HW.max()
     if grey_HW.dtype.kind != "f" and low >= 0 and high <= 65535:
         low, high = 0.0, 65535.0
-    # Other ranges name no white point (metres, kelvins, counts): darkest to lightest, then.
+    # Other ranges (metres, kelvins, counts) have no known white point: scale their whole range.
     scaled_HW: NDArray[np.float64] = (values_HW - low) / ((high - low) or 1.0) * 255
     return scaled_HW.round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What can be trained on: which classes have joined, and what is missing if too few have."""
+"""Census: how many examples each class has, and whether they are enough to train on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from core.errors import NotEnoughLabels
 from core.labelling import labels
 from core.labelling.labels import CurrentLabel
 
-# A class joins once it has this many examples to train on.
+# A class is trained from this many training examples on.
 MIN_EXAMPLES_OF_CLASS = 2
 MIN_CLASSES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """How many examples train, by class; the classes that have joined, in alphabetical order."""
+    """`num_trained` counts training examples by class, of every class that is labelled.
+
+    `classes` are those with enough of them, in alphabetical order.
+    """
 
     num_trained: dict[str, int]
     num_held_out: int
@@ -31,7 +34,7 @@ class Census:
 
 
 def read_census(conn: Connection) -> Census:
-    """The census of now, counted by the database."""
+    """Count the current labels in the database."""
     trained: Counter[str] = Counter()
     num_held_out = 0
     for label, is_held_out, number in labels.count_current(conn):
@@ -43,32 +46,32 @@ def read_census(conn: Connection) -> Census:
 
 
 def take_census(current: Sequence[CurrentLabel]) -> Census:
-    """The census of some labels, those of a snapshot for one."""
+    """Count the given labels, such as those of a snapshot."""
     trained = Counter(row.label for row in current if not row.is_held_out)
     return _census(trained, sum(row.is_held_out for row in current))
 
 
 def require_enough(conn: Connection) -> Census:
-    """Raises NotEnoughLabels, which says what is missing."""
-    found = read_census(conn)
-    check_enough(found)
-    return found
+    """Return the census. Raises NotEnoughLabels, whose message says what is missing."""
+    census = read_census(conn)
+    check_enough(census)
+    return census
 
 
-def check_enough(found: Census) -> None:
+def check_enough(census: Census) -> None:
     """Raises NotEnoughLabels."""
-    if not found.is_enough:
-        raise NotEnoughLabels(describe_missing(found))
+    if not census.is_enough:
+        raise NotEnoughLabels(describe_missing(census))
 
 
-def describe_missing(found: Census) -> str:
+def describe_missing(census: Census) -> str:
     need = f"training needs {MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS} images each"
-    if not found.num_trained:
+    if not census.num_trained:
         return f"nothing is labelled yet; {need}: post images to /v1/feedback"
-    there = ", ".join(f"{name!r}: {n}" for name, n in list(found.num_trained.items())[:10])
-    return f"there are too few labels ({there}); {need}: label images of another class"
+    counts = ", ".join(f"{name!r}: {n}" for name, n in list(census.num_trained.items())[:10])
+    return f"there are too few labels ({counts}); {need}: label images of another class"
 
 
 def _census(trained: Counter[str], num_held_out: int) -> Census:
-    joined = tuple(sorted(c for c, n in trained.items() if n >= MIN_EXAMPLES_OF_CLASS))
-    return Census(dict(sorted(trained.items())), num_held_out, joined)
+    classes = tuple(sorted(c for c, n in trained.items() if n >= MIN_EXAMPLES_OF_CLASS))
+    return Census(dict(sorted(trained.items())), num_held_out, classes)

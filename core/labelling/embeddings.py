@@ -1,4 +1,4 @@
-"""Embeddings: one float16 vector for an example and a backbone. A cache; may be deleted."""
+"""Cache of embeddings: a float16 vector per example and backbone. It may be deleted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from core.store.schema import embeddings
 
+# Below SQLite's limit on the parameters of a statement.
 _CHUNK = 500
 
 
 def put(conn: Connection, backbone: str, rows: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
-    """Store vectors (float, shape [D]) by example id. What is there already stays."""
+    """Store vectors (float, shape [D]) by example id. Vectors already stored are not replaced."""
     values = [
         {
             "example_id": example_id,
@@ -32,8 +33,8 @@ def put(conn: Connection, backbone: str, rows: Iterable[tuple[int, NDArray[np.fl
 def get(
     conn: Connection, backbone: str, example_ids: Sequence[int]
 ) -> dict[int, NDArray[np.float16]]:
-    """The vectors that are there, by example id."""
-    found: dict[int, NDArray[np.float16]] = {}
+    """Return the stored vectors by example id. Ids without one are left out."""
+    vectors: dict[int, NDArray[np.float16]] = {}
     for start in range(0, len(example_ids), _CHUNK):
         rows = conn.execute(
             select(embeddings.c.example_id, embeddings.c.vector).where(
@@ -41,5 +42,5 @@ def get(
                 embeddings.c.example_id.in_(example_ids[start : start + _CHUNK]),
             )
         )
-        found.update((row[0], np.frombuffer(row[1], "<f2")) for row in rows)
-    return found
+        vectors.update((row[0], np.frombuffer(row[1], "<f2")) for row in rows)
+    return vectors

@@ -1,19 +1,19 @@
-"""Examples: an image once labelled, and which side of the hold-out it is on, for ever."""
+"""Examples: each image that was ever labelled, and whether it is held out, which never changes."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, or_, select
+from sqlalchemy import Connection, func, insert, or_, select, union
 
 from core.inputs.fingerprint import Fingerprint, from_thumb, is_near_duplicate
-from core.store.schema import examples, labels
+from core.store.schema import examples, labels, predictions
 
 HOLD_OUT_SHARE = 0.2
-# The first few of a class always train: with three photos of a thing, none can be spared.
+# The first few examples of a class always train: a class of three photos can spare none.
 NUM_ALWAYS_TRAINED = 4
-# Flat images share a band with all others of their kind; one label must not look at them all.
+# All flat images share a band. The limit keeps the cost of adding one of them constant.
 _MAX_CANDIDATES = 500
 
 
@@ -27,7 +27,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class NewExample:
-    """What is known of an image before it becomes an example."""
+    """An image that is not an example yet: its row, without label and hold-out."""
 
     image: str
     num_bytes: int
@@ -38,9 +38,10 @@ class NewExample:
 
 
 def split(group_id: str, num_of_class: int) -> bool:
-    """Whether a new group is held out. `num_of_class`: examples that its class has already.
+    """Return whether a new group is held out.
 
-    By a hash of the group, so that neither time nor order of the labels decides.
+    A hash of `group_id` decides, so the time and the order of labels do not matter.
+    `num_of_class` is the number of examples that the label's class already has.
     """
     if num_of_class < NUM_ALWAYS_TRAINED:
         return False
@@ -57,8 +58,14 @@ def find(conn: Connection, image: str) -> Example | None:
     return None if row is None else Example(*row)
 
 
+def captured_digests(conn: Connection) -> list[str]:
+    """Return the digests of all images that clients sent, labelled or not, sorted."""
+    sent = union(select(examples.c.image), select(predictions.c.image))
+    return sorted(conn.execute(sent).scalars())
+
+
 def add(conn: Connection, new: NewExample, label: str, now: float) -> Example:
-    """Add an example that is not there yet; a near-duplicate joins its group and its side."""
+    """Add a new example. A near-duplicate joins the group and the side of the earlier one."""
     group_id = _near_duplicate_group(conn, new.fingerprint)
     if group_id is None:
         group_id = new.image

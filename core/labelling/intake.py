@@ -1,6 +1,6 @@
-"""The way of a label into the store: check, keep the image, then write the event.
+"""Intake of labels: check the request, store the image, then write the event.
 
-Used alike by HTTP and by the command line. What this returns is durable.
+HTTP and the command line both use it. When a function returns, its event is durable (fsynced).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MAX_KEY_CHARACTERS = 255
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
     event: LabelEvent
-    # False: the same request was taken before, and this is its answer.
+    # False if the same request came before: then `event` is the one of that request.
     is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRequest:
-    """What comes with a label, whatever it is a label of."""
+    """A label and its attributes, without the image."""
 
     label: str
     who: str = "anonymous"
@@ -56,7 +56,7 @@ def label_prepared(
 ) -> list[IntakeResult]:
     """Label images in one transaction, in this order. Their blobs must be stored already.
 
-    Raises InvalidLabel, IdempotencyConflict; then none of them is labelled.
+    Raises InvalidLabel or IdempotencyConflict, and then labels none of them.
     """
     checked = [(new, _checked(request)) for new, request in batch]
     with store.db.write() as conn:
@@ -66,8 +66,10 @@ def label_prepared(
 def label_prediction(
     store: Store, prediction_id: str, request: LabelRequest, limits: Limits, now: float
 ) -> IntakeResult:
-    """Label the image that was predicted on. Raises UnknownPrediction, InvalidLabel,
-    IdempotencyConflict."""
+    """Label the image of a prediction.
+
+    Raises UnknownPrediction, InvalidLabel, IdempotencyConflict.
+    """
     request = _checked(request)
     with store.db.read() as conn:
         prediction = predictions.get(conn, prediction_id)
@@ -85,13 +87,13 @@ def label_prediction(
             )
         image = store.blobs.get(prediction.image)
         new = prepare(image, limits, "prediction")
-        # It was kept for speed, without waiting for the disk; a label waits.
+        # The prediction stored the blob without an fsync. A label needs it durable.
         store.blobs.put(image)
     return _append(store, new or prediction.image, request, prediction_id, now)
 
 
 def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResult:
-    """Take a label back; the label before it, if any, holds again.
+    """Retract a label. The label before it, if any, becomes current again.
 
     Raises UnknownFeedback, InvalidRequest.
     """
@@ -118,6 +120,7 @@ def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResul
 
 
 def prepare(image: bytes, limits: Limits, source: str) -> NewExample:
+    """Decode and fingerprint an image. Raises UndecodableImage, ImageTooLarge."""
     width, height = size_of(image, limits)
     return NewExample(
         image=sha256(image),
@@ -157,7 +160,7 @@ def _append_to(
             return IntakeResult(earlier, is_new=False)
     example = examples.find(conn, image)
     if example is None:
-        if isinstance(new, str):  # its example was erased a moment ago
+        if isinstance(new, str):  # its example was erased since `label_prediction` read it
             raise UnknownPrediction("the image of this prediction was erased; send it again")
         example = examples.add(conn, new, request.label, now)
     event = labels.append(

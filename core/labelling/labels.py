@@ -1,4 +1,7 @@
-"""Labels: append-only events. An example's current label is its newest event not taken back."""
+"""Labels: an append-only log of events.
+
+The current label of an example is its newest label event that is not retracted.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class CurrentLabel:
 
 
 def normalise(label: str) -> str:
-    """The label as it is stored: NFC, without space around it. Raises InvalidLabel."""
+    """Return the label in Unicode form NFC, stripped of outer spaces. Raises InvalidLabel."""
     cleaned = unicodedata.normalize("NFC", label).strip()
     if all(unicodedata.category(c) in ("Cf", "Zs") for c in cleaned):
         raise InvalidLabel("the label is empty; send the name of a class, such as 'cat'")
@@ -50,9 +53,10 @@ def normalise(label: str) -> str:
 
 
 def lock_order(conn: Connection) -> None:
-    """Make label ids appear in their order, so that "newer than a snapshot" misses none.
+    """Serialise the writers of labels, so that ids become visible in increasing order.
 
-    SQLite has one writer anyway; PostgreSQL gives ids out before it commits.
+    Otherwise a snapshot could miss a lower id that commits later. SQLite has one writer at a time
+    anyway. PostgreSQL assigns ids before the commit.
     """
     if conn.dialect.name == "postgresql":
         conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _APPEND_LOCK})
@@ -98,12 +102,12 @@ def retraction_of(conn: Connection, event_id: int) -> LabelEvent | None:
 
 
 def newest_id(conn: Connection) -> int:
-    """The watermark: the highest event id, 0 if there is none."""
+    """Return the watermark: the highest event id, or 0 without events."""
     return int(conn.execute(select(func.coalesce(func.max(labels.c.id), 0))).scalar_one())
 
 
 def moment_of(conn: Connection, event_id: int) -> float:
-    """When the event was acknowledged, or the next one after it; 0 if it is before the first."""
+    """Return when the event was acknowledged, or the next one that exists. 0 for ids below 1."""
     if event_id <= 0:
         return 0.0
     query = select(func.min(labels.c.created_at)).where(labels.c.id >= event_id)
@@ -111,7 +115,7 @@ def moment_of(conn: Connection, event_id: int) -> float:
 
 
 def count_after(conn: Connection, snapshot: int) -> tuple[int, float | None, float | None]:
-    """Events newer than a snapshot: how many, and the times of the oldest and the newest."""
+    """Return the number of events after a snapshot, and the times of the oldest and the newest."""
     row = conn.execute(
         select(func.count(), func.min(labels.c.created_at), func.max(labels.c.created_at)).where(
             labels.c.id > snapshot
@@ -121,13 +125,13 @@ def count_after(conn: Connection, snapshot: int) -> tuple[int, float | None, flo
 
 
 def times_between(conn: Connection, after: int, up_to: int) -> list[float]:
-    """When the events in (after, up_to] were acknowledged."""
+    """Return when the events in (after, up_to] were acknowledged."""
     query = select(labels.c.created_at).where(labels.c.id > after, labels.c.id <= up_to)
     return list(conn.execute(query).scalars())
 
 
 def labelled_after(conn: Connection, after: int, limit: int) -> list[tuple[int, CurrentLabel]]:
-    """The next label events after one, with their examples, in order."""
+    """Return the next label events after an id, with their examples, in order."""
     rows = conn.execute(
         select(
             labels.c.id,
@@ -146,7 +150,7 @@ def labelled_after(conn: Connection, after: int, limit: int) -> list[tuple[int, 
 
 
 def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]:
-    """Each example's label as of a snapshot (now, if None), in the order of the examples."""
+    """Return each example's label as of a snapshot (now, if None), ordered by example id."""
     rows = conn.execute(
         select(
             examples.c.id,
@@ -156,25 +160,25 @@ def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]
             examples.c.group_id,
         )
         .join(labels, labels.c.example_id == examples.c.id)
-        .where(labels.c.id.in_(_standing(snapshot)))
+        .where(labels.c.id.in_(_current_events(snapshot)))
         .order_by(examples.c.id)
     )
     return [CurrentLabel(*row) for row in rows]
 
 
 def count_current(conn: Connection) -> list[tuple[str, bool, int]]:
-    """How many examples have which label now: (label, is held out, number)."""
+    """Count the examples by current label. Returns (label, is_held_out, number) rows."""
     rows = conn.execute(
         select(labels.c.label, examples.c.is_held_out, func.count())
         .join(examples, labels.c.example_id == examples.c.id)
-        .where(labels.c.id.in_(_standing(None)))
+        .where(labels.c.id.in_(_current_events(None)))
         .group_by(labels.c.label, examples.c.is_held_out)
     )
     return [(row[0], row[1], row[2]) for row in rows]
 
 
 def newest_of(conn: Connection, who: str) -> dict[str, str]:
-    """By image, the newest label that `who` gave, though it may hold no longer."""
+    """Return the newest label that `who` gave to each image, even if it is no longer current."""
     newest = (
         select(func.max(labels.c.id))
         .where(labels.c.who == who, labels.c.label.is_not(None))
@@ -188,17 +192,17 @@ def newest_of(conn: Connection, who: str) -> dict[str, str]:
     return {image: label for image, label in rows}
 
 
-def _standing(snapshot: int | None) -> Select[tuple[int]]:
-    """The newest event of each example that is not taken back, as of a snapshot."""
+def _current_events(snapshot: int | None) -> Select[tuple[int]]:
+    """Select the id of each example's newest label event not retracted, as of a snapshot."""
     retraction = labels.alias("retraction")
-    taken_back = select(retraction.c.retracts).where(retraction.c.retracts.is_not(None))
-    standing: ColumnElement[bool] = labels.c.label.is_not(None)
+    retracted = select(retraction.c.retracts).where(retraction.c.retracts.is_not(None))
+    is_label: ColumnElement[bool] = labels.c.label.is_not(None)
     if snapshot is not None:
-        taken_back = taken_back.where(retraction.c.id <= snapshot)
-        standing &= labels.c.id <= snapshot
+        retracted = retracted.where(retraction.c.id <= snapshot)
+        is_label &= labels.c.id <= snapshot
     return (
         select(func.max(labels.c.id))
-        .where(standing, labels.c.id.not_in(taken_back))
+        .where(is_label, labels.c.id.not_in(retracted))
         .group_by(labels.c.example_id)
     )
 

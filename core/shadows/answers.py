@@ -1,6 +1,6 @@
-"""What shadows answered: rows that name the prediction, and tallies of how often they agree.
+"""Shadow answers: a row per prediction and shadow, and tallies of agreement with the champion.
 
-How often they are right is in `core/shadows/outcomes.py`.
+`core/shadows/outcomes.py` compares them with labels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class ShadowAnswer:
     prediction_id: str
     version: int
     label: str
-    # The version that was answered with aloud.
+    # The version that gave the primary answer.
     champion: int
     agrees: bool
 
@@ -34,6 +34,7 @@ class Tally:
 
 
 def add(conn: Connection, rows: Sequence[ShadowAnswer], now: float) -> None:
+    """Insert the answers and add them to the tallies."""
     conn.execute(
         insert(shadow_answers),
         [
@@ -44,7 +45,7 @@ def add(conn: Connection, rows: Sequence[ShadowAnswer], now: float) -> None:
     answers = Counter((row.version, row.champion) for row in rows)
     agreements = Counter((row.version, row.champion) for row in rows if row.agrees)
     conn.execute(
-        _count(conn.dialect.name),
+        _upsert_tally(conn.dialect.name),
         [
             {
                 "version": version,
@@ -53,17 +54,16 @@ def add(conn: Connection, rows: Sequence[ShadowAnswer], now: float) -> None:
                 "agreements": agreements[version, champion],
                 "last_at": now,
             }
-            # In one order in every process, or two could wait for each other's rows.
+            # Sorted, so that concurrent processes cannot deadlock on each other's rows.
             for version, champion in sorted(answers)
         ],
     )
 
 
 @functools.cache
-def _count(dialect_name: str) -> Executable:
-    """Add to the tally, or begin it."""
+def _upsert_tally(dialect_name: str) -> Executable:
     new = (sqlite if dialect_name == "sqlite" else postgresql).insert(shadow_tallies)
-    found: Executable = new.on_conflict_do_update(
+    statement: Executable = new.on_conflict_do_update(
         index_elements=["version", "champion"],
         set_={
             "answers": shadow_tallies.c.answers + new.excluded.answers,
@@ -71,23 +71,23 @@ def _count(dialect_name: str) -> Executable:
             "last_at": new.excluded.last_at,
         },
     )
-    return found
+    return statement
 
 
-def tally(conn: Connection, version: int, beside: int | None = None) -> Tally:
-    """Beside one champion, or beside whichever it stood."""
+def tally(conn: Connection, version: int, champion: int | None = None) -> Tally:
+    """Return a shadow's tally with one champion, or with all of them."""
     query = select(
         func.coalesce(func.sum(shadow_tallies.c.answers), 0),
         func.coalesce(func.sum(shadow_tallies.c.agreements), 0),
     ).where(shadow_tallies.c.version == version)
-    if beside is not None:
-        query = query.where(shadow_tallies.c.champion == beside)
+    if champion is not None:
+        query = query.where(shadow_tallies.c.champion == champion)
     row = conn.execute(query).one()
     return Tally(version, int(row[0]), int(row[1]))
 
 
-def tallies_beside(conn: Connection, champion: int, limit: int) -> list[Tally]:
-    """Of the versions that answered last beside this champion, the newest answer first."""
+def recent_tallies(conn: Connection, champion: int, limit: int) -> list[Tally]:
+    """Return the tallies with this champion, those with the newest answer first."""
     rows = conn.execute(
         select(shadow_tallies.c.version, shadow_tallies.c.answers, shadow_tallies.c.agreements)
         .where(shadow_tallies.c.champion == champion)

@@ -1,8 +1,7 @@
-"""Outcomes: of a prediction that a label came back for, who was right, aloud and silently.
+"""Outcomes: whether the primary answer and the shadow answer to a labelled prediction were right.
 
-Counts only images that had no label yet when they were predicted on: no version that answered can
-have been trained on them. Each image counts once, and by the label that holds now: one that was
-changed counts as changed, one that was taken back not at all.
+Only images without a label at the time of the prediction count, since no version can have trained
+on them. Each image counts once, by its current label. An image without a current label does not.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from core.store.schema import labels, predictions, shadow_answers
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One image. `is_right` is of the version that answered aloud."""
+    """The outcome of one image. `is_right` is that of the primary answer."""
 
     is_right: bool
     is_shadow_right: bool
@@ -39,19 +38,19 @@ def paired(
     champion: int | None = None,
     since: float = 0.0,
 ) -> list[Outcome]:
-    """Where labels newer than one tell who was right, in the order in which the labels came.
+    """Return the outcomes of predictions that were labelled after the event `after`, in order.
 
-    `champion` and `since` ask for predictions of one version, from a moment on.
+    `champion` and `since` restrict them to predictions of one version, from a time on.
     """
-    given, standing, other, earlier = (
-        labels.alias(name) for name in ("given", "standing", "other", "earlier")
+    given, current, other, earlier = (
+        labels.alias(name) for name in ("given", "current", "other", "earlier")
     )
     newest = (
         select(func.max(other.c.id))
         .where(
             other.c.example_id == given.c.example_id,
             other.c.label.is_not(None),
-            ~_is_taken_back(other.c.id),
+            ~_is_retracted(other.c.id),
         )
         .scalar_subquery()
     )
@@ -61,26 +60,27 @@ def paired(
         earlier.c.created_at < predictions.c.created_at,
     )
     query = (
-        select(given.c.example_id, predictions.c.label, shadow_answers.c.label, standing.c.label)
+        select(given.c.example_id, predictions.c.label, shadow_answers.c.label, current.c.label)
         .join(predictions, predictions.c.id == given.c.prediction_id)
         .join(shadow_answers, shadow_answers.c.prediction_id == predictions.c.id)
-        .join(standing, standing.c.id == newest)
+        .join(current, current.c.id == newest)
         .where(
             given.c.id > after,
             given.c.label.is_not(None),
             shadow_answers.c.version == shadow,
             predictions.c.created_at >= since,
-            ~_is_taken_back(given.c.id),
+            ~_is_retracted(given.c.id),
             ~was_labelled,
         )
         .order_by(given.c.id)
     )
     if champion is not None:
         query = query.where(predictions.c.version == champion)
-    found: dict[int, Outcome] = {}
-    for example_id, aloud, silent, label in conn.execute(query):
-        found.setdefault(example_id, Outcome(aloud == label, silent == label, aloud == silent))
-    return list(found.values())
+    by_example: dict[int, Outcome] = {}
+    for example_id, primary, shadow_label, label in conn.execute(query):
+        outcome = Outcome(primary == label, shadow_label == label, primary == shadow_label)
+        by_example.setdefault(example_id, outcome)
+    return list(by_example.values())
 
 
 def score(outcomes: Sequence[Outcome]) -> Score:
@@ -91,6 +91,6 @@ def score(outcomes: Sequence[Outcome]) -> Score:
     )
 
 
-def _is_taken_back(event_id: ColumnElement[int]) -> ColumnElement[bool]:
+def _is_retracted(event_id: ColumnElement[int]) -> ColumnElement[bool]:
     retraction = labels.alias("retraction")
     return exists().where(retraction.c.retracts == event_id)

@@ -1,14 +1,13 @@
-"""Shadows: the versions that answer silently beside the champion, and which ones those are.
+"""Selection of shadows: versions that also score each image, without affecting the response.
 
-A shadow shares the champion's backbone, so that it costs a head and no more: it scores the
-embedding that the champion's answer left. Owns the choice; `service/swap/shadows.py` loads them,
-and `core/shadows/answers.py` keeps what they say.
+A shadow shares the champion's backbone and scores the champion's embedding, so it costs one head.
+`service/swap/shadows.py` loads shadows, and `core/shadows/answers.py` stores their answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -17,16 +16,17 @@ from core.registry.promotions import Activation
 from core.registry.versions import VersionRef
 
 MAX_SHADOWS = 4
+# How many of the newest versions are searched for ones that the gate held back.
 _LOOK_BACK = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowSelection:
-    # The champion before this one: kept loaded, so that a rollback is at once.
+    # The champion before this one. It stays loaded, so a rollback is immediate.
     previous: int | None = None
-    # First the one before the champion, if it shares the backbone.
+    # In order of priority, so first the previous champion if it shares the backbone.
     shadows: tuple[int, ...] = ()
-    # Versions that could have been shadows, and why they are not.
+    # Versions that were candidates, and why they are no shadows.
     skipped: dict[int, str] = field(default_factory=dict)
 
 
@@ -36,7 +36,7 @@ def choose(
     named: Iterable[VersionRef],
     held_back: Iterable[VersionRef],
 ) -> ShadowSelection:
-    """The one before, then those that a person named, then the newest that the gate held back."""
+    """Take the previous champion, then named versions, then the newest that the gate held back."""
     wanted = [*([previous] if previous else []), *named, *held_back]
     candidates = {version.number: version for version in wanted if version.number != live.number}
     chosen: list[int] = []
@@ -45,23 +45,26 @@ def choose(
         if version.backbone != live.backbone:
             skipped[number] = f"it has another backbone than the champion, version {live.number}"
         elif len(chosen) == MAX_SHADOWS:
-            skipped[number] = f"at most {MAX_SHADOWS} versions shadow at once"
+            skipped[number] = f"at most {MAX_SHADOWS} versions shadow at a time"
         else:
             chosen.append(number)
     return ShadowSelection(previous.number if previous else None, tuple(chosen), skipped)
 
 
 def select(conn: Connection, activation: Activation, named: Sequence[int]) -> ShadowSelection:
-    """The choice beside the champion of this activation, the newest."""
+    """Choose the shadows of the champion that the newest `activation` names.
+
+    `named` are the versions that the setting asks for.
+    """
     before = activations.version_before(conn)
-    found = versions.get_refs(conn, {activation.version, *named, *([before] if before else [])})
-    # Of the gate: from replacing this champion.
+    refs = versions.get_refs(conn, {activation.version, *named, *([before] if before else [])})
+    # Those that the gate compared with this champion.
     held_back = versions.held_back_since(conn, activation.created_at, _LOOK_BACK)
-    choice = choose(
-        found[activation.version],
-        found.get(before) if before else None,
-        [found[number] for number in named if number in found],
+    selection = choose(
+        refs[activation.version],
+        refs.get(before) if before else None,
+        [refs[number] for number in named if number in refs],
         held_back[:MAX_SHADOWS],
     )
-    unknown = {n: f"version {n} does not exist" for n in named if n not in found}
-    return ShadowSelection(choice.previous, choice.shadows, choice.skipped | unknown)
+    unknown = {n: f"version {n} does not exist" for n in named if n not in refs}
+    return replace(selection, skipped=selection.skipped | unknown)

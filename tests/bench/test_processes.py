@@ -1,4 +1,4 @@
-"""Servers that stand still while others are measured."""
+"""Pausing servers while others are measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
-def test_a_paused_server_stands_still_with_all_its_processes_and_goes_on() -> None:
+def test_paused_server_stops_with_all_its_processes_and_can_be_resumed() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -30,7 +30,7 @@ def test_a_paused_server_stands_still_with_all_its_processes_and_goes_on() -> No
         pids = tree(parent.pid)
         assert len(pids) == 2
         pause(parent.pid)
-        wait_until(lambda: {state_of(pid) for pid in pids} == {"T"}, 30, "both to stand still")
+        wait_until(lambda: {state_of(pid) for pid in pids} == {"T"}, 30, "both to stop")
         resume(parent.pid)
         parent.communicate("go on\n", timeout=30)
         assert parent.returncode == 0

@@ -1,4 +1,4 @@
-"""Two classes that nobody confuses: reddish and bluish clouds."""
+"""Photos of two classes that are easy to tell apart: reddish and bluish clouds."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def cloud(colour: str, seed: int, size_px: int = 120) -> bytes:
     return encode(im, "JPEG", quality=92)
 
 
-def album(folder: Path, per_class: int = 8) -> Path:
-    """`folder/<colour>/<number>.jpg`"""
+def write_photos(folder: Path, per_class: int = 8) -> Path:
+    """Write `folder/<colour>/<number>.jpg`. Returns the folder."""
     for colour in COLOURS:
         (folder / colour).mkdir(parents=True)
         for seed in range(per_class):
@@ -29,5 +29,5 @@ def album(folder: Path, per_class: int = 8) -> Path:
 
 
 def row_of(name: str, printed: str) -> list[str]:
-    """The cells of a table's row that begins with `name`."""
+    """Return the cells of the table row that starts with `name`."""
     return next(line.split() for line in printed.splitlines() if line.split()[:1] == [name])

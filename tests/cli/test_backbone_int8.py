@@ -12,13 +12,13 @@ from core.registry import versions
 from core.settings import load_settings
 from core.store.store import Store, open_store
 from tests.cli.conftest import Run
-from tests.cli.photo_folder import album
+from tests.cli.photo_folder import write_photos
 from training.backbones.candidate import Candidate
 
 # Quantises the starter: seconds.
 pytestmark = pytest.mark.slow
 
-# Whether int8 is faster is for the machine that runs the tests to say, and not what they ask.
+# Whether int8 is faster depends on the machine, so these tests do not require it.
 RECIPE = "[gate]\nmax_int8_latency_ratio = 1000.0\n"
 
 
@@ -27,15 +27,15 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE)
     monkeypatch.setenv("EVERGREEN_RECIPE", str(path))
-    # Long runs are done by a child, which is to import what is tested here.
+    # A child process does long runs, and must import this checkout.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
 
 
 @pytest.mark.usefixtures("recipe")
-def test_a_champion_in_int8_answers_says_so_and_is_not_quantised_twice(
+def test_int8_champion_serves_reports_its_precision_and_is_not_quantised_twice(
     home: Path, tmp_path: Path, run: Run
 ) -> None:
-    folder = album(tmp_path / "album", per_class=20)
+    folder = write_photos(tmp_path / "album", per_class=20)
     run("import", folder)
     assert run("retrain", "--wait").exit_code == 0
     assert json.loads(run("status", "--json").stdout)["champion"]["precision"] == "float32"
@@ -48,8 +48,10 @@ def test_a_champion_in_int8_answers_says_so_and_is_not_quantised_twice(
     assert "Precision int8" in shown
     assert "int8 takes" in shown
     assert "Precision" not in run("versions", "2").stdout
-    found = json.loads(run("predict", "--json", folder / "red/0.jpg", folder / "blue/1.jpg").stdout)
-    assert [(answer["version"], answer["label"]) for answer in found] == [(3, "red"), (3, "blue")]
+    answers = json.loads(
+        run("predict", "--json", folder / "red/0.jpg", folder / "blue/1.jpg").stdout
+    )
+    assert [(answer["version"], answer["label"]) for answer in answers] == [(3, "red"), (3, "blue")]
     assert run("export", 3, tmp_path / "model.onnx").exit_code == 0
     _check_files(home, tmp_path / "model.onnx")
     again = run("backbone", "int8")
@@ -69,22 +71,22 @@ def _check_files(home: Path, model: Path) -> None:
     store.db.close()
 
 
-def test_too_few_photos_are_refused_with_words(home: Path, tmp_path: Path, run: Run) -> None:
-    run("import", album(tmp_path / "album", per_class=5))
+def test_quantisation_needs_twenty_photos(home: Path, tmp_path: Path, run: Run) -> None:
+    run("import", write_photos(tmp_path / "album", per_class=5))
     result = run("backbone", "int8")
     assert result.exit_code == 3
     assert "int8 needs 20 labelled photos" in " ".join(result.stderr.split())
 
 
-def test_another_backbone_may_be_asked_for_in_int8(home: Path, tmp_path: Path, run: Run) -> None:
+def test_another_backbone_can_be_requested_in_int8(home: Path, tmp_path: Path, run: Run) -> None:
     pytest.importorskip("torch", reason="the training extra is not installed")
-    run("import", album(tmp_path / "album", per_class=20))
+    run("import", write_photos(tmp_path / "album", per_class=20))
     result = run("backbone", "use", "starter", "--int8")
     assert result.exit_code == 0, result.output
     store = open_store(load_settings())
     with store.db.read() as conn:
-        (asked,) = runs.unfinished(conn)
-    candidate = Candidate.from_json(asked.parameters["wanted"]["backbone"])
+        (run_row,) = runs.unfinished(conn)
+    candidate = Candidate.from_json(run_row.parameters["wanted"]["backbone"])
     assert candidate.quantised_from is not None
     assert store.blobs.has(candidate.quantised_from)
     assert candidate.digest != candidate.quantised_from

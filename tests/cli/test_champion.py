@@ -43,7 +43,7 @@ def test_promote_waits_until_the_servers_switch(opened: Store, run: Run) -> None
     assert newest.activate_at <= time.time()
 
 
-def test_a_version_that_a_server_cannot_load_is_not_promoted(opened: Store, run: Run) -> None:
+def test_version_that_a_server_cannot_load_is_not_promoted(opened: Store, run: Run) -> None:
     _report(opened, ready=(1,), failed={2: "no memory left"})  # promotion 2
     result = run("promote", 2)
     assert result.exit_code == 1
@@ -52,7 +52,7 @@ def test_a_version_that_a_server_cannot_load_is_not_promoted(opened: Store, run:
     assert result.stdout == ""
 
 
-def test_promoting_an_unknown_version_names_those_there_are(home: Path, run: Run) -> None:
+def test_error_about_an_unknown_version_names_the_known_ones(home: Path, run: Run) -> None:
     result = run("promote", 9)
     assert result.exit_code == 2
     assert result.stderr == "evergreen: version 9 does not exist; there are 1 to 1\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.photo_folder import album
+from tests.cli.photo_folder import write_photos
 
 pytest.importorskip("torch", reason="the training extra is not installed")
 pytestmark = pytest.mark.training
@@ -20,13 +20,13 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_distils_on_what_people_have_sent_and_the_result_is_a_backbone(
+def test_distil_trains_a_backbone_on_the_images_that_clients_sent(
     home: Path, run: Run, tmp_path: Path, recipe: Path
 ) -> None:
-    folder = album(tmp_path / "album", per_class=6)
+    folder = write_photos(tmp_path / "album", per_class=6)
     nothing_yet = run("distil", "--teacher", "starter", "--steps", 1)
     assert nothing_yet.exit_code != 0
-    assert "nobody has sent an image yet" in nothing_yet.stderr
+    assert "no client has sent an image yet" in nothing_yet.stderr
     assert run("import", folder).exit_code == 0
     options = ["distil", "--teacher", "starter", "--steps", 2, "--recipe", recipe]
     done = run(*options)
@@ -38,10 +38,10 @@ def test_distils_on_what_people_have_sent_and_the_result_is_a_backbone(
     assert used.exit_code == 0, used.stderr
 
 
-def test_refuses_a_student_that_it_does_not_know_and_a_teacher_slim_is_not_cut_from(
+def test_distil_rejects_an_unknown_student_and_a_wrong_teacher(
     home: Path, run: Run, tmp_path: Path, recipe: Path
 ) -> None:
-    folder = album(tmp_path / "album", per_class=2)
+    folder = write_photos(tmp_path / "album", per_class=2)
     options = ["distil", "--images", folder, "--teacher", "starter", "--steps", 1]
     options += ["--recipe", recipe]
     unknown = run(*options, "--student", "tiny")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from core.store.blobs import sha256
 from tests.cli.conftest import Run
 
 
-def test_an_exported_model_opens_in_onnxruntime(home: Path, tmp_path: Path, run: Run) -> None:
+def test_exported_model_runs_in_onnxruntime(home: Path, tmp_path: Path, run: Run) -> None:
     assert run("export", 1, tmp_path / "model.onnx").exit_code == 0
     session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     pixels = np.zeros((2, 144, 144, 3), np.uint8)
@@ -19,12 +20,14 @@ def test_an_exported_model_opens_in_onnxruntime(home: Path, tmp_path: Path, run:
     assert session.get_modelmeta().custom_metadata_map["version"] == "1"
 
 
-def test_a_folder_gets_a_file_of_the_versions_name(home: Path, tmp_path: Path, run: Run) -> None:
+def test_export_into_a_folder_names_the_file_by_version(
+    home: Path, tmp_path: Path, run: Run
+) -> None:
     run("export", 1, tmp_path)
     assert (tmp_path / "evergreen-1.onnx").is_file()
 
 
-def test_a_bundle_holds_the_files_that_its_manifest_names(
+def test_bundle_holds_the_files_that_its_manifest_names(
     home: Path, tmp_path: Path, run: Run
 ) -> None:
     assert run("export", 1, tmp_path / "bundle", "--bundle").exit_code == 0
@@ -34,7 +37,7 @@ def test_a_bundle_holds_the_files_that_its_manifest_names(
         assert sha256(content) == manifest[name]
 
 
-def test_a_damaged_version_is_not_exported(home: Path, tmp_path: Path, run: Run) -> None:
+def test_damaged_version_is_not_exported(home: Path, tmp_path: Path, run: Run) -> None:
     digest = json.loads(run("versions", 1, "--json").stdout)["head"]
     (home / "blobs" / digest[:2] / digest).write_bytes(b"damaged")
     result = run("export", 1, tmp_path / "model.onnx")
@@ -43,7 +46,19 @@ def test_a_damaged_version_is_not_exported(home: Path, tmp_path: Path, run: Run)
     assert not (tmp_path / "model.onnx").exists()
 
 
-def test_a_place_that_cannot_be_written_is_named(home: Path, tmp_path: Path, run: Run) -> None:
+def test_path_that_cannot_be_written_is_reported(home: Path, tmp_path: Path, run: Run) -> None:
     result = run("export", 1, tmp_path / "absent" / "model.onnx")
     assert result.exit_code == 2
     assert "model.onnx cannot be written: No such file or directory" in result.stderr
+
+
+def test_permissions_of_an_exported_file_follow_the_umask(
+    home: Path, tmp_path: Path, run: Run
+) -> None:
+    before = os.umask(0o027)
+    try:
+        run("export", 1, tmp_path / "model.onnx")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.onnx").stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["model.onnx"]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cli.commands import VERBS, Verb, load
+from cli.commands import COMMANDS, Command, load
 from tests.cli.conftest import Run
 
 ALL = (
@@ -15,34 +15,34 @@ ALL = (
 )
 
 
-def test_help_lists_every_verb_and_the_exit_codes(run: Run) -> None:
+def test_help_lists_every_command_and_the_exit_codes(run: Run) -> None:
     printed = run("--help").stdout
     listed = {line.split()[1] for line in printed.splitlines() if line.startswith("│ ")}
     assert listed >= set(ALL)
-    assert {verb.name for verb in VERBS} == set(ALL)
+    assert {command.name for command in COMMANDS} == set(ALL)
     assert "Exit codes" in " ".join(printed.split())
     assert "EVERGREEN_HOME" in printed
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
-def test_a_verb_says_of_itself_what_the_list_says_of_it(verb: Verb, run: Run) -> None:
-    assert inspect.cleandoc(load(verb).help).splitlines()[0] == verb.help
-    result = run(verb.name, "--help")
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_help_of_a_command_starts_with_its_line_in_the_list(command: Command, run: Run) -> None:
+    assert inspect.cleandoc(load(command).help).splitlines()[0] == command.help
+    result = run(command.name, "--help")
     assert result.exit_code == 0
-    assert verb.help in " ".join(result.stdout.split())
+    assert command.help in " ".join(result.stdout.split())
 
 
-def test_an_unknown_verb_is_a_wrong_command(run: Run) -> None:
+def test_unknown_command_is_an_input_error(run: Run) -> None:
     result = run("retrian")
     assert result.exit_code == 2
     assert "retrain" in result.stderr
 
 
-def test_the_release_is_printed(run: Run) -> None:
+def test_version_option_prints_the_release(run: Run) -> None:
     assert run("--version").stdout.startswith("evergreen 0.")
 
 
-def test_the_list_of_verbs_loads_nothing_of_weight() -> None:
+def test_help_imports_no_heavy_package() -> None:
     program = (
         "import sys; from typer.testing import CliRunner; from cli.__main__ import app\n"
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
@@ -51,7 +51,7 @@ def test_the_list_of_verbs_loads_nothing_of_weight() -> None:
     assert _python(program) == "[]"
 
 
-def test_no_verb_but_serve_and_worker_loads_torch_or_bentoml(
+def test_only_serve_and_worker_import_torch_or_bentoml(
     home: object, tmp_path: object, run: Run
 ) -> None:
     program = """
@@ -59,9 +59,9 @@ import sys
 from pathlib import Path
 from typer.testing import CliRunner
 from cli.__main__ import app
-from tests.cli.photo_folder import album
+from tests.cli.photo_folder import write_photos
 
-folder = album(Path(sys.argv[1]) / "album", per_class=6)
+folder = write_photos(Path(sys.argv[1]) / "album", per_class=6)
 image = str(folder / "red" / "0.jpg")
 for words in (
     ["init"], ["import", str(folder)], ["status"], ["versions"], ["versions", "1"],

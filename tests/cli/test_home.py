@@ -11,12 +11,12 @@ from core.errors import EvergreenError
 from tests.cli.conftest import Run
 
 
-def test_init_says_where_everything_is_and_may_be_called_again(no_home: Path, run: Run) -> None:
+def test_init_prints_where_everything_is_and_may_be_repeated(no_home: Path, run: Run) -> None:
     first = run("init")
     assert first.exit_code == 0
     for part in (str(no_home), "evergreen.db", "blobs", "version 1"):
         assert part in first.stdout
-    assert "made before" in run("init").stdout
+    assert "exists already" in run("init").stdout
     assert len(json.loads(run("versions", "--json").stdout)) == 1
 
 
@@ -33,7 +33,7 @@ def test_init_says_where_everything_is_and_may_be_called_again(no_home: Path, ru
         ("label", "--undo", "1"),
     ],
 )
-def test_asking_where_there_is_no_home_makes_none(
+def test_command_that_needs_a_home_creates_none(
     words: tuple[str, ...], no_home: Path, run: Run
 ) -> None:
     result = run(*words)
@@ -43,14 +43,14 @@ def test_asking_where_there_is_no_home_makes_none(
     assert not no_home.exists()
 
 
-def test_the_status_of_a_new_home_says_what_to_do(home: Path, run: Run) -> None:
+def test_status_of_a_new_home_names_the_next_commands(home: Path, run: Run) -> None:
     printed = run("status").stdout
     assert "version 1 (200 classes)" in printed
     assert "evergreen serve" in printed
     assert "evergreen import DIR" in printed
 
 
-def test_a_misspelt_setting_is_an_input_error(
+def test_misspelt_setting_is_an_input_error(
     home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVERGREEN_PROT", "3001")
@@ -59,7 +59,7 @@ def test_a_misspelt_setting_is_an_input_error(
     assert "did you mean EVERGREEN_PORT" in result.stderr
 
 
-def test_storage_that_cannot_be_used_is_told_in_one_line(
+def test_unavailable_storage_is_an_error_without_traceback(
     no_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_home.write_text("a file where the folder should be")

@@ -9,14 +9,12 @@ import pytest
 from cli import import_folder
 from core.labelling import intake
 from tests.cli.conftest import Run
-from tests.cli.photo_folder import album, cloud, row_of
+from tests.cli.photo_folder import cloud, row_of, write_photos
 from tests.support import images
 
 
-def test_a_folder_is_imported_and_what_is_no_image_is_counted(
-    home: Path, tmp_path: Path, run: Run
-) -> None:
-    folder = album(tmp_path / "album", per_class=3)
+def test_import_counts_the_files_that_are_no_images(home: Path, tmp_path: Path, run: Run) -> None:
+    folder = write_photos(tmp_path / "album", per_class=3)
     (folder / "red" / "broken.jpg").write_bytes(images.truncated(cloud("red", 9)))
     (folder / "red" / "notes.txt").write_text("not an image")
     (folder / "red" / "empty.jpg").touch()
@@ -31,8 +29,8 @@ def test_a_folder_is_imported_and_what_is_no_image_is_counted(
     assert "Skipped, too large" in result.stdout
 
 
-def test_importing_again_adds_only_what_is_new(home: Path, tmp_path: Path, run: Run) -> None:
-    folder = album(tmp_path / "album", per_class=3)
+def test_second_import_adds_only_new_images(home: Path, tmp_path: Path, run: Run) -> None:
+    folder = write_photos(tmp_path / "album", per_class=3)
     run("import", folder)
     assert run("import", folder).stdout.rstrip().endswith("Nothing is new.")
     (folder / "red" / "more").mkdir()
@@ -42,25 +40,25 @@ def test_importing_again_adds_only_what_is_new(home: Path, tmp_path: Path, run: 
     assert _num_labels(run) == 7
 
 
-def test_an_image_that_moved_is_relabelled(home: Path, tmp_path: Path, run: Run) -> None:
-    folder = album(tmp_path / "album", per_class=3)
+def test_moved_image_is_relabelled(home: Path, tmp_path: Path, run: Run) -> None:
+    folder = write_photos(tmp_path / "album", per_class=3)
     run("import", folder)
     (folder / "red" / "0.jpg").rename(folder / "blue" / "was-red.jpg")
     assert row_of("blue", run("import", folder).stdout) == ["blue", "-", "3", "1", "-"]
     assert row_of("blue", run("import", folder).stdout) == ["blue", "-", "4", "-", "-"]
 
 
-def test_a_correction_outlives_the_next_import(home: Path, tmp_path: Path, run: Run) -> None:
-    folder = album(tmp_path / "album", per_class=3)
+def test_correction_is_kept_by_the_next_import(home: Path, tmp_path: Path, run: Run) -> None:
+    folder = write_photos(tmp_path / "album", per_class=3)
     run("import", folder)
     run("label", folder / "red" / "0.jpg", "pink")
     result = run("import", folder)
-    assert "1 image corrected after an import: left as people said." in result.stdout
+    assert "1 image corrected after an import: left unchanged." in result.stdout
     assert json.loads(run("status", "--json").stdout)["labels"]["examples"]["pink"] == 1
 
 
-def test_copies_in_two_classes_do_not_fight(home: Path, tmp_path: Path, run: Run) -> None:
-    folder = album(tmp_path / "album", per_class=2)
+def test_copy_in_another_class_is_skipped(home: Path, tmp_path: Path, run: Run) -> None:
+    folder = write_photos(tmp_path / "album", per_class=2)
     for name in ("blue/copy.jpg", "red/copy.jpg"):
         (folder / name).write_bytes(cloud("blue", 0))
     for _ in range(2):
@@ -70,17 +68,17 @@ def test_copies_in_two_classes_do_not_fight(home: Path, tmp_path: Path, run: Run
     assert _num_labels(run) == 4
 
 
-def test_a_dry_run_changes_nothing(no_home: Path, tmp_path: Path, run: Run) -> None:
-    folder = album(tmp_path / "album", per_class=2)
+def test_dry_run_changes_nothing(no_home: Path, tmp_path: Path, run: Run) -> None:
+    folder = write_photos(tmp_path / "album", per_class=2)
     result = run("import", "--dry-run", folder)
     assert row_of("red", result.stdout) == ["red", "2", "-", "-", "-"]
     assert not no_home.exists()
 
 
-def test_ctrl_c_keeps_what_was_stored_and_the_next_import_goes_on(
+def test_interrupted_import_keeps_its_batches_and_can_be_continued(
     home: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = album(tmp_path / "album", per_class=4)
+    folder = write_photos(tmp_path / "album", per_class=4)
     monkeypatch.setattr(import_folder, "_BATCH", 3)
     append = intake.label_prepared
     calls: list[Any] = []
@@ -94,20 +92,20 @@ def test_ctrl_c_keeps_what_was_stored_and_the_next_import_goes_on(
     monkeypatch.setattr(intake, "label_prepared", interrupted)
     result = run("import", folder)
     assert result.exit_code == 130
-    assert "the same command goes on" in " ".join(result.stderr.split())
+    assert "The same command continues" in " ".join(result.stderr.split())
     assert row_of("blue", result.stdout)[1] == "3"
     result = run("import", folder)
     assert row_of("blue", result.stdout) == ["blue", "1", "3", "-", "-"]
     assert _num_labels(run) == 8
 
 
-def test_it_fails_when_every_file_was_skipped(home: Path, tmp_path: Path, run: Run) -> None:
+def test_import_fails_if_every_file_is_skipped(home: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "album" / "red").mkdir(parents=True)
     (tmp_path / "album" / "red" / "notes.txt").write_text("not an image")
     assert run("import", tmp_path / "album").exit_code == 1
 
 
-def test_markup_in_a_name_is_printed_as_it_is(home: Path, tmp_path: Path, run: Run) -> None:
+def test_markup_in_a_name_is_printed_literally(home: Path, tmp_path: Path, run: Run) -> None:
     folder = tmp_path / "album" / "[red]:cat:"
     folder.mkdir(parents=True)
     (folder / "1.jpg").write_bytes(cloud("red", 0))

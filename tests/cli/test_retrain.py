@@ -13,7 +13,7 @@ from core.registry.workers import Worker
 from core.settings import load_settings
 from core.store.store import Store, open_store
 from tests.cli.conftest import Run
-from tests.cli.photo_folder import album
+from tests.cli.photo_folder import write_photos
 
 
 @pytest.fixture
@@ -24,17 +24,17 @@ def opened(home: Path) -> Iterator[Store]:
 
 
 @pytest.mark.slow
-def test_retrain_waits_for_a_version_of_ones_own_without_any_server(
-    home: Path, tmp_path: Path, run: Run
-) -> None:
-    folder = album(tmp_path / "album")
+def test_retrain_trains_a_version_without_any_server(home: Path, tmp_path: Path, run: Run) -> None:
+    folder = write_photos(tmp_path / "album")
     run("import", folder)
     result = run("retrain", "--wait")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("Version 2 is the champion")
-    assert "training right here" in result.stderr
-    found = json.loads(run("predict", "--json", folder / "red/0.jpg", folder / "blue/1.jpg").stdout)
-    assert [(answer["version"], answer["label"]) for answer in found] == [(2, "red"), (2, "blue")]
+    assert "training in this process" in result.stderr
+    answers = json.loads(
+        run("predict", "--json", folder / "red/0.jpg", folder / "blue/1.jpg").stdout
+    )
+    assert [(answer["version"], answer["label"]) for answer in answers] == [(2, "red"), (2, "blue")]
     status = json.loads(run("status", "--json").stdout)
     assert status["trainers"] == []
     assert status["last_run"]["outcome"] == "promoted"
@@ -72,13 +72,13 @@ def test_retrain_with_too_few_labels_says_what_is_missing(home: Path, run: Run) 
     assert "nothing is labelled yet" in result.stderr
 
 
-def test_retrain_without_a_trainer_says_so_and_coalesces(
+def test_retrain_without_a_trainer_says_so_and_makes_one_run(
     home: Path, tmp_path: Path, run: Run
 ) -> None:
-    run("import", album(tmp_path / "album", per_class=3))
+    run("import", write_photos(tmp_path / "album", per_class=3))
     result = run("retrain")
     assert result.exit_code == 0
-    assert "No trainer is at work" in result.stdout
+    assert "No trainer is running" in result.stdout
     assert "waits already" in run("retrain").stdout
 
 
@@ -91,7 +91,7 @@ def test_retrain_without_a_trainer_says_so_and_coalesces(
         ("cancelled", None, 1),
     ],
 )
-def test_retrain_follows_the_run_of_another_trainer_to_its_exit_code(
+def test_exit_code_of_retrain_follows_the_run_of_another_trainer(
     state: str,
     outcome: str | None,
     code: int,
@@ -100,7 +100,7 @@ def test_retrain_follows_the_run_of_another_trainer_to_its_exit_code(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run("import", album(tmp_path / "album", per_class=3))
+    run("import", write_photos(tmp_path / "album", per_class=3))
     now = time.time()
     with opened.db.write() as conn:
         here = Worker("t", "trainer", "elsewhere", 1, "cpu", None, (), {}, now, now)

@@ -13,14 +13,14 @@ from tests.cli.conftest import Run
 
 @pytest.fixture
 def execs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the process would have become."""
+    """Records the calls of `os.execvpe` instead of replacing this process."""
     calls: list[Any] = []
     monkeypatch.setattr(os, "execvpe", lambda *arguments: calls.append(arguments))
     monkeypatch.setenv("EVERGREEN_PORT", str(_free_port()))
     return calls
 
 
-def test_serve_becomes_bentoml_with_places_that_hold_anywhere(
+def test_serve_execs_bentoml_with_absolute_paths(
     tmp_path: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -47,7 +47,7 @@ def test_serve_becomes_bentoml_with_places_that_hold_anywhere(
     assert "BENTOML_CONTAINERIZED" not in environment
 
 
-def test_serve_makes_the_home_and_says_what_to_try(
+def test_serve_creates_the_home_and_prints_examples(
     no_home: Path, run: Run, execs: list[Any]
 ) -> None:
     result = run("serve")
@@ -62,7 +62,7 @@ def test_serve_makes_the_home_and_says_what_to_try(
         assert line in result.stderr
 
 
-def test_a_port_that_is_taken_is_named_with_the_way_out(
+def test_error_about_a_taken_port_names_the_remedy(
     home: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as other:
@@ -78,7 +78,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_a_host_is_handed_on_as_an_address(
+def test_host_is_resolved_to_an_address(
     host: str, home: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVERGREEN_HOST", host)
@@ -87,17 +87,17 @@ def test_a_host_is_handed_on_as_an_address(
     assert command[command.index("--host") + 1] in ("127.0.0.1", "::1")
 
 
-def test_an_address_of_another_machine_is_refused(
+def test_address_of_another_machine_is_rejected(
     home: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EVERGREEN_HOST", "192.0.2.1")  # kept free for documents, RFC 5737
+    monkeypatch.setenv("EVERGREEN_HOST", "192.0.2.1")  # reserved for documentation, RFC 5737
     result = run("serve")
     assert result.exit_code == 2
     assert "192.0.2.1" in result.stderr
     assert execs == []
 
 
-def test_a_recipe_that_is_not_there_is_told_before_the_start(
+def test_missing_recipe_is_reported_before_the_start(
     home: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVERGREEN_RECIPE", "absent.toml")

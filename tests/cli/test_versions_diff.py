@@ -4,19 +4,19 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import Run
-from tests.cli.photo_folder import album
+from tests.cli.photo_folder import write_photos
 
 
 def test_diff_shows_change_intervals_and_flips(home: Path, tmp_path: Path, run: Run) -> None:
-    run("import", album(tmp_path / "album", per_class=30))
+    run("import", write_photos(tmp_path / "album", per_class=30))
     assert run("retrain", "--wait").exit_code == 0
     result = run("versions", "diff", 1, 2)
     assert result.exit_code == 0, result.output
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "mended" in result.stdout
-    found = json.loads(run("versions", "diff", 1, 2, "--json").stdout)
-    assert found["overall"]["judged"] == sum(c["judged"] for c in found["classes"].values()) > 0
-    assert found["overall"]["before"] == 0
-    assert len(found["flips"]) == found["overall"]["judged"] * found["overall"]["after"]
+    diff = json.loads(run("versions", "diff", 1, 2, "--json").stdout)
+    assert diff["overall"]["judged"] == sum(c["judged"] for c in diff["classes"].values()) > 0
+    assert diff["overall"]["before"] == 0
+    assert len(diff["flips"]) == diff["overall"]["judged"] * diff["overall"]["after"]
     assert run("versions", "diff", 2, 2).exit_code == 0
     assert run("versions", "diff", 2, 99).exit_code == 2

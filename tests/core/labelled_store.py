@@ -1,4 +1,4 @@
-"""Predict and label in a store, and read what it holds then."""
+"""Label and predict images in a store, and read what it holds."""
 
 from __future__ import annotations
 

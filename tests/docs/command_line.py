@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cli.commands import VERBS, load
+from cli.commands import COMMANDS, load
 from cli.exit_codes import __doc__ as exit_codes
 from tests.docs.tables import Kept, code
 from tests.docs.tables import table as markdown
@@ -13,8 +13,8 @@ from tests.docs.tables import table as markdown
 
 def table(_kept: Kept) -> str:
     parts = []
-    for verb in VERBS:
-        for name, command in _with_subcommands(f"evergreen {verb.name}", load(verb)):
+    for entry in COMMANDS:
+        for name, command in _with_subcommands(f"evergreen {entry.name}", load(entry)):
             parts.append(_section(name, command))
     codes = str(exit_codes).partition("\n\n")[2].rstrip()
     return "\n".join([*parts, "## Exit codes\n", f"```text\n{codes}\n```\n"])

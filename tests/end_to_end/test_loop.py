@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.demo import accuracy, teach, until_live
 from tests.support.digits import digits
+from tests.support.learning import measure_accuracy, send_labels, wait_until_live
 from tests.support.server import Server, answers_of_every_worker, running
 from tests.support.wait import wait_until
 
@@ -75,18 +75,18 @@ def test_labels_become_versions_under_load_and_rollback_restores_the_old_answers
     image = JUDGES[0].image
     first = answers_of_every_worker(server, image, lambda a: a["version"] == 1, 20)
     with Load(server) as load:
-        newest = teach(server, POOL[:60], "sixty labels", clients=1)
-        seconds, run = until_live(server, newest, image)
+        newest = send_labels(server, POOL[:60], clients=1)
+        seconds, run = wait_until_live(server, newest, image)
         assert seconds is not None, run["reason"]
         before_more = answers_of_every_worker(
             server, image, lambda a: a["version"] == run["version"], 20
         )
-        few = accuracy(server, JUDGES)
+        few = measure_accuracy(server, JUDGES)
 
-        newest = teach(server, POOL[60:400], "more labels", clients=1)
-        seconds, second = until_live(server, newest, image)
+        newest = send_labels(server, POOL[60:400], clients=1)
+        seconds, second = wait_until_live(server, newest, image)
         assert seconds is not None, second["reason"]
-        many = accuracy(server, JUDGES)
+        many = measure_accuracy(server, JUDGES)
 
         httpx.put(
             f"{server.url}/v1/champion", json={"version": run["version"]}, timeout=30
@@ -111,15 +111,15 @@ def test_labels_become_versions_under_load_and_rollback_restores_the_old_answers
 def test_the_trainer_is_started_again_after_it_was_killed(server: Server) -> None:
     child = _trainer_pid(server)
     os.kill(child, signal.SIGKILL)
-    newest = teach(server, POOL[:30], "labels while it is down", clients=1)
-    seconds, run = until_live(server, newest, JUDGES[0].image)
+    newest = send_labels(server, POOL[:30], clients=1)
+    seconds, run = wait_until_live(server, newest, JUDGES[0].image)
     assert seconds is not None, run["reason"]
     assert _trainer_pid(server) != child
 
 
 def test_a_serving_worker_that_is_killed_comes_back_with_the_live_version(server: Server) -> None:
-    newest = teach(server, POOL[:30], "labels", clients=1)
-    seconds, run = until_live(server, newest, JUDGES[0].image)
+    newest = send_labels(server, POOL[:30], clients=1)
+    seconds, run = wait_until_live(server, newest, JUDGES[0].image)
     assert seconds is not None, run["reason"]
     victim = server.status()["workers"][0]["pid"]
     os.kill(victim, signal.SIGKILL)

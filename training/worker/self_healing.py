@@ -57,7 +57,7 @@ class SelfHealing:
                 champion=live,
                 since=activation.activate_at,
             )
-            tally = answers.tally(conn, before, beside=live)
+            tally = answers.tally(conn, before, champion=live)
             since = labels.moment_of(conn, state[1] - sequential_test.LABELS_PER_FALSE_ALARM)
             num_activations = activations.count_since(conn, since)
         self._checked = state

@@ -39,13 +39,13 @@ def test_resized_copy_is_a_near_duplicate(seed: int, scale: float) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_copy_turned_by_exif_is_a_near_duplicate(orientation: int) -> None:
+def test_copy_rotated_by_exif_is_a_near_duplicate(orientation: int) -> None:
     scene = images.scene(320, 240)
     turned = images.exif_rotated(scene, orientation, "JPEG")
     assert is_near_duplicate(print_of(scene), fingerprint(turned, LIMITS))
 
 
-def test_turned_picture_is_no_near_duplicate() -> None:
+def test_rotated_picture_is_no_near_duplicate() -> None:
     scene = images.scene(320, 240)
     turned = scene.transpose(Image.Transpose.ROTATE_90)
     assert not is_near_duplicate(print_of(scene), print_of(turned))

@@ -1,4 +1,4 @@
-"""What colours become: deep, grey, transparent and printed ones."""
+"""Colour modes: deep, grey, transparent, palette and CMYK images."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_flat_floating_point_is_black() -> None:
     assert not decode(image, SPEC).any()
 
 
-def test_transparent_palette_is_laid_on_white() -> None:
+def test_transparent_palette_is_blended_with_white() -> None:
     assert flat_colours(images.palette_transparent()) == [[255, 255, 255], [255, 0, 0]]
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_alpha_is_laid_on_white(mode: str) -> None:
+def test_alpha_is_blended_with_white(mode: str) -> None:
     im = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     im.paste((100, 100, 100, 255), (32, 0, 64, 64))
     expected = [[255, 255, 255], [100, 100, 100]]
@@ -71,13 +71,13 @@ def test_half_transparent_black_is_middle_grey() -> None:
 
 
 @pytest.mark.parametrize(("mode", "key"), [("L", 0), ("RGB", (0, 0, 0)), ("1", 0)])
-def test_colour_key_is_laid_on_white(mode: str, key: object) -> None:
+def test_colour_key_is_blended_with_white(mode: str, key: object) -> None:
     image = images.encode(Image.new(mode, (64, 64), 0), "PNG", transparency=key)
     assert flat_colours(image)[0] == [255, 255, 255]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_few_coloured_modes_are_averaged_not_sampled(mode: str) -> None:
+def test_palette_and_bilevel_modes_are_averaged_not_sampled(mode: str) -> None:
     columns = np.tile(np.array([0, 255], np.uint8), (64, 32))
     out = decode(images.encode(Image.fromarray(columns).convert(mode), "PNG"), PixelSpec(8))
     assert np.abs(out.astype(int) - 127).max() <= 8

@@ -59,7 +59,7 @@ def test_every_format_gives_the_same_pixels(format: str, options: dict[str, obje
         b"P6 1 1 255 \x00\x00\x00",
     ],
 )
-def test_bodies_that_are_no_image_are_undecodable(image: bytes) -> None:
+def test_body_that_is_no_image_is_undecodable(image: bytes) -> None:
     with pytest.raises(UndecodableImage, match="send JPEG, PNG"):
         decode(image, SPEC)
     with pytest.raises(UndecodableImage, match="send JPEG, PNG"):
@@ -83,7 +83,7 @@ def test_messages_hold_no_image_content() -> None:
 
 
 @pytest.mark.parametrize("image", [images.bomb_png(), images.twenty_thousand_square()])
-def test_bombs_are_refused_before_any_pixel_is_decoded(image: bytes) -> None:
+def test_decompression_bomb_is_rejected_before_any_pixel_is_decoded(image: bytes) -> None:
     tracemalloc.start()
     try:
         for refused in (lambda: decode(image, SPEC), lambda: size_of(image)):
@@ -94,12 +94,12 @@ def test_bombs_are_refused_before_any_pixel_is_decoded(image: bytes) -> None:
         tracemalloc.stop()
 
 
-def test_the_message_of_a_large_image_names_its_size() -> None:
+def test_message_of_a_large_image_names_its_size() -> None:
     with pytest.raises(ImageTooLarge, match="is 20000 x 20000 = 400,000,000 pixels"):
         decode(images.twenty_thousand_square(), SPEC)
 
 
-def test_sizes_between_pillows_own_limits_do_not_warn() -> None:
+def test_size_between_pillows_own_limits_does_not_warn() -> None:
     image = images.bomb_png(10_000, 10_000)  # where Image.open warns
     with pytest.raises(ImageTooLarge, match="10000 x 10000"):
         decode(image, SPEC)
@@ -135,7 +135,7 @@ def test_every_orientation_equals_the_upright_image(format: str, orientation: in
 
 
 @pytest.mark.parametrize("size", [(2400, 1800), (777, 1531), (1601, 1067)])
-def test_turning_a_reduced_photo_keeps_it_close_to_the_upright_one(size: tuple[int, int]) -> None:
+def test_rotated_reduced_photo_is_close_to_the_upright_one(size: tuple[int, int]) -> None:
     upright = images.scene(*size)
     turned = decode(images.exif_rotated(upright, 6, "JPEG"), PixelSpec())
     expected = decode(images.encode(upright, "JPEG"), PixelSpec())
@@ -161,7 +161,7 @@ def test_reduced_decoding_is_close_to_full_decoding(
 ) -> None:
     image = images.jpeg(*size)
     reduced = decode(image, PixelSpec(size_px))
-    monkeypatch.setattr(pixels, "REDUCED_KEEPS", 10**6)
+    monkeypatch.setattr(pixels, "MIN_OVERSAMPLING", 10**6)
     full = decode(image, PixelSpec(size_px))
     assert mean_difference(reduced, full) <= MAX_MEAN_REDUCED_LEVELS
 
@@ -178,7 +178,7 @@ def test_one_pixel_fills_the_square() -> None:
 
 @pytest.mark.parametrize("size", [(1, 50_000), (50_000, 1), (3, 60_000), (60_000, 3)])
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
-def test_extreme_shapes_give_their_centre(size: tuple[int, int], format: str) -> None:
+def test_extreme_shape_is_cropped_to_its_centre(size: tuple[int, int], format: str) -> None:
     image = images.encode(Image.new("RGB", size, (9, 9, 9)), format)
     out = decode(image, PixelSpec(32, 0.5))
     assert out.shape == (32, 32, 3)

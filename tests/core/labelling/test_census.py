@@ -17,7 +17,7 @@ _ids = itertools.count(1)
 
 
 def rows(**num_of_class: int) -> list[CurrentLabel]:
-    """So many examples of each class; those of `cat_held` are held-out cats."""
+    """Make this many examples of each class. Those of `cat_held` are held-out cats."""
     return [
         CurrentLabel(next(_ids), "image", name.removesuffix("_held"), name.endswith("_held"), "g")
         for name, num in num_of_class.items()
@@ -37,21 +37,21 @@ def rows(**num_of_class: int) -> list[CurrentLabel]:
         ({"cat": 2, "dog": 2, "fox": 1}, ("cat", "dog")),
     ],
 )
-def test_class_joins_with_two_examples_to_train_on(
+def test_class_needs_two_training_examples(
     labelled: dict[str, int], classes: tuple[str, ...]
 ) -> None:
-    found = take_census(rows(**labelled))
-    assert found.classes == classes
-    assert found.is_enough == (len(classes) >= 2)
+    census = take_census(rows(**labelled))
+    assert census.classes == classes
+    assert census.is_enough == (len(classes) >= 2)
 
 
-def test_held_out_examples_are_counted_apart() -> None:
-    found = take_census(rows(cat=3, cat_held=2, dog=1))
-    assert found.num_trained == {"cat": 3, "dog": 1}
-    assert found.num_held_out == 2
+def test_held_out_examples_are_counted_separately() -> None:
+    census = take_census(rows(cat=3, cat_held=2, dog=1))
+    assert census.num_trained == {"cat": 3, "dog": 1}
+    assert census.num_held_out == 2
 
 
-def test_what_is_missing_is_said() -> None:
+def test_message_says_which_labels_are_missing() -> None:
     need = "training needs 2 classes of 2 images each"
     with pytest.raises(NotEnoughLabels, match=f"nothing is labelled yet; {need}"):
         check_enough(take_census([]))
@@ -60,13 +60,13 @@ def test_what_is_missing_is_said() -> None:
     check_enough(take_census(rows(cat=2, dog=2)))
 
 
-def test_long_census_is_cut_short_in_the_message() -> None:
+def test_long_census_is_shortened_in_the_message() -> None:
     with pytest.raises(NotEnoughLabels) as caught:
         check_enough(take_census(rows(**{f"class {i}": 1 for i in range(500)})))
     assert len(str(caught.value)) < 500
 
 
-def test_store_is_asked_for_its_current_labels(store: Store) -> None:
+def test_require_enough_counts_the_current_labels(store: Store) -> None:
     with store.db.read() as conn, pytest.raises(NotEnoughLabels):
         require_enough(conn)
     for seed, label in enumerate(["cat", "cat", "dog", "dog"]):

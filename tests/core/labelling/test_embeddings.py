@@ -23,7 +23,7 @@ def vector(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 1, 16).astype(np.float32)
 
 
-def test_vectors_come_back_in_half_precision(store: Store, ids: list[int]) -> None:
+def test_vectors_are_stored_in_half_precision(store: Store, ids: list[int]) -> None:
     with store.db.write() as conn:
         embeddings.put(conn, "b", [(example, vector(example)) for example in ids])
         found = embeddings.get(conn, "b", ids)
@@ -32,7 +32,7 @@ def test_vectors_come_back_in_half_precision(store: Store, ids: list[int]) -> No
         np.testing.assert_array_equal(found[example], vector(example).astype(np.float16))
 
 
-def test_only_what_is_there_comes_back(store: Store, ids: list[int]) -> None:
+def test_missing_vectors_are_left_out(store: Store, ids: list[int]) -> None:
     with store.db.write() as conn:
         embeddings.put(conn, "b", [(ids[0], vector(0))])
         assert embeddings.get(conn, "b", ids).keys() == {ids[0]}
@@ -40,7 +40,7 @@ def test_only_what_is_there_comes_back(store: Store, ids: list[int]) -> None:
         assert embeddings.get(conn, "b", []) == {}
 
 
-def test_first_vector_stays(store: Store, ids: list[int]) -> None:
+def test_stored_vector_is_not_replaced(store: Store, ids: list[int]) -> None:
     with store.db.write() as conn:
         embeddings.put(conn, "b", [(ids[0], vector(0))])
         embeddings.put(conn, "b", [(ids[0], vector(1)), (ids[1], vector(1))])
@@ -50,9 +50,9 @@ def test_first_vector_stays(store: Store, ids: list[int]) -> None:
     assert found.keys() == set(ids[:2])
 
 
-def test_thousands_are_asked_for_in_chunks(store: Store, ids: list[int]) -> None:
+def test_ids_are_read_in_chunks(store: Store, ids: list[int]) -> None:
     with store.db.write() as conn:
         embeddings.put(conn, "b", [(ids[2], vector(2))])
-        # More than SQLite takes as parameters of one statement, with the one in the last chunk.
+        # More ids than SQLite allows as parameters of one statement. The stored one is last.
         asked = [*range(10_000, 50_000), ids[2]]
         assert embeddings.get(conn, "b", asked).keys() == {ids[2]}

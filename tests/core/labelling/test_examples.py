@@ -8,12 +8,14 @@ import pytest
 from core.inputs.pixels import Limits
 from core.labelling import examples, intake, labels
 from core.labelling.examples import HOLD_OUT_SHARE, NUM_ALWAYS_TRAINED, Example, split
+from core.store.blobs import sha256
 from core.store.store import Store
+from tests.core import labelled_store
 from tests.support import images
 
 LIMITS = Limits()
 NUM_GROUPS = 20_000
-# Four standard deviations of a binomial share: a fair split misses it once in 16,000.
+# Four standard deviations of a binomial share: a fair split exceeds it once in 16,000 runs.
 SHARE_TOLERANCE = 4 * sqrt(HOLD_OUT_SHARE * (1 - HOLD_OUT_SHARE) / NUM_GROUPS)
 
 
@@ -34,15 +36,15 @@ def test_a_fifth_of_many_groups_is_held_out() -> None:
     assert share == pytest.approx(HOLD_OUT_SHARE, abs=SHARE_TOLERANCE)
 
 
-def test_split_never_changes() -> None:
-    """Pinned: another answer would let yesterday's hold-out train tomorrow."""
+def test_split_is_the_same_in_every_release() -> None:
+    """Pinned: otherwise examples held out by an earlier release would be trained on."""
     held_out = [7, 8, 12, 18, 19, 20, 21]
     for num_of_class in (4, 10**6):
         assert [i for i in range(30) if split(digest(i), num_of_class)] == held_out
 
 
 @pytest.mark.parametrize("num_of_class", range(NUM_ALWAYS_TRAINED))
-def test_first_four_of_a_class_train_whatever_their_hash(num_of_class: int) -> None:
+def test_first_four_of_a_class_train_for_any_hash(num_of_class: int) -> None:
     assert not any(split(digest(i), num_of_class) for i in range(1000))
 
 
@@ -74,7 +76,7 @@ def test_near_duplicates_share_their_group_and_side(store: Store) -> None:
     for seed in range(10, 30):
         scene = images.scene(160, 120, seed)
         original = add(store, images.encode(scene, "PNG"))
-        # Under another label, of which there are few: alone it would always train.
+        # The copies have a label with few examples: alone they would always train.
         copy = add(store, images.encode(scene, "JPEG", quality=80), f"other {seed}")
         smaller = add(store, images.encode(scene.resize((120, 90)), "PNG"), f"other {seed}")
         assert {copy.group_id, smaller.group_id} == {original.group_id}
@@ -88,3 +90,13 @@ def test_example_is_found_by_its_image(store: Store) -> None:
     with store.db.read() as conn:
         assert examples.find(conn, added.image) == added
         assert examples.find(conn, "0" * 64) is None
+
+
+def test_captured_digests_are_those_of_examples_and_predictions(store: Store) -> None:
+    labelled, predicted = images.png(24, 24, 1), images.png(24, 24, 2)
+    labelled_store.label(store, image=labelled)
+    for image in (labelled, predicted, predicted):
+        labelled_store.predict(store, image)
+    with store.db.read() as conn:
+        digests = examples.captured_digests(conn)
+    assert digests == sorted([sha256(labelled), sha256(predicted)])

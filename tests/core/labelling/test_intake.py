@@ -25,9 +25,9 @@ from tests.support.concurrency import in_threads
 
 
 def test_labelled_image_is_an_example_with_its_blob(store: Store) -> None:
-    taken = label(store, LabelRequest("  cat ", who="ann"))
-    assert taken.is_new
-    assert (taken.event.label, taken.event.who, taken.event.created_at) == ("cat", "ann", 1.0)
+    result = label(store, LabelRequest("  cat ", who="ann"))
+    assert result.is_new
+    assert (result.event.label, result.event.who, result.event.created_at) == ("cat", "ann", 1.0)
     assert current(store) == [(sha256(IMAGE), "cat")]
     assert store.blobs.get(sha256(IMAGE)) == IMAGE
 
@@ -43,19 +43,19 @@ def test_blob_is_there_before_the_row_that_names_it(store: Store) -> None:
     seen = []
     engine = store.db._engine
 
-    def look(conn, cursor, statement, parameters, context, executemany) -> None:  # type: ignore[no-untyped-def]
+    def check_blob(conn, cursor, statement, parameters, context, executemany) -> None:  # type: ignore[no-untyped-def]
         if statement.startswith("INSERT INTO examples"):
             seen.append(store.blobs.has(sha256(IMAGE)))
 
-    sqlalchemy_event.listen(engine, "before_cursor_execute", look)
+    sqlalchemy_event.listen(engine, "before_cursor_execute", check_blob)
     try:
         label(store)
     finally:
-        sqlalchemy_event.remove(engine, "before_cursor_execute", look)
+        sqlalchemy_event.remove(engine, "before_cursor_execute", check_blob)
     assert seen == [True]
 
 
-def test_image_that_cannot_be_kept_gets_no_row(store: Store) -> None:
+def test_image_that_cannot_be_stored_gets_no_row(store: Store) -> None:
     class Full:
         def put(self, content: bytes, *, durable: bool = True) -> str:
             raise StoreError("the disk is full")
@@ -81,7 +81,7 @@ def test_image_that_cannot_be_kept_gets_no_row(store: Store) -> None:
         (IMAGE, LabelRequest("cat", idempotency_key="a\x00"), LIMITS, InvalidRequest),
     ],
 )
-def test_unfit_request_leaves_no_trace(
+def test_invalid_request_stores_nothing(
     store: Store,
     image: bytes,
     request_: LabelRequest,
@@ -118,34 +118,34 @@ def test_same_key_with_another_request_conflicts(
     assert current(store) == [(sha256(IMAGE), "cat")]
 
 
-def test_without_a_key_each_request_is_an_event(store: Store) -> None:
+def test_request_without_a_key_is_always_a_new_event(store: Store) -> None:
     assert label(store).event.id != label(store).event.id
 
 
 def test_same_key_from_many_threads_makes_exactly_one_event(store: Store) -> None:
     keyed = LabelRequest("cat", idempotency_key="k")
-    taken = in_threads(8, lambda _: label(store, keyed))
-    assert sum(each.is_new for each in taken) == 1
-    assert len({each.event.id for each in taken}) == 1
+    results = in_threads(8, lambda _: label(store, keyed))
+    assert sum(each.is_new for each in results) == 1
+    assert len({each.event.id for each in results}) == 1
     assert count(store) == 1
 
 
 def test_same_new_image_from_many_threads_is_one_example(store: Store) -> None:
-    taken = in_threads(8, lambda i: label(store, LabelRequest(f"label {i}")))
-    assert all(each.is_new for each in taken)
-    assert len({each.event.example_id for each in taken}) == 1
-    newest = max(taken, key=lambda each: each.event.id)
+    results = in_threads(8, lambda i: label(store, LabelRequest(f"label {i}")))
+    assert all(each.is_new for each in results)
+    assert len({each.event.example_id for each in results}) == 1
+    newest = max(results, key=lambda each: each.event.id)
     assert current(store) == [(sha256(IMAGE), newest.event.label)]
 
 
 def test_prediction_is_labelled_by_its_id(store: Store) -> None:
     prediction_id = predict(store)
-    taken = intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
-    assert taken.event.prediction_id == prediction_id
+    result = intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
+    assert result.event.prediction_id == prediction_id
     assert current(store) == [(sha256(IMAGE), "cat")]
 
 
-def test_image_of_a_labelled_prediction_is_stored_for_good(
+def test_image_of_a_labelled_prediction_is_stored_durably(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prediction_id = predict(store)
@@ -163,8 +163,8 @@ def test_image_of_a_labelled_prediction_is_stored_for_good(
 
 def test_prediction_and_image_share_the_example(store: Store) -> None:
     first = label(store)
-    taken = intake.label_prediction(store, predict(store), LabelRequest("dog"), LIMITS, now=2.0)
-    assert taken.event.example_id == first.event.example_id
+    result = intake.label_prediction(store, predict(store), LabelRequest("dog"), LIMITS, now=2.0)
+    assert result.event.example_id == first.event.example_id
     assert current(store) == [(sha256(IMAGE), "dog")]
 
 

@@ -40,7 +40,7 @@ def give(conn: Connection, example_id: int, label: str, now: float = 0.0) -> Lab
     return labels.append(conn, example_id=example_id, label=label, now=now)
 
 
-def take_back(conn: Connection, event: LabelEvent, now: float = 0.0) -> LabelEvent:
+def retract(conn: Connection, event: LabelEvent, now: float = 0.0) -> LabelEvent:
     return labels.append(conn, example_id=event.example_id, label=None, retracts=event.id, now=now)
 
 
@@ -90,7 +90,7 @@ def test_unfit_label_is_refused_with_the_reason(given: str, why: str) -> None:
         normalise(given)
 
 
-def test_newest_label_holds(store: Store) -> None:
+def test_newest_label_is_current(store: Store) -> None:
     with store.db.write() as conn:
         example = add_example(conn)
         give(conn, example, "cat")
@@ -98,17 +98,17 @@ def test_newest_label_holds(store: Store) -> None:
         assert current(conn) == {example: "dog"}
 
 
-def test_retraction_brings_the_label_before_it_back(store: Store) -> None:
+def test_retraction_restores_the_earlier_label(store: Store) -> None:
     with store.db.write() as conn:
         example = add_example(conn)
         give(conn, example, "cat")
-        take_back(conn, give(conn, example, "dog"))
+        retract(conn, give(conn, example, "dog"))
         assert current(conn) == {example: "cat"}
 
 
 def test_retraction_of_the_only_label_leaves_none(store: Store) -> None:
     with store.db.write() as conn:
-        take_back(conn, give(conn, add_example(conn), "cat"))
+        retract(conn, give(conn, add_example(conn), "cat"))
         assert current(conn) == {}
 
 
@@ -117,27 +117,27 @@ def test_retraction_of_an_older_label_changes_nothing(store: Store) -> None:
         example = add_example(conn)
         older = give(conn, example, "cat")
         give(conn, example, "dog")
-        take_back(conn, older)
+        retract(conn, older)
         assert current(conn) == {example: "dog"}
 
 
-def test_label_given_after_a_retraction_holds(store: Store) -> None:
+def test_label_given_after_a_retraction_is_current(store: Store) -> None:
     with store.db.write() as conn:
         example = add_example(conn)
-        take_back(conn, give(conn, example, "cat"))
+        retract(conn, give(conn, example, "cat"))
         give(conn, example, "cat")
         assert current(conn) == {example: "cat"}
 
 
-def test_retraction_touches_no_other_example(store: Store) -> None:
+def test_retraction_changes_no_other_example(store: Store) -> None:
     with store.db.write() as conn:
         one, other = add_example(conn), add_example(conn)
-        take_back(conn, give(conn, one, "cat"))
+        retract(conn, give(conn, one, "cat"))
         give(conn, other, "cat")
         assert current(conn) == {other: "cat"}
 
 
-def test_snapshot_shows_the_labels_of_then_for_ever(store: Store) -> None:
+def test_snapshot_always_shows_the_same_labels(store: Store) -> None:
     seen: dict[int, dict[int, str]] = {}
     with store.db.write() as conn:
         a, b = add_example(conn), add_example(conn)
@@ -145,19 +145,19 @@ def test_snapshot_shows_the_labels_of_then_for_ever(store: Store) -> None:
         for step in (
             lambda: give(conn, b, "dog"),
             lambda: give(conn, a, "fox"),
-            lambda: take_back(conn, first),
+            lambda: retract(conn, first),
             lambda: give(conn, b, "cat"),
         ):
             seen[labels.newest_id(conn)] = current(conn)
             newest = step()
         seen[newest.id] = current(conn)
-        take_back(conn, newest)
+        retract(conn, newest)
     with store.db.read() as conn:
         assert {snapshot: current(conn, snapshot) for snapshot in seen} == seen
         assert current(conn, 0) == {}
 
 
-def test_current_labels_come_in_the_order_of_examples_with_their_side(store: Store) -> None:
+def test_current_labels_are_ordered_by_example_and_say_which_are_held_out(store: Store) -> None:
     with store.db.write() as conn:
         ids = [add_example(conn, is_held_out=i == 1) for i in range(3)]
         for example in reversed(ids):
@@ -167,7 +167,7 @@ def test_current_labels_come_in_the_order_of_examples_with_their_side(store: Sto
     assert [row.is_held_out for row in rows] == [False, True, False]
 
 
-def test_id_of_a_label_is_never_given_twice(store: Store) -> None:
+def test_id_of_a_deleted_label_is_not_reused(store: Store) -> None:
     with store.db.write() as conn:
         event = give(conn, add_example(conn), "cat")
         conn.execute(schema.labels.delete())
@@ -185,11 +185,11 @@ def test_events_after_a_snapshot_are_counted_with_their_times(store: Store) -> N
         assert labels.times_between(conn, first.id, second.id) == [3.0]
 
 
-def test_label_events_after_one_come_in_order_without_retractions(store: Store) -> None:
+def test_label_events_after_an_id_are_ordered_and_without_retractions(store: Store) -> None:
     with store.db.write() as conn:
         example = add_example(conn)
         first, second = give(conn, example, "cat"), give(conn, example, "dog")
-        take_back(conn, first)
+        retract(conn, first)
         third = give(conn, example, "fox")
         found = labels.labelled_after(conn, first.id, limit=10)
         assert [(event_id, row.label) for event_id, row in found] == [
@@ -200,14 +200,14 @@ def test_label_events_after_one_come_in_order_without_retractions(store: Store) 
 
 
 @pytest.mark.parametrize("event_id", [0, -1, 1, 2**63, 10**30])
-def test_event_that_is_not_there_is_none(store: Store, event_id: int) -> None:
+def test_missing_event_is_none(store: Store, event_id: int) -> None:
     with store.db.read() as conn:
         assert labels.get(conn, event_id) is None
 
 
 @pytest.mark.postgres
-def test_ids_appear_in_their_order(postgres_store: Store) -> None:
-    """A later event waits for the commit of an earlier one, so that no snapshot misses one."""
+def test_ids_become_visible_in_order(postgres_store: Store) -> None:
+    """A later event waits for the commit of an earlier one, so no snapshot misses one."""
     db = postgres_store.db
     with db.write() as conn:
         example = add_example(conn)

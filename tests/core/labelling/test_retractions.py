@@ -13,16 +13,16 @@ from tests.core.labelled_store import IMAGE, count, current, label
 from tests.support.concurrency import in_threads
 
 
-def test_retraction_is_an_event_that_brings_back_the_label_before(store: Store) -> None:
+def test_retraction_is_an_event_that_restores_the_earlier_label(store: Store) -> None:
     label(store)
     dog = label(store, LabelRequest("dog")).event
-    taken = intake.retract(store, dog.id, who="ann", now=3.0)
-    assert taken.is_new
-    assert (taken.event.retracts, taken.event.label, taken.event.who) == (dog.id, None, "ann")
+    result = intake.retract(store, dog.id, who="ann", now=3.0)
+    assert result.is_new
+    assert (result.event.retracts, result.event.label, result.event.who) == (dog.id, None, "ann")
     assert current(store) == [(sha256(IMAGE), "cat")]
 
 
-def test_retracting_twice_is_retracting_once(store: Store) -> None:
+def test_second_retraction_adds_no_event(store: Store) -> None:
     event = label(store).event
     first, again = (intake.retract(store, event.id, who="ann", now=n) for n in (3.0, 4.0))
     assert (first.is_new, again.is_new) == (True, False)
@@ -30,10 +30,10 @@ def test_retracting_twice_is_retracting_once(store: Store) -> None:
     assert count(store) == 2
 
 
-def test_retracting_from_many_threads_writes_one_retraction(store: Store) -> None:
+def test_concurrent_retractions_write_one_event(store: Store) -> None:
     event = label(store).event
-    taken = in_threads(8, lambda i: intake.retract(store, event.id, who=str(i), now=3.0))
-    assert sum(each.is_new for each in taken) == 1
+    results = in_threads(8, lambda i: intake.retract(store, event.id, who=str(i), now=3.0))
+    assert sum(each.is_new for each in results) == 1
     assert count(store) == 2
 
 
@@ -49,7 +49,7 @@ def test_retraction_cannot_be_retracted(store: Store) -> None:
         intake.retract(store, retraction.id, who="ann", now=4.0)
 
 
-def test_key_still_answers_with_its_event_after_the_retraction(store: Store) -> None:
+def test_key_still_returns_its_event_after_the_retraction(store: Store) -> None:
     keyed = LabelRequest("cat", idempotency_key="k")
     event = label(store, keyed).event
     intake.retract(store, event.id, who="ann", now=3.0)

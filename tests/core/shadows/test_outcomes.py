@@ -23,15 +23,15 @@ BOTH_RIGHT = Outcome(is_right=True, is_shadow_right=True, agrees=True)
 
 
 def predict(
-    store: Store, aloud: str, silent: str, *, seed: int = 0, live: int = LIVE, at: float = 0.0
+    store: Store, primary: str, shadow: str, *, seed: int = 0, live: int = LIVE, at: float = 0.0
 ) -> str:
-    """The live version and the shadow answer; returns the prediction's id."""
+    """Store an answer of the live version and one of the shadow. Returns the prediction's id."""
     digest = store.blobs.put(images.png(48, 48, seed))
     now = at or time.time()
-    row = Prediction(new_id(), digest, live, aloud, 0.9, 0.8, now)
+    row = Prediction(new_id(), digest, live, primary, 0.9, 0.8, now)
     predictions.add(store.db, [row])
     with store.db.write() as conn:
-        answers.add(conn, [ShadowAnswer(row.id, SHADOW, silent, live, aloud == silent)], now)
+        answers.add(conn, [ShadowAnswer(row.id, SHADOW, shadow, live, primary == shadow)], now)
     return row.id
 
 
@@ -40,7 +40,7 @@ def label(store: Store, prediction_id: str, name: str) -> IntakeResult:
     return intake.label_prediction(store, prediction_id, request, Limits(), time.time())
 
 
-def found(store: Store, after: int = 0, since: float = 0.0) -> list[Outcome]:
+def read(store: Store, after: int = 0, since: float = 0.0) -> list[Outcome]:
     with store.db.read() as conn:
         return outcomes.paired(conn, SHADOW, after=after, champion=LIVE, since=since)
 
@@ -49,61 +49,61 @@ def test_label_tells_who_was_right(store: Store) -> None:
     for seed, name in enumerate(("cat", "dog", "cow")):
         label(store, predict(store, "cat", "dog", seed=seed), name)
     label(store, predict(store, "cat", "cat", seed=3), "cat")
-    assert found(store) == [RIGHT_WRONG, WRONG_RIGHT, Outcome(False, False, False), BOTH_RIGHT]
+    assert read(store) == [RIGHT_WRONG, WRONG_RIGHT, Outcome(False, False, False), BOTH_RIGHT]
 
 
-def test_prediction_without_a_label_counts_nowhere(store: Store) -> None:
+def test_prediction_without_a_label_has_no_outcome(store: Store) -> None:
     predict(store, "cat", "dog")
-    assert found(store) == []
+    assert read(store) == []
 
 
-def test_label_that_was_changed_counts_as_it_is_now(store: Store) -> None:
+def test_changed_label_counts_as_it_is_now(store: Store) -> None:
     prediction_id = predict(store, "cat", "dog")
     label(store, prediction_id, "cat")
-    assert found(store) == [RIGHT_WRONG]
+    assert read(store) == [RIGHT_WRONG]
     label(store, prediction_id, "dog")
-    assert found(store) == [WRONG_RIGHT]
+    assert read(store) == [WRONG_RIGHT]
 
 
-def test_label_given_to_the_image_itself_changes_it_too(store: Store) -> None:
+def test_label_of_the_image_itself_changes_the_outcome(store: Store) -> None:
     label(store, predict(store, "cat", "dog"), "cat")
     request = LabelRequest("dog")
     intake.label_image(store, images.png(48, 48, 0), request, Limits(), time.time())
-    assert found(store) == [WRONG_RIGHT]
+    assert read(store) == [WRONG_RIGHT]
 
 
-def test_label_that_was_taken_back_counts_no_more(store: Store) -> None:
+def test_retracted_label_does_not_count(store: Store) -> None:
     prediction_id = predict(store, "cat", "dog")
     first = label(store, prediction_id, "cat")
     second = label(store, prediction_id, "dog")
     intake.retract(store, second.event.id, who="test", now=time.time())
-    assert found(store) == [RIGHT_WRONG]
+    assert read(store) == [RIGHT_WRONG]
     intake.retract(store, first.event.id, who="test", now=time.time())
-    assert found(store) == []
+    assert read(store) == []
 
 
-def test_image_that_was_labelled_before_may_have_been_learnt_and_does_not_count(
+def test_image_labelled_before_the_prediction_does_not_count(
     store: Store,
 ) -> None:
     request = LabelRequest("dog")
     intake.label_image(store, images.png(48, 48, 0), request, Limits(), time.time() - 10)
     label(store, predict(store, "cat", "dog"), "dog")
-    assert found(store) == []
+    assert read(store) == []
 
 
-def test_image_that_is_sent_again_and_again_counts_once(store: Store) -> None:
+def test_image_that_is_sent_repeatedly_counts_once(store: Store) -> None:
     ids = [predict(store, "cat", "dog") for _ in range(5)]
     for prediction_id in ids:
         label(store, prediction_id, "dog")
-    assert found(store) == [WRONG_RIGHT]
+    assert read(store) == [WRONG_RIGHT]
 
 
-def test_only_the_live_version_its_time_and_newer_labels_are_asked_for(store: Store) -> None:
+def test_outcomes_are_restricted_by_version_time_and_label(store: Store) -> None:
     label(store, predict(store, "cat", "dog", seed=1, live=3), "dog")
     label(store, predict(store, "cat", "dog", seed=2, at=100.0), "dog")
     newest = label(store, predict(store, "cat", "dog", seed=3), "cat")
-    assert found(store, since=200.0) == [RIGHT_WRONG]
-    assert found(store, after=newest.event.id) == []
+    assert read(store, since=200.0) == [RIGHT_WRONG]
+    assert read(store, after=newest.event.id) == []
 
 
 def test_scores_are_counts() -> None:
@@ -118,7 +118,7 @@ def test_tallies_add_up_by_version_and_champion(store: Store) -> None:
     with store.db.read() as conn:
         assert answers.tally(conn, SHADOW) == Tally(SHADOW, 4, 2)
         assert answers.tally(conn, 99) == Tally(99, 0, 0)
-        assert answers.tallies_beside(conn, LIVE, 4) == [Tally(SHADOW, 3, 1)]
+        assert answers.recent_tallies(conn, LIVE, 4) == [Tally(SHADOW, 3, 1)]
 
 
 @pytest.mark.parametrize("limit", [1, 2])
@@ -127,5 +127,5 @@ def test_tallies_of_the_versions_that_answered_last_come_first(store: Store, lim
         for version, now in ((5, 3.0), (6, 1.0), (7, 2.0)):
             answers.add(conn, [ShadowAnswer(new_id(), version, "x", LIVE, True)], now)
     with store.db.read() as conn:
-        found = answers.tallies_beside(conn, LIVE, limit)
-    assert [tally.version for tally in found] == [5, 7][:limit]
+        tallies = answers.recent_tallies(conn, LIVE, limit)
+    assert [tally.version for tally in tallies] == [5, 7][:limit]

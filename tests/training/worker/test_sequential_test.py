@@ -22,7 +22,7 @@ ONLY_LIVE = Outcome(is_right=True, is_shadow_right=False, agrees=False)
 
 # Shares of images that only the version before gets right, and that only the live version gets
 # right, after a drop of ten points. The heads share a backbone, so they mostly err on the same
-# images: `bench/drop.py` measured 0.09 to 0.13, and 0.007 to 0.024.
+# images: `bench/drop_detection.py` measured 0.09 to 0.13, and 0.007 to 0.024.
 DROP = (0.12, 0.02)
 
 

@@ -1,17 +1,24 @@
-"""HTTP/1.1 as lightly as asyncio allows: requests built beforehand, and no more of an answer read
-than a benchmark asks for. What the generator does not spend, the server on the same cores gets."""
+"""A minimal HTTP/1.1 client on asyncio, because the load generator shares the server's cores.
+
+Requests are built before the load. Of an answer only the fields that a bench needs are parsed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
+import time
+from collections import deque
 from dataclasses import dataclass
 from typing import cast
 
-from bench.images import Photo
+from bench.photo_mix import Photo
 
 STAMP_BYTES = 16
+MAX_CONNECTIONS = 1000
+# Servers close connections that were idle for 5 s. A request sent at that moment would be lost.
+_IDLE_S = 4.0
 _BOUNDARY = b"evergreen-bench"
 _WORKER = re.compile(rb'evergreen-worker:\s*(\d+)|"worker":\s*"?(\d+)')
 _VERSION = re.compile(rb'"version":\s*(\d+)')
@@ -19,7 +26,7 @@ _VERSION = re.compile(rb'"version":\s*(\d+)')
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What goes out: the head and the body, and what follows the image in a form."""
+    """A request in three parts: the head, the image, and what follows the image in a form."""
 
     head: bytes
     content: bytes
@@ -37,14 +44,14 @@ class Reply:
 
     @property
     def worker(self) -> int:
-        """The pid of the process that answered; 0 where it does not say."""
-        found = _WORKER.search(self.head) or _WORKER.search(self.body)
-        return int(found[1] or found[2]) if found else 0
+        """The pid of the process that answered, or 0 if the answer does not name it."""
+        match = _WORKER.search(self.head) or _WORKER.search(self.body)
+        return int(match[1] or match[2]) if match else 0
 
     @property
     def version(self) -> int:
-        found = _VERSION.search(self.body)
-        return int(found[1]) if found else 0
+        match = _VERSION.search(self.body)
+        return int(match[1]) if match else 0
 
     @property
     def retry_after_s(self) -> float:
@@ -64,9 +71,11 @@ def post(
     timeout_ms: int | None = None,
     stamped: bool,
 ) -> Request:
-    """The image as the raw body, or as a file in a form. Stamped, there is room for bytes that
-    make each copy another file; decoders ignore what follows an image. With `timeout_ms` the server
-    is told how long the client waits."""
+    """Build a request with the image as its body, or as a file in a form.
+
+    A stamped request has room for bytes after the image, which make each copy a different file.
+    Decoders ignore them. `timeout_ms` becomes the header `X-Request-Timeout-Ms`.
+    """
     before, after, kind = b"", b"", photo.content_type.encode()
     if form_field is not None:
         before = b'--%s\r\nContent-Disposition: form-data; name="%s"; filename="photo"\r\n' % (
@@ -90,7 +99,7 @@ def stamp() -> bytes:
 
 
 def field(head: bytes, name: bytes) -> bytes | None:
-    """`head` is in lower case and begins with the status line."""
+    """Return the value of a header field. `head` is in lower case, with the status line."""
     at = head.find(b"\r\n%s:" % name)
     if at < 0:
         return None
@@ -99,7 +108,7 @@ def field(head: bytes, name: bytes) -> bytes | None:
 
 
 def parse(buffer: bytearray) -> Reply | None:
-    """The answer, once all of it is there."""
+    """Parse the answer, or return None while it is incomplete."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -115,7 +124,7 @@ def parse(buffer: bytearray) -> Reply | None:
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time."""
+    """A connection that carries one request at a time."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -135,7 +144,10 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def exchange(self, request: bytes, within_s: float) -> Reply:
-        """Raises TimeoutError, ConnectionError; the connection is closed then."""
+        """Send a request and return the reply.
+
+        Raises TimeoutError or ConnectionError, and then closes the connection.
+        """
         if self._transport is None:
             raise ConnectionResetError("closed before the request was sent")
         loop = asyncio.get_running_loop()
@@ -156,7 +168,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's own class is none of asyncio's.
+        # The class of uvloop is not a subclass of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -175,3 +187,56 @@ class Connection(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(TimeoutError())
             self.close()
+
+
+class ConnectionPool:
+    """Open connections to one port. Callers wait if `MAX_CONNECTIONS` are in use."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        # Ordered by last use, so that all connections are used.
+        self._idle: deque[Connection] = deque()
+        self._num_open = 0
+        self._waiting: deque[asyncio.Future[Connection]] = deque()
+
+    async def acquire(self, until: float) -> Connection:
+        """Return an idle or a new connection. Raises TimeoutError, OSError."""
+        while self._idle:
+            connection = self._idle.popleft()
+            if connection.is_open and time.monotonic() - connection.used_at < _IDLE_S:
+                return connection
+            connection.close()
+            self._num_open -= 1
+        async with asyncio.timeout(until - time.monotonic()):
+            if self._num_open < MAX_CONNECTIONS:
+                return await self.connect()
+            free: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+            self._waiting.append(free)
+            try:
+                return await free
+            except asyncio.CancelledError:
+                if free.done() and not free.cancelled():
+                    self.release(free.result())
+                raise
+
+    async def connect(self) -> Connection:
+        """Return a new connection. Raises OSError."""
+        self._num_open += 1
+        try:
+            return await Connection.open(self._port)
+        except BaseException:
+            self._num_open -= 1
+            raise
+
+    def release(self, connection: Connection) -> None:
+        connection.used_at = time.monotonic()
+        while self._waiting:
+            free = self._waiting.popleft()
+            if not free.done():
+                free.set_result(connection)
+                return
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        for connection in self._idle:
+            connection.close()

@@ -1,13 +1,12 @@
-"""What the optimised form of a backbone saves when a version is loaded, and what it costs later.
+"""CPU time to load a backbone from its file and from its optimised form, and to run each.
 
-    python -m bench.opening [NAME ...] [--rounds 20] [--markdown]
+    python -m bench.backbone_loading [NAME ...] [--rounds 20] [--markdown]
 
-Processor time of this thread to check, open and run once a backbone from a local blob store: from
-its file, from its optimised form, memory given back in between, and from that again with what the
-one before it left at hand, as under swap after swap. Then of one run of each, in turn: a form that
-opens sooner must not be slower in every prediction.
-Weights are random but for the starter: they change no time. Names other than `starter` need the
-training extra.
+A load checks, opens and runs a backbone once, from a local blob store. It is timed from the file,
+from the optimised form after trimming memory, and from that form again without trimming, as in
+repeated swaps. Then single runs of both forms are timed in turn, because a form that loads faster
+must not predict more slowly. Only the starter has trained weights, which does not change the times.
+Names other than `starter` need the training extra.
 """
 
 from __future__ import annotations
@@ -58,14 +57,14 @@ def main() -> None:
                 took[2].append(_open(digest, blobs, optimised, spec))
                 trim_memory()
                 progress.advance(task)
-            plain, quick, at_hand = (1000 * statistics.median(seconds) for seconds in took)
+            plain, quick, untrimmed = (1000 * statistics.median(seconds) for seconds in took)
             row = [f"{len(content) / 1e6:.1f}", f"{plain:.1f}", f"{quick:.1f}"]
             runs = [1000 * seconds for seconds in _runs(digest, blobs, optimised, spec)]
-            row += [f"{quick / plain:.2f}", f"{at_hand:.1f}", *(f"{ms:.2f}" for ms in runs)]
+            row += [f"{quick / plain:.2f}", f"{untrimmed:.1f}", *(f"{ms:.2f}" for ms in runs)]
             rows.append([name, *row, f"{runs[1] / runs[0]:.2f}"])
     columns = ["backbone", "file, MB", "its file, ms", "optimised, ms", "ratio"]
-    columns += ["memory at hand, ms", "a run, ms", "optimised, ms", "ratio"]
-    show("Processor time to load a backbone", columns, rows, markdown=options.markdown)
+    columns += ["untrimmed, ms", "a run, ms", "optimised, ms", "ratio"]
+    show("CPU time to load a backbone", columns, rows, markdown=options.markdown)
 
 
 def _open(digest: str, blobs: Blobs, optimised: Optimised | None, spec: PixelSpec) -> float:
@@ -80,7 +79,7 @@ def _open(digest: str, blobs: Blobs, optimised: Optimised | None, spec: PixelSpe
 
 
 def _runs(digest: str, blobs: Blobs, optimised: Optimised, spec: PixelSpec) -> tuple[float, float]:
-    """Medians of the backbone from its file, and from its optimised form."""
+    """Return the median seconds of a run, from the file and from the optimised form."""
     pixels_BHWC = golden_pixels(spec, 0)
     forms = [Runtime("cpu", 1).backbone(digest, blobs, form) for form in (None, optimised)]
     took: tuple[list[float], list[float]] = ([], [])

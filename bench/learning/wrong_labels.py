@@ -1,6 +1,6 @@
-"""What a tenth of wrong labels costs over random re-splits of train and val.
+"""Loss of accuracy by a tenth of wrong labels, over random re-splits of train and val.
 
-One split in folders may be an unlucky one: with 153 photos to judge by, a point and a half is two.
+A single split is too noisy: with 153 validation photos, two of them are more than a point.
 
 N rows, D embedding.
 """
@@ -34,27 +34,29 @@ def rows_of(
 ) -> list[list[str]]:
     rows = []
     text = f"{task.name}, {task.network.name}: re-splits"
-    with follow(text, len(sizes) * num_resplits) as tell:
+    with follow(text, len(sizes) * num_resplits) as report:
         for at, per_class in enumerate(sizes):
             measured: list[tuple[float, ...]] = []
             for seed in range(num_resplits):
                 other = resplit(task, seed)
                 rows_N = other.sample(per_class, seed)
                 y_N = other.train.y_N[rows_N]
-                right, *_ = judge_head(other, rows_N, y_N)
+                accuracy, *_ = judge_head(other, rows_N, y_N)
                 noisy, *_ = judge_head(other, rows_N, flipped(y_N, seed))
-                measured.append((right, noisy, 100 * (right - noisy)))
-                tell(at * num_resplits + seed + 1)
+                measured.append((accuracy, noisy, 100 * (accuracy - noisy)))
+                report(at * num_resplits + seed + 1)
             error = float(np.std([cost for *_, cost in measured])) / max(1, num_resplits - 1) ** 0.5
-            found = [*cells(measured, (".3f", ".3f", ".1f")), f"{error:.1f}"]
-            rows.append([task.name, task.network.name, size(per_class), *found])
+            figures = [*cells(measured, (".3f", ".3f", ".1f")), f"{error:.1f}"]
+            rows.append([task.name, task.network.name, size(per_class), *figures])
             news.print(*rows[-1], sep="  ", highlight=False)
     return rows
 
 
 def resplit(task: Task, seed: int) -> Task:
-    """All photos of train and val, dealt anew: as many of each class train as before. Copies of a
-    photo that trains train too."""
+    """Split the photos of train and val again, with the same number of each class in train.
+
+    All copies of a training photo are training photos.
+    """
     rng = np.random.default_rng((seed, 2))
     x_ND = np.concatenate([task.x_ND, task.val_x_ND])
     y_N = np.concatenate([task.train.y_N, task.val.y_N])

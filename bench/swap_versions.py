@@ -1,5 +1,8 @@
-"""Versions to swap between: version 1 with its weights moved a little, so that each is another file
-of the same size and speed. Published beside a running server, as a trainer does."""
+"""Versions for `bench.swap`: copies of version 1 whose weights differ slightly.
+
+Each is a different file of the same size and speed. They are published while the server runs, as by
+a trainer.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ from core.models.servable import HeadSession, golden
 from core.registry import versions
 from core.store.store import Store
 
-# Far below what changes an answer.
+# Far too small to change a prediction.
 _NOISE = 1e-3
 
 
 def publish_heads(store: Store, count: int) -> Iterator[int]:
-    """New heads on the backbone of version 1. Gives the numbers of the versions."""
+    """Publish new heads on the backbone of version 1. Yields the numbers of the versions."""
     first = first_manifest(store)
     backbone = Backbone(store.blobs.get(first.backbone), first.backbone, Runtime("cpu"))
     for seed in range(1, count + 1):
@@ -31,8 +34,7 @@ def publish_heads(store: Store, count: int) -> Iterator[int]:
 
 
 def publish_backbones(store: Store, count: int) -> Iterator[int]:
-    """New weights in the same graph, each with a head of its own and in the form that a trainer
-    stores beside them."""
+    """Publish new weights in the same graph, each with a head and an optimised form of its own."""
     first = first_manifest(store)
     runtime = Runtime("cpu")
     for seed in range(1, count + 1):
@@ -48,8 +50,8 @@ def backbone_onnx(seed: int) -> bytes:
     graph = (starter.FILES / "backbone.graph.onnx").read_bytes()
     rng = np.random.default_rng(seed)
     weights = {
-        # Only convolutions: a variance must stay positive.
-        name: _moved(value, rng) if value.ndim == 4 else value
+        # Only convolutions, because a variance must stay positive.
+        name: _perturbed(value, rng) if value.ndim == 4 else value
         for name, value in starter.backbone_weights().items()
     }
     return starter.bind_weights(graph, weights)
@@ -57,7 +59,7 @@ def backbone_onnx(seed: int) -> bytes:
 
 def _publish(store: Store, manifest: Manifest, backbone: Backbone, seed: int) -> int:
     head = starter.head()
-    content = head_onnx(_moved(head.weights_DK, np.random.default_rng(seed)), head.bias_K)
+    content = head_onnx(_perturbed(head.weights_DK, np.random.default_rng(seed)), head.bias_K)
     other = replace(
         manifest,
         parent=1,
@@ -69,6 +71,6 @@ def _publish(store: Store, manifest: Manifest, backbone: Backbone, seed: int) ->
         return versions.publish(conn, store.blobs, other, gate).version
 
 
-def _moved(value: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    moved = value * (1 + _NOISE * rng.standard_normal(value.shape))
-    return moved.astype(np.float32)
+def _perturbed(value: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    perturbed = value * (1 + _NOISE * rng.standard_normal(value.shape))
+    return perturbed.astype(np.float32)

@@ -1,4 +1,4 @@
-"""One run of tier `blocks` on a task, as the service does it.
+"""A run of tier `blocks` on a task, with the steps of the service.
 
 N rows, H/W pixels, C channels, D embedding.
 """
@@ -27,11 +27,11 @@ class Tuning:
     # A torch module.
     backbone: Any
     head: Head
-    # Of the processor.
+    # CPU time.
     seconds: float
 
     def judge(self, pixels_NHWC: NDArray[np.uint8], y_N: NDArray[np.intp]) -> tuple[float, float]:
-        """Accuracy and calibration error."""
+        """Return accuracy and calibration error."""
         return judge(self.head, embed(self.backbone, pixels_NHWC), y_N)
 
 
@@ -42,7 +42,7 @@ def tuned(
     recipe: BlocksRecipe,
     seed: int,
 ) -> Tuning:
-    """One fold chooses the epoch, then the head is fitted anew on the tuned backbone."""
+    """Tune the blocks while one fold chooses the epoch, then fit a head on the tuned backbone."""
     from training.blocks.finetune import tune
 
     dataset = task.dataset(rows_N, task.train.y_N[rows_N], task.x_ND[rows_N])
@@ -51,7 +51,7 @@ def tuned(
     start = fit_head(dataset.part(~is_held_out_N), HeadRecipe(), score_all=False).head
     depth = min(recipe.depth, len(task.module.blocks))
     with tempfile.TemporaryDirectory() as folder:
-        found = tune(
+        result = tune(
             task.module,
             start,
             pixels_NHWC,
@@ -63,10 +63,10 @@ def tuned(
             device="cpu",
             clock=time.process_time,
         )
-    x_ND = embed(found.backbone, pixels_NHWC)
+    x_ND = embed(result.backbone, pixels_NHWC)
     again = task.dataset(rows_N, dataset.y_N, x_ND)
     fitted = fit_head(again, HeadRecipe(), score_all=False, calibrate_on=again.part(is_held_out_N))
-    return Tuning(found.backbone, fitted.head, time.process_time() - began)
+    return Tuning(result.backbone, fitted.head, time.process_time() - began)
 
 
 def embed(backbone: Any, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,8 +1,7 @@
-"""What anyone would write in a page: the rivals of the two tiers in `bench.learning`.
+"""The baselines of `bench.learning`: scikit-learn's logistic regression, and a full fine-tune.
 
-Owns logistic regression as scikit-learn has it, and a full fine-tune as torch tutorials have it.
-They get the same photos, and the fine-tune the same epochs or processor seconds, whichever end
-first.
+The fine-tune is written as in torch tutorials. Both get the same photos as the tiers. The fine-tune
+gets the same number of epochs or CPU seconds, whichever ends first.
 
 N rows, D embedding, K classes; B batch, H/W pixels, C channels.
 """
@@ -31,25 +30,25 @@ _LR = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """Accuracies on the judging rows."""
+    """Accuracies on the validation rows."""
 
-    # With the C and the scaling that cross-validation of the training rows chose.
+    # With the C and the scaling chosen by cross-validation of the training rows.
     tuned: float
-    # With those that turn out best on the judging rows: nobody can know them.
+    # With those that are best on the validation rows, which is an upper bound.
     oracle: float
-    # Of the processor, to choose and to fit.
+    # CPU time to choose and to fit.
     seconds: float
 
 
 def logistic_regression(
     x_ND: NDArray[np.float32],
     y_N: NDArray[np.intp],
-    judge_x_ND: NDArray[np.float32],
-    judge_y_N: NDArray[np.intp],
+    val_x_ND: NDArray[np.float32],
+    val_y_N: NDArray[np.intp],
 ) -> Regression:
-    """Try every C, with and without standardised features."""
+    """Evaluate every C, with and without standardised features."""
     folds = StratifiedKFold(min(3, int(np.bincount(y_N).min())), shuffle=True, random_state=0)
-    found: list[tuple[float, float]] = []
+    scores: list[tuple[float, float]] = []
     seconds = 0.0
     for c in _C_GRID:
         for steps in ((), (StandardScaler(),)):
@@ -57,13 +56,14 @@ def logistic_regression(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 began = time.process_time()
-                chosen_by = float(cross_val_score(model, x_ND, y_N, cv=folds).mean())
+                cross_validated = float(cross_val_score(model, x_ND, y_N, cv=folds).mean())
                 seconds += time.process_time() - began
                 began = time.process_time()
                 model.fit(x_ND, y_N)
                 fitted_s = time.process_time() - began
-            found.append((chosen_by, float(model.score(judge_x_ND, judge_y_N))))
-    return Regression(max(found)[1], max(right for _, right in found), seconds + fitted_s)
+            scores.append((cross_validated, float(model.score(val_x_ND, val_y_N))))
+    oracle = max(accuracy for _, accuracy in scores)
+    return Regression(max(scores)[1], oracle, seconds + fitted_s)
 
 
 def full_fine_tune(
@@ -71,15 +71,16 @@ def full_fine_tune(
     pixels_NHWC: NDArray[np.uint8],
     y_N: NDArray[np.intp],
     num_classes: int,
-    judge_NHWC: NDArray[np.uint8],
+    val_NHWC: NDArray[np.uint8],
     *,
     max_epochs: int,
     max_seconds: float,
     seed: int,
 ) -> NDArray[np.float32]:
-    """Give logits_NK of the judging photos after training everything at one rate from a new head.
+    """Fine-tune all weights and a new head at one learning rate. Returns logits_NK on val.
 
-    AdamW, cosine, random resized crops and flips, BatchNorm as it comes, the last weights.
+    AdamW with a cosine schedule, random resized crops and flips, BatchNorm in training mode.
+    The last weights are used.
     """
     import torch
     from torch import nn
@@ -99,7 +100,7 @@ def full_fine_tune(
             break
         for group in optimiser.param_groups:
             group["lr"] = _LR * (1 + math.cos(math.pi * done)) / 2
-        _as_torch_would(net)
+        _set_training(net)
         rows_B = np.sort(order_N[at : at + _BATCH])
         at += _BATCH
         if len(rows_B) < 2:
@@ -112,20 +113,20 @@ def full_fine_tune(
     net.eval()
     with torch.inference_mode():
         batches = [
-            net(torch.from_numpy(np.array(judge_NHWC[i : i + 64]))).numpy()
-            for i in range(0, len(judge_NHWC), 64)
+            net(torch.from_numpy(np.array(val_NHWC[i : i + 64]))).numpy()
+            for i in range(0, len(val_NHWC), 64)
         ]
     return np.concatenate(batches)
 
 
-def _as_torch_would(net: Any) -> None:
-    """`Backbone.train` keeps BatchNorm in inference mode; a plain module does not."""
+def _set_training(net: Any) -> None:
+    """Set all modules to training mode, where `Backbone.train` leaves out BatchNorm."""
     for module in net.modules():
         module.training = True
 
 
 def _view(pixels_HWC: NDArray[np.uint8], rng: np.random.Generator) -> Any:
-    """A random resized crop of 35 to 100 % of the area, flipped half of the time; uint8."""
+    """Return a random resized crop (uint8) of 35 to 100 % of the area, flipped half of the time."""
     import torch
 
     size_px = len(pixels_HWC)

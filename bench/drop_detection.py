@@ -1,10 +1,10 @@
-"""How two heads differ of which one is about ten points worse, and how soon the watch would tell.
+"""How soon self-healing detects a champion that is ten points worse than the one before.
 
-    python -m bench.drop [--trials 6]
+    python -m bench.drop_detection [--trials 6]
 
-On the handwritten digits, with the starter's backbone. The head before is fitted to 300 labels; the
-live one is made worse in four ways. What counts is how many digits only one of the two gets right:
-the watch sees those alone, and the more the errors go together, the fewer labels it needs.
+The data are handwritten digits, the backbone is the starter. The earlier head is fitted to 300
+labels, and the live one is made worse in four ways. The sequential test uses only digits that
+exactly one of the two classifies correctly. It needs fewer labels the more the errors coincide.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PENALTY = 0.01
 DROPS = (0.08, 0.12)
 _STREAMS = 4000
 
-Labels = tuple[NDArray[np.intp], NDArray[np.intp]]  # rows, and what they are said to show
+Labels = tuple[NDArray[np.intp], NDArray[np.intp]]  # rows, and their labels
 
 
 def main() -> None:
@@ -49,17 +49,17 @@ def main() -> None:
     table = Table(title="Heads on one backbone, one of them 8 to 12 points worse")
     for name in ("made worse by", "pairs", "only before", "only live", "caught within 150 labels"):
         table.add_column(name, justify="right" if name != "made worse by" else "left")
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    pairs_of: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
     for _ in range(trials):
         rows = rng.choice(NUM_POOL, NUM_LABELS, replace=False)
-        before_N = right(x_ND, y_N, (rows, y_N[rows]))
-        for name, spoil in WAYS.items():
+        before_N = correct(x_ND, y_N, (rows, y_N[rows]))
+        for name, degrade in WAYS.items():
             for level in range(1, 7):
-                live_N = right(x_ND, y_N, spoil(rows, y_N, level, rng))
+                live_N = correct(x_ND, y_N, degrade(rows, y_N, level, rng))
                 if DROPS[0] <= before_N.mean() - live_N.mean() <= DROPS[1]:
                     pair = (float((before_N & ~live_N).mean()), float((live_N & ~before_N).mean()))
-                    found[name].append(pair)
-    for name, pairs in found.items():
+                    pairs_of[name].append(pair)
+    for name, pairs in pairs_of.items():
         if pairs:
             only_before, only_live = np.mean(pairs, axis=0)
             caught = share_caught(only_before, only_live, rng)
@@ -84,18 +84,18 @@ def embedded_digits() -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     return x_ND, np.array([names.index(digit.label) for digit in everything])
 
 
-def right(x_ND: NDArray[np.float32], y_N: NDArray[np.intp], labels: Labels) -> NDArray[np.bool_]:
-    """Which of the digits outside the pool a head gets right that is fitted to these labels."""
-    rows, said_N = labels
+def correct(x_ND: NDArray[np.float32], y_N: NDArray[np.intp], labels: Labels) -> NDArray[np.bool_]:
+    """Fit a head to these labels. Returns which digits outside the pool it classifies correctly."""
+    rows, label_N = labels
     design = prepare(x_ND[rows])
     fitted = design.head(
-        fit(design, said_N, NUM_CLASSES, l2=PENALTY), tuple(map(str, range(NUM_CLASSES)))
+        fit(design, label_N, NUM_CLASSES, l2=PENALTY), tuple(map(str, range(NUM_CLASSES)))
     )
-    found: NDArray[np.bool_] = fitted.logits(x_ND[NUM_POOL:]).argmax(axis=1) == y_N[NUM_POOL:]
-    return found
+    correct_N: NDArray[np.bool_] = fitted.logits(x_ND[NUM_POOL:]).argmax(axis=1) == y_N[NUM_POOL:]
+    return correct_N
 
 
-Spoil = Callable[[NDArray[np.intp], NDArray[np.intp], int, np.random.Generator], Labels]
+Degrade = Callable[[NDArray[np.intp], NDArray[np.intp], int, np.random.Generator], Labels]
 
 
 def _fewer(rows: NDArray[np.intp], y_N: NDArray[np.intp], level: int, _: object) -> Labels:
@@ -103,35 +103,35 @@ def _fewer(rows: NDArray[np.intp], y_N: NDArray[np.intp], level: int, _: object)
     return kept, y_N[kept]
 
 
-def _wrong(
+def _random(
     rows: NDArray[np.intp], y_N: NDArray[np.intp], level: int, rng: np.random.Generator
 ) -> Labels:
-    said = y_N[rows].copy()
-    said[: 30 * level] = rng.integers(0, NUM_CLASSES, 30 * level)
-    return rows, said
+    label = y_N[rows].copy()
+    label[: 30 * level] = rng.integers(0, NUM_CLASSES, 30 * level)
+    return rows, label
 
 
 def _confused(
     rows: NDArray[np.intp], y_N: NDArray[np.intp], level: int, rng: np.random.Generator
 ) -> Labels:
-    said = y_N[rows].copy()
-    said[(said == 3) & (rng.random(len(said)) < level / 6)] = 8
-    return rows, said
+    label = y_N[rows].copy()
+    label[(label == 3) & (rng.random(len(label)) < level / 6)] = 8
+    return rows, label
 
 
 def _careless(
     rows: NDArray[np.intp], y_N: NDArray[np.intp], level: int, rng: np.random.Generator
 ) -> Labels:
     more = rng.choice(NUM_POOL, 100 * level)
-    said = np.where(
+    label = np.where(
         rng.random(len(more)) < 0.35, rng.integers(0, NUM_CLASSES, len(more)), y_N[more]
     )
-    return np.concatenate([rows, more]), np.concatenate([y_N[rows], said])
+    return np.concatenate([rows, more]), np.concatenate([y_N[rows], label])
 
 
-WAYS: dict[str, Spoil] = {
+WAYS: dict[str, Degrade] = {
     "fewer labels": _fewer,
-    "labels at random": _wrong,
+    "labels at random": _random,
     "one class taken for another": _confused,
     "many careless new labels": _careless,
 }

@@ -1,7 +1,7 @@
-"""The in-process limit: what the cores can do with the model and the photos, and nothing else.
+"""The in-process limit: the throughput of decoding and scoring alone, without a server.
 
-One process for each core: decode as Evergreen does, onnxruntime on one thread, the next photo. No
-HTTP, no rows, no load generator beside it. No server on these cores can be faster.
+One process per core decodes as Evergreen does and runs onnxruntime on one thread. There is no HTTP,
+no database and no load generator, so no server on these cores can be faster.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 
-from bench.shots import percentile
+from bench.load_results import percentile
 from core.inputs.pixels import PixelSpec
 
 _barrier: Barrier | None = None
 
 
-def throughput(
+def measure(
     model: bytes,
     spec: PixelSpec,
     photos: list[bytes],
@@ -25,26 +25,26 @@ def throughput(
     cores: int,
     secs: float,
 ) -> tuple[float, float, float]:
-    """Photos a second of all processes, and the p50 and p99 of one photo in ms."""
+    """Return photos per second of all processes, and the p50 and p99 of one photo in ms."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(cores)
-    with ProcessPoolExecutor(cores, context, initializer=_keep, initargs=(barrier,)) as pool:
-        # Each begins somewhere else in the mix.
+    with ProcessPoolExecutor(cores, context, initializer=_set_barrier, initargs=(barrier,)) as pool:
+        # Each process starts at another point of the order.
         shift = len(order) // cores
         orders = [order[i * shift :] + order[: i * shift] for i in range(cores)]
-        parts = [pool.submit(_one, model, spec, photos, mine, secs) for mine in orders]
-        found = [part.result() for part in parts]
-    latencies = sorted(latency for part, _ in found for latency in part)
-    rate = sum(len(part) / seconds for part, seconds in found)
+        parts = [pool.submit(_run_process, model, spec, photos, mine, secs) for mine in orders]
+        results = [part.result() for part in parts]
+    latencies = sorted(latency for part, _ in results for latency in part)
+    rate = sum(len(part) / seconds for part, seconds in results)
     return rate, 1000 * percentile(latencies, 0.5), 1000 * percentile(latencies, 0.99)
 
 
-def _keep(barrier: Barrier) -> None:
+def _set_barrier(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier
 
 
-def _one(
+def _run_process(
     model: bytes, spec: PixelSpec, photos: list[bytes], order: tuple[int, ...], secs: float
 ) -> tuple[list[float], float]:
     from core.inputs.pixels import decode

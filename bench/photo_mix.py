@@ -1,8 +1,7 @@
-"""The photos that the speed benches send: made in memory, the same on every machine.
+"""The photos that the speed benches send, generated in memory and equal on every machine.
 
-A mix as a service meets it: mostly small JPEGs, some from cameras, a 12-megapixel one in twenty,
-and a few PNG and WebP. Pictures are gradients, shapes with edges, and sensor noise, so that they
-compress about as photos do.
+Four in five are JPEGs: mostly small, some large, one in twenty photos with 12 megapixels. The rest
+are PNG and WebP. Gradients, shapes with edges and sensor noise compress about as photos do.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class Photo:
     name: str
     content: bytes
     content_type: str
-    # So many of each deck of requests.
+    # How often it occurs in each round of `request_order`.
     weight: int
 
 
@@ -37,8 +36,8 @@ _MIX: tuple[tuple[str, int, int, str, dict[str, Any], int], ...] = (
 )
 
 
-def mix(largest_px: int = 4000) -> tuple[Photo, ...]:
-    """The whole mix, or only what is at most so wide."""
+def make_photos(largest_px: int = 4000) -> tuple[Photo, ...]:
+    """Make the photos of the mix that are at most `largest_px` wide."""
     return tuple(
         Photo(name, encode(scene(width, height, i), kind, **options), f"image/{kind.lower()}", n)
         for i, (name, width, height, kind, options, n) in enumerate(_MIX)
@@ -55,12 +54,14 @@ def describe(photos: tuple[Photo, ...]) -> str:
     return ", ".join(shares)
 
 
-def deck(photos: tuple[Photo, ...], num_decks: int = 50, seed: int = 0) -> tuple[int, ...]:
-    """Indices into `photos`: every deck holds each by its weight, shuffled, so that even a short
-    run meets the mix."""
+def request_order(photos: tuple[Photo, ...], rounds: int = 50, seed: int = 0) -> tuple[int, ...]:
+    """Return indices into `photos`, in rounds that are shuffled one by one.
+
+    Each round holds each photo as often as its weight, so even a short load has the whole mix.
+    """
     rng = random.Random(seed)
     one = [i for i, photo in enumerate(photos) for _ in range(photo.weight)]
-    return tuple(i for _ in range(num_decks) for i in rng.sample(one, len(one)))
+    return tuple(i for _ in range(rounds) for i in rng.sample(one, len(one)))
 
 
 def scene(width: int, height: int, seed: int) -> Image.Image:

@@ -1,5 +1,7 @@
-"""Who is measured by `bench.predict`: Evergreen and its peers, each as a server that is up, and
-stands still while another one is measured."""
+"""The servers that `bench.predict` compares: Evergreen, other checkouts of it, and its peers.
+
+Each is started, and is stopped (SIGSTOP) while another one is measured.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.images import Photo, deck
-from bench.load import Plan
+from bench.http_client import Request, post
+from bench.load_generator import Plan
 from bench.models import Model
 from bench.peers.start import PEERS, Peer, missing
 from bench.peers.start import running as running_peer
-from bench.wire import Request, post
+from bench.photo_mix import Photo, request_order
 from tests.support.processes import pause, resume
 from tests.support.server import ROOT
 from tests.support.server import running as running_evergreen
@@ -24,11 +26,11 @@ EVERGREEN = "Evergreen"
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class ComparedServer:
     name: str
-    # None: Evergreen itself.
+    # None for Evergreen itself.
     peer: Peer | None
-    # plain, as tutorials decode, or evergreen.
+    # `plain`, as in tutorials, or `evergreen`.
     decoder: str
     # The checkout of Evergreen.
     root: Path = ROOT
@@ -42,7 +44,7 @@ class Contender:
     def running(
         self, model: Model, image: bytes, workers: int, python: str
     ) -> Iterator[tuple[int, int]]:
-        """Gives the port and the pid. Raises RuntimeError, TimeoutError."""
+        """Start the server. Yields its port and pid. Raises RuntimeError, TimeoutError."""
         with tempfile.TemporaryDirectory() as folder:
             if self.peer is None:
                 home = Path(folder) / "home"
@@ -54,43 +56,47 @@ class Contender:
             path.write_bytes(model.content)
             with running_peer(
                 self.peer, python, path, workers=workers, decoder=self.decoder, image=image
-            ) as found:
-                yield found
+            ) as port_and_pid:
+                yield port_and_pid
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A contender that is up."""
+class StartedServer:
+    """A compared server that runs, and the plan of its warm-up."""
 
-    contender: Contender
+    compared: ComparedServer
     pid: int
     plan: Plan
 
 
 @contextlib.contextmanager
 def paused(
-    contender: Contender, model: Model, photos: tuple[Photo, ...], options: argparse.Namespace
-) -> Iterator[Server]:
-    """Up, and stopped until its turn comes. Raises RuntimeError, TimeoutError."""
-    running = contender.running(model, photos[0].content, options.workers, options.peers_python)
+    compared: ComparedServer, model: Model, photos: tuple[Photo, ...], options: argparse.Namespace
+) -> Iterator[StartedServer]:
+    """Start a server, and stop it until its turn comes. Raises RuntimeError, TimeoutError."""
+    running = compared.running(model, photos[0].content, options.workers, options.peers_python)
     with running as (port, pid):
-        requests = contender.requests(photos, stamped=options.stamped)
-        plan = Plan(port, requests, deck(photos), 2, 8, is_stamped=options.stamped)
+        requests = compared.requests(photos, stamped=options.stamped)
+        plan = Plan(port, requests, request_order(photos), 2, 8, is_stamped=options.stamped)
         pause(pid)
         try:
-            yield Server(contender, pid, plan)
+            yield StartedServer(compared, pid, plan)
         finally:
             resume(pid)
 
 
-def contenders(
+def select_servers(
     decoders: list[str], python: str, peers: list[str] | None, checkouts: list[Path]
-) -> tuple[list[Contender], list[str]]:
-    """Evergreen first, then other checkouts of it; and why others cannot be measured. `peers` says
-    how the names of those begin that are wanted; None: all."""
-    found, reasons = [Contender(EVERGREEN, None, "evergreen")], []
+) -> tuple[list[ComparedServer], list[str]]:
+    """Return Evergreen, then its other checkouts and its peers, and why other peers are left out.
+
+    `peers` selects peers by the start of their names. None selects all.
+    """
+    selected, reasons = [ComparedServer(EVERGREEN, None, "evergreen")], []
     for root in checkouts:
-        found.append(Contender(f"{EVERGREEN} in {root.name}", None, "evergreen", root.resolve()))
+        selected.append(
+            ComparedServer(f"{EVERGREEN} in {root.name}", None, "evergreen", root.resolve())
+        )
     for peer in PEERS:
         if peers is not None and not peer.name.startswith(tuple(peers)):
             continue
@@ -100,5 +106,5 @@ def contenders(
             continue
         for decoder in decoders:
             suffix = ", same decoder" if decoder == "evergreen" else ""
-            found.append(Contender(f"{peer.name}{suffix}", peer, decoder))
-    return found, reasons
+            selected.append(ComparedServer(f"{peer.name}{suffix}", peer, decoder))
+    return selected, reasons

@@ -1,12 +1,12 @@
-"""What training beside it does to predictions.
+"""Latency of predictions during training, compared with that without.
 
-    python -m bench.beside [--seconds 30] [--rounds 5] [--blocks-rounds 3] [--markdown]
+    python -m bench.during_training [--seconds 30] [--rounds 5] [--blocks-rounds 3] [--markdown]
 
-One server with its trainer, taught some hundred labels, under an open-loop load of half its
-capacity. Stretches without training and with it take turns: the head is retrained again and again;
-then, where torch is there, the blocks of the backbone. A run of the head that is promoted swaps the
-model too, and that counts; asking how far the runs are does not, as it is done in all stretches.
-The goal is a p99 of at most 1.2 times that without training.
+A server with its trainer gets some hundred labels, and then an open-loop load at half its capacity.
+Loads without and with training alternate. First the head is retrained without pause, then, if torch
+is installed, the blocks of the backbone. Swaps after promoted runs count as part of training. The
+runs are polled in all loads, so polling cancels out. The goal is a p99 of at most 1.2 times that
+without training.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any
 import httpx
 from rich.progress import Progress
 
-from bench.demo import teach
-from bench.images import deck, describe, mix
-from bench.load import Generator, Plan
-from bench.shots import Load, summarise, summary
+from bench.demo import send_labels_with_bar
+from bench.http_client import post
+from bench.load_generator import Generator, Plan
+from bench.load_results import LoadResult, summarise_load, summarise_loads
+from bench.photo_mix import describe, make_photos, request_order
 from bench.tables import bar, failures, show, wait
-from bench.wire import post
 from core.system.host import available_cores
 from tests.support.digits import digits
 from tests.support.server import Server, running
@@ -37,14 +37,14 @@ from tests.support.wait import wait_until
 _LOAD = 0.5
 _UNFINISHED = ("waiting", "running")
 _GOAL = 1.2
-_LOOK_EVERY_S = 0.25
+_POLL_EVERY_S = 0.25
 
 
 @dataclass(slots=True)
-class Stretches:
-    """Loads of one kind, and what was trained while they ran."""
+class LoadGroup:
+    """Loads with or without training, and the number of runs requested during them."""
 
-    loads: list[Load] = field(default_factory=list)
+    loads: list[LoadResult] = field(default_factory=list)
     num_runs: int = 0
 
 
@@ -52,37 +52,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=30, help="of each stretch")
+    parser.add_argument("--seconds", type=float, default=30, help="of each load")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--blocks-rounds", type=int, default=3, help="0: leave blocks out")
+    parser.add_argument("--blocks-rounds", type=int, default=3, help="0 leaves blocks out")
     parser.add_argument("--labels", type=int, default=400)
     parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--largest-px", type=int, default=4000, help="leave out wider photos")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     has_torch = importlib.util.find_spec("torch") is not None
-    photos = mix(options.largest_px)
+    photos = make_photos(options.largest_px)
     requests = tuple(post("/v1/predict", photo, stamped=False) for photo in photos)
-    tables: list[tuple[str, Stretches, Stretches]] = []
+    tables: list[tuple[str, LoadGroup, LoadGroup]] = []
     with (
         tempfile.TemporaryDirectory() as folder,
         Generator() as generator,
         running(Path(folder) / "home", workers=options.workers) as server,
     ):
-        teach(server, digits()[: options.labels], f"{options.labels} labels")
+        send_labels_with_bar(server, digits()[: options.labels], f"{options.labels} labels")
         until_idle(server)
-        closed = Plan(server.port, requests, deck(photos), 8, 32, warm_up_s=2)
-        capacity = summary(generator.run(closed)).throughput
+        closed = Plan(server.port, requests, request_order(photos), 8, 32, warm_up_s=2)
+        capacity = summarise_load(generator.run(closed)).throughput
         plan = replace(
             closed, seconds=options.seconds, connections=64, rate=_LOAD * capacity, warm_up_s=1
         )
         with bar() as progress:
             for tier, rounds in (("head", options.rounds), ("blocks", options.blocks_rounds)):
                 if rounds and (tier == "head" or has_torch):
-                    found = compare(server, generator, plan, tier, rounds, progress)
-                    tables.append((tier, *found))
-    for tier, quiet, busy in tables:
-        report(tier, quiet, busy, options.markdown)
+                    groups = compare(server, generator, plan, tier, rounds, progress)
+                    tables.append((tier, *groups))
+    for tier, without, during in tables:
+        report(tier, without, during, options.markdown)
     if not has_torch:
         print("Blocks: not measured: torch is not installed.")
     print(f"\nOpen loop at {_LOAD:.0%} of {capacity:.1f} answers a second. {describe(photos)}.")
@@ -90,25 +90,25 @@ def main() -> None:
 
 def compare(
     server: Server, generator: Generator, plan: Plan, tier: str, rounds: int, progress: Progress
-) -> tuple[Stretches, Stretches]:
-    """In turns, without training and with it; every other round the other way round."""
-    quiet, busy = Stretches(), Stretches()
+) -> tuple[LoadGroup, LoadGroup]:
+    """Alternate loads without and with training, and their order from round to round."""
+    without, during = LoadGroup(), LoadGroup()
     took = plan.warm_up_s + plan.seconds
     for i in range(rounds):
         now = replace(plan, seed=i)
-        for is_busy in (False, True) if i % 2 == 0 else (True, False):
-            title = f"{'beside ' + tier if is_busy else 'without training'}, round {i + 1}"
-            found = busy if is_busy else quiet
-            with Training(server, tier if is_busy else None) as training:
+        for trains in (False, True) if i % 2 == 0 else (True, False):
+            title = f"{'training of ' + tier if trains else 'without training'}, round {i + 1}"
+            group = during if trains else without
+            with Training(server, tier if trains else None) as training:
                 training.until_running()
-                found.loads.append(wait(generator.start(now), progress, title, took))
-            found.num_runs += training.num_runs
+                group.loads.append(wait(generator.start(now), progress, title, took))
+            group.num_runs += training.num_runs
             until_idle(server)
-    return quiet, busy
+    return without, during
 
 
 class Training:
-    """Keeps a run of a tier going, and cancels the last one. Without a tier it only asks."""
+    """Keeps a run of a tier going, and cancels the last one. Without a tier it only polls."""
 
     def __init__(self, server: Server, tier: str | None) -> None:
         self._server = server
@@ -141,46 +141,45 @@ class Training:
     def _run(self) -> None:
         last: str | None = None
         try:
-            while not self._stop.wait(_LOOK_EVERY_S):
+            while not self._stop.wait(_POLL_EVERY_S):
                 if unfinished(self._server) or self._tier is None:
                     continue
-                asked = self._server.http.post("/v1/retrain", json=self._body).raise_for_status()
-                last = asked.json()["id"]
+                response = self._server.http.post("/v1/retrain", json=self._body).raise_for_status()
+                last = response.json()["id"]
                 self.num_runs += 1
             for run in unfinished(self._server):
                 self._server.http.delete(f"/v1/runs/{run['id']}")
             if last is not None:
-                found = self._server.http.get(f"/v1/runs/{last}").json()
-                if found["state"] == "failed":
-                    self._problem = f"the run failed: {found['error']}"
+                run = self._server.http.get(f"/v1/runs/{last}").json()
+                if run["state"] == "failed":
+                    self._problem = f"the run failed: {run['error']}"
         except httpx.HTTPError as error:
-            self._problem = f"training cannot be asked for: {error}"
+            self._problem = f"training cannot be requested: {error}"
 
 
 def unfinished(server: Server) -> list[dict[str, Any]]:
-    found = server.http.get("/v1/runs", params={"limit": 5}).json()["runs"]
-    return [run for run in found if run["state"] in _UNFINISHED]
+    runs = server.http.get("/v1/runs", params={"limit": 5}).json()["runs"]
+    return [run for run in runs if run["state"] in _UNFINISHED]
 
 
 def until_idle(server: Server) -> None:
-    # Labels that came a moment ago start a run only after half a second.
+    # A run starts half a second after the last label.
     time.sleep(1.5)
     wait_until(lambda: not unfinished(server), 180, "the trainer to be idle", pause_s=0.2)
 
 
-def report(tier: str, quiet: Stretches, busy: Stretches, markdown: bool) -> None:
+def report(tier: str, without: LoadGroup, during: LoadGroup, markdown: bool) -> None:
     rows = []
-    for name, found in (("without training", quiet), (f"beside training of {tier}", busy)):
-        shots = [s for x in found.loads for s in x.shots if x.began <= s.due < x.ended]
-        told = summarise(shots, sum(load.seconds for load in found.loads))
-        each = sorted(summary(load).p99_ms for load in found.loads)
-        rows.append([name, str(told.sent), f"{told.throughput:.1f}", f"{told.p50_ms:.1f}"])
-        rows[-1] += [f"{told.p99_ms:.1f}", f"{each[0]:.1f} to {each[-1]:.1f}"]
-        rows[-1] += [failures(told.failures), str(told.shed), str(found.num_runs)]
-    columns = ["predictions", "sent", "answers / s", "p50 ms", "p99 ms", "p99 of each stretch"]
+    for name, group in (("without training", without), (f"during training of {tier}", during)):
+        summary = summarise_loads(group.loads)
+        each = sorted(summarise_load(load).p99_ms for load in group.loads)
+        rows.append([name, str(summary.sent), f"{summary.throughput:.1f}", f"{summary.p50_ms:.1f}"])
+        rows[-1] += [f"{summary.p99_ms:.1f}", f"{each[0]:.1f} to {each[-1]:.1f}"]
+        rows[-1] += [failures(summary.failures), str(summary.shed), str(group.num_runs)]
+    columns = ["predictions", "sent", "answers / s", "p50 ms", "p99 ms", "p99 of each load"]
     show(f"Training of {tier}", [*columns, "failed", "shed", "runs"], rows, markdown=markdown)
     ratio = float(rows[1][4]) / float(rows[0][4])
-    print(f"\np99 beside training of {tier} over p99 without: {ratio:.2f} (goal: {_GOAL}).")
+    print(f"\np99 during training of {tier} over p99 without: {ratio:.2f} (goal: {_GOAL}).")
 
 
 if __name__ == "__main__":
