@@ -8,18 +8,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
 import fsspec
 
 from core.errors import ChecksumMismatch, StoreError
-from core.store.checksum_cache import Verified
 from core.system.files import sync_folder, write_whole
-
-# Below, reading it takes no longer than finding out that it need not be read.
-_LARGE_BYTES = 1 << 20
 
 
 class Blobs(Protocol):
@@ -42,20 +37,18 @@ class Blobs(Protocol):
         """Deleting what is not there is not an error."""
 
 
-def open_blobs(url: str, verified: Verified | None = None) -> Blobs:
+def open_blobs(url: str) -> Blobs:
     """A plain path or `file://` is a local folder; any other URL goes through fsspec."""
     if "://" not in url or url.startswith("file://"):
-        return LocalBlobs(Path(url.removeprefix("file://")), verified)
+        return LocalBlobs(Path(url.removeprefix("file://")))
     return RemoteBlobs(url)
 
 
 class LocalBlobs:
     """A folder with 256 sub-folders. A blob appears under its name complete, or not at all."""
 
-    def __init__(self, root: Path, verified: Verified | None = None) -> None:
-        """With `verified`, large files are read once on this machine while they are new."""
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._verified = verified
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -92,20 +85,11 @@ class LocalBlobs:
         try:
             # Not mapped: a disk that cannot read it would kill the process instead of raising.
             with path.open("rb") as file:
-                self._check_file(file, digest)
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+                _check(found, digest, file.tell())
         except OSError as error:
             raise _unreadable(digest, error) from error
         yield path
-
-    def _check_file(self, file: BufferedReader, digest: str) -> None:
-        before = os.fstat(file.fileno())
-        verified = self._verified if before.st_size >= _LARGE_BYTES else None
-        if verified is not None and verified.has(digest, before):
-            return
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        _check(found, digest, file.tell())
-        if verified is not None:
-            verified.note(digest, before)
 
     def size(self, digest: str) -> int:
         try:

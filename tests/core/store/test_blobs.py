@@ -106,6 +106,17 @@ def test_damaged_blob_is_refused(behind: Local | Remote, damaged: bytes) -> None
         behind.blobs.file(DIGEST).__enter__()
 
 
+def test_damage_after_the_first_read_is_found_whatever_the_file_times_say(tmp_path: Path) -> None:
+    local, content = Local(tmp_path), os.urandom(1 << 20)
+    digest = local.blobs.put(content)
+    with local.blobs.file(digest) as path:
+        before = path.stat()
+    local.overwrite(digest, content[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ChecksumMismatch, match=digest):
+        local.blobs.file(digest).__enter__()
+
+
 def test_a_file_of_a_remote_store_is_gone_after_its_use() -> None:
     remote = Remote()
     remote.blobs.put(CONTENT)
