@@ -54,7 +54,7 @@ _SWAP_WITHIN_S = 30.0
 @dataclass(frozen=True, slots=True)
 class Phase:
     name: str
-    publish: Callable[[Store, int], Iterator[int]]
+    publish: Callable[[Store, int, Path], Iterator[int]]
     num_swaps: int
     # Not measured: allocators and caches fill.
     num_warm_up: int
@@ -106,7 +106,7 @@ def main() -> None:
                 requests = tuple(post("/v1/predict", photo, stamped=False) for photo in photos)
                 store = open_store(Settings(home=server.home))
                 numbers: list[int] = []
-                for number in phase.publish(store, total):
+                for number in phase.publish(store, total, server.home / "cache"):
                     numbers.append(number)
                     progress.advance(publishing)
                 plan = Plan(server.port, requests, deck(photos), _CAPACITY_S, 32, warm_up_s=2)

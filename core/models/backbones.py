@@ -7,25 +7,24 @@ millisecond and no memory.
 from __future__ import annotations
 
 import logging
-import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import EvergreenError, SpecMismatch, StoreError
+from core.errors import SpecMismatch
 from core.inputs.pixels import PixelSpec
-from core.models.manifest import Optimised
 from core.models.onnx_sessions import Sessions, cpu_identity
+from core.models.ort_cache import OrtCache
 from core.store.blobs import Blobs
-from core.system.background import run_idle_or_low, run_low
+from core.system.background import run_idle_or_low, run_low, trim_memory
 
 _ANY_SIZE = 0
-# An embedding with the graph rewritten, relative to its largest number: the same kernels run.
-_SAME = 1e-3
+# How far an optimised form may be off, relative to the largest number of the embedding.
+_OPTIMISED_TOLERANCE = 1e-3
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,10 @@ class Backbone:
             size: runtime.session(model, is_optimised=is_optimised) for size in sizes
         }
         self.providers: list[str] = next(iter(self._sessions.values())).get_providers()
-        self._golden: dict[tuple[PixelSpec, int], NDArray[np.float32]] = {}
+        shape = next(iter(self._sessions.values())).get_inputs()[0].shape
+        # None: the graph takes images of any size.
+        self.size_px = shape[1] if len(shape) == 4 and isinstance(shape[1], int) else None
+        self._golden: dict[tuple[int, int], NDArray[np.float32]] = {}
         self._warm_up()
 
     def embed(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -72,9 +74,9 @@ class Backbone:
     def embed_golden(self, spec: PixelSpec, seed: int) -> NDArray[np.float32]:
         """Embedding [1, D] of the golden pixels. Run once: it is half of the time that loading a
         head on a backbone that is loaded would take."""
-        found = self._golden.get((spec, seed))
+        found = self._golden.get((spec.size_px, seed))
         if found is None:
-            found = self._golden[spec, seed] = self.embed(golden_pixels(spec, seed))
+            found = self._golden[spec.size_px, seed] = self.embed(golden_pixels(spec, seed))
         return found
 
     def _embed_filled_up(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -111,11 +113,15 @@ class Runtime:
         *,
         gpu: int = 0,
         batch_sizes: Sequence[int] = (),
+        cache: Path | None = None,
     ) -> None:
-        """`batch_sizes` are those that backbones are to run with on a GPU."""
+        """`batch_sizes` are those that backbones are to run with on a GPU. `cache` is the folder
+        whose `ort/` keeps optimised backbones; None: none are kept."""
         self._sessions = Sessions(provider, threads, gpu)
         self._threads = threads
         self._batch_sizes = batch_sizes if self.is_on_gpu else ()
+        machine = None if self.is_on_gpu else cpu_identity()
+        self._cache = OrtCache(cache / "ort", machine) if cache and machine else None
         # A backbone stays as long as a servable uses it, and no longer.
         self._backbones: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
 
@@ -127,15 +133,13 @@ class Runtime:
     def is_on_gpu(self) -> bool:
         return self._sessions.is_on_gpu
 
-    def backbone(self, digest: str, blobs: Blobs, optimised: Optimised | None = None) -> Backbone:
-        """From its optimised form, if that was made for this machine and can be had.
-
-        Raises ChecksumMismatch, SpecMismatch or StoreError.
-        """
+    def backbone(self, digest: str, blobs: Blobs) -> Backbone:
+        """From its optimised form, if the cache has one. Raises ChecksumMismatch, SpecMismatch or
+        StoreError."""
         found = self._backbones.get(digest)
         if found is None:
             # Another thread may have opened it meanwhile: one is kept.
-            found = self._backbones.setdefault(digest, self._open(digest, blobs, optimised))
+            found = self._backbones.setdefault(digest, self._open(digest, blobs))
         return found
 
     def run_in_background(self, work: Callable[[], Result]) -> Result:
@@ -149,57 +153,61 @@ class Runtime:
     def has_backbone(self, digest: str) -> bool:
         return digest in self._backbones
 
-    def _open(self, digest: str, blobs: Blobs, optimised: Optimised | None) -> Backbone:
-        if self.can_run(optimised):
-            try:
-                with blobs.file(optimised.digest) as path:
-                    return Backbone(path, digest, self, is_optimised=True)
-            except EvergreenError as error:
-                # The backbone itself may be there nevertheless.
-                log.warning("backbone.optimised_unreadable", extra={"error": str(error)})
+    def _open(self, digest: str, blobs: Blobs) -> Backbone:
+        if self._cache is not None:
+            cached = self._open_optimised(digest, self._cache)
+            if cached is not None:
+                return cached
         with blobs.file(digest) as path:
-            return Backbone(path, digest, self, self._batch_sizes)
+            backbone = Backbone(path, digest, self, self._batch_sizes)
+            if self._cache is not None and backbone.size_px is not None:
+                self._optimise(path, backbone, self._cache)
+                trim_memory()  # its sessions were as large as the backbone
+        return backbone
 
-    def can_run(self, optimised: Optimised | None) -> TypeGuard[Optimised]:
-        return optimised is not None and not self.is_on_gpu and optimised.machine == cpu_identity()
-
-    def optimise(self, backbone: Backbone, spec: PixelSpec, blobs: Blobs) -> Optimised | None:
-        """Store the optimised form of a backbone: rewriting the graph is half of what loading it
-        costs, and each worker would do it again at each swap.
-
-        None where it would be of no use, cannot be made, or does not give the same embedding.
-        Raises StoreError.
-        """
-        here = cpu_identity()
-        if self.is_on_gpu or here is None:
+    def _open_optimised(self, digest: str, cache: OrtCache) -> Backbone | None:
+        form = cache.get(digest)
+        if form is None:
             return None
         try:
-            with (
-                tempfile.TemporaryDirectory(prefix="evergreen-") as folder,
-                blobs.file(backbone.digest) as path,
-            ):
-                optimised = Path(folder) / "optimised"
-                self._sessions.optimise(path, optimised)
-                again = Backbone(optimised, backbone.digest, self, is_optimised=True)
-                content = optimised.read_bytes()
-            expected_BD, found_BD = (x.embed_golden(spec, 0) for x in (backbone, again))
-        except StoreError:
-            raise
-        except Exception as error:  # versions do without; onnxruntime raises its own classes
+            backbone = Backbone(form.path, digest, self, is_optimised=True)
+            _check_same(form.golden_BD, backbone)
+        except Exception as error:  # onnxruntime raises its own classes, of Exception
+            log.warning("backbone.optimised_unreadable", extra={"error": str(error)})
+            cache.remove(digest)
+            return None
+        return backbone
+
+    def _optimise(self, model: Path, backbone: Backbone, cache: OrtCache) -> None:
+        """Cache the optimised form, which loads in half of the time. Where that fails, this and
+        every other process loads the backbone itself."""
+        try:
+            with cache.scratch() as path:
+                self._sessions.optimise(model, path)
+                again = Backbone(path, backbone.digest, self, is_optimised=True)
+                _check_same(_golden(backbone), again)
+                cache.put(backbone.digest, path, _golden(backbone))
+        except Exception as error:  # onnxruntime raises its own classes, of Exception
             log.warning("backbone.not_optimised", extra={"reason": str(error)})
-            return None
-        difference = float(np.abs(found_BD - expected_BD).max(initial=0.0))
-        if not difference <= _SAME * np.abs(expected_BD).max(initial=0.0):
-            reason = f"the embedding of the golden pixels is off by {difference:.3g}"
-            log.warning("backbone.not_optimised", extra={"reason": reason})
-            return None
-        return Optimised(blobs.put(content), here)
 
     def session(self, model: bytes | Path, *, is_optimised: bool = False) -> Any:
         return self._sessions.open(model, is_optimised=is_optimised)
 
     def head_session(self, model: bytes | Path) -> Any:
         return self._sessions.open_head(model)
+
+
+def _golden(backbone: Backbone) -> NDArray[np.float32]:
+    return backbone.embed_golden(PixelSpec(size_px=backbone.size_px or 0), 0)
+
+
+def _check_same(expected_BD: NDArray[np.float32], optimised: Backbone) -> None:
+    found_BD = _golden(optimised)
+    if found_BD.shape != expected_BD.shape:
+        raise SpecMismatch(f"the embedding has the shape {found_BD.shape}")
+    difference = float(np.abs(found_BD - expected_BD).max(initial=0.0))
+    if not difference <= _OPTIMISED_TOLERANCE * np.abs(expected_BD).max(initial=0.0):
+        raise SpecMismatch(f"the embedding of the golden pixels is off by {difference:.3g}")
 
 
 def golden_pixels(spec: PixelSpec, seed: int) -> NDArray[np.uint8]:

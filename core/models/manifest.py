@@ -25,16 +25,6 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True)
-class Optimised:
-    """A backbone as onnxruntime rewrites it on loading, for one kind of machine."""
-
-    # sha256 of the file.
-    digest: str
-    # `core.models.onnx_sessions.cpu_identity` where it was made; on others it may not be run.
-    machine: str
-
-
-@dataclass(frozen=True, slots=True)
 class Manifest:
     version: int
     parent: int | None
@@ -71,8 +61,6 @@ class Manifest:
     # sha256 of the float32 pretrained backbone.onnx that this one's blocks were tuned from; None:
     # they were not, or an older release did not note it.
     tuned_from: str | None = None
-    # None: it could not be made, or an older release published the version.
-    optimised: Optimised | None = None
 
     @property
     def precision(self) -> str:
@@ -91,8 +79,8 @@ class Manifest:
             fields["pixels"] = PixelSpec.from_json(fields["pixels"])
             golden = fields["golden"]
             fields["golden"] = Golden(golden["seed"], tuple(golden["logits"]))
-            if (optimised := fields.get("optimised")) is not None:
-                fields["optimised"] = Optimised(**optimised)
+            # Older releases stored an optimised backbone with the version.
+            fields.pop("optimised", None)
             return Manifest(**fields)
         except (ValueError, KeyError, TypeError) as error:
             raise SpecMismatch(f"this is not a manifest that can be read: {error}") from error

@@ -28,6 +28,7 @@ import onnxruntime as ort
 
 from core.errors import SpecMismatch
 
+ORT_VERSION: str = ort.__version__
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 _ERROR, _FATAL = 3, 4

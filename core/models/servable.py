@@ -102,7 +102,7 @@ def load(
             f"head.onnx of version {manifest.version} has {head.num_classes} outputs, "
             f"its manifest {len(manifest.classes)} classes; train again"
         )
-    backbone = runtime.backbone(manifest.backbone, blobs, manifest.optimised)
+    backbone = runtime.backbone(manifest.backbone, blobs)
     servable = Servable(manifest, backbone, head)
     _check_golden(servable)
     return servable

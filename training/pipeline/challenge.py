@@ -32,7 +32,7 @@ def challenge(
     standing: tuple[Contender, list[KeptAnswers]],
 ) -> tuple[Manifest, Decision]:
     """Returns what would be published, without a number, and what the gate says of it. Calculates
-    only: all that it writes are blobs, of the head and of a new backbone's optimised form.
+    only: the one blob that it writes is the head.
 
     `datasets` are the same rows with the embeddings of the candidate's backbone, and with those of
     the champion's; `standing` is the champion, and champions before it. Raises Stopped.

@@ -31,7 +31,7 @@ class Workshop:
 def open_workshop(store: Store, recipe: Recipe, settings: Settings, owner: str) -> Workshop:
     return Workshop(
         store,
-        Runtime(settings.provider, settings.threads),
+        Runtime(settings.provider, settings.threads, cache=settings.home / "cache"),
         recipe,
         Limits(settings.max_pixels),
         owner,

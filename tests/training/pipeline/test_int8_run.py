@@ -11,7 +11,6 @@ from core import leases, runs
 from core.inputs.pixels import Limits
 from core.models import starter
 from core.models.manifest import Manifest
-from core.models.onnx_sessions import cpu_identity
 from core.registry import versions
 from core.runs import Run
 from core.settings import Settings
@@ -88,7 +87,6 @@ def test_heads_stay_on_an_int8_backbone_and_blocks_go_on_from_its_float32_weight
     in_int8 = manifest_of(school_store)
     assert in_int8.quantised_from == before.digest
     assert in_int8.metrics["precision"] == "int8"
-    assert (in_int8.optimised is None) == (cpu_identity() is None)
 
     later = retrain(school_store, Trainer(school_store, RECIPE, settings))
     with school_store.db.read() as conn:
