@@ -20,9 +20,11 @@ from core.inputs.pixels import PixelSpec
 from core.models.onnx_sessions import Sessions, cpu_identity
 from core.models.ort_cache import OrtCache
 from core.store.blobs import Blobs
-from core.system.background import run_idle_or_low, run_low, trim_memory
+from core.system.background import run_idle, run_low, trim_memory
 
 _ANY_SIZE = 0
+# A swap waits no longer for an idle CPU before it loads at low priority.
+_PATIENCE_S = 0.4
 # How far an optimised form may be off, relative to the largest number of the embedding.
 _OPTIMISED_TOLERANCE = 1e-3
 
@@ -143,12 +145,13 @@ class Runtime:
         return found
 
     def run_in_background(self, work: Callable[[], Result]) -> Result:
-        """Load or drop models with what processor time the answers of this process leave, and wait
-        for it; raises what it raises. The work may be begun twice (`core/system/background.py`)."""
+        """Load or drop models with the CPU time that predictions leave; returns what the work
+        returns, or raises what it raises."""
         if self._threads > 1:
-            return work()  # what threads onnxruntime starts would have that priority for good
-        # Idle, it might hold what the driver of a GPU locks, and answers wait for: not measured.
-        return (run_low if self.is_on_gpu else run_idle_or_low)(work)
+            return work()  # the threads that onnxruntime starts would keep that priority for good
+        if self.is_on_gpu:
+            return run_low(work)  # an idle thread might hold a lock of the driver
+        return run_idle(work, patience_s=_PATIENCE_S)
 
     def has_backbone(self, digest: str) -> bool:
         return digest in self._backbones

@@ -82,13 +82,22 @@ def test_of_two_that_open_the_same_backbone_at_once_one_is_kept(
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
-def test_models_are_opened_in_idle_moments_on_a_gpu_at_low_priority(
+def test_models_are_loaded_at_idle_priority_and_at_low_priority_on_a_gpu(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def policy() -> int:
         return os.sched_getscheduler(0)
 
+    def is_a_cpu_idle(patience_s: float) -> bool:
+        assert patience_s < 1, "a swap waits for this"
+        return is_idle
+
+    monkeypatch.setattr("core.system.background._is_a_cpu_idle", is_a_cpu_idle)
+    is_idle = True
     assert runtime.run_in_background(policy) == os.SCHED_IDLE
+    is_idle = False
+    assert runtime.run_in_background(policy) == os.SCHED_OTHER
+    is_idle = True
     monkeypatch.setattr(Runtime, "is_on_gpu", True)
     assert runtime.run_in_background(policy) == os.SCHED_OTHER
     assert runtime.run_in_background(threading.current_thread) is not threading.current_thread()

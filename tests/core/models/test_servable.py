@@ -183,4 +183,4 @@ def test_a_backbone_can_be_opened_and_tried_beside_what_answers(
     second = load(manifests[1], blobs, runtime, is_beside=True)
     assert second.backbone is first.backbone
     load(manifests[2], blobs, runtime)
-    assert threads == ["beside", "MainThread"]
+    assert threads == ["background", "MainThread"]

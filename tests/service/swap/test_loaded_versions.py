@@ -101,4 +101,4 @@ def test_a_dropped_backbone_is_freed_beside_answering(sqlite_store: Store) -> No
     weakref.finalize(servable, lambda: freed_by.append(threading.current_thread().name))
     del servable
     loaded.retain(())
-    assert freed_by == ["beside"]
+    assert freed_by == ["background"]
