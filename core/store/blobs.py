@@ -14,7 +14,7 @@ from typing import Protocol
 import fsspec
 
 from core.errors import ChecksumMismatch, StoreError
-from core.system.files import sync_folder, write_whole
+from core.system.files import fsync_folder, write_whole
 
 
 class Blobs(Protocol):
@@ -64,8 +64,8 @@ class LocalBlobs:
             path.parent.mkdir(exist_ok=True)
             write_whole(path, content, durable=durable)
             if durable:
-                sync_folder(path.parent)
-                sync_folder(self._root)  # the sub-folder may be new
+                fsync_folder(path.parent)
+                fsync_folder(self._root)  # the sub-folder may be new
         except OSError as error:
             raise StoreError(
                 f"a blob of {len(content):,} bytes cannot be written below {self._root}: {error}"

@@ -22,5 +22,5 @@ def num_predictions(db: Database) -> int:
         return conn.execute(select(func.count()).select_from(schema.predictions)).scalar_one()
 
 
-def append(db: Database, *names: str) -> None:
+def insert_predictions(db: Database, *names: str) -> None:
     db.insert_rows(schema.predictions, [(name, *PREDICTION.values()) for name in names])
