@@ -36,11 +36,11 @@ class OrtCache:
 
     def get(self, digest: str) -> OptimisedForm | None:
         """The form of a backbone. None if there is none; one that is damaged is removed."""
-        model, facts_file = self._files(digest)
+        model, checks_file = self._files(digest)
         try:
-            facts = json.loads(facts_file.read_bytes())
-            if _sha256(model) == facts["sha256"]:
-                return OptimisedForm(model, np.asarray([facts["golden"]], np.float32))
+            checks = json.loads(checks_file.read_bytes())
+            if _sha256(model) == checks["sha256"]:
+                return OptimisedForm(model, np.asarray([checks["golden"]], np.float32))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
@@ -61,15 +61,15 @@ class OrtCache:
         `golden_BD` is the golden embedding [1, D] of the backbone itself. Raises OSError.
         """
         content = model.read_bytes()
-        facts = {
+        checks = {
             "sha256": hashlib.sha256(content).hexdigest(),
             "golden": [float(value) for value in golden_BD[0]],
             "onnxruntime": ORT_VERSION,
         }
-        model_file, facts_file = self._files(digest)
+        model_file, checks_file = self._files(digest)
         # Where two processes write different files, the form counts as damaged and is made again.
         write_whole(model_file, content)
-        write_whole(facts_file, json.dumps(facts).encode())
+        write_whole(checks_file, json.dumps(checks).encode())
         self._sweep()
 
     def remove(self, digest: str) -> None:
@@ -78,11 +78,11 @@ class OrtCache:
                 file.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
-        for facts_file in self._folder.glob("*.json"):
+        for checks_file in self._folder.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                if json.loads(facts_file.read_bytes())["onnxruntime"] != ORT_VERSION:
-                    facts_file.with_suffix(".ort").unlink(missing_ok=True)
-                    facts_file.unlink(missing_ok=True)
+                if json.loads(checks_file.read_bytes())["onnxruntime"] != ORT_VERSION:
+                    checks_file.with_suffix(".ort").unlink(missing_ok=True)
+                    checks_file.unlink(missing_ok=True)
 
     def _files(self, digest: str) -> tuple[Path, Path]:
         stem = f"{digest}-{self._machine}"

@@ -1,4 +1,4 @@
-"""The blob store: bytes named by their sha256. A blob is written before the row that names it."""
+"""The blob store: bytes, named by their SHA-256. A blob is written before the row that names it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from core.system.files import fsync_folder, write_whole
 
 class Blobs(Protocol):
     def put(self, content: bytes, *, durable: bool = True) -> str:
-        """Store and return the sha256. With `durable` it survives a power cut."""
+        """Store the bytes and return their SHA-256. With `durable` they are fsynced."""
 
     def get(self, digest: str) -> bytes:
-        """Raises ChecksumMismatch if the bytes are not the ones stored, StoreError if absent."""
+        """Raises ChecksumMismatch if the blob is damaged, StoreError if it is absent."""
 
     def file(self, digest: str) -> AbstractContextManager[Path]:
-        """As `get`, as a file that is there within the context: what is read from it need not be
-        in Python's memory as well. Not to be written to."""
+        """Like `get`, as a file to read within the context, which need not fit into memory."""
 
     def size(self, digest: str) -> int:
         """In bytes, without reading them. Raises StoreError if absent."""
@@ -34,7 +33,7 @@ class Blobs(Protocol):
     def has(self, digest: str) -> bool: ...
 
     def delete(self, digest: str) -> None:
-        """Deleting what is not there is not an error."""
+        """Deleting an absent blob is no error."""
 
 
 def open_blobs(url: str) -> Blobs:
@@ -57,7 +56,7 @@ class LocalBlobs:
     def put(self, content: bytes, *, durable: bool = True) -> str:
         digest = sha256(content)
         try:
-            # A file of another size was cut off when the power failed.
+            # A file of another size was cut off by a power cut.
             if not durable and self._size_of(digest) == len(content):
                 return digest
             path = self._path(digest)
@@ -83,10 +82,10 @@ class LocalBlobs:
     def file(self, digest: str) -> Iterator[Path]:
         path = self._path(digest)
         try:
-            # Not mapped: a disk that cannot read it would kill the process instead of raising.
+            # Not memory-mapped: a read error would kill the process instead of raising.
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-                _check(found, digest, file.tell())
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+                _check(actual, digest, file.tell())
         except OSError as error:
             raise _unreadable(digest, error) from error
         yield path
@@ -110,7 +109,7 @@ class LocalBlobs:
         return self._root / digest[:2] / digest
 
     def _size_of(self, digest: str) -> int | None:
-        # Asked with every prediction: making a Path takes several times what the system does.
+        # For every prediction: making a Path takes several times as long as the system call.
         try:
             return os.stat(f"{self._root}/{digest[:2]}/{digest}").st_size
         except FileNotFoundError:
@@ -118,9 +117,9 @@ class LocalBlobs:
 
 
 class RemoteBlobs:
-    """Any store that fsspec knows, S3 for one. Object stores write whole objects or nothing.
+    """Any store that fsspec knows, such as S3. Object stores write whole objects or nothing.
 
-    Drivers raise classes of their own besides OSError: botocore, EndpointConnectionError.
+    Drivers also raise classes of their own, such as botocore's EndpointConnectionError.
     """
 
     def __init__(self, url: str) -> None:
@@ -196,9 +195,9 @@ def _checked(content: bytes, digest: str) -> bytes:
     return content
 
 
-def _check(found: str, digest: str, size: int) -> None:
-    if found != digest:
+def _check(actual: str, digest: str, size: int) -> None:
+    if actual != digest:
         raise ChecksumMismatch(
-            f"blob {digest} is damaged: its {size:,} bytes have the digest {found}; "
+            f"blob {digest} is damaged: its {size:,} bytes have the digest {actual}; "
             "restore it from a backup"
         )

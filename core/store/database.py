@@ -1,7 +1,7 @@
-"""The one database: SQLite in WAL mode by default, PostgreSQL by URL.
+"""The database: SQLite in WAL mode by default, PostgreSQL by URL.
 
-Reads and writes are separate on purpose. A SQLite write takes its lock when it begins, so
-that a read in it can't be overtaken before its write.
+Transactions that read and those that write are separate. On SQLite, one that writes takes the lock
+when it begins, so nothing that it reads changes before it writes.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from core.errors import StoreError
 from core.store import schema, sqlite
 
-# Any constant will do, as long as every process takes the same one.
+# Any constant, the same in every process.
 _MIGRATION_LOCK = 7_140_221
 
 
 class Database:
     def __init__(self, url: str) -> None:
-        """Open, and do not yet connect. Raises StoreError if the URL makes no sense."""
+        """Connects when it is first used. Raises StoreError if the URL cannot be used."""
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._wal: sqlite.WriteAheadLog | None = None
@@ -62,7 +62,7 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view of the rows."""
+        """A transaction that only reads: all of it sees the rows of one moment."""
         with _as_store_error(self._engine), self._reader.connect() as conn:
             yield conn
 
@@ -113,20 +113,20 @@ class Database:
                 conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def ensure_schema(self) -> None:
-        """Create the tables, or bring older ones up to date. Safe from many processes at once."""
+        """Create or migrate the tables. Many processes may do so concurrently."""
         with self.read() as conn:
             if _revision(conn) == schema.REVISION:
                 return
         with self.write() as conn:
             if not self.is_sqlite:
                 conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})
-            found = _revision(conn)
-            if found is not None and found > schema.REVISION:
+            revision = _revision(conn)
+            if revision is not None and revision > schema.REVISION:
                 raise StoreError(
-                    f"the database has schema {found}, this release knows {schema.REVISION}; "
+                    f"the database has schema {revision}, this release knows {schema.REVISION}; "
                     "install the newer release that made it"
                 )
-            if found != schema.REVISION:
+            if revision != schema.REVISION:
                 _migrate(conn)
 
     def close(self) -> None:
@@ -136,20 +136,20 @@ class Database:
 
 
 def _parsed(url: str) -> URL:
-    """Raises StoreError, which quotes nothing of the URL: there may be a password in it."""
+    """Raises StoreError, which quotes nothing of the URL, as that may hold a password."""
     try:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
     except ValueError:
-        found = "its port is not a number; write %40, %2F and %3A for @, / and : in a password"
+        reason = "its port is not a number; write %40, %2F and %3A for @, / and : in a password"
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        found = str(error)
+        reason = str(error)
     else:
         if parsed.get_backend_name() != "sqlite" or parsed.database not in (None, "", ":memory:"):
             return parsed
-        found = "a SQLite database in memory is not shared"
+        reason = "a SQLite database in memory is not shared"
     raise StoreError(
-        f"the database URL cannot be used ({found}); write it like "
+        f"the database URL cannot be used ({reason}); write it like "
         "postgresql+psycopg://user:password@host/name, or leave it empty for SQLite"
     )
 
@@ -165,7 +165,7 @@ def _as_store_error(engine: Engine) -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise StoreError("the connection to the database was lost; try again") from error
-        # Its own class, none below it: a damaged file, or one that is no database.
+        # Exactly this class: a damaged file, or one that is no database.
         if type(error) is DatabaseError:
             raise _store_error(engine, error) from error
         raise
@@ -173,8 +173,8 @@ def _as_store_error(engine: Engine) -> Iterator[None]:
 
 def _store_error(engine: Engine, error: Exception) -> StoreError:
     where = engine.url.render_as_string(hide_password=True)
-    found = error.orig if isinstance(error, DBAPIError) else error
-    return StoreError(f"the database at {where} cannot be used: {found}")
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return StoreError(f"the database at {where} cannot be used: {cause}")
 
 
 def _revision(conn: Connection) -> str | None:
@@ -184,7 +184,7 @@ def _revision(conn: Connection) -> str | None:
 
 
 def _migrate(conn: Connection) -> None:
-    # Imported here: most starts find the schema up to date, and never need it.
+    # Imported here: most starts find the schema up to date and do not need it.
     from alembic import command
     from alembic.config import Config
 

@@ -1,4 +1,4 @@
-"""The store: the database and the blobs together. Everything else may be deleted at any time."""
+"""The store: the database and the blobs. All other files may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Store:
 
 
 def open_store(settings: Settings) -> Store:
-    """Open both, creating or migrating the tables. Raises StoreError."""
+    """Open both, and create or migrate the tables. Raises StoreError."""
     blobs = open_blobs(settings.resolved_blob_url)
     db = Database(settings.resolved_database_url)
     db.ensure_schema()

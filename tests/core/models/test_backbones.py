@@ -20,7 +20,7 @@ from tests.support import tiny
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 9])
-def test_a_batch_that_is_filled_up_or_cut_gives_the_same_embeddings(
+def test_batch_that_is_padded_or_split_gives_the_same_embeddings(
     runtime: Runtime, num: int
 ) -> None:
     content = tiny.backbone_onnx()
@@ -31,7 +31,7 @@ def test_a_batch_that_is_filled_up_or_cut_gives_the_same_embeddings(
     np.testing.assert_allclose(found_BD, expected_BD, rtol=0, atol=tiny.BATCH_ATOL)
 
 
-def test_a_size_that_cannot_be_run_is_found_while_loading(runtime: Runtime) -> None:
+def test_batch_size_that_cannot_run_is_refused_while_loading(runtime: Runtime) -> None:
     with pytest.raises(SpecMismatch, match="cannot run 4 images"):
         # Has room for one image: its batch is fixed.
         Backbone(tiny.backbone_onnx(batch=1), "", runtime, batch_sizes=(1, 4))
@@ -45,18 +45,16 @@ def test_golden_pixels_are_the_same_on_every_machine() -> None:
     assert golden_pixels(PixelSpec(size_px=5), 1).shape == (1, 5, 5, 3)
 
 
-def test_cpu_is_chosen_where_it_is_asked_for() -> None:
+def test_cpu_is_chosen_on_request() -> None:
     assert Runtime("cpu").provider == "CPUExecutionProvider"
 
 
-def test_auto_chooses_the_cpu_where_no_gpu_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_chooses_the_cpu_where_gpus_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert Runtime("auto").provider == "CPUExecutionProvider"
 
 
-def test_a_backbone_is_opened_once_while_somebody_uses_it(
-    blobs: LocalBlobs, runtime: Runtime
-) -> None:
+def test_backbone_is_loaded_once_while_it_is_used(blobs: LocalBlobs, runtime: Runtime) -> None:
     digest = blobs.put(tiny.backbone_onnx())
     assert not runtime.has_backbone(digest)
     first = runtime.backbone(digest, blobs)
@@ -66,18 +64,18 @@ def test_a_backbone_is_opened_once_while_somebody_uses_it(
     assert not runtime.has_backbone(digest)
 
 
-def test_of_two_that_open_the_same_backbone_at_once_one_is_kept(
+def test_backbone_that_two_threads_load_concurrently_is_kept_once(
     blobs: LocalBlobs, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = blobs.put(tiny.backbone_onnx())
-    usual, found = runtime._open, []
+    usual, found = runtime._load, []
 
     def meanwhile(*args: Any) -> Backbone:
-        monkeypatch.setattr(runtime, "_open", usual)
+        monkeypatch.setattr(runtime, "_load", usual)
         found.append(runtime.backbone(digest, blobs))
         return usual(*args)
 
-    monkeypatch.setattr(runtime, "_open", meanwhile)
+    monkeypatch.setattr(runtime, "_load", meanwhile)
     assert runtime.backbone(digest, blobs) is found[0]
 
 
@@ -104,7 +102,7 @@ def test_models_are_loaded_at_idle_priority_and_at_low_priority_on_a_gpu(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priority is the whole process's elsewhere")
-def test_threads_that_onnxruntime_starts_have_the_priority_of_those_who_answer(
+def test_threads_that_onnxruntime_starts_have_normal_priority(
     blobs: LocalBlobs,
 ) -> None:
     def threads() -> dict[int, tuple[int, int]]:

@@ -77,7 +77,7 @@ def test_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
         changed(golden={"seed": 0}),
     ],
 )
-def test_what_is_no_manifest_is_refused(content: bytes) -> None:
+def test_content_that_is_no_manifest_is_refused(content: bytes) -> None:
     with pytest.raises(SpecMismatch):
         Manifest.from_bytes(content)
 

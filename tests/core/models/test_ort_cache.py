@@ -115,21 +115,21 @@ def test_form_for_another_machine_is_left_alone_and_not_used(
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut off", "changed", "no model", "no facts", "wrong facts", "list"]
+    "damage", ["cut off", "changed", "no model", "no checks", "wrong checks", "list"]
 )
 def test_damaged_form_is_made_again(
     blobs: LocalBlobs, digest: str, cache: Path, num_optimised: list[int], damage: str
 ) -> None:
     opened(digest, blobs, cache)
     model = cache / "ort" / f"{digest}-{HERE}.ort"
-    content, facts = model.read_bytes(), model.with_suffix(".json")
+    content, checks = model.read_bytes(), model.with_suffix(".json")
     {
         "cut off": lambda: model.write_bytes(content[: len(content) // 2]),
         "changed": lambda: model.write_bytes(content[:-1] + b"?"),
         "no model": model.unlink,
-        "no facts": facts.unlink,
-        "wrong facts": lambda: facts.write_text("{"),
-        "list": lambda: facts.write_text("[]"),
+        "no checks": checks.unlink,
+        "wrong checks": lambda: checks.write_text("{"),
+        "list": lambda: checks.write_text("[]"),
     }[damage]()
     check_same(opened(digest, blobs, cache), blobs)
     check_same(opened(digest, blobs, cache), blobs)
@@ -145,13 +145,13 @@ def test_form_with_another_golden_embedding_is_reported_and_made_again(
     golden: list[float],
 ) -> None:
     opened(digest, blobs, cache)
-    facts = cache / "ort" / f"{digest}-{HERE}.json"
-    before = json.loads(facts.read_bytes())
-    facts.write_text(json.dumps(before | {"golden": golden}))
+    checks = cache / "ort" / f"{digest}-{HERE}.json"
+    before = json.loads(checks.read_bytes())
+    checks.write_text(json.dumps(before | {"golden": golden}))
     with caplog.at_level(logging.WARNING):
         check_same(opened(digest, blobs, cache), blobs)
     assert events(caplog) == ["backbone.optimised_unreadable"]
-    assert json.loads(facts.read_bytes())["golden"] == before["golden"]
+    assert json.loads(checks.read_bytes())["golden"] == before["golden"]
 
 
 def test_damaged_backbone_without_a_form_is_refused(
