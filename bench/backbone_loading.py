@@ -21,8 +21,7 @@ from pathlib import Path
 from bench.models import STARTER, exported
 from bench.tables import bar, show
 from core.inputs.pixels import PixelSpec
-from core.models.backbones import Backbone, Runtime, golden_pixels
-from core.models.manifest import Optimised
+from core.models.backbones import Runtime, golden_pixels
 from core.store.blobs import Blobs, LocalBlobs
 from core.system.background import trim_memory
 
@@ -39,27 +38,26 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with bar() as progress, tempfile.TemporaryDirectory() as folder:
-        blobs = LocalBlobs(Path(folder))
+        blobs, cache = LocalBlobs(Path(folder) / "blobs"), Path(folder) / "cache"
         for name in options.names:
             task = progress.add_task(name, total=options.rounds)
             content, spec = exported(name)
             digest = blobs.put(content)
-            runtime = Runtime("cpu", 1)
-            optimised = runtime.optimise(Backbone(content, digest, runtime), spec, blobs)
-            if optimised is None:
+            Runtime("cpu", cache=cache).backbone(digest, blobs)
+            if not list(cache.glob(f"ort/{digest}-*.ort")):
                 rows.append([name, f"{len(content) / 1e6:.1f}", "", "none here", *[""] * 5])
                 continue
             took: tuple[list[float], ...] = ([], [], [])
             for _ in range(options.rounds):
                 took[0].append(_open(digest, blobs, None, spec))
                 trim_memory()
-                took[1].append(_open(digest, blobs, optimised, spec))
-                took[2].append(_open(digest, blobs, optimised, spec))
+                took[1].append(_open(digest, blobs, cache, spec))
+                took[2].append(_open(digest, blobs, cache, spec))
                 trim_memory()
                 progress.advance(task)
             plain, quick, untrimmed = (1000 * statistics.median(seconds) for seconds in took)
             row = [f"{len(content) / 1e6:.1f}", f"{plain:.1f}", f"{quick:.1f}"]
-            runs = [1000 * seconds for seconds in _runs(digest, blobs, optimised, spec)]
+            runs = [1000 * seconds for seconds in _runs(digest, blobs, cache, spec)]
             row += [f"{quick / plain:.2f}", f"{untrimmed:.1f}", *(f"{ms:.2f}" for ms in runs)]
             rows.append([name, *row, f"{runs[1] / runs[0]:.2f}"])
     columns = ["backbone", "file, MB", "its file, ms", "optimised, ms", "ratio"]
@@ -67,10 +65,10 @@ def main() -> None:
     show("CPU time to load a backbone", columns, rows, markdown=options.markdown)
 
 
-def _open(digest: str, blobs: Blobs, optimised: Optimised | None, spec: PixelSpec) -> float:
-    runtime = Runtime("cpu", 1)
+def _open(digest: str, blobs: Blobs, cache: Path | None, spec: PixelSpec) -> float:
+    runtime = Runtime("cpu", cache=cache)
     started = time.thread_time()
-    backbone = runtime.backbone(digest, blobs, optimised)
+    backbone = runtime.backbone(digest, blobs)
     backbone.embed_golden(spec, 0)
     taken = time.thread_time() - started
     del backbone
@@ -78,10 +76,10 @@ def _open(digest: str, blobs: Blobs, optimised: Optimised | None, spec: PixelSpe
     return taken
 
 
-def _runs(digest: str, blobs: Blobs, optimised: Optimised, spec: PixelSpec) -> tuple[float, float]:
+def _runs(digest: str, blobs: Blobs, cache: Path, spec: PixelSpec) -> tuple[float, float]:
     """Return the median seconds of a run, from the file and from the optimised form."""
     pixels_BHWC = golden_pixels(spec, 0)
-    forms = [Runtime("cpu", 1).backbone(digest, blobs, form) for form in (None, optimised)]
+    forms = [Runtime("cpu", cache=folder).backbone(digest, blobs) for folder in (None, cache)]
     took: tuple[list[float], list[float]] = ([], [])
     for _ in range(_TURNS):
         for backbone, seconds in zip(forms, took, strict=True):

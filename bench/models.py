@@ -99,7 +99,6 @@ def _publish(store: Store, name: str, content: bytes, pixels: PixelSpec) -> Mani
         head=store.blobs.put(head),
         embedding_size=size,
         golden=golden(backbone, HeadSession(head, runtime), pixels),
-        optimised=runtime.optimise(backbone, pixels, store.blobs),
     )
     gate = {"promote": True, "reason": "a model to measure"}
     with store.db.write() as conn:

@@ -54,7 +54,7 @@ _SWAP_WITHIN_S = 30.0
 @dataclass(frozen=True, slots=True)
 class Phase:
     name: str
-    publish: Callable[[Store, int], Iterator[int]]
+    publish: Callable[[Store, int, Path], Iterator[int]]
     num_swaps: int
     # Swaps that are not measured, while allocators and caches fill.
     num_warm_up: int
@@ -113,7 +113,7 @@ def main() -> None:
                 requests = tuple(post("/v1/predict", photo, stamped=False) for photo in photos)
                 store = open_store(Settings(home=server.home))
                 numbers: list[int] = []
-                for number in phase.publish(store, total):
+                for number in phase.publish(store, total, server.home / "cache"):
                     numbers.append(number)
                     progress.advance(publishing)
                 order = request_order(photos)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,25 +26,23 @@ from core.store.store import Store
 _NOISE = 1e-3
 
 
-def publish_heads(store: Store, count: int) -> Iterator[int]:
-    """Publish new heads on the backbone of version 1. Yields the numbers of the versions."""
+def publish_heads(store: Store, count: int, cache: Path) -> Iterator[int]:
+    """New heads on the backbone of version 1. Gives the numbers of the versions."""
     first = first_manifest(store)
-    backbone = Backbone(store.blobs.get(first.backbone), first.backbone, Runtime("cpu"))
+    backbone = Runtime("cpu", cache=cache).backbone(first.backbone, store.blobs)
     for seed in range(1, count + 1):
         yield _publish(store, first, backbone, seed)
 
 
-def publish_backbones(store: Store, count: int) -> Iterator[int]:
-    """Publish new weights in the same graph, each with a head and an optimised form of its own."""
+def publish_backbones(store: Store, count: int, cache: Path) -> Iterator[int]:
+    """New weights in the same graph, each with a head of its own. Like a trainer on the server's
+    machine, this leaves their optimised forms in the server's cache."""
     first = first_manifest(store)
-    runtime = Runtime("cpu")
+    runtime = Runtime("cpu", cache=cache)
     for seed in range(1, count + 1):
-        content = backbone_onnx(seed)
-        digest = store.blobs.put(content)
-        backbone = Backbone(content, digest, runtime)
-        optimised = runtime.optimise(backbone, first.pixels, store.blobs)
-        other = replace(first, backbone=digest, optimised=optimised)
-        yield _publish(store, other, backbone, seed)
+        digest = store.blobs.put(backbone_onnx(seed))
+        backbone = runtime.backbone(digest, store.blobs)
+        yield _publish(store, replace(first, backbone=digest), backbone, seed)
 
 
 def backbone_onnx(seed: int) -> bytes:

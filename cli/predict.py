@@ -76,7 +76,8 @@ def _champion(store: Store, settings: Settings) -> Servable:
             raise NotReady("there is no champion: promote a version with `evergreen promote N`")
         version = versions.get(conn, live.version)
     manifest = versions.read_manifest(version, store.blobs)
-    return load(manifest, store.blobs, Runtime(settings.device, settings.onnx_threads))
+    runtime = Runtime(settings.device, settings.onnx_threads, cache=settings.home / "cache")
+    return load(manifest, store.blobs, runtime)
 
 
 def _print_one(path: Path, result: PredictionResult, top: int) -> None:

@@ -19,7 +19,7 @@ _MOST_FLIPS = 20
 
 
 def print_difference(store: Store, settings: Settings, before: int, after: int, json: bool) -> None:
-    runtime = Runtime(settings.device, settings.onnx_threads)
+    runtime = Runtime(settings.device, settings.onnx_threads, cache=settings.home / "cache")
     with Progress(TextColumn("comparing"), BarColumn(), console=err, transient=True) as bar:
         task = bar.add_task("", total=1.0)
         diff = difference(

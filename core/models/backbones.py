@@ -1,31 +1,32 @@
-"""Backbones as they answer, and the ones that this process holds.
+"""Backbones that are loaded, and the runtime that holds those of this process.
 
-Versions with the same backbone share its sessions, so that a swap of heads costs about a
+Versions with the same backbone share its onnxruntime session, so swapping heads takes about a
 millisecond and no memory.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import EvergreenError, SpecMismatch, StoreError
+from core.errors import SpecMismatch
 from core.inputs.pixels import PixelSpec
-from core.models.manifest import Optimised
 from core.models.onnx_sessions import Sessions, cpu_identity
+from core.models.ort_cache import OrtCache
 from core.store.blobs import Blobs
-from core.system.background import run_idle_or_low, run_low
+from core.system.background import run_idle, run_low, trim_memory
 
 _ANY_SIZE = 0
-# An embedding with the graph rewritten, relative to its largest number: the same kernels run.
-_SAME = 1e-3
+# A swap waits no longer for an idle CPU before it loads at low priority.
+_PATIENCE_S = 0.4
+# How far an optimised form may be off, relative to the largest number of the embedding.
+_OPTIMISED_TOLERANCE = 1e-3
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +36,10 @@ Result = TypeVar("Result")
 class Backbone:
     """uint8 pixels [B, H, W, 3] -> float32 embedding [B, D].
 
-    With `batch_sizes`, onnxruntime sees batches of these sizes only: others are filled up, or cut.
-    Each size has a session of its own, because the CUDA provider keeps the plan of a convolution
-    for the shape of its last run and makes a new one for any other: even two sizes that take turns
-    would cost 16 ms each time (see `core/models/onnx_sessions.py`). Weights are held so many times.
+    With `batch_sizes`, onnxruntime runs batches of these sizes only: others are padded or split.
+    Each size has a session of its own, and a copy of the weights. The CUDA provider keeps the plan
+    of a convolution for the shape of its last run, and a new plan takes 16 ms (see
+    `core/models/onnx_sessions.py`).
     """
 
     def __init__(
@@ -56,7 +57,10 @@ class Backbone:
             size: runtime.session(model, is_optimised=is_optimised) for size in sizes
         }
         self.providers: list[str] = next(iter(self._sessions.values())).get_providers()
-        self._golden: dict[tuple[PixelSpec, int], NDArray[np.float32]] = {}
+        shape = next(iter(self._sessions.values())).get_inputs()[0].shape
+        # None: the graph takes images of any size.
+        self.size_px = shape[1] if len(shape) == 4 and isinstance(shape[1], int) else None
+        self._golden: dict[tuple[int, int], NDArray[np.float32]] = {}
         self._warm_up()
 
     def embed(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -64,40 +68,40 @@ class Backbone:
             return self._run(_ANY_SIZE, pixels_BHWC)
         largest = max(self._sessions)
         parts = [
-            self._embed_filled_up(pixels_BHWC[start : start + largest])
+            self._embed_padded(pixels_BHWC[start : start + largest])
             for start in range(0, len(pixels_BHWC), largest)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def embed_golden(self, spec: PixelSpec, seed: int) -> NDArray[np.float32]:
-        """Embedding [1, D] of the golden pixels. Run once: it is half of the time that loading a
-        head on a backbone that is loaded would take."""
-        found = self._golden.get((spec, seed))
-        if found is None:
-            found = self._golden[spec, seed] = self.embed(golden_pixels(spec, seed))
-        return found
+        """Embedding [1, D] of the golden pixels. Computed once: it would be half of the time that
+        a head takes to load on a backbone that is loaded."""
+        key = (spec.size_px, seed)
+        if key not in self._golden:
+            self._golden[key] = self.embed(golden_pixels(spec, seed))
+        return self._golden[key]
 
-    def _embed_filled_up(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _embed_padded(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         num = len(pixels_BHWC)
         size = next(size for size in self._sessions if size >= num)
         if size > num:
-            filled = np.zeros((size, *pixels_BHWC.shape[1:]), np.uint8)
-            filled[:num] = pixels_BHWC
-            pixels_BHWC = filled
+            padded_BHWC = np.zeros((size, *pixels_BHWC.shape[1:]), np.uint8)
+            padded_BHWC[:num] = pixels_BHWC
+            pixels_BHWC = padded_BHWC
         return self._run(size, pixels_BHWC)[:num]
 
     def _run(self, size: int, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(self._sessions[size].run(["embedding"], {"pixels": pixels_BHWC})[0])
 
     def _warm_up(self) -> None:
-        """The first run of a size takes longest; it is not to be a request's."""
+        """Run each size once: the first run takes longest, and no request is to wait for it."""
         for size, session in self._sessions.items():
             shape = session.get_inputs()[0].shape
             if size == _ANY_SIZE or not all(isinstance(length, int) for length in shape[1:]):
-                continue  # checking the golden output will do, and say what is wrong
+                continue  # the check of the golden output runs it, and says what is wrong
             try:
                 self._run(size, np.zeros((size, *shape[1:]), np.uint8))
-            except Exception as error:  # onnxruntime raises its own classes, of Exception
+            except Exception as error:  # onnxruntime raises its own classes, derived from Exception
                 raise SpecMismatch(f"the backbone cannot run {size} images: {error}") from error
 
 
@@ -111,12 +115,16 @@ class Runtime:
         *,
         gpu: int = 0,
         batch_sizes: Sequence[int] = (),
+        cache: Path | None = None,
     ) -> None:
-        """`batch_sizes` are those that backbones are to run with on a GPU."""
+        """Backbones run with these `batch_sizes` on a GPU, and with any on a CPU. Their optimised
+        forms are kept in `ort/` of the folder `cache`; None: nowhere."""
         self._sessions = Sessions(provider, threads, gpu)
         self._threads = threads
         self._batch_sizes = batch_sizes if self.is_on_gpu else ()
-        # A backbone stays as long as a servable uses it, and no longer.
+        machine = None if self.is_on_gpu else cpu_identity()
+        self._cache = OrtCache(cache / "ort", machine) if cache and machine else None
+        # A backbone stays loaded while a servable uses it.
         self._backbones: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
 
     @property
@@ -127,73 +135,63 @@ class Runtime:
     def is_on_gpu(self) -> bool:
         return self._sessions.is_on_gpu
 
-    def backbone(self, digest: str, blobs: Blobs, optimised: Optimised | None = None) -> Backbone:
-        """From its optimised form, if that was made for this machine and can be had.
-
-        Raises ChecksumMismatch, SpecMismatch or StoreError.
-        """
-        found = self._backbones.get(digest)
-        if found is None:
-            # Another thread may have opened it meanwhile: one is kept.
-            found = self._backbones.setdefault(digest, self._open(digest, blobs, optimised))
-        return found
+    def backbone(self, digest: str, blobs: Blobs) -> Backbone:
+        """Return the backbone, and load it if this process has not, from its optimised form if the
+        cache has one. Raises ChecksumMismatch, SpecMismatch or StoreError."""
+        backbone = self._backbones.get(digest)
+        if backbone is None:
+            # Another thread may have loaded it meanwhile: one is kept.
+            backbone = self._backbones.setdefault(digest, self._load(digest, blobs))
+        return backbone
 
     def run_in_background(self, work: Callable[[], Result]) -> Result:
-        """Load or drop models with what processor time the answers of this process leave, and wait
-        for it; raises what it raises. The work may be begun twice (`core/system/background.py`)."""
+        """Load or drop models with the CPU time that predictions leave; returns what the work
+        returns, or raises what it raises."""
         if self._threads > 1:
-            return work()  # what threads onnxruntime starts would have that priority for good
-        # Idle, it might hold what the driver of a GPU locks, and answers wait for: not measured.
-        return (run_low if self.is_on_gpu else run_idle_or_low)(work)
+            return work()  # the threads that onnxruntime starts would keep that priority for good
+        if self.is_on_gpu:
+            return run_low(work)  # an idle thread might hold a lock of the driver
+        return run_idle(work, patience_s=_PATIENCE_S)
 
     def has_backbone(self, digest: str) -> bool:
         return digest in self._backbones
 
-    def _open(self, digest: str, blobs: Blobs, optimised: Optimised | None) -> Backbone:
-        if self.can_run(optimised):
-            try:
-                with blobs.file(optimised.digest) as path:
-                    return Backbone(path, digest, self, is_optimised=True)
-            except EvergreenError as error:
-                # The backbone itself may be there nevertheless.
-                log.warning("backbone.optimised_unreadable", extra={"error": str(error)})
+    def _load(self, digest: str, blobs: Blobs) -> Backbone:
+        if self._cache is not None:
+            cached = self._load_optimised(digest, self._cache)
+            if cached is not None:
+                return cached
         with blobs.file(digest) as path:
-            return Backbone(path, digest, self, self._batch_sizes)
+            backbone = Backbone(path, digest, self, self._batch_sizes)
+            if self._cache is not None and backbone.size_px is not None:
+                self._optimise(path, backbone, self._cache)
+                trim_memory()  # its sessions were as large as the backbone
+        return backbone
 
-    def can_run(self, optimised: Optimised | None) -> TypeGuard[Optimised]:
-        return optimised is not None and not self.is_on_gpu and optimised.machine == cpu_identity()
-
-    def optimise(self, backbone: Backbone, spec: PixelSpec, blobs: Blobs) -> Optimised | None:
-        """Store the optimised form of a backbone: rewriting the graph is half of what loading it
-        costs, and each worker would do it again at each swap.
-
-        None where it would be of no use, cannot be made, or does not give the same embedding.
-        Raises StoreError.
-        """
-        here = cpu_identity()
-        if self.is_on_gpu or here is None:
+    def _load_optimised(self, digest: str, cache: OrtCache) -> Backbone | None:
+        form = cache.get(digest)
+        if form is None:
             return None
         try:
-            with (
-                tempfile.TemporaryDirectory(prefix="evergreen-") as folder,
-                blobs.file(backbone.digest) as path,
-            ):
-                optimised = Path(folder) / "optimised"
-                self._sessions.optimise(path, optimised)
-                again = Backbone(optimised, backbone.digest, self, is_optimised=True)
-                content = optimised.read_bytes()
-            expected_BD, found_BD = (x.embed_golden(spec, 0) for x in (backbone, again))
-        except StoreError:
-            raise
-        except Exception as error:  # versions do without; onnxruntime raises its own classes
+            backbone = Backbone(form.path, digest, self, is_optimised=True)
+            _check_same(form.golden_BD, backbone)
+        except Exception as error:  # onnxruntime raises its own classes, derived from Exception
+            log.warning("backbone.optimised_unreadable", extra={"error": str(error)})
+            cache.remove(digest)
+            return None
+        return backbone
+
+    def _optimise(self, model: Path, backbone: Backbone, cache: OrtCache) -> None:
+        """Cache the optimised form, which loads in half of the time. Where that fails, this and
+        every other process loads the backbone itself."""
+        try:
+            with cache.scratch() as path:
+                self._sessions.optimise(model, path)
+                again = Backbone(path, backbone.digest, self, is_optimised=True)
+                _check_same(_golden(backbone), again)
+                cache.put(backbone.digest, path, _golden(backbone))
+        except Exception as error:  # onnxruntime raises its own classes, derived from Exception
             log.warning("backbone.not_optimised", extra={"reason": str(error)})
-            return None
-        difference = float(np.abs(found_BD - expected_BD).max(initial=0.0))
-        if not difference <= _SAME * np.abs(expected_BD).max(initial=0.0):
-            reason = f"the embedding of the golden pixels is off by {difference:.3g}"
-            log.warning("backbone.not_optimised", extra={"reason": reason})
-            return None
-        return Optimised(blobs.put(content), here)
 
     def session(self, model: bytes | Path, *, is_optimised: bool = False) -> Any:
         return self._sessions.open(model, is_optimised=is_optimised)
@@ -202,10 +200,24 @@ class Runtime:
         return self._sessions.open_head(model)
 
 
+def _golden(backbone: Backbone) -> NDArray[np.float32]:
+    return backbone.embed_golden(PixelSpec(size_px=backbone.size_px or 0), 0)
+
+
+def _check_same(expected_BD: NDArray[np.float32], optimised: Backbone) -> None:
+    embedding_BD = _golden(optimised)
+    if embedding_BD.shape != expected_BD.shape:
+        raise SpecMismatch(f"the embedding has the shape {embedding_BD.shape}")
+    difference = float(np.abs(embedding_BD - expected_BD).max(initial=0.0))
+    if not difference <= _OPTIMISED_TOLERANCE * np.abs(expected_BD).max(initial=0.0):
+        raise SpecMismatch(f"the embedding of the golden pixels is off by {difference:.3g}")
+
+
 def golden_pixels(spec: PixelSpec, seed: int) -> NDArray[np.uint8]:
     """Noise, shape [1, size, size, 3], the same on every machine.
 
-    The raw stream: what a numpy Generator makes of it may change between releases (NEP 19).
+    It is the raw bit stream. A numpy Generator may change what it makes of that between releases
+    (NEP 19).
     """
     num = spec.size_px * spec.size_px * 3
     raw = np.random.PCG64(seed).random_raw(-(-num // 8)).astype("<u8")

@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
-# onnxruntime 1.22 reads it, and every later release does.
+# onnxruntime 1.22 and every later release reads it.
 IR_VERSION = 8
-
-
-# Below any embedding's length: only a row of zeros is shorter, and stays one.
+# Less than the length of any embedding but a row of zeros, which stays zero.
 _SHORTEST = 1e-12
 
 
@@ -23,14 +21,14 @@ def head_onnx(
     *,
     of_unit_rms: bool = False,
 ) -> bytes:
-    """One affine map and a softmax. `temperature` > 0 divides the logits (Guo et al. 2017).
+    """Export one affine map and a softmax. `temperature` > 0 divides the logits (Guo et al. 2017).
 
-    With `of_unit_rms` the map is of the embedding scaled to a root mean square of 1.
+    With `of_unit_rms` the embedding is first scaled to a root mean square of 1.
     """
     size, num_classes = weights_DK.shape
     scaling, mapped, constants = [], "embedding", []
     if of_unit_rms:
-        # x / rms(x) is sqrt(D) x / ||x||; the constant goes into the weights.
+        # x / rms(x) = sqrt(D) x / ||x||, and the weights take sqrt(D).
         weights_DK = weights_DK * np.float32(np.sqrt(size))
         mapped = "direction"
         scaling = [

@@ -1,4 +1,4 @@
-"""The manifest: all that is to be known of a version, beside its two ONNX files."""
+"""The manifest of a version: all that describes it but its two ONNX files."""
 
 from __future__ import annotations
 
@@ -17,21 +17,11 @@ from core.release import DISTRIBUTION, release
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """A stored input and output. A worker that doesn't reproduce it does not serve the version."""
+    """A stored input and output. A worker that computes another output rejects the version."""
 
-    # The input is made from the seed: uint8 noise of the pixel spec's shape.
+    # Of the input: uint8 noise of the pixel spec's shape.
     seed: int
     logits: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Optimised:
-    """A backbone as onnxruntime rewrites it on loading, for one kind of machine."""
-
-    # sha256 of the file.
-    digest: str
-    # `core.models.onnx_sessions.cpu_identity` where it was made; on others it may not be run.
-    machine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +39,27 @@ class Manifest:
     backbone: str
     head: str
     embedding_size: int
-    # The newest label event that the backbone's weights were trained on; 0: none of ours.
+    # The newest label event that the backbone was trained on; 0: none.
     backbone_snapshot: int
     temperature: float
     # Below this confidence a prediction abstains; None: never.
     abstain_below: float | None
-    # The newest label event that was trained on; 0: none.
+    # The newest label event that the head was trained on; 0: none.
     snapshot: int
     num_trained: int
     num_held_out: int
     metrics: dict[str, Any]
-    # Largest difference between trained and exported probabilities.
+    # Largest difference between the trained and the exported probabilities.
     parity: float
     golden: Golden
     recipe: dict[str, Any] = field(default_factory=dict)
     libraries: dict[str, str] = field(default_factory=dict)
     code_revision: str = ""
-    # sha256 of the float32 backbone.onnx that the int8 one was made from; None: `backbone` is
-    # float32 itself.
+    # sha256 of the float32 backbone.onnx that the int8 one was made from; None: it is float32.
     quantised_from: str | None = None
-    # sha256 of the float32 pretrained backbone.onnx that this one's blocks were tuned from; None:
-    # they were not, or an older release did not note it.
+    # sha256 of the float32 pretrained backbone.onnx that this one was fine-tuned from; None: it was
+    # not, or an older release did not record it.
     tuned_from: str | None = None
-    # None: it could not be made, or an older release published the version.
-    optimised: Optimised | None = None
 
     @property
     def precision(self) -> str:
@@ -91,28 +78,28 @@ class Manifest:
             fields["pixels"] = PixelSpec.from_json(fields["pixels"])
             golden = fields["golden"]
             fields["golden"] = Golden(golden["seed"], tuple(golden["logits"]))
-            if (optimised := fields.get("optimised")) is not None:
-                fields["optimised"] = Optimised(**optimised)
+            # Older releases stored an optimised backbone with the version.
+            fields.pop("optimised", None)
             return Manifest(**fields)
         except (ValueError, KeyError, TypeError) as error:
-            raise SpecMismatch(f"this is not a manifest that can be read: {error}") from error
+            raise SpecMismatch(f"the manifest cannot be read: {error}") from error
 
 
 @functools.cache
 def library_versions() -> dict[str, str]:
     names = ("numpy", "scipy", "onnx", "pillow", "torch", "torchvision", "timm")
-    found = {DISTRIBUTION: release()}
+    versions = {DISTRIBUTION: release()}
     for name in (*names, "onnxruntime-gpu", "onnxruntime"):
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 @functools.cache
 def code_revision() -> str:
-    """The commit of the checkout that this runs from; empty when it runs from a package."""
+    """The commit of the checkout that this runs from; empty if it runs from a package."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""

@@ -1,8 +1,8 @@
-"""Sessions of onnxruntime, and the processor that they run on. The only place that runs it;
+"""onnxruntime sessions, and the device that they run on. Nothing else runs onnxruntime;
 `training/backbones/quantise.py` rewrites models with it.
 
-CUDA is used where it works: there is a GPU, the libraries are found, and a convolution has run.
-Otherwise the CPU is, and why is said once: a process prints nothing else about it.
+CUDA is used where there is a GPU, its libraries are found, and a convolution has run. Otherwise the
+CPU is used, and the reason is logged once.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from typing import Any
 
 import numpy as np
 
-# Set, it keeps onnxruntime from sending usage to its maker and from writing to the home folder.
+# Otherwise onnxruntime sends usage data to its maker and writes to the user's home folder.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
 from core.errors import SpecMismatch
 
+ORT_VERSION: str = ort.__version__
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 _ERROR, _FATAL = 3, 4
 
-# Changes with what `Sessions.optimise` makes: what was made before is not for this one to open.
+# To be changed with what `Sessions.optimise` writes: older files are then not used.
 _FORM = "ort"
 _CPUINFO = Path("/proc/cpuinfo")
 # On x86, and on ARM.
-_KIND_OF_PROCESSOR = (
+_CPU_FIELDS = (
     *("vendor_id", "cpu family", "model", "model name"),
     *("CPU implementer", "CPU part", "CPU variant"),
 )
@@ -46,16 +47,16 @@ log = logging.getLogger(__name__)
 
 class Sessions:
     def __init__(self, provider: str = "auto", threads: int = 1, gpu: int = 0) -> None:
-        """`provider` is auto, cpu or cuda; both of the others fall back to the CPU."""
+        """`provider` is auto, cpu or cuda; auto and cuda fall back to the CPU."""
         self._threads = threads
         self._providers: list[Any] = [CPU]
         if provider == "cpu":
             return
-        problem = why_not_cuda(gpu)
-        if problem is None:
+        reason = why_not_cuda(gpu)
+        if reason is None:
             self._providers = [_cuda(gpu), CPU]
         elif provider == "cuda" or num_gpus():
-            _warn_once(problem)
+            _warn_once(reason)
 
     @property
     def provider(self) -> str:
@@ -66,32 +67,31 @@ class Sessions:
         return len(self._providers) > 1
 
     def open(self, model: bytes | Path, *, is_optimised: bool = False) -> Any:
-        """An `onnxruntime.InferenceSession`. Bytes are copied and parsed with the interpreter's
-        lock held, a file is not. `is_optimised`: it is a file that `optimise` wrote. Raises
-        SpecMismatch."""
+        """Open an `onnxruntime.InferenceSession`. With `is_optimised`, the model is a file that
+        `optimise` wrote. onnxruntime holds the GIL while it parses bytes, but not while it reads a
+        file. Raises SpecMismatch."""
         options = self._options()
         if is_optimised:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.load_model_format", "ORT")
-            # Mapped only while it is read. With the weights used where they lie in the file, each
-            # run would take 4 to 11 % longer: there they begin anywhere (`bench/RESULTS.md`).
+            # Mapped only while it is read. To use the weights where they lie in the file would make
+            # each run slower, as they are not aligned there.
             options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
         return self._open(model, options, self._providers)
 
     def open_head(self, model: bytes | Path) -> Any:
-        """Like `open`, on the CPU and as it is: there is nothing to rewrite in a head, and weights
-        in another order would take half of the time that a swap of heads has for this, to be faster
-        with several images at once only."""
+        """Like `open`, on the CPU and without optimisation. A head has nothing to optimise, and
+        packing its weights would take half of the time that a head takes to load."""
         options = self._options()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.disable_prepacking", "1")
         return self._open(model, options, [CPU])
 
     def optimise(self, model: Path, to: Path) -> None:
-        """Write the model as onnxruntime rewrites it for the processor of this machine: constants
-        folded, nodes fused, weights in the order that its convolutions take (onnxruntime's guide,
-        "Graph Optimizations in ONNX Runtime", offline mode), and in a format that need not be
-        parsed ("ORT Format Models"). Raises SpecMismatch."""
+        """Write the model as onnxruntime rewrites it for this CPU. Constants are folded, nodes are
+        fused and weights are in the order of its convolutions (onnxruntime's guide, "Graph
+        Optimizations in ONNX Runtime", offline mode). The format needs no parsing ("ORT Format
+        Models"). Raises SpecMismatch."""
         options = self._options()
         options.add_session_config_entry("session.save_model_format", "ORT")
         options.optimized_model_filepath = str(to)
@@ -101,14 +101,14 @@ class Sessions:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        # A waiting thread that spins takes the core from another worker.
+        # A thread that spins while it waits takes CPU time from other workers.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = _ERROR
         return options
 
     def _open(self, model: bytes | Path, options: Any, providers: list[Any]) -> Any:
         try:
-            # Without fallback: a model that silently ran elsewhere would be slow, and nobody told.
+            # Without fallback: a model that ran elsewhere would be slow without a word.
             return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime raises its own classes, derived from Exception
             raise SpecMismatch(f"onnxruntime cannot load the model: {error}") from error
@@ -116,40 +116,39 @@ class Sessions:
 
 @functools.cache
 def cpu_identity() -> str | None:
-    """Names the kind of processor and the build of onnxruntime: a model that was optimised under
-    one name may crash or answer wrongly under another. None where the processor does not tell."""
+    """A hash of the kind of CPU and the build of onnxruntime. A model that was optimised under one
+    identity may crash or predict wrongly under another. None if the CPU is unknown."""
     try:
-        # The first of the processors.
-        told = _CPUINFO.read_text(encoding="utf-8").split("\n\n", 1)[0]
+        first_cpu = _CPUINFO.read_text(encoding="utf-8").split("\n\n", 1)[0]
     except (OSError, UnicodeError):
         return None
-    facts: dict[str, str] = dict(re.findall(r"^(.+?)[ \t]*:[ \t]*(.*)$", told, re.MULTILINE))
-    features = sorted(facts.get("flags", facts.get("Features", "")).split())
+    fields: dict[str, str] = dict(re.findall(r"^(.+?)[ \t]*:[ \t]*(.*)$", first_cpu, re.MULTILINE))
+    features = sorted(fields.get("flags", fields.get("Features", "")).split())
     if not features:
         return None
-    kind = [facts.get(name, "") for name in _KIND_OF_PROCESSOR]
+    kind = [fields.get(name, "") for name in _CPU_FIELDS]
     known = [_FORM, ort.__version__, ort.get_build_info(), platform.machine(), *kind, *features]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 
 def num_usable_gpus(provider: str) -> int:
-    """The GPUs to serve on, as far as can be told without taking memory on them."""
+    """The number of GPUs to serve on, as far as is known without taking memory on them."""
     return 0 if provider == "cpu" or _why_not_cuda() or _load_libraries() else num_gpus()
 
 
 def why_not_cuda(gpu: int = 0) -> str | None:
-    """None if models can run on this GPU."""
-    if (hindrance := _why_not_cuda()) is not None:
-        return hindrance
+    """The reason why models cannot run on this GPU; None if they can."""
+    if (reason := _why_not_cuda()) is not None:
+        return reason
     if gpu >= num_gpus():
-        return f"the driver shows {num_gpus()} GPUs, and number {gpu} from 0 is asked for"
+        return f"the driver shows {num_gpus()} GPUs, and number {gpu} from 0 is requested"
     missing = _load_libraries()
-    problem = _try(gpu)
-    return f"{problem}; {missing}" if problem and missing else problem
+    reason = _try_convolution(gpu)
+    return f"{reason}; {missing}" if reason and missing else reason
 
 
 def num_gpus() -> int:
-    """Asks the driver itself: onnxruntime lists CUDA also where there is no GPU."""
+    """As the driver counts them: onnxruntime lists CUDA even where there is no GPU."""
     return _ask_driver()[0]
 
 
@@ -162,12 +161,12 @@ def _why_not_cuda() -> str | None:
     needed = str(getattr(ort, "cuda_version", "")).split(".")[0]
     if needed.isdigit() and version // 1000 < int(needed):
         known = f"{version // 1000}.{version % 1000 // 10}"
-        return f"the driver knows CUDA {known}, and onnxruntime needs {needed}; update the driver"
+        return f"the driver supports CUDA {known}, onnxruntime needs {needed}; update the driver"
     return None
 
 
 def _ask_driver() -> tuple[int, int]:
-    """How many GPUs there are, and the newest CUDA that it knows, such as 13000."""
+    """The number of GPUs, and the newest CUDA that the driver supports, such as 13000."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return 0, 0
     try:
@@ -175,8 +174,8 @@ def _ask_driver() -> tuple[int, int]:
     except OSError:
         return 0, 0
     count, version = ctypes.c_int(0), ctypes.c_int(0)
-    asked = (driver.cuDriverGetVersion, version), (driver.cuDeviceGetCount, count)
-    if driver.cuInit(0) != 0 or any(ask(ctypes.byref(found)) != 0 for ask, found in asked):
+    calls = (driver.cuDriverGetVersion, version), (driver.cuDeviceGetCount, count)
+    if driver.cuInit(0) != 0 or any(call(ctypes.byref(result)) != 0 for call, result in calls):
         return 0, 0
     return count.value, version.value
 
@@ -184,11 +183,11 @@ def _ask_driver() -> tuple[int, int]:
 def _cuda(gpu: int) -> tuple[str, dict[str, Any]]:
     options = {
         "device_id": gpu,
-        # With the default, EXHAUSTIVE, each change of the batch size costs about 140 ms, with this
-        # 16 ms, and where it stays the same this is no slower: github.com/sgl-project/sglang-omni
-        # pull 2176 (onnxruntime 1.29, H200), github.com/PaddlePaddle/PaddleX pull 5057.
+        # A change of the batch size takes 16 ms, and about 140 ms with the default, EXHAUSTIVE.
+        # Runs of one size are no slower (github.com/sgl-project/sglang-omni pull 2176 with
+        # onnxruntime 1.29 on an H200, github.com/PaddlePaddle/PaddleX pull 5057).
         "cudnn_conv_algo_search": "HEURISTIC",
-        # A server's sessions see one size of batch each: what one asked for first is all it needs.
+        # Each session runs one batch size, so it needs no more memory than at first.
         "arena_extend_strategy": "kSameAsRequested",
     }
     return CUDA, options
@@ -196,7 +195,7 @@ def _cuda(gpu: int) -> tuple[str, dict[str, Any]]:
 
 @functools.cache
 def _load_libraries() -> str:
-    """Find the CUDA libraries that pip installed; returns what is missing, or nothing."""
+    """Load the CUDA libraries that pip installed. Returns what is missing, or an empty text."""
     if not hasattr(ort, "preload_dlls"):
         return ""
     printed = io.StringIO()
@@ -206,8 +205,9 @@ def _load_libraries() -> str:
 
 
 @functools.cache
-def _try(gpu: int) -> str | None:
-    """Run a convolution, which needs all that backbones need. None if it can be."""
+def _try_convolution(gpu: int) -> str | None:
+    """Run a convolution, which needs all libraries that backbones need. Returns why it cannot run;
+    None if it can."""
     ort.set_default_logger_severity(_FATAL)
     try:
         session = ort.InferenceSession(
@@ -224,7 +224,7 @@ def _try(gpu: int) -> str | None:
 
 
 def _convolution() -> bytes:
-    # Loaded only where there is a GPU: a serving process has no other use for it.
+    # Imported only where there is a GPU: a worker has no other use for it.
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(
@@ -240,5 +240,5 @@ def _convolution() -> bytes:
 
 
 @functools.cache
-def _warn_once(problem: str) -> None:
-    log.warning("cuda.unavailable", extra={"reason": problem})
+def _warn_once(reason: str) -> None:
+    log.warning("cuda.unavailable", extra={"reason": reason})

@@ -1,4 +1,7 @@
-"""A servable: a version loaded and ready to answer. The challenger is judged by this same code."""
+"""A servable: a version that is loaded and ready to predict.
+
+The gate judges the challenger with the same code.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from core.models.backbones import Backbone, Runtime
 from core.models.manifest import Golden, Manifest
 from core.store.blobs import Blobs
 
-# Convolutions add in another order on other processors and providers.
+# Convolutions add in another order on other CPUs and providers.
 GOLDEN_TOLERANCE = 0.05
-# Rounding magnifies that: a number near the middle of two steps falls to one or to the other. Run
-# without integers, as on a GPU, the starter in int8 is off by 0.07.
+# Rounding magnifies that: a number near the middle of two steps may fall to either. On a GPU, which
+# runs int8 without integers, the starter is off by 0.07.
 INT8_GOLDEN_TOLERANCE = 0.2
 
 
@@ -97,7 +100,7 @@ def load(manifest: Manifest, blobs: Blobs, runtime: Runtime) -> Servable:
             f"head.onnx of version {manifest.version} has {head.num_classes} outputs, "
             f"its manifest {len(manifest.classes)} classes; train again"
         )
-    backbone = runtime.backbone(manifest.backbone, blobs, manifest.optimised)
+    backbone = runtime.backbone(manifest.backbone, blobs)
     servable = Servable(manifest, backbone, head)
     _check_golden(servable)
     return servable

@@ -1,4 +1,4 @@
-"""model.onnx: the backbone and the head of a version as one file that needs nothing else."""
+"""model.onnx: the backbone and the head of a version in one file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ TOLERANCE = 1e-4
 
 
 def standalone(backbone: bytes, head: bytes, manifest: Manifest) -> bytes:
-    """Join at the embedding. Input `pixels`: uint8 [B, H, W, 3]; outputs `embedding` float32
-    [B, D], `logits` and `probabilities` float32 [B, K]. Classes are in the metadata, one a line.
+    """Join backbone and head at the embedding.
+
+    Input: `pixels` uint8 [B, H, W, 3]. Outputs: `embedding` float32 [B, D], `logits` and
+    `probabilities` float32 [B, K]. The metadata has the classes, one a line.
     """
     first, second = onnx.load_from_string(backbone), onnx.load_from_string(head)
     # An intermediate result cannot be an output of a merged graph under its own name.
@@ -25,7 +27,7 @@ def standalone(backbone: bytes, head: bytes, manifest: Manifest) -> bytes:
     )
     opset = max(m.opset_import[0].version for m in (first, second))
     ir_version = max(first.ir_version, second.ir_version)
-    first, second = (_at(m, opset, ir_version) for m in (first, second))
+    first, second = (_convert(m, opset, ir_version) for m in (first, second))
     merged = compose.merge_models(
         first,
         second,
@@ -49,14 +51,14 @@ def standalone(backbone: bytes, head: bytes, manifest: Manifest) -> bytes:
 
 
 def verify(model: bytes, servable: Servable) -> float:
-    """Largest difference to what the service answers, on the golden input.
+    """Largest difference to the probabilities of the service, on the golden input.
 
     Raises ParityFailure above 1e-4.
     """
     session = Runtime("cpu").session(model)
     pixels = golden_pixels(servable.manifest.pixels, servable.manifest.golden.seed)
-    found = np.asarray(session.run(["probabilities"], {"pixels": pixels})[0])
-    difference = float(np.abs(found - servable.predict(pixels).probabilities_BK).max())
+    probabilities_BK = np.asarray(session.run(["probabilities"], {"pixels": pixels})[0])
+    difference = float(np.abs(probabilities_BK - servable.predict(pixels).probabilities_BK).max())
     if not difference <= TOLERANCE:
         raise ParityFailure(
             f"model.onnx of version {servable.version} differs by {difference:.3g} from the "
@@ -65,7 +67,7 @@ def verify(model: bytes, servable: Servable) -> float:
     return difference
 
 
-def _at(model: onnx.ModelProto, opset: int, ir_version: int) -> onnx.ModelProto:
+def _convert(model: onnx.ModelProto, opset: int, ir_version: int) -> onnx.ModelProto:
     if model.opset_import[0].version != opset:
         model = onnx.version_converter.convert_version(model, opset)
     model.ir_version = ir_version

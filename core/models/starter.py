@@ -1,9 +1,10 @@
-"""The bundled starter model: what version 1 is published from, without torch.
+"""The bundled starter model, from which version 1 is published without torch.
 
-Owns `starter_files/`: the weights once, in half precision (`starter.safetensors`), the backbone's
-ONNX graph without weights (`backbone.graph.onnx`), and the card (`starter.json`: classes, pixels,
-provenance, figures). Binding the weights into the graph gives the backbone that is served; training
-reads the same weights. Made by `python -m training.distil.bundle_starter`. Runs no model.
+Owns `starter_files/`: the weights in half precision (`starter.safetensors`), the ONNX graph of the
+backbone without weights (`backbone.graph.onnx`), and the card (`starter.json`: classes, pixels,
+provenance, figures). The backbone that is served is the graph with the weights bound into it.
+Training reads the same weights. `python -m training.distil.bundle_starter` makes the files. Runs no
+model.
 
 Axes: B batch, H/W pixels, D embedding (960), K classes (200).
 """
@@ -39,7 +40,7 @@ class Head(NamedTuple):
 
 
 def backbone_onnx() -> bytes:
-    """Give the starter backbone as ONNX: `pixels` uint8 [B, 144, 144, 3] to `embedding` [B, 960].
+    """The starter backbone as ONNX: `pixels` uint8 [B, 144, 144, 3] to `embedding` [B, 960].
 
     The bytes are the same on every call and every machine, so their sha256 names the backbone.
     """
@@ -47,19 +48,19 @@ def backbone_onnx() -> bytes:
 
 
 def head() -> Head:
-    """Give the starter's linear head: logits = embedding @ weights_DK + bias_K (float32)."""
+    """The linear head of the starter: logits = embedding @ weights_DK + bias_K (float32)."""
     weights = _weights_float32("head.", _stored_weights())
     weights_DK = np.ascontiguousarray(weights["head.weight"].T)
     return Head(tuple(card()["classes"]), weights_DK, weights["head.bias"])
 
 
 def pixel_spec() -> PixelSpec:
-    """Say how a photo becomes the starter's pixels."""
+    """How a photo becomes the pixels of the starter."""
     return PixelSpec.from_json(card()["pixels"])
 
 
 def provenance() -> dict[str, Any]:
-    """Say where the starter came from and what was measured: architecture, provenance, figures."""
+    """Architecture, provenance and measured figures of the starter."""
     return {key: card()[key] for key in ("architecture", "provenance", "figures")}
 
 
@@ -70,10 +71,9 @@ def card() -> dict[str, Any]:
 
 
 def backbone_weights(stored: bytes | None = None) -> dict[str, NDArray[np.float32]]:
-    """Read the backbone's tensors, by torch state-dict key and in the order of those, widened to
-    float32.
+    """Read the tensors of the backbone as float32, by torch state-dict key, in alphabetical order.
 
-    `stored` is a safetensors file of a starter, by default the bundled one.
+    `stored` is the safetensors file of a starter, by default the bundled one.
     """
     return _weights_float32("features.", _stored_weights() if stored is None else stored)
 
@@ -81,9 +81,9 @@ def backbone_weights(stored: bytes | None = None) -> dict[str, NDArray[np.float3
 def bind_weights(graph: bytes, weights: Mapping[str, NDArray[Any]]) -> bytes:
     """Turn every input of an ONNX graph but `pixels` into a float32 initializer of that name.
 
-    Returns deterministic bytes. BatchNorm stays as it is: onnxruntime folds it on loading, and the
-    weights keep their names, so `bound_weights` reads them back.
-    Raises SpecMismatch unless names and shapes are exactly those that the graph asks for.
+    Returns deterministic bytes. BatchNorm stays as it is: onnxruntime folds it when it loads the
+    model. The weights keep their names, so `bound_weights` reads them back.
+    Raises SpecMismatch unless names and shapes are exactly those of the graph's inputs.
     """
     model = onnx.load_from_string(graph)
     wanted = {
@@ -126,6 +126,6 @@ def _stored_weights() -> bytes:
 
 
 def _weights_float32(prefix: str, stored: bytes) -> dict[str, NDArray[np.float32]]:
-    # They come in another order in each process.
+    # safetensors gives them in another order in each process.
     tensors = sorted(safetensors.numpy.load(stored).items())
     return {k: v.astype(np.float32) for k, v in tensors if k.startswith(prefix)}

@@ -74,5 +74,4 @@ def _starter_manifest(store: Store) -> Manifest:
         golden=golden(backbone, HeadSession(head_bytes, runtime), spec),
         libraries=library_versions(),
         code_revision=code_revision(),
-        optimised=runtime.optimise(backbone, spec, store.blobs),
     )

@@ -1,4 +1,4 @@
-"""The blob store: bytes named by their sha256. A blob is written before the row that names it."""
+"""The blob store: bytes, named by their SHA-256. A blob is written before the row that names it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,24 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
 import fsspec
 
 from core.errors import ChecksumMismatch, StoreError
-from core.store.checksum_cache import Verified
-from core.system.files import sync_folder, write_whole
-
-# Below, reading it takes no longer than finding out that it need not be read.
-_LARGE_BYTES = 1 << 20
+from core.system.files import fsync_folder, write_whole
 
 
 class Blobs(Protocol):
     def put(self, content: bytes, *, durable: bool = True) -> str:
-        """Store and return the sha256. With `durable` it survives a power cut."""
+        """Store the bytes and return their SHA-256. With `durable` they are fsynced."""
 
     def get(self, digest: str) -> bytes:
-        """Raises ChecksumMismatch if the bytes are not the ones stored, StoreError if absent."""
+        """Raises ChecksumMismatch if the blob is damaged, StoreError if it is absent."""
 
     def file(self, digest: str) -> AbstractContextManager[Path]:
-        """As `get`, as a file that is there within the context: what is read from it need not be
-        in Python's memory as well. Not to be written to."""
+        """Like `get`, as a file to read within the context, which need not fit into memory."""
 
     def size(self, digest: str) -> int:
         """In bytes, without reading them. Raises StoreError if absent."""
@@ -39,23 +33,21 @@ class Blobs(Protocol):
     def has(self, digest: str) -> bool: ...
 
     def delete(self, digest: str) -> None:
-        """Deleting what is not there is not an error."""
+        """Deleting an absent blob is no error."""
 
 
-def open_blobs(url: str, verified: Verified | None = None) -> Blobs:
+def open_blobs(url: str) -> Blobs:
     """A plain path or `file://` is a local folder; any other URL goes through fsspec."""
     if "://" not in url or url.startswith("file://"):
-        return LocalBlobs(Path(url.removeprefix("file://")), verified)
+        return LocalBlobs(Path(url.removeprefix("file://")))
     return RemoteBlobs(url)
 
 
 class LocalBlobs:
     """A folder with 256 sub-folders. A blob appears under its name complete, or not at all."""
 
-    def __init__(self, root: Path, verified: Verified | None = None) -> None:
-        """With `verified`, large files are read once on this machine while they are new."""
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._verified = verified
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -64,15 +56,15 @@ class LocalBlobs:
     def put(self, content: bytes, *, durable: bool = True) -> str:
         digest = sha256(content)
         try:
-            # A file of another size was cut off when the power failed.
+            # A file of another size was cut off by a power cut.
             if not durable and self._size_of(digest) == len(content):
                 return digest
             path = self._path(digest)
             path.parent.mkdir(exist_ok=True)
             write_whole(path, content, durable=durable)
             if durable:
-                sync_folder(path.parent)
-                sync_folder(self._root)  # the sub-folder may be new
+                fsync_folder(path.parent)
+                fsync_folder(self._root)  # the sub-folder may be new
         except OSError as error:
             raise StoreError(
                 f"a blob of {len(content):,} bytes cannot be written below {self._root}: {error}"
@@ -90,22 +82,13 @@ class LocalBlobs:
     def file(self, digest: str) -> Iterator[Path]:
         path = self._path(digest)
         try:
-            # Not mapped: a disk that cannot read it would kill the process instead of raising.
+            # Not memory-mapped: a read error would kill the process instead of raising.
             with path.open("rb") as file:
-                self._check_file(file, digest)
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+                _check(actual, digest, file.tell())
         except OSError as error:
             raise _unreadable(digest, error) from error
         yield path
-
-    def _check_file(self, file: BufferedReader, digest: str) -> None:
-        before = os.fstat(file.fileno())
-        verified = self._verified if before.st_size >= _LARGE_BYTES else None
-        if verified is not None and verified.has(digest, before):
-            return
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        _check(found, digest, file.tell())
-        if verified is not None:
-            verified.note(digest, before)
 
     def size(self, digest: str) -> int:
         try:
@@ -126,7 +109,7 @@ class LocalBlobs:
         return self._root / digest[:2] / digest
 
     def _size_of(self, digest: str) -> int | None:
-        # Asked with every prediction: making a Path takes several times what the system does.
+        # For every prediction: making a Path takes several times as long as the system call.
         try:
             return os.stat(f"{self._root}/{digest[:2]}/{digest}").st_size
         except FileNotFoundError:
@@ -134,9 +117,9 @@ class LocalBlobs:
 
 
 class RemoteBlobs:
-    """Any store that fsspec knows, S3 for one. Object stores write whole objects or nothing.
+    """Any store that fsspec knows, such as S3. Object stores write whole objects or nothing.
 
-    Drivers raise classes of their own besides OSError: botocore, EndpointConnectionError.
+    Drivers also raise classes of their own, such as botocore's EndpointConnectionError.
     """
 
     def __init__(self, url: str) -> None:
@@ -212,9 +195,9 @@ def _checked(content: bytes, digest: str) -> bytes:
     return content
 
 
-def _check(found: str, digest: str, size: int) -> None:
-    if found != digest:
+def _check(actual: str, digest: str, size: int) -> None:
+    if actual != digest:
         raise ChecksumMismatch(
-            f"blob {digest} is damaged: its {size:,} bytes have the digest {found}; "
+            f"blob {digest} is damaged: its {size:,} bytes have the digest {actual}; "
             "restore it from a backup"
         )

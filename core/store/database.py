@@ -1,13 +1,12 @@
-"""The one database: SQLite in WAL mode by default, PostgreSQL by URL.
+"""The database: SQLite in WAL mode by default, PostgreSQL by URL.
 
-Reads and writes are separate on purpose. A SQLite write takes its lock when it begins, so
-that a read in it can't be overtaken before its write.
+Transactions that read and those that write are separate. On SQLite, one that writes takes the lock
+when it begins, so nothing that it reads changes before it writes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
-    Insert,
     Select,
     Table,
     create_engine,
@@ -39,34 +37,32 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from core.errors import StoreError
 from core.store import schema, sqlite
 
-# Any constant will do, as long as every process takes the same one.
+# Any constant, the same in every process.
 _MIGRATION_LOCK = 7_140_221
 
 
 class Database:
     def __init__(self, url: str) -> None:
-        """Open, and do not yet connect. Raises StoreError if the URL makes no sense."""
+        """Connects when it is first used. Raises StoreError if the URL cannot be used."""
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self._log: sqlite.WriteAheadLog | None = None
-        self._glances: sqlite.RawConnection | None = None
-        self._appends: sqlite.RawConnection | None = None
+        self._wal: sqlite.WriteAheadLog | None = None
+        self._raw: sqlite.RawConnection | None = None
         if self.is_sqlite:
             self._engine = sqlite.create(parsed)
-            self._log = sqlite.WriteAheadLog(Path(parsed.database or ""))
-            self._glances = sqlite.RawConnection(self._engine)
-            self._appends = sqlite.RawConnection(self._engine)
+            self._wal = sqlite.WriteAheadLog(Path(parsed.database or ""))
+            self._raw = sqlite.RawConnection(self._engine)
             self._reader = self._engine.execution_options(begin="BEGIN")
         else:
             self._engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
-            # Each statement of "read committed" would see the rows of another moment.
+            # With "read committed" each statement would see the rows of another moment.
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = self._engine.execution_options(begin=sqlite.WRITING)
         self._single_writer = self._engine.execution_options(begin="")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view of the rows."""
+        """A transaction that only reads: all of it sees the rows of one moment."""
         with _as_store_error(self._engine), self._reader.connect() as conn:
             yield conn
 
@@ -74,8 +70,8 @@ class Database:
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """One transaction: all of it or nothing.
 
-        With `durable` it survives a power cut once this returns; without, only a crash of the
-        process (SQLite; PostgreSQL is always durable).
+        With `durable` it is fsynced once this returns; without, it survives a crash of the process
+        but not a power cut (SQLite; PostgreSQL is always durable).
         """
         with _as_store_error(self._engine), self._writer.begin() as conn:
             yield conn
@@ -83,90 +79,77 @@ class Database:
             self.fsync_wal()
 
     def fsync_wal(self) -> None:
-        """What any process has committed so far survives a power cut once this returns. Nobody
-        waits for it but who asks."""
-        if self._log is not None:
-            self._log.sync()
+        """Make durable what any process has committed so far. No lock is held meanwhile."""
+        if self._wal is not None:
+            self._wal.fsync()
 
     @contextlib.contextmanager
     def execute_once(self) -> Iterator[Connection]:
-        """For one statement, not durable. SQLite's writers are locked out for no longer than it
-        takes itself, whatever becomes of this thread meanwhile: for threads of low priority."""
+        """For one statement, not durable. SQLite's write lock is held only while that statement
+        runs, so a thread of low priority does not hold it while it waits for a CPU."""
         with _as_store_error(self._engine), self._single_writer.begin() as conn:
             yield conn
 
     def fetch_row(self, query: Select[Any]) -> tuple[Any, ...]:
-        """The only row of a query without parameters, with as little as can be between it and the
-        database: for what is asked all the time."""
-        if self._glances is not None:
-            with _as_store_error(self._engine):
-                return self._glances.one(query)
+        """The only row of a query."""
         with self.read() as conn:
             return tuple(conn.execute(query).one())
 
     def insert_rows(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Add rows, of all columns in their order, in one transaction that is not durable, with as
-        little as can be between them and the database: for rows that come all the time."""
-        if self._appends is not None:
+        """Insert rows of all columns, in their order, in one transaction that is not durable. For
+        rows that come with every prediction: it costs less than `write`."""
+        if self._raw is not None:
             with _as_store_error(self._engine):
-                self._appends.add(table, rows)
+                self._raw.insert(table, rows)
             return
         names = table.columns.keys()
         with self.write(durable=False) as conn:
-            conn.execute(_insert(table), [dict(zip(names, row, strict=True)) for row in rows])
+            conn.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
 
     def checkpoint(self) -> None:
-        """Move what was written from SQLite's log into its file, holding up nobody. Left alone,
-        whoever commits does it once the log is long, and waits for the disk."""
+        """Move what was committed from SQLite's WAL into its file. Waits for nobody."""
         if self.is_sqlite:
             with self.execute_once() as conn:
                 conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def ensure_schema(self) -> None:
-        """Create the tables, or bring older ones up to date. Safe from many processes at once."""
+        """Create or migrate the tables. Many processes may do so concurrently."""
         with self.read() as conn:
             if _revision(conn) == schema.REVISION:
                 return
         with self.write() as conn:
             if not self.is_sqlite:
                 conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})
-            found = _revision(conn)
-            if found is not None and found > schema.REVISION:
+            revision = _revision(conn)
+            if revision is not None and revision > schema.REVISION:
                 raise StoreError(
-                    f"the database has schema {found}, this release knows {schema.REVISION}; "
+                    f"the database has schema {revision}, this release knows {schema.REVISION}; "
                     "install the newer release that made it"
                 )
-            if found != schema.REVISION:
+            if revision != schema.REVISION:
                 _migrate(conn)
 
     def close(self) -> None:
-        for direct in (self._glances, self._appends):
-            if direct is not None:
-                direct.close()
+        if self._raw is not None:
+            self._raw.close()
         self._engine.dispose()
 
 
-@functools.cache
-def _insert(table: Table) -> Insert:
-    """Made once: making a statement takes longer than running it."""
-    return insert(table)
-
-
 def _parsed(url: str) -> URL:
-    """Raises StoreError, which quotes nothing of the URL: there may be a password in it."""
+    """Raises StoreError, which quotes nothing of the URL, as that may hold a password."""
     try:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
     except ValueError:
-        found = "its port is not a number; write %40, %2F and %3A for @, / and : in a password"
+        reason = "its port is not a number; write %40, %2F and %3A for @, / and : in a password"
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        found = str(error)
+        reason = str(error)
     else:
         if parsed.get_backend_name() != "sqlite" or parsed.database not in (None, "", ":memory:"):
             return parsed
-        found = "a SQLite database in memory is not shared"
+        reason = "a SQLite database in memory is not shared"
     raise StoreError(
-        f"the database URL cannot be used ({found}); write it like "
+        f"the database URL cannot be used ({reason}); write it like "
         "postgresql+psycopg://user:password@host/name, or leave it empty for SQLite"
     )
 
@@ -182,7 +165,7 @@ def _as_store_error(engine: Engine) -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise StoreError("the connection to the database was lost; try again") from error
-        # Its own class, none below it: a damaged file, or one that is no database.
+        # Exactly this class: a damaged file, or one that is no database.
         if type(error) is DatabaseError:
             raise _store_error(engine, error) from error
         raise
@@ -190,8 +173,8 @@ def _as_store_error(engine: Engine) -> Iterator[None]:
 
 def _store_error(engine: Engine, error: Exception) -> StoreError:
     where = engine.url.render_as_string(hide_password=True)
-    found = error.orig if isinstance(error, DBAPIError) else error
-    return StoreError(f"the database at {where} cannot be used: {found}")
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return StoreError(f"the database at {where} cannot be used: {cause}")
 
 
 def _revision(conn: Connection) -> str | None:
@@ -201,7 +184,7 @@ def _revision(conn: Connection) -> str | None:
 
 
 def _migrate(conn: Connection) -> None:
-    # Imported here: most starts find the schema up to date, and never need it.
+    # Imported here: most starts find the schema up to date and do not need it.
     from alembic import command
     from alembic.config import Config
 

@@ -1,5 +1,7 @@
-"""The tables. Times are seconds since the epoch (UTC, float); ids of rows that people name in
-URLs are UUIDv7 texts or plain integers. Changes need a migration in `core/store/migrations`."""
+"""The tables. A change needs a migration in `core/store/migrations`.
+
+Times are seconds since the epoch (UTC, float). Ids in URLs are UUIDv7 texts or plain integers.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ metadata = MetaData(
     }
 )
 
-# SQLite counts rows up only in a column of type INTEGER.
+# SQLite numbers rows by itself only in a column of type INTEGER.
 _row_id = BigInteger().with_variant(Integer, "sqlite")
 
 examples = Table(
@@ -59,14 +61,14 @@ labels = Table(
     metadata,
     Column("id", _row_id, primary_key=True),
     Column("example_id", _row_id, ForeignKey("examples.id"), nullable=False, index=True),
-    # An event either gives a label or takes an earlier event back.
+    # An event either gives a label or retracts an earlier event.
     Column("label", String(100)),
     Column("retracts", _row_id, ForeignKey("labels.id"), unique=True),
     Column("who", String(100), nullable=False),
     Column("prediction_id", String(36)),
     Column("idempotency_key", String(255), unique=True),
     Column("created_at", Float, nullable=False),
-    # A retracted id is never given out again: the snapshot of a run is the highest id it saw.
+    # An id is never used again: the snapshot of a run is the highest id that it saw.
     sqlite_autoincrement=True,
 )
 
@@ -82,7 +84,7 @@ predictions = Table(
     Column("created_at", Float, nullable=False, index=True),
 )
 
-# What versions answer silently beside the champion. A row may come a moment after its prediction's.
+# Answers of shadows. A row may be written a moment after the prediction's.
 shadow_answers = Table(
     "shadow_answers",
     metadata,
@@ -91,7 +93,7 @@ shadow_answers = Table(
     Column("label", String(100), nullable=False),
 )
 
-# Counted as they are written: counting millions of answers later would take seconds.
+# Counted when answers are written: counting millions of them later would take seconds.
 shadow_tallies = Table(
     "shadow_tallies",
     metadata,
@@ -134,7 +136,7 @@ runs = Table(
     Column("finished_at", Float, index=True),
     Index("ix_runs_state_snapshot", "state", "snapshot"),
 )
-# Requests are coalesced by the database itself: of a tier, at most one waits and at most one runs.
+# The database itself coalesces requests: of each tier at most one run waits and one runs.
 Index(
     "uq_runs_unfinished",
     runs.c.tier,
@@ -195,7 +197,7 @@ activations = Table(
     Column("who", String(100), nullable=False),
     Column("why", Text, nullable=False),
     Column("created_at", Float, nullable=False),
-    # Of the activation that a rollback from this one goes back to.
+    # The activation that a rollback from this one returns to.
     Column("before_id", _row_id),
     sqlite_autoincrement=True,
 )

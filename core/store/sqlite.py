@@ -1,10 +1,21 @@
-"""SQLite as the one database: its log, turns to write, and what of it is on the disk.
+"""SQLite as the one database: how its transactions begin, and how they become durable.
 
-In WAL mode a commit ends with a write to the log. To wait for the disk there, as SQLite does with
-`synchronous=FULL`, is to hold the lock meanwhile, and every prediction waits for that. So commits
-do not, and who needs what was committed to survive a power cut syncs the log afterwards, with the
-lock free: recovery takes all of a log that is on the disk (sqlite.org/wal.html), and SQLite itself
-syncs it before it moves anything out of it.
+ 1. The database is in WAL mode: a commit appends to the write-ahead log (sqlite.org/wal.html).
+ 2. With `synchronous=NORMAL` a commit does not fsync (sqlite.org/pragma.html#pragma_synchronous).
+    `FULL` would fsync while it holds the write lock, and predictions would wait for the disk.
+ 3. A durable write commits, which releases the lock, and then fsyncs the WAL file.
+ 4. Recovery replays every whole transaction of the WAL, so the fsync makes the commit durable.
+ 5. The first fsync of a new WAL file fsyncs its folder too, which makes the file's name durable.
+ 6. A transaction that writes takes the lock as it begins (`BEGIN IMMEDIATE`), so nothing that it
+    reads changes before it writes.
+ 7. A writer tries to take the lock every millisecond for up to 15 s. SQLite's own steps grow to
+    100 ms.
+ 8. A serving process checkpoints passively every second, which waits for nobody.
+ 9. Without one, the commit that makes the WAL longer than 32 MiB checkpoints.
+10. SQLite fsyncs the WAL itself before a checkpoint moves pages into the database file.
+
+The tests copy the fsynced files and kill processes. No test can cut the power: that the protocol is
+durable rests on the documents above.
 """
 
 from __future__ import annotations
@@ -14,35 +25,24 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    Engine,
-    Insert,
-    Select,
-    Table,
-    create_engine,
-    event,
-    insert,
-)
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from core.errors import StoreError
-from core.system.files import sync_file, sync_folder
-
-_Result = TypeVar("_Result")
+from core.system.files import fsync_file, fsync_folder
 
 WRITING = "BEGIN IMMEDIATE"
 _BUSY_TIMEOUT_MS = 15_000
-_TURN_S = 0.001
-# 32 MiB. Serving processes see to it before (`Database.checkpoint`); without one, commits do.
-_LONG_LOG_PAGES = 8_192
+_RETRY_EVERY_S = 0.001
+# 32 MiB in pages of 4 KiB.
+_LONG_WAL_PAGES = 8_192
 
 
 def create(url: URL) -> Engine:
-    """An engine whose transactions begin as their execution option `begin` says."""
+    """An engine whose transactions begin with the statement of their execution option `begin`.
+    Raises StoreError."""
     folder = Path(url.database or "").parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,13 +58,14 @@ def create(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
-        # Transactions are ours: the driver would begin them late, and not at all for DDL.
+        # The driver begins no transaction: it would begin late, and not at all for DDL.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
         connection.execute("PRAGMA foreign_keys=ON").close()
         connection.execute("PRAGMA synchronous=NORMAL").close()
-        connection.execute(f"PRAGMA wal_autocheckpoint={_LONG_LOG_PAGES}").close()
-        _enter_wal(connection)
+        connection.execute(f"PRAGMA wal_autocheckpoint={_LONG_WAL_PAGES}").close()
+        # The first change of a new file to WAL raises where others are busy, whatever the timeout.
+        _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode=WAL").close())
 
     @event.listens_for(engine, "begin")
     def _on_begin(conn: Connection) -> None:
@@ -78,47 +79,45 @@ def create(url: URL) -> Engine:
 
 
 class WriteAheadLog:
-    """The log of a database, beside its file."""
+    """The WAL file of a database."""
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}-wal")
-        # Of the file whose name is on the disk.
+        # Of the file whose name is durable.
         self._inode = -1
 
-    def sync(self) -> None:
-        """What was committed so far survives a power cut once this returns. Raises StoreError."""
+    def fsync(self) -> None:
+        """Make durable what any process has committed so far. Raises StoreError."""
         try:
-            sync_file(self._path)
+            fsync_file(self._path)
             inode = self._path.stat().st_ino
             if inode != self._inode:
-                sync_folder(self._path.parent)
+                fsync_folder(self._path.parent)
                 self._inode = inode
         except FileNotFoundError:
-            return  # its last user has left, and moved all of it into the database
+            return  # the last connection has closed, which moves all of it into the database
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be taken to the disk: {error}") from error
+            raise StoreError(f"{self._path} cannot be fsynced: {error}") from error
 
 
 class RawConnection:
-    """For what is done all the time: a connection of its own, past SQLAlchemy, which costs a single
-    row several times what SQLite does. Statements are compiled once. For any thread, one at a time.
-    """
+    """A connection past SQLAlchemy, which takes several times as long to insert a row as SQLite.
+    For any thread, one at a time."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        # By what they were made from.
-        self._compiled: dict[object, str] = {}
         self._connection: sqlite3.Connection | None = None
 
-    def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Rows of all columns, in their order, in one transaction. Raises as the driver does."""
+    def insert(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows of all columns, in their order, in one transaction. Raises what sqlite3
+        raises."""
+        places = ", ".join("?" * len(table.columns))
+        statement = (
+            f"INSERT INTO {table.name} ({', '.join(table.columns.keys())}) VALUES ({places})"
+        )
         with self._lock:
             connection = self._connection or self._connect()
-            statement = self._compiled.get(table) or self._compile(table, insert(table))
-            if len(rows) == 1:  # a statement by itself is a transaction
-                _retry_while_busy(lambda: connection.execute(statement, rows[0]).close())
-                return
             _retry_while_busy(lambda: connection.execute(WRITING).close())
             try:
                 connection.executemany(statement, rows).close()
@@ -126,16 +125,6 @@ class RawConnection:
             except BaseException:
                 connection.rollback()
                 raise
-
-    def one(self, query: Select[Any]) -> tuple[Any, ...]:
-        """The only row of a query. Raises as the driver does."""
-        with self._lock:
-            connection = self._connection or self._connect()
-            statement = self._compiled.get(query) or self._compile(query, query)
-            rows: list[tuple[Any, ...]] = _retry_while_busy(
-                lambda: connection.execute(statement).fetchall()
-            )
-            return rows[0]
 
     def close(self) -> None:
         with self._lock:
@@ -152,11 +141,6 @@ class RawConnection:
         self._connection = connection
         return connection
 
-    def _compile(self, key: object, statement: Insert | Select[Any]) -> str:
-        in_full = {"literal_binds": True}
-        found = statement.compile(dialect=self._engine.dialect, compile_kwargs=in_full)
-        return self._compiled.setdefault(key, str(found))
-
 
 def _begin_writing(conn: Connection) -> None:
     connection = conn.connection.driver_connection
@@ -168,30 +152,17 @@ def _begin_writing(conn: Connection) -> None:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
 
 
-def _retry_while_busy(do: Callable[[], _Result]) -> _Result:
-    """Wait for its turn in steps of a millisecond. SQLite's own steps grow from one to a
-    hundred, however soon the lock is free."""
+def _retry_while_busy(do: Callable[[], None]) -> None:
+    """Try every millisecond until no other connection is in the way, or time is up."""
     deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
     while True:
         try:
-            return do()
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(_TURN_S)
-
-
-def _enter_wal(connection: sqlite3.Connection) -> None:
-    """The first change of a new file to WAL does not wait for its turn as all else does."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL").close()
+            do()
             return
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() > deadline:
                 raise
-        time.sleep(0.01)
+        time.sleep(_RETRY_EVERY_S)
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

@@ -1,4 +1,4 @@
-"""The store: the database and the blobs together. Everything else may be deleted at any time."""
+"""The store: the database and the blobs. All other files may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from core.settings import Settings
 from core.store.blobs import Blobs, open_blobs
-from core.store.checksum_cache import Verified
 from core.store.database import Database
-from core.system.host import this_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +16,8 @@ class Store:
 
 
 def open_store(settings: Settings) -> Store:
-    """Open both, creating or migrating the tables. Raises StoreError."""
-    verified = Verified(settings.boards / f"{this_host()}.verified")
-    blobs = open_blobs(settings.resolved_blob_url, verified)
+    """Open both, and create or migrate the tables. Raises StoreError."""
+    blobs = open_blobs(settings.resolved_blob_url)
     db = Database(settings.resolved_database_url)
     db.ensure_schema()
     return Store(db, blobs)

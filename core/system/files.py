@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what survives a power cut."""
+"""Files: written atomically, and made durable."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """The file appears under its name complete, or not at all, and only its owner may read it. With
-    `durable` what is in it survives a power cut; its name does after `sync_folder`. Raises
-    OSError."""
+    """Write a file that appears under its name complete, or not at all. Only its owner may read it.
+
+    With `durable` its content is fsynced; its name is durable after `fsync_folder`. Raises OSError.
+    """
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(fd, "wb") as file:
@@ -27,18 +28,18 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
         raise
 
 
-def sync_file(path: Path) -> None:
-    """What was written to the file so far, by whomever. Raises OSError."""
-    _sync(path, os.O_RDWR)
+def fsync_file(path: Path) -> None:
+    """Make durable what any process has written to the file so far. Raises OSError."""
+    _fsync(path, os.O_RDWR)
 
 
-def sync_folder(path: Path) -> None:
-    """The names in it. Raises OSError."""
+def fsync_folder(path: Path) -> None:
+    """Make durable the names in the folder. Raises OSError."""
     if sys.platform != "win32":  # which opens no folders
-        _sync(path, os.O_RDONLY)
+        _fsync(path, os.O_RDONLY)
 
 
-def _sync(path: Path, flags: int) -> None:
+def _fsync(path: Path, flags: int) -> None:
     fd = os.open(path, flags)
     try:
         os.fsync(fd)

@@ -11,7 +11,7 @@ def this_host() -> str:
 
 
 def available_cores() -> int:
-    """Cores that this process may use (a container's limit counts where the system shows it)."""
+    """CPU cores that this process may use. A container's limit counts where the system shows it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

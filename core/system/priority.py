@@ -1,4 +1,4 @@
-"""Priority of threads and sessions: who answers has the processor first."""
+"""CPU priority of threads and sessions, so that predictions come first."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import sys
 import threading
 from pathlib import Path
 
-# At nice 10 a thread gets about a tenth of what one that answers gets, where both want a core.
+# At nice 10 a thread gets about a tenth of the CPU time of one at normal priority.
 NICE = 10
 
 _AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def yield_to_others() -> None:
-    """Of this thread, for good: without privilege, nobody takes a niceness back."""
-    if sys.platform == "linux":  # elsewhere the niceness is the whole process's
+    """Lower the priority of this thread, for good: raising it again needs a privilege."""
+    if sys.platform == "linux":  # elsewhere a niceness is that of the whole process
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def be_idle() -> None:
-    """Of this thread, and of those that it starts, for good: it runs on cores that nobody else
-    wants (sched(7), SCHED_IDLE). Where that is forbidden, as a sandbox may, it yields at least."""
+    """Run this thread, and those that it starts, on idle CPUs only, for good (sched(7),
+    SCHED_IDLE). Where a sandbox forbids that, the thread has low priority at least."""
     yield_to_others()
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
@@ -31,9 +31,10 @@ def be_idle() -> None:
 
 
 def session_yields(niceness: int) -> None:
-    """Where Linux shares the processor out among sessions first (sched(7), autogroup), the
-    priorities of threads count within one only: the session of this process yields to others, for
-    good. It must be its own; someone else's is left alone."""
+    """Lower the priority of this process's session, for good, if the process leads it.
+
+    Where Linux divides CPU time among sessions first (sched(7), autogroup), the priority of a
+    thread counts only within its session."""
     if sys.platform == "linux" and os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):
             _AUTOGROUP.write_text(str(niceness))

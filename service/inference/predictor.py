@@ -47,7 +47,13 @@ class Serving:
         self.store = store
         self.limits = Limits(max_pixels=settings.max_pixels)
         sizes = batcher.sizes(settings.max_batch)
-        self.runtime = Runtime(settings.device, settings.onnx_threads, gpu=gpu, batch_sizes=sizes)
+        self.runtime = Runtime(
+            settings.device,
+            settings.onnx_threads,
+            gpu=gpu,
+            batch_sizes=sizes,
+            cache=settings.home / "cache",
+        )
         is_batching = settings.batching == "on" or (
             settings.batching == "auto" and self.runtime.is_on_gpu
         )

@@ -53,7 +53,7 @@ def judge(
 ) -> tuple[Manifest, Decision]:
     """Return the manifest to publish, still without a number, and the decision of the gate.
 
-    Writes nothing but a blob: the optimised form of a new backbone.
+    Writes nothing.
     """
     parent, servable = champions.current.manifest, challenger.servable
     cost = _measure_cost(context, champions, challenger)
@@ -62,13 +62,6 @@ def judge(
         servable.manifest,
         parent=parent.version,
         metrics=export.metrics_of(training_set.dataset, challenger, evidence),
-        optimised=export.optimised_of(
-            Candidate.of(servable.manifest),
-            parent,
-            servable.backbone,
-            context.store.blobs,
-            context.runtime,
-        ),
     )
     return manifest, rules.decide(evidence, _policy(context.recipe, run))
 

@@ -31,7 +31,7 @@ class RunContext:
 def open_context(store: Store, recipe: Recipe, settings: Settings, owner: str) -> RunContext:
     return RunContext(
         store,
-        Runtime(settings.device, settings.onnx_threads),
+        Runtime(settings.device, settings.onnx_threads, cache=settings.home / "cache"),
         recipe,
         Limits(settings.max_pixels),
         owner,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.inputs.pixels import PixelSpec
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.models.head_onnx import head_onnx
-from core.models.manifest import Manifest, Optimised, code_revision, library_versions
+from core.models.manifest import Manifest, code_revision, library_versions
 from core.models.servable import HeadSession, Servable, golden
 from core.runs import Run
 from core.store.blobs import Blobs
@@ -75,17 +75,6 @@ def export_challenger(
         tuned_from=candidate.tuned_from,
     )
     return Challenger(fitted, Servable(manifest, backbone, session))
-
-
-def optimised_of(
-    candidate: Candidate, parent: Manifest, backbone: Backbone, blobs: Blobs, runtime: Runtime
-) -> Optimised | None:
-    """Heads keep that of their parent, unless it is for another machine and one for this kind can
-    be made."""
-    kept = parent.optimised if candidate.digest == parent.backbone else None
-    if runtime.can_run(kept):
-        return kept
-    return runtime.optimise(backbone, candidate.pixels, blobs) or kept
 
 
 def latency_ratio(challenger: Servable, champion: Servable) -> float:

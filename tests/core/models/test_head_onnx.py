@@ -39,7 +39,7 @@ def test_graph_is_an_affine_map_and_a_tempered_softmax(
     )
 
 
-def test_graph_of_the_direction_alone_divides_by_the_root_mean_square() -> None:
+def test_graph_of_unit_rms_divides_by_the_root_mean_square() -> None:
     weights_DK, bias_K = parameters(576, 5)
     session = onnxruntime.InferenceSession(
         head_onnx(weights_DK, bias_K, of_unit_rms=True), providers=["CPUExecutionProvider"]
@@ -59,11 +59,11 @@ def test_same_parameters_give_the_same_bytes() -> None:
     assert head_onnx(weights_DK, bias_K) != head_onnx(weights_DK, bias_K, 2.0)
 
 
-def test_head_is_little_more_than_its_numbers() -> None:
+def test_file_is_little_larger_than_its_weights() -> None:
     weights_DK, bias_K = parameters(576, 3)
     assert len(head_onnx(weights_DK, bias_K)) < weights_DK.nbytes + bias_K.nbytes + 600
 
 
-def test_older_onnxruntimes_can_read_it() -> None:
+def test_file_can_be_read_by_older_onnxruntimes() -> None:
     model = onnx.load_from_string(head_onnx(*parameters(4, 2)))
     assert (model.ir_version, model.opset_import[0].version) == (IR_VERSION, OPSET) == (8, 17)

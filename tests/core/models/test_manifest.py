@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.errors import SpecMismatch
-from core.models.manifest import Manifest, Optimised, library_versions
+from core.models.manifest import Manifest, library_versions
 from tests.support import tiny
 
 FULL = tiny.plain_manifest(
@@ -19,12 +19,16 @@ FULL = tiny.plain_manifest(
     recipe={"head": {"l2": 1e-3}},
     libraries={"numpy": "2.4"},
     code_revision="abc",
-    optimised=Optimised("c" * 64, "a kind of machine"),
 )
 
 
 def test_manifest_is_read_as_it_was_written() -> None:
     assert Manifest.from_bytes(FULL.to_bytes()) == FULL
+
+
+@pytest.mark.parametrize("optimised", [None, {"digest": "c" * 64, "machine": "a kind of CPU"}])
+def test_manifest_of_an_older_release_is_read_without_its_optimised_form(optimised: Any) -> None:
+    assert Manifest.from_bytes(changed(optimised=optimised)) == FULL
 
 
 def test_bytes_are_the_same_every_time() -> None:
@@ -50,7 +54,7 @@ def test_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
     del fields[name]
     content = json.dumps(fields).encode()
     with_default = ("recipe", "libraries", "code_revision")
-    if name in (*with_default, "quantised_from", "tuned_from", "optimised"):
+    if name in (*with_default, "quantised_from", "tuned_from"):
         Manifest.from_bytes(content)
     else:
         with pytest.raises(SpecMismatch, match=name):
@@ -71,11 +75,9 @@ def test_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
         changed(pixels={"size_px": 8}),
         changed(golden=[]),
         changed(golden={"seed": 0}),
-        changed(optimised={"digest": "c"}),
-        changed(optimised=[]),
     ],
 )
-def test_what_is_no_manifest_is_refused(content: bytes) -> None:
+def test_content_that_is_no_manifest_is_refused(content: bytes) -> None:
     with pytest.raises(SpecMismatch):
         Manifest.from_bytes(content)
 

@@ -17,27 +17,27 @@ has_gpu = onnx_sessions.why_not_cuda() is None
 
 @pytest.fixture
 def _libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine with a GPU and a driver of today, and no CUDA libraries."""
+    """As on a machine with a GPU and a current driver, but without CUDA libraries."""
     if has_gpu:
         pytest.skip("CUDA works here")
     monkeypatch.setattr(onnx_sessions, "_ask_driver", lambda: (1, 99_000))
     onnx_sessions._warn_once.cache_clear()
 
 
-def test_cpu_is_chosen_where_it_is_asked_for() -> None:
+def test_cpu_is_chosen_on_request() -> None:
     opened = Sessions("cpu")
     assert (opened.provider, opened.is_on_gpu) == (CPU, False)
     assert opened.open(tiny.backbone_onnx()).get_providers() == [CPU]
 
 
 @pytest.mark.parametrize("devices", ["", "-1"])
-def test_no_gpu_is_used_where_none_may_be(monkeypatch: pytest.MonkeyPatch, devices: str) -> None:
+def test_gpus_that_are_hidden_are_not_used(monkeypatch: pytest.MonkeyPatch, devices: str) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
     assert onnx_sessions.num_usable_gpus("auto") == 0
     assert onnx_sessions.why_not_cuda() == "the driver shows no GPU"
 
 
-def test_nothing_is_said_where_there_is_no_gpu(
+def test_nothing_is_logged_where_there_is_no_gpu(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
@@ -56,7 +56,7 @@ def test_gpu_is_chosen_where_there_is_one() -> None:
 
 @pytest.mark.usefixtures("_libraries_are_missing")
 @pytest.mark.parametrize("provider", ["auto", "cuda"])
-def test_without_cuda_libraries_the_cpu_serves_and_says_so_once(
+def test_cpu_is_used_without_cuda_libraries_and_the_reason_is_logged_once(
     provider: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -70,22 +70,22 @@ def test_without_cuda_libraries_the_cpu_serves_and_says_so_once(
 
 
 @pytest.mark.usefixtures("_libraries_are_missing")
-def test_a_gpu_without_its_libraries_is_none_to_serve_on() -> None:
+def test_gpu_without_cuda_libraries_is_not_usable() -> None:
     assert onnx_sessions.num_usable_gpus("auto") == 0
 
 
-def test_a_gpu_that_is_not_there_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_that_does_not_exist_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_sessions, "_ask_driver", lambda: (2, 99_000))
     assert "shows 2 GPUs, and number 2 from 0" in str(onnx_sessions.why_not_cuda(2))
 
 
-def test_a_driver_that_is_too_old_is_none_to_serve_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_driver_that_is_too_old_is_not_usable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_sessions, "_ask_driver", lambda: (1, 9_020))
     assert onnx_sessions.num_usable_gpus("auto") == 0
-    assert "knows CUDA 9.2" in str(onnx_sessions.why_not_cuda())
+    assert "supports CUDA 9.2" in str(onnx_sessions.why_not_cuda())
 
 
-def test_what_is_no_model_is_refused() -> None:
+def test_content_that_is_no_model_is_refused() -> None:
     with pytest.raises(SpecMismatch, match="onnxruntime cannot load"):
         Sessions("cpu").open(b"no model")
 
@@ -106,8 +106,10 @@ CPU part\t: 0xd0c
 
 
 @pytest.fixture
-def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str | None]]:
-    """Of the machine whose /proc/cpuinfo this is."""
+def identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], str | None]]:
+    """The identity of a machine with this /proc/cpuinfo."""
     path = tmp_path / "cpuinfo"
     monkeypatch.setattr(onnx_sessions, "_CPUINFO", path)
 
@@ -120,9 +122,13 @@ def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     onnx_sessions.cpu_identity.cache_clear()
 
 
-def test_machines_differ_by_what_their_processors_can_do(kind: Callable[[str], str | None]) -> None:
-    assert kind(X86) == kind(X86.replace("fpu avx2 avx512f", "avx2 avx512f fpu")) is not None
-    assert kind(ARM) == kind(ARM.replace("50.00", "60.00")) is not None
+def test_cpu_identity_depends_on_the_kind_and_features_of_the_cpu(
+    identity: Callable[[str], str | None],
+) -> None:
+    assert (
+        identity(X86) == identity(X86.replace("fpu avx2 avx512f", "avx2 avx512f fpu")) is not None
+    )
+    assert identity(ARM) == identity(ARM.replace("50.00", "60.00")) is not None
     others = [
         ARM,
         X86.replace(" avx512f", ""),
@@ -131,33 +137,33 @@ def test_machines_differ_by_what_their_processors_can_do(kind: Callable[[str], s
         ARM.replace("sve", ""),
         ARM.replace("0xd0c", "0xd40"),
     ]
-    assert len({kind(text) for text in (X86, *others)}) == 1 + len(others)
+    assert len({identity(text) for text in (X86, *others)}) == 1 + len(others)
 
 
-def test_machines_differ_by_their_onnxruntime(
-    kind: Callable[[str], str | None], monkeypatch: pytest.MonkeyPatch
+def test_cpu_identity_depends_on_the_onnxruntime_version(
+    identity: Callable[[str], str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = kind(X86)
+    before = identity(X86)
     monkeypatch.setattr(onnx_sessions.ort, "__version__", "0.0")
-    assert kind(X86) != before
+    assert identity(X86) != before
 
 
 @pytest.mark.parametrize("cpuinfo", ["", "processor : 0\n", "no table"])
-def test_a_machine_that_does_not_tell_has_no_name(
-    kind: Callable[[str], str | None], cpuinfo: str
+def test_cpu_identity_is_none_where_cpuinfo_has_no_features(
+    identity: Callable[[str], str | None], cpuinfo: str
 ) -> None:
-    assert kind(cpuinfo) is None
+    assert identity(cpuinfo) is None
 
 
-def test_a_system_without_cpuinfo_has_no_name(
-    tmp_path: Path, kind: Callable[[str], str | None], monkeypatch: pytest.MonkeyPatch
+def test_cpu_identity_is_none_without_cpuinfo(
+    tmp_path: Path, identity: Callable[[str], str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_sessions, "_CPUINFO", tmp_path / "absent")
     onnx_sessions.cpu_identity.cache_clear()
     assert onnx_sessions.cpu_identity() is None
 
 
-def test_a_model_is_read_from_bytes_and_from_a_file(tmp_path: Path) -> None:
+def test_model_is_read_from_bytes_and_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(tiny.backbone_onnx())
     pixels_BHWC = np.arange(2 * 192, dtype=np.uint8).reshape(2, 8, 8, 3)

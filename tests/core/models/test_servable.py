@@ -16,7 +16,7 @@ from core.store.blobs import LocalBlobs
 from tests.support import tiny
 
 
-def test_servable_answers_with_scores_of_every_class(blobs: LocalBlobs, runtime: Runtime) -> None:
+def test_servable_scores_every_class(blobs: LocalBlobs, runtime: Runtime) -> None:
     servable = load(tiny.make_manifest(blobs, ("a", "b", "c"), version=3), blobs, runtime)
     pixels_BHWC = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
     scores = servable.predict(pixels_BHWC)
@@ -27,9 +27,7 @@ def test_servable_answers_with_scores_of_every_class(blobs: LocalBlobs, runtime:
     np.testing.assert_allclose(scores.probabilities_BK.sum(axis=1), 1, atol=tiny.BATCH_ATOL)
 
 
-def test_answer_does_not_depend_on_the_rest_of_the_batch(
-    blobs: LocalBlobs, runtime: Runtime
-) -> None:
+def test_scores_do_not_depend_on_the_rest_of_the_batch(blobs: LocalBlobs, runtime: Runtime) -> None:
     servable = load(tiny.make_manifest(blobs), blobs, runtime)
     pixels_BHWC = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     alone = [servable.predict(image[np.newaxis]).logits_BK[0] for image in pixels_BHWC]
@@ -37,7 +35,7 @@ def test_answer_does_not_depend_on_the_rest_of_the_batch(
     np.testing.assert_allclose(together_BK, np.stack(alone), rtol=0, atol=tiny.BATCH_ATOL)
 
 
-def test_scores_are_cut_and_joined_in_order(blobs: LocalBlobs, runtime: Runtime) -> None:
+def test_scores_are_split_and_joined_in_order(blobs: LocalBlobs, runtime: Runtime) -> None:
     servable = load(tiny.make_manifest(blobs), blobs, runtime)
     scores = servable.predict(np.arange(3 * 192, dtype=np.uint8).reshape(3, 8, 8, 3))
     again = Scores.join([scores.part(0, 1), scores.part(1, 3)])
@@ -68,7 +66,7 @@ def test_golden_output_that_is_not_a_number_is_refused(blobs: LocalBlobs, runtim
         load(wrong, blobs, runtime)
 
 
-def test_another_head_is_checked_without_running_the_backbone_again(
+def test_head_on_a_loaded_backbone_is_checked_without_running_the_backbone(
     blobs: LocalBlobs, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load(tiny.make_manifest(blobs, version=1), blobs, runtime)

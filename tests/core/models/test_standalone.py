@@ -24,7 +24,7 @@ def joined(manifest: Manifest, blobs: LocalBlobs) -> bytes:
     return standalone(blobs.get(manifest.backbone), blobs.get(manifest.head), manifest)
 
 
-def answers(model: bytes, pixels_BHWC: np.ndarray) -> dict[str, np.ndarray]:
+def predict(model: bytes, pixels_BHWC: np.ndarray) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, {"pixels": pixels_BHWC}), strict=True))
@@ -35,7 +35,7 @@ def check_equals_service(model: bytes, servable: Servable) -> None:
     size = servable.manifest.pixels.size_px
     shape = (NUM_IMAGES, size, size, 3)
     pixels_BHWC = np.random.default_rng(5).integers(0, 256, shape, dtype=np.uint8)
-    scores, found = servable.predict(pixels_BHWC), answers(model, pixels_BHWC)
+    scores, found = servable.predict(pixels_BHWC), predict(model, pixels_BHWC)
     assert found.keys() == {"embedding", "logits", "probabilities"}
     for name, expected in (
         ("embedding", scores.embedding_BD),
@@ -48,12 +48,12 @@ def check_equals_service(model: bytes, servable: Servable) -> None:
 
 
 @pytest.mark.parametrize("opset", [13, 15, 17])
-def test_one_file_answers_like_the_service(blobs: LocalBlobs, opset: int) -> None:
+def test_file_predicts_like_the_service(blobs: LocalBlobs, opset: int) -> None:
     manifest = tiny.make_manifest(blobs, backbone=blobs.put(tiny.backbone_onnx(opset=opset)))
     check_equals_service(joined(manifest, blobs), load(manifest, blobs, Runtime("cpu")))
 
 
-def test_file_of_the_starter_answers_like_the_service(sqlite_store: Store) -> None:
+def test_file_of_the_starter_predicts_like_the_service(sqlite_store: Store) -> None:
     ensure_first_version(sqlite_store)
     with sqlite_store.db.read() as conn:
         manifest = read_manifest(get(conn, 1), sqlite_store.blobs)
@@ -62,7 +62,7 @@ def test_file_of_the_starter_answers_like_the_service(sqlite_store: Store) -> No
     check_equals_service(joined(manifest, sqlite_store.blobs), servable)  # type: ignore[arg-type]
 
 
-def test_file_says_what_it_is(blobs: LocalBlobs) -> None:
+def test_file_names_its_version_classes_and_pixels(blobs: LocalBlobs) -> None:
     manifest = tiny.make_manifest(blobs, ("cat", "hot dog", "猫"), version=7)
     model = onnx.load_from_string(joined(manifest, blobs))
     facts = {prop.key: prop.value for prop in model.metadata_props}
@@ -77,7 +77,7 @@ def test_same_version_gives_the_same_file(blobs: LocalBlobs) -> None:
     assert joined(manifest, blobs) == joined(manifest, blobs)
 
 
-def test_file_of_another_version_does_not_pass(blobs: LocalBlobs) -> None:
+def test_file_of_another_version_fails_verification(blobs: LocalBlobs) -> None:
     one = tiny.make_manifest(blobs, head_seed=1, version=1)
     other = tiny.make_manifest(blobs, head_seed=2, version=2)
     with pytest.raises(ParityFailure, match=r"model\.onnx of version 1 differs"):

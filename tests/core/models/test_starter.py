@@ -33,7 +33,9 @@ def test_backbone_passes_the_full_onnx_check(backbone: bytes) -> None:
     onnx.checker.check_model(onnx.load_from_string(backbone), full_check=True)
 
 
-def test_backbone_keeps_to_its_contract(session: onnxruntime.InferenceSession) -> None:
+def test_backbone_has_the_inputs_and_outputs_of_every_backbone(
+    session: onnxruntime.InferenceSession,
+) -> None:
     (given,), (got,) = session.get_inputs(), session.get_outputs()
     size = starter.pixel_spec().size_px
     assert (given.name, given.type, given.shape) == (
@@ -52,7 +54,7 @@ def test_embedding_does_not_depend_on_the_rest_of_the_batch(session, pixels_BHWC
     np.testing.assert_allclose(together_BD, alone_BD, rtol=0, atol=BATCH_ATOL)
 
 
-def test_embedding_tells_images_apart(session, pixels_BHWC) -> None:
+def test_embeddings_of_images_differ(session, pixels_BHWC) -> None:
     flat_BHWC = np.stack([np.zeros_like(pixels_BHWC[0]), np.full_like(pixels_BHWC[0], 255)])
     (embedding_BD,) = session.run(None, {"pixels": np.concatenate([pixels_BHWC, flat_BHWC])})
     assert np.isfinite(embedding_BD).all()
@@ -74,7 +76,7 @@ def test_head_gives_one_logit_for_each_unique_class(session, pixels_BHWC) -> Non
     assert logits_BK.dtype == np.float32
 
 
-def test_provenance_says_where_the_weights_are_from_and_what_halving_them_cost() -> None:
+def test_provenance_has_the_teacher_and_the_loss_by_half_precision() -> None:
     facts = starter.provenance()
     assert "MobileNetV2" in facts["architecture"]
     assert facts["provenance"]["teacher"]

@@ -72,7 +72,7 @@ def blobs(behind: Local | Remote) -> Blobs:
 
 @pytest.mark.parametrize("content", [CONTENT, b"", bytes(3_000_000)], ids=["some", "none", "3 MB"])
 @pytest.mark.parametrize("durable", [True, False])
-def test_what_is_put_can_be_got(blobs: Blobs, content: bytes, durable: bool) -> None:
+def test_blob_that_is_put_can_be_read(blobs: Blobs, content: bytes, durable: bool) -> None:
     digest = blobs.put(content, durable=durable)
     assert digest == hashlib.sha256(content).hexdigest()
     assert blobs.has(digest)
@@ -83,13 +83,13 @@ def test_what_is_put_can_be_got(blobs: Blobs, content: bytes, durable: bool) -> 
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_putting_twice_is_putting_once(behind: Local | Remote, durable: bool) -> None:
+def test_put_twice_stores_one_blob(behind: Local | Remote, durable: bool) -> None:
     for _ in range(2):
         assert behind.blobs.put(CONTENT, durable=durable) == DIGEST
     assert behind.names() == [DIGEST]
 
 
-def test_durable_put_over_a_quick_one_keeps_the_blob(behind: Local | Remote) -> None:
+def test_durable_put_after_another_keeps_the_blob(behind: Local | Remote) -> None:
     behind.blobs.put(CONTENT, durable=False)
     behind.blobs.put(CONTENT, durable=True)
     assert behind.blobs.get(DIGEST) == CONTENT
@@ -106,7 +106,18 @@ def test_damaged_blob_is_refused(behind: Local | Remote, damaged: bytes) -> None
         behind.blobs.file(DIGEST).__enter__()
 
 
-def test_a_file_of_a_remote_store_is_gone_after_its_use() -> None:
+def test_damage_after_the_first_read_is_found_whatever_the_file_times(tmp_path: Path) -> None:
+    local, content = Local(tmp_path), os.urandom(1 << 20)
+    digest = local.blobs.put(content)
+    with local.blobs.file(digest) as path:
+        before = path.stat()
+    local.overwrite(digest, content[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ChecksumMismatch, match=digest):
+        local.blobs.file(digest).__enter__()
+
+
+def test_file_of_a_remote_blob_is_removed_after_use() -> None:
     remote = Remote()
     remote.blobs.put(CONTENT)
     with remote.blobs.file(DIGEST) as path:
@@ -137,14 +148,14 @@ def test_failed_write_leaves_nothing_behind(
     assert behind.blobs.get(DIGEST) == CONTENT
 
 
-def test_deleting_twice_is_deleting_once(blobs: Blobs) -> None:
+def test_delete_twice_is_no_error(blobs: Blobs) -> None:
     blobs.put(CONTENT)
     blobs.delete(DIGEST)
     blobs.delete(DIGEST)
     assert not blobs.has(DIGEST)
 
 
-def test_a_remote_blob_that_cannot_be_kept_as_a_file_is_a_store_error(
+def test_file_of_a_remote_blob_that_cannot_be_written_is_a_store_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     remote = Remote()
@@ -154,7 +165,7 @@ def test_a_remote_blob_that_cannot_be_kept_as_a_file_is_a_store_error(
         remote.blobs.file(DIGEST).__enter__()
 
 
-def test_same_blob_put_by_many_threads_at_once_is_whole(behind: Local | Remote) -> None:
+def test_blob_that_many_threads_put_concurrently_is_whole(behind: Local | Remote) -> None:
     content = os.urandom(200_000)
     digests = in_threads(8, lambda i: behind.blobs.put(content, durable=i % 2 == 0))
     assert len(set(digests)) == 1
@@ -162,7 +173,7 @@ def test_same_blob_put_by_many_threads_at_once_is_whole(behind: Local | Remote) 
     assert behind.names() == [digests[0]]
 
 
-def test_driver_that_fails_in_its_own_way_is_a_store_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_driver_error_of_its_own_class_is_a_store_error(monkeypatch: pytest.MonkeyPatch) -> None:
     remote = Remote()
     remote.blobs.put(CONTENT)
 
@@ -176,20 +187,20 @@ def test_driver_that_fails_in_its_own_way_is_a_store_error(monkeypatch: pytest.M
             use(DIGEST)
 
 
-def test_durable_put_syncs_the_file_and_both_folders(
+def test_durable_put_fsyncs_the_file_and_both_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced = []
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    fsynced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: fsynced.append(os.readlink(f"/proc/self/fd/{fd}")))
     blobs = LocalBlobs(tmp_path)
     blobs.put(CONTENT, durable=False)
-    assert synced == []
+    assert fsynced == []
     blobs.put(CONTENT, durable=True)
-    assert synced[0].startswith(str(tmp_path / DIGEST[:2] / ".new-"))
-    assert synced[1:] == [str(tmp_path / DIGEST[:2]), str(tmp_path)]
+    assert fsynced[0].startswith(str(tmp_path / DIGEST[:2] / ".new-"))
+    assert fsynced[1:] == [str(tmp_path / DIGEST[:2]), str(tmp_path)]
 
 
-def test_quick_put_mends_a_blob_that_was_cut_off(tmp_path: Path) -> None:
+def test_put_repairs_a_blob_that_was_cut_off(tmp_path: Path) -> None:
     local = Local(tmp_path)
     local.blobs.put(CONTENT, durable=False)
     local.overwrite(DIGEST, b"")

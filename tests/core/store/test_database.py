@@ -40,7 +40,7 @@ def test_nested_write_rolls_back_alone(db: Database) -> None:
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_many_writers_at_once_all_succeed(db: Database, durable: bool) -> None:
+def test_concurrent_writes_all_succeed(db: Database, durable: bool) -> None:
     def write(i: int) -> None:
         for n in range(20):
             with db.write(durable=durable) as conn:
@@ -50,7 +50,7 @@ def test_many_writers_at_once_all_succeed(db: Database, durable: bool) -> None:
     assert num_predictions(db) == 160
 
 
-def test_what_is_appended_is_all_or_nothing(db: Database) -> None:
+def test_insert_rows_is_all_or_nothing(db: Database) -> None:
     insert_predictions(db, "1", "2")
     with pytest.raises((StoreError, IntegrityError)):
         insert_predictions(db, "3", "1")
@@ -61,7 +61,7 @@ def test_what_is_appended_is_all_or_nothing(db: Database) -> None:
     assert row._mapping == {"id": "3", **PREDICTION}
 
 
-def test_threads_append_while_others_write(db: Database) -> None:
+def test_insert_rows_and_write_succeed_concurrently(db: Database) -> None:
     def write(i: int) -> None:
         for n in range(20):
             if i % 2:
@@ -84,7 +84,7 @@ def test_read_sees_one_moment_throughout(db: Database) -> None:
     assert num_predictions(db) == 1
 
 
-def test_reads_go_on_beside_a_long_write(db: Database) -> None:
+def test_reads_succeed_during_a_long_write(db: Database) -> None:
     with db.write() as conn:
         conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
         assert in_threads(4, lambda _: num_predictions(db)) == [0] * 4
@@ -159,7 +159,7 @@ def test_lost_connection_is_a_store_error_and_the_next_use_succeeds(postgres_url
         other.close()
 
 
-def test_one_statement_is_a_transaction_of_its_own(db: Database) -> None:
+def test_execute_once_is_a_transaction_of_its_own(db: Database) -> None:
     with db.execute_once() as conn:
         conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
         if db.is_sqlite:  # others may write before the block ends: no lock is held

@@ -1,4 +1,4 @@
-"""The tables: made once, brought up to date, and those of the schema."""
+"""The tables: created once, migrated, and equal to the schema."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_migrations_make_exactly_the_tables_of_the_schema(db: Database) -> None:
         assert compare_metadata(context, schema.metadata) == []
 
 
-def test_partial_index_that_coalesces_runs_is_there(db: Database) -> None:
+def test_partial_index_that_coalesces_runs_exists(db: Database) -> None:
     # `compare_metadata` does not look at the condition of an index.
     catalogue = (
         "SELECT sql FROM sqlite_master WHERE name = 'uq_runs_unfinished'"
@@ -92,7 +92,7 @@ def test_newest_migration_is_the_revision_of_the_schema() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [schema.REVISION]
 
 
-def test_database_of_an_older_release_is_brought_up_to_date_with_what_it_holds(
+def test_database_of_an_older_release_is_migrated_with_its_rows(
     empty_url: str,
 ) -> None:
     db = Database(empty_url)
@@ -111,7 +111,7 @@ def test_database_of_an_older_release_is_brought_up_to_date_with_what_it_holds(
     db.close()
 
 
-def test_activations_of_an_older_release_learn_what_is_before_them(empty_url: str) -> None:
+def test_activations_of_an_older_release_get_the_activation_before_them(empty_url: str) -> None:
     db = Database(empty_url)
     config = migrations()
     with db.write() as conn:

@@ -1,4 +1,4 @@
-"""What SQLite is asked for beyond SQL: what is on the disk, and who waits for it."""
+"""SQLite: what is durable, and who waits for the write lock."""
 
 from __future__ import annotations
 
@@ -29,68 +29,70 @@ def file(sqlite_store: Store, settings: Settings) -> Path:
 
 
 @pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were taken to the disk."""
+def fsynced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were fsynced, in order."""
     paths: list[Path] = []
-    sync_file = sqlite.sync_file
+    fsync_file = sqlite.fsync_file
 
     def spy(path: Path) -> None:
-        sync_file(path)
+        fsync_file(path)
         paths.append(path)
 
-    monkeypatch.setattr(sqlite, "sync_file", spy)
+    monkeypatch.setattr(sqlite, "fsync_file", spy)
     return paths
 
 
-def test_a_durable_write_takes_the_log_to_the_disk_and_a_quick_one_does_not(
-    sqlite_store: Store, synced: list[Path]
+def test_durable_write_fsyncs_the_wal_and_another_does_not(
+    sqlite_store: Store, fsynced: list[Path]
 ) -> None:
     write(sqlite_store.db, "quick", durable=False)
-    assert synced == []
+    assert fsynced == []
     write(sqlite_store.db, "durable", durable=True)
-    assert [path.name for path in synced] == ["evergreen.db-wal"]
+    assert [path.name for path in fsynced] == ["evergreen.db-wal"]
 
 
-def test_others_write_while_the_disk_is_waited_for(
+def test_fsync_holds_no_lock(
     sqlite_store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Database(f"sqlite:///{file}")
-    monkeypatch.setattr(sqlite, "sync_file", lambda path: write(other, "other", durable=False))
+    monkeypatch.setattr(sqlite, "fsync_file", lambda path: write(other, "other", durable=False))
     write(sqlite_store.db, "durable", durable=True)
     assert num_predictions(sqlite_store.db) == 2
     other.close()
 
 
-def test_the_files_as_they_are_once_synced_hold_what_was_written(
-    sqlite_store: Store, file: Path, synced: list[Path], tmp_path: Path
+def test_fsynced_files_hold_every_committed_write(
+    sqlite_store: Store, file: Path, fsynced: list[Path], tmp_path: Path
 ) -> None:
-    """A power cut leaves what was synced: the database as it was, and the log."""
+    """A power cut leaves at least what was fsynced: the old database file, and the WAL."""
     write(sqlite_store.db, "before", durable=True)
     after = tmp_path / "after" / file.name
     after.parent.mkdir()
     shutil.copy(file, after)
     write(sqlite_store.db, "quick", durable=False)
     write(sqlite_store.db, "durable", durable=True)
-    shutil.copy(synced[-1], after.parent)
+    shutil.copy(fsynced[-1], after.parent)
     found = Database(f"sqlite:///{after}")
     assert num_predictions(found) == 3
     found.close()
 
 
-def test_a_disk_that_fails_is_told_of(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fsync_that_fails_is_a_store_error(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(path: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(sqlite, "sync_file", fail)
-    with pytest.raises(StoreError, match=r"cannot be taken to the disk.*Input/output"):
+    monkeypatch.setattr(sqlite, "fsync_file", fail)
+    with pytest.raises(StoreError, match=r"cannot be fsynced.*Input/output"):
         write(sqlite_store.db, "lost", durable=True)
 
 
-def test_a_log_that_its_last_user_moved_into_the_database_needs_no_sync(tmp_path: Path) -> None:
-    sqlite.WriteAheadLog(tmp_path / "evergreen.db").sync()
+def test_wal_that_the_last_connection_removed_needs_no_fsync(tmp_path: Path) -> None:
+    sqlite.WriteAheadLog(tmp_path / "evergreen.db").fsync()
 
 
-def test_a_turn_that_does_not_come_is_given_up(
+def test_write_gives_up_where_the_lock_stays_taken(
     sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_MS", 20)
@@ -99,7 +101,7 @@ def test_a_turn_that_does_not_come_is_given_up(
     write(sqlite_store.db, "next", durable=False)
 
 
-def test_whoever_waits_for_a_turn_gets_it(sqlite_store: Store) -> None:
+def test_write_waits_for_the_lock(sqlite_store: Store) -> None:
     waiting = threading.Thread(
         target=write, args=(sqlite_store.db, "waited"), kwargs={"durable": False}
     )
@@ -111,7 +113,7 @@ def test_whoever_waits_for_a_turn_gets_it(sqlite_store: Store) -> None:
     assert num_predictions(sqlite_store.db) == 1
 
 
-def test_what_is_appended_waits_for_its_turn_too(sqlite_store: Store, file: Path) -> None:
+def test_insert_rows_waits_for_the_lock(sqlite_store: Store, file: Path) -> None:
     other = Database(f"sqlite:///{file}")
     for names in (["one"], ["two", "three"]):
         waiting = threading.Thread(target=insert_predictions, args=(sqlite_store.db, *names))
@@ -124,7 +126,7 @@ def test_what_is_appended_waits_for_its_turn_too(sqlite_store: Store, file: Path
     other.close()
 
 
-def test_appending_that_is_given_up_leaves_nothing_and_may_be_tried_again(
+def test_insert_rows_that_gives_up_leaves_nothing_and_may_be_tried_again(
     sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_MS", 20)
@@ -136,8 +138,8 @@ def test_appending_that_is_given_up_leaves_nothing_and_may_be_tried_again(
     assert num_predictions(db) == 2
 
 
-def test_read_then_write_loses_no_update(sqlite_store: Store) -> None:
-    """On SQLite a write takes its lock when it begins; a read in it is never stale."""
+def test_write_that_reads_first_loses_no_update(sqlite_store: Store) -> None:
+    """A write takes its lock when it begins, so what it reads is never stale."""
     db = sqlite_store.db
     with db.write() as conn:
         conn.execute(insert(schema.predictions).values(id="1", **PREDICTION | {"version": 0}))
@@ -154,7 +156,7 @@ def test_read_then_write_loses_no_update(sqlite_store: Store) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["sqlite:///", "sqlite+pysqlite:///"])
-def test_sqlite_is_made_where_the_url_says(
+def test_database_file_is_made_where_the_url_says(
     prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -165,7 +167,7 @@ def test_sqlite_is_made_where_the_url_says(
     assert (tmp_path / "deep" / "er" / "evergreen.db").exists()
 
 
-def test_one_statement_waits_its_turn(sqlite_store: Store) -> None:
+def test_execute_once_waits_for_the_lock(sqlite_store: Store) -> None:
     db, entered, left = sqlite_store.db, threading.Event(), threading.Event()
 
     def execute_once() -> None:
@@ -184,7 +186,7 @@ def test_one_statement_waits_its_turn(sqlite_store: Store) -> None:
     assert num_predictions(db) == 2
 
 
-def test_checkpoint_moves_the_log_into_the_file(sqlite_store: Store, settings: Settings) -> None:
+def test_checkpoint_moves_the_wal_into_the_file(sqlite_store: Store, settings: Settings) -> None:
     db = sqlite_store.db
     with db.write() as conn:
         for i in range(2000):  # more than SQLite's own limit of 1,000 pages
@@ -193,7 +195,7 @@ def test_checkpoint_moves_the_log_into_the_file(sqlite_store: Store, settings: S
             )
     file = next(settings.home.glob("*.db"))
     before = file.stat().st_size
-    assert before < 1_000_000  # no commit has done it
+    assert before < 1_000_000  # no commit has checkpointed
     db.checkpoint()
     assert file.stat().st_size > before + 1_000_000
     assert num_predictions(db) == 2000

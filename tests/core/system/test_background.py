@@ -1,19 +1,20 @@
-"""Work beside answering."""
+"""Background work: its priority, its thread, and the thread that waits for it."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from core.system.background import (
-    call_back,
-    run_idle,
-    run_idle_or_low,
-    run_low,
-    trim_memory,
+from core.system import background
+from core.system.background import call_back, run_idle, run_low, trim_memory
+
+needs_idle_priority = pytest.mark.skipif(
+    not hasattr(os, "SCHED_IDLE"), reason="only Linux has an idle priority"
 )
 
 
@@ -21,62 +22,136 @@ def niceness() -> int:
     return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
+def policy() -> int:
+    return os.sched_getscheduler(0)
+
+
+@pytest.fixture
+def _a_cpu_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine that runs the tests is."""
+    monkeypatch.setattr(background, "_is_a_cpu_idle", lambda _: True)
+
+
+def run_script(script: str, timeout_s: float = 60) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=timeout_s,
+    ).stdout
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="threads share their niceness here")
-def test_the_work_yields_and_whoever_waits_for_it_does_not() -> None:
+def test_low_work_yields_and_its_caller_does_not() -> None:
     before = niceness()
     assert run_low(niceness) > before
     assert niceness() == before
 
 
-def test_what_the_work_raises_is_raised_where_it_is_wanted() -> None:
-    with pytest.raises(ZeroDivisionError):
-        run_low(lambda: 1 // 0)
+def test_work_raises_in_its_caller() -> None:
+    for run in (run_low, run_idle):
+        with pytest.raises(ZeroDivisionError):
+            run(lambda: 1 // 0)
 
 
-def test_one_thread_does_all_of_it_whoever_asks() -> None:
-    found: set[threading.Thread] = set()
-
-    def ask() -> None:
-        found.add(run_low(threading.current_thread))
-
-    asking = [threading.Thread(target=ask) for _ in range(3)]
-    for thread in asking:
+def test_one_thread_does_the_work_of_all_callers() -> None:
+    found = {run_low(threading.current_thread)}
+    callers = [
+        threading.Thread(target=lambda: found.add(run_low(threading.current_thread)))
+        for _ in range(3)
+    ]
+    for thread in callers:
         thread.start()
-    for thread in asking:
+    for thread in callers:
         thread.join()
     assert len(found) == 1
-    assert found.isdisjoint(asking)
+    assert found.isdisjoint([*callers, threading.current_thread()])
 
 
-def test_work_that_has_more_of_it_to_do_does_not_wait_for_itself() -> None:
-    assert run_low(lambda: run_low(lambda: "done")) == "done"
+def test_nested_work_does_not_wait_for_itself() -> None:
+    for outer in (run_low, run_idle):
+        assert outer(lambda: (run_low(lambda: 1), run_idle(lambda: 2))) == (1, 2)
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
-def test_idle_work_and_what_it_starts_run_on_cores_that_nobody_wants() -> None:
+@needs_idle_priority
+@pytest.mark.usefixtures("_a_cpu_is_idle")
+def test_idle_work_and_the_threads_it_starts_are_idle() -> None:
     def policies() -> tuple[int, int]:
         found: list[int] = []
-        started = threading.Thread(target=lambda: found.append(os.sched_getscheduler(0)))
+        started = threading.Thread(target=lambda: found.append(policy()))
         started.start()
         started.join()
-        return os.sched_getscheduler(0), found[0]
+        return policy(), found[0]
 
-    before = os.sched_getscheduler(0)
+    before = policy()
     assert run_idle(policies) == (os.SCHED_IDLE, os.SCHED_IDLE)
-    assert os.sched_getscheduler(0) == before
+    assert policy() == before
 
 
-def test_what_others_wait_for_is_done_by_the_thread_that_waits() -> None:
+# One core, and two processes that want all of it for good.
+SATURATED = """
+import os, subprocess, sys, time
+from core.system.background import run_idle
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+time.sleep(0.5)
+def work():
+    end = time.thread_time() + 0.01
+    while time.thread_time() < end: pass
+    return os.sched_getscheduler(0) == os.SCHED_IDLE
+try:
+    print(run_idle(work, patience_s=0.4))
+finally:
+    for process in busy:
+        process.kill()
+        process.wait()
+"""
+
+
+@needs_idle_priority
+def test_idle_work_ends_at_low_priority_where_all_cpus_are_busy_for_good() -> None:
+    assert run_script(SATURATED) == "False\n"
+
+
+@needs_idle_priority
+def test_idle_work_is_idle_where_a_cpu_is() -> None:
+    assert run_idle(policy, patience_s=60) == os.SCHED_IDLE
+
+
+@needs_idle_priority
+def test_idle_work_that_waits_behind_other_idle_work_becomes_low() -> None:
+    goes_on, entered = threading.Event(), threading.Event()
+    first = threading.Thread(
+        target=run_idle,
+        args=(lambda: entered.set() or goes_on.wait(60),),
+        kwargs={"patience_s": 60},
+    )
+    first.start()
+    assert entered.wait(60)
+    assert run_idle(policy, patience_s=0.01) == os.SCHED_OTHER
+    goes_on.set()
+    first.join()
+
+
+def test_call_back_is_done_by_the_caller_of_the_work() -> None:
     def work() -> tuple[threading.Thread, threading.Thread]:
         return call_back(threading.current_thread), threading.current_thread()
 
-    done_by, worked_by = run_idle(work)
-    assert done_by is threading.current_thread()
-    assert worked_by is not threading.current_thread()
-    assert call_back(lambda: "without such work, just done") == "without such work, just done"
+    for run in (run_low, run_idle):
+        done_by, worked_by = run(work)
+        assert done_by is threading.current_thread()
+        assert worked_by is not threading.current_thread()
+    assert call_back(lambda: "outside of such work, just done").startswith("outside")
 
 
-def test_what_that_raises_is_raised_in_the_work() -> None:
+@needs_idle_priority
+@pytest.mark.usefixtures("_a_cpu_is_idle")
+def test_call_back_of_idle_work_is_done_at_the_priority_of_its_caller() -> None:
+    assert run_idle(lambda: (policy(), call_back(policy))) == (os.SCHED_IDLE, policy())
+
+
+def test_call_back_raises_in_the_work() -> None:
     def work() -> str:
         with pytest.raises(ZeroDivisionError):
             call_back(lambda: 1 // 0)
@@ -85,82 +160,49 @@ def test_what_that_raises_is_raised_in_the_work() -> None:
     assert run_idle(work) == "went on"
 
 
-def test_who_waits_long_has_something_to_do_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.system.background._MEANWHILE_EVERY_S", 0.001)
-    called = threading.Event()
-    assert run_idle(lambda: called.wait(30), called.set)
+def test_meanwhile_is_called_again_and_again_by_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_MEANWHILE_EVERY_S", 0.001)
+    threads: list[threading.Thread] = []
+    third = threading.Event()
+
+    def meanwhile() -> None:
+        threads.append(threading.current_thread())
+        if len(threads) == 3:
+            third.set()
+
+    assert run_idle(lambda: third.wait(30), meanwhile)
+    assert set(threads) == {threading.current_thread()}
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
-def test_who_waited_long_for_a_core_is_at_low_priority_for_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("core.system.background._started", {})  # other tests do not starve
-
-    def policy() -> int:
-        return os.sched_getscheduler(0)
-
-    def starve(computed_s: float, waited_s: float) -> None:
-        times = iter([(0.0, 0.0), (computed_s, waited_s)])
-        with monkeypatch.context() as patched:
-            patched.setattr("core.system.background._Thread.times_s", lambda _: next(times))
-            run_idle(lambda: None)
-
-    starve(computed_s=1.0, waited_s=2.0)  # as one of three has a core for a third of the time
-    assert run_idle(policy) == os.SCHED_IDLE
-    starve(computed_s=0.1, waited_s=2.0)
-    assert run_idle(policy) == os.SCHED_OTHER
-    assert run_idle(niceness) > niceness()
-    monkeypatch.setattr("core.system.background._STARVED_FOR_S", 0.0)
-    assert run_idle(policy) == os.SCHED_IDLE
+def test_work_does_not_keep_a_process_from_ending() -> None:
+    started = time.monotonic()
+    run_script(
+        "import threading, time\n"
+        "from core.system.background import run_idle, run_low\n"
+        "begun = [threading.Event(), threading.Event()]\n"
+        "for run, event in zip((run_idle, run_low), begun):\n"
+        "    work = lambda event=event: event.set() or time.sleep(50)\n"
+        "    threading.Thread(target=run, args=(work,), daemon=True).start()\n"
+        "assert all(event.wait(40) for event in begun)\n"
+    )
+    assert time.monotonic() - started < 45
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
-def test_what_is_done_in_idle_moments_makes_nobody_wait() -> None:
-    def work() -> tuple[int, int]:
-        return os.sched_getscheduler(0), run_idle_or_low(threading.get_native_id)
-
-    policy, thread_id = run_idle_or_low(work)
-    assert policy == os.SCHED_IDLE
-    assert thread_id == run_idle_or_low(threading.get_native_id) != threading.get_native_id()
-    with pytest.raises(ZeroDivisionError):
-        run_idle_or_low(lambda: 1 // 0)
-
-
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
-def test_where_there_is_no_idle_moment_the_work_is_done_nevertheless(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("core.system.background._started", {})  # other tests do not starve
-    monkeypatch.setattr("core.system.background._LOOK_EVERY_S", 0.001)
-    policies: list[int] = []
-    stands_still, goes_on = threading.Event(), threading.Event()
-
-    def work() -> int:
-        policies.append(os.sched_getscheduler(0))
-        if policies[-1] == os.SCHED_IDLE:
-            stands_still.set()
-            assert goes_on.wait(30)
-        return os.sched_getscheduler(0)
-
-    waited_s = iter(range(1000))
-    with monkeypatch.context() as patched:
-        patched.setattr(
-            "core.system.background._Thread.times_s",
-            lambda _: (0.0, float(next(waited_s)) if stands_still.is_set() else 0.0),
-        )
-        assert run_idle_or_low(work) == os.SCHED_OTHER
-        assert policies == [os.SCHED_IDLE, os.SCHED_OTHER]
-        # For a while nobody waits for idle moments again.
-        assert run_idle_or_low(work) == os.SCHED_OTHER
-        monkeypatch.setattr("core.system.background._IMPATIENT_FOR_S", 0.0)
-        # Behind what still stands still, and not done there as well once that goes on.
-        assert run_idle_or_low(work) == os.SCHED_OTHER
-    goes_on.set()
-    assert run_idle_or_low(lambda: os.sched_getscheduler(0)) == os.SCHED_IDLE
-    assert policies == [os.SCHED_IDLE, *3 * [os.SCHED_OTHER]]
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_work_is_done_in_a_fork_too() -> None:
+    script = (
+        "import os, warnings\n"
+        "from core.system.background import run_low\n"
+        "run_low(lambda: None)\n"
+        "warnings.simplefilter('ignore')\n"
+        "if os.fork() == 0:\n"
+        "    print(run_low(lambda: 'done in a fork'), flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    assert run_script(script) == "done in a fork\n"
 
 
-def test_memory_can_be_given_back_at_any_time() -> None:
+def test_memory_can_be_trimmed_at_any_time() -> None:
     trim_memory()
     assert run_low(lambda: "done") == "done"

@@ -76,9 +76,6 @@ def test_better_backbone_becomes_champion_and_later_heads_keep_it(
     after = retrain(starter_store, trainer)
     assert after.outcome == "promoted", after.reason
     assert live(starter_store).backbone == version.backbone
-    forms = [read_manifest(v, starter_store.blobs).optimised for v in published(starter_store)]
-    newest, of_starter, of_colours, _ = forms
-    assert newest == of_starter != of_colours
     with starter_store.db.read() as conn:
         assert [a.version for a in activations.history(conn, 10)] == [4, 3, 2, 1]
 
