@@ -112,7 +112,7 @@ class PlannerPolicy:
     # With fewer examples, in all or in the median class, blocks overfit.
     min_examples: NonNegativeInt = 200
     min_examples_of_class: NonNegativeInt = 20
-    # With so many examples, all blocks can be trained without overfitting at once.
+    # With so many examples, all blocks can be trained without overfitting.
     many_examples: NonNegativeInt = 2_000
     many_examples_of_class: NonNegativeInt = 200
     # Probe accuracy from which the task is similar to what the backbone knows. 0 is guessing, 1 is

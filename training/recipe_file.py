@@ -53,7 +53,7 @@ def _rename(tables: dict[str, Any], renamed: Mapping[str, str]) -> None:
         # With both names, the old one is reported as unknown.
         if isinstance(table, dict) and old in table and new not in table:
             table[new] = table.pop(old)
-            log.warning("recipe.key_renamed", extra={"key": name, "new_key": f"{section}.{new}"})
+            log.warning("recipe.key_renamed", extra={"old": name, "new": f"{section}.{new}"})
 
 
 def _describe(problem: ErrorDetails, defaults: Any) -> str:

@@ -84,7 +84,7 @@ def test_old_name_of_a_key_still_works_and_is_logged(
     assert recipe.planner.regrowth_factor == 5
     logged = [vars(record) for record in caplog.records]
     assert {fields["msg"] for fields in logged} == {"recipe.key_renamed"}
-    assert [fields["new_key"] for fields in logged] == [
+    assert [fields["new"] for fields in logged] == [
         "triggers.quiet_period_s",
         "head.class_balance",
         "blocks.class_balance",

@@ -74,7 +74,7 @@ def test_bad_version_is_rolled_back_once_labels_show_it(settings: Settings) -> N
             wait_until(lambda: client.get("/v1/champion").json()["version"] == 2)
             found = client.get("/v1/champion").json()
             assert found["who"] == "self-healing"
-            assert f"version {bad} got 0 right and version 2, the one before it" in found["why"]
+            assert f"version {bad} got 0 right, and version 2 before it" in found["why"]
             assert "evergreen_self_healing_total 1.0" in client.get("/metrics").text
             # It stays champion.
             wait_until(lambda: serving.slot.version == 2)
