@@ -39,7 +39,6 @@ from service.processes import parent_watch, placement
 from service.processes.trainer_supervisor import Supervisor
 from service.traffic.forwarding import Sharing
 from service.traffic.load_table import board_of_server
-from service.traffic.rebalancing import Spread
 
 
 def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> None:
@@ -115,24 +114,23 @@ class Evergreen:
     @bentoml.on_startup
     async def meet_others(self) -> None:
         self.met = contextlib.AsyncExitStack()
+        # A batch is better the more it is given.
+        if self.serving.batcher is not None:
+            return
         board = board_of_server(SETTINGS.boards, this_host())
         if board is None:
             return
         self.met.callback(board.close)
-        # A batch is better the more it is given.
-        if self.serving.batcher is None:
-            sharing = await Sharing.start(
-                board,
-                self.serving.admission,
-                functools.partial(answer_shared, self.serving),
-                at_once=self.serving.at_once,
-                max_bytes=SETTINGS.max_body_bytes,
-            )
-            if sharing is not None:
-                self.serving.sharing = sharing
-                self.met.push_async_callback(sharing.stop)
-        app.state.spread = Spread.start(self.serving.admission, board)
-        self.met.push_async_callback(app.state.spread.stop)
+        sharing = await Sharing.start(
+            board,
+            self.serving.admission,
+            functools.partial(answer_shared, self.serving),
+            at_once=self.serving.at_once,
+            max_bytes=SETTINGS.max_body_bytes,
+        )
+        if sharing is not None:
+            self.serving.sharing = sharing
+            self.met.push_async_callback(sharing.stop)
 
     @bentoml.on_shutdown
     async def stop_serving(self) -> None:

@@ -60,10 +60,6 @@ shared = Counter(
     "evergreen_shared_predictions",
     "Predictions answered by a less busy process than the one that the client is connected to.",
 )
-moved = Counter(
-    "evergreen_moved_connections",
-    "Connections closed so that their clients come to a less busy process.",
-)
 swap_seconds = Histogram(
     "evergreen_swap_seconds",
     "Time from a worker seeing a promotion to its answering with the version.",

@@ -27,7 +27,6 @@ from service.api.routes import (
     versions,
 )
 from service.traffic.admission import Admission
-from service.traffic.rebalancing import Spreading
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REFUSED = ("HEAD", "OPTIONS", "TRACE")
@@ -68,7 +67,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     app.add_middleware(Shedding, admission=lambda: _admission_of(app))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Spreading, spread=lambda: getattr(app.state, "spread", None))
     app.add_middleware(Measured)
     return app
 

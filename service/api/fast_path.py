@@ -19,9 +19,7 @@ from service import metrics
 from service.api import problems, request_bodies
 from service.api.routes import predict
 from service.inference.predictor import Serving
-from service.traffic import rebalancing
 from service.traffic.admission import TIMEOUT_HEADER
-from service.traffic.rebalancing import Spread
 
 _TIMEOUT_HEADER = TIMEOUT_HEADER.lower().encode()
 
@@ -30,7 +28,7 @@ class FastLane:
     """ASGI, before the app: answers plain predictions in its place."""
 
     def __init__(self, app: FastAPI, max_bytes: int) -> None:
-        """Of the app it takes what it answers with: `app.state.serving`, `app.state.spread`."""
+        """Of the app it takes what it answers with: `app.state.serving`."""
         self._app = app
         self._max_bytes = max_bytes
 
@@ -60,11 +58,9 @@ class FastLane:
             except Exception as error:
                 response = problems.unexpected(error, predict.PATH)
             status = response.status_code
-            headers = response.raw_headers
-            spreading: Spread | None = getattr(self._app.state, "spread", None)
-            if spreading is not None and spreading.closes():
-                headers = [*headers, rebalancing.CLOSE]
-            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send(
+                {"type": "http.response.start", "status": status, "headers": response.raw_headers}
+            )
             await send({"type": "http.response.body", "body": response.body})
         finally:
             metrics.count(predict.PATH, "POST", status, time.perf_counter() - started)

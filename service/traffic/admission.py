@@ -83,18 +83,9 @@ class Admission:
         self._clock = clock
         self._in_work = 0
         self._tell: Callable[[int], None] | None = None
-        self._requests = 0
-        self._worked_s = 0.0
-        self._changed_at = clock()
         # While there is always something to do, from one image done to the next.
         self._seconds_of_image = 0.0
         self._last_done_at = 0.0
-
-    @property
-    def worked_s(self) -> float:
-        """Of all requests of clients of this process together, however many images each has and
-        whichever process works on it; it grows by as many seconds in a second as these are."""
-        return self._worked_s + self._requests * (self._clock() - self._changed_at)
 
     @property
     def in_line(self) -> int:
@@ -157,38 +148,25 @@ class Admission:
         else:
             allowed_s = None if deadline is None else of_allowed(deadline.at - self._clock())
             self.check(allowed_s, is_shared=is_shared)
-        of_ours = 0 if is_shared else 1
         began = self._clock()
         self._change(count)
-        self._count(of_ours)
         try:
             yield
         finally:
             self._change(-count)
-            self._count(-of_ours)
             now = self._clock()
             seconds = (now - max(began, self._last_done_at)) / count
             weight = 1 - (1 - 1 / _FOLLOWS) ** count
             self._seconds_of_image += weight * (seconds - self._seconds_of_image)
             self._last_done_at = now
 
-    @contextlib.contextmanager
-    def elsewhere(self) -> Iterator[None]:
-        """A request of a client of ours is worked on by another process."""
+    def go_elsewhere(self) -> None:
+        """The request that is answered in this context is worked on by another process."""
         place = _place.get()
         if place is not None:
             place.leave()
-        self._count(1)
-        try:
-            yield
-        finally:
-            self._count(-1)
 
     def _change(self, count: int) -> None:
         self._in_work += count
         if self._tell is not None:
             self._tell(self._in_work)
-
-    def _count(self, change: int) -> None:
-        self._worked_s, self._changed_at = self.worked_s, self._clock()
-        self._requests += change

@@ -42,7 +42,7 @@ _GIVE_UP_S = 5.0
 # A process that is busy, too, must have so many times fewer in work. Where all have long lines, a
 # place or two further on in another one is not worth the way there (`bench/RESULTS.md`).
 _TIMES_FEWER = 2
-# How often the board is read for who lives.
+# How often the board is read for who lives, and how often a process writes that it does.
 _LOOK_S = 0.5
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class Sharing:
         self._others: dict[int, _Other] = {}
         self._looked_at = -_LOOK_S
         self._server: asyncio.Server | None = None
+        self._alive: asyncio.Task[None] | None = None
         self._asking: set[StreamWriter] = set()
         self._is_stopped = False
 
@@ -88,12 +89,15 @@ class Sharing:
             sharing._serve, sock=listening, limit=max_bytes
         )
         admission.tell(board.write_in_work)
+        sharing._alive = asyncio.create_task(sharing._say_alive())
         return sharing
 
     async def stop(self) -> None:
         """Who still waits for an answer from here sees the connection end, and answers itself."""
         self._is_stopped = True  # what still is in work here does not look at the board again
         self._admission.tell(None)
+        if self._alive is not None:
+            self._alive.cancel()
         if self._server is not None:
             self._server.close()
             Path(self._board.socket_path(self._board.mine)).unlink(missing_ok=True)
@@ -107,15 +111,15 @@ class Sharing:
         other = self._less_busy()
         if other is None:
             return None
-        with self._admission.elsewhere():
-            try:
-                async with asyncio.timeout(_GIVE_UP_S):
-                    body = await other.ask(image, deadline, top)
-            except (OSError, EOFError) as error:  # TimeoutError is an OSError
-                log.warning("sharing.failed", extra={"pid": other.pid, "error": repr(error)})
-                if self._others.get(other.place) is other:  # and not who has its place by now
-                    self._forget(other.place)
-                return None
+        self._admission.go_elsewhere()
+        try:
+            async with asyncio.timeout(_GIVE_UP_S):
+                body = await other.ask(image, deadline, top)
+        except (OSError, EOFError) as error:  # TimeoutError is an OSError
+            log.warning("sharing.failed", extra={"pid": other.pid, "error": repr(error)})
+            if self._others.get(other.place) is other:  # and not who has its place by now
+                self._forget(other.place)
+            return None
         if not body:
             return None
         metrics.shared.inc()
@@ -145,6 +149,11 @@ class Sharing:
         for place in living.keys() - self._others.keys():
             path = self._board.socket_path(place)
             self._others[place] = _Other(place, living[place], path, self._max_bytes)
+
+    async def _say_alive(self) -> None:
+        while True:
+            self._board.write_alive()
+            await asyncio.sleep(_LOOK_S)
 
     def _forget(self, place: int) -> None:
         other = self._others.pop(place, None)

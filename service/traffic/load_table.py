@@ -14,14 +14,14 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-# Images in work; when the rest was written, by the clock that all processes of a machine share; how
-# many predictions its clients had in work on average; its pid.
-_PLACE = struct.Struct("=qddq")
+# Images in work; when the rest was written, by the clock that all processes of a machine share; its
+# pid.
+_PLACE = struct.Struct("=qdq")
 _IN_WORK = struct.Struct("=q")
-_REST = struct.Struct("=ddq")
+_REST = struct.Struct("=dq")
 _NUM_PLACES = 256
 _BYTES = _PLACE.size * _NUM_PLACES
 # A process that has not written for so long is gone, or stuck.
@@ -48,10 +48,9 @@ class Board:
             self._clear()  # of what one left that was killed
             self._opened = opened.pop_all()
 
-    def write(self, average: float) -> None:
-        """That this process lives, and the predictions of its clients in work on average."""
+    def write_alive(self) -> None:
         at = self.mine * _PLACE.size + _IN_WORK.size
-        _REST.pack_into(self._memory, at, self._clock(), average, os.getpid())
+        _REST.pack_into(self._memory, at, self._clock(), os.getpid())
 
     def write_in_work(self, count: int) -> None:
         _IN_WORK.pack_into(self._memory, self.mine * _PLACE.size, count)
@@ -62,13 +61,15 @@ class Board:
         (count,) = _IN_WORK.unpack_from(self._memory, place * _PLACE.size)
         return count
 
-    def others(self) -> list[float]:
-        """What the other processes that live have written last."""
-        return [average for _, average, _ in self._living()]
-
     def pids(self) -> dict[int, int]:
         """By their places, the other processes that live."""
-        return {place: pid for place, _, pid in self._living()}
+        now = self._clock()
+        return {
+            place: pid
+            for place, (_, at, pid) in enumerate(_PLACE.iter_unpack(self._memory[:]))
+            # Before the machine was started anew, its clock may have been ahead.
+            if place != self.mine and at > 0 and abs(now - at) < FRESH_S
+        }
 
     def socket_path(self, place: int) -> str:
         """Where the process of a place may listen. A socket's path may not have more than about a
@@ -82,14 +83,7 @@ class Board:
         self._opened.close()
 
     def _clear(self) -> None:
-        _PLACE.pack_into(self._memory, self.mine * _PLACE.size, 0, 0.0, 0.0, 0)
-
-    def _living(self) -> Iterator[tuple[int, float, int]]:
-        now = self._clock()
-        for place, (_, at, average, pid) in enumerate(_PLACE.iter_unpack(self._memory[:])):
-            # Before the machine was started anew, its clock may have been ahead.
-            if place != self.mine and at > 0 and abs(now - at) < FRESH_S:
-                yield place, average, pid
+        _PLACE.pack_into(self._memory, self.mine * _PLACE.size, 0, 0.0, 0)
 
     def _claim(self) -> int:
         for place in range(_NUM_PLACES):

@@ -41,10 +41,9 @@ class Served(FastLane):
         self.state = app.state
 
 
-def app_of(serving: Serving, **state: object) -> Served:
+def app_of(serving: Serving) -> Served:
     app = create_app(serving.settings)
-    for name, value in {"serving": serving, **state}.items():
-        setattr(app.state, name, value)
+    app.state.serving = serving
     return Served(app, serving.settings.max_body_bytes)
 
 

@@ -51,7 +51,10 @@ async def side(path: Path, place: int, answer: Answering) -> AsyncIterator[Side]
     admission = Admission(64, 60.0)
     sharing = await Sharing.start(board, admission, answer, at_once=1, max_bytes=10_000_000)
     assert sharing is not None
-    board.write(0.0)
+    # It would write the pid of this process over that which `between` makes up.
+    assert sharing._alive is not None
+    sharing._alive.cancel()
+    board.write_alive()
     try:
         yield Side(board, admission, sharing)
     finally:
@@ -71,7 +74,7 @@ def between(
         async with side(path, 0, never) as here, side(path, 7, answer) as there:
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr("os.getpid", lambda: pid)
-                there.board.write(0.0)
+                there.board.write_alive()
             await scenario(here, there)
 
     asyncio.run(run())

@@ -82,20 +82,12 @@ def test_the_place_that_a_request_has_taken_is_not_before_it(board_path: Path) -
     between(board_path, scenario)
 
 
-def test_what_goes_elsewhere_is_no_work_here_and_a_request_of_a_client_of_ours(
-    board_path: Path,
-) -> None:
-    found: list[tuple[int, float]] = []
+def test_what_goes_elsewhere_is_no_work_here(board_path: Path) -> None:
+    found: list[int] = []
 
     async def scenario(here: Side, there: Side) -> None:
         async def answer(image: bytes, deadline: Deadline | None, top: int) -> bytes:
-            began = here.admission.worked_s, there.admission.worked_s
-            with there.admission.admitted(1, is_shared=True):
-                await asyncio.sleep(0.02)
-            ended = here.admission.worked_s, there.admission.worked_s
-            assert ended[0] - began[0] >= 0.04, "the one that waits here and the one elsewhere"
-            assert ended[1] == began[1]
-            found.append((here.admission.in_line, there.admission.expected_wait_s))
+            found.append(here.admission.in_line)
             return b"done"
 
         there.sharing._answer = answer
@@ -103,7 +95,7 @@ def test_what_goes_elsewhere_is_no_work_here_and_a_request_of_a_client_of_ours(
             place = here.admission.take_place(None)
             assert await here.elsewhere() == Shared(b"done", PID)
             assert not place.is_held
-        assert [in_line for in_line, _ in found] == [1]
+        assert found == [1]
 
     between(board_path, scenario)
 

@@ -93,7 +93,7 @@ def test_who_is_gone_from_the_board_is_not_asked(
             assert await here.elsewhere() is not None
             there.board._clear()
             assert await here.elsewhere() is None
-            there.board.write(0.0)
+            there.board.write_alive()
             # Of the same place, but another process: its connections are new.
             found = await here.elsewhere()
             assert found is not None
