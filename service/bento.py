@@ -30,7 +30,6 @@ from core.settings import load_settings
 from service.api import problems
 from service.api.app import create_app
 from service.api.bentoml_bypass import Shortcut
-from service.api.fast_path import FastLane
 from service.api.request_bodies import BodyLimit
 from service.api.routes.predict import answer_shared
 from service.api.schemas import PredictionAnswer
@@ -148,7 +147,7 @@ class Evergreen:
 
 
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
-    Shortcut, ours=FastLane(app, SETTINGS.max_body_bytes)
+    Shortcut, ours=app
 )
 # The app has its own; this one is for `predict`.
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]

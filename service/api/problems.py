@@ -91,19 +91,6 @@ def of(error: EvergreenError, path: str = "") -> JSONResponse:
     return problem(status_of(error), error.code, str(error), path)
 
 
-def answer_to(error: EvergreenError, path: str) -> JSONResponse:
-    """`of`, and it is logged if it is ours to look at."""
-    if status_of(error) >= 500 and not isinstance(error, _EXPECTED):
-        log.error("request.failed", extra={"error": str(error)}, exc_info=error)
-    return of(error, path)
-
-
-def unexpected(error: Exception, path: str) -> JSONResponse:
-    log.error("request.crashed", exc_info=error)
-    detail = "something is wrong in the service; its log says what"
-    return problem(500, "internal-error", detail, path)
-
-
 def _is_of_protocol(path: str) -> bool:
     return path == "/v2" or path.startswith("/v2/")
 
@@ -129,7 +116,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(EvergreenError)
     async def _evergreen(request: Request, error: EvergreenError) -> JSONResponse:
-        return answer_to(error, request.url.path)
+        if status_of(error) >= 500 and not isinstance(error, _EXPECTED):
+            log.error("request.failed", extra={"error": str(error)}, exc_info=error)
+        return of(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -155,7 +144,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        return unexpected(error, request.url.path)
+        log.error("request.crashed", exc_info=error)
+        detail = "something is wrong in the service; its log says what"
+        return problem(500, "internal-error", detail, request.url.path)
 
 
 def _documented(document: dict[str, Any]) -> dict[str, Any]:

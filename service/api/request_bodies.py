@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import BodyTooLarge, InvalidRequest, SlowBody, UnsupportedMediaType
@@ -44,16 +43,7 @@ class ImageBody:
 
 
 def media_type(request: Request) -> str:
-    return _type_of(request.headers.get("content-type", ""))
-
-
-def is_raw(content_type: str) -> bool:
-    """Whether the body is the image itself."""
-    return _type_of(content_type).startswith(_RAW)
-
-
-def _type_of(content_type: str) -> str:
-    return content_type.split(";")[0].strip().lower()
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
 async def read_image(request: Request) -> ImageBody:
@@ -101,26 +91,6 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], di
     if not images:
         raise InvalidRequest("the form has no file `image`; with curl: -F image=@photo.jpg")
     return images, fields
-
-
-async def read_whole(receive: Receive) -> bytes:
-    """A body whose length is known to be allowed. Raises ClientDisconnect, SlowBody."""
-    parts: list[bytes] = []
-    ends_at = time.monotonic() + WHOLE_S
-    loop = asyncio.get_running_loop()
-    try:
-        # One timer for all of it, moved on with each part.
-        async with asyncio.timeout(min(IDLE_S, WHOLE_S)) as timer:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                parts.append(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return b"".join(parts)
-                timer.reschedule(loop.time() + min(IDLE_S, ends_at - time.monotonic()))
-    except TimeoutError:
-        raise _too_slow(time.monotonic() >= ends_at) from None
 
 
 class BodyLimit:

@@ -19,7 +19,6 @@ from core.settings import Settings
 from core.store.blobs import LocalBlobs
 from core.store.store import Store, open_store
 from service.api.app import create_app
-from service.api.fast_path import FastLane
 from service.inference.batcher import Batcher
 from service.inference.predictor import Serving
 from tests.service import trained_home
@@ -33,18 +32,10 @@ def client_of(serving: Serving) -> TestClient:
     return TestClient(app_of(serving), raise_server_exceptions=False)
 
 
-class Served(FastLane):
-    """What `service/bento.py` serves, with the state of its app in reach of a test."""
-
-    def __init__(self, app: FastAPI, max_bytes: int) -> None:
-        super().__init__(app, max_bytes)
-        self.state = app.state
-
-
-def app_of(serving: Serving) -> Served:
+def app_of(serving: Serving) -> FastAPI:
     app = create_app(serving.settings)
     app.state.serving = serving
-    return Served(app, serving.settings.max_body_bytes)
+    return app
 
 
 @pytest.fixture

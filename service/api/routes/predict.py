@@ -74,7 +74,7 @@ async def answer_one(
     top: int = _TOP,
     version: int | None = None,
 ) -> Response:
-    """Also what `service/api/fast_path.py` answers with. Raises as `Serving.predict` does."""
+    """Raises as `Serving.predict` does."""
     # Which versions others have loaded is not known here.
     if serving.sharing is not None and version is None:
         shared = await serving.sharing.elsewhere(image, deadline, top)
