@@ -29,7 +29,6 @@ from core.models.onnx_sessions import num_usable_gpus
 from core.settings import load_settings
 from service.api import problems
 from service.api.app import create_app
-from service.api.bentoml_bypass import Shortcut
 from service.api.request_bodies import BodyLimit
 from service.api.routes.predict import answer_shared
 from service.api.schemas import PredictionAnswer
@@ -86,6 +85,8 @@ class Trainer:
     name="Evergreen",
     workers=placement.num_workers(SETTINGS, _NUM_GPUS),
     threads=SETTINGS.threads + 1,
+    # BentoML accepts no service without a timeout. Its timer for a request lives that long, so
+    # the timeout is short, yet longer than what we wait for a body.
     traffic={"timeout": 60},
     **_QUIET,
 )
@@ -146,9 +147,6 @@ class Evergreen:
             return problems.of(error)  # type: ignore[return-value]
 
 
-Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
-    Shortcut, ours=app
-)
 # The app has its own; this one is for `predict`.
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
     BodyLimit, max_bytes=SETTINGS.max_body_bytes
