@@ -29,7 +29,7 @@ from core.models.onnx_sessions import num_usable_gpus
 from core.settings import load_settings
 from service.api import problems
 from service.api.app import create_app
-from service.api.request_bodies import BodyLimit
+from service.api.request_middleware import BENTOML_PATH, RequestMiddleware
 from service.api.routes.predict import answer_shared
 from service.api.schemas import PredictionAnswer
 from service.inference.predictor import Serving
@@ -137,17 +137,20 @@ class Evergreen:
         await self.met.aclose()
         self.serving.stop()
 
-    @bentoml.api(route="/predict")
+    @bentoml.api(route=BENTOML_PATH)
     async def predict(self, image: Annotated[bytes, ContentType("image/*")], /) -> PredictionAnswer:
         """Classify an image; for BentoML's own clients. Others use POST /v1/predict."""
         try:
             return PredictionAnswer.of(await self.serving.predict(image), _TOP)
         except EvergreenError as error:
             # Raised, BentoML would log a traceback for every bad image, and hide what a 503 says.
-            return problems.of(error)  # type: ignore[return-value]
+            return problems.to_response(error)  # type: ignore[return-value]
 
 
 # The app has its own; this one is for `predict`.
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
-    BodyLimit, max_bytes=SETTINGS.max_body_bytes
+    RequestMiddleware,
+    state=app.state,
+    max_bytes=SETTINGS.max_body_bytes,
+    only_path=BENTOML_PATH,
 )

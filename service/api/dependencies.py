@@ -1,4 +1,4 @@
-"""What a route may ask for: this process's `Serving`, and until when its answer is of use."""
+"""What a route may ask for: this process's `Serving`, the ticket of a prediction, its deadline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import Depends, Header, Request
 
 from core.errors import NotReady
 from service.inference.predictor import Serving
-from service.traffic.admission import Deadline
+from service.traffic.admission import Deadline, Ticket
 
 
 # Async although they wait for nothing: others are called in a thread.
@@ -20,6 +20,14 @@ async def serving_of(request: Request) -> Serving:
 
 
 ServingDep = Annotated[Serving, Depends(serving_of)]
+
+
+async def ticket_of(request: Request) -> Ticket:
+    ticket: Ticket = request.state.ticket  # `request_middleware.py` has put it there
+    return ticket
+
+
+TicketDep = Annotated[Ticket, Depends(ticket_of)]
 
 
 async def deadline_of(

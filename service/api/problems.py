@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from core import errors
 from core.errors import EvergreenError
+from service import metrics
 
 MEDIA_TYPE = "application/problem+json"
 DOCUMENTED: tuple[int | str, ...] = ("4XX", "5XX")
@@ -46,8 +47,6 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.StoreError: 503,
 }
 _TRY_AGAIN_AFTER_S = "1"
-# Under load, thousands: counted in metrics, not logged.
-_EXPECTED = (errors.Overloaded, errors.DeadlineExceeded)
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +86,8 @@ def problem(status: int, code: str, detail: str, path: str = "", **headers: str)
     return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
-def of(error: EvergreenError, path: str = "") -> JSONResponse:
+def to_response(error: EvergreenError, path: str = "") -> JSONResponse:
+    _note(error)
     return problem(status_of(error), error.code, str(error), path)
 
 
@@ -95,9 +95,20 @@ def _is_of_protocol(path: str) -> bool:
     return path == "/v2" or path.startswith("/v2/")
 
 
-def shape_of(error: EvergreenError) -> Problem:
-    """The problem itself, as a part of an answer."""
+def to_problem(error: EvergreenError) -> Problem:
+    """The problem itself, as a part of a response."""
+    _note(error)
     return _shape(status_of(error), error.code, str(error))
+
+
+def _note(error: EvergreenError) -> None:
+    """Under load there are thousands of refusals: they are counted, and not logged."""
+    if isinstance(error, errors.Overloaded):
+        metrics.shed.inc()
+    elif isinstance(error, errors.DeadlineExceeded):
+        metrics.deadlines_exceeded.inc()
+    elif status_of(error) >= 500:
+        log.error("request.failed", extra={"error": str(error)}, exc_info=error)
 
 
 def _shape(status: int, code: str, detail: str) -> Problem:
@@ -116,9 +127,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(EvergreenError)
     async def _evergreen(request: Request, error: EvergreenError) -> JSONResponse:
-        if status_of(error) >= 500 and not isinstance(error, _EXPECTED):
-            log.error("request.failed", extra={"error": str(error)}, exc_info=error)
-        return of(error, request.url.path)
+        return to_response(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -139,8 +148,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
-        # Nobody reads this; it ends the request without the look of a crash.
-        return problem(400, "client-disconnected", "the body ended early; send it again")
+        # Nobody reads this. It ends the request, which has not crashed.
+        return problem(400, "client-disconnected", "the client has disconnected; send it again")
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:

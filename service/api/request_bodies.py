@@ -8,16 +8,15 @@ a client names is not believed, only understood.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive
 
 from core.errors import BodyTooLarge, InvalidRequest, SlowBody, UnsupportedMediaType
-from service.api import problems
 
 _RAW = ("image/", "application/octet-stream")
 FORM = "multipart/form-data"
@@ -93,68 +92,51 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], di
     return images, fields
 
 
-class BodyLimit:
-    """ASGI: refuse a body over the limit, by its announced length at once, else while it comes; and
-    one that stops coming."""
+async def read_body(receive: Receive, length: int | None, max_bytes: int) -> bytes:
+    """Read a whole body, of this length if it was announced.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
+    Raises BodyTooLarge, before it reads anything if the length says so; SlowBody; ClientDisconnect.
+    """
+    if length is not None and length > max_bytes:
+        raise _too_large(f"{length:,}", max_bytes)
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + WHOLE_S
+    parts: list[bytes] = []
+    num_bytes = 0
+    try:
+        # One timer for the whole body, moved on with each part.
+        async with asyncio.timeout(min(IDLE_S, WHOLE_S)) as timer:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part = message.get("body", b"")
+                num_bytes += len(part)
+                if num_bytes > max_bytes:
+                    raise _too_large(f"more than {max_bytes:,}", max_bytes)
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+                timer.reschedule(min(loop.time() + IDLE_S, ends_at))
+    except TimeoutError:
+        raise _too_slow(loop.time() >= ends_at) from None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        announced = dict(scope["headers"]).get(b"content-length", b"")
-        if announced.isdigit() and int(announced) > self._max_bytes:
-            # The connection stays: closed at once, a client still sending would see a reset.
-            refusal = self._too_large(f"{int(announced):,}")
-            await problems.of(refusal, scope["path"])(scope, receive, send)
-            return
-        num_bytes = 0
-        refused: BodyTooLarge | SlowBody | None = None
-        has_started = is_whole = False
-        ends_at = time.monotonic() + WHOLE_S
 
-        async def limited() -> Message:
-            nonlocal num_bytes, refused, is_whole
-            if is_whole:
-                return await receive()  # the client's going away, which may take its time
-            try:
-                async with asyncio.timeout(min(IDLE_S, ends_at - time.monotonic())):
-                    message = await receive()
-            except TimeoutError:
-                refused = _too_slow(time.monotonic() >= ends_at)
-                raise refused from None
-            is_whole = not message.get("more_body", False)
-            num_bytes += len(message.get("body", b""))
-            if num_bytes > self._max_bytes:
-                refused = self._too_large(f"more than {self._max_bytes:,}")
-                raise refused
-            return message
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body that was read, and then what comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def answer(message: Message) -> None:
-            nonlocal has_started
-            if refused is None or has_started:
-                has_started = True
-                await send(message)
-            elif message["type"] == "http.response.start":
-                # Frameworks make a 400 or a 500 of what interrupts their reading.
-                await problems.of(refused, scope["path"])(scope, receive, send)
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
 
-        try:
-            await self._app(scope, limited, answer)
-        except (BodyTooLarge, SlowBody):
-            # Whoever read was no framework.
-            if has_started or refused is None:
-                raise
-            await problems.of(refused, scope["path"])(scope, receive, send)
+    return receive_again
 
-    def _too_large(self, found: str) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"the body has {found} bytes; the limit is {self._max_bytes:,} "
-            "(EVERGREEN_MAX_BODY_MB); send a smaller copy of the image"
-        )
+
+def _too_large(size: str, max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"the body has {size} bytes; the limit is {max_bytes:,} (EVERGREEN_MAX_BODY_MB); send a "
+        "smaller copy of the image"
+    )
 
 
 def _too_slow(is_over: bool) -> SlowBody:

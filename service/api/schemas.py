@@ -67,7 +67,7 @@ class PredictionList(BaseModel):
     def of(found: list[PredictionResult | EvergreenError], top: int) -> PredictionList:
         return PredictionList(
             items=[
-                ItemAnswer(prediction=None, problem=problems.shape_of(item))
+                ItemAnswer(prediction=None, problem=problems.to_problem(item))
                 if isinstance(item, EvergreenError)
                 else ItemAnswer(prediction=PredictionAnswer.of(item, top), problem=None)
                 for item in found

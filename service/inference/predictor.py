@@ -100,14 +100,13 @@ class Serving:
         image: bytes,
         deadline: Deadline | None = None,
         version: int | None = None,
-        *,
-        is_shared: bool = False,
     ) -> PredictionResult:
-        """Answer with the champion of this moment, or with the version that is pinned; `is_shared`
-        for a client of another process (`service/traffic/forwarding.py`). Raises UndecodableImage,
-        ImageTooLarge, Overloaded, DeadlineExceeded, NotReady, VersionNotLoaded, StoreError."""
-        with self.admission.admitted(1, deadline, is_shared=is_shared):
-            return await self._answer(await self.servable(version), image, deadline)
+        """Answer with the champion of this moment, or with the version that is pinned.
+
+        Raises UndecodableImage, ImageTooLarge, DeadlineExceeded, NotReady, VersionNotLoaded,
+        StoreError.
+        """
+        return await self._answer(await self.servable(version), image, deadline)
 
     async def predict_many(
         self,
@@ -117,18 +116,17 @@ class Serving:
     ) -> list[PredictionResult | EvergreenError]:
         """Answer all with one version, in order; an image that cannot be gets its own error.
 
-        Raises Overloaded, NotReady, VersionNotLoaded.
+        Raises NotReady, VersionNotLoaded.
         """
-        with self.admission.admitted(len(images), deadline):
-            servable = await self.servable(version)
+        servable = await self.servable(version)
 
-            async def answer_one(image: bytes) -> PredictionResult | EvergreenError:
-                try:
-                    return await self._answer(servable, image, deadline)
-                except EvergreenError as error:
-                    return error
+        async def answer_one(image: bytes) -> PredictionResult | EvergreenError:
+            try:
+                return await self._answer(servable, image, deadline)
+            except EvergreenError as error:
+                return error
 
-            return list(await asyncio.gather(*map(answer_one, images)))
+        return list(await asyncio.gather(*map(answer_one, images)))
 
     async def servable(self, version: int | None) -> Servable:
         """The version that is pinned, or the champion. Raises VersionNotLoaded, NotReady."""

@@ -23,7 +23,7 @@ from service.inference.predictor import Serving
 from service.oip import tensors
 from service.oip.messages import InferRequest, Input, Output, WantedOutput
 from service.oip.tensors import Elements
-from service.traffic.admission import Deadline
+from service.traffic.admission import Deadline, Ticket
 
 # An installation has one model, whichever version of it answers.
 MODEL = "evergreen"
@@ -80,19 +80,23 @@ async def servable_of(serving: Serving, version: str | None) -> Servable:
 
 
 async def infer(
-    serving: Serving, servable: Servable, request: InferRequest, deadline: Deadline | None
+    serving: Serving,
+    servable: Servable,
+    request: InferRequest,
+    ticket: Ticket,
+    deadline: Deadline | None,
 ) -> list[Output]:
     """Decode, predict and pick, a few images at a time.
 
-    Raises InvalidRequest, Overloaded, DeadlineExceeded.
+    Raises InvalidRequest, DeadlineExceeded.
     """
     manifest = servable.manifest
     wanted = _wanted(request, manifest)
     sent = _one_of(request.inputs, manifest)
 
-    with serving.admission.admitted(sent.shape[0], deadline):
-        pixels_BHWC = await _pixels(serving, manifest, sent, deadline)
-        scores = await serving.score(servable, pixels_BHWC, deadline)
+    ticket.resize(sent.shape[0])
+    pixels_BHWC = await _pixels(serving, manifest, sent, deadline)
+    scores = await serving.score(servable, pixels_BHWC, deadline)
     _count(scores, manifest)
     return [_output(output, scores, manifest) for output in wanted]
 

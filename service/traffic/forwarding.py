@@ -26,7 +26,7 @@ from pathlib import Path
 
 from core.errors import EvergreenError
 from service import metrics
-from service.traffic.admission import Admission, Deadline
+from service.traffic.admission import Admission, Deadline, Ticket
 from service.traffic.load_table import Board
 
 # The body of an answer to an image, until a deadline, with so many classes listed.
@@ -88,14 +88,14 @@ class Sharing:
         sharing._server = await asyncio.start_unix_server(
             sharing._serve, sock=listening, limit=max_bytes
         )
-        admission.tell(board.write_in_work)
+        admission.on_change(board.write_in_work)
         sharing._alive = asyncio.create_task(sharing._say_alive())
         return sharing
 
     async def stop(self) -> None:
         """Who still waits for an answer from here sees the connection end, and answers itself."""
         self._is_stopped = True  # what still is in work here does not look at the board again
-        self._admission.tell(None)
+        self._admission.on_change(None)
         if self._alive is not None:
             self._alive.cancel()
         if self._server is not None:
@@ -106,12 +106,15 @@ class Sharing:
         for other in self._others.values():
             other.close()
 
-    async def elsewhere(self, image: bytes, deadline: Deadline | None, top: int) -> Shared | None:
+    async def elsewhere(
+        self, image: bytes, ticket: Ticket, deadline: Deadline | None, top: int
+    ) -> Shared | None:
         """The answer of a process that has less to do; None if it is to be answered here."""
         other = self._less_busy()
         if other is None:
             return None
-        self._admission.go_elsewhere()
+        ticket.resize(0)
+        body = b""
         try:
             async with asyncio.timeout(_GIVE_UP_S):
                 body = await other.ask(image, deadline, top)
@@ -119,14 +122,14 @@ class Sharing:
             log.warning("sharing.failed", extra={"pid": other.pid, "error": repr(error)})
             if self._others.get(other.place) is other:  # and not who has its place by now
                 self._forget(other.place)
-            return None
         if not body:
+            ticket.resize(1)
             return None
         metrics.shared.inc()
         return Shared(body, other.pid)
 
     def _less_busy(self) -> _Other | None:
-        mine = self._admission.in_line
+        mine = self._admission.in_flight - 1  # before the image that asks
         if mine < self._at_once or self._is_stopped:
             return None
         now = time.monotonic()
@@ -168,7 +171,7 @@ class Sharing:
                 while True:
                     size, top, at, timeout_ms = _ASKED.unpack(await reader.readexactly(_ASKED.size))
                     image = await reader.readexactly(size)
-                    deadline = Deadline(at, timeout_ms, is_shared=True) if timeout_ms else None
+                    deadline = Deadline(at, timeout_ms) if timeout_ms else None
                     body = await self._answered(image, deadline, top)
                     writer.write(_ANSWERED.pack(len(body)) + body)
                     await writer.drain()
@@ -178,7 +181,8 @@ class Sharing:
 
     async def _answered(self, image: bytes, deadline: Deadline | None, top: int) -> bytes:
         try:
-            return await self._answer(image, deadline, top)
+            with self._admission.reserve(None if deadline is None else deadline.remaining_s):
+                return await self._answer(image, deadline, top)
         except EvergreenError:
             return b""
         except Exception:

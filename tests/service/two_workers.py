@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.traffic.admission import Admission, Deadline
+from service.traffic.admission import Admission, Deadline, Ticket
 from service.traffic.forwarding import Answering, Shared, Sharing
 from service.traffic.load_table import Board
 
@@ -31,7 +31,8 @@ class Side:
         self, image: bytes = IMAGE, deadline: Deadline | None = None, top: int = 5
     ) -> Shared | None:
         async with asyncio.timeout(_WITHIN_S):
-            return await self.sharing.elsewhere(image, deadline, top)
+            with Ticket(self.admission, 1) as ticket:
+                return await self.sharing.elsewhere(image, ticket, deadline, top)
 
 
 async def echo(image: bytes, deadline: Deadline | None, top: int) -> bytes:

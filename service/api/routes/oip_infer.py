@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.api.dependencies import DeadlineDep, ServingDep
+from service.api.dependencies import DeadlineDep, ServingDep, TicketDep
 from service.api.disconnect import unless_gone
 from service.api.problems import DOCUMENTED, ProtocolError
 from service.api.routes.oip_metadata import known
@@ -19,7 +19,7 @@ from service.oip import infer as oip
 from service.oip import messages
 from service.oip.infer import MODEL
 from service.oip.messages import HEADER_LENGTH
-from service.traffic.admission import Deadline
+from service.traffic.admission import Deadline, Ticket
 
 router = APIRouter(
     tags=["inference protocol"],
@@ -91,21 +91,31 @@ _INFER: dict[str, Any] = {
 
 
 @router.post("/v2/models/{model}/infer", **_INFER)
-async def infer(request: Request, serving: ServingDep, deadline: DeadlineDep) -> Response:
+async def infer(
+    request: Request, serving: ServingDep, ticket: TicketDep, deadline: DeadlineDep
+) -> Response:
     """Classify a batch. Nothing is recorded: what is to be corrected later goes to /v1/predict."""
-    return await _infer(request, serving, deadline, None)
+    return await _infer(request, serving, ticket, deadline, None)
 
 
 @router.post("/v2/models/{model}/versions/{version}/infer", **_INFER)
 async def infer_with_version(
-    request: Request, serving: ServingDep, deadline: DeadlineDep, version: str
+    request: Request,
+    serving: ServingDep,
+    ticket: TicketDep,
+    deadline: DeadlineDep,
+    version: str,
 ) -> Response:
     """Classify with this version, or answer 404 if another one answers in this process."""
-    return await _infer(request, serving, deadline, version)
+    return await _infer(request, serving, ticket, deadline, version)
 
 
 async def _infer(
-    request: Request, serving: Serving, deadline: Deadline | None, version: str | None
+    request: Request,
+    serving: Serving,
+    ticket: Ticket,
+    deadline: Deadline | None,
+    version: str | None,
 ) -> Response:
     headers = request.headers
     body = await request.body()
@@ -117,7 +127,7 @@ async def _infer(
     asked = await serving.compute(messages.read, body, headers.get(HEADER_LENGTH))
     # IntakeResult once: all of an answer is of one version.
     servable = await oip.servable_of(serving, version)
-    work = oip.infer(serving, servable, asked, deadline)
+    work = oip.infer(serving, servable, asked, ticket, deadline)
     outputs = await unless_gone(request.receive, serving, work)
     content, json_length = await serving.compute(
         messages.write, MODEL, servable.version, asked.id, outputs

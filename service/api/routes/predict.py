@@ -6,14 +6,13 @@ import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.types import Receive
 
-from service.api.dependencies import DeadlineDep, ServingDep
+from service.api.dependencies import DeadlineDep, ServingDep, TicketDep
 from service.api.disconnect import unless_gone
 from service.api.request_bodies import read_images
 from service.api.schemas import PredictionAnswer, PredictionList
 from service.inference.predictor import Serving
-from service.traffic.admission import Deadline
+from service.traffic.admission import Deadline, Ticket
 
 PATH = "/v1/predict"
 _TOP = 5
@@ -47,6 +46,7 @@ _BODY = {
 async def predict(
     request: Request,
     serving: ServingDep,
+    ticket: TicketDep,
     deadline: DeadlineDep,
     top: Annotated[int, Query(ge=1, le=1000, description="How many classes to list.")] = _TOP,
     version: Annotated[
@@ -60,16 +60,18 @@ async def predict(
     """
     images = await read_images(request)
     if len(images) == 1:
-        return await answer_one(request.receive, serving, images[0], deadline, top, version)
+        return await answer_one(request, serving, images[0], ticket, deadline, top, version)
+    ticket.resize(len(images))
     several = serving.predict_many(images, deadline, version)
     answers = await unless_gone(request.receive, serving, several)
     return _response(_body(PredictionList.of(answers, top)))
 
 
 async def answer_one(
-    receive: Receive,
+    request: Request,
     serving: Serving,
     image: bytes,
+    ticket: Ticket,
     deadline: Deadline | None = None,
     top: int = _TOP,
     version: int | None = None,
@@ -77,10 +79,10 @@ async def answer_one(
     """Raises as `Serving.predict` does."""
     # Which versions others have loaded is not known here.
     if serving.sharing is not None and version is None:
-        shared = await serving.sharing.elsewhere(image, deadline, top)
+        shared = await serving.sharing.elsewhere(image, ticket, deadline, top)
         if shared is not None:
             return _response(shared.body, shared.pid)
-    one = await unless_gone(receive, serving, serving.predict(image, deadline, version))
+    one = await unless_gone(request.receive, serving, serving.predict(image, deadline, version))
     return _response(_body(PredictionAnswer.of(one, top)))
 
 
@@ -88,7 +90,7 @@ async def answer_shared(
     serving: Serving, image: bytes, deadline: Deadline | None, top: int
 ) -> bytes:
     """The body of the answer to a client of another process. Raises as `Serving.predict` does."""
-    one = await serving.predict(image, deadline, is_shared=True)
+    one = await serving.predict(image, deadline)
     return _body(PredictionAnswer.of(one, top))
 
 

@@ -75,9 +75,9 @@ def test_predictions_come_between_the_images_of_batches(
     assert ended == ["small", *["batch"] * num_threads]
 
 
-def test_a_batch_counts_in_what_is_in_work(client: TestClient, serving: Serving) -> None:
+def test_a_batch_counts_in_what_is_in_flight(client: TestClient, serving: Serving) -> None:
     limit = serving.settings.max_in_flight
-    with serving.admission.admitted(limit):
+    with serving.admission.reserve(num_images=limit):
         response = client.post(INFER, json={"inputs": [tensor()]})
         refused(response, 503, f"the limit is {limit}")
         assert response.headers["retry-after"] == "1"

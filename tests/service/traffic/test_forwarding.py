@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 from starlette.responses import Response
 
 from core.errors import DeadlineExceeded, Overloaded
 from service import metrics
 from service.api.routes import predict
 from service.inference.predictor import Serving
-from service.traffic.admission import Admission, Deadline
+from service.traffic.admission import Deadline, Ticket
 from service.traffic.forwarding import Shared
 from tests.service.two_workers import IMAGE, PID, Side, between
 from tests.support import images
@@ -22,7 +22,7 @@ from tests.support import images
 
 def test_what_would_wait_is_answered_by_the_other_one(board_path: Path) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
+        with here.admission.reserve():
             assert await here.elsewhere(top=3) == Shared(b"3 of an image", PID)
             # And again, over the same connection.
             assert await here.elsewhere() == Shared(b"5 of an image", PID)
@@ -44,9 +44,12 @@ def test_it_stays_where_the_other_one_has_more_than_half_as_much_to_do(
     board_path: Path, here_in_work: int, there_in_work: int
 ) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(here_in_work), there.admission.admitted(there_in_work):
+        with (
+            here.admission.reserve(num_images=here_in_work),
+            there.admission.reserve(num_images=there_in_work),
+        ):
             assert await here.elsewhere() is None
-        with here.admission.admitted(here_in_work):
+        with here.admission.reserve(num_images=here_in_work):
             assert await here.elsewhere() is not None, "the other one is idle again"
 
     between(board_path, scenario)
@@ -57,7 +60,10 @@ def test_it_goes_where_half_as_much_is_to_be_done(
     board_path: Path, here_in_work: int, there_in_work: int
 ) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(here_in_work), there.admission.admitted(there_in_work):
+        with (
+            here.admission.reserve(num_images=here_in_work),
+            there.admission.reserve(num_images=there_in_work),
+        ):
             assert await here.elsewhere() is not None
 
     between(board_path, scenario)
@@ -66,18 +72,8 @@ def test_it_goes_where_half_as_much_is_to_be_done(
 def test_it_goes_where_it_is_begun_at_once_however_little_waits_here(board_path: Path) -> None:
     async def scenario(here: Side, there: Side) -> None:
         here.sharing._at_once = 4
-        with here.admission.admitted(4), there.admission.admitted(3):
+        with here.admission.reserve(num_images=4), there.admission.reserve(num_images=3):
             assert await here.elsewhere() is not None
-
-    between(board_path, scenario)
-
-
-def test_the_place_that_a_request_has_taken_is_not_before_it(board_path: Path) -> None:
-    async def scenario(here: Side, there: Side) -> None:
-        here.admission.take_place(None)
-        assert await here.elsewhere() is None
-        with there.admission.admitted(1):
-            assert there.admission.in_line == 1
 
     between(board_path, scenario)
 
@@ -87,14 +83,12 @@ def test_what_goes_elsewhere_is_no_work_here(board_path: Path) -> None:
 
     async def scenario(here: Side, there: Side) -> None:
         async def answer(image: bytes, deadline: Deadline | None, top: int) -> bytes:
-            found.append(here.admission.in_line)
+            found.append(here.admission.in_flight)
             return b"done"
 
         there.sharing._answer = answer
-        with here.admission.admitted(1):
-            place = here.admission.take_place(None)
+        with here.admission.reserve():
             assert await here.elsewhere() == Shared(b"done", PID)
-            assert not place.is_held
         assert found == [1]
 
     between(board_path, scenario)
@@ -110,25 +104,32 @@ def test_a_deadline_goes_with_the_image(board_path: Path) -> None:
     until = Deadline(time.monotonic() + 2.5, 2_500)
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
+        with here.admission.reserve():
             await here.elsewhere(deadline=until)
             await here.elsewhere(image=b"another")
 
     between(board_path, scenario, answer)
-    shared = dataclasses.replace(until, is_shared=True)
-    assert found == [(IMAGE, shared), (b"another", None)]
+    assert found == [(IMAGE, until), (b"another", None)]
 
 
-def test_what_is_refused_elsewhere_is_counted_here_alone() -> None:
+@pytest.mark.parametrize("error", [Overloaded("full"), DeadlineExceeded("late")])
+def test_what_is_refused_elsewhere_is_not_counted(
+    board_path: Path, error: Overloaded | DeadlineExceeded
+) -> None:
+    """The worker of the client predicts, and counts it if it refuses too."""
+
     def counted() -> tuple[float, float]:
         return metrics.shed._value.get(), metrics.deadlines_exceeded._value.get()
 
+    async def refuse(image: bytes, deadline: Deadline | None, top: int) -> bytes:
+        raise error
+
+    async def scenario(here: Side, there: Side) -> None:
+        with here.admission.reserve():
+            assert await here.elsewhere() is None
+
     before = counted()
-    admission = Admission(limit=1, max_wait_s=60.0)
-    with admission.admitted(1), pytest.raises(Overloaded), admission.admitted(1, is_shared=True):
-        pass
-    with pytest.raises(DeadlineExceeded):
-        Deadline(time.monotonic() - 1, 250, is_shared=True).check()
+    between(board_path, scenario, refuse)
     assert counted() == before
 
 
@@ -140,7 +141,7 @@ def test_many_at_once_get_their_own_answers_whatever_their_size(board_path: Path
         return b"%d %s" % (len(image), image[:1] + image[-1:])
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(2 * len(sizes)):
+        with here.admission.reserve(num_images=2 * len(sizes)):
             found = await asyncio.gather(
                 *(here.elsewhere(b"<" + b"x" * (size - 1) + b">") for size in sizes)
             )
@@ -157,12 +158,13 @@ def test_an_answer_from_elsewhere_is_as_one_from_here(serving: Serving, board_pa
 
     async def scenario(here: Side, there: Side) -> None:
         async def ask(version: int | None = None) -> Response:
-            receive = asyncio.Queue[dict[str, object]]().get
-            return await predict.answer_one(receive, serving, photo, None, 2, version)
+            request = Request({"type": "http"})
+            ticket = Ticket(here.admission, 1)
+            return await predict.answer_one(request, serving, photo, ticket, None, 2, version)
 
         mine = await ask()
         serving.sharing = here.sharing
-        with here.admission.admitted(1):
+        with here.admission.reserve():
             shared, pinned = await ask(), await ask(serving.slot.version)
         found = [predict.PredictionAnswer.model_validate_json(r.body) for r in (mine, shared)]
         assert len({answer.prediction_id for answer in found}) == 2

@@ -27,7 +27,7 @@ def test_what_the_other_one_cannot_answer_is_answered_here(
         return b"fine"
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
+        with here.admission.reserve():
             assert await here.elsewhere() is None
             assert await here.elsewhere(b"another") == Shared(b"fine", PID)
 
@@ -40,7 +40,7 @@ def test_one_that_ends_while_it_answers_is_not_asked_again(
     board_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
+        with here.admission.reserve():
             asking = asyncio.create_task(here.elsewhere())
             while not there.sharing._asking:
                 await asyncio.sleep(0.001)
@@ -48,7 +48,7 @@ def test_one_that_ends_while_it_answers_is_not_asked_again(
             assert await asking is None
             assert await here.elsewhere() is None
         assert caplog.messages.count("sharing.failed") == 1
-        assert here.admission.in_line == 0
+        assert here.admission.in_flight == 0
 
     between(board_path, scenario, never)
 
@@ -57,7 +57,7 @@ def test_one_that_is_stuck_is_given_up(board_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sharing_module, "_GIVE_UP_S", 0.05)
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(2):
+        with here.admission.reserve(num_images=2):
             answers = await asyncio.gather(*(here.elsewhere() for _ in range(5)))
             assert answers == [None] * 5
             assert len(there.sharing._asking) == 2, "it gets no more than there is here"
@@ -71,7 +71,7 @@ def test_whoever_stops_waiting_leaves_no_answer_for_others(board_path: Path) -> 
         return image
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
+        with here.admission.reserve(num_images=4):  # the one that is left counts there
             asking = asyncio.create_task(here.elsewhere())
             await asyncio.sleep(0.01)
             asking.cancel()
@@ -89,7 +89,7 @@ def test_who_is_gone_from_the_board_is_not_asked(
     monkeypatch.setattr(sharing_module, "_LOOK_S", 0.0)
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
+        with here.admission.reserve():
             assert await here.elsewhere() is not None
             there.board._clear()
             assert await here.elsewhere() is None
@@ -138,10 +138,10 @@ def test_one_that_stops_hands_nothing_on_any_more(board_path: Path) -> None:
     async def run() -> None:
         async with side(board_path, 7, echo):
             async with side(board_path, 0, never) as here:
-                with here.admission.admitted(1):
+                with here.admission.reserve():
                     assert await here.elsewhere() is not None
             # A request that is in work still, as its process ends.
-            with here.admission.admitted(1):
+            with here.admission.reserve():
                 assert await here.elsewhere() is None
 
     asyncio.run(run())

@@ -103,9 +103,9 @@ class Clock:
 
 def worked(admission: Admission, clock: Clock, images: int, seconds: float) -> None:
     """Let so many images be done, one every so many seconds, with always one waiting."""
-    with admission.admitted(1):
+    with admission.reserve():
         for _ in range(images):
-            with admission.admitted(1):
+            with admission.reserve():
                 clock.now += seconds
 
 
@@ -113,16 +113,19 @@ def test_what_would_wait_too_long_is_refused_by_the_pace_of_what_was_done() -> N
     clock = Clock()
     admission = Admission(limit=1_000, max_wait_s=2.0, clock=clock)
     worked(admission, clock, images=200, seconds=0.1)
-    with admission.admitted(18):
+    with admission.reserve(num_images=18):
         assert admission.expected_wait_s == pytest.approx(1.8, rel=0.1)
         admission.check()
-        admission.check(allowed_s=2.5)
-        with pytest.raises(Overloaded, match=r"18 images.*1\.[78] s.*0\.5 s is the limit"):
-            admission.check(allowed_s=0.5)
-        with admission.admitted(5), pytest.raises(Overloaded, match="EVERGREEN_MAX_WAIT_S"):
+        admission.check(timeout_s=5.0)
+        with pytest.raises(Overloaded, match=r"18 images.*1\.[78] s.*limit is 0\.5 s"):
+            admission.check(timeout_s=1.0)
+        with (
+            admission.reserve(num_images=5),
+            pytest.raises(Overloaded, match="EVERGREEN_MAX_WAIT_S"),
+        ):
             admission.check()
     worked(admission, clock, images=200, seconds=0.01)
-    with admission.admitted(100):
+    with admission.reserve(num_images=100):
         admission.check()
 
 
@@ -130,15 +133,19 @@ def test_a_few_slow_images_are_no_queue() -> None:
     clock = Clock()
     admission = Admission(limit=64, max_wait_s=1.0, clock=clock)
     worked(admission, clock, images=20, seconds=5.0)
-    with admission.admitted(3):
+    with admission.reserve(num_images=3):
         admission.check()
 
 
-def test_admission_counts_what_is_in_work_and_forgets_what_has_ended() -> None:
+def test_admission_counts_what_is_in_flight_and_forgets_what_has_ended() -> None:
     admission = Admission(limit=3, max_wait_s=60.0)
-    with admission.admitted(2), admission.admitted(5), pytest.raises(Overloaded, match="7 images"):
+    with (
+        admission.reserve(num_images=2),
+        admission.reserve(num_images=5),
+        pytest.raises(Overloaded, match="7 images"),
+    ):
         admission.check()
-    with pytest.raises(ValueError, match="lost"), admission.admitted(3):
+    with pytest.raises(ValueError, match="lost"), admission.reserve(num_images=3):
         raise ValueError("lost")
     admission.check()
 
