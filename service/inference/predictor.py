@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
 import numpy as np
@@ -70,7 +70,7 @@ class Serving:
         self._keeping = (
             ThreadPoolExecutor(num_keeping, thread_name_prefix="keep") if num_keeping else None
         )
-        self._recorder = Recorder(store, self._keeping or self._computing)
+        self._recorder = Recorder(store)
         self.sharing: Sharing | None = None
 
     @staticmethod
@@ -90,7 +90,6 @@ class Serving:
             self.batcher.stop()
         if self._keeping is not None:
             self._keeping.shutdown(wait=True)
-        self._recorder.stop()
         self._shadow_recorder.stop()
         self._checkpoints.stop()
         self.store.db.close()
@@ -143,18 +142,10 @@ class Serving:
     ) -> PredictionResult:
         now = time.time()
         if self._keeping is None:
-            found, recorded = await self.compute(
-                self._see_and_keep, servable, image, now, deadline=deadline
-            )
+            found = await self.compute(self._see_and_keep, servable, image, now, deadline=deadline)
         else:
             scores = await self._see(servable, image, deadline)
-            found, recorded = await _run(
-                self._keeping, self._keep, servable.manifest, image, scores, now
-            )
-        if recorded.done():
-            recorded.result()  # raises what it came to
-        else:
-            await asyncio.wrap_future(recorded)
+            found = await _run(self._keeping, self._keep, servable.manifest, image, scores, now)
         if servable is self.slot.current():
             self._shadow_recorder.follow(servable, found)
         metrics.predictions.inc()
@@ -187,17 +178,16 @@ class Serving:
         )
         return await self.batcher.predict(servable, pixels_HWC[np.newaxis], deadline)
 
-    def _see_and_keep(
-        self, servable: Servable, image: bytes, now: float
-    ) -> tuple[PredictionResult, Future[None]]:
+    def _see_and_keep(self, servable: Servable, image: bytes, now: float) -> PredictionResult:
         scores = score_image(servable, image, self.limits)
         return self._keep(servable.manifest, image, scores, now)
 
     def _keep(
         self, manifest: Manifest, image: bytes, scores: Scores, now: float
-    ) -> tuple[PredictionResult, Future[None]]:
+    ) -> PredictionResult:
         found = build_prediction(manifest, image, scores, self.store.blobs, now)
-        return found, self._recorder.record(found.prediction)
+        self._recorder.record(found.prediction)
+        return found
 
     async def compute(
         self,
