@@ -30,9 +30,9 @@ from core.settings import load_settings
 from service.api import problems
 from service.api.app import create_app
 from service.api.request_middleware import BENTOML_PATH, RequestMiddleware
-from service.api.routes.predict import answer_shared
+from service.api.routes.predict import predict_here
 from service.api.schemas import PredictionAnswer
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.processes import parent_watch, placement
 from service.processes.trainer_supervisor import Supervisor
 from service.traffic.forwarding import Sharing
@@ -98,7 +98,7 @@ class Evergreen:
     def __init__(self) -> None:
         logs.configure(SETTINGS.log_level)
         gpu = placement.gpu_of(bentoml.server_context.worker_index, _NUM_GPUS)
-        self.serving = Serving.start(SETTINGS, gpu)
+        self.serving = ServingProcess.start(SETTINGS, gpu)
         app.state.serving = self.serving
         # What is loaded now stays: the collector need not look at it again.
         gc.collect()
@@ -115,7 +115,7 @@ class Evergreen:
     async def meet_others(self) -> None:
         self.met = contextlib.AsyncExitStack()
         # A batch is better the more it is given.
-        if self.serving.batcher is not None:
+        if self.serving.is_batching:
             return
         board = board_of_server(SETTINGS.boards, this_host())
         if board is None:
@@ -124,8 +124,8 @@ class Evergreen:
         sharing = await Sharing.start(
             board,
             self.serving.admission,
-            functools.partial(answer_shared, self.serving),
-            at_once=self.serving.at_once,
+            functools.partial(predict_here, self.serving),
+            at_once=self.serving.predictor.max_parallel,
             max_bytes=SETTINGS.max_body_bytes,
         )
         if sharing is not None:
@@ -141,7 +141,8 @@ class Evergreen:
     async def predict(self, image: Annotated[bytes, ContentType("image/*")], /) -> PredictionAnswer:
         """Classify an image; for BentoML's own clients. Others use POST /v1/predict."""
         try:
-            return PredictionAnswer.of(await self.serving.predict(image), _TOP)
+            servable = await self.serving.predictor.servable()
+            return PredictionAnswer.of(await self.serving.predictor.predict(servable, image), _TOP)
         except EvergreenError as error:
             # Raised, BentoML would log a traceback for every bad image, and hide what a 503 says.
             return problems.to_response(error)  # type: ignore[return-value]

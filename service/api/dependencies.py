@@ -1,4 +1,4 @@
-"""What a route may ask for: this process's `Serving`, the ticket of a prediction, its deadline."""
+"""What a route may ask for: this `ServingProcess`, and the ticket and deadline of a prediction."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from core.errors import NotReady
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
 
 
 # Async although they wait for nothing: others are called in a thread.
-async def serving_of(request: Request) -> Serving:
-    found: Serving | None = getattr(request.app.state, "serving", None)
+async def serving_of(request: Request) -> ServingProcess:
+    found: ServingProcess | None = getattr(request.app.state, "serving", None)
     if found is None:
         raise NotReady("the service is starting; try again in a second")
     return found
 
 
-ServingDep = Annotated[Serving, Depends(serving_of)]
+ServingDep = Annotated[ServingProcess, Depends(serving_of)]
 
 
 async def ticket_of(request: Request) -> Ticket:

@@ -12,7 +12,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from core import errors
 from core.errors import EvergreenError
@@ -145,11 +144,6 @@ def install(app: FastAPI) -> None:
             detail = f"{request.method} is not for {request.url.path[:200]}; use {allowed}"
         headers = dict(error.headers or {})
         return problem(error.status_code, code, detail, request.url.path, **headers)
-
-    @app.exception_handler(ClientDisconnect)
-    async def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
-        # Nobody reads this. It ends the request, which has not crashed.
-        return problem(400, "client-disconnected", "the client has disconnected; send it again")
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.errors import EvergreenError
 from service import metrics
 from service.api import problems, request_bodies
+from service.api.disconnect import cancel_on_disconnect
 from service.traffic.admission import TIMEOUT_HEADER, Admission, Ticket
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -51,36 +52,35 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            try:
-                receive, ticket = await self._read_and_admit(scope, receive)
-            except EvergreenError as error:
-                await problems.to_response(error, scope["path"])(scope, receive, respond)
-            except ClientDisconnect:  # nobody reads a response
-                status = 400
+            body, ticket = await self._read_and_admit(scope, receive)
+            work = self._app(scope, request_bodies.replay(body, receive), respond)
+            if ticket is not None and self._state.serving.is_batching:
+                await cancel_on_disconnect(receive, work)
             else:
-                await self._app(scope, receive, respond)
+                await work
+        except EvergreenError as error:
+            await problems.to_response(error, scope["path"])(scope, receive, respond)
+        except ClientDisconnect:  # nobody reads a response
+            status = 400
         finally:
             if ticket is not None:
                 ticket.release()
             method = scope["method"] if scope["method"] in METHODS else "other"
             metrics.count(_route(scope), method, status, time.perf_counter() - started)
 
-    async def _read_and_admit(
-        self, scope: Scope, receive: Receive
-    ) -> tuple[Receive, Ticket | None]:
+    async def _read_and_admit(self, scope: Scope, receive: Receive) -> tuple[bytes, Ticket | None]:
         """Raises BodyTooLarge, SlowBody, Overloaded, ClientDisconnect."""
         length, timeout_s = _announced(scope)
         admission = self._admission(scope)
         if admission is not None:  # a request that would be refused now need not be read
             admission.check(timeout_s)
         body = await request_bodies.read_body(receive, length, self._max_bytes)
-        receive = request_bodies.replay(body, receive)
         if admission is None:
-            return receive, None
+            return body, None
         # Not before the body is there: slow clients would keep others out.
         ticket = admission.reserve(timeout_s)
         scope.setdefault("state", {})["ticket"] = ticket
-        return receive, ticket
+        return body, ticket
 
     def _admission(self, scope: Scope) -> Admission | None:
         """None if the request is no prediction, or if the service is starting."""

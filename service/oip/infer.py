@@ -19,7 +19,7 @@ from core.inputs import pixels
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from service import metrics
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.oip import tensors
 from service.oip.messages import InferRequest, Input, Output, WantedOutput
 from service.oip.tensors import Elements
@@ -60,12 +60,12 @@ def outputs_of(manifest: Manifest) -> list[TensorSpec]:
     ]
 
 
-async def servable_of(serving: Serving, version: str | None) -> Servable:
+async def servable_of(serving: ServingProcess, version: str | None) -> Servable:
     """The version that is named, if it is loaded; without a name the champion.
 
     Raises UnknownVersion, NotReady.
     """
-    champion = await serving.champion()
+    champion = await serving.predictor.servable()
     if version is None or version == str(champion.version):
         return champion
     loaded = {str(number): number for number in serving.swap.loaded.numbers}
@@ -80,7 +80,7 @@ async def servable_of(serving: Serving, version: str | None) -> Servable:
 
 
 async def infer(
-    serving: Serving,
+    serving: ServingProcess,
     servable: Servable,
     request: InferRequest,
     ticket: Ticket,
@@ -96,7 +96,7 @@ async def infer(
 
     ticket.resize(sent.shape[0])
     pixels_BHWC = await _pixels(serving, manifest, sent, deadline)
-    scores = await serving.score(servable, pixels_BHWC, deadline)
+    scores = await serving.predictor.score_batch(servable, pixels_BHWC, deadline)
     _count(scores, manifest)
     return [_output(output, scores, manifest) for output in wanted]
 
@@ -131,16 +131,16 @@ def _one_of(inputs: list[Input], manifest: Manifest) -> Input:
 
 
 async def _pixels(
-    serving: Serving, manifest: Manifest, sent: Input, deadline: Deadline | None
+    serving: ServingProcess, manifest: Manifest, sent: Input, deadline: Deadline | None
 ) -> NDArray[np.uint8]:
     if sent.name == "pixels":
-        return await serving.compute(tensors.read_uint8, sent.sent, sent.shape, sent.name)
-    images = await serving.compute(tensors.read_bytes, sent.sent, sent.shape, sent.name)
+        return await serving.predictor.compute(tensors.read_uint8, sent.sent, sent.shape, sent.name)
+    images = await serving.predictor.compute(tensors.read_bytes, sent.sent, sent.shape, sent.name)
     size = manifest.pixels.size_px
     pixels_BHWC = np.empty((len(images), size, size, 3), np.uint8)
     for i, image in enumerate(images):
         try:
-            pixels_BHWC[i] = await serving.compute(
+            pixels_BHWC[i] = await serving.predictor.compute(
                 pixels.decode, image, manifest.pixels, serving.limits, deadline=deadline
             )
         except (UndecodableImage, ImageTooLarge) as error:

@@ -20,19 +20,19 @@ from core.store.blobs import LocalBlobs
 from core.store.store import Store, open_store
 from service.api.app import create_app
 from service.inference.batcher import Batcher
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import trained_home
 from tests.service.blocking_servable import Watched
 from tests.service.swap_worker import Process, starting
 from tests.support import tiny
 
 
-def client_of(serving: Serving) -> TestClient:
+def client_of(serving: ServingProcess) -> TestClient:
     # An unexpected exception is answered, as a server would.
     return TestClient(app_of(serving), raise_server_exceptions=False)
 
 
-def app_of(serving: Serving) -> FastAPI:
+def app_of(serving: ServingProcess) -> FastAPI:
     app = create_app(serving.settings)
     app.state.serving = serving
     return app
@@ -49,15 +49,15 @@ def settings_in(home: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     """A serving process with version 1, shared by the tests of a file."""
-    started = Serving.start(settings_in(tmp_path_factory.mktemp("serving")))
+    started = ServingProcess.start(settings_in(tmp_path_factory.mktemp("serving")))
     yield started
     started.stop()
 
 
 @pytest.fixture(scope="module")
-def client(serving: Serving) -> Iterator[TestClient]:
+def client(serving: ServingProcess) -> Iterator[TestClient]:
     with client_of(serving) as opened:  # one event loop for all requests
         yield opened
 
@@ -65,7 +65,7 @@ def client(serving: Serving) -> Iterator[TestClient]:
 @pytest.fixture
 def fresh(settings: Settings) -> Iterator[TestClient]:
     """A serving process of this test alone."""
-    started = Serving.start(settings)
+    started = ServingProcess.start(settings)
     with client_of(started) as opened:
         yield opened
     started.stop()
@@ -96,14 +96,14 @@ def copy_taught(_taught_home: Path) -> Callable[[Path], Settings]:
 @pytest.fixture(scope="module")
 def taught_serving(
     copy_taught: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serving]:
-    started = Serving.start(copy_taught(tmp_path_factory.mktemp("copy") / "home"))
+) -> Iterator[ServingProcess]:
+    started = ServingProcess.start(copy_taught(tmp_path_factory.mktemp("copy") / "home"))
     yield started
     started.stop()
 
 
 @pytest.fixture(scope="module")
-def taught_client(taught_serving: Serving) -> Iterator[TestClient]:
+def taught_client(taught_serving: ServingProcess) -> Iterator[TestClient]:
     with client_of(taught_serving) as opened:
         yield opened
 

@@ -15,7 +15,7 @@ from core.labelling.intake import IntakeResult, LabelRequest
 from service.api.dependencies import ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
 from service.api.schemas import FeedbackAnswer, FeedbackRequest
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["feedback"])
 
@@ -74,7 +74,9 @@ def take_back(feedback_id: int, serving: ServingDep, who: str = "anonymous") -> 
     return FeedbackAnswer.of(intake.retract(serving.store, feedback_id, who=who, now=time.time()))
 
 
-async def _label_prediction(request: Request, serving: Serving, key: str | None) -> IntakeResult:
+async def _label_prediction(
+    request: Request, serving: ServingProcess, key: str | None
+) -> IntakeResult:
     try:
         body = FeedbackRequest.model_validate_json(await request.body())
     except ValidationError as error:
@@ -96,7 +98,7 @@ async def _label_prediction(request: Request, serving: Serving, key: str | None)
     )
 
 
-async def _label_image(request: Request, serving: Serving, key: str | None) -> IntakeResult:
+async def _label_image(request: Request, serving: ServingProcess, key: str | None) -> IntakeResult:
     body = await read_image(request)
     unknown = body.fields.keys() - {"label", "who"}
     if unknown:

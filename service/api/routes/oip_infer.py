@@ -11,10 +11,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.dependencies import DeadlineDep, ServingDep, TicketDep
-from service.api.disconnect import unless_gone
 from service.api.problems import DOCUMENTED, ProtocolError
 from service.api.routes.oip_metadata import known
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.oip import infer as oip
 from service.oip import messages
 from service.oip.infer import MODEL
@@ -112,7 +111,7 @@ async def infer_with_version(
 
 async def _infer(
     request: Request,
-    serving: Serving,
+    serving: ServingProcess,
     ticket: Ticket,
     deadline: Deadline | None,
     version: str | None,
@@ -121,15 +120,14 @@ async def _infer(
     body = await request.body()
     encoding = headers.get("content-encoding", "")
     if encoding:
-        body = await serving.compute(
+        body = await serving.predictor.compute(
             messages.decompress, body, encoding, serving.settings.max_body_bytes
         )
-    asked = await serving.compute(messages.read, body, headers.get(HEADER_LENGTH))
+    asked = await serving.predictor.compute(messages.read, body, headers.get(HEADER_LENGTH))
     # IntakeResult once: all of an answer is of one version.
     servable = await oip.servable_of(serving, version)
-    work = oip.infer(serving, servable, asked, ticket, deadline)
-    outputs = await unless_gone(request.receive, serving, work)
-    content, json_length = await serving.compute(
+    outputs = await oip.infer(serving, servable, asked, ticket, deadline)
+    content, json_length = await serving.predictor.compute(
         messages.write, MODEL, servable.version, asked.id, outputs
     )
     if json_length is None:

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api.dependencies import DeadlineDep, ServingDep, TicketDep
-from service.api.disconnect import unless_gone
 from service.api.request_bodies import read_images
 from service.api.schemas import PredictionAnswer, PredictionList
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
 
 PATH = "/v1/predict"
@@ -60,38 +59,45 @@ async def predict(
     """
     images = await read_images(request)
     if len(images) == 1:
-        return await answer_one(request, serving, images[0], ticket, deadline, top, version)
+        return await predict_one(serving, images[0], ticket, deadline, top, version)
     ticket.resize(len(images))
-    several = serving.predict_many(images, deadline, version)
-    answers = await unless_gone(request.receive, serving, several)
-    return _response(_body(PredictionList.of(answers, top)))
+    servable = await serving.predictor.servable(version)
+    results = await serving.predictor.predict_many(servable, images, deadline)
+    return _response(_body(PredictionList.of(results, top)))
 
 
-async def answer_one(
-    request: Request,
-    serving: Serving,
+async def predict_one(
+    serving: ServingProcess,
     image: bytes,
     ticket: Ticket,
-    deadline: Deadline | None = None,
-    top: int = _TOP,
-    version: int | None = None,
+    deadline: Deadline | None,
+    top: int,
+    version: int | None,
 ) -> Response:
-    """Raises as `Serving.predict` does."""
+    """Raises as `predict_here` does."""
     # Which versions others have loaded is not known here.
     if serving.sharing is not None and version is None:
         shared = await serving.sharing.elsewhere(image, ticket, deadline, top)
         if shared is not None:
             return _response(shared.body, shared.pid)
-    one = await unless_gone(request.receive, serving, serving.predict(image, deadline, version))
-    return _response(_body(PredictionAnswer.of(one, top)))
+    return _response(await predict_here(serving, image, deadline, top, version))
 
 
-async def answer_shared(
-    serving: Serving, image: bytes, deadline: Deadline | None, top: int
+async def predict_here(
+    serving: ServingProcess,
+    image: bytes,
+    deadline: Deadline | None,
+    top: int,
+    version: int | None = None,
 ) -> bytes:
-    """The body of the answer to a client of another process. Raises as `Serving.predict` does."""
-    one = await serving.predict(image, deadline)
-    return _body(PredictionAnswer.of(one, top))
+    """The body of the response, for a client of this process or of another one.
+
+    Raises UndecodableImage, ImageTooLarge, DeadlineExceeded, NotReady, VersionNotLoaded,
+    StoreError.
+    """
+    servable = await serving.predictor.servable(version)
+    result = await serving.predictor.predict(servable, image, deadline)
+    return _body(PredictionAnswer.of(result, top))
 
 
 def _body(answered: PredictionAnswer | PredictionList) -> bytes:

@@ -5,19 +5,19 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.labelling import labels
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.client import label_image, label_prediction, new_image, predict
 from tests.support import concurrency
 
 
-def current(serving: Serving, example_id: int) -> str | None:
+def current(serving: ServingProcess, example_id: int) -> str | None:
     with serving.store.db.read() as conn:
         found = {row.example_id: row.label for row in labels.current(conn)}
     return found.get(example_id)
 
 
-def test_label_by_prediction_id_is_kept(client: TestClient, serving: Serving) -> None:
+def test_label_by_prediction_id_is_kept(client: TestClient, serving: ServingProcess) -> None:
     prediction_id = predict(client)
     response = label_prediction(client, prediction_id, " cat ", fields={"who": "ann"})
     assert response.status_code == 201
@@ -31,7 +31,7 @@ def test_label_by_prediction_id_is_kept(client: TestClient, serving: Serving) ->
     assert current(serving, answer["example_id"]) == "cat"
 
 
-def test_label_by_image_is_kept(client: TestClient, serving: Serving) -> None:
+def test_label_by_image_is_kept(client: TestClient, serving: ServingProcess) -> None:
     response = label_image(client, new_image(), "дом 🏠", fields={"who": "ben"})
     assert response.status_code == 201
     answer = response.json()
@@ -39,7 +39,7 @@ def test_label_by_image_is_kept(client: TestClient, serving: Serving) -> None:
     assert current(serving, answer["example_id"]) == "дом 🏠"
 
 
-def test_both_ways_lead_to_the_same_example(client: TestClient, serving: Serving) -> None:
+def test_both_ways_lead_to_the_same_example(client: TestClient, serving: ServingProcess) -> None:
     image = new_image()
     first = label_prediction(client, predict(client, image), "cat").json()
     second = label_image(client, image, "dog").json()
@@ -103,7 +103,7 @@ def test_key_of_no_good_length_is_refused(client: TestClient, key: str) -> None:
 
 
 def test_taken_back_label_gives_way_to_the_earlier_one(
-    client: TestClient, serving: Serving
+    client: TestClient, serving: ServingProcess
 ) -> None:
     image = new_image()
     first = label_image(client, image, "cat").json()

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core import predictions
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.trained_home import tinted, wait_until
 from tests.support import images
@@ -15,7 +15,7 @@ PNG = {"Content-Type": "image/png"}
 
 
 @pytest.fixture(autouse=True)
-def _previous_is_loaded(taught_serving: Serving) -> None:
+def _previous_is_loaded(taught_serving: ServingProcess) -> None:
     wait_until(lambda: 1 in taught_serving.swap.loaded)
 
 
@@ -28,7 +28,7 @@ def test_champion_answers_what_is_not_pinned(taught_client: TestClient) -> None:
 
 
 def test_pinned_version_answers_and_is_what_is_recorded(
-    taught_client: TestClient, taught_serving: Serving
+    taught_client: TestClient, taught_serving: ServingProcess
 ) -> None:
     answer = post(taught_client, "?version=1&top=1000").json()
     assert answer["version"] == 1

@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from core import predictions
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.conftest import client_of, settings_in
 from tests.support import images
@@ -41,7 +41,7 @@ def test_answer_names_version_label_and_the_five_best(client: TestClient) -> Non
     assert 0 < sum(confidences) <= 1
 
 
-def test_answer_is_recorded_with_its_image(client: TestClient, serving: Serving) -> None:
+def test_answer_is_recorded_with_its_image(client: TestClient, serving: ServingProcess) -> None:
     image = images.jpeg(seed=5)
     answer = post(client, image)
     with serving.store.db.read() as conn:
@@ -175,7 +175,7 @@ def chunks(num_bytes: int) -> Iterator[bytes]:
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Takes bodies of up to 20,000 bytes."""
     settings = settings_in(tmp_path_factory.mktemp("narrow"))
-    serving = Serving.start(settings.model_copy(update={"max_body_mb": 0.02}))
+    serving = ServingProcess.start(settings.model_copy(update={"max_body_mb": 0.02}))
     yield client_of(serving)
     serving.stop()
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core import predictions
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.support import images
 
@@ -41,7 +41,7 @@ def test_one_bad_image_does_not_fail_the_others(client: TestClient) -> None:
 
 
 def test_each_of_several_is_recorded_and_can_be_corrected(
-    client: TestClient, serving: Serving
+    client: TestClient, serving: ServingProcess
 ) -> None:
     items = post(client, *(images.jpeg(seed=seed) for seed in (21, 22)))["items"]
     ids = [item["prediction"]["prediction_id"] for item in items]

@@ -52,7 +52,7 @@ class Client:
 def limited(
     app: ASGIApp, admission: Admission, max_bytes: int = 10_000_000, only_path: str | None = None
 ) -> RequestMiddleware:
-    state = State({"serving": SimpleNamespace(admission=admission)})
+    state = State({"serving": SimpleNamespace(admission=admission, is_batching=False)})
     return RequestMiddleware(app, state, max_bytes, only_path)
 
 

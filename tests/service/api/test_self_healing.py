@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from core.registry import versions
 from core.settings import Settings
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service.conftest import client_of
 from tests.service.trained_home import COLOURS, tinted, training, wait_until
 from tests.support import tiny
@@ -33,7 +33,7 @@ def settings(copy_taught: Callable[[Path], Settings], tmp_path: Path) -> Setting
     return home.model_copy(update={"recipe": tmp_path / "recipe.toml"})
 
 
-def publish_swapped(serving: Serving) -> int:
+def publish_swapped(serving: ServingProcess) -> int:
     """Version 2, but it calls red blue and blue red."""
     with serving.store.db.read() as conn:
         version = versions.get(conn, 2)
@@ -43,7 +43,7 @@ def publish_swapped(serving: Serving) -> int:
     return tiny.publish(serving.store, bad)
 
 
-def make_champion(client: TestClient, serving: Serving, number: int) -> None:
+def make_champion(client: TestClient, serving: ServingProcess, number: int) -> None:
     answered = client.put("/v1/champion", json={"version": number, "who": "a person"})
     assert answered.json()["version"] == number
     wait_until(lambda: [s.version for s in serving.swap.shadows.current][:1] == [2])
@@ -63,7 +63,7 @@ def predict_and_label(client: TestClient, num_of_each: int, seed: int) -> list[i
 
 
 def test_bad_version_is_left_by_itself_once_labels_tell(settings: Settings) -> None:
-    serving = Serving.start(settings)
+    serving = ServingProcess.start(settings)
     try:
         with client_of(serving) as client, training(settings):
             assert "evergreen_self_healing_total 0.0" in client.get("/metrics").text
@@ -86,7 +86,7 @@ def test_bad_version_is_left_by_itself_once_labels_tell(settings: Settings) -> N
 
 def test_switched_off_it_leaves_the_bad_version(settings: Settings) -> None:
     switched_off = settings.model_copy(update={"self_healing": False})
-    serving = Serving.start(switched_off)
+    serving = ServingProcess.start(switched_off)
     try:
         with client_of(serving) as client, training(switched_off):
             bad = publish_swapped(serving)

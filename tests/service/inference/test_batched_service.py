@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from core.inputs import pixels
 from core.predict import PredictionResult
 from core.settings import Settings
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.conftest import client_of
 from tests.service.test_metrics import added, scrape
@@ -29,22 +29,22 @@ PHOTOS = [images.jpeg(seed=seed) for seed in range(4)] + [tinted("red", 1), tint
 @pytest.fixture(scope="module")
 def batched(
     copy_taught: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serving]:
+) -> Iterator[ServingProcess]:
     """Versions 1 and 2 are loaded, and 2 is champion."""
     settings = copy_taught(tmp_path_factory.mktemp("batched") / "home")
-    started = Serving.start(settings.model_copy(update={"batching": "on", "max_batch": 4}))
+    started = ServingProcess.start(settings.model_copy(update={"batching": "on", "max_batch": 4}))
     wait_until(lambda: 1 in started.swap.loaded)
     yield started
     started.stop()
 
 
 @pytest.fixture(scope="module")
-def batched_client(batched: Serving) -> Iterator[TestClient]:
+def batched_client(batched: ServingProcess) -> Iterator[TestClient]:
     with client_of(batched) as opened:
         yield opened
 
 
-def alone(serving: Serving, version: int, image: bytes) -> dict[str, float]:
+def alone(serving: ServingProcess, version: int, image: bytes) -> dict[str, float]:
     """What a version says of an image by itself."""
     servable = serving.swap.loaded.pinned(version)
     pixels_HWC = pixels.decode(image, servable.manifest.pixels, serving.limits)
@@ -60,7 +60,9 @@ def assert_says(answer: PredictionResult, expected: dict[str, float]) -> None:
     )
 
 
-def test_every_answer_is_that_of_its_own_version_while_versions_change(batched: Serving) -> None:
+def test_every_answer_is_that_of_its_own_version_while_versions_change(
+    batched: ServingProcess,
+) -> None:
     expected = {(v, i): alone(batched, v, PHOTOS[i]) for v in (1, 2) for i in range(len(PHOTOS))}
     loaded = [batched.swap.loaded.pinned(version) for version in (1, 2)]
 
@@ -68,7 +70,9 @@ def test_every_answer_is_that_of_its_own_version_while_versions_change(batched: 
         # Pins of either, and whichever is champion; the champion changes in between.
         pinned = (None, 1, 2, None)[number % 4]
         batched.slot.put(loaded[number % 2])
-        return number % len(PHOTOS), pinned, await batched.predict(PHOTOS[number % 6], None, pinned)
+        servable = await batched.predictor.servable(pinned)
+        photo = number % len(PHOTOS)
+        return photo, pinned, await batched.predictor.predict(servable, PHOTOS[photo])
 
     async def run() -> list[tuple[int, int | None, PredictionResult]]:
         return await asyncio.gather(*(ask(number) for number in range(60)))
@@ -84,7 +88,7 @@ def test_every_answer_is_that_of_its_own_version_while_versions_change(batched: 
 
 
 def test_several_images_are_answered_in_order_and_a_bad_one_alone(
-    batched: Serving, batched_client: TestClient
+    batched: ServingProcess, batched_client: TestClient
 ) -> None:
     sent = [*PHOTOS, b"no image", *reversed(PHOTOS)]
     files = [("image", (f"{n}.jpg", image)) for n, image in enumerate(sent)]
@@ -98,7 +102,7 @@ def test_several_images_are_answered_in_order_and_a_bad_one_alone(
 
 
 def test_the_standard_protocol_goes_through_it_too(
-    batched: Serving, batched_client: TestClient
+    batched: ServingProcess, batched_client: TestClient
 ) -> None:
     manifest = batched.slot.current().manifest
     pixels_BHWC = np.stack([pixels.decode(image, manifest.pixels) for image in PHOTOS * 2])
@@ -142,7 +146,7 @@ def test_an_undecodable_image_is_refused_before_it_joins(batched_client: TestCli
 
 
 def test_what_is_answered_can_be_corrected_and_is_shadowed(
-    batched: Serving, batched_client: TestClient
+    batched: ServingProcess, batched_client: TestClient
 ) -> None:
     answer = batched_client.post("/v1/predict", content=PHOTOS[4], headers=JPEG).json()
     correction = {"prediction_id": answer["prediction_id"], "label": "blue"}

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from core import predictions
 from service import metrics
 from service.api.app import create_app
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.oip import messages
 from tests.service.conftest import client_of
 from tests.service.oip.infer_requests import (
@@ -55,7 +55,7 @@ def test_nested_pixels_are_as_good_as_flat_ones(client: TestClient) -> None:
 
 
 def test_nothing_is_recorded_but_counted(
-    client: TestClient, serving: Serving, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a prediction was recorded")
@@ -182,7 +182,7 @@ def test_an_unexpected_exception_is_an_error_of_the_protocol(
     assert "secret" not in response.text
 
 
-def test_before_the_first_version_it_lives_and_is_not_ready(serving: Serving) -> None:
+def test_before_the_first_version_it_lives_and_is_not_ready(serving: ServingProcess) -> None:
     with TestClient(create_app(serving.settings), raise_server_exceptions=False) as starting:
         assert starting.get("/v2/health/live").json() == {"live": True}
         assert starting.get("/v2").status_code == 200

@@ -13,14 +13,14 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from core.models.servable import Servable
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.swap.swap import Swap
 from tests.service.oip.infer_requests import INFER, black, post, refused, tensor
 from tests.support import images
 
 
 def test_an_answer_is_of_one_version_whatever_is_swapped_meanwhile(
-    taught_serving: Serving, taught_client: TestClient, monkeypatch: pytest.MonkeyPatch
+    taught_serving: ServingProcess, taught_client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = taught_serving.slot.current()
     manifest = replace(newer.manifest, version=3, classes=("a", "b"))
@@ -41,7 +41,7 @@ def test_an_answer_is_of_one_version_whatever_is_swapped_meanwhile(
 
 
 def test_a_process_that_has_not_looked_lately_looks_before_it_answers(
-    client: TestClient, serving: Serving, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[bool] = []
     monkeypatch.setattr(Swap, "is_stale", property(lambda _: True))
@@ -53,7 +53,7 @@ def test_a_process_that_has_not_looked_lately_looks_before_it_answers(
 
 @pytest.mark.slow
 def test_predictions_come_between_the_images_of_batches(
-    client: TestClient, serving: Serving
+    client: TestClient, serving: ServingProcess
 ) -> None:
     """As many batches as there are threads keep the others waiting for an image, not for all."""
     slow = base64.b64encode(images.encode(Image.new("RGB", (3000, 3000)), "PNG")).decode()
@@ -75,7 +75,7 @@ def test_predictions_come_between_the_images_of_batches(
     assert ended == ["small", *["batch"] * num_threads]
 
 
-def test_a_batch_counts_in_what_is_in_flight(client: TestClient, serving: Serving) -> None:
+def test_a_batch_counts_in_what_is_in_flight(client: TestClient, serving: ServingProcess) -> None:
     limit = serving.settings.max_in_flight
     with serving.admission.reserve(num_images=limit):
         response = client.post(INFER, json={"inputs": [tensor()]})

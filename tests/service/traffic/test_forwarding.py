@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from starlette.requests import Request
 from starlette.responses import Response
 
 from core.errors import DeadlineExceeded, Overloaded
 from service import metrics
 from service.api.routes import predict
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
 from service.traffic.forwarding import Shared
 from tests.service.two_workers import IMAGE, PID, Side, between
@@ -150,17 +149,18 @@ def test_many_at_once_get_their_own_answers_whatever_their_size(board_path: Path
     between(board_path, scenario, answer)
 
 
-def test_an_answer_from_elsewhere_is_as_one_from_here(serving: Serving, board_path: Path) -> None:
+def test_an_answer_from_elsewhere_is_as_one_from_here(
+    serving: ServingProcess, board_path: Path
+) -> None:
     photo = images.encode(images.scene(64, 64, seed=1), "PNG")
 
     async def answer(image: bytes, deadline: Deadline | None, top: int) -> bytes:
-        return await predict.answer_shared(serving, image, deadline, top)
+        return await predict.predict_here(serving, image, deadline, top)
 
     async def scenario(here: Side, there: Side) -> None:
         async def ask(version: int | None = None) -> Response:
-            request = Request({"type": "http"})
             ticket = Ticket(here.admission, 1)
-            return await predict.answer_one(request, serving, photo, ticket, None, 2, version)
+            return await predict.predict_one(serving, photo, ticket, None, 2, version)
 
         mine = await ask()
         serving.sharing = here.sharing

@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import DeadlineExceeded, Overloaded
 from service.api import request_bodies
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Admission, Deadline
 from tests.service import assert_problem
 from tests.service.conftest import app_of, settings_in
@@ -23,16 +23,18 @@ LARGE = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     """Takes two images at once."""
     settings = settings_in(tmp_path_factory.mktemp("small"))
-    started = Serving.start(settings.model_copy(update={"max_in_flight": 2, "max_wait_s": 60.0}))
+    started = ServingProcess.start(
+        settings.model_copy(update={"max_in_flight": 2, "max_wait_s": 60.0})
+    )
     yield started
     started.stop()
 
 
 def at_once(
-    serving: Serving, count: int, headers: dict[str, str], per_request: int = 0
+    serving: ServingProcess, count: int, headers: dict[str, str], per_request: int = 0
 ) -> list[httpx.Response]:
     """Send so many requests together; `per_request` images as a form, or one as the body."""
 
@@ -54,7 +56,9 @@ def at_once(
     return asyncio.run(run())
 
 
-def test_more_than_the_limit_is_refused_at_once_and_the_rest_answered(small: Serving) -> None:
+def test_more_than_the_limit_is_refused_at_once_and_the_rest_answered(
+    small: ServingProcess,
+) -> None:
     responses = at_once(small, 12, {})
     found = Counter(response.status_code for response in responses)
     assert found[200] >= 2
@@ -67,13 +71,13 @@ def test_more_than_the_limit_is_refused_at_once_and_the_rest_answered(small: Ser
 
 
 def test_a_request_of_more_images_than_the_limit_is_answered_when_there_is_room(
-    small: Serving,
+    small: ServingProcess,
 ) -> None:
     (response,) = at_once(small, 1, {}, per_request=4)
     assert [item["problem"] for item in response.json()["items"]] == [None] * 4
 
 
-def test_what_waited_longer_than_its_client_will_is_not_looked_at(small: Serving) -> None:
+def test_what_waited_longer_than_its_client_will_is_not_looked_at(small: ServingProcess) -> None:
     (response,) = at_once(small, 1, {"X-Request-Timeout-Ms": "1"}, per_request=8)
     codes = [item["problem"] and item["problem"]["code"] for item in response.json()["items"]]
     assert codes.count("deadline-exceeded") >= 4
@@ -82,7 +86,7 @@ def test_what_waited_longer_than_its_client_will_is_not_looked_at(small: Serving
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "soon", "3600001", "1.5"])
-def test_a_timeout_out_of_range_is_refused(small: Serving, value: str) -> None:
+def test_a_timeout_out_of_range_is_refused(small: ServingProcess, value: str) -> None:
     (response,) = at_once(small, 1, {"X-Request-Timeout-Ms": value})
     assert_problem.problem(response, 422, "invalid-request", "x-request-timeout-ms", value)
 
@@ -151,7 +155,7 @@ def test_admission_counts_what_is_in_flight_and_forgets_what_has_ended() -> None
 
 
 def test_a_body_that_stops_coming_is_refused_and_frees_its_place(
-    small: Serving, monkeypatch: pytest.MonkeyPatch
+    small: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_bodies, "IDLE_S", 0.05)
 
@@ -172,7 +176,7 @@ def test_a_body_that_stops_coming_is_refused_and_frees_its_place(
 
 
 def test_a_body_that_comes_too_slowly_is_refused(
-    small: Serving, monkeypatch: pytest.MonkeyPatch
+    small: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_bodies, "WHOLE_S", 0.2)
 
