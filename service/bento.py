@@ -35,8 +35,8 @@ from service.api.schemas import PredictionAnswer
 from service.inference.serving_process import ServingProcess
 from service.processes import parent_watch, placement
 from service.processes.trainer_supervisor import Supervisor
-from service.traffic.forwarding import Sharing
-from service.traffic.load_table import board_of_server
+from service.traffic.forwarding import Forwarder
+from service.traffic.load_table import open_load_table
 
 
 def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> None:
@@ -112,29 +112,27 @@ class Evergreen:
         self.watch = asyncio.create_task(parent_watch.end_with_parent())
 
     @bentoml.on_startup
-    async def meet_others(self) -> None:
-        self.met = contextlib.AsyncExitStack()
-        # A batch is better the more it is given.
-        if self.serving.is_batching:
+    async def start_forwarding(self) -> None:
+        self.opened = contextlib.AsyncExitStack()
+        # A batch gains by each image more, so a GPU keeps its images.
+        table = None if self.serving.is_batching else open_load_table(SETTINGS.shared, this_host())
+        if table is None:
             return
-        board = board_of_server(SETTINGS.boards, this_host())
-        if board is None:
-            return
-        self.met.callback(board.close)
-        sharing = await Sharing.start(
-            board,
+        self.opened.callback(table.close)
+        forwarder = Forwarder(
+            table,
             self.serving.admission,
             functools.partial(predict_here, self.serving),
-            at_once=self.serving.predictor.max_parallel,
+            max_parallel=self.serving.predictor.max_parallel,
             max_bytes=SETTINGS.max_body_bytes,
         )
-        if sharing is not None:
-            self.serving.sharing = sharing
-            self.met.push_async_callback(sharing.stop)
+        if await forwarder.start():
+            self.opened.push_async_callback(forwarder.stop)
+            self.serving.forwarder = forwarder
 
     @bentoml.on_shutdown
     async def stop_serving(self) -> None:
-        await self.met.aclose()
+        await self.opened.aclose()
         self.serving.stop()
 
     @bentoml.api(route=BENTOML_PATH)

@@ -56,9 +56,9 @@ batch_size = Histogram(
     "Images that went through the model together, where batching is on.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
-shared = Counter(
-    "evergreen_shared_predictions",
-    "Predictions answered by a less busy process than the one that the client is connected to.",
+forwarded = Counter(
+    "evergreen_forwarded_predictions",
+    "Predictions made by a less busy worker than the one that the client is connected to.",
 )
 swap_seconds = Histogram(
     "evergreen_swap_seconds",

@@ -19,7 +19,7 @@ class Store:
 
 def open_store(settings: Settings) -> Store:
     """Open both, creating or migrating the tables. Raises StoreError."""
-    verified = Verified(settings.boards / f"{this_host()}.verified")
+    verified = Verified(settings.shared / f"{this_host()}.verified")
     blobs = open_blobs(settings.resolved_blob_url, verified)
     db = Database(settings.resolved_database_url)
     db.ensure_schema()

@@ -20,7 +20,7 @@ from service.swap.file_semaphore import Turns
 from service.swap.slot import Slot
 from service.swap.swap import Swap
 from service.traffic.admission import Admission
-from service.traffic.forwarding import Sharing
+from service.traffic.forwarding import Forwarder
 
 
 class ServingProcess:
@@ -33,8 +33,7 @@ class ServingProcess:
         is_on_gpu = self.runtime.is_on_gpu
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
         self.slot = Slot()
-        boards = settings.boards / this_host()
-        turns = Turns(boards, at_once=max(1, available_cores() // 2))
+        turns = Turns(settings.shared / this_host(), at_once=max(1, available_cores() // 2))
         self.swap = Swap(store, self.runtime, self.slot, settings.shadow, turns)
         self.predictor = Predictor(
             store,
@@ -49,7 +48,7 @@ class ServingProcess:
         )
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         # Set once other processes of the machine can be reached.
-        self.sharing: Sharing | None = None
+        self.forwarder: Forwarder | None = None
         self.started_at = time.time()
         self._checkpoints = Checkpoints(store.db)
 

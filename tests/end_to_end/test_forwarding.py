@@ -19,7 +19,7 @@ pytestmark = pytest.mark.end_to_end
 NUM_WORKERS = 2
 NUM_CLIENTS = 8
 PHOTO = images.encode(images.scene(640, 480, seed=1), "JPEG")
-SHARED = "evergreen_shared_predictions_total"
+FORWARDED = "evergreen_forwarded_predictions_total"
 
 
 class Client:
@@ -89,11 +89,11 @@ def total(server: Server, metric: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{metric} "))
 
 
-def test_an_idle_worker_answers_for_a_busy_one_and_nothing_is_lost_when_it_dies(
+def test_forwarding_loses_nothing_when_the_peer_dies(
     server: Server, pids: list[int], clients: list[Client]
 ) -> None:
     _, other = pids
-    shared = total(server, SHARED)
+    forwarded = total(server, FORWARDED)
     for client in clients:
         client.start()
     wait_until(
@@ -103,8 +103,8 @@ def test_an_idle_worker_answers_for_a_busy_one_and_nothing_is_lost_when_it_dies(
         pause_s=0.001,
     )
     os.kill(other, signal.SIGKILL)
-    wait_until(lambda: "sharing.failed" in server.log(), 60, "one that was asked to be missed")
-    assert total(server, SHARED) - shared >= NUM_CLIENTS
+    wait_until(lambda: "forwarding.failed" in server.log(), 60, "one that was asked to be missed")
+    assert total(server, FORWARDED) - forwarded >= NUM_CLIENTS
     for client in clients:
         client.stop()
     assert {status for client in clients for status in client.statuses} == {200}

@@ -39,9 +39,9 @@ def app_of(serving: ServingProcess) -> FastAPI:
 
 
 @pytest.fixture
-def board_path(tmp_path: Path) -> Path:
+def table_path(tmp_path: Path) -> Path:
     """Longer than a socket's path may be."""
-    return tmp_path / ("a" * 120) / "b.board"
+    return tmp_path / ("a" * 120) / "b.load"
 
 
 def settings_in(home: Path) -> Settings:

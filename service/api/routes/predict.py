@@ -76,10 +76,10 @@ async def predict_one(
 ) -> Response:
     """Raises as `predict_here` does."""
     # Which versions others have loaded is not known here.
-    if serving.sharing is not None and version is None:
-        shared = await serving.sharing.elsewhere(image, ticket, deadline, top)
-        if shared is not None:
-            return _response(shared.body, shared.pid)
+    if serving.forwarder is not None and version is None:
+        forwarded = await serving.forwarder.try_forward(image, ticket, deadline, top)
+        if forwarded is not None:
+            return _response(forwarded.body, forwarded.pid)
     return _response(await predict_here(serving, image, deadline, top, version))
 
 

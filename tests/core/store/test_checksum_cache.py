@@ -22,7 +22,7 @@ class Machine:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.path = folder / "boards" / "here.verified"
+        self.path = folder / "shared" / "here.verified"
         self.num_read = 0
         self.now = 1_700_000_000.0
         read = hashlib.file_digest

@@ -22,7 +22,7 @@ _WITHIN_S = 30.0
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "boards" / "here"
+    return tmp_path / "shared" / "here"
 
 
 @pytest.mark.parametrize("at_once", [1, 2])

@@ -1,4 +1,4 @@
-"""The table of the workers of a server: who lives, and how much each has to do."""
+"""The table of the workers of a server: which live, and how many images each has in flight."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from service.traffic import load_table as boards
-from service.traffic.load_table import Board, board_of_server
+from service.traffic import load_table
+from service.traffic.load_table import LoadTable, open_load_table
 
 
 class Clock:
@@ -28,79 +28,82 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def other(tmp_path: Path, clock: Clock) -> Iterator[Board]:
-    """Another process, as far as the board can tell."""
-    # Locks are of a process: here, the place is taken by saying so.
-    board = Board(tmp_path / "board", clock)
-    board.mine = 7
-    yield board
-    board.close()
+def other(tmp_path: Path, clock: Clock) -> Iterator[LoadTable]:
+    """Of another worker, as far as the table can tell."""
+    # Locks belong to a process, so both tables would claim the same row.
+    table = LoadTable(tmp_path / "table", clock)
+    table.own_row = 7
+    yield table
+    table.close()
 
 
 @pytest.fixture
-def mine(tmp_path: Path, clock: Clock) -> Iterator[Board]:
-    board = Board(tmp_path / "board", clock)
-    yield board
-    board.close()
+def mine(tmp_path: Path, clock: Clock) -> Iterator[LoadTable]:
+    table = LoadTable(tmp_path / "table", clock)
+    yield table
+    table.close()
 
 
-def test_who_has_not_written_lately_does_not_count(mine: Board, other: Board, clock: Clock) -> None:
-    other.write_alive()
-    assert mine.pids() == {7: os.getpid()}
-    clock.now += boards.FRESH_S + 1
-    assert mine.pids() == {}
+def test_row_without_a_recent_heartbeat_does_not_count(
+    mine: LoadTable, other: LoadTable, clock: Clock
+) -> None:
+    other.write_heartbeat()
+    assert mine.peers() == {7: os.getpid()}
+    clock.now += load_table.FRESH_S + 1
+    assert mine.peers() == {}
 
 
-def test_what_was_written_before_the_machine_was_started_anew_does_not_count(
-    mine: Board, other: Board, clock: Clock
+def test_row_from_before_a_reboot_does_not_count(
+    mine: LoadTable, other: LoadTable, clock: Clock
 ) -> None:
     clock.now += 1_000_000
-    other.write_alive()
+    other.write_heartbeat()
     clock.now = 5.0
-    assert mine.pids() == {}
+    assert mine.peers() == {}
 
 
-def test_processes_take_places_of_their_own_and_leave_them_however_they_end(
+def test_row_is_free_again_however_its_process_ended(
     tmp_path: Path,
 ) -> None:
-    board = Board(tmp_path / "board")
-    board.write_alive()
+    table = LoadTable(tmp_path / "table")
+    table.write_heartbeat()
     script = (
-        "import os, sys; from pathlib import Path; from service.traffic.load_table import Board\n"
-        "board = Board(Path(sys.argv[1])); in_work = board.in_work(board.mine)\n"
-        "board.write_alive(); board.write_in_work(40)\n"
-        "print(board.mine, *board.pids(), in_work, flush=True); os.kill(os.getpid(), 9)"
+        "import os, sys; from pathlib import Path\n"
+        "from service.traffic.load_table import LoadTable\n"
+        "table = LoadTable(Path(sys.argv[1])); in_flight = table.in_flight(table.own_row)\n"
+        "table.write_heartbeat(); table.write_in_flight(40)\n"
+        "print(table.own_row, *table.peers(), in_flight, flush=True); os.kill(os.getpid(), 9)"
     )
     for _ in range(2):
         ended = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / "board")],
+            [sys.executable, "-c", script, str(tmp_path / "table")],
             stdout=subprocess.PIPE,
             text=True,
             check=False,
         )
-        assert ended.stdout.split("\n")[0] == "1 0 0", "what the one before wrote is cleared"
-        assert board.in_work(1) == 40
-    board.close()
+        assert ended.stdout.split("\n")[0] == "1 0 0", "what the process before wrote is cleared"
+        assert table.in_flight(1) == 40
+    table.close()
 
 
-def test_boards_of_servers_that_have_ended_are_removed(tmp_path: Path) -> None:
+def test_tables_of_servers_that_have_ended_are_removed(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    (tmp_path / f"here-{ended.pid}.board").touch()
-    (tmp_path / f"here-{ended.pid}.board.3.sock").touch()
-    (tmp_path / f"elsewhere-{ended.pid}.board").touch()
-    board = board_of_server(tmp_path, "here")
-    assert board is not None
-    board.close()
+    (tmp_path / f"here-{ended.pid}.load").touch()
+    (tmp_path / f"here-{ended.pid}.load.3.sock").touch()
+    (tmp_path / f"elsewhere-{ended.pid}.load").touch()
+    table = open_load_table(tmp_path, "here")
+    assert table is not None
+    table.close()
     assert {path.name for path in tmp_path.iterdir()} == {
-        f"here-{os.getppid()}.board",
-        f"elsewhere-{ended.pid}.board",
+        f"here-{os.getppid()}.load",
+        f"elsewhere-{ended.pid}.load",
     }
 
 
-def test_where_there_can_be_no_board_that_is_said(
+def test_table_that_cannot_be_opened_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "boards").touch()
-    assert board_of_server(tmp_path / "boards", "here") is None
-    assert "board.impossible" in caplog.messages
+    (tmp_path / "shared").touch()
+    assert open_load_table(tmp_path / "shared", "here") is None
+    assert "load_table.unavailable" in caplog.messages
