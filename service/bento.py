@@ -1,7 +1,7 @@
-"""What `bentoml serve` runs: the entry service `Evergreen`, and `Trainer` beside it.
+"""What `bentoml serve` runs: the service `Evergreen`, and the service `Trainer`.
 
-They meet in the database and never call each other. What BentoML would do per request and we do
-ourselves, or do not want, is switched off.
+They share the database and never call each other. BentoML's own logging, metrics, tracing and
+probes are off, because we have ours.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from service.traffic.load_table import open_load_table
 
 
 def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> None:
-    """BentoML serves a Bento from inside the Bento's folder, and the next Bento has another one:
-    there, a relative EVERGREEN_HOME is taken from BENTOML_HOME."""
+    """BentoML serves a Bento from the Bento's own folder, which the next Bento does not share. So a
+    relative EVERGREEN_HOME is relative to BENTOML_HOME there."""
     if (root.parent / "bento.yaml").exists():
         bentoml_home = environ.get("BENTOML_HOME") or Path.home() / "bentoml"
         home = Path(bentoml_home, environ.get("EVERGREEN_HOME") or "evergreen-data")
@@ -50,13 +50,13 @@ def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> Non
 
 keep_data_out_of_bento(Path(__file__).parents[1], os.environ)
 SETTINGS = load_settings()
-# Without a handler that it could reach, uvicorn does not make lines that nobody reads.
+# Without a handler, uvicorn does not format access log lines, which nobody would read.
 logging.getLogger("uvicorn.access").propagate = False
 _QUIET: dict[str, Any] = {
     "logging": {"access": {"enabled": False}},
-    "metrics": {"enabled": False},  # its label is the path, of which there is no end
+    "metrics": {"enabled": False},  # its label is the path, so the series would be unbounded
     "tracing": {"excluded_urls": ".*"},
-    "runner_probe": {"enabled": False},  # readiness is ours to tell, not the trainer's
+    "runner_probe": {"enabled": False},  # readiness does not depend on the trainer
 }
 _TOP = 5
 _NUM_GPUS = num_usable_gpus(SETTINGS.provider)
@@ -100,7 +100,7 @@ class Evergreen:
         gpu = placement.gpu_of(bentoml.server_context.worker_index, _NUM_GPUS)
         self.serving = ServingProcess.start(SETTINGS, gpu)
         app.state.serving = self.serving
-        # What is loaded now stays: the collector need not look at it again.
+        # What is loaded now stays, so the garbage collector need not visit it again.
         gc.collect()
         gc.freeze()
 
@@ -114,7 +114,7 @@ class Evergreen:
     @bentoml.on_startup
     async def start_forwarding(self) -> None:
         self.opened = contextlib.AsyncExitStack()
-        # A batch gains by each image more, so a GPU keeps its images.
+        # With batching, forwarding would only make the batches smaller.
         table = None if self.serving.is_batching else open_load_table(SETTINGS.shared, this_host())
         if table is None:
             return
@@ -137,16 +137,16 @@ class Evergreen:
 
     @bentoml.api(route=BENTOML_PATH)
     async def predict(self, image: Annotated[bytes, ContentType("image/*")], /) -> PredictionAnswer:
-        """Classify an image; for BentoML's own clients. Others use POST /v1/predict."""
+        """Classify an image, for BentoML's own clients. Others use POST /v1/predict."""
         try:
             servable = await self.serving.predictor.servable()
             return PredictionAnswer.of(await self.serving.predictor.predict(servable, image), _TOP)
         except EvergreenError as error:
-            # Raised, BentoML would log a traceback for every bad image, and hide what a 503 says.
+            # If it were raised, BentoML would log a traceback, and hide the detail of a 503.
             return problems.to_response(error)  # type: ignore[return-value]
 
 
-# The app has its own; this one is for `predict`.
+# The app has a middleware of its own. This one is for the route of `predict`.
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
     RequestMiddleware,
     state=app.state,

@@ -26,7 +26,7 @@ _REFUSED = ("HEAD", "OPTIONS", "TRACE")
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The routes. Until `app.state.serving` is set they answer 503."""
+    """The routes. They respond with 503 until `app.state.serving` is set."""
     app = FastAPI(
         title="Evergreen",
         version=release(),
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     for module in all_routes:
         app.include_router(module.router)
 
-    # Last: whatever is left is ours to refuse, in our own words.
+    # Last, so that what no other route takes is refused with a problem of ours.
     @app.api_route("/{path:path}", methods=[*METHODS, *_REFUSED], include_in_schema=False)
     def nothing(request: Request, path: str) -> None:
         allowed = _allowed_methods(app, request)

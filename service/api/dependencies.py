@@ -11,19 +11,19 @@ from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
 
 
-# Async although they wait for nothing: others are called in a thread.
+# Async although they wait for nothing: FastAPI calls other dependencies in a thread.
 async def serving_of(request: Request) -> ServingProcess:
-    found: ServingProcess | None = getattr(request.app.state, "serving", None)
-    if found is None:
+    serving: ServingProcess | None = getattr(request.app.state, "serving", None)
+    if serving is None:
         raise NotReady("the service is starting; try again in a second")
-    return found
+    return serving
 
 
 ServingDep = Annotated[ServingProcess, Depends(serving_of)]
 
 
 async def ticket_of(request: Request) -> Ticket:
-    ticket: Ticket = request.state.ticket  # `request_middleware.py` has put it there
+    ticket: Ticket = request.state.ticket  # from `request_middleware.py`
     return ticket
 
 
@@ -36,7 +36,7 @@ async def deadline_of(
         Header(
             ge=1,
             le=3_600_000,
-            description="After so long nobody waits for the answer: work not begun by then is not.",
+            description="The client waits so long: work that has not started by then is dropped.",
         ),
     ] = None,
 ) -> Deadline | None:

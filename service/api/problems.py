@@ -1,5 +1,5 @@
-"""Errors as HTTP answers: RFC 9457 `application/problem+json`, and under `/v2` the error object of
-the Open Inference Protocol, which its clients read."""
+"""Errors as HTTP responses: RFC 9457 `application/problem+json`, and under `/v2` the error object
+of the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def status_of(error: EvergreenError) -> int:
 
 
 def problem(status: int, code: str, detail: str, path: str = "", **headers: str) -> JSONResponse:
-    """The error in the form that belongs to the path of the request."""
+    """The error, in the form of the API that the path belongs to."""
     if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = _TRY_AGAIN_AFTER_S
     if _is_of_protocol(path):
-        # It knows one status for whatever is wrong with the content of a request.
+        # The protocol has one status for everything that is wrong with the content of a request.
         status = 400 if status == http.HTTPStatus.UNPROCESSABLE_ENTITY else status
         return JSONResponse(ProtocolError(error=detail).model_dump(), status, headers)
     body = _shape(status, code, detail)
@@ -101,7 +101,7 @@ def to_problem(error: EvergreenError) -> Problem:
 
 
 def _note(error: EvergreenError) -> None:
-    """Under load there are thousands of refusals: they are counted, and not logged."""
+    """Count refusals, of which there are thousands under load; log what is wrong with us."""
     if isinstance(error, errors.Overloaded):
         metrics.shed.inc()
     elif isinstance(error, errors.DeadlineExceeded):
@@ -153,7 +153,7 @@ def install(app: FastAPI) -> None:
 
 
 def _documented(document: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI gives errors the media type that the route's other answers have."""
+    """FastAPI gives errors the media type of the route's other responses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path, item in document["paths"].items():
         if _is_of_protocol(path):
@@ -166,6 +166,6 @@ def _documented(document: dict[str, Any]) -> dict[str, Any]:
 
 def _describe(error: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
-    found = error.get("input")
-    shown = f" is {found!r:.60}" if isinstance(found, str | int | float) else ""
+    value = error.get("input")
+    shown = f" is {value!r:.60}" if isinstance(value, str | int | float) else ""
     return f"{where}{shown}: {error['msg'][:1].lower()}{error['msg'][1:]}"

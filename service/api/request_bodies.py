@@ -1,8 +1,8 @@
-"""Request bodies: a limit on every one, and the two ways to send an image.
+"""Request bodies: their limits, and the two ways to send an image.
 
-Raw (`Content-Type: image/jpeg`, any image type, or `application/octet-stream`) or a field `image`
-of `multipart/form-data`. What the bytes are is for `core.inputs.pixels` to find out; the type that
-a client names is not believed, only understood.
+An image is the body itself (`Content-Type: image/jpeg`, any image type, or
+`application/octet-stream`), or a field `image` of `multipart/form-data`. `core.inputs.pixels` finds
+out the format from the bytes, whatever type the client names.
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ from core.errors import BodyTooLarge, InvalidRequest, SlowBody, UnsupportedMedia
 _RAW = ("image/", "application/octet-stream")
 FORM = "multipart/form-data"
 JSON = "application/json"
-# Fields of a form beside the image; each is a label, an id or a name.
+# Fields of a form other than the image; each is a label, an id or a name.
 _MAX_FIELDS = 16
-
-
-# Images of one request: their answers come together, so the first waits for the last.
+# Images of one request: they share a response, so the first waits for the last.
 _MAX_IMAGES = 64
-# A client that sends nothing for so long is gone, or would hold its connection for ever.
+# A client that sends nothing for so long would hold its connection for ever.
 IDLE_S = 15.0
-# And one that sends a little now and then. Below the 60 seconds that BentoML gives a request of its
-# own endpoint, as its refusal would say nothing of the body.
+# So would one that sends a little now and then. Shorter than the 60 seconds after which BentoML
+# refuses a request, because its response says nothing of the body.
 WHOLE_S = 50.0
 
 
@@ -46,7 +44,7 @@ def media_type(request: Request) -> str:
 
 
 async def read_image(request: Request) -> ImageBody:
-    """Raises UnsupportedMediaType, InvalidRequest; BodyTooLarge comes out of the reading."""
+    """Raises UnsupportedMediaType, InvalidRequest."""
     (image,), fields = await _read(request, max_images=1)
     return ImageBody(image, fields)
 
@@ -58,14 +56,14 @@ async def read_images(request: Request) -> list[bytes]:
 
 
 async def _read(request: Request, max_images: int) -> tuple[list[bytes], dict[str, str]]:
-    found = media_type(request)
-    if found.startswith(_RAW):
+    content_type = media_type(request)
+    if content_type.startswith(_RAW):
         return [await request.body()], {}
-    if found == FORM:
+    if content_type == FORM:
         return await _read_form(request, max_images)
     raise UnsupportedMediaType(
-        f"the Content-Type is {found[:100]!r}; send the image itself as image/jpeg (or png, webp, "
-        f"...), or {FORM} with a field `image`"
+        f"the Content-Type is {content_type[:100]!r}; send the image itself as image/jpeg (or png, "
+        f"webp, ...), or {FORM} with a field `image`"
     )
 
 
@@ -142,9 +140,9 @@ def _too_large(size: str, max_bytes: int) -> BodyTooLarge:
 def _too_slow(is_over: bool) -> SlowBody:
     if is_over:
         return SlowBody(
-            f"the body is not whole after {WHOLE_S:g} seconds: send a smaller copy of the image, "
-            "or over a faster line"
+            f"the body is incomplete after {WHOLE_S:g} seconds: send a smaller copy of the image, "
+            "or use a faster connection"
         )
     return SlowBody(
-        f"nothing came for {IDLE_S:g} seconds, and the body is not whole: send it again"
+        f"nothing arrived for {IDLE_S:g} seconds, and the body is incomplete: send it again"
     )

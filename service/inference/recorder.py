@@ -1,6 +1,6 @@
 """The recorder: predictions become rows in groups.
 
-A prediction is answered when its row is written, so any worker can label it by its id at once.
+A response is sent when the row is written, so any worker can label the prediction by its id.
 Threads that record while another one writes wait for it. The next of them writes for all.
 """
 

@@ -1,4 +1,4 @@
-"""One serving process: what it has open, started and stopped together."""
+"""A serving process: what it opens, and what starts and stops with it."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class ServingProcess:
             batcher=Batcher(settings.max_batch) if self.is_batching else None,
         )
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
-        # Set once other processes of the machine can be reached.
+        # Set when the other workers of the machine can be reached.
         self.forwarder: Forwarder | None = None
         self.started_at = time.time()
         self._checkpoints = Checkpoints(store.db)
 
     @staticmethod
     def start(settings: Settings, gpu: int = 0) -> ServingProcess:
-        """Open the store, publish version 1 if there is none, load the champion, and follow it."""
+        """Open the store, publish version 1 if there is none, load the champion and follow it."""
         store = open_store(settings)
         ensure_first_version(store)
         process = ServingProcess(settings, store, gpu)

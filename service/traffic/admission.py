@@ -43,7 +43,7 @@ class Deadline:
         if self.remaining_s <= 0:
             raise DeadlineExceeded(
                 f"the image waited longer than the {self.timeout_ms:,} ms that the request allows "
-                f"({TIMEOUT_HEADER}); allow more, or send less at once"
+                f"({TIMEOUT_HEADER}); allow more time, or send fewer images"
             )
 
 

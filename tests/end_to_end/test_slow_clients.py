@@ -98,7 +98,7 @@ class Dripping:
         self._thread.join()
 
 
-def test_clients_that_send_slowly_keep_nobody_waiting(server: Server, store: Store) -> None:
+def test_slow_senders_delay_no_other_client(server: Server, store: Store) -> None:
     begins = list(itertools.islice(itertools.cycle((IN_BODY, IN_HEADERS)), NUM_SLOW))
     slow = Dripping(server, begins)
     try:
@@ -117,7 +117,7 @@ def test_clients_that_send_slowly_keep_nobody_waiting(server: Server, store: Sto
             connection.close()
 
 
-def test_clients_that_never_read_keep_nobody_waiting(server: Server, store: Store) -> None:
+def test_clients_that_never_read_delay_no_other_client(server: Server, store: Store) -> None:
     deaf = []
     try:
         for _ in range(NUM_SLOW):

@@ -22,7 +22,7 @@ from service.api.app import create_app
 from service.inference.batcher import Batcher
 from service.inference.serving_process import ServingProcess
 from tests.service import trained_home
-from tests.service.blocking_servable import Watched
+from tests.service.blocking_servable import BlockingServable
 from tests.service.swap_worker import Process, starting
 from tests.support import tiny
 
@@ -109,13 +109,13 @@ def taught_client(taught_serving: ServingProcess) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def make_watched(tmp_path: Path) -> Callable[[int], Watched]:
-    """Makes a version by its number: another head each."""
+def make_blocking(tmp_path: Path) -> Callable[[int], BlockingServable]:
+    """Makes a version of that number, with a head of its own."""
     blobs, runtime = LocalBlobs(tmp_path / "blobs"), Runtime("cpu")
 
-    def make(version: int) -> Watched:
+    def make(version: int) -> BlockingServable:
         manifest = tiny.make_manifest(blobs, ("a", "b", "c"), head_seed=version, version=version)
-        return Watched(load(manifest, blobs, runtime))
+        return BlockingServable(load(manifest, blobs, runtime))
 
     return make
 

@@ -50,12 +50,12 @@ async def predict(
     top: Annotated[int, Query(ge=1, le=1000, description="How many classes to list.")] = _TOP,
     version: Annotated[
         int | None,
-        Query(description="Answer with this version, which must be loaded; not the champion."),
+        Query(description="Predict with this loaded version instead of the champion."),
     ] = None,
 ) -> Response:
-    """Classify an image with the champion, or several: then `items` answers each of them, in order.
+    """Classify an image with the champion. For several images, `items` has a prediction of each.
 
-    Keep the `prediction_id`: it takes a correction.
+    Keep the `prediction_id` to label the image later.
     """
     images = await read_images(request)
     if len(images) == 1:
@@ -75,7 +75,7 @@ async def predict_one(
     version: int | None,
 ) -> Response:
     """Raises as `predict_here` does."""
-    # Which versions others have loaded is not known here.
+    # It is not known here which versions other workers have loaded.
     if serving.forwarder is not None and version is None:
         forwarded = await serving.forwarder.try_forward(image, ticket, deadline, top)
         if forwarded is not None:
@@ -90,7 +90,7 @@ async def predict_here(
     top: int,
     version: int | None = None,
 ) -> bytes:
-    """The body of the response, for a client of this process or of another one.
+    """The body of the response, for a client of this worker or of another one.
 
     Raises UndecodableImage, ImageTooLarge, DeadlineExceeded, NotReady, VersionNotLoaded,
     StoreError.
@@ -100,11 +100,11 @@ async def predict_here(
     return _body(PredictionAnswer.of(result, top))
 
 
-def _body(answered: PredictionAnswer | PredictionList) -> bytes:
-    # Serialised here, once: the framework would validate our own answer again.
-    return answered.model_dump_json().encode()
+def _body(response: PredictionAnswer | PredictionList) -> bytes:
+    # Serialised here, because FastAPI would validate our own response again.
+    return response.model_dump_json().encode()
 
 
 def _response(body: bytes, pid: int = _PID) -> Response:
-    # Which process answered: what one needs to see that a swap has reached them all.
+    # The process that predicted, so that a client can see when a swap has reached all workers.
     return Response(body, media_type="application/json", headers={"Evergreen-Worker": str(pid)})

@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from service.inference.serving_process import ServingProcess
+from tests.service.blocking_servable import BlockingServable
 from tests.service.conftest import app_of, settings_in
-from tests.service.inference.test_batcher import Watched
 from tests.support import images
 
 _WITHIN_S = 30.0
@@ -71,12 +71,12 @@ def num_run() -> float:
 
 @pytest.mark.parametrize("num", [1, 3])
 @pytest.mark.parametrize("leaves", [True, False])
-def test_images_of_a_client_that_has_gone_are_not_run(
+def test_images_of_a_disconnected_client_are_not_run(
     batched: ServingProcess, num: int, leaves: bool
 ) -> None:
     batcher = batched.predictor.batcher
     assert batcher is not None
-    held = Watched(batched.slot.current())
+    held = BlockingServable(batched.slot.current())
     held.may_go.clear()
     size = held.manifest.pixels.size_px
 
@@ -87,7 +87,7 @@ def test_images_of_a_client_that_has_gone_are_not_run(
         client = Client(batched, "/v1/predict", *form(num))
         asked = asyncio.create_task(client.ask())
         async with asyncio.timeout(_WITHIN_S):
-            while len(batcher._waiting) < num:
+            while len(batcher._queue) < num:
                 await asyncio.sleep(0.001)
         if leaves:
             client.leaves.set()
@@ -103,7 +103,7 @@ def test_images_of_a_client_that_has_gone_are_not_run(
     batched.admission.check()
 
 
-def test_a_client_that_stays_is_told_what_is_wrong(batched: ServingProcess) -> None:
+def test_connected_client_gets_the_error(batched: ServingProcess) -> None:
     async def run() -> int | None:
         return await Client(batched, "/v1/predict", b"no image", "image/jpeg").ask()
 

@@ -62,7 +62,7 @@ def references(node: object) -> Iterator[str]:
             yield from references(child)
 
 
-def test_document_says_what_it_is(document: dict[str, Any]) -> None:
+def test_document_has_a_title_and_a_version(document: dict[str, Any]) -> None:
     assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
     assert document["info"]["title"] == "Evergreen"
     assert document["info"]["version"] == release()
@@ -74,7 +74,7 @@ def test_every_public_route_is_documented(document: dict[str, Any]) -> None:
     assert not [path for _, path in found if not re.match("/v1/|/v2(/|$)", path)]
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_resolves(document: dict[str, Any]) -> None:
     for reference in set(references(document)):
         node: Any = document
         for part in reference.removeprefix("#/").split("/"):

@@ -23,11 +23,11 @@ def post(client: TestClient, query: str = "") -> Any:
     return client.post(f"/v1/predict{query}", content=tinted("red", 7), headers=PNG)
 
 
-def test_champion_answers_what_is_not_pinned(taught_client: TestClient) -> None:
+def test_champion_predicts_without_a_pin(taught_client: TestClient) -> None:
     assert post(taught_client).json()["version"] == 2
 
 
-def test_pinned_version_answers_and_is_what_is_recorded(
+def test_pinned_version_predicts_and_is_recorded(
     taught_client: TestClient, taught_serving: ServingProcess
 ) -> None:
     answer = post(taught_client, "?version=1&top=1000").json()
@@ -43,14 +43,14 @@ def test_champion_may_be_pinned_too(taught_client: TestClient) -> None:
     assert post(taught_client, "?version=2").json()["version"] == 2
 
 
-def test_several_images_are_answered_by_the_pinned_version(taught_client: TestClient) -> None:
+def test_several_images_are_predicted_by_the_pinned_version(taught_client: TestClient) -> None:
     files = [("image", (f"{i}.png", images.png(seed=i), "image/png")) for i in range(2)]
     response = taught_client.post("/v1/predict?version=1", files=files)
     assert [item["prediction"]["version"] for item in response.json()["items"]] == [1, 1]
 
 
 @pytest.mark.parametrize("number", [3, 0, -1, 10**30])
-def test_version_that_is_not_loaded_is_refused_with_those_that_are(
+def test_pin_of_an_unloaded_version_is_refused_and_names_the_loaded_ones(
     taught_client: TestClient, number: int
 ) -> None:
     response = post(taught_client, f"?version={number}")
@@ -59,11 +59,11 @@ def test_version_that_is_not_loaded_is_refused_with_those_that_are(
     )
 
 
-def test_version_that_is_no_number_is_refused(taught_client: TestClient) -> None:
+def test_pin_that_is_no_number_is_refused(taught_client: TestClient) -> None:
     assert_problem.problem(post(taught_client, "?version=new"), 422, "invalid-request", "'new'")
 
 
-def test_one_that_is_left_stays_loaded_for_a_rollback(taught_client: TestClient) -> None:
+def test_previous_champion_stays_loaded_for_a_rollback(taught_client: TestClient) -> None:
     def ready() -> list[int]:
         (worker,) = taught_client.get("/v1/status").json()["workers"]
         found: list[int] = worker["ready"]

@@ -31,7 +31,7 @@ def without_id(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if key != "prediction_id"}
 
 
-def test_answer_names_version_label_and_the_five_best(client: TestClient) -> None:
+def test_response_names_version_label_and_the_five_best_classes(client: TestClient) -> None:
     answer = post(client, images.jpeg())
     assert answer["version"] == 1
     assert len(answer["top"]) == 5
@@ -41,7 +41,7 @@ def test_answer_names_version_label_and_the_five_best(client: TestClient) -> Non
     assert 0 < sum(confidences) <= 1
 
 
-def test_answer_is_recorded_with_its_image(client: TestClient, serving: ServingProcess) -> None:
+def test_prediction_is_recorded_with_its_image(client: TestClient, serving: ServingProcess) -> None:
     image = images.jpeg(seed=5)
     answer = post(client, image)
     with serving.store.db.read() as conn:
@@ -54,7 +54,7 @@ def test_answer_is_recorded_with_its_image(client: TestClient, serving: ServingP
     assert serving.store.blobs.get(row.image) == image
 
 
-def test_every_way_to_send_gives_the_same_answer(client: TestClient) -> None:
+def test_every_way_to_send_gives_the_same_prediction(client: TestClient) -> None:
     image = images.jpeg(seed=1)
     expected = without_id(post(client, image))
     for content_type in ("image/png", "IMAGE/JPEG; charset=x", "application/octet-stream"):
@@ -117,7 +117,7 @@ def _noise(format: str, **options: Any) -> bytes:
         pytest.param(images.encode(Image.new("RGBA", (9, 9)), "PNG"), id="all-transparent"),
     ],
 )
-def test_unusual_image_is_answered(client: TestClient, image: bytes) -> None:
+def test_unusual_image_is_predicted(client: TestClient, image: bytes) -> None:
     answer = post(client, image)
     assert 0 < answer["confidence"] <= 1
 

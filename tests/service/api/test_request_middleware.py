@@ -78,7 +78,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def test_of_many_whose_heads_came_at_once_only_so_many_reach_the_app_as_there_is_room_for() -> None:
+def test_concurrent_requests_are_limited_when_their_bodies_have_arrived() -> None:
     async def test() -> None:
         admission = Admission(limit=2, max_wait_s=60.0)
         is_over = asyncio.Event()
@@ -111,7 +111,7 @@ def test_of_many_whose_heads_came_at_once_only_so_many_reach_the_app_as_there_is
     run(test)
 
 
-def test_a_full_worker_refuses_before_it_reads_the_body() -> None:
+def test_full_worker_refuses_before_it_reads_the_body() -> None:
     async def test() -> None:
         admission = Admission(limit=1, max_wait_s=60.0)
         client = ready()
@@ -125,7 +125,7 @@ def test_a_full_worker_refuses_before_it_reads_the_body() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/predict", "/v2/models/evergreen/infer", BENTOML_PATH])
-def test_a_ticket_goes_with_a_prediction(path: str) -> None:
+def test_ticket_goes_with_a_prediction(path: str) -> None:
     async def test() -> None:
         admission = Admission(limit=1, max_wait_s=60.0)
         tickets: list[Ticket] = []
@@ -143,7 +143,7 @@ def test_a_ticket_goes_with_a_prediction(path: str) -> None:
     run(test)
 
 
-def test_other_requests_are_answered_by_a_full_worker() -> None:
+def test_full_worker_answers_other_requests() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert "state" not in scope
         await finish(send)
@@ -158,7 +158,7 @@ def test_other_requests_are_answered_by_a_full_worker() -> None:
     run(test)
 
 
-def test_only_one_path_can_be_limited() -> None:
+def test_middleware_can_be_limited_to_one_path() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await finish(send)
 
@@ -176,7 +176,7 @@ def test_only_one_path_can_be_limited() -> None:
 
 
 @pytest.mark.parametrize("error", [None, ValueError("lost")])
-def test_a_ticket_is_released_however_the_app_ends(error: Exception | None) -> None:
+def test_ticket_is_released_however_the_app_ends(error: Exception | None) -> None:
     async def test() -> None:
         admission = Admission(limit=1, max_wait_s=60.0)
 
@@ -197,7 +197,7 @@ def test_a_ticket_is_released_however_the_app_ends(error: Exception | None) -> N
     run(test)
 
 
-def test_a_client_that_is_slow_to_read_its_response_takes_no_place() -> None:
+def test_client_that_is_slow_to_read_its_response_takes_no_place() -> None:
     async def test() -> None:
         admission = Admission(limit=1, max_wait_s=60.0)
 
@@ -214,7 +214,7 @@ def test_a_client_that_is_slow_to_read_its_response_takes_no_place() -> None:
 
 @pytest.mark.parametrize("length", [11, 2_000_000, None])
 @pytest.mark.parametrize("path", ["/v1/predict", "/v1/feedback"])
-def test_the_app_gets_the_whole_body_and_then_the_disconnect(path: str, length: int | None) -> None:
+def test_app_gets_the_whole_body_and_then_the_disconnect(path: str, length: int | None) -> None:
     async def test() -> None:
         messages: list[Message] = []
 
@@ -233,7 +233,7 @@ def test_the_app_gets_the_whole_body_and_then_the_disconnect(path: str, length: 
     run(test)
 
 
-def test_a_client_that_leaves_before_its_body_is_whole_gets_no_response() -> None:
+def test_client_that_disconnects_during_its_body_gets_no_response() -> None:
     async def test() -> None:
         admission = Admission(limit=1, max_wait_s=60.0)
         messages: list[Message] = [
@@ -252,7 +252,7 @@ def test_a_client_that_leaves_before_its_body_is_whole_gets_no_response() -> Non
     run(test)
 
 
-def test_half_of_what_a_client_allows_is_planned_for() -> None:
+def test_half_of_the_timeout_is_planned_for() -> None:
     now = 100.0
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -279,7 +279,7 @@ def test_half_of_what_a_client_allows_is_planned_for() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/predict", "/v1/feedback"])
-def test_a_body_that_stops_coming_or_is_too_large_is_refused(
+def test_body_that_stops_arriving_or_is_too_large_is_refused(
     monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(request_bodies, "IDLE_S", 0.01)

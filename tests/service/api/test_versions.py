@@ -101,5 +101,5 @@ def test_unknown_version_is_not_found(taught_client: TestClient, tail: str, numb
     assert_problem.problem(response, 404, "unknown-version", number, "there are 1 to 2")
 
 
-def test_version_that_is_no_number_is_refused(taught_client: TestClient) -> None:
+def test_pin_that_is_no_number_is_refused(taught_client: TestClient) -> None:
     assert_problem.problem(taught_client.get("/v1/versions/new"), 422, "invalid-request", "'new'")

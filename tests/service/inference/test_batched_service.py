@@ -60,7 +60,7 @@ def assert_says(answer: PredictionResult, expected: dict[str, float]) -> None:
     )
 
 
-def test_every_answer_is_that_of_its_own_version_while_versions_change(
+def test_prediction_is_of_its_own_version_while_versions_change(
     batched: ServingProcess,
 ) -> None:
     expected = {(v, i): alone(batched, v, PHOTOS[i]) for v in (1, 2) for i in range(len(PHOTOS))}
@@ -87,7 +87,7 @@ def test_every_answer_is_that_of_its_own_version_while_versions_change(
         assert_says(answer, expected[answer.prediction.version, photo])
 
 
-def test_several_images_are_answered_in_order_and_a_bad_one_alone(
+def test_several_images_are_predicted_in_order_and_a_bad_one_fails_alone(
     batched: ServingProcess, batched_client: TestClient
 ) -> None:
     sent = [*PHOTOS, b"no image", *reversed(PHOTOS)]
@@ -101,9 +101,7 @@ def test_several_images_are_answered_in_order_and_a_bad_one_alone(
                 assert candidate["confidence"] == pytest.approx(said[candidate["label"]], abs=ATOL)
 
 
-def test_the_standard_protocol_goes_through_it_too(
-    batched: ServingProcess, batched_client: TestClient
-) -> None:
+def test_infer_is_batched_too(batched: ServingProcess, batched_client: TestClient) -> None:
     manifest = batched.slot.current().manifest
     pixels_BHWC = np.stack([pixels.decode(image, manifest.pixels) for image in PHOTOS * 2])
     sent = {"name": "pixels", "shape": pixels_BHWC.shape, "datatype": "UINT8"}
@@ -119,7 +117,7 @@ def test_the_standard_protocol_goes_through_it_too(
     assert added(before, scrape(batched_client), "evergreen_batch_size_sum") == 12
 
 
-def test_sizes_of_batches_are_counted(batched_client: TestClient) -> None:
+def test_batch_sizes_are_counted(batched_client: TestClient) -> None:
     before = scrape(batched_client)
     batched_client.post("/v1/predict", content=PHOTOS[0], headers=JPEG)
     after = scrape(batched_client)
@@ -128,7 +126,7 @@ def test_sizes_of_batches_are_counted(batched_client: TestClient) -> None:
     assert len([name for name, _ in after if name == "evergreen_batch_size_bucket"]) == 9
 
 
-def test_a_deadline_that_is_over_is_kept_to(batched_client: TestClient) -> None:
+def test_deadline_that_has_passed_drops_the_image(batched_client: TestClient) -> None:
     large = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
     files = [("image", (f"{n}.jpg", large)) for n in range(8)]
     response = batched_client.post(
@@ -138,14 +136,14 @@ def test_a_deadline_that_is_over_is_kept_to(batched_client: TestClient) -> None:
     assert codes.count("deadline-exceeded") >= 4
 
 
-def test_an_undecodable_image_is_refused_before_it_joins(batched_client: TestClient) -> None:
+def test_undecodable_image_is_refused_before_it_is_queued(batched_client: TestClient) -> None:
     before = scrape(batched_client)
     response = batched_client.post("/v1/predict", content=b"no image", headers=JPEG)
     assert_problem.problem(response, 422, "undecodable-image", "8 bytes")
     assert added(before, scrape(batched_client), "evergreen_batch_size_count") == 0
 
 
-def test_what_is_answered_can_be_corrected_and_is_shadowed(
+def test_batched_prediction_can_be_corrected(
     batched: ServingProcess, batched_client: TestClient
 ) -> None:
     answer = batched_client.post("/v1/predict", content=PHOTOS[4], headers=JPEG).json()
@@ -153,6 +151,6 @@ def test_what_is_answered_can_be_corrected_and_is_shadowed(
     assert batched_client.post("/v1/feedback", json=correction).status_code == 201
 
 
-def test_status_says_whether_it_is_on(batched_client: TestClient, client: TestClient) -> None:
+def test_status_says_whether_batching_is_on(batched_client: TestClient, client: TestClient) -> None:
     assert batched_client.get("/v1/status").json()["max_batch"] == 4
     assert client.get("/v1/status").json()["max_batch"] is None, "auto, and there is no GPU"

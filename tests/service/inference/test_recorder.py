@@ -67,7 +67,7 @@ def test_row_is_there_when_record_returns(recorder: Recorder, sqlite_store: Stor
         assert predictions.get(conn, row.id) == row
 
 
-def test_predictions_that_wait_go_in_one_group(
+def test_rows_that_wait_are_written_in_one_group(
     recorder: Recorder,
     pool: ThreadPoolExecutor,
     sqlite_store: Store,
@@ -93,7 +93,7 @@ def test_predictions_that_wait_go_in_one_group(
     assert len(set(writers)) == 2, "who has written goes on with its own prediction"
 
 
-def test_nothing_is_lost_between_many_threads(
+def test_rows_of_many_threads_are_all_written(
     recorder: Recorder, pool: ThreadPoolExecutor, sqlite_store: Store
 ) -> None:
     futures = [pool.submit(recorder.record, prediction()) for _ in range(400)]
@@ -111,7 +111,7 @@ def test_nothing_is_lost_between_many_threads(
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_failure_reaches_everyone_who_waits_and_then_passes(
+def test_failure_reaches_every_row_of_the_group_and_then_passes(
     recorder: Recorder,
     pool: ThreadPoolExecutor,
     sqlite_store: Store,

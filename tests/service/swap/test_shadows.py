@@ -193,5 +193,5 @@ def test_what_waits_is_written_before_the_end(start: Start) -> None:
     wait_until(lambda: shadowing(serving) == [1])
     with client_of(serving) as client:
         post(client)
-        serving._shadow_recorder.stop()
+        serving.predictor._shadow_recorder.stop()
         assert score(client, 1)["answers"] == 1

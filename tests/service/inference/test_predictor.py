@@ -63,7 +63,7 @@ def predict(
     return asyncio.run(run())
 
 
-def test_no_more_is_computed_at_once_than_cores_are_for_it(
+def test_images_in_parallel_are_limited_to_the_cores(
     one_core: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computing = 0
@@ -87,7 +87,7 @@ def test_no_more_is_computed_at_once_than_cores_are_for_it(
     assert most == 1
 
 
-def test_a_deadline_that_passes_while_others_compute_stops_the_work(
+def test_work_is_not_started_after_its_deadline(
     one_core: ServingProcess,
 ) -> None:
     ended = threading.Event()
@@ -110,7 +110,7 @@ def test_a_deadline_that_passes_while_others_compute_stops_the_work(
     assert not began
 
 
-def test_images_are_kept_by_the_thread_that_computed_them(
+def test_prediction_is_recorded_by_the_thread_that_computed_it(
     one_core: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of a warm core is left behind where the store answers at once."""
@@ -136,7 +136,7 @@ def test_images_are_kept_by_the_thread_that_computed_them(
     assert decoded == scored == stored == recorded
 
 
-def test_the_next_is_computed_while_one_waits_for_a_store_elsewhere(
+def test_next_image_is_computed_while_one_waits_for_a_remote_store(
     elsewhere: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score, put = Servable.predict, elsewhere.store.blobs.put
@@ -158,7 +158,7 @@ def test_the_next_is_computed_while_one_waits_for_a_store_elsewhere(
     assert all(isinstance(answer, PredictionResult) for answer in predict(elsewhere, 2))
 
 
-def test_a_step_that_waits_is_an_error_where_one_thread_takes_all(
+def test_step_that_waits_is_an_error_in_one_thread(
     one_core: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def wait(*_: Any) -> Any:
@@ -169,7 +169,7 @@ def test_a_step_that_waits_is_an_error_where_one_thread_takes_all(
     assert isinstance(found, RuntimeError)
 
 
-def test_a_store_elsewhere_is_waited_for_by_many_at_once(
+def test_remote_store_is_written_concurrently(
     elsewhere: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together, put = threading.Barrier(8), elsewhere.store.blobs.put
