@@ -1,4 +1,4 @@
-"""An answer: what a version says of one image, and the prediction that is kept of it."""
+"""Predicting: from one image to the scores of a version, and to the prediction that is stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.store.blobs import Blobs
 
 @dataclass(frozen=True, slots=True)
 class PredictionResult:
-    """A prediction with all that its version says of it. K classes, D numbers of the embedding."""
+    """A prediction with all its scores. K classes, D numbers of the embedding."""
 
     prediction: Prediction
     abstains: bool
@@ -26,7 +26,7 @@ class PredictionResult:
     probabilities_K: NDArray[np.float32]
     # Indices of the classes, best first.
     order_K: NDArray[np.intp]
-    # What versions with the same backbone would start from.
+    # Versions with the same backbone can score it.
     embedding_D: NDArray[np.float32]
 
     def best(self, count: int) -> list[tuple[str, float]]:
@@ -39,7 +39,7 @@ class PredictionResult:
 def predict(
     servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: float
 ) -> PredictionResult:
-    """Predict, and keep the image. The prediction is not yet a row.
+    """Predict, and store the image. The prediction is not yet stored.
 
     Raises UndecodableImage, ImageTooLarge, StoreError.
     """
@@ -57,12 +57,12 @@ def score_image(servable: Servable, image: bytes, limits: Limits) -> Scores:
 def build_prediction(
     manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now: float
 ) -> PredictionResult:
-    """What the scores of one image say; keeps the image. Raises StoreError."""
+    """Make a prediction of the scores of one image, and store the image. Raises StoreError."""
     probabilities_K = scores.probabilities_BK[0]
-    # The image is kept before the row that names it, so that it can be corrected by id.
+    # Before the row that names it, so that the prediction can be labelled by its id.
     digest = blobs.put(image, durable=False)
     order_K = np.argsort(-probabilities_K, kind="stable")
-    # All of hundreds of classes as objects of Python would take longer than the rest of this.
+    # Converting hundreds of classes to Python objects would take longer than the rest of this.
     first, *second = order_K[:2].tolist()
     confidence = float(probabilities_K[first])
     prediction = Prediction(

@@ -104,9 +104,9 @@ class Settings(BaseModel):
         return self.blob_url or str(self.home.absolute() / "blobs")
 
     @property
-    def boards(self) -> Path:
+    def shared(self) -> Path:
         """What the processes of a machine share beside the store; may be deleted at any time."""
-        return self.home / "boards"
+        return self.home / "shared"
 
     @property
     def resolved_workers(self) -> int:

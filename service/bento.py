@@ -1,7 +1,7 @@
-"""What `bentoml serve` runs: the entry service `Evergreen`, and `Trainer` beside it.
+"""What `bentoml serve` runs: the service `Evergreen`, and the service `Trainer`.
 
-They meet in the database and never call each other. What BentoML would do per request and we do
-ourselves, or do not want, is switched off.
+They share the database and never call each other. BentoML's own logging, metrics, tracing and
+probes are off, because we have ours.
 """
 
 from __future__ import annotations
@@ -29,22 +29,19 @@ from core.models.onnx_sessions import num_usable_gpus
 from core.settings import adopt_new_names, load_settings
 from service.api import problems
 from service.api.app import create_app
-from service.api.bentoml_bypass import Shortcut
-from service.api.fast_path import FastLane
-from service.api.request_bodies import BodyLimit
-from service.api.routes.predict import answer_shared
+from service.api.request_middleware import BENTOML_PATH, RequestMiddleware
+from service.api.routes.predict import predict_here
 from service.api.schemas import PredictionResponse
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.processes import parent_watch, placement
 from service.processes.trainer_supervisor import Supervisor
-from service.traffic.forwarding import Sharing
-from service.traffic.load_table import board_of_server
-from service.traffic.rebalancing import Spread
+from service.traffic.forwarding import Forwarder
+from service.traffic.load_table import open_load_table
 
 
 def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> None:
-    """BentoML serves a Bento from inside the Bento's folder, and the next Bento has another one:
-    there, a relative EVERGREEN_HOME is taken from BENTOML_HOME."""
+    """BentoML serves a Bento from the Bento's own folder, which the next Bento does not share. So a
+    relative EVERGREEN_HOME is relative to BENTOML_HOME there."""
     if (root.parent / "bento.yaml").exists():
         bentoml_home = environ.get("BENTOML_HOME") or Path.home() / "bentoml"
         home = Path(bentoml_home, environ.get("EVERGREEN_HOME") or "evergreen-data")
@@ -55,13 +52,13 @@ keep_data_out_of_bento(Path(__file__).parents[1], os.environ)
 SETTINGS = load_settings()
 logs.configure(SETTINGS.log_level)
 adopt_new_names(os.environ)
-# Without a handler that it could reach, uvicorn does not make lines that nobody reads.
+# Without a handler, uvicorn does not format access log lines, which nobody would read.
 logging.getLogger("uvicorn.access").propagate = False
 _QUIET: dict[str, Any] = {
     "logging": {"access": {"enabled": False}},
-    "metrics": {"enabled": False},  # its label is the path, of which there is no end
+    "metrics": {"enabled": False},  # its label is the path, so the series would be unbounded
     "tracing": {"excluded_urls": ".*"},
-    "runner_probe": {"enabled": False},  # readiness is ours to tell, not the trainer's
+    "runner_probe": {"enabled": False},  # readiness does not depend on the trainer
 }
 _TOP = 5
 _NUM_GPUS = num_usable_gpus(SETTINGS.device)
@@ -77,7 +74,6 @@ class Trainer:
 
     @bentoml.on_startup
     def start_supervisor(self) -> None:
-        logs.configure(SETTINGS.log_level)
         self.supervisor = Supervisor()
         self.supervisor.start()
 
@@ -90,6 +86,8 @@ class Trainer:
     name="Evergreen",
     workers=placement.num_workers(SETTINGS, _NUM_GPUS),
     threads=SETTINGS.onnx_threads + 1,
+    # BentoML accepts no service without a timeout. Its timer for a request lives that long, so
+    # the timeout is short, yet longer than what we wait for a body.
     traffic={"timeout": 60},
     **_QUIET,
 )
@@ -99,11 +97,10 @@ class Evergreen:
         trainer = bentoml.depends(Trainer)
 
     def __init__(self) -> None:
-        logs.configure(SETTINGS.log_level)
         gpu = placement.gpu_of(bentoml.server_context.worker_index, _NUM_GPUS)
-        self.serving = Serving.start(SETTINGS, gpu)
+        self.serving = ServingProcess.start(SETTINGS, gpu)
         app.state.serving = self.serving
-        # What is loaded now stays: the collector need not look at it again.
+        # What is loaded now stays, so the garbage collector need not visit it again.
         gc.collect()
         gc.freeze()
 
@@ -115,48 +112,48 @@ class Evergreen:
         self.watch = asyncio.create_task(parent_watch.end_with_parent())
 
     @bentoml.on_startup
-    async def meet_others(self) -> None:
-        self.met = contextlib.AsyncExitStack()
-        board = board_of_server(SETTINGS.boards, this_host())
-        if board is None:
+    async def start_forwarding(self) -> None:
+        self.opened = contextlib.AsyncExitStack()
+        # With batching, forwarding would only make the batches smaller.
+        table = None if self.serving.is_batching else open_load_table(SETTINGS.shared, this_host())
+        if table is None:
             return
-        self.met.callback(board.close)
-        # A batch is better the more it is given.
-        if self.serving.batcher is None:
-            sharing = await Sharing.start(
-                board,
-                self.serving.admission,
-                functools.partial(answer_shared, self.serving),
-                at_once=self.serving.at_once,
-                max_bytes=SETTINGS.max_body_bytes,
-            )
-            if sharing is not None:
-                self.serving.sharing = sharing
-                self.met.push_async_callback(sharing.stop)
-        app.state.spread = Spread.start(self.serving.admission, board)
-        self.met.push_async_callback(app.state.spread.stop)
+        self.opened.callback(table.close)
+        forwarder = Forwarder(
+            table,
+            self.serving.admission,
+            functools.partial(predict_here, self.serving),
+            max_parallel=self.serving.predictor.max_parallel,
+            max_bytes=SETTINGS.max_body_bytes,
+        )
+        if await forwarder.start():
+            self.opened.push_async_callback(forwarder.stop)
+            self.serving.forwarder = forwarder
 
     @bentoml.on_shutdown
     async def stop_serving(self) -> None:
-        await self.met.aclose()
+        await self.opened.aclose()
         self.serving.stop()
 
-    @bentoml.api(route="/predict")
+    @bentoml.api(route=BENTOML_PATH)
     async def predict(
         self, image: Annotated[bytes, ContentType("image/*")], /
     ) -> PredictionResponse:
-        """Classify an image; for BentoML's own clients. Others use POST /v1/predict."""
+        """Classify an image, for BentoML's own clients. Others use POST /v1/predict."""
         try:
-            return PredictionResponse.from_record(await self.serving.predict(image), _TOP)
+            servable = await self.serving.predictor.servable()
+            return PredictionResponse.from_record(
+                await self.serving.predictor.predict(servable, image), _TOP
+            )
         except EvergreenError as error:
-            # Raised, BentoML would log a traceback for every bad image, and hide what a 503 says.
+            # If it were raised, BentoML would log a traceback, and hide the detail of a 503.
             return problems.to_response(error)  # type: ignore[return-value]
 
 
+# The app has a middleware of its own. This one is for the route of `predict`.
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
-    Shortcut, ours=FastLane(app, SETTINGS.max_body_bytes)
-)
-# The app has its own; this one is for `predict`.
-Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
-    BodyLimit, max_bytes=SETTINGS.max_body_bytes
+    RequestMiddleware,
+    state=app.state,
+    max_bytes=SETTINGS.max_body_bytes,
+    only_path=BENTOML_PATH,
 )

@@ -58,13 +58,9 @@ batch_size = Histogram(
     "Images in a batch, where batching is on.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
-shared = Counter(
-    "evergreen_shared_predictions",
-    "Predictions answered by a less busy process than the one that the client is connected to.",
-)
-moved = Counter(
-    "evergreen_moved_connections",
-    "Connections closed so that their clients come to a less busy process.",
+forwarded = Counter(
+    "evergreen_forwarded_predictions",
+    "Predictions made by a less busy worker than the one that the client is connected to.",
 )
 swap_seconds = Histogram(
     "evergreen_swap_seconds",

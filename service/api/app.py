@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.release import release
 from core.settings import Settings
-from service import metrics
 from service.api import problems
-from service.api.load_shedding import Shedding
 from service.api.problems import Problem
-from service.api.request_bodies import BodyLimit
+from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
     champion,
     feedback,
@@ -26,15 +21,12 @@ from service.api.routes import (
     status,
     versions,
 )
-from service.traffic.admission import Admission
-from service.traffic.rebalancing import Spreading
 
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REFUSED = ("HEAD", "OPTIONS", "TRACE")
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The routes. Until `app.state.serving` is set they answer 503."""
+    """The routes. They respond with 503 until `app.state.serving` is set."""
     app = FastAPI(
         title="Evergreen",
         version=release(),
@@ -58,61 +50,21 @@ def create_app(settings: Settings) -> FastAPI:
     for module in all_routes:
         app.include_router(module.router)
 
-    # Last: whatever is left is ours to refuse, in our own words.
-    @app.api_route("/{path:path}", methods=[*_METHODS, *_REFUSED], include_in_schema=False)
+    # Last, so that what no other route takes is refused with a problem of ours.
+    @app.api_route("/{path:path}", methods=[*METHODS, *_REFUSED], include_in_schema=False)
     def nothing(request: Request, path: str) -> None:
         allowed = _allowed_methods(app, request)
         if allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)
 
-    app.add_middleware(Shedding, admission=lambda: _admission_of(app))
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Spreading, spread=lambda: getattr(app.state, "spread", None))
-    app.add_middleware(Measured)
+    app.add_middleware(RequestMiddleware, state=app.state, max_bytes=settings.max_body_bytes)
     return app
-
-
-def _admission_of(app: FastAPI) -> Admission | None:
-    serving = getattr(app.state, "serving", None)
-    return None if serving is None else serving.admission
-
-
-class Measured:
-    """ASGI: counts each request and its time under its route's template."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = time.perf_counter()
-        status = 500
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            route = _template(scope)
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            metrics.count(route, method, status, time.perf_counter() - started)
-
-
-def _template(scope: Scope) -> str:
-    path = getattr(scope.get("route"), "path", None)
-    return path if isinstance(path, str) and path != "/{path:path}" else "other"
 
 
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
     allowed = set()
-    for method in _METHODS:
+    for method in METHODS:
         scope = dict(request.scope, method=method)
         for route in app.routes[:-1]:
             match, _ = route.matches(scope)

@@ -1,4 +1,4 @@
-"""What a route may ask for: this process's `Serving`, and until when its answer is of use."""
+"""What a route may ask for: this `ServingProcess`, and the ticket and deadline of a prediction."""
 
 from __future__ import annotations
 
@@ -7,19 +7,27 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from core.errors import NotReady
-from service.inference.predictor import Serving
-from service.traffic.admission import Deadline
+from service.inference.serving_process import ServingProcess
+from service.traffic.admission import Deadline, Ticket
 
 
-# Async although they wait for nothing: others are called in a thread.
-async def serving_of(request: Request) -> Serving:
-    found: Serving | None = getattr(request.app.state, "serving", None)
-    if found is None:
+# Async although they wait for nothing: FastAPI calls other dependencies in a thread.
+async def serving_of(request: Request) -> ServingProcess:
+    serving: ServingProcess | None = getattr(request.app.state, "serving", None)
+    if serving is None:
         raise NotReady("the service is starting; try again in a second")
-    return found
+    return serving
 
 
-ServingDep = Annotated[Serving, Depends(serving_of)]
+ServingDep = Annotated[ServingProcess, Depends(serving_of)]
+
+
+async def ticket_of(request: Request) -> Ticket:
+    ticket: Ticket = request.state.ticket  # from `request_middleware.py`
+    return ticket
+
+
+TicketDep = Annotated[Ticket, Depends(ticket_of)]
 
 
 async def deadline_of(
@@ -28,7 +36,7 @@ async def deadline_of(
         Header(
             ge=1,
             le=3_600_000,
-            description="After so long nobody waits for the answer: work not begun by then is not.",
+            description="The client waits so long: work that has not started by then is dropped.",
         ),
     ] = None,
 ) -> Deadline | None:

@@ -1,5 +1,5 @@
-"""Errors as HTTP answers: RFC 9457 `application/problem+json`, and under `/v2` the error object of
-the Open Inference Protocol, which its clients read."""
+"""Errors as HTTP responses: RFC 9457 `application/problem+json`, and under `/v2` the error object
+of the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from core import errors
 from core.errors import EvergreenError, describe_invalid
+from service import metrics
 
 MEDIA_TYPE = "application/problem+json"
 DOCUMENTED: tuple[int | str, ...] = ("4XX", "5XX")
@@ -46,8 +46,6 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.StoreError: 503,
 }
 _TRY_AGAIN_AFTER_S = "1"
-# Under load, thousands: counted in metrics, not logged.
-_EXPECTED = (errors.Overloaded, errors.DeadlineExceeded)
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +74,11 @@ def status_of(error: EvergreenError) -> int:
 
 
 def problem(status: int, code: str, detail: str, path: str = "", **headers: str) -> JSONResponse:
-    """The error in the form that belongs to the path of the request."""
+    """The error, in the form of the API that the path belongs to."""
     if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = _TRY_AGAIN_AFTER_S
     if _is_of_protocol(path):
-        # It knows one status for whatever is wrong with the content of a request.
+        # The protocol has one status for everything that is wrong with the content of a request.
         status = 400 if status == http.HTTPStatus.UNPROCESSABLE_ENTITY else status
         return JSONResponse(ProtocolError(error=detail).model_dump(), status, headers)
     body = _shape(status, code, detail)
@@ -88,20 +86,8 @@ def problem(status: int, code: str, detail: str, path: str = "", **headers: str)
 
 
 def to_response(error: EvergreenError, path: str = "") -> JSONResponse:
+    _note(error)
     return problem(status_of(error), error.code, str(error), path)
-
-
-def answer_to(error: EvergreenError, path: str) -> JSONResponse:
-    """`to_response`, and it is logged if it is ours to look at."""
-    if status_of(error) >= 500 and not isinstance(error, _EXPECTED):
-        log.error("request.failed", extra={"error": str(error)}, exc_info=error)
-    return to_response(error, path)
-
-
-def unexpected(error: Exception, path: str) -> JSONResponse:
-    log.error("request.crashed", exc_info=error)
-    detail = "something is wrong in the service; its log says what"
-    return problem(500, "internal-error", detail, path)
 
 
 def _is_of_protocol(path: str) -> bool:
@@ -109,8 +95,19 @@ def _is_of_protocol(path: str) -> bool:
 
 
 def to_problem(error: EvergreenError) -> Problem:
-    """The problem itself, as a part of an answer."""
+    """The problem itself, as a part of a response."""
+    _note(error)
     return _shape(status_of(error), error.code, str(error))
+
+
+def _note(error: EvergreenError) -> None:
+    """Count refusals, of which there are thousands under load; log what is wrong with us."""
+    if isinstance(error, errors.Overloaded):
+        metrics.shed.inc()
+    elif isinstance(error, errors.DeadlineExceeded):
+        metrics.deadlines_exceeded.inc()
+    elif status_of(error) >= 500:
+        log.error("request.failed", extra={"error": str(error)}, exc_info=error)
 
 
 def _shape(status: int, code: str, detail: str) -> Problem:
@@ -129,7 +126,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(EvergreenError)
     async def _evergreen(request: Request, error: EvergreenError) -> JSONResponse:
-        return answer_to(error, request.url.path)
+        return to_response(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -150,14 +147,11 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         return problem(error.status_code, code, detail, request.url.path, **headers)
 
-    @app.exception_handler(ClientDisconnect)
-    async def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
-        # Nobody reads this; it ends the request without the look of a crash.
-        return problem(400, "client-disconnected", "the body ended early; send it again")
-
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        return unexpected(error, request.url.path)
+        log.error("request.crashed", exc_info=error)
+        detail = "something is wrong in the service; its log says what"
+        return problem(500, "internal-error", detail, request.url.path)
 
 
 def schema_of(body: type[BaseModel]) -> dict[str, Any]:

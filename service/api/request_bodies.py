@@ -1,38 +1,34 @@
-"""Request bodies: a limit on every one, and the two ways to send an image.
+"""Request bodies: their limits, and the two ways to send an image.
 
-Raw (`Content-Type: image/jpeg`, any image type, or `application/octet-stream`) or a field `image`
-of `multipart/form-data`. What the bytes are is for `core.inputs.pixels` to find out; the type that
-a client names is not believed, only understood.
+An image is the body itself (`Content-Type: image/jpeg`, any image type, or
+`application/octet-stream`), or a field `image` of `multipart/form-data`. `core.inputs.pixels` finds
+out the format from the bytes, whatever type the client names.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive
 
 from core.errors import BodyTooLarge, InvalidRequest, SlowBody, UnsupportedMediaType
-from service.api import problems
 
 _RAW = ("image/", "application/octet-stream")
 FORM = "multipart/form-data"
 JSON = "application/json"
-# Fields of a form beside the image; each is a label, an id or a name.
+# Fields of a form other than the image; each is a label, an id or a name.
 _MAX_FIELDS = 16
-
-
-# Images of one request: their answers come together, so the first waits for the last.
+# Images of one request: they share a response, so the first waits for the last.
 _MAX_IMAGES = 64
-# A client that sends nothing for so long is gone, or would hold its connection for ever.
+# A client that sends nothing for so long would hold its connection for ever.
 IDLE_S = 15.0
-# And one that sends a little now and then. Below the 60 seconds that BentoML gives a request of its
-# own endpoint, as its refusal would say nothing of the body.
+# So would one that sends a little now and then. Shorter than the 60 seconds after which BentoML
+# refuses a request, because its response says nothing of the body.
 WHOLE_S = 50.0
 
 
@@ -44,20 +40,11 @@ class ImageBody:
 
 
 def media_type(request: Request) -> str:
-    return _type_of(request.headers.get("content-type", ""))
-
-
-def is_raw(content_type: str) -> bool:
-    """Whether the body is the image itself."""
-    return _type_of(content_type).startswith(_RAW)
-
-
-def _type_of(content_type: str) -> str:
-    return content_type.split(";")[0].strip().lower()
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
 async def read_image(request: Request) -> ImageBody:
-    """Raises UnsupportedMediaType, InvalidRequest; BodyTooLarge comes out of the reading."""
+    """Raises UnsupportedMediaType, InvalidRequest."""
     (image,), fields = await _read(request, max_images=1)
     return ImageBody(image, fields)
 
@@ -69,14 +56,14 @@ async def read_images(request: Request) -> list[bytes]:
 
 
 async def _read(request: Request, max_images: int) -> tuple[list[bytes], dict[str, str]]:
-    found = media_type(request)
-    if found.startswith(_RAW):
+    content_type = media_type(request)
+    if content_type.startswith(_RAW):
         return [await request.body()], {}
-    if found == FORM:
+    if content_type == FORM:
         return await _read_form(request, max_images)
     raise UnsupportedMediaType(
-        f"the Content-Type is {found[:100]!r}; send the image itself as image/jpeg (or png, webp, "
-        f"...), or {FORM} with a field `image`"
+        f"the Content-Type is {content_type[:100]!r}; send the image itself as image/jpeg (or png, "
+        f"webp, ...), or {FORM} with a field `image`"
     )
 
 
@@ -103,96 +90,59 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], di
     return images, fields
 
 
-async def read_whole(receive: Receive) -> bytes:
-    """A body whose length is known to be allowed. Raises ClientDisconnect, SlowBody."""
-    parts: list[bytes] = []
-    ends_at = time.monotonic() + WHOLE_S
+async def read_body(receive: Receive, length: int | None, max_bytes: int) -> bytes:
+    """Read a whole body, of this length if it was announced.
+
+    Raises BodyTooLarge, before it reads anything if the length says so; SlowBody; ClientDisconnect.
+    """
+    if length is not None and length > max_bytes:
+        raise _too_large(f"{length:,}", max_bytes)
     loop = asyncio.get_running_loop()
+    ends_at = loop.time() + WHOLE_S
+    parts: list[bytes] = []
+    num_bytes = 0
     try:
-        # One timer for all of it, moved on with each part.
+        # One timer for the whole body, moved on with each part.
         async with asyncio.timeout(min(IDLE_S, WHOLE_S)) as timer:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
-                parts.append(message.get("body", b""))
+                part = message.get("body", b"")
+                num_bytes += len(part)
+                if num_bytes > max_bytes:
+                    raise _too_large(f"more than {max_bytes:,}", max_bytes)
+                parts.append(part)
                 if not message.get("more_body", False):
                     return b"".join(parts)
-                timer.reschedule(loop.time() + min(IDLE_S, ends_at - time.monotonic()))
+                timer.reschedule(min(loop.time() + IDLE_S, ends_at))
     except TimeoutError:
-        raise _too_slow(time.monotonic() >= ends_at) from None
+        raise _too_slow(loop.time() >= ends_at) from None
 
 
-class BodyLimit:
-    """ASGI: refuse a body over the limit, by its announced length at once, else while it comes; and
-    one that stops coming."""
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body that was read, and then what comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        announced = dict(scope["headers"]).get(b"content-length", b"")
-        if announced.isdigit() and int(announced) > self._max_bytes:
-            # The connection stays: closed at once, a client still sending would see a reset.
-            refusal = self._too_large(f"{int(announced):,}")
-            await problems.to_response(refusal, scope["path"])(scope, receive, send)
-            return
-        num_bytes = 0
-        refused: BodyTooLarge | SlowBody | None = None
-        has_started = is_whole = False
-        ends_at = time.monotonic() + WHOLE_S
+    return receive_again
 
-        async def limited() -> Message:
-            nonlocal num_bytes, refused, is_whole
-            if is_whole:
-                return await receive()  # the client's going away, which may take its time
-            try:
-                async with asyncio.timeout(min(IDLE_S, ends_at - time.monotonic())):
-                    message = await receive()
-            except TimeoutError:
-                refused = _too_slow(time.monotonic() >= ends_at)
-                raise refused from None
-            is_whole = not message.get("more_body", False)
-            num_bytes += len(message.get("body", b""))
-            if num_bytes > self._max_bytes:
-                refused = self._too_large(f"more than {self._max_bytes:,}")
-                raise refused
-            return message
 
-        async def answer(message: Message) -> None:
-            nonlocal has_started
-            if refused is None or has_started:
-                has_started = True
-                await send(message)
-            elif message["type"] == "http.response.start":
-                # Frameworks make a 400 or a 500 of what interrupts their reading.
-                await problems.to_response(refused, scope["path"])(scope, receive, send)
-
-        try:
-            await self._app(scope, limited, answer)
-        except (BodyTooLarge, SlowBody):
-            # Whoever read was no framework.
-            if has_started or refused is None:
-                raise
-            await problems.to_response(refused, scope["path"])(scope, receive, send)
-
-    def _too_large(self, found: str) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"the body has {found} bytes; the limit is {self._max_bytes:,} "
-            "(EVERGREEN_MAX_BODY_MB); send a smaller copy of the image"
-        )
+def _too_large(size: str, max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"the body has {size} bytes; the limit is {max_bytes:,} (EVERGREEN_MAX_BODY_MB); send a "
+        "smaller copy of the image"
+    )
 
 
 def _too_slow(is_over: bool) -> SlowBody:
     if is_over:
         return SlowBody(
-            f"the body is not whole after {WHOLE_S:g} seconds: send a smaller copy of the image, "
-            "or over a faster line"
+            f"the body is incomplete after {WHOLE_S:g} seconds: send a smaller copy of the image, "
+            "or use a faster connection"
         )
     return SlowBody(
-        f"nothing came for {IDLE_S:g} seconds, and the body is not whole: send it again"
+        f"nothing arrived for {IDLE_S:g} seconds, and the body is incomplete: send it again"
     )

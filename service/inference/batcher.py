@@ -1,8 +1,8 @@
-"""The batcher: what waits for the model goes through it together.
+"""The batcher: images that are queued go through the model together. Experimental.
 
-On a GPU, a run of many images takes little longer than a run of one. Nothing waits for company:
-while a batch runs others arrive, and they are the next. All of a batch is answered by one version.
-Images are decoded elsewhere, and only what fits the version joins, so a batch is all pixels.
+On a GPU, a run of many images takes little longer than a run of one. No image waits for others:
+those that arrive while a batch runs form the next one. All images of a batch use the same version.
+They are decoded before they are queued.
 
 B images of an item or of a batch.
 """
@@ -25,14 +25,14 @@ from core.models.servable import Scores, Servable
 from service import metrics
 from service.traffic.admission import Deadline
 
-# Larger requests are cut into items of so many images, and those of others come between.
-_ITEM = 8
+# Larger requests are cut into items of so many images, so that others come in between.
+_MAX_ITEM = 8
 
 log = logging.getLogger(__name__)
 
 
 def sizes(max_batch: int) -> tuple[int, ...]:
-    """The sizes that batches are filled up to on a GPU: few, as each holds the weights again."""
+    """The sizes that batches are padded to on a GPU. They are few: each holds the weights again."""
     return tuple(sorted({1, -(-max_batch // 4), max_batch}))
 
 
@@ -43,8 +43,8 @@ class _Item:
     deadline: Deadline | None
     done: Future[Scores] = field(default_factory=Future)
 
-    def begins(self) -> bool:
-        """Someone still waits for it; from here on it cannot be cancelled."""
+    def start(self) -> bool:
+        """Return whether a client still waits for it. It can no longer be cancelled."""
         if not self.done.set_running_or_notify_cancel():
             return False
         if self.deadline is not None:
@@ -57,11 +57,11 @@ class _Item:
 
 
 class Batcher:
-    """One thread, which alone runs the model for requests."""
+    """One thread, which runs the model for all requests."""
 
     def __init__(self, max_batch: int) -> None:
         self.max_batch = max_batch
-        self._waiting: deque[_Item] = deque()
+        self._queue: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
@@ -72,8 +72,8 @@ class Batcher:
     ) -> Scores:
         """The scores of these images, in order, as `servable.predict` gives them.
 
-        Cancelled before its batch begins, it is not run. Raises DeadlineExceeded, InvalidRequest,
-        NotReady, and what the model raises.
+        A call that is cancelled before its batch starts is not run. Raises DeadlineExceeded,
+        InvalidRequest, NotReady, and what the model raises.
         """
         pieces = self._submit(servable, pixels_BHWC, deadline)
         try:
@@ -84,7 +84,7 @@ class Batcher:
         return scores[0] if len(scores) == 1 else Scores.join(scores)
 
     def stop(self) -> None:
-        """Run what waits, then end."""
+        """Run what is queued, then end."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify()
@@ -93,54 +93,53 @@ class Batcher:
     def _submit(
         self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None
     ) -> list[Future[Scores]]:
-        size = servable.manifest.pixels.size_px
+        side = servable.manifest.pixels.size_px
         shape = pixels_BHWC.shape
-        if shape[1:] != (size, size, 3) or not shape[0] or pixels_BHWC.dtype != np.uint8:
+        if shape[1:] != (side, side, 3) or not shape[0] or pixels_BHWC.dtype != np.uint8:
             raise InvalidRequest(
                 f"pixels of the shape {shape} and type {pixels_BHWC.dtype} cannot be batched; "
-                f"version {servable.version} takes uint8 of the shape [B, {size}, {size}, 3]"
+                f"version {servable.version} takes uint8 of the shape [B, {side}, {side}, 3]"
             )
-        at_once = min(_ITEM, self.max_batch)
+        size = min(_MAX_ITEM, self.max_batch)
         items = [
-            _Item(servable, pixels_BHWC[start : start + at_once], deadline)
-            for start in range(0, shape[0], at_once)
+            _Item(servable, pixels_BHWC[start : start + size], deadline)
+            for start in range(0, shape[0], size)
         ]
         with self._changed:
             if self._is_stopped:
                 raise NotReady("the service is stopping; try again in a second")
-            self._waiting.extend(items)
+            self._queue.extend(items)
             self._changed.notify()
         return [item.done for item in items]
 
     def _run(self) -> None:
         while self._has_more():
-            # The batch has no name here, or a version that has left would stay loaded until the
-            # next request comes.
+            # The batch has no name here: it would keep its version loaded until the next request.
             self._score(self._take())
 
     def _has_more(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_stopped)
-            return bool(self._waiting)
+            self._changed.wait_for(lambda: self._queue or self._is_stopped)
+            return bool(self._queue)
 
     def _take(self) -> list[_Item]:
-        """The item that has waited longest, and those after it that can go with it: so every
-        version has its turn, and the items of each keep their order."""
+        """The oldest item, and those after it that fit into a batch with it. So no version waits
+        for ever, and the items of each version keep their order."""
         batch: list[_Item] = []
         others: list[_Item] = []
         room = self.max_batch
         with self._changed:
-            while self._waiting and room:
-                item = self._waiting.popleft()
+            while self._queue and room:
+                item = self._queue.popleft()
                 if batch and item.servable is not batch[0].servable:
                     others.append(item)
                 elif len(item.pixels_BHWC) > room:
                     others.append(item)
                     break
-                elif item.begins():
+                elif item.start():
                     batch.append(item)
                     room -= len(item.pixels_BHWC)
-            self._waiting.extendleft(reversed(others))
+            self._queue.extendleft(reversed(others))
         return batch
 
     def _score(self, batch: Sequence[_Item]) -> None:
@@ -152,7 +151,7 @@ class Batcher:
             if len(batch) == 1:
                 batch[0].done.set_exception(error)
                 return
-            # One of them may be the cause, or so many at once: the others are not to suffer.
+            # One of them may be the cause, or the size of the batch. The others must not fail.
             log.warning("batch.failed", extra={"count": len(batch), "error": str(error)})
             for item in batch:
                 self._score([item])

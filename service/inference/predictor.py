@@ -1,12 +1,16 @@
-"""One serving process: its store, its slot, and the way of a prediction through them."""
+"""The way of an image through a worker: decode, score, record.
+
+The thread that decodes an image also scores it, unless there is a batcher. It also records the
+prediction, unless the store is remote or there is a batcher: then an I/O thread does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar, TypeVarTuple
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,195 +18,147 @@ from numpy.typing import NDArray
 from core.errors import EvergreenError
 from core.inputs import pixels
 from core.inputs.pixels import Limits
-from core.models.backbones import Runtime
-from core.models.manifest import Manifest
-from core.models.onnx_sessions import num_usable_gpus
 from core.models.servable import Scores, Servable
-from core.predict import PredictionResult, build_prediction, score_image
-from core.registry.bootstrap import ensure_first_version
-from core.settings import Settings
-from core.store.store import Store, open_store
-from core.system.host import available_cores
+from core.predict import PredictionResult, build_prediction
+from core.store.store import Store
 from service import metrics
-from service.inference import batcher
 from service.inference.batcher import Batcher
 from service.inference.recorder import Recorder
 from service.inference.shadow_recorder import ShadowRecorder
-from service.processes import placement
-from service.processes.wal_checkpoints import Checkpoints
 from service.swap.slot import Slot
 from service.swap.swap import Swap
-from service.traffic.admission import Admission, Deadline
-from service.traffic.forwarding import Sharing
+from service.traffic.admission import Deadline
 
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
 # Images in one run of onnxruntime: it needs the memory of so few, and predictions come between.
-_AT_ONCE = 8
+_MAX_RUN = 8
 
 
-class Serving:
-    def __init__(self, settings: Settings, store: Store, gpu: int = 0) -> None:
-        self.settings = settings
-        self.store = store
-        self.limits = Limits(max_pixels=settings.max_pixels)
-        sizes = batcher.sizes(settings.max_batch)
-        self.runtime = Runtime(
-            settings.device,
-            settings.onnx_threads,
-            gpu=gpu,
-            batch_sizes=sizes,
-            cache=settings.home / "cache",
+class Predictor:
+    def __init__(
+        self,
+        store: Store,
+        slot: Slot,
+        swap: Swap,
+        limits: Limits,
+        *,
+        max_parallel: int,
+        num_io_threads: int,
+        batcher: Batcher | None = None,
+    ) -> None:
+        """`max_parallel` images are computed in parallel. Without I/O threads, which a batcher
+        needs, the thread that computes a prediction also records it."""
+        self._store = store
+        self._slot = slot
+        self._swap = swap
+        self._limits = limits
+        self.max_parallel = max_parallel
+        self.batcher = batcher
+        self._compute_pool = ThreadPoolExecutor(max_parallel, thread_name_prefix="compute")
+        self._io_pool = (
+            ThreadPoolExecutor(num_io_threads, thread_name_prefix="io") if num_io_threads else None
         )
-        is_batching = settings.batching == "on" or (
-            settings.batching == "auto" and self.runtime.is_on_gpu
-        )
-        self.batcher = Batcher(settings.max_batch) if is_batching else None
-        self.slot = Slot()
-        self.swap = Swap(store, self.runtime, self.slot, settings.shadow_versions)
-        self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
-        self.started_at = time.time()
-        self._checkpoints = Checkpoints(store.db)
-        self._shadow_recorder = ShadowRecorder(store, self.swap.shadows)
-        num_gpus = num_usable_gpus(settings.device) if self.runtime.is_on_gpu else 0
-        self.at_once = placement.num_computing(settings, num_gpus, available_cores())
-        self._computing = ThreadPoolExecutor(self.at_once, thread_name_prefix="compute")
-        num_keeping = placement.num_keeping(settings, is_batching=is_batching)
-        # None: who computes an image keeps it, too. Another thread would find nothing of it in its
-        # core's caches, and two that take turns find nothing of the model (`bench/RESULTS.md`).
-        self._keeping = (
-            ThreadPoolExecutor(num_keeping, thread_name_prefix="keep") if num_keeping else None
-        )
-        self._recorder = Recorder(store, self._keeping or self._computing)
-        self.sharing: Sharing | None = None
-
-    @staticmethod
-    def start(settings: Settings, gpu: int = 0) -> Serving:
-        """Open the store, publish version 1 if there is none, load the champion, and follow it."""
-        store = open_store(settings)
-        ensure_first_version(store)
-        serving = Serving(settings, store, gpu)
-        serving.swap.start()
-        serving._checkpoints.start()
-        return serving
+        # Without a pool, a step runs in the thread that it is in.
+        self._step_pool = self._compute_pool if self._io_pool else None
+        self._score = batcher.predict if batcher else self._score_in_thread
+        self._recorder = Recorder(store)
+        self._shadow_recorder = ShadowRecorder(store, swap.shadows)
 
     def stop(self) -> None:
-        self.swap.stop()
-        self._computing.shutdown(wait=True)
+        """Finish what has begun."""
+        self._compute_pool.shutdown(wait=True)
         if self.batcher is not None:
             self.batcher.stop()
-        if self._keeping is not None:
-            self._keeping.shutdown(wait=True)
-        self._recorder.stop()
+        if self._io_pool is not None:
+            self._io_pool.shutdown(wait=True)
         self._shadow_recorder.stop()
-        self._checkpoints.stop()
-        self.store.db.close()
+
+    async def servable(self, version: int | None = None) -> Servable:
+        """The pinned version, or the champion of this moment. Raises VersionNotLoaded, NotReady."""
+        if version is not None:
+            return self._swap.loaded.get_pinned(version)
+        if self._swap.is_stale:
+            await asyncio.to_thread(self._swap.ensure_fresh)
+        return self._slot.current()
 
     async def predict(
-        self,
-        image: bytes,
-        deadline: Deadline | None = None,
-        version: int | None = None,
-        *,
-        is_shared: bool = False,
+        self, servable: Servable, image: bytes, deadline: Deadline | None = None
     ) -> PredictionResult:
-        """Answer with the champion of this moment, or with the version that is pinned; `is_shared`
-        for a client of another process (`service/traffic/forwarding.py`). Raises UndecodableImage,
-        ImageTooLarge, Overloaded, DeadlineExceeded, NotReady, VersionNotLoaded, StoreError."""
-        with self.admission.admitted(1, deadline, is_shared=is_shared):
-            return await self._answer(await self.servable(version), image, deadline)
+        """Predict, and record the prediction.
 
-    async def predict_many(
-        self,
-        images: Sequence[bytes],
-        deadline: Deadline | None = None,
-        version: int | None = None,
-    ) -> list[PredictionResult | EvergreenError]:
-        """Answer all with one version, in order; an image that cannot be gets its own error.
-
-        Raises Overloaded, NotReady, VersionNotLoaded.
+        Raises UndecodableImage, ImageTooLarge, DeadlineExceeded, StoreError.
         """
-        with self.admission.admitted(len(images), deadline):
-            servable = await self.servable(version)
+        steps = self._decode_score_record
+        if self._io_pool is None:
+            # One thread takes all steps: its core has the image and the model in its caches, and
+            # no step waits for the event loop.
+            result = await self.compute(
+                _run_to_end, steps, servable, image, deadline, deadline=deadline
+            )
+        else:
+            result = await steps(servable, image, deadline)
+        if self._swap.shadows.current and servable is self._slot.current():
+            self._shadow_recorder.follow(servable, result)
+        metrics.predictions.inc()
+        if result.abstains:
+            metrics.abstentions.inc()
+        return result
 
-            async def answer_one(image: bytes) -> PredictionResult | EvergreenError:
-                try:
-                    return await self._answer(servable, image, deadline)
-                except EvergreenError as error:
-                    return error
-
-            return list(await asyncio.gather(*map(answer_one, images)))
-
-    async def servable(self, version: int | None) -> Servable:
-        """The version that is pinned, or the champion. Raises VersionNotLoaded, NotReady."""
-        return await self.champion() if version is None else self.swap.loaded.get_pinned(version)
-
-    async def champion(self) -> Servable:
-        """The version to answer with at this moment. Raises NotReady."""
-        if self.swap.is_stale:
-            await _run(self._keeping or self._computing, self.swap.ensure_fresh)
-        return self.slot.current()
-
-    async def _answer(
+    async def _decode_score_record(
         self, servable: Servable, image: bytes, deadline: Deadline | None
     ) -> PredictionResult:
-        now = time.time()
-        if self._keeping is None:
-            found, recorded = await self.compute(
-                self._see_and_keep, servable, image, now, deadline=deadline
-            )
-        else:
-            scores = await self._see(servable, image, deadline)
-            found, recorded = await _run(
-                self._keeping, self._keep, servable.manifest, image, scores, now
-            )
-        if recorded.done():
-            recorded.result()  # raises what it came to
-        else:
-            await asyncio.wrap_future(recorded)
-        if servable is self.slot.current():
-            self._shadow_recorder.follow(servable, found)
-        metrics.predictions.inc()
-        if found.abstains:
-            metrics.abstentions.inc()
-        return found
+        pixels_HWC = await self._decode(servable, image, deadline)
+        scores = await self._score(servable, pixels_HWC[np.newaxis], deadline)
+        return await self._record(servable, image, scores)
 
-    async def score(
+    async def _decode(
+        self, servable: Servable, image: bytes, deadline: Deadline | None
+    ) -> NDArray[np.uint8]:
+        decode = _in_time(deadline, pixels.decode)
+        return await _run(self._step_pool, decode, image, servable.manifest.pixels, self._limits)
+
+    async def _score_in_thread(
         self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None
     ) -> Scores:
-        """Of several images, in order. Raises DeadlineExceeded."""
+        return await _run(self._step_pool, _in_time(deadline, servable.predict), pixels_BHWC)
+
+    async def _record(self, servable: Servable, image: bytes, scores: Scores) -> PredictionResult:
+        def record() -> PredictionResult:
+            result = build_prediction(
+                servable.manifest, image, scores, self._store.blobs, time.time()
+            )
+            self._recorder.record(result.prediction)
+            return result
+
+        return await _run(self._io_pool, record)
+
+    async def predict_many(
+        self, servable: Servable, images: Sequence[bytes], deadline: Deadline | None = None
+    ) -> list[PredictionResult | EvergreenError]:
+        """Predict all with one version, in order. An image that fails gets its own error."""
+
+        async def predict_or_error(image: bytes) -> PredictionResult | EvergreenError:
+            try:
+                return await self.predict(servable, image, deadline)
+            except EvergreenError as error:
+                return error
+
+        return list(await asyncio.gather(*map(predict_or_error, images)))
+
+    async def score_batch(
+        self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None
+    ) -> Scores:
+        """Score images in order, and record nothing. Raises DeadlineExceeded."""
         if self.batcher is not None:
             return await self.batcher.predict(servable, pixels_BHWC, deadline)
-
-        starts = range(0, len(pixels_BHWC), _AT_ONCE)
-        return Scores.join(
-            [
-                await self.compute(
-                    servable.predict, pixels_BHWC[start : start + _AT_ONCE], deadline=deadline
-                )
-                for start in starts
-            ]
-        )
-
-    async def _see(self, servable: Servable, image: bytes, deadline: Deadline | None) -> Scores:
-        if self.batcher is None:
-            return await self.compute(score_image, servable, image, self.limits, deadline=deadline)
-        pixels_HWC = await self.compute(
-            pixels.decode, image, servable.manifest.pixels, self.limits, deadline=deadline
-        )
-        return await self.batcher.predict(servable, pixels_HWC[np.newaxis], deadline)
-
-    def _see_and_keep(
-        self, servable: Servable, image: bytes, now: float
-    ) -> tuple[PredictionResult, Future[None]]:
-        scores = score_image(servable, image, self.limits)
-        return self._keep(servable.manifest, image, scores, now)
-
-    def _keep(
-        self, manifest: Manifest, image: bytes, scores: Scores, now: float
-    ) -> tuple[PredictionResult, Future[None]]:
-        found = build_prediction(manifest, image, scores, self.store.blobs, now)
-        return found, self._recorder.record(found.prediction)
+        parts = [
+            await self.compute(
+                servable.predict, pixels_BHWC[start : start + _MAX_RUN], deadline=deadline
+            )
+            for start in range(0, len(pixels_BHWC), _MAX_RUN)
+        ]
+        return Scores.join(parts)
 
     async def compute(
         self,
@@ -210,20 +166,41 @@ class Serving:
         *args: *_Args,
         deadline: Deadline | None = None,
     ) -> _Result:
-        """Do work in a thread; of these there are no more than cores for this process, so it may
-        have to wait for one. Raises DeadlineExceeded if it would begin too late."""
-
-        if deadline is None:
-            return await _run(self._computing, work, *args)
-
-        def in_time() -> _Result:
-            deadline.check()
-            return work(*args)
-
-        return await _run(self._computing, in_time)
+        """Do work in a compute thread. There are no more of them than cores for this process, so
+        it may wait for one. Raises DeadlineExceeded if it would start too late."""
+        return await _run(self._compute_pool, _in_time(deadline, work), *args)
 
 
 async def _run(
-    pool: ThreadPoolExecutor, work: Callable[[*_Args], _Result], *args: *_Args
+    pool: ThreadPoolExecutor | None, work: Callable[[*_Args], _Result], *args: *_Args
 ) -> _Result:
+    """In a thread of the pool; in this thread without a pool."""
+    if pool is None:
+        return work(*args)
     return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
+
+
+def _in_time(
+    deadline: Deadline | None, work: Callable[[*_Args], _Result]
+) -> Callable[[*_Args], _Result]:
+    """The work, which raises DeadlineExceeded if it starts too late."""
+    if deadline is None:
+        return work
+
+    def check_and_work(*args: *_Args) -> _Result:
+        deadline.check()
+        return work(*args)
+
+    return check_and_work
+
+
+def _run_to_end(steps: Callable[[*_Args], Coroutine[Any, Any, _Result]], *args: *_Args) -> _Result:
+    """Run a coroutine that never waits, without an event loop."""
+    coroutine = steps(*args)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a step waited, although one thread takes all steps")

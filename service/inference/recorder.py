@@ -1,8 +1,7 @@
-"""The recorder: predictions become rows in groups, one transaction for all that wait.
+"""The recorder: predictions become rows in groups.
 
-A prediction is answered only once its row is there, so its id can be corrected at once through any
-worker. Whoever finds nobody writing writes, for all that wait: a thread of its own would cost a
-prediction two changes of threads. Nobody waits for company.
+A response is sent when the row is written, so any worker can label the prediction by its id.
+Threads that record while another one writes wait for it. The next of them writes for all.
 """
 
 from __future__ import annotations
@@ -10,73 +9,48 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 
 from core import predictions
 from core.errors import StoreError
 from core.predictions import Prediction
 from core.store.store import Store
 
-_MAX_GROUP = 256
-
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    prediction: Prediction
+    is_done: bool = False
+    error: Exception | None = None
+
+
 class Recorder:
-    def __init__(self, store: Store, pool: Executor) -> None:
-        """`pool` writes what came while another thread wrote. It is shut down, waiting, before
-        the recorder is stopped."""
+    """For many threads."""
+
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._pool = pool
-        self._waiting: deque[tuple[Prediction, Future[None]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._writing = threading.Lock()
-        self._is_stopped = False
 
-    def record(self, prediction: Prediction) -> Future[None]:
-        """Write the row, or leave it to the thread that is writing; the result is done when it is
-        written, and raises StoreError if it cannot be. May wait for the database."""
-        done: Future[None] = Future()
-        if self._is_stopped:
-            done.set_exception(StoreError("the service is stopping; try again in a second"))
-            return done
-        self._waiting.append((prediction, done))
-        self._write_waiting()
-        return done
-
-    def stop(self) -> None:
-        """Write what waits, then refuse."""
-        self._is_stopped = True
+    def record(self, prediction: Prediction) -> None:
+        """Write the row, and return when it is written. Raises StoreError."""
+        mine = _Waiting(prediction)
+        self._waiting.append(mine)
         with self._writing:
-            while self._waiting:
+            if not mine.is_done:
                 self._write_group()
-
-    def _write_waiting(self) -> None:
-        """One group: whoever writes has an answer to go on with."""
-        if not self._writing.acquire(blocking=False):
-            return  # who writes looks again afterwards
-        try:
-            self._write_group()
-        finally:
-            self._writing.release()
-        if self._waiting and not self._is_stopped:
-            try:
-                self._pool.submit(self._write_waiting)
-            except RuntimeError:  # it is shut down, and this is one of its last
-                self._write_waiting()
+        if mine.error is not None:
+            raise StoreError(str(mine.error)) from mine.error
 
     def _write_group(self) -> None:
-        # A request that timed out has cancelled its future; the others still want theirs.
-        waiting = (self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_GROUP)))
-        group = [(row, done) for row, done in waiting if done.set_running_or_notify_cancel()]
-        if not group:
-            return
+        group = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        error: Exception | None = None
         try:
-            predictions.add(self._store.db, [prediction for prediction, _ in group])
-        except Exception as error:
+            predictions.add(self._store.db, [waiting.prediction for waiting in group])
+        except Exception as raised:
             log.exception("predictions.not_recorded", extra={"count": len(group)})
-            problem = error if isinstance(error, StoreError) else StoreError(str(error))
-            for _, done in group:
-                done.set_exception(problem)
-        else:
-            for _, done in group:
-                done.set_result(None)
+            error = raised
+        for waiting in group:
+            waiting.is_done, waiting.error = True, error

@@ -1,8 +1,8 @@
-"""The shadow recorder: lets the shadows answer what the champion has answered, and writes it down.
+"""The shadow recorder: scores the champion's predictions with the shadows, and records the answers.
 
-Off the way of a request: a thread gathers for a moment, scores all that came with one call a
-shadow, and writes it in one transaction. Nobody waits for it, and nothing that fails here fails a
-prediction; what a dying process had gathered is lost, which a comparison survives.
+A thread gathers predictions for a moment, scores them with one call for each shadow, and writes the
+answers in one transaction. No request waits for it, and no failure here fails a prediction. What
+a process has gathered when it is killed is lost, and comparisons do without it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from core.store.store import Store
 from service.swap.shadows import Shadows
 
 _GATHER_S = 0.2
-# Some megabytes of embeddings. Beyond it, answers go without shadows.
-_MAX_WAITING = 1000
+# Some megabytes of embeddings. Beyond it, shadows skip predictions.
+_MAX_QUEUED = 1000
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Followed:
-    # Not the whole answer: its order of all classes would live on until the shadows answer.
+class _Primary:
+    # Not the whole result: its order of all classes would take memory until the shadows answer.
     servable: Servable
     prediction: Prediction
     embedding_D: NDArray[np.float32]
@@ -45,18 +45,18 @@ class ShadowRecorder:
     def __init__(self, store: Store, shadows: Shadows) -> None:
         self._store = store
         self._shadows = shadows
-        self._queue: queue.SimpleQueue[_Followed | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Primary | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadows", daemon=True)
         self._thread.start()
 
-    def follow(self, servable: Servable, answer: PredictionResult) -> None:
-        """Have the shadows answer too, in a moment. Never waits, never raises."""
-        if self._shadows.current and self._queue.qsize() < _MAX_WAITING:
-            self._queue.put(_Followed(servable, answer.prediction, answer.embedding_D))
+    def follow(self, servable: Servable, result: PredictionResult) -> None:
+        """Have the shadows answer too, soon. Never waits, never raises."""
+        if self._queue.qsize() < _MAX_QUEUED:
+            self._queue.put(_Primary(servable, result.prediction, result.embedding_D))
 
     def stop(self) -> None:
-        """Write what waits, then end."""
+        """Write what is queued, then end."""
         self._stop.set()
         self._queue.put(None)
         self._thread.join(timeout=5)
@@ -75,7 +75,7 @@ class ShadowRecorder:
             if is_last:
                 return
 
-    def _answer(self, group: Sequence[_Followed]) -> None:
+    def _answer(self, group: Sequence[_Primary]) -> None:
         try:
             rows = list(answers_of(self._shadows.current, group))
             if rows:
@@ -87,8 +87,8 @@ class ShadowRecorder:
             log.exception("shadow.not_recorded", extra={"count": len(group)})
 
 
-def answers_of(shadows: Sequence[Servable], group: Sequence[_Followed]) -> Iterator[ShadowAnswer]:
-    """What each shadow says of each answer whose embedding it can start from."""
+def answers_of(shadows: Sequence[Servable], group: Sequence[_Primary]) -> Iterator[ShadowAnswer]:
+    """The answer of each shadow to each prediction whose embedding it can score."""
     for shadow in shadows:
         fitting = [item for item in group if _shares(shadow, item.servable)]
         if not fitting:
@@ -96,8 +96,10 @@ def answers_of(shadows: Sequence[Servable], group: Sequence[_Followed]) -> Itera
         _, probabilities_BK = shadow.score(np.stack([item.embedding_D for item in fitting]))
         for item, k in zip(fitting, probabilities_BK.argmax(axis=1), strict=True):
             label = shadow.manifest.classes[k]
-            aloud = item.prediction
-            yield ShadowAnswer(aloud.id, shadow.version, label, aloud.version, label == aloud.label)
+            primary = item.prediction
+            yield ShadowAnswer(
+                primary.id, shadow.version, label, primary.version, label == primary.label
+            )
 
 
 def _shares(shadow: Servable, servable: Servable) -> bool:

@@ -19,11 +19,11 @@ from core.inputs import pixels
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from service import metrics
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.oip import tensors
 from service.oip.messages import InferenceRequest, Output, RequestInput, RequestOutput
 from service.oip.tensors import Elements
-from service.traffic.admission import Deadline
+from service.traffic.admission import Deadline, Ticket
 
 # An installation has one model, which has versions.
 MODEL = "evergreen"
@@ -60,12 +60,12 @@ def output_specs(manifest: Manifest) -> list[TensorSpec]:
     ]
 
 
-async def find_servable(serving: Serving, version: str | None) -> Servable:
-    """Return the named version if it is loaded, or the champion without a name.
+async def find_servable(serving: ServingProcess, version: str | None) -> Servable:
+    """The version that is named, if it is loaded; without a name the champion.
 
     Raises UnknownVersion, NotReady.
     """
-    champion = await serving.champion()
+    champion = await serving.predictor.servable()
     if version is None or version == str(champion.version):
         return champion
     loaded = {str(number): number for number in serving.swap.loaded.numbers}
@@ -79,19 +79,23 @@ async def find_servable(serving: Serving, version: str | None) -> Servable:
 
 
 async def infer(
-    serving: Serving, servable: Servable, request: InferenceRequest, deadline: Deadline | None
+    serving: ServingProcess,
+    servable: Servable,
+    request: InferenceRequest,
+    ticket: Ticket,
+    deadline: Deadline | None,
 ) -> list[Output]:
     """Decode the images, predict, and pick the requested outputs.
 
-    Raises InvalidRequest, Overloaded, DeadlineExceeded.
+    Raises InvalidRequest, DeadlineExceeded.
     """
     manifest = servable.manifest
     wanted = _requested_outputs(request, manifest)
     sent = _check_input(request.inputs, manifest)
 
-    with serving.admission.admitted(sent.shape[0], deadline):
-        pixels_BHWC = await _pixels(serving, manifest, sent, deadline)
-        scores = await serving.score(servable, pixels_BHWC, deadline)
+    ticket.resize(sent.shape[0])
+    pixels_BHWC = await _pixels(serving, manifest, sent, deadline)
+    scores = await serving.predictor.score_batch(servable, pixels_BHWC, deadline)
     _count(scores, manifest)
     return [_output(each, request.is_binary(each), scores, manifest) for each in wanted]
 
@@ -126,16 +130,16 @@ def _check_input(inputs: list[RequestInput], manifest: Manifest) -> RequestInput
 
 
 async def _pixels(
-    serving: Serving, manifest: Manifest, sent: RequestInput, deadline: Deadline | None
+    serving: ServingProcess, manifest: Manifest, sent: RequestInput, deadline: Deadline | None
 ) -> NDArray[np.uint8]:
     if sent.name == "pixels":
-        return await serving.compute(tensors.read_uint8, sent.raw, sent.shape, sent.name)
-    images = await serving.compute(tensors.read_bytes, sent.raw, sent.shape, sent.name)
+        return await serving.predictor.compute(tensors.read_uint8, sent.raw, sent.shape, sent.name)
+    images = await serving.predictor.compute(tensors.read_bytes, sent.raw, sent.shape, sent.name)
     size = manifest.pixels.size_px
     pixels_BHWC = np.empty((len(images), size, size, 3), np.uint8)
     for i, image in enumerate(images):
         try:
-            pixels_BHWC[i] = await serving.compute(
+            pixels_BHWC[i] = await serving.predictor.compute(
                 pixels.decode, image, manifest.pixels, serving.limits, deadline=deadline
             )
         except (UndecodableImage, ImageTooLarge) as error:

@@ -1,194 +1,137 @@
-"""Admission: how many images may be in work at once, and until when an answer is of use.
+"""Admission: how many images may be in flight in a worker, and until when a response is of use.
 
-Beyond what a process can do in a moment, every further image would only make all wait longer, and
-in the end all too long. So it is refused at once, with the word to come again
-(`service/api/load_shedding.py`).
+With more images in flight than a worker can score soon, every client would wait longer, and in the
+end too long. So further requests are refused, and their clients may try again
+(`service/api/request_middleware.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.errors import DeadlineExceeded, Overloaded
-from service import metrics
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
-# How fast the estimate of an image's time follows: over about so many images.
-_FOLLOWS = 20
-# From so many on the estimate counts: a few slow ones say nothing of a queue.
-_A_QUEUE = 4
-# Of the time that a client allows, so much may be planned: estimates err, and it has waited a while
-# before it was seen. What comes too late was work for nothing.
+# The seconds of an image are averaged over about so many images.
+_NUM_AVERAGED = 20
+# From so many images on the expected wait counts: a few slow images are no queue.
+_MIN_QUEUE = 4
+# Share of the client's timeout that may be planned for: estimates err, and the request was on its
+# way for a while. A response that comes too late is wasted work.
 _PLANNED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When the client will have given up; made as its request arrives."""
+    """When the client gives up. Made when its request arrives."""
 
     at: float
     timeout_ms: int
-    # For a client of another process, which looks again, tells it and counts it.
-    is_shared: bool = False
 
     @staticmethod
     def after(timeout_ms: int) -> Deadline:
         return Deadline(time.monotonic() + timeout_ms / 1000, timeout_ms)
 
+    @property
+    def remaining_s(self) -> float:
+        return self.at - time.monotonic()
+
     def check(self) -> None:
         """Raises DeadlineExceeded."""
-        if time.monotonic() >= self.at:
-            if not self.is_shared:
-                metrics.deadlines_exceeded.inc()
+        if self.remaining_s <= 0:
             raise DeadlineExceeded(
                 f"the image waited longer than the {self.timeout_ms:,} ms that the request allows "
-                f"({TIMEOUT_HEADER}); allow more, or send less at once"
+                f"({TIMEOUT_HEADER}); allow more time, or send fewer images"
             )
 
 
-def of_allowed(seconds: float) -> float:
-    """How long an answer may be expected to take for a client that waits so long."""
-    return _PLANNED * seconds
-
-
-class Place:
-    """Of a request that is about to be admitted; left once, by whoever comes first."""
-
-    def __init__(self, leave: Callable[[], None]) -> None:
-        self._leave = leave
-        self.is_held = True
-
-    def leave(self) -> None:
-        if self.is_held:
-            self.is_held = False
-            self._leave()
-
-
-# Of the request that is answered in this context.
-_place: ContextVar[Place | None] = ContextVar("place", default=None)
-
-
 class Admission:
-    """Of one event loop, which alone counts."""
+    """Counts the images in flight of one event loop, which alone calls it."""
 
     def __init__(
         self, limit: int, max_wait_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self.clock = clock
+        self.in_flight = 0
         self._limit = limit
         self._max_wait_s = max_wait_s
-        self._clock = clock
-        self._in_work = 0
-        self._tell: Callable[[int], None] | None = None
-        self._requests = 0
-        self._worked_s = 0.0
-        self._changed_at = clock()
-        # While there is always something to do, from one image done to the next.
-        self._seconds_of_image = 0.0
+        self._on_change: Callable[[int], None] | None = None
+        # From one image done to the next, while there is always one in flight.
+        self._image_s = 0.0
         self._last_done_at = 0.0
 
     @property
-    def worked_s(self) -> float:
-        """Of all requests of clients of this process together, however many images each has and
-        whichever process works on it; it grows by as many seconds in a second as these are."""
-        return self._worked_s + self._requests * (self._clock() - self._changed_at)
-
-    @property
-    def in_line(self) -> int:
-        """Images in work here before that of the request that is answered in this context."""
-        place = _place.get()
-        return self._in_work - (place is not None and place.is_held)
-
-    @property
     def expected_wait_s(self) -> float:
-        """Of an image that comes now, until it is done."""
-        return self._in_work * self._seconds_of_image
+        """Of an image that arrives now, until it is done."""
+        return self.in_flight * self._image_s
 
-    def check(self, allowed_s: float | None = None, *, is_shared: bool = False) -> None:
-        """Raises Overloaded if too many are in work, or if it would take longer than is allowed."""
-        why = self._too_much(allowed_s)
-        if why is not None:
-            if not is_shared:  # who asked for its client counts it, if it cannot either
-                metrics.shed.inc()
-            raise Overloaded(f"{why}; try again in a second, or add workers")
-
-    def _too_much(self, allowed_s: float | None) -> str | None:
-        if self._in_work >= self._limit:
-            return (
-                f"{self._in_work} images are in work here, and the limit is {self._limit} "
-                "(EVERGREEN_MAX_IN_FLIGHT)"
+    def check(self, timeout_s: float | None = None) -> None:
+        """Raises Overloaded if too many images are in flight, or if a further one would wait too
+        long for a client that gives up after `timeout_s`."""
+        if self.in_flight >= self._limit:
+            self._refuse(f"the limit is {self._limit} (EVERGREEN_MAX_IN_FLIGHT)")
+        longest_s, setting = self._max_wait_s, "EVERGREEN_MAX_WAIT_S"
+        if timeout_s is not None:
+            longest_s, setting = _PLANNED * timeout_s, f"{_PLANNED:.0%} of {TIMEOUT_HEADER}"
+        if self.in_flight >= _MIN_QUEUE and self.expected_wait_s > longest_s:
+            self._refuse(
+                f"take about {self.expected_wait_s:.1f} s; the limit is {longest_s:g} s ({setting})"
             )
-        longest_s, what = self._max_wait_s, "EVERGREEN_MAX_WAIT_S"
-        if allowed_s is not None:
-            longest_s, what = allowed_s, f"{_PLANNED:.0%} of {TIMEOUT_HEADER}"
-        if self._in_work >= _A_QUEUE and self.expected_wait_s > longest_s:
-            return (
-                f"{self._in_work} images are in work here, which takes about "
-                f"{self.expected_wait_s:.1f} s, and {longest_s:g} s is the limit ({what})"
-            )
-        return None
 
-    def take_place(self, allowed_s: float | None) -> Place:
-        """One image counts as in work until the request is admitted, or leaves. Raises
-        Overloaded."""
-        self.check(allowed_s)
-        self._change(1)
-        place = Place(lambda: self._change(-1))
-        _place.set(place)
-        return place
+    def reserve(self, timeout_s: float | None = None, num_images: int = 1) -> Ticket:
+        """Admit a request. Raises Overloaded as `check` does, however many images it has: a large
+        request would wait for ever if there had to be room for all of it."""
+        self.check(timeout_s)
+        return Ticket(self, num_images)
 
-    def tell(self, tell: Callable[[int], None] | None) -> None:
-        """From now on, whenever it changes, how many images are in work."""
-        self._tell = tell
+    def on_change(self, callback: Callable[[int], None] | None) -> None:
+        """From now on, call it with the number of images in flight whenever that changes."""
+        self._on_change = callback
 
-    @contextlib.contextmanager
-    def admitted(
-        self, count: int, deadline: Deadline | None = None, *, is_shared: bool = False
-    ) -> Iterator[None]:
-        """Work on so many images; `is_shared` if it is for a client of another process. Where there
-        is room for one, there is for all of a request, or a large request would wait for an idle
-        moment. Raises Overloaded."""
-        place = _place.get()
-        if place is not None and place.is_held:
-            place.leave()
-        else:
-            allowed_s = None if deadline is None else of_allowed(deadline.at - self._clock())
-            self.check(allowed_s, is_shared=is_shared)
-        of_ours = 0 if is_shared else 1
-        began = self._clock()
-        self._change(count)
-        self._count(of_ours)
-        try:
-            yield
-        finally:
-            self._change(-count)
-            self._count(-of_ours)
-            now = self._clock()
-            seconds = (now - max(began, self._last_done_at)) / count
-            weight = 1 - (1 - 1 / _FOLLOWS) ** count
-            self._seconds_of_image += weight * (seconds - self._seconds_of_image)
-            self._last_done_at = now
+    def add(self, num_images: int) -> None:
+        self.in_flight += num_images
+        if self._on_change is not None and num_images:
+            self._on_change(self.in_flight)
 
-    @contextlib.contextmanager
-    def elsewhere(self) -> Iterator[None]:
-        """A request of a client of ours is worked on by another process."""
-        place = _place.get()
-        if place is not None:
-            place.leave()
-        self._count(1)
-        try:
-            yield
-        finally:
-            self._count(-1)
+    def measure(self, num_images: int, started_at: float) -> None:
+        """Learn from images that are done how long an image takes."""
+        now = self.clock()
+        image_s = (now - max(started_at, self._last_done_at)) / num_images
+        weight = 1 - (1 - 1 / _NUM_AVERAGED) ** num_images
+        self._image_s += weight * (image_s - self._image_s)
+        self._last_done_at = now
 
-    def _change(self, count: int) -> None:
-        self._in_work += count
-        if self._tell is not None:
-            self._tell(self._in_work)
+    def _refuse(self, why: str) -> None:
+        raise Overloaded(
+            f"{self.in_flight} images are in flight here, and {why}; try again in a second, "
+            "or add workers"
+        )
 
-    def _count(self, change: int) -> None:
-        self._worked_s, self._changed_at = self.worked_s, self._clock()
-        self._requests += change
+
+class Ticket:
+    """An admitted request. Its images count as in flight until the ticket is released."""
+
+    def __init__(self, admission: Admission, num_images: int) -> None:
+        self._admission = admission
+        self._started_at = admission.clock()
+        self._num_images = 0
+        self.resize(num_images)
+
+    def resize(self, num_images: int) -> None:
+        """Set how many images the request has here; 0 while another worker predicts."""
+        self._admission.add(num_images - self._num_images)
+        self._num_images = num_images
+
+    def release(self) -> None:
+        """The images are done. Further calls do nothing."""
+        if self._num_images:
+            self._admission.measure(self._num_images, self._started_at)
+            self.resize(0)
+
+    def __enter__(self) -> Ticket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

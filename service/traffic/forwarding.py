@@ -1,239 +1,171 @@
-"""Sharing: an image that would wait here goes to a process of the same server that has less to do.
+"""Forwarding: an image that would wait here goes to a worker of the same server that is less busy.
 
-A connection stays with the process that accepted it, so one may have several images in line while
-another has none. Each says on the board how many it has in work (`service/traffic/load_table.py`).
-One that is busy as an image comes sends it, over a Unix socket, to the least busy of the others, if
-that can begin at once or has half as many at most, and passes the answer on. Sender-initiated, to
-the shortest queue: Eager, Lazowska and Zahorjan, "Adaptive load sharing in homogeneous distributed
-systems", IEEE TSE SE-12 (1986).
+A connection stays with the worker that accepted it. So one worker may have several images queued
+while another has none. Each writes into the load table how many images it has in flight. A busy
+worker sends an image to the least busy peer, and passes on that peer's response. Sender-initiated,
+to the shortest queue: Eager, Lazowska and Zahorjan, "Adaptive load sharing in homogeneous
+distributed systems", IEEE TSE SE-12 (1986).
 
-Whatever goes wrong on the way, the image is still here, and is answered here.
+If anything goes wrong on the way, the image is predicted here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import socket
-import struct
 import time
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import EvergreenError
 from service import metrics
-from service.traffic.admission import Admission, Deadline
-from service.traffic.load_table import Board
+from service.traffic.admission import Admission, Deadline, Ticket
+from service.traffic.load_table import LoadTable
+from service.traffic.peer import Peer, Predict, listen, serve
 
-# The body of an answer to an image, until a deadline, with so many classes listed.
-Answering = Callable[[bytes, Deadline | None, int], Awaitable[bytes]]
-
-# Bytes of the image, classes to list, when the deadline is (by the clock that all processes of a
-# machine share) and how many ms it was; no ms: there is none.
-_ASKED = struct.Struct("=QIdI")
-# Bytes of the answer; none if there is none: then who asked answers, and says what is wrong.
-_ANSWERED = struct.Struct("=Q")
-# So long a process may be stuck before it is given up. Its last word on the board is old by then.
-_GIVE_UP_S = 5.0
-# A process that is busy, too, must have so many times fewer in work. Where all have long lines, a
-# place or two further on in another one is not worth the way there (`bench/RESULTS.md`).
+# A stuck peer is given up after so long. Its heartbeat is too old by then.
+_TIMEOUT_S = 5.0
+# A peer that is busy too must have so many times fewer images in flight. Between long queues, a
+# place or two is not worth the way.
 _TIMES_FEWER = 2
-# How often the board is read for who lives.
-_LOOK_S = 0.5
+# How often the load table is read for live peers, and the own heartbeat is written.
+_HEARTBEAT_S = 0.5
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class ForwardedAnswer:
     body: bytes
-    # The process that answered.
+    # The process that predicted.
     pid: int
 
 
-class Sharing:
+class Forwarder:
     """Of one event loop."""
 
     def __init__(
-        self, board: Board, admission: Admission, answer: Answering, at_once: int, max_bytes: int
+        self,
+        table: LoadTable,
+        admission: Admission,
+        predict: Predict,
+        max_parallel: int,
+        max_bytes: int,
     ) -> None:
-        """`at_once` images are worked on at once here; one more would wait."""
-        self._board = board
+        """With `max_parallel` images in flight here, a further one would wait."""
+        self._table = table
         self._admission = admission
-        self._answer = answer
-        self._at_once = at_once
+        self._predict = predict
+        self._max_parallel = max_parallel
         self._max_bytes = max_bytes
-        self._others: dict[int, _Other] = {}
-        self._looked_at = -_LOOK_S
+        self._peers: dict[int, Peer] = {}
+        self._refreshed_at = -_HEARTBEAT_S
         self._server: asyncio.Server | None = None
-        self._asking: set[StreamWriter] = set()
+        self._heartbeat: asyncio.Task[None] | None = None
+        self._connections: set[StreamWriter] = set()
         self._is_stopped = False
 
-    @staticmethod
-    async def start(
-        board: Board, admission: Admission, answer: Answering, at_once: int, max_bytes: int
-    ) -> Sharing | None:
-        """Listen to the others; None where there can be no socket."""
-        sharing = Sharing(board, admission, answer, at_once, max_bytes)
+    async def start(self) -> bool:
+        """Listen to the peers. False if there can be no socket: then nothing is forwarded."""
         try:
-            listening = _listening(board.socket_path(board.mine))
+            listening = listen(self._table.socket_path(self._table.own_row))
         except OSError as error:
-            log.warning("sharing.impossible", extra={"error": str(error)})
-            return None
-        sharing._server = await asyncio.start_unix_server(
-            sharing._serve, sock=listening, limit=max_bytes
+            log.warning("forwarding.unavailable", extra={"error": str(error)})
+            return False
+        self._server = await asyncio.start_unix_server(
+            self._serve, sock=listening, limit=self._max_bytes
         )
-        admission.tell(board.write_in_work)
-        return sharing
+        self._admission.on_change(self._table.write_in_flight)
+        self._heartbeat = asyncio.create_task(self._send_heartbeats())
+        return True
 
     async def stop(self) -> None:
-        """Who still waits for an answer from here sees the connection end, and answers itself."""
-        self._is_stopped = True  # what still is in work here does not look at the board again
-        self._admission.tell(None)
+        """A peer that waits for a response sees the connection end, and predicts by itself."""
+        self._is_stopped = True  # requests in flight no longer read the load table
+        self._admission.on_change(None)
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
         if self._server is not None:
             self._server.close()
-            Path(self._board.socket_path(self._board.mine)).unlink(missing_ok=True)
-        for writer in self._asking:
+            Path(self._table.socket_path(self._table.own_row)).unlink(missing_ok=True)
+        for writer in self._connections:
             writer.close()
-        for other in self._others.values():
-            other.close()
+        for peer in self._peers.values():
+            peer.close()
 
-    async def elsewhere(self, image: bytes, deadline: Deadline | None, top: int) -> Shared | None:
-        """The answer of a process that has less to do; None if it is to be answered here."""
-        other = self._less_busy()
-        if other is None:
+    async def try_forward(
+        self, image: bytes, ticket: Ticket, deadline: Deadline | None, top: int
+    ) -> ForwardedAnswer | None:
+        """Have a less busy peer predict. None if there is none, or it cannot: predict here."""
+        peer = self._less_busy_peer()
+        if peer is None:
             return None
-        with self._admission.elsewhere():
-            try:
-                async with asyncio.timeout(_GIVE_UP_S):
-                    body = await other.ask(image, deadline, top)
-            except (OSError, EOFError) as error:  # TimeoutError is an OSError
-                log.warning("sharing.failed", extra={"pid": other.pid, "error": repr(error)})
-                if self._others.get(other.place) is other:  # and not who has its place by now
-                    self._forget(other.place)
-                return None
+        ticket.resize(0)
+        body = b""
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                body = await peer.request(image, deadline, top)
+        except (OSError, EOFError) as error:  # TimeoutError is an OSError
+            log.warning("forwarding.failed", extra={"pid": peer.pid, "error": repr(error)})
+            if self._peers.get(peer.row) is peer:  # and not its successor in that row
+                self._forget(peer.row)
         if not body:
+            ticket.resize(1)
             return None
-        metrics.shared.inc()
-        return Shared(body, other.pid)
+        metrics.forwarded.inc()
+        return ForwardedAnswer(body, peer.pid)
 
-    def _less_busy(self) -> _Other | None:
-        mine = self._admission.in_line
-        if mine < self._at_once or self._is_stopped:
+    def _less_busy_peer(self) -> Peer | None:
+        queue_length = self._admission.in_flight - 1  # before this image
+        if queue_length < self._max_parallel or self._is_stopped:
             return None
         now = time.monotonic()
-        if now - self._looked_at >= _LOOK_S:
-            self._looked_at = now
-            self._meet()
-        found, fewest = None, max(self._at_once, mine // _TIMES_FEWER + 1)
-        for other in self._others.values():
-            # One that is stuck does not say that it was asked.
-            in_work = max(self._board.in_work(other.place), other.num_asked)
-            if in_work < fewest:
-                found, fewest = other, in_work
-        return found
+        if now - self._refreshed_at >= _HEARTBEAT_S:
+            self._refreshed_at = now
+            self._refresh_peers()
+        least_busy, fewest = None, max(self._max_parallel, queue_length // _TIMES_FEWER + 1)
+        for peer in self._peers.values():
+            # A stuck peer does not write what it was sent.
+            in_flight = max(self._table.in_flight(peer.row), peer.num_requests)
+            if in_flight < fewest:
+                least_busy, fewest = peer, in_flight
+        return least_busy
 
-    def _meet(self) -> None:
-        living = self._board.pids()
-        for place, other in list(self._others.items()):
-            if living.get(place) != other.pid:
-                self._forget(place)
-        for place in living.keys() - self._others.keys():
-            path = self._board.socket_path(place)
-            self._others[place] = _Other(place, living[place], path, self._max_bytes)
+    def _refresh_peers(self) -> None:
+        pids = self._table.peers()
+        for row, peer in list(self._peers.items()):
+            if pids.get(row) != peer.pid:
+                self._forget(row)
+        for row in pids.keys() - self._peers.keys():
+            path = self._table.socket_path(row)
+            self._peers[row] = Peer(row, pids[row], path, self._max_bytes)
 
-    def _forget(self, place: int) -> None:
-        other = self._others.pop(place, None)
-        if other is not None:
-            other.close()
+    def _forget(self, row: int) -> None:
+        peer = self._peers.pop(row, None)
+        if peer is not None:
+            peer.close()
+
+    async def _send_heartbeats(self) -> None:
+        while True:
+            self._table.write_heartbeat()
+            await asyncio.sleep(_HEARTBEAT_S)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """One who asks, again and again."""
-        self._asking.add(writer)
+        self._connections.add(writer)
         try:
-            with contextlib.suppress(OSError, EOFError):
-                while True:
-                    size, top, at, timeout_ms = _ASKED.unpack(await reader.readexactly(_ASKED.size))
-                    image = await reader.readexactly(size)
-                    deadline = Deadline(at, timeout_ms, is_shared=True) if timeout_ms else None
-                    body = await self._answered(image, deadline, top)
-                    writer.write(_ANSWERED.pack(len(body)) + body)
-                    await writer.drain()
+            await serve(reader, writer, self._predict_for_peer)
         finally:
-            self._asking.discard(writer)
+            self._connections.discard(writer)
             writer.close()
 
-    async def _answered(self, image: bytes, deadline: Deadline | None, top: int) -> bytes:
+    async def _predict_for_peer(self, image: bytes, deadline: Deadline | None, top: int) -> bytes:
+        """Refuse with an empty body: the peer predicts the image, and tells its client why not."""
         try:
-            return await self._answer(image, deadline, top)
+            with self._admission.reserve(None if deadline is None else deadline.remaining_s):
+                return await self._predict(image, deadline, top)
         except EvergreenError:
             return b""
         except Exception:
-            log.exception("sharing.unexpected")
+            log.exception("forwarding.error")
             return b""
-
-
-class _Other:
-    """Another process: its place on the board, and connections to it that nobody uses just now."""
-
-    def __init__(self, place: int, pid: int, path: str, max_bytes: int) -> None:
-        self.place = place
-        self.pid = pid
-        self._path = path
-        self._max_bytes = max_bytes
-        self._idle: list[tuple[StreamReader, StreamWriter]] = []
-        self._is_closed = False
-        self.num_asked = 0
-
-    async def ask(self, image: bytes, deadline: Deadline | None, top: int) -> bytes:
-        """Empty if it could not answer. Raises OSError, EOFError."""
-        at, timeout_ms = (deadline.at, deadline.timeout_ms) if deadline else (0.0, 0)
-        self.num_asked += 1
-        try:
-            async with self._connection() as (reader, writer):
-                writer.write(_ASKED.pack(len(image), top, at, timeout_ms))
-                writer.write(image)
-                (size,) = _ANSWERED.unpack(await reader.readexactly(_ANSWERED.size))
-                return await reader.readexactly(size)
-        finally:
-            self.num_asked -= 1
-
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
-        """Nobody else's until it is left, and kept unless something went wrong."""
-        if self._idle:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_unix_connection(self._path, limit=self._max_bytes)
-        is_whole = False
-        try:
-            yield reader, writer
-            is_whole = True
-        finally:
-            if is_whole and not self._is_closed:
-                self._idle.append((reader, writer))
-            else:  # whoever came next would read an answer that is not for him
-                writer.close()
-
-    def close(self) -> None:
-        self._is_closed = True
-        for _, writer in self._idle:
-            writer.close()
-        self._idle.clear()
-
-
-def _listening(path: str) -> socket.socket:
-    """Raises OSError."""
-    listening = socket.socket(socket.AF_UNIX)
-    try:
-        Path(path).unlink(missing_ok=True)  # of one that had this place before, and was killed
-        os.fchmod(listening.fileno(), 0o600)
-        listening.bind(path)
-    except OSError:
-        listening.close()
-        raise
-    return listening

@@ -1,8 +1,8 @@
-"""A board that the serving processes of one server share: who they are, and how busy each is.
+"""The load table of a server: which of its workers live, and how many images each has in flight.
 
-A small file, mapped into memory by all of them: a place for each process, which only it writes. The
-places are claimed with locks that the kernel releases when a process ends, however it ends. What
-was not written lately does not count, so nothing has to be cleared away.
+It is a small file that all workers map into memory. Each worker writes one row of it, which it
+claims with a lock. The kernel releases the lock when the process ends, however it ends. Rows
+without a recent heartbeat do not count, so nothing has to be cleaned up.
 """
 
 from __future__ import annotations
@@ -14,66 +14,65 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-# Images in work; when the rest was written, by the clock that all processes of a machine share; how
-# many predictions its clients had in work on average; its pid.
-_PLACE = struct.Struct("=qddq")
-_IN_WORK = struct.Struct("=q")
-_REST = struct.Struct("=ddq")
-_NUM_PLACES = 256
-_BYTES = _PLACE.size * _NUM_PLACES
-# A process that has not written for so long is gone, or stuck.
+# Images in flight; time of the heartbeat, by the clock that all processes of a machine share; pid.
+_ROW = struct.Struct("=qdq")
+_IN_FLIGHT = struct.Struct("=q")
+_HEARTBEAT = struct.Struct("=dq")
+_NUM_ROWS = 256
+_NUM_BYTES = _ROW.size * _NUM_ROWS
+# A worker whose heartbeat is older has ended, or is stuck.
 FRESH_S = 2.0
 
 log = logging.getLogger(__name__)
 
 
-class Board:
+class LoadTable:
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Raises OSError."""
         self._clock = clock
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as opened:
-            # Closing any descriptor of the file would release the locks: this one stays open.
+            # Closing any descriptor of the file would release the locks, so this one stays open.
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             opened.callback(os.close, self._file)
             self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.callback(os.close, self._folder)
-            os.ftruncate(self._file, _BYTES)
-            self._memory = opened.enter_context(mmap.mmap(self._file, _BYTES))
-            self.mine = self._claim()
-            self._clear()  # of what one left that was killed
+            os.ftruncate(self._file, _NUM_BYTES)
+            self._memory = opened.enter_context(mmap.mmap(self._file, _NUM_BYTES))
+            self.own_row = self._claim()
+            self._clear()  # what a killed worker has left
             self._opened = opened.pop_all()
 
-    def write(self, average: float) -> None:
-        """That this process lives, and the predictions of its clients in work on average."""
-        at = self.mine * _PLACE.size + _IN_WORK.size
-        _REST.pack_into(self._memory, at, self._clock(), average, os.getpid())
+    def write_heartbeat(self) -> None:
+        at = self.own_row * _ROW.size + _IN_FLIGHT.size
+        _HEARTBEAT.pack_into(self._memory, at, self._clock(), os.getpid())
 
-    def write_in_work(self, count: int) -> None:
-        _IN_WORK.pack_into(self._memory, self.mine * _PLACE.size, count)
+    def write_in_flight(self, num_images: int) -> None:
+        _IN_FLIGHT.pack_into(self._memory, self.own_row * _ROW.size, num_images)
 
-    def in_work(self, place: int) -> int:
-        """What is in work there at this moment, if that process lives."""
-        count: int
-        (count,) = _IN_WORK.unpack_from(self._memory, place * _PLACE.size)
-        return count
+    def in_flight(self, row: int) -> int:
+        num_images: int
+        (num_images,) = _IN_FLIGHT.unpack_from(self._memory, row * _ROW.size)
+        return num_images
 
-    def others(self) -> list[float]:
-        """What the other processes that live have written last."""
-        return [average for _, average, _ in self._living()]
+    def peers(self) -> dict[int, int]:
+        """The pids of the other live workers, by row."""
+        now = self._clock()
+        return {
+            row: pid
+            for row, (_, at, pid) in enumerate(_ROW.iter_unpack(self._memory[:]))
+            # The clock starts anew with the machine, so an old heartbeat may lie in the future.
+            if row != self.own_row and at > 0 and abs(now - at) < FRESH_S
+        }
 
-    def pids(self) -> dict[int, int]:
-        """By their places, the other processes that live."""
-        return {place: pid for place, _, pid in self._living()}
-
-    def socket_path(self, place: int) -> str:
-        """Where the process of a place may listen. A socket's path may not have more than about a
-        hundred bytes; by way of the folder's descriptor it has few, wherever the folder is."""
-        name = f"{self._path.name}.{place}.sock"
+    def socket_path(self, row: int) -> str:
+        """Where the worker of a row listens. The path of a socket is limited to about 100 bytes, so
+        it goes through the descriptor of the folder where that is possible."""
+        name = f"{self._path.name}.{row}.sock"
         folder = Path(f"/proc/self/fd/{self._folder}")
         return str((folder if folder.exists() else self._path.parent) / name)
 
@@ -82,50 +81,38 @@ class Board:
         self._opened.close()
 
     def _clear(self) -> None:
-        _PLACE.pack_into(self._memory, self.mine * _PLACE.size, 0, 0.0, 0.0, 0)
-
-    def _living(self) -> Iterator[tuple[int, float, int]]:
-        now = self._clock()
-        for place, (_, at, average, pid) in enumerate(_PLACE.iter_unpack(self._memory[:])):
-            # Before the machine was started anew, its clock may have been ahead.
-            if place != self.mine and at > 0 and abs(now - at) < FRESH_S:
-                yield place, average, pid
+        _ROW.pack_into(self._memory, self.own_row * _ROW.size, 0, 0.0, 0)
 
     def _claim(self) -> int:
-        for place in range(_NUM_PLACES):
+        for row in range(_NUM_ROWS):
             with contextlib.suppress(BlockingIOError, PermissionError):
-                fcntl.lockf(
-                    self._file,
-                    fcntl.LOCK_EX | fcntl.LOCK_NB,
-                    _PLACE.size,
-                    place * _PLACE.size,
-                )
-                return place
-        raise OSError(f"more than {_NUM_PLACES} processes share one board")
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, _ROW.size, row * _ROW.size)
+                return row
+        raise OSError(f"more than {_NUM_ROWS} workers share one load table")
 
 
-def board_of_server(folder: Path, host: str) -> Board | None:
-    """The one that all serving processes with the same parent share; None where it cannot be.
+def open_load_table(folder: Path, host: str) -> LoadTable | None:
+    """The table that all workers with this parent process share; None if there can be none.
 
-    The host is part of the name: containers may share the folder, and number processes alike.
+    The host is part of the name: containers may share the folder, and use the same pids.
     """
     prefix = f"{host}-"
     try:
-        for old in folder.glob(f"{prefix}*.board*"):  # and the sockets beside it
+        for old in folder.glob(f"{prefix}*.load*"):  # tables, and the sockets beside them
             parent = old.name.removeprefix(prefix).split(".")[0]
-            if parent.isdigit() and not _lives(int(parent)):
+            if parent.isdigit() and not _is_alive(int(parent)):
                 old.unlink(missing_ok=True)
-        return Board(folder / f"{prefix}{os.getppid()}.board")
+        return LoadTable(folder / f"{prefix}{os.getppid()}.load")
     except OSError as error:
-        log.warning("board.impossible", extra={"error": str(error)})
+        log.warning("load_table.unavailable", extra={"error": str(error)})
         return None
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # somebody else's
+        return True  # a process of another user
     return True

@@ -95,7 +95,7 @@ class SlowSenders:
         self._thread.join()
 
 
-def test_clients_that_send_slowly_delay_nobody(server: Server, store: Store) -> None:
+def test_slow_senders_delay_no_other_client(server: Server, store: Store) -> None:
     begins = list(itertools.islice(itertools.cycle((IN_BODY, IN_HEADERS)), NUM_SLOW))
     slow = SlowSenders(server, begins)
     try:
@@ -114,7 +114,7 @@ def test_clients_that_send_slowly_delay_nobody(server: Server, store: Store) -> 
             connection.close()
 
 
-def test_clients_that_never_read_delay_nobody(server: Server, store: Store) -> None:
+def test_clients_that_never_read_delay_no_other_client(server: Server, store: Store) -> None:
     unread = []
     try:
         for _ in range(NUM_SLOW):

@@ -1,4 +1,4 @@
-"""Versions that can be held up in the middle of a batch."""
+"""Versions that can be blocked in the middle of a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POISON = 255
 
 
 class BlockingServable(Servable):
-    """A version that notes its batches, can be held up, and cannot bear white images."""
+    """A version that records its batches, can be blocked, and fails for white images."""
 
     def __init__(self, loaded: Servable) -> None:
         super().__init__(loaded.manifest, loaded.backbone, loaded._head)
@@ -40,7 +40,7 @@ class BlockingServable(Servable):
 
 @asynccontextmanager
 async def busy(batcher: Batcher, version: BlockingServable) -> AsyncIterator[None]:
-    """While a batch runs: what is asked inside waits until this ends."""
+    """While a batch runs: images that are sent inside are queued until this ends."""
     version.is_running.clear()
     version.may_go.clear()
     first = asyncio.create_task(batcher.predict(version, noise(1, seed=999)))
@@ -53,10 +53,10 @@ async def busy(batcher: Batcher, version: BlockingServable) -> AsyncIterator[Non
     version.batches.pop(0)
 
 
-async def waiting(
+async def queued(
     *asked: tuple[Batcher, BlockingServable, NDArray[np.uint8]],
 ) -> list[asyncio.Task[Scores]]:
-    """Ask in this order; returns when all of them wait."""
+    """Send in this order; returns when all are queued."""
     tasks = [asyncio.create_task(b.predict(version, pixels)) for b, version, pixels in asked]
     await asyncio.sleep(0)
     return tasks

@@ -19,39 +19,29 @@ from core.settings import Settings
 from core.store.blobs import LocalBlobs
 from core.store.store import Store, open_store
 from service.api.app import create_app
-from service.api.fast_path import FastLane
 from service.inference.batcher import Batcher
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import trained_home
 from tests.service.blocking_servable import BlockingServable
 from tests.service.swap_worker import Process, starting
 from tests.support import tiny
 
 
-def client_of(serving: Serving) -> TestClient:
-    # Like a server, it responds to an unexpected exception.
+def client_of(serving: ServingProcess) -> TestClient:
+    # An unexpected exception is answered, as a server would.
     return TestClient(app_of(serving), raise_server_exceptions=False)
 
 
-class Served(FastLane):
-    """What `service/bento.py` serves, with the state of its app for the tests."""
-
-    def __init__(self, app: FastAPI, max_bytes: int) -> None:
-        super().__init__(app, max_bytes)
-        self.state = app.state
-
-
-def app_of(serving: Serving, **state: object) -> Served:
+def app_of(serving: ServingProcess) -> FastAPI:
     app = create_app(serving.settings)
-    for name, value in {"serving": serving, **state}.items():
-        setattr(app.state, name, value)
-    return Served(app, serving.settings.max_body_bytes)
+    app.state.serving = serving
+    return app
 
 
 @pytest.fixture
-def board_path(tmp_path: Path) -> Path:
-    """A path that is too long for a socket."""
-    return tmp_path / ("a" * 120) / "b.board"
+def table_path(tmp_path: Path) -> Path:
+    """Longer than a socket's path may be."""
+    return tmp_path / ("a" * 120) / "b.load"
 
 
 def settings_in(home: Path) -> Settings:
@@ -59,23 +49,23 @@ def settings_in(home: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     """A serving process with version 1, shared by the tests of a file."""
-    started = Serving.start(settings_in(tmp_path_factory.mktemp("serving")))
+    started = ServingProcess.start(settings_in(tmp_path_factory.mktemp("serving")))
     yield started
     started.stop()
 
 
 @pytest.fixture(scope="module")
-def client(serving: Serving) -> Iterator[TestClient]:
+def client(serving: ServingProcess) -> Iterator[TestClient]:
     with client_of(serving) as opened:  # one event loop for all requests
         yield opened
 
 
 @pytest.fixture
 def fresh(settings: Settings) -> Iterator[TestClient]:
-    """A serving process that no other test uses."""
-    started = Serving.start(settings)
+    """A serving process of this test alone."""
+    started = ServingProcess.start(settings)
     with client_of(started) as opened:
         yield opened
     started.stop()
@@ -106,21 +96,21 @@ def copy_trained_home(_trained_home: Path) -> Callable[[Path], Settings]:
 @pytest.fixture(scope="module")
 def trained_serving(
     copy_trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serving]:
-    started = Serving.start(copy_trained_home(tmp_path_factory.mktemp("copy") / "home"))
+) -> Iterator[ServingProcess]:
+    started = ServingProcess.start(copy_trained_home(tmp_path_factory.mktemp("copy") / "home"))
     yield started
     started.stop()
 
 
 @pytest.fixture(scope="module")
-def trained_client(trained_serving: Serving) -> Iterator[TestClient]:
+def trained_client(trained_serving: ServingProcess) -> Iterator[TestClient]:
     with client_of(trained_serving) as opened:
         yield opened
 
 
 @pytest.fixture
 def make_blocking(tmp_path: Path) -> Callable[[int], BlockingServable]:
-    """Make a version by its number, each with another head."""
+    """Makes a version of that number, with a head of its own."""
     blobs, runtime = LocalBlobs(tmp_path / "blobs"), Runtime("cpu")
 
     def make(version: int) -> BlockingServable:

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def test_uvicorn_makes_no_lines_that_nobody_reads(tmp_path: Path) -> None:
+def test_uvicorn_formats_no_access_log(tmp_path: Path) -> None:
     # In a process of its own: the import decides for all of it.
     script = (
         "import logging; logging.basicConfig(); import service.bento\n"

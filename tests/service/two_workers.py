@@ -1,4 +1,4 @@
-"""Two processes of a server, as far as they can tell, in one event loop."""
+"""Two workers of a server, as far as they can tell, in one event loop."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from service.traffic.admission import Admission, Deadline
-from service.traffic.forwarding import Answering, Shared, Sharing
-from service.traffic.load_table import Board
+from service.traffic.admission import Admission, Deadline, Ticket
+from service.traffic.forwarding import ForwardedAnswer, Forwarder
+from service.traffic.load_table import LoadTable
+from service.traffic.peer import Predict
 
 PID = 4711
 IMAGE = b"an image"
@@ -21,17 +22,18 @@ _WITHIN_S = 30.0
 
 @dataclasses.dataclass
 class Side:
-    """Of one of the two."""
+    """One of the two workers."""
 
-    board: Board
+    table: LoadTable
     admission: Admission
-    sharing: Sharing
+    forwarder: Forwarder
 
-    async def elsewhere(
+    async def try_forward(
         self, image: bytes = IMAGE, deadline: Deadline | None = None, top: int = 5
-    ) -> Shared | None:
+    ) -> ForwardedAnswer | None:
         async with asyncio.timeout(_WITHIN_S):
-            return await self.sharing.elsewhere(image, deadline, top)
+            with Ticket(self.admission, 1) as ticket:
+                return await self.forwarder.try_forward(image, ticket, deadline, top)
 
 
 async def echo(image: bytes, deadline: Deadline | None, top: int) -> bytes:
@@ -44,34 +46,37 @@ async def never(image: bytes, deadline: Deadline | None, top: int) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def side(path: Path, place: int, answer: Answering) -> AsyncIterator[Side]:
-    board = Board(path)
-    # Locks are of a process: here, the place is taken by saying so.
-    board.mine = place
+async def side(path: Path, row: int, predict: Predict) -> AsyncIterator[Side]:
+    table = LoadTable(path)
+    # Locks belong to a process, so both sides would claim the same row.
+    table.own_row = row
     admission = Admission(64, 60.0)
-    sharing = await Sharing.start(board, admission, answer, at_once=1, max_bytes=10_000_000)
-    assert sharing is not None
-    board.write(0.0)
+    forwarder = Forwarder(table, admission, predict, max_parallel=1, max_bytes=10_000_000)
+    assert await forwarder.start()
+    # It would write the pid of this process over the one that `between` makes up.
+    assert forwarder._heartbeat is not None
+    forwarder._heartbeat.cancel()
+    table.write_heartbeat()
     try:
-        yield Side(board, admission, sharing)
+        yield Side(table, admission, forwarder)
     finally:
-        await sharing.stop()
-        board.close()
+        await forwarder.stop()
+        table.close()
 
 
 def between(
     path: Path,
     scenario: Callable[[Side, Side], Awaitable[None]],
-    answer: Answering = echo,
+    predict: Predict = echo,
     pid: int = PID,
 ) -> None:
-    """Run a scenario of this process and another one, which answers with `answer`."""
+    """Run a scenario of this worker and a peer, which predicts with `predict`."""
 
     async def run() -> None:
-        async with side(path, 0, never) as here, side(path, 7, answer) as there:
+        async with side(path, 0, never) as here, side(path, 7, predict) as there:
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr("os.getpid", lambda: pid)
-                there.board.write(0.0)
+                there.table.write_heartbeat()
             await scenario(here, there)
 
     asyncio.run(run())

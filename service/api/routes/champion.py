@@ -15,7 +15,7 @@ from core.registry import activations, promotions
 from core.registry.wait import PromotionWaiter
 from service.api.dependencies import ServingDep
 from service.api.schemas import ChampionRequest, ChampionResponse
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["champion"])
 
@@ -61,7 +61,7 @@ async def promote(
     return await run_in_threadpool(_respond, response, serving)
 
 
-def _request(serving: Serving, body: ChampionRequest, expected: int | None) -> int:
+def _request(serving: ServingProcess, body: ChampionRequest, expected: int | None) -> int:
     with serving.store.db.write() as conn:
         return promotions.request(
             conn,
@@ -73,7 +73,7 @@ def _request(serving: Serving, body: ChampionRequest, expected: int | None) -> i
         ).id
 
 
-def _respond(response: Response, serving: Serving) -> ChampionResponse:
+def _respond(response: Response, serving: ServingProcess) -> ChampionResponse:
     with serving.store.db.read() as conn:
         newest = promotions.newest_activation(conn)
         previous = activations.version_before(conn)

@@ -1,4 +1,4 @@
-"""POST /v1/feedback: labels, for a prediction or for an image. DELETE takes one back."""
+"""POST /v1/feedback: labels, for a prediction or for an image. DELETE retracts one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.labelling.intake import IntakeResult, LabelRequest
 from service.api.dependencies import ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
 from service.api.schemas import FeedbackRequest, FeedbackResponse
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["feedback"])
 
@@ -44,7 +44,9 @@ _BODY: dict[str, Any] = {
     "/v1/feedback",
     status_code=201,
     response_model=FeedbackResponse,
-    responses={200: {"model": FeedbackResponse, "description": "Taken before; the same answer."}},
+    responses={
+        200: {"model": FeedbackResponse, "description": "Stored before; the same response."}
+    },
     openapi_extra=_BODY,
 )
 async def give(
@@ -53,30 +55,32 @@ async def give(
     serving: ServingDep,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> FeedbackResponse:
-    """Say what an image shows. Once this answers, the label is not lost, whatever happens."""
-    found = media_type(request)
-    if found == JSON:
-        taken = await _label_prediction(request, serving, idempotency_key)
-    elif found == FORM:
-        taken = await _label_image(request, serving, idempotency_key)
+    """Label an image. The label is durable when the response arrives."""
+    content_type = media_type(request)
+    if content_type == JSON:
+        result = await _label_prediction(request, serving, idempotency_key)
+    elif content_type == FORM:
+        result = await _label_image(request, serving, idempotency_key)
     else:
         raise UnsupportedMediaType(
-            f"the Content-Type is {found[:100]!r}; send {JSON} with `prediction_id` and `label`, "
-            f"or {FORM} with `image` and `label`"
+            f"the Content-Type is {content_type[:100]!r}; send {JSON} with `prediction_id` and "
+            f"`label`, or {FORM} with `image` and `label`"
         )
-    response.status_code = 201 if taken.is_new else 200
-    return FeedbackResponse.from_record(taken)
+    response.status_code = 201 if result.is_new else 200
+    return FeedbackResponse.from_record(result)
 
 
 @router.delete("/v1/feedback/{feedback_id}", response_model=FeedbackResponse)
 def take_back(feedback_id: int, serving: ServingDep, who: str = "anonymous") -> FeedbackResponse:
-    """Take a label back. The label that the image had before it, if any, holds again."""
+    """Retract a label. The image gets back the label that it had before, if any."""
     return FeedbackResponse.from_record(
         intake.retract(serving.store, feedback_id, who=who, now=time.time())
     )
 
 
-async def _label_prediction(request: Request, serving: Serving, key: str | None) -> IntakeResult:
+async def _label_prediction(
+    request: Request, serving: ServingProcess, key: str | None
+) -> IntakeResult:
     try:
         body = FeedbackRequest.model_validate_json(await request.body())
     except ValidationError as error:
@@ -98,7 +102,7 @@ async def _label_prediction(request: Request, serving: Serving, key: str | None)
     )
 
 
-async def _label_image(request: Request, serving: Serving, key: str | None) -> IntakeResult:
+async def _label_image(request: Request, serving: ServingProcess, key: str | None) -> IntakeResult:
     body = await read_image(request)
     unknown = body.fields.keys() - {"label", "who"}
     if unknown:

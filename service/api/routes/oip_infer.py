@@ -10,16 +10,15 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.api.dependencies import DeadlineDep, ServingDep
-from service.api.disconnect import unless_gone
+from service.api.dependencies import DeadlineDep, ServingDep, TicketDep
 from service.api.problems import DOCUMENTED, ProtocolError, schema_of
 from service.api.routes.oip_metadata import require_model
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.oip import infer as oip
 from service.oip import messages
 from service.oip.infer import MODEL
 from service.oip.messages import HEADER_LENGTH, InferenceRequest, InferenceResponse
-from service.traffic.admission import Deadline
+from service.traffic.admission import Deadline, Ticket
 
 router = APIRouter(
     tags=["inference protocol"],
@@ -44,35 +43,44 @@ _INFER: dict[str, Any] = {
 
 
 @router.post("/v2/models/{model}/infer", **_INFER)
-async def infer(request: Request, serving: ServingDep, deadline: DeadlineDep) -> Response:
+async def infer(
+    request: Request, serving: ServingDep, ticket: TicketDep, deadline: DeadlineDep
+) -> Response:
     """Classify a batch. Nothing is recorded: to correct a prediction later, use /v1/predict."""
-    return await _infer(request, serving, deadline, None)
+    return await _infer(request, serving, ticket, deadline, None)
 
 
 @router.post("/v2/models/{model}/versions/{version}/infer", **_INFER)
 async def infer_with_version(
-    request: Request, serving: ServingDep, deadline: DeadlineDep, version: str
+    request: Request,
+    serving: ServingDep,
+    ticket: TicketDep,
+    deadline: DeadlineDep,
+    version: str,
 ) -> Response:
-    """Classify with this version; 404 if this process has not loaded it."""
-    return await _infer(request, serving, deadline, version)
+    """Classify with this version, or answer 404 if this process has not loaded it."""
+    return await _infer(request, serving, ticket, deadline, version)
 
 
 async def _infer(
-    request: Request, serving: Serving, deadline: Deadline | None, version: str | None
+    request: Request,
+    serving: ServingProcess,
+    ticket: Ticket,
+    deadline: Deadline | None,
+    version: str | None,
 ) -> Response:
     headers = request.headers
     body = await request.body()
     encoding = headers.get("content-encoding", "")
     if encoding:
-        body = await serving.compute(
+        body = await serving.predictor.compute(
             messages.decompress, body, encoding, serving.settings.max_body_bytes
         )
-    message = await serving.compute(messages.read, body, headers.get(HEADER_LENGTH))
+    message = await serving.predictor.compute(messages.read, body, headers.get(HEADER_LENGTH))
     # Chosen once: all of a response comes from one version.
     servable = await oip.find_servable(serving, version)
-    work = oip.infer(serving, servable, message, deadline)
-    outputs = await unless_gone(request.receive, serving, work)
-    body, json_length = await serving.compute(
+    outputs = await oip.infer(serving, servable, message, ticket, deadline)
+    body, json_length = await serving.predictor.compute(
         messages.write, MODEL, servable.version, message.id, outputs
     )
     if json_length is None:

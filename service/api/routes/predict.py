@@ -6,14 +6,12 @@ import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.types import Receive
 
-from service.api.dependencies import DeadlineDep, ServingDep
-from service.api.disconnect import unless_gone
+from service.api.dependencies import DeadlineDep, ServingDep, TicketDep
 from service.api.request_bodies import read_images
 from service.api.schemas import PredictionList, PredictionResponse
-from service.inference.predictor import Serving
-from service.traffic.admission import Deadline
+from service.inference.serving_process import ServingProcess
+from service.traffic.admission import Deadline, Ticket
 
 PATH = "/v1/predict"
 _TOP = 5
@@ -47,56 +45,66 @@ _BODY = {
 async def predict(
     request: Request,
     serving: ServingDep,
+    ticket: TicketDep,
     deadline: DeadlineDep,
     top: Annotated[int, Query(ge=1, le=1000, description="How many classes to list.")] = _TOP,
     version: Annotated[
         int | None,
-        Query(description="Answer with this version, which must be loaded; not the champion."),
+        Query(description="Predict with this loaded version instead of the champion."),
     ] = None,
 ) -> Response:
-    """Classify an image with the champion, or several: then `items` answers each of them, in order.
+    """Classify an image with the champion. For several images, `items` has a prediction of each.
 
-    Keep the `prediction_id`: it takes a correction.
+    Keep the `prediction_id` to label the image later.
     """
     images = await read_images(request)
     if len(images) == 1:
-        return await answer_one(request.receive, serving, images[0], deadline, top, version)
-    several = serving.predict_many(images, deadline, version)
-    answers = await unless_gone(request.receive, serving, several)
-    return _response(_body(PredictionList.from_records(answers, top)))
+        return await predict_one(serving, images[0], ticket, deadline, top, version)
+    ticket.resize(len(images))
+    servable = await serving.predictor.servable(version)
+    results = await serving.predictor.predict_many(servable, images, deadline)
+    return _response(_body(PredictionList.from_records(results, top)))
 
 
-async def answer_one(
-    receive: Receive,
-    serving: Serving,
+async def predict_one(
+    serving: ServingProcess,
     image: bytes,
-    deadline: Deadline | None = None,
-    top: int = _TOP,
-    version: int | None = None,
+    ticket: Ticket,
+    deadline: Deadline | None,
+    top: int,
+    version: int | None,
 ) -> Response:
-    """Also what `service/api/fast_path.py` answers with. Raises as `Serving.predict` does."""
-    # Which versions others have loaded is not known here.
-    if serving.sharing is not None and version is None:
-        shared = await serving.sharing.elsewhere(image, deadline, top)
-        if shared is not None:
-            return _response(shared.body, shared.pid)
-    one = await unless_gone(receive, serving, serving.predict(image, deadline, version))
-    return _response(_body(PredictionResponse.from_record(one, top)))
+    """Raises as `predict_here` does."""
+    # It is not known here which versions other workers have loaded.
+    if serving.forwarder is not None and version is None:
+        forwarded = await serving.forwarder.try_forward(image, ticket, deadline, top)
+        if forwarded is not None:
+            return _response(forwarded.body, forwarded.pid)
+    return _response(await predict_here(serving, image, deadline, top, version))
 
 
-async def answer_shared(
-    serving: Serving, image: bytes, deadline: Deadline | None, top: int
+async def predict_here(
+    serving: ServingProcess,
+    image: bytes,
+    deadline: Deadline | None,
+    top: int,
+    version: int | None = None,
 ) -> bytes:
-    """The body of the answer to a client of another process. Raises as `Serving.predict` does."""
-    one = await serving.predict(image, deadline, is_shared=True)
-    return _body(PredictionResponse.from_record(one, top))
+    """The body of the response, for a client of this worker or of another one.
+
+    Raises UndecodableImage, ImageTooLarge, DeadlineExceeded, NotReady, VersionNotLoaded,
+    StoreError.
+    """
+    servable = await serving.predictor.servable(version)
+    result = await serving.predictor.predict(servable, image, deadline)
+    return _body(PredictionResponse.from_record(result, top))
 
 
-def _body(answered: PredictionResponse | PredictionList) -> bytes:
-    # Serialised here, once: the framework would validate our own answer again.
-    return answered.model_dump_json().encode()
+def _body(response: PredictionResponse | PredictionList) -> bytes:
+    # Serialised here, because FastAPI would validate our own response again.
+    return response.model_dump_json().encode()
 
 
 def _response(body: bytes, pid: int = _PID) -> Response:
-    # Which process answered: what one needs to see that a swap has reached them all.
+    # The process that predicted, so that a client can see when a swap has reached all workers.
     return Response(body, media_type="application/json", headers={"Evergreen-Worker": str(pid)})

@@ -16,7 +16,7 @@ from core.labelling.census import require_enough
 from core.runs import Run
 from service.api.dependencies import ServingDep
 from service.api.schemas import RetrainRequest, RunList, RunResponse
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["runs"])
 
@@ -84,6 +84,6 @@ async def events(
         await asyncio.sleep(_POLL_EVERY_S)
 
 
-def _get(serving: Serving, run_id: str) -> Run:
+def _get(serving: ServingProcess, run_id: str) -> Run:
     with serving.store.db.read() as conn:
         return runs.get(conn, run_id)

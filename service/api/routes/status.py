@@ -73,7 +73,7 @@ def status(serving: ServingDep) -> Status:
         version=current.version,
         classes=len(current.manifest.classes),
         answered_by=os.getpid(),
-        max_batch=serving.batcher.max_batch if serving.batcher else None,
+        max_batch=serving.settings.max_batch if serving.is_batching else None,
         started_at=moment(serving.started_at),
         workers=[
             WorkerStatus(

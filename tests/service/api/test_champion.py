@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.registry import promotions
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem, trained_home
 from tests.support import images
 
@@ -150,7 +150,7 @@ def test_promotion_that_is_not_json_is_refused(learnt: TestClient) -> None:
 
 
 def test_superseded_promotion_gets_a_conflict(
-    learnt: TestClient, trained_serving: Serving, monkeypatch: pytest.MonkeyPatch
+    learnt: TestClient, trained_serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = promotions.request
 

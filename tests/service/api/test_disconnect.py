@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
+from tests.service.blocking_servable import BlockingServable
 from tests.service.conftest import app_of, settings_in
-from tests.service.inference.test_batcher import BlockingServable
 from tests.support import images
 
 _WITHIN_S = 30.0
 
 
 @pytest.fixture
-def batched(tmp_path: Path) -> Iterator[Serving]:
+def batched(tmp_path: Path) -> Iterator[ServingProcess]:
     settings = settings_in(tmp_path / "home").model_copy(update={"batching": "on"})
-    started = Serving.start(settings)
+    started = ServingProcess.start(settings)
     yield started
     started.stop()
 
@@ -30,7 +30,7 @@ def batched(tmp_path: Path) -> Iterator[Serving]:
 class Client:
     """Sends a request, and goes away when it is told to."""
 
-    def __init__(self, serving: Serving, path: str, body: bytes, content_type: str) -> None:
+    def __init__(self, serving: ServingProcess, path: str, body: bytes, content_type: str) -> None:
         self._app = app_of(serving)
         self._messages: list[dict[str, Any]] = [{"type": "http.request", "body": body}]
         length = str(len(body)).encode()
@@ -71,10 +71,10 @@ def num_run() -> float:
 
 @pytest.mark.parametrize("num", [1, 3])
 @pytest.mark.parametrize("leaves", [True, False])
-def test_images_of_a_client_that_has_gone_are_not_run(
-    batched: Serving, num: int, leaves: bool
+def test_images_of_a_disconnected_client_are_not_run(
+    batched: ServingProcess, num: int, leaves: bool
 ) -> None:
-    batcher = batched.batcher
+    batcher = batched.predictor.batcher
     assert batcher is not None
     held = BlockingServable(batched.slot.current())
     held.may_go.clear()
@@ -87,7 +87,7 @@ def test_images_of_a_client_that_has_gone_are_not_run(
         client = Client(batched, "/v1/predict", *form(num))
         asked = asyncio.create_task(client.ask())
         async with asyncio.timeout(_WITHIN_S):
-            while len(batcher._waiting) < num:
+            while len(batcher._queue) < num:
                 await asyncio.sleep(0.001)
         if leaves:
             client.leaves.set()
@@ -99,11 +99,11 @@ def test_images_of_a_client_that_has_gone_are_not_run(
         assert num_run() - before == 1 + (0 if leaves else num)
         return status
 
-    assert asyncio.run(run()) == (400 if leaves else 200)
+    assert asyncio.run(run()) == (None if leaves else 200)
     batched.admission.check()
 
 
-def test_a_client_that_stays_is_told_what_is_wrong(batched: Serving) -> None:
+def test_connected_client_gets_the_error(batched: ServingProcess) -> None:
     async def run() -> int | None:
         return await Client(batched, "/v1/predict", b"no image", "image/jpeg").ask()
 

@@ -5,19 +5,19 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.labelling import labels
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.client import label_image, label_prediction, new_image, predict
 from tests.support import concurrency
 
 
-def current(serving: Serving, example_id: int) -> str | None:
+def current(serving: ServingProcess, example_id: int) -> str | None:
     with serving.store.db.read() as conn:
         found = {row.example_id: row.label for row in labels.current(conn)}
     return found.get(example_id)
 
 
-def test_label_by_prediction_id_is_kept(client: TestClient, serving: Serving) -> None:
+def test_label_by_prediction_id_is_stored(client: TestClient, serving: ServingProcess) -> None:
     prediction_id = predict(client)
     response = label_prediction(client, prediction_id, " cat ", fields={"who": "ann"})
     assert response.status_code == 201
@@ -31,7 +31,7 @@ def test_label_by_prediction_id_is_kept(client: TestClient, serving: Serving) ->
     assert current(serving, answer["example_id"]) == "cat"
 
 
-def test_label_by_image_is_kept(client: TestClient, serving: Serving) -> None:
+def test_label_by_image_is_stored(client: TestClient, serving: ServingProcess) -> None:
     response = label_image(client, new_image(), "дом 🏠", fields={"who": "ben"})
     assert response.status_code == 201
     answer = response.json()
@@ -39,7 +39,7 @@ def test_label_by_image_is_kept(client: TestClient, serving: Serving) -> None:
     assert current(serving, answer["example_id"]) == "дом 🏠"
 
 
-def test_both_ways_lead_to_the_same_example(client: TestClient, serving: Serving) -> None:
+def test_both_ways_lead_to_the_same_example(client: TestClient, serving: ServingProcess) -> None:
     image = new_image()
     first = label_prediction(client, predict(client, image), "cat").json()
     second = label_image(client, image, "dog").json()
@@ -48,7 +48,7 @@ def test_both_ways_lead_to_the_same_example(client: TestClient, serving: Serving
 
 
 @pytest.mark.parametrize("way", ["prediction", "image"])
-def test_request_repeated_with_its_key_is_taken_once(client: TestClient, way: str) -> None:
+def test_request_repeated_with_its_key_is_stored_once(client: TestClient, way: str) -> None:
     image = new_image()
     headers = {"Idempotency-Key": f"key of {way}"}
 
@@ -64,7 +64,7 @@ def test_request_repeated_with_its_key_is_taken_once(client: TestClient, way: st
     assert first.json() == second.json()
 
 
-def test_requests_at_the_same_moment_with_one_key_are_taken_once(client: TestClient) -> None:
+def test_concurrent_requests_with_one_key_are_stored_once(client: TestClient) -> None:
     image = new_image()
 
     def send(_i: int) -> tuple[int, int]:
@@ -76,7 +76,7 @@ def test_requests_at_the_same_moment_with_one_key_are_taken_once(client: TestCli
     assert len({event_id for _, event_id in answers}) == 1
 
 
-def test_request_without_a_key_is_taken_each_time(client: TestClient) -> None:
+def test_request_without_a_key_is_stored_each_time(client: TestClient) -> None:
     image = new_image()
     ids = {label_image(client, image, "cat").json()["id"] for _ in range(3)}
     assert len(ids) == 3
@@ -95,15 +95,15 @@ def test_key_of_another_label_or_image_is_refused(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])
-def test_key_of_no_good_length_is_refused(client: TestClient, key: str) -> None:
+def test_key_of_a_wrong_length_is_refused(client: TestClient, key: str) -> None:
     response = label_image(client, new_image(), "cat", headers={"Idempotency-Key": key})
     assert_problem.problem(
         response, 422, "invalid-request", "Idempotency-Key", str(len(key)), "255"
     )
 
 
-def test_taken_back_label_gives_way_to_the_earlier_one(
-    client: TestClient, serving: Serving
+def test_retracted_label_gives_way_to_the_earlier_one(
+    client: TestClient, serving: ServingProcess
 ) -> None:
     image = new_image()
     first = label_image(client, image, "cat").json()
@@ -119,7 +119,7 @@ def test_taken_back_label_gives_way_to_the_earlier_one(
     assert current(serving, example_id) is None
 
 
-def test_retraction_cannot_be_taken_back(client: TestClient) -> None:
+def test_retraction_cannot_be_retracted(client: TestClient) -> None:
     event = label_image(client, new_image(), "cat").json()
     retraction = client.delete(f"/v1/feedback/{event['id']}").json()
     response = client.delete(f"/v1/feedback/{retraction['id']}")
@@ -127,12 +127,12 @@ def test_retraction_cannot_be_taken_back(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("feedback_id", ["0", "-1", "999999", "9" * 30])
-def test_taking_back_unknown_feedback_is_not_found(client: TestClient, feedback_id: str) -> None:
+def test_retracting_unknown_feedback_is_not_found(client: TestClient, feedback_id: str) -> None:
     response = client.delete(f"/v1/feedback/{feedback_id}")
     assert_problem.problem(response, 404, "unknown-feedback", feedback_id, "send the id")
 
 
-def test_taking_back_what_is_no_id_is_refused(client: TestClient) -> None:
+def test_retracting_by_what_is_no_id_is_refused(client: TestClient) -> None:
     assert_problem.problem(
         client.delete("/v1/feedback/cat"), 422, "invalid-request", "'cat'", "integer"
     )

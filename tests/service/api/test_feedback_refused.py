@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.labelling import labels
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.client import JSON, label_image, label_prediction, new_image, predict
 from tests.support import images
@@ -106,7 +106,7 @@ def test_label_of_what_is_no_image_is_refused(client: TestClient) -> None:
         assert_problem.problem(label_image(client, image, "cat"), 422, code)
 
 
-def test_refused_label_leaves_nothing(client: TestClient, serving: Serving) -> None:
+def test_refused_label_stores_nothing(client: TestClient, serving: ServingProcess) -> None:
     with serving.store.db.read() as conn:
         before = labels.newest_id(conn)
     label_image(client, new_image(), "")

@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from core import predictions
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.conftest import client_of, settings_in
 from tests.support import images
@@ -31,7 +31,7 @@ def without_id(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if key != "prediction_id"}
 
 
-def test_answer_names_version_label_and_the_five_best(client: TestClient) -> None:
+def test_response_names_version_label_and_the_five_best_classes(client: TestClient) -> None:
     answer = post(client, images.jpeg())
     assert answer["version"] == 1
     assert len(answer["top"]) == 5
@@ -41,7 +41,7 @@ def test_answer_names_version_label_and_the_five_best(client: TestClient) -> Non
     assert 0 < sum(confidences) <= 1
 
 
-def test_answer_is_recorded_with_its_image(client: TestClient, serving: Serving) -> None:
+def test_prediction_is_recorded_with_its_image(client: TestClient, serving: ServingProcess) -> None:
     image = images.jpeg(seed=5)
     answer = post(client, image)
     with serving.store.db.read() as conn:
@@ -54,7 +54,7 @@ def test_answer_is_recorded_with_its_image(client: TestClient, serving: Serving)
     assert serving.store.blobs.get(row.image) == image
 
 
-def test_every_way_to_send_gives_the_same_answer(client: TestClient) -> None:
+def test_every_way_to_send_gives_the_same_prediction(client: TestClient) -> None:
     image = images.jpeg(seed=1)
     expected = without_id(post(client, image))
     for content_type in ("image/png", "IMAGE/JPEG; charset=x", "application/octet-stream"):
@@ -117,7 +117,7 @@ def _noise(format: str, **options: Any) -> bytes:
         pytest.param(images.encode(Image.new("RGBA", (9, 9)), "PNG"), id="all-transparent"),
     ],
 )
-def test_unusual_image_is_answered(client: TestClient, image: bytes) -> None:
+def test_unusual_image_is_predicted(client: TestClient, image: bytes) -> None:
     answer = post(client, image)
     assert 0 < answer["confidence"] <= 1
 
@@ -175,7 +175,7 @@ def chunks(num_bytes: int) -> Iterator[bytes]:
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Takes bodies of up to 20,000 bytes."""
     settings = settings_in(tmp_path_factory.mktemp("narrow"))
-    serving = Serving.start(settings.model_copy(update={"max_body_mb": 0.02}))
+    serving = ServingProcess.start(settings.model_copy(update={"max_body_mb": 0.02}))
     yield client_of(serving)
     serving.stop()
 

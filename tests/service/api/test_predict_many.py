@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core import predictions
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.support import images
 
@@ -22,7 +22,7 @@ def without_id(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if key != "prediction_id"}
 
 
-def test_several_images_are_answered_in_order_as_each_would_be_alone(client: TestClient) -> None:
+def test_several_images_are_predicted_in_order_as_each_would_be_alone(client: TestClient) -> None:
     sent = [images.jpeg(seed=seed) for seed in range(5)]
     alone = [without_id(post(client, image)) for image in sent]
     together = post(client, *sent)["items"]
@@ -40,8 +40,8 @@ def test_one_bad_image_does_not_fail_the_others(client: TestClient) -> None:
     assert "8 bytes" in items[1]["problem"]["detail"]
 
 
-def test_each_of_several_is_recorded_and_can_be_corrected(
-    client: TestClient, serving: Serving
+def test_each_prediction_is_recorded_and_can_be_corrected(
+    client: TestClient, serving: ServingProcess
 ) -> None:
     items = post(client, *(images.jpeg(seed=seed) for seed in (21, 22)))["items"]
     ids = [item["prediction"]["prediction_id"] for item in items]

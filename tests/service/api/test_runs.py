@@ -13,7 +13,7 @@ from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.settings import Settings
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem, trained_home
 from tests.support import images
 
@@ -25,7 +25,7 @@ WITHIN_S = 20.0
 
 
 def store_of(client: TestClient) -> Any:
-    serving: Serving = client.app.state.serving  # type: ignore[attr-defined]
+    serving: ServingProcess = client.app.state.serving  # type: ignore[attr-defined]
     return serving.store
 
 

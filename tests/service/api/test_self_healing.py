@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from core.registry import versions
 from core.settings import Settings
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service.conftest import client_of
 from tests.service.trained_home import COLOURS, running_trainer, tinted
 from tests.support import tiny
@@ -34,7 +34,7 @@ def settings(copy_trained_home: Callable[[Path], Settings], tmp_path: Path) -> S
     return home.model_copy(update={"recipe": tmp_path / "recipe.toml"})
 
 
-def publish_swapped(serving: Serving) -> int:
+def publish_swapped(serving: ServingProcess) -> int:
     """Publish version 2 with its classes swapped."""
     with serving.store.db.read() as conn:
         version = versions.get(conn, 2)
@@ -44,7 +44,7 @@ def publish_swapped(serving: Serving) -> int:
     return tiny.publish(serving.store, bad)
 
 
-def make_champion(client: TestClient, serving: Serving, number: int) -> None:
+def make_champion(client: TestClient, serving: ServingProcess, number: int) -> None:
     answered = client.put("/v1/champion", json={"version": number, "who": "a person"})
     assert answered.json()["version"] == number
     wait_until(lambda: [s.version for s in serving.swap.shadows.current][:1] == [2])
@@ -64,7 +64,7 @@ def predict_and_label(client: TestClient, num_of_each: int, seed: int) -> list[i
 
 
 def test_bad_version_is_rolled_back_once_labels_show_it(settings: Settings) -> None:
-    serving = Serving.start(settings)
+    serving = ServingProcess.start(settings)
     try:
         with client_of(serving) as client, running_trainer(settings):
             assert "evergreen_self_healing_total 0.0" in client.get("/metrics").text
@@ -87,7 +87,7 @@ def test_bad_version_is_rolled_back_once_labels_show_it(settings: Settings) -> N
 
 def test_bad_version_stays_with_self_healing_off(settings: Settings) -> None:
     switched_off = settings.model_copy(update={"self_healing": False})
-    serving = Serving.start(switched_off)
+    serving = ServingProcess.start(switched_off)
     try:
         with client_of(serving) as client, running_trainer(switched_off):
             bad = publish_swapped(serving)

@@ -10,7 +10,7 @@ from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from service.api.app import create_app
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem, trained_home
 from tests.service.conftest import settings_in
 from tests.support import images
@@ -80,7 +80,7 @@ def test_every_response_before_the_start_is_not_ready(tmp_path) -> None:
 
 
 def test_stopped_worker_is_no_longer_listed(tmp_path) -> None:
-    first, second = (Serving.start(settings_in(tmp_path)) for _ in range(2))
+    first, second = (ServingProcess.start(settings_in(tmp_path)) for _ in range(2))
     client = TestClient(create_app(settings_in(tmp_path)))
     client.app.state.serving = second
     assert len(client.get("/v1/status").json()["workers"]) == 2

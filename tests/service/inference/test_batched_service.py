@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from core.inputs import pixels
 from core.predict import PredictionResult
 from core.settings import Settings
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.conftest import client_of
 from tests.service.test_metrics import added, scrape
@@ -30,22 +30,22 @@ PHOTOS = [images.jpeg(seed=seed) for seed in range(4)] + [tinted("red", 1), tint
 @pytest.fixture(scope="module")
 def batched(
     copy_trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serving]:
+) -> Iterator[ServingProcess]:
     """Versions 1 and 2 are loaded, and 2 is champion."""
     settings = copy_trained_home(tmp_path_factory.mktemp("batched") / "home")
-    started = Serving.start(settings.model_copy(update={"batching": "on", "max_batch": 4}))
+    started = ServingProcess.start(settings.model_copy(update={"batching": "on", "max_batch": 4}))
     wait_until(lambda: 1 in started.swap.loaded)
     yield started
     started.stop()
 
 
 @pytest.fixture(scope="module")
-def batched_client(batched: Serving) -> Iterator[TestClient]:
+def batched_client(batched: ServingProcess) -> Iterator[TestClient]:
     with client_of(batched) as opened:
         yield opened
 
 
-def alone(serving: Serving, version: int, image: bytes) -> dict[str, float]:
+def alone(serving: ServingProcess, version: int, image: bytes) -> dict[str, float]:
     """What a version says of an image by itself."""
     servable = serving.swap.loaded.get_pinned(version)
     pixels_HWC = pixels.decode(image, servable.manifest.pixels, serving.limits)
@@ -61,7 +61,9 @@ def assert_says(answer: PredictionResult, expected: dict[str, float]) -> None:
     )
 
 
-def test_every_answer_is_that_of_its_own_version_while_versions_change(batched: Serving) -> None:
+def test_prediction_is_of_its_own_version_while_versions_change(
+    batched: ServingProcess,
+) -> None:
     expected = {(v, i): alone(batched, v, PHOTOS[i]) for v in (1, 2) for i in range(len(PHOTOS))}
     loaded = [batched.swap.loaded.get_pinned(version) for version in (1, 2)]
 
@@ -69,7 +71,9 @@ def test_every_answer_is_that_of_its_own_version_while_versions_change(batched: 
         # Pins of either, and whichever is champion; the champion changes in between.
         pinned = (None, 1, 2, None)[number % 4]
         batched.slot.put(loaded[number % 2])
-        return number % len(PHOTOS), pinned, await batched.predict(PHOTOS[number % 6], None, pinned)
+        servable = await batched.predictor.servable(pinned)
+        photo = number % len(PHOTOS)
+        return photo, pinned, await batched.predictor.predict(servable, PHOTOS[photo])
 
     async def run() -> list[tuple[int, int | None, PredictionResult]]:
         return await asyncio.gather(*(ask(number) for number in range(60)))
@@ -84,8 +88,8 @@ def test_every_answer_is_that_of_its_own_version_while_versions_change(batched: 
         assert_says(answer, expected[answer.prediction.version, photo])
 
 
-def test_several_images_are_answered_in_order_and_a_bad_one_alone(
-    batched: Serving, batched_client: TestClient
+def test_several_images_are_predicted_in_order_and_a_bad_one_fails_alone(
+    batched: ServingProcess, batched_client: TestClient
 ) -> None:
     sent = [*PHOTOS, b"no image", *reversed(PHOTOS)]
     files = [("image", (f"{n}.jpg", image)) for n, image in enumerate(sent)]
@@ -98,9 +102,7 @@ def test_several_images_are_answered_in_order_and_a_bad_one_alone(
                 assert candidate["confidence"] == pytest.approx(said[candidate["label"]], abs=ATOL)
 
 
-def test_the_standard_protocol_goes_through_it_too(
-    batched: Serving, batched_client: TestClient
-) -> None:
+def test_infer_is_batched_too(batched: ServingProcess, batched_client: TestClient) -> None:
     manifest = batched.slot.current().manifest
     pixels_BHWC = np.stack([pixels.decode(image, manifest.pixels) for image in PHOTOS * 2])
     sent = {"name": "pixels", "shape": pixels_BHWC.shape, "datatype": "UINT8"}
@@ -116,7 +118,7 @@ def test_the_standard_protocol_goes_through_it_too(
     assert added(before, scrape(batched_client), "evergreen_batch_size_sum") == 12
 
 
-def test_sizes_of_batches_are_counted(batched_client: TestClient) -> None:
+def test_batch_sizes_are_counted(batched_client: TestClient) -> None:
     before = scrape(batched_client)
     batched_client.post("/v1/predict", content=PHOTOS[0], headers=JPEG)
     after = scrape(batched_client)
@@ -125,7 +127,7 @@ def test_sizes_of_batches_are_counted(batched_client: TestClient) -> None:
     assert len([name for name, _ in after if name == "evergreen_batch_size_bucket"]) == 9
 
 
-def test_a_deadline_that_is_over_is_kept_to(batched_client: TestClient) -> None:
+def test_deadline_that_has_passed_drops_the_image(batched_client: TestClient) -> None:
     large = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
     files = [("image", (f"{n}.jpg", large)) for n in range(8)]
     response = batched_client.post(
@@ -135,21 +137,21 @@ def test_a_deadline_that_is_over_is_kept_to(batched_client: TestClient) -> None:
     assert codes.count("deadline-exceeded") >= 4
 
 
-def test_an_undecodable_image_is_refused_before_it_joins(batched_client: TestClient) -> None:
+def test_undecodable_image_is_refused_before_it_is_queued(batched_client: TestClient) -> None:
     before = scrape(batched_client)
     response = batched_client.post("/v1/predict", content=b"no image", headers=JPEG)
     assert_problem.problem(response, 422, "undecodable-image", "8 bytes")
     assert added(before, scrape(batched_client), "evergreen_batch_size_count") == 0
 
 
-def test_what_is_answered_can_be_corrected_and_is_shadowed(
-    batched: Serving, batched_client: TestClient
+def test_batched_prediction_can_be_corrected(
+    batched: ServingProcess, batched_client: TestClient
 ) -> None:
     answer = batched_client.post("/v1/predict", content=PHOTOS[4], headers=JPEG).json()
     correction = {"prediction_id": answer["prediction_id"], "label": "blue"}
     assert batched_client.post("/v1/feedback", json=correction).status_code == 201
 
 
-def test_status_says_whether_it_is_on(batched_client: TestClient, client: TestClient) -> None:
+def test_status_says_whether_batching_is_on(batched_client: TestClient, client: TestClient) -> None:
     assert batched_client.get("/v1/status").json()["max_batch"] == 4
     assert client.get("/v1/status").json()["max_batch"] is None, "auto, and there is no GPU"

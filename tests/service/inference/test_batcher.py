@@ -21,11 +21,11 @@ from tests.service.blocking_servable import (
     assert_same,
     busy,
     noise,
-    waiting,
+    queued,
 )
 
 
-def test_what_waits_goes_together_up_to_the_limit_and_each_gets_its_own(
+def test_queued_images_are_batched_up_to_the_limit(
     batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     one = make_blocking(1)
@@ -33,7 +33,7 @@ def test_what_waits_goes_together_up_to_the_limit_and_each_gets_its_own(
 
     async def run() -> list[Scores]:
         async with busy(batcher, one):
-            tasks = await waiting(*((batcher, one, image) for image in images))
+            tasks = await queued(*((batcher, one, image) for image in images))
         return await asyncio.gather(*tasks)
 
     found = asyncio.run(run())
@@ -42,7 +42,7 @@ def test_what_waits_goes_together_up_to_the_limit_and_each_gets_its_own(
         assert_same(scores, one.predict(image))
 
 
-def test_one_that_comes_alone_goes_alone_and_at_once(
+def test_single_image_does_not_wait_for_others(
     batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     one = make_blocking(1)
@@ -50,7 +50,7 @@ def test_one_that_comes_alone_goes_alone_and_at_once(
     assert one.batches[0] == 1
 
 
-def test_versions_never_mix_and_the_oldest_goes_first(
+def test_batch_is_of_one_version_and_the_oldest_item_goes_first(
     batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     blocker, one, two = make_blocking(9), make_blocking(1), make_blocking(2)
@@ -58,7 +58,7 @@ def test_versions_never_mix_and_the_oldest_goes_first(
 
     async def run() -> None:
         async with busy(batcher, blocker):
-            tasks = await waiting(
+            tasks = await queued(
                 *((batcher, version, noise(1, i)) for i, version in enumerate((one, two) * 5))
             )
             for i, task in enumerate(tasks):
@@ -71,7 +71,7 @@ def test_versions_never_mix_and_the_oldest_goes_first(
     assert [i for _, i in order] == [0, 2, 4, 6, 1, 3, 5, 7, 8, 9]
 
 
-def test_many_versions_at_once_are_each_answered_by_their_own(
+def test_concurrent_versions_each_score_their_own_images(
     make_blocking: Callable[[int], BlockingServable],
 ) -> None:
     """As in the middle of swaps, with pins beside them."""
@@ -107,7 +107,7 @@ def test_images_of_one_request_keep_their_order(
     assert_same(found, one.predict(noise(num, 1)))
 
 
-def test_a_small_request_need_not_wait_for_all_of_a_large_one(
+def test_small_request_does_not_wait_for_all_of_a_large_one(
     make_blocking: Callable[[int], BlockingServable],
 ) -> None:
     batcher, one = Batcher(max_batch=8), make_blocking(1)
@@ -115,7 +115,7 @@ def test_a_small_request_need_not_wait_for_all_of_a_large_one(
 
     async def run() -> None:
         async with busy(batcher, one):
-            large, small, larger = await waiting(
+            large, small, larger = await queued(
                 (batcher, one, noise(12, 0)),
                 (batcher, one, noise(1, 1)),
                 (batcher, one, noise(64, 2)),
@@ -130,14 +130,14 @@ def test_a_small_request_need_not_wait_for_all_of_a_large_one(
     assert one.batches[:2] == [8, 5]
 
 
-def test_what_nobody_waits_for_is_not_run(
+def test_cancelled_request_is_not_run(
     batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     one = make_blocking(1)
 
     async def run() -> None:
         async with busy(batcher, one):
-            gone, stays = await waiting((batcher, one, noise(9, 0)), (batcher, one, noise(1, 1)))
+            gone, stays = await queued((batcher, one, noise(9, 0)), (batcher, one, noise(1, 1)))
             gone.cancel()
             await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
@@ -148,7 +148,7 @@ def test_what_nobody_waits_for_is_not_run(
     assert one.batches[0] == 1
 
 
-def test_what_waited_longer_than_its_client_will_is_not_run(
+def test_item_is_not_run_after_its_deadline(
     batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     one = make_blocking(1)
@@ -167,7 +167,7 @@ def test_what_waited_longer_than_its_client_will_is_not_run(
     assert one.batches == [1]
 
 
-def test_a_batch_that_fails_fails_only_what_it_failed_for(
+def test_failed_batch_fails_only_the_image_that_caused_it(
     batcher: Batcher,
     make_blocking: Callable[[int], BlockingServable],
     caplog: pytest.LogCaptureFixture,
@@ -178,7 +178,7 @@ def test_a_batch_that_fails_fails_only_what_it_failed_for(
     async def run() -> None:
         async with busy(batcher, one):
             asked = (noise(1, 0), white, noise(2, 2))
-            first, bad, last = await waiting(*((batcher, one, pixels) for pixels in asked))
+            first, bad, last = await queued(*((batcher, one, pixels) for pixels in asked))
         with pytest.raises(RuntimeError, match="a white image"):
             await bad
         found = await first, await last
@@ -202,7 +202,7 @@ def test_a_batch_that_fails_fails_only_what_it_failed_for(
         np.zeros((1, 8, 8, 3), np.float32),
     ],
 )
-def test_what_does_not_fit_the_version_never_joins(
+def test_pixels_that_do_not_fit_the_version_are_refused(
     batcher: Batcher,
     make_blocking: Callable[[int], BlockingServable],
     pixels_BHWC: NDArray[np.uint8],

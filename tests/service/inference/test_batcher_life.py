@@ -19,12 +19,12 @@ from tests.service.blocking_servable import (
     assert_same,
     busy,
     noise,
-    waiting,
+    queued,
 )
 from tests.support import tiny
 
 
-def test_it_serves_one_event_loop_after_another(
+def test_batcher_serves_one_event_loop_after_another(
     batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     """A loop that ended in the middle of a batch leaves nothing behind that holds up the next."""
@@ -32,7 +32,7 @@ def test_it_serves_one_event_loop_after_another(
 
     async def leave() -> None:
         one.may_go.clear()
-        await waiting((batcher, one, noise(1, 0)))
+        await queued((batcher, one, noise(1, 0)))
         assert await asyncio.to_thread(one.is_running.wait, WITHIN_S)
 
     asyncio.run(leave())
@@ -40,14 +40,14 @@ def test_it_serves_one_event_loop_after_another(
     assert_same(asyncio.run(batcher.predict(one, noise(1, 1))), one.predict(noise(1, 1)))
 
 
-def test_stopping_answers_what_waits_and_refuses_what_comes(
+def test_stop_runs_what_is_queued_and_refuses_more(
     make_blocking: Callable[[int], BlockingServable],
 ) -> None:
     batcher, one = Batcher(max_batch=4), make_blocking(1)
 
     async def run() -> None:
         async with busy(batcher, one):
-            tasks = await waiting(*((batcher, one, noise(1, i)) for i in range(6)))
+            tasks = await queued(*((batcher, one, noise(1, i)) for i in range(6)))
             stopping = asyncio.create_task(asyncio.to_thread(batcher.stop))
         await asyncio.gather(*tasks)
         await stopping
@@ -57,21 +57,19 @@ def test_stopping_answers_what_waits_and_refuses_what_comes(
     asyncio.run(run())
 
 
-def test_a_version_that_has_left_is_not_kept(
+def test_unloaded_version_is_not_kept(
     batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     one = make_blocking(1)
     asyncio.run(batcher.predict(one, noise(1, 0)))
     gone = weakref.ref(one)
     del one
-    asyncio.run(
-        batcher.predict(make_blocking(2), noise(1, 0))
-    )  # the thread has done with the first
+    asyncio.run(batcher.predict(make_blocking(2), noise(1, 0)))  # it drops the first
     gc.collect()
     assert gone() is None
 
 
-def test_batches_that_are_filled_up_answer_the_same(
+def test_padded_batches_give_the_same_scores(
     batcher: Batcher, make_blocking: Callable[[int], BlockingServable]
 ) -> None:
     """As on a GPU: the backbone is run with few sizes only."""
@@ -81,7 +79,7 @@ def test_batches_that_are_filled_up_answer_the_same(
 
     async def run() -> list[Scores]:
         async with busy(batcher, filled):
-            tasks = await waiting(*((batcher, filled, noise(n, n)) for n in (1, 2, 1, 3)))
+            tasks = await queued(*((batcher, filled, noise(n, n)) for n in (1, 2, 1, 3)))
         return await asyncio.gather(*tasks)
 
     for num, scores in zip((1, 2, 1, 3), asyncio.run(run()), strict=True):
@@ -92,5 +90,5 @@ def test_batches_that_are_filled_up_answer_the_same(
 @pytest.mark.parametrize(
     ("max_batch", "expected"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 8)), (32, (1, 8, 32))]
 )
-def test_batches_are_filled_up_to_few_sizes(max_batch: int, expected: tuple[int, ...]) -> None:
+def test_batches_are_padded_to_few_sizes(max_batch: int, expected: tuple[int, ...]) -> None:
     assert sizes(max_batch) == expected

@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 from core.inputs import pixels
 from core.release import release
 from service.api.app import create_app
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.oip.infer import MAX_BATCH
 from tests.service.oip.infer_requests import PHOTOS, SIZE, TOLERANCE
 from tests.support.wait import wait_until
@@ -32,7 +32,7 @@ PAGE = Path(__file__).parents[3] / "docs/how-to/open-inference-protocol.md"
 
 
 @pytest.fixture(scope="module")
-def address(trained_serving: Serving) -> Iterator[str]:
+def address(trained_serving: ServingProcess) -> Iterator[str]:
     """A server in a thread with its own port, and version 2: red and blue."""
     app = create_app(trained_serving.settings)
     app.state.serving = trained_serving
@@ -46,7 +46,7 @@ def address(trained_serving: Serving) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def asking(address: str, trained_serving: Serving) -> Iterator[Any]:
+def asking(address: str, trained_serving: ServingProcess) -> Iterator[Any]:
     wait_until(lambda: 1 in trained_serving.swap.loaded)  # the champion before comes a moment later
     with triton.InferenceServerClient(address) as client:
         yield client
@@ -65,12 +65,12 @@ def pixels_input(pixels_BHWC: Any, *, binary: bool = True) -> Any:
     return tensor
 
 
-def decoded(serving: Serving) -> Any:
+def decoded(serving: ServingProcess) -> Any:
     spec = serving.slot.current().manifest.pixels
     return np.stack([pixels.decode(photo, spec) for photo in PHOTOS])
 
 
-def expected(serving: Serving) -> Any:
+def expected(serving: ServingProcess) -> Any:
     return serving.slot.current().predict(decoded(serving))
 
 
@@ -97,7 +97,7 @@ def test_server_metadata_names_release_and_extensions(asking: Any) -> None:
 
 @pytest.mark.parametrize("version", ["", "2"])
 def test_model_metadata_lists_inputs_outputs_and_classes(
-    asking: Any, trained_serving: Serving, version: str
+    asking: Any, trained_serving: ServingProcess, version: str
 ) -> None:
     found = asking.get_model_metadata("evergreen", version)
     assert (found["name"], found["versions"]) == ("evergreen", ["1", "2"])
@@ -120,7 +120,7 @@ def test_model_metadata_lists_inputs_outputs_and_classes(
 
 @pytest.mark.parametrize("column", [False, True])
 def test_images_get_the_predictions_of_the_model(
-    asking: Any, trained_serving: Serving, column: bool
+    asking: Any, trained_serving: ServingProcess, column: bool
 ) -> None:
     answer = asking.infer("evergreen", [image_input(PHOTOS, column=column)], request_id="a-1")
     response = answer.get_response()
@@ -137,14 +137,14 @@ def test_images_get_the_predictions_of_the_model(
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_pixels_get_the_predictions_of_the_model(
-    asking: Any, trained_serving: Serving, binary: bool
+    asking: Any, trained_serving: ServingProcess, binary: bool
 ) -> None:
     answer = asking.infer("evergreen", [pixels_input(decoded(trained_serving), binary=binary)])
     right = expected(trained_serving).probabilities_BK
     np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
 
 
-def test_full_batch_keeps_its_order(asking: Any, trained_serving: Serving) -> None:
+def test_full_batch_keeps_its_order(asking: Any, trained_serving: ServingProcess) -> None:
     repeated = [PHOTOS[i % 3] for i in range(MAX_BATCH)]
     answer = asking.infer("evergreen", [image_input(repeated)])
     right = expected(trained_serving).probabilities_BK[np.arange(MAX_BATCH) % 3]
@@ -152,7 +152,9 @@ def test_full_batch_keeps_its_order(asking: Any, trained_serving: Serving) -> No
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_outputs_are_sent_as_requested(asking: Any, trained_serving: Serving, binary: bool) -> None:
+def test_outputs_are_sent_as_requested(
+    asking: Any, trained_serving: ServingProcess, binary: bool
+) -> None:
     wanted = [
         triton.InferRequestedOutput("embedding", binary_data=binary),
         triton.InferRequestedOutput("label", binary_data=not binary),
@@ -192,7 +194,9 @@ def test_version_can_be_named(asking: Any) -> None:
 
 
 @pytest.mark.parametrize("packed", ["gzip", "deflate"])
-def test_bodies_may_be_compressed(asking: Any, trained_serving: Serving, packed: str) -> None:
+def test_bodies_may_be_compressed(
+    asking: Any, trained_serving: ServingProcess, packed: str
+) -> None:
     answer = asking.infer(
         "evergreen",
         [image_input(PHOTOS)],

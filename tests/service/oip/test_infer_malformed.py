@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from core import predictions
 from service import metrics
 from service.api.app import create_app
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.oip import messages
 from tests.service.conftest import client_of
 from tests.service.oip.infer_requests import (
@@ -54,7 +54,7 @@ def test_nested_pixels_equal_flat_ones(client: TestClient) -> None:
 
 
 def test_predictions_are_counted_but_not_recorded(
-    client: TestClient, serving: Serving, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a prediction was recorded")
@@ -181,7 +181,7 @@ def test_unexpected_exception_has_the_form_of_the_protocol(
     assert "secret" not in response.text
 
 
-def test_server_is_live_but_not_ready_before_the_first_version(serving: Serving) -> None:
+def test_server_is_live_but_not_ready_before_the_first_version(serving: ServingProcess) -> None:
     with TestClient(create_app(serving.settings), raise_server_exceptions=False) as starting:
         assert starting.get("/v2/health/live").json() == {"live": True}
         assert starting.get("/v2").status_code == 200

@@ -13,14 +13,14 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from core.models.servable import Servable
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.swap.swap import Swap
 from tests.service.oip.infer_requests import INFER, black, post, refused, tensor
 from tests.support import images
 
 
 def test_response_comes_from_one_version_during_a_swap(
-    trained_serving: Serving, trained_client: TestClient, monkeypatch: pytest.MonkeyPatch
+    trained_serving: ServingProcess, trained_client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = trained_serving.slot.current()
     manifest = replace(newer.manifest, version=3, classes=("a", "b"))
@@ -41,7 +41,7 @@ def test_response_comes_from_one_version_during_a_swap(
 
 
 def test_stale_process_polls_before_it_responds(
-    client: TestClient, serving: Serving, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     polls: list[bool] = []
     monkeypatch.setattr(Swap, "is_stale", property(lambda _: True))
@@ -53,7 +53,7 @@ def test_stale_process_polls_before_it_responds(
 
 @pytest.mark.slow
 def test_predictions_run_between_the_images_of_batches(
-    client: TestClient, serving: Serving
+    client: TestClient, serving: ServingProcess
 ) -> None:
     """Batches on all threads delay other requests by one image, not by a batch."""
     slow = base64.b64encode(images.encode(Image.new("RGB", (3000, 3000)), "PNG")).decode()
@@ -75,9 +75,9 @@ def test_predictions_run_between_the_images_of_batches(
     assert ended == ["small", *["batch"] * num_threads]
 
 
-def test_images_of_a_batch_count_as_in_flight(client: TestClient, serving: Serving) -> None:
+def test_images_of_a_batch_count_as_in_flight(client: TestClient, serving: ServingProcess) -> None:
     limit = serving.settings.max_in_flight
-    with serving.admission.admitted(limit):
+    with serving.admission.reserve(num_images=limit):
         response = client.post(INFER, json={"inputs": [tensor()]})
         refused(response, 503, f"the limit is {limit}")
         assert response.headers["retry-after"] == "1"

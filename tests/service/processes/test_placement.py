@@ -33,13 +33,13 @@ def test_workers_share_the_cores(
     monkeypatch: pytest.MonkeyPatch, workers: int, num_gpus: int, cores: int, expected: int
 ) -> None:
     monkeypatch.setattr("core.settings.available_cores", lambda: cores)
-    assert placement.num_computing(Settings(workers=workers), num_gpus, cores) == expected
+    assert placement.num_compute_threads(Settings(workers=workers), num_gpus, cores) == expected
 
 
 def test_what_waits_for_others_has_threads_of_its_own() -> None:
     embedded = Settings()
-    assert placement.num_keeping(embedded, is_batching=False) == 0
-    assert placement.num_keeping(embedded, is_batching=True) > 0
+    assert placement.num_io_threads(embedded, is_batching=False) == 0
+    assert placement.num_io_threads(embedded, is_batching=True) > 0
     for elsewhere in ({"blob_url": "s3://bucket"}, {"database_url": "postgresql://host/name"}):
         settings = Settings.model_validate(elsewhere)
-        assert placement.num_keeping(settings, is_batching=False) >= 8
+        assert placement.num_io_threads(settings, is_batching=False) >= 8

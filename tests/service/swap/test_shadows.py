@@ -17,7 +17,7 @@ from core.models.manifest import Manifest
 from core.registry import promotions, versions
 from core.settings import Settings
 from core.shadows import answers
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from tests.service.conftest import client_of
 from tests.service.trained_home import tinted
 from tests.support import tiny
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 PNG = {"Content-Type": "image/png"}
 HELD_BACK = {"promote": False, "reason": "held back: no better"}
 
-Start = Callable[..., Serving]
+Start = Callable[..., ServingProcess]
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def home(copy_trained_home: Callable[[Path], Settings], tmp_path: Path) -> Setti
 
 @pytest.fixture
 def start(home: Settings) -> Iterator[Start]:
-    started: list[Serving] = []
+    started: list[ServingProcess] = []
 
-    def start_one(**fields: Any) -> Serving:
-        serving = Serving.start(home.model_copy(update=fields))
+    def start_one(**fields: Any) -> ServingProcess:
+        serving = ServingProcess.start(home.model_copy(update=fields))
         started.append(serving)
         return serving
 
@@ -52,11 +52,11 @@ def start(home: Settings) -> Iterator[Start]:
         serving.stop()
 
 
-def shadowing(serving: Serving) -> list[int]:
+def shadowing(serving: ServingProcess) -> list[int]:
     return [servable.version for servable in serving.swap.shadows.current]
 
 
-def manifest_of(serving: Serving, number: int) -> Manifest:
+def manifest_of(serving: ServingProcess, number: int) -> Manifest:
     with serving.store.db.read() as conn:
         version = versions.get(conn, number)
     return replace(
@@ -196,5 +196,5 @@ def test_queued_shadow_answers_are_written_before_the_end(start: Start) -> None:
     wait_until(lambda: shadowing(serving) == [1])
     with client_of(serving) as client:
         post(client)
-        serving._shadow_recorder.stop()
+        serving.predictor._shadow_recorder.stop()
         assert score(client, 1)["answers"] == 1

@@ -1,9 +1,8 @@
-"""Images go to the process that has less to do, and their answers come back."""
+"""Images go to the less busy worker, and its responses come back."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from pathlib import Path
 
@@ -13,102 +12,88 @@ from starlette.responses import Response
 from core.errors import DeadlineExceeded, Overloaded
 from service import metrics
 from service.api.routes import predict
-from service.inference.predictor import Serving
-from service.traffic.admission import Admission, Deadline
-from service.traffic.forwarding import Shared
+from service.inference.serving_process import ServingProcess
+from service.traffic.admission import Deadline, Ticket
+from service.traffic.forwarding import ForwardedAnswer
 from tests.service.two_workers import IMAGE, PID, Side, between
 from tests.support import images
 
 
-def test_what_would_wait_is_answered_by_the_other_one(board_path: Path) -> None:
+def test_image_that_would_wait_is_forwarded(table_path: Path) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
-            assert await here.elsewhere(top=3) == Shared(b"3 of an image", PID)
+        with here.admission.reserve():
+            assert await here.try_forward(top=3) == ForwardedAnswer(b"3 of an image", PID)
             # And again, over the same connection.
-            assert await here.elsewhere() == Shared(b"5 of an image", PID)
+            assert await here.try_forward() == ForwardedAnswer(b"5 of an image", PID)
 
-    between(board_path, scenario)
+    between(table_path, scenario)
 
 
-def test_who_is_idle_answers_by_itself(board_path: Path) -> None:
+def test_forwarding_is_skipped_when_idle(table_path: Path) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        assert await here.elsewhere() is None
+        assert await here.try_forward() is None
 
-    between(board_path, scenario)
+    between(table_path, scenario)
 
 
 @pytest.mark.parametrize(
-    ("here_in_work", "there_in_work"), [(1, 1), (2, 2), (2, 64), (5, 6), (3, 2), (16, 9)]
+    ("here_in_flight", "there_in_flight"), [(1, 1), (2, 2), (2, 64), (5, 6), (3, 2), (16, 9)]
 )
-def test_it_stays_where_the_other_one_has_more_than_half_as_much_to_do(
-    board_path: Path, here_in_work: int, there_in_work: int
+def test_forwarding_is_skipped_when_the_peer_has_more_than_half_as_many_in_flight(
+    table_path: Path, here_in_flight: int, there_in_flight: int
 ) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(here_in_work), there.admission.admitted(there_in_work):
-            assert await here.elsewhere() is None
-        with here.admission.admitted(here_in_work):
-            assert await here.elsewhere() is not None, "the other one is idle again"
+        with (
+            here.admission.reserve(num_images=here_in_flight),
+            there.admission.reserve(num_images=there_in_flight),
+        ):
+            assert await here.try_forward() is None
+        with here.admission.reserve(num_images=here_in_flight):
+            assert await here.try_forward() is not None, "the peer is idle again"
 
-    between(board_path, scenario)
+    between(table_path, scenario)
 
 
-@pytest.mark.parametrize(("here_in_work", "there_in_work"), [(2, 1), (3, 1), (4, 2), (16, 8)])
-def test_it_goes_where_half_as_much_is_to_be_done(
-    board_path: Path, here_in_work: int, there_in_work: int
+@pytest.mark.parametrize(("here_in_flight", "there_in_flight"), [(2, 1), (3, 1), (4, 2), (16, 8)])
+def test_image_is_forwarded_to_a_peer_with_half_as_many_in_flight(
+    table_path: Path, here_in_flight: int, there_in_flight: int
 ) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(here_in_work), there.admission.admitted(there_in_work):
-            assert await here.elsewhere() is not None
+        with (
+            here.admission.reserve(num_images=here_in_flight),
+            there.admission.reserve(num_images=there_in_flight),
+        ):
+            assert await here.try_forward() is not None
 
-    between(board_path, scenario)
+    between(table_path, scenario)
 
 
-def test_it_goes_where_it_is_begun_at_once_however_little_waits_here(board_path: Path) -> None:
+def test_image_is_forwarded_to_a_peer_with_an_idle_thread(table_path: Path) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        here.sharing._at_once = 4
-        with here.admission.admitted(4), there.admission.admitted(3):
-            assert await here.elsewhere() is not None
+        here.forwarder._max_parallel = 4
+        with here.admission.reserve(num_images=4), there.admission.reserve(num_images=3):
+            assert await here.try_forward() is not None
 
-    between(board_path, scenario)
-
-
-def test_the_place_that_a_request_has_taken_is_not_before_it(board_path: Path) -> None:
-    async def scenario(here: Side, there: Side) -> None:
-        here.admission.take_place(None)
-        assert await here.elsewhere() is None
-        with there.admission.admitted(1):
-            assert there.admission.in_line == 1
-
-    between(board_path, scenario)
+    between(table_path, scenario)
 
 
-def test_what_goes_elsewhere_is_no_work_here_and_a_request_of_a_client_of_ours(
-    board_path: Path,
-) -> None:
-    found: list[tuple[int, float]] = []
+def test_forwarded_image_is_not_in_flight_here(table_path: Path) -> None:
+    found: list[int] = []
 
     async def scenario(here: Side, there: Side) -> None:
         async def answer(image: bytes, deadline: Deadline | None, top: int) -> bytes:
-            began = here.admission.worked_s, there.admission.worked_s
-            with there.admission.admitted(1, is_shared=True):
-                await asyncio.sleep(0.02)
-            ended = here.admission.worked_s, there.admission.worked_s
-            assert ended[0] - began[0] >= 0.04, "the one that waits here and the one elsewhere"
-            assert ended[1] == began[1]
-            found.append((here.admission.in_line, there.admission.expected_wait_s))
+            found.append(here.admission.in_flight)
             return b"done"
 
-        there.sharing._answer = answer
-        with here.admission.admitted(1):
-            place = here.admission.take_place(None)
-            assert await here.elsewhere() == Shared(b"done", PID)
-            assert not place.is_held
-        assert [in_line for in_line, _ in found] == [1]
+        there.forwarder._predict = answer
+        with here.admission.reserve():
+            assert await here.try_forward() == ForwardedAnswer(b"done", PID)
+        assert found == [1]
 
-    between(board_path, scenario)
+    between(table_path, scenario)
 
 
-def test_a_deadline_goes_with_the_image(board_path: Path) -> None:
+def test_deadline_goes_with_the_image(table_path: Path) -> None:
     found: list[tuple[bytes, Deadline | None]] = []
 
     async def answer(image: bytes, deadline: Deadline | None, top: int) -> bytes:
@@ -118,29 +103,36 @@ def test_a_deadline_goes_with_the_image(board_path: Path) -> None:
     until = Deadline(time.monotonic() + 2.5, 2_500)
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
-            await here.elsewhere(deadline=until)
-            await here.elsewhere(image=b"another")
+        with here.admission.reserve():
+            await here.try_forward(deadline=until)
+            await here.try_forward(image=b"another")
 
-    between(board_path, scenario, answer)
-    shared = dataclasses.replace(until, is_shared=True)
-    assert found == [(IMAGE, shared), (b"another", None)]
+    between(table_path, scenario, answer)
+    assert found == [(IMAGE, until), (b"another", None)]
 
 
-def test_what_is_refused_elsewhere_is_counted_here_alone() -> None:
+@pytest.mark.parametrize("error", [Overloaded("full"), DeadlineExceeded("late")])
+def test_refusal_of_a_peer_is_not_counted(
+    table_path: Path, error: Overloaded | DeadlineExceeded
+) -> None:
+    """The worker of the client predicts, and counts a refusal of its own."""
+
     def counted() -> tuple[float, float]:
         return metrics.shed._value.get(), metrics.deadlines_exceeded._value.get()
 
+    async def refuse(image: bytes, deadline: Deadline | None, top: int) -> bytes:
+        raise error
+
+    async def scenario(here: Side, there: Side) -> None:
+        with here.admission.reserve():
+            assert await here.try_forward() is None
+
     before = counted()
-    admission = Admission(limit=1, max_wait_s=60.0)
-    with admission.admitted(1), pytest.raises(Overloaded), admission.admitted(1, is_shared=True):
-        pass
-    with pytest.raises(DeadlineExceeded):
-        Deadline(time.monotonic() - 1, 250, is_shared=True).check()
+    between(table_path, scenario, refuse)
     assert counted() == before
 
 
-def test_many_at_once_get_their_own_answers_whatever_their_size(board_path: Path) -> None:
+def test_concurrent_requests_get_their_own_responses_whatever_their_size(table_path: Path) -> None:
     sizes = [1, 70_000, 9_999_999, *range(2, 40)]
 
     async def answer(image: bytes, deadline: Deadline | None, top: int) -> bytes:
@@ -148,41 +140,43 @@ def test_many_at_once_get_their_own_answers_whatever_their_size(board_path: Path
         return b"%d %s" % (len(image), image[:1] + image[-1:])
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(2 * len(sizes)):
+        with here.admission.reserve(num_images=2 * len(sizes)):
             found = await asyncio.gather(
-                *(here.elsewhere(b"<" + b"x" * (size - 1) + b">") for size in sizes)
+                *(here.try_forward(b"<" + b"x" * (size - 1) + b">") for size in sizes)
             )
-        assert found == [Shared(b"%d <>" % (size + 1), PID) for size in sizes]
+        assert found == [ForwardedAnswer(b"%d <>" % (size + 1), PID) for size in sizes]
 
-    between(board_path, scenario, answer)
+    between(table_path, scenario, answer)
 
 
-def test_an_answer_from_elsewhere_is_as_one_from_here(serving: Serving, board_path: Path) -> None:
+def test_forwarded_response_is_like_one_from_here(
+    serving: ServingProcess, table_path: Path
+) -> None:
     photo = images.encode(images.scene(64, 64, seed=1), "PNG")
 
     async def answer(image: bytes, deadline: Deadline | None, top: int) -> bytes:
-        return await predict.answer_shared(serving, image, deadline, top)
+        return await predict.predict_here(serving, image, deadline, top)
 
     async def scenario(here: Side, there: Side) -> None:
         async def ask(version: int | None = None) -> Response:
-            receive = asyncio.Queue[dict[str, object]]().get
-            return await predict.answer_one(receive, serving, photo, None, 2, version)
+            ticket = Ticket(here.admission, 1)
+            return await predict.predict_one(serving, photo, ticket, None, 2, version)
 
         mine = await ask()
-        serving.sharing = here.sharing
-        with here.admission.admitted(1):
-            shared, pinned = await ask(), await ask(serving.slot.version)
-        found = [predict.PredictionResponse.model_validate_json(r.body) for r in (mine, shared)]
+        serving.forwarder = here.forwarder
+        with here.admission.reserve():
+            forwarded, pinned = await ask(), await ask(serving.slot.version)
+        found = [predict.PredictionResponse.model_validate_json(r.body) for r in (mine, forwarded)]
         assert len({answer.prediction_id for answer in found}) == 2
         assert found[0].model_dump(exclude={"prediction_id"}) == found[1].model_dump(
             exclude={"prediction_id"}
         )
-        assert shared.headers["evergreen-worker"] == str(PID)
+        assert forwarded.headers["evergreen-worker"] == str(PID)
         assert pinned.headers["evergreen-worker"] == mine.headers["evergreen-worker"]
-        del shared.headers["evergreen-worker"], mine.headers["evergreen-worker"]
-        assert shared.headers == mine.headers
+        del forwarded.headers["evergreen-worker"], mine.headers["evergreen-worker"]
+        assert forwarded.headers == mine.headers
 
     try:
-        between(board_path, scenario, answer)
+        between(table_path, scenario, answer)
     finally:
-        serving.sharing = None
+        serving.forwarder = None

@@ -1,4 +1,4 @@
-"""Whatever goes wrong with an image that was handed on, it is answered where it came to."""
+"""Whatever goes wrong with a forwarded image, the worker that received it predicts it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from core.errors import NotReady
-from service.traffic import forwarding as sharing_module
+from service.traffic import forwarding
 from service.traffic.admission import Admission, Deadline
-from service.traffic.forwarding import Shared, Sharing
-from service.traffic.load_table import Board
+from service.traffic.forwarding import ForwardedAnswer, Forwarder
+from service.traffic.load_table import LoadTable
 from tests.service.two_workers import IMAGE, PID, Side, between, echo, never, side
 
 
 @pytest.mark.parametrize("error", [NotReady("starting"), ZeroDivisionError("broken")])
-def test_what_the_other_one_cannot_answer_is_answered_here(
-    board_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+def test_image_that_the_peer_cannot_predict_is_predicted_here(
+    table_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def answer(image: bytes, deadline: Deadline | None, top: int) -> bytes:
         if image == IMAGE:
@@ -27,121 +27,120 @@ def test_what_the_other_one_cannot_answer_is_answered_here(
         return b"fine"
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
-            assert await here.elsewhere() is None
-            assert await here.elsewhere(b"another") == Shared(b"fine", PID)
+        with here.admission.reserve():
+            assert await here.try_forward() is None
+            assert await here.try_forward(b"another") == ForwardedAnswer(b"fine", PID)
 
-    between(board_path, scenario, answer)
+    between(table_path, scenario, answer)
     is_unexpected = isinstance(error, ZeroDivisionError)
-    assert ("sharing.unexpected" in caplog.messages) is is_unexpected
+    assert ("forwarding.error" in caplog.messages) is is_unexpected
 
 
-def test_one_that_ends_while_it_answers_is_not_asked_again(
-    board_path: Path, caplog: pytest.LogCaptureFixture
+def test_peer_that_ends_while_it_predicts_gets_no_more_images(
+    table_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
-            asking = asyncio.create_task(here.elsewhere())
-            while not there.sharing._asking:
+        with here.admission.reserve():
+            request = asyncio.create_task(here.try_forward())
+            while not there.forwarder._connections:
                 await asyncio.sleep(0.001)
-            await there.sharing.stop()
-            assert await asking is None
-            assert await here.elsewhere() is None
-        assert caplog.messages.count("sharing.failed") == 1
-        assert here.admission.in_line == 0
+            await there.forwarder.stop()
+            assert await request is None
+            assert await here.try_forward() is None
+        assert caplog.messages.count("forwarding.failed") == 1
+        assert here.admission.in_flight == 0
 
-    between(board_path, scenario, never)
+    between(table_path, scenario, never)
 
 
-def test_one_that_is_stuck_is_given_up(board_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing_module, "_GIVE_UP_S", 0.05)
+def test_stuck_peer_is_given_up(table_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "_TIMEOUT_S", 0.05)
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(2):
-            answers = await asyncio.gather(*(here.elsewhere() for _ in range(5)))
+        with here.admission.reserve(num_images=2):
+            answers = await asyncio.gather(*(here.try_forward() for _ in range(5)))
             assert answers == [None] * 5
-            assert len(there.sharing._asking) == 2, "it gets no more than there is here"
+            assert len(there.forwarder._connections) == 2, "it gets no more than are in flight here"
 
-    between(board_path, scenario, never)
+    between(table_path, scenario, never)
 
 
-def test_whoever_stops_waiting_leaves_no_answer_for_others(board_path: Path) -> None:
+def test_cancelled_request_leaves_no_response_for_others(table_path: Path) -> None:
     async def answer(image: bytes, deadline: Deadline | None, top: int) -> bytes:
         await asyncio.sleep(0.05 if image == IMAGE else 0)
         return image
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
-            asking = asyncio.create_task(here.elsewhere())
+        with here.admission.reserve(num_images=4):  # the cancelled request is in flight there
+            request = asyncio.create_task(here.try_forward())
             await asyncio.sleep(0.01)
-            asking.cancel()
+            request.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await asking
+                await request
             for image in (b"1", b"2"):
-                assert await here.elsewhere(image) == Shared(image, PID)
+                assert await here.try_forward(image) == ForwardedAnswer(image, PID)
 
-    between(board_path, scenario, answer)
+    between(table_path, scenario, answer)
 
 
-def test_who_is_gone_from_the_board_is_not_asked(
-    board_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_peer_without_a_heartbeat_gets_no_images(
+    table_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing_module, "_LOOK_S", 0.0)
+    monkeypatch.setattr(forwarding, "_HEARTBEAT_S", 0.0)
 
     async def scenario(here: Side, there: Side) -> None:
-        with here.admission.admitted(1):
-            assert await here.elsewhere() is not None
-            there.board._clear()
-            assert await here.elsewhere() is None
-            there.board.write(0.0)
-            # Of the same place, but another process: its connections are new.
-            found = await here.elsewhere()
+        with here.admission.reserve():
+            assert await here.try_forward() is not None
+            there.table._clear()
+            assert await here.try_forward() is None
+            there.table.write_heartbeat()
+            # In the same row, but another process: its connections are new.
+            found = await here.try_forward()
             assert found is not None
             assert found.pid != PID
 
-    between(board_path, scenario)
+    between(table_path, scenario)
 
 
-def test_a_socket_is_for_its_user_alone_and_goes_with_its_process(board_path: Path) -> None:
+def test_socket_is_private_and_goes_with_its_process(table_path: Path) -> None:
     async def run() -> None:
-        async with side(board_path, 3, echo):
-            (socket,) = board_path.parent.glob("*.sock")
+        async with side(table_path, 3, echo):
+            (socket,) = table_path.parent.glob("*.sock")
             assert stat.S_IMODE(socket.stat().st_mode) == 0o600
-        assert not list(board_path.parent.glob("*.sock"))
-        # One that was killed left its own.
-        (board_path.parent / "b.board.3.sock").touch()
-        async with side(board_path, 3, echo):
-            assert board_path.parent.joinpath("b.board.3.sock").is_socket()
+        assert not list(table_path.parent.glob("*.sock"))
+        # A killed worker has left its own.
+        (table_path.parent / "b.load.3.sock").touch()
+        async with side(table_path, 3, echo):
+            assert table_path.parent.joinpath("b.load.3.sock").is_socket()
 
     asyncio.run(run())
 
 
-def test_where_there_can_be_no_socket_all_is_answered_here(
-    board_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_worker_without_a_socket_predicts_all_images(
+    table_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused(path: str) -> None:
+    def refuse(path: str) -> None:
         raise OSError("not on this file system")
 
-    monkeypatch.setattr(sharing_module, "_listening", refused)
+    monkeypatch.setattr(forwarding, "listen", refuse)
 
     async def run() -> None:
-        board = Board(board_path)
-        with contextlib.closing(board):
-            started = await Sharing.start(board, Admission(64, 60.0), echo, 1, 1_000)
-        assert started is None
-        assert "sharing.impossible" in caplog.messages
+        table = LoadTable(table_path)
+        with contextlib.closing(table):
+            assert not await Forwarder(table, Admission(64, 60.0), echo, 1, 1_000).start()
+        assert "forwarding.unavailable" in caplog.messages
 
     asyncio.run(run())
 
 
-def test_one_that_stops_hands_nothing_on_any_more(board_path: Path) -> None:
+def test_stopped_worker_forwards_nothing(table_path: Path) -> None:
     async def run() -> None:
-        async with side(board_path, 7, echo):
-            async with side(board_path, 0, never) as here:
-                with here.admission.admitted(1):
-                    assert await here.elsewhere() is not None
-            # A request that is in work still, as its process ends.
-            with here.admission.admitted(1):
-                assert await here.elsewhere() is None
+        async with side(table_path, 7, echo):
+            async with side(table_path, 0, never) as here:
+                with here.admission.reserve():
+                    assert await here.try_forward() is not None
+            # A request that is still in flight while its process ends.
+            with here.admission.reserve():
+                assert await here.try_forward() is None
 
     asyncio.run(run())

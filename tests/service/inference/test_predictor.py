@@ -14,11 +14,11 @@ import pytest
 
 from core import predictions
 from core.errors import DeadlineExceeded
-from core.models.servable import Scores
+from core.inputs import pixels
+from core.models.servable import Scores, Servable
 from core.predict import PredictionResult
 from core.system.host import available_cores
-from service.inference import predictor as serving_module
-from service.inference.predictor import Serving
+from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline
 from tests.service.conftest import settings_in
 from tests.support import images
@@ -28,14 +28,14 @@ _WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def one_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def one_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     """One of as many processes as there are cores."""
     with serving_in(tmp_path_factory.mktemp("one")) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     """The same, and its blobs are not in its home folder."""
     blobs = tmp_path_factory.mktemp("blobs")
     with serving_in(tmp_path_factory.mktemp("home"), blob_url=f"file://{blobs}") as started:
@@ -43,55 +43,63 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @contextlib.contextmanager
-def serving_in(home: Path, **changes: str) -> Iterator[Serving]:
+def serving_in(home: Path, **changes: str) -> Iterator[ServingProcess]:
     changed = {"workers": available_cores(), **changes}
-    started = Serving.start(settings_in(home).model_copy(update=changed))
-    assert started.at_once == 1
+    started = ServingProcess.start(settings_in(home).model_copy(update=changed))
+    assert started.predictor.max_parallel == 1
     yield started
     started.stop()
 
 
 def predict(
-    serving: Serving, count: int, deadline: Deadline | None = None
+    serving: ServingProcess, count: int, deadline: Deadline | None = None
 ) -> list[PredictionResult | BaseException]:
     async def run() -> list[PredictionResult | BaseException]:
         async with asyncio.timeout(_WITHIN_S):
-            asked = [serving.predict(PHOTO, deadline) for _ in range(count)]
+            servable = await serving.predictor.servable()
+            asked = [serving.predictor.predict(servable, PHOTO, deadline) for _ in range(count)]
             return await asyncio.gather(*asked, return_exceptions=True)
 
     return asyncio.run(run())
 
 
-def test_no_more_is_computed_at_once_than_cores_are_for_it(
-    one_core: Serving, monkeypatch: pytest.MonkeyPatch
+def test_images_in_parallel_are_limited_to_the_cores(
+    one_core: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computing = 0
     most = 0
-    see = serving_module.score_image
 
-    def watched(*args: Any) -> Scores:
-        nonlocal computing, most
-        computing += 1
-        most = max(most, computing)
-        time.sleep(0.002)
-        scores = see(*args)
-        computing -= 1
-        return scores
+    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            nonlocal computing, most
+            computing += 1
+            most = max(most, computing)
+            time.sleep(0.002)
+            result = function(*args)
+            computing -= 1
+            return result
 
-    monkeypatch.setattr(serving_module, "score_image", watched)
+        return call
+
+    monkeypatch.setattr(pixels, "decode", watched(pixels.decode))
+    monkeypatch.setattr(Servable, "predict", watched(Servable.predict))
     assert all(isinstance(answer, PredictionResult) for answer in predict(one_core, 12))
     assert most == 1
 
 
-def test_a_deadline_that_passes_while_others_compute_stops_the_work(one_core: Serving) -> None:
+def test_work_is_not_started_after_its_deadline(
+    one_core: ServingProcess,
+) -> None:
     ended = threading.Event()
     began: list[str] = []
 
     async def run() -> None:
-        first = asyncio.create_task(one_core.compute(ended.wait, _WITHIN_S))
+        first = asyncio.create_task(one_core.predictor.compute(ended.wait, _WITHIN_S))
         await asyncio.sleep(0)  # it has the one thread
         deadline = Deadline.after(20)
-        late = asyncio.create_task(one_core.compute(began.append, "late", deadline=deadline))
+        late = asyncio.create_task(
+            one_core.predictor.compute(began.append, "late", deadline=deadline)
+        )
         await asyncio.sleep(0.05)
         ended.set()
         assert await first
@@ -102,8 +110,8 @@ def test_a_deadline_that_passes_while_others_compute_stops_the_work(one_core: Se
     assert not began
 
 
-def test_images_are_kept_by_the_thread_that_computed_them(
-    one_core: Serving, monkeypatch: pytest.MonkeyPatch
+def test_prediction_is_recorded_by_the_thread_that_computed_it(
+    one_core: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of a warm core is left behind where the store answers at once."""
     threads: list[set[str]] = []
@@ -118,39 +126,51 @@ def test_images_are_kept_by_the_thread_that_computed_them(
 
         return call
 
-    monkeypatch.setattr(serving_module, "score_image", watched(serving_module.score_image))
+    monkeypatch.setattr(pixels, "decode", watched(pixels.decode))
+    monkeypatch.setattr(Servable, "predict", watched(Servable.predict))
     monkeypatch.setattr(one_core.store.blobs, "put", watched(one_core.store.blobs.put))
     monkeypatch.setattr(predictions, "add", watched(predictions.add))
     assert all(isinstance(answer, PredictionResult) for answer in predict(one_core, 12))
-    seen, kept, recorded = threads
-    assert len(seen) == 1
-    assert seen == kept == recorded
+    decoded, scored, stored, recorded = threads
+    assert len(decoded) == 1
+    assert decoded == scored == stored == recorded
 
 
-def test_the_next_is_computed_while_one_waits_for_a_store_elsewhere(
-    elsewhere: Serving, monkeypatch: pytest.MonkeyPatch
+def test_next_image_is_computed_while_one_waits_for_a_remote_store(
+    elsewhere: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    see, put = serving_module.score_image, elsewhere.store.blobs.put
-    seen: list[Scores] = []
-    all_seen = threading.Event()
+    score, put = Servable.predict, elsewhere.store.blobs.put
+    scored: list[Scores] = []
+    all_scored = threading.Event()
 
     def watched(*args: Any) -> Scores:
-        seen.append(see(*args))
-        if len(seen) == 2:
-            all_seen.set()
-        return seen[-1]
+        scored.append(score(*args))
+        if len(scored) == 2:
+            all_scored.set()
+        return scored[-1]
 
     def slow(content: bytes, *, durable: bool = True) -> str:
-        assert all_seen.wait(_WITHIN_S)
+        assert all_scored.wait(_WITHIN_S)
         return put(content, durable=durable)
 
-    monkeypatch.setattr(serving_module, "score_image", watched)
+    monkeypatch.setattr(Servable, "predict", watched)
     monkeypatch.setattr(elsewhere.store.blobs, "put", slow)
     assert all(isinstance(answer, PredictionResult) for answer in predict(elsewhere, 2))
 
 
-def test_a_store_elsewhere_is_waited_for_by_many_at_once(
-    elsewhere: Serving, monkeypatch: pytest.MonkeyPatch
+def test_step_that_waits_is_an_error_in_one_thread(
+    one_core: ServingProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(*_: Any) -> Any:
+        await asyncio.sleep(1)
+
+    monkeypatch.setattr(one_core.predictor, "_score", wait)
+    (found,) = predict(one_core, 1)
+    assert isinstance(found, RuntimeError)
+
+
+def test_remote_store_is_written_concurrently(
+    elsewhere: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together, put = threading.Barrier(8), elsewhere.store.blobs.put
 

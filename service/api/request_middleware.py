@@ -1,0 +1,115 @@
+"""What happens to every request before its route: it is measured, its body is read within limits,
+and a prediction is admitted.
+
+The route of a prediction finds its ticket in the state of the request (`dependencies.TicketDep`).
+"""
+
+from __future__ import annotations
+
+import time
+
+from starlette.datastructures import State
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.errors import EvergreenError
+from service import metrics
+from service.api import problems, request_bodies
+from service.api.disconnect import cancel_on_disconnect
+from service.traffic.admission import TIMEOUT_HEADER, Admission, Ticket
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+BENTOML_PATH = "/predict"
+_PREDICT_PATHS = ("/v1/predict", BENTOML_PATH)
+_TIMEOUT_HEADER = TIMEOUT_HEADER.lower().encode()
+
+
+class RequestMiddleware:
+    """ASGI. `state` is that of the app, and gets its `serving` when the service has started."""
+
+    def __init__(
+        self, app: ASGIApp, state: State, max_bytes: int, only_path: str | None = None
+    ) -> None:
+        self._app = app
+        self._state = state
+        self._max_bytes = max_bytes
+        self._only_path = only_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._only_path not in (None, scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+        ticket: Ticket | None = None
+
+        async def respond(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if ticket is not None:  # the client may take its time to read the response
+                    ticket.release()
+            await send(message)
+
+        try:
+            body, ticket = await self._read_and_admit(scope, receive)
+            work = self._app(scope, request_bodies.replay(body, receive), respond)
+            if ticket is not None and self._state.serving.is_batching:
+                await cancel_on_disconnect(receive, work)
+            else:
+                await work
+        except EvergreenError as error:
+            await problems.to_response(error, scope["path"])(scope, receive, respond)
+        except ClientDisconnect:  # nobody reads a response
+            status = 400
+        finally:
+            if ticket is not None:
+                ticket.release()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            metrics.count(_route(scope), method, status, time.perf_counter() - started)
+
+    async def _read_and_admit(self, scope: Scope, receive: Receive) -> tuple[bytes, Ticket | None]:
+        """Raises BodyTooLarge, SlowBody, Overloaded, ClientDisconnect."""
+        length, timeout_s = _announced(scope)
+        admission = self._admission(scope)
+        if admission is not None:  # a request that would be refused now need not be read
+            admission.check(timeout_s)
+        body = await request_bodies.read_body(receive, length, self._max_bytes)
+        if admission is None:
+            return body, None
+        # Not before the body is there: slow clients would keep others out.
+        ticket = admission.reserve(timeout_s)
+        scope.setdefault("state", {})["ticket"] = ticket
+        return body, ticket
+
+    def _admission(self, scope: Scope) -> Admission | None:
+        """None if the request is no prediction, or if the service is starting."""
+        path: str = scope["path"]
+        is_prediction = scope["method"] == "POST" and (
+            path in _PREDICT_PATHS or (path.startswith("/v2/") and path.endswith("/infer"))
+        )
+        serving = getattr(self._state, "serving", None)
+        return serving.admission if is_prediction and serving is not None else None
+
+
+def _announced(scope: Scope) -> tuple[int | None, float | None]:
+    """The length of the body, and after how many seconds the client gives up."""
+    length: int | None = None
+    timeout_s: float | None = None
+    for name, value in scope["headers"]:
+        # The route refuses what is not a number, and says why.
+        if not value.isdigit():
+            continue
+        if name == b"content-length":
+            length = int(value)
+        elif name == _TIMEOUT_HEADER and len(value) < 9:
+            timeout_s = int(value) / 1000
+    return length, timeout_s
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route, so that there are few; `other` if no route took the request."""
+    template = getattr(scope.get("route"), "path", None)
+    if template is None and scope["path"] in _PREDICT_PATHS:
+        return str(scope["path"])
+    return template if isinstance(template, str) and template != "/{path:path}" else "other"

@@ -1,0 +1,73 @@
+"""A serving process: what it opens, and what starts and stops with it."""
+
+from __future__ import annotations
+
+import time
+
+from core.inputs.pixels import Limits
+from core.models.backbones import Runtime
+from core.models.onnx_sessions import num_usable_gpus
+from core.registry.bootstrap import ensure_first_version
+from core.settings import Settings
+from core.store.store import Store, open_store
+from core.system.host import available_cores
+from service.inference import batcher
+from service.inference.batcher import Batcher
+from service.inference.predictor import Predictor
+from service.processes import placement
+from service.processes.wal_checkpoints import Checkpoints
+from service.swap.slot import Slot
+from service.swap.swap import Swap
+from service.traffic.admission import Admission
+from service.traffic.forwarding import Forwarder
+
+
+class ServingProcess:
+    def __init__(self, settings: Settings, store: Store, gpu: int = 0) -> None:
+        self.settings = settings
+        self.store = store
+        self.limits = Limits(max_pixels=settings.max_pixels)
+        sizes = batcher.sizes(settings.max_batch)
+        self.runtime = Runtime(
+            settings.device,
+            settings.onnx_threads,
+            gpu=gpu,
+            batch_sizes=sizes,
+            cache=settings.home / "cache",
+        )
+        is_on_gpu = self.runtime.is_on_gpu
+        self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
+        self.slot = Slot()
+        self.swap = Swap(store, self.runtime, self.slot, settings.shadow_versions)
+        self.predictor = Predictor(
+            store,
+            self.slot,
+            self.swap,
+            self.limits,
+            max_parallel=placement.num_compute_threads(
+                settings, num_usable_gpus(settings.device) if is_on_gpu else 0, available_cores()
+            ),
+            num_io_threads=placement.num_io_threads(settings, is_batching=self.is_batching),
+            batcher=Batcher(settings.max_batch) if self.is_batching else None,
+        )
+        self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
+        # Set when the other workers of the machine can be reached.
+        self.forwarder: Forwarder | None = None
+        self.started_at = time.time()
+        self._checkpoints = Checkpoints(store.db)
+
+    @staticmethod
+    def start(settings: Settings, gpu: int = 0) -> ServingProcess:
+        """Open the store, publish version 1 if there is none, load the champion and follow it."""
+        store = open_store(settings)
+        ensure_first_version(store)
+        process = ServingProcess(settings, store, gpu)
+        process.swap.start()
+        process._checkpoints.start()
+        return process
+
+    def stop(self) -> None:
+        self.swap.stop()
+        self.predictor.stop()
+        self._checkpoints.stop()
+        self.store.db.close()

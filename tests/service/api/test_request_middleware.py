@@ -1,0 +1,298 @@
+"""What the middleware refuses before the app sees it, and the tickets of what it admits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+from starlette.datastructures import State
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import metrics
+from service.api import request_bodies
+from service.api.request_middleware import BENTOML_PATH, RequestMiddleware
+from service.traffic.admission import Admission, Ticket
+
+BODY = (b"one", b"two", b"three")
+
+
+def scope_of(path: str = "/v1/predict", length: int | None = 11, **headers: str) -> Scope:
+    fields = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
+    if length is not None:
+        fields.append((b"content-length", str(length).encode()))
+    return {"type": "http", "method": "POST", "path": path, "headers": fields}
+
+
+@dataclass
+class Client:
+    """Sends its body when it is told to, and keeps what comes back."""
+
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: list[Message] = field(default_factory=list)
+    parts: list[bytes] = field(default_factory=lambda: list(BODY))
+
+    async def receive(self) -> Message:
+        await self.go_on.wait()
+        if not self.parts:
+            return {"type": "http.disconnect"}
+        part = self.parts.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(self.parts)}
+
+    async def send(self, message: Message) -> None:
+        self.answers.append(message)
+
+    @property
+    def status(self) -> int | None:
+        return self.answers[0]["status"] if self.answers else None
+
+
+def limited(
+    app: ASGIApp, admission: Admission, max_bytes: int = 10_000_000, only_path: str | None = None
+) -> RequestMiddleware:
+    state = State({"serving": SimpleNamespace(admission=admission, is_batching=False)})
+    return RequestMiddleware(app, state, max_bytes, only_path)
+
+
+async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("the app must not see it")
+
+
+async def finish(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def ready() -> Client:
+    client = Client()
+    client.go_on.set()
+    return client
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await test()
+
+    asyncio.run(main())
+
+
+def test_concurrent_requests_are_limited_when_their_bodies_have_arrived() -> None:
+    async def test() -> None:
+        admission = Admission(limit=2, max_wait_s=60.0)
+        is_over = asyncio.Event()
+        nums_in_flight = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            nums_in_flight.append(admission.in_flight)
+            await is_over.wait()
+            await finish(send)
+
+        middleware = limited(app, admission)
+        clients = [Client() for _ in range(6)]
+        tasks = [
+            asyncio.create_task(middleware(scope_of(), client.receive, client.send))
+            for client in clients
+        ]
+        await asyncio.sleep(0)
+        assert [client.status for client in clients] == [None] * 6, "their bodies are awaited"
+        assert admission.in_flight == 0, "a body that is awaited takes no place"
+        for client in clients:
+            client.go_on.set()
+        while sum(client.status == 503 for client in clients) < 4:
+            await asyncio.sleep(0)
+        is_over.set()
+        await asyncio.gather(*tasks)
+        assert sorted(client.status or 0 for client in clients) == [200] * 2 + [503] * 4
+        assert max(nums_in_flight) == 2
+        assert admission.in_flight == 0
+
+    run(test)
+
+
+def test_full_worker_refuses_before_it_reads_the_body() -> None:
+    async def test() -> None:
+        admission = Admission(limit=1, max_wait_s=60.0)
+        client = ready()
+        before = metrics.shed._value.get()
+        with admission.reserve():
+            await limited(nobody, admission)(scope_of(), client.receive, client.send)
+        assert (client.status, len(client.parts)) == (503, len(BODY))
+        assert metrics.shed._value.get() == before + 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v2/models/evergreen/infer", BENTOML_PATH])
+def test_ticket_goes_with_a_prediction(path: str) -> None:
+    async def test() -> None:
+        admission = Admission(limit=1, max_wait_s=60.0)
+        tickets: list[Ticket] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            tickets.append(scope["state"]["ticket"])
+            assert admission.in_flight == 1
+            await finish(send)
+
+        client = ready()
+        await limited(app, admission)(scope_of(path), client.receive, client.send)
+        assert len(tickets) == 1
+        assert admission.in_flight == 0
+
+    run(test)
+
+
+def test_full_worker_answers_other_requests() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert "state" not in scope
+        await finish(send)
+
+    async def test() -> None:
+        admission = Admission(limit=1, max_wait_s=60.0)
+        client = ready()
+        with admission.reserve():
+            await limited(app, admission)(scope_of("/v1/feedback"), client.receive, client.send)
+        assert client.status == 200
+
+    run(test)
+
+
+def test_middleware_can_be_limited_to_one_path() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await finish(send)
+
+    async def status_of(path: str) -> int | None:
+        client = ready()
+        middleware = limited(app, Admission(1, 60.0), max_bytes=8, only_path=BENTOML_PATH)
+        await middleware(scope_of(path), client.receive, client.send)
+        return client.status
+
+    async def test() -> None:
+        assert await status_of(BENTOML_PATH) == 413
+        assert await status_of("/v1/predict") == 200, "the app has a middleware of its own"
+
+    run(test)
+
+
+@pytest.mark.parametrize("error", [None, ValueError("lost")])
+def test_ticket_is_released_however_the_app_ends(error: Exception | None) -> None:
+    async def test() -> None:
+        admission = Admission(limit=1, max_wait_s=60.0)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            assert admission.in_flight == 1
+            if error is not None:
+                raise error
+
+        client = ready()
+        call = limited(app, admission)(scope_of(), client.receive, client.send)
+        if error is None:
+            await call
+        else:
+            with pytest.raises(ValueError, match="lost"):
+                await call
+        assert admission.in_flight == 0
+
+    run(test)
+
+
+def test_client_that_is_slow_to_read_its_response_takes_no_place() -> None:
+    async def test() -> None:
+        admission = Admission(limit=1, max_wait_s=60.0)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await finish(send)
+
+        async def send(message: Message) -> None:
+            assert admission.in_flight == 0
+
+        await limited(app, admission)(scope_of(), ready().receive, send)
+
+    run(test)
+
+
+@pytest.mark.parametrize("length", [11, 2_000_000, None])
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/feedback"])
+def test_app_gets_the_whole_body_and_then_the_disconnect(path: str, length: int | None) -> None:
+    async def test() -> None:
+        messages: list[Message] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            messages.extend([await receive(), await receive()])
+            await finish(send)
+
+        client = ready()
+        middleware = limited(app, Admission(limit=1, max_wait_s=60.0))
+        await middleware(scope_of(path, length), client.receive, client.send)
+        assert messages == [
+            {"type": "http.request", "body": b"".join(BODY), "more_body": False},
+            {"type": "http.disconnect"},
+        ]
+
+    run(test)
+
+
+def test_client_that_disconnects_during_its_body_gets_no_response() -> None:
+    async def test() -> None:
+        admission = Admission(limit=1, max_wait_s=60.0)
+        messages: list[Message] = [
+            {"type": "http.request", "body": b"one", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        client = Client()
+
+        async def receive() -> Message:
+            return messages.pop(0)
+
+        await limited(nobody, admission)(scope_of(), receive, client.send)
+        assert client.answers == []
+        assert admission.in_flight == 0
+
+    run(test)
+
+
+def test_half_of_the_timeout_is_planned_for() -> None:
+    now = 100.0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await finish(send)
+
+    async def status_of(timeout_ms: int) -> int | None:
+        client = ready()
+        scope = scope_of(x_request_timeout_ms=str(timeout_ms))
+        await limited(app, admission)(scope, client.receive, client.send)
+        return client.status
+
+    async def test() -> None:
+        nonlocal now
+        with admission.reserve():
+            for _ in range(200):
+                with admission.reserve():
+                    now += 0.1
+        with admission.reserve(num_images=10):
+            assert await status_of(1_800) == 503
+            assert await status_of(2_200) == 200
+
+    admission = Admission(limit=100, max_wait_s=60.0, clock=lambda: now)
+    run(test)
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/feedback"])
+def test_body_that_stops_arriving_or_is_too_large_is_refused(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(request_bodies, "IDLE_S", 0.01)
+
+    async def test() -> None:
+        admission = Admission(limit=1, max_wait_s=60.0)
+        middleware = limited(nobody, admission, max_bytes=8)
+        stopped, announced, grown = Client(), ready(), ready()
+        await middleware(scope_of(path, length=8), stopped.receive, stopped.send)
+        await middleware(scope_of(path, length=11), announced.receive, announced.send)
+        await middleware(scope_of(path, length=None), grown.receive, grown.send)
+        assert (stopped.status, announced.status, grown.status) == (408, 413, 413)
+        assert len(announced.parts) == len(BODY), "it is not read"
+        assert admission.in_flight == 0
+
+    run(test)
