@@ -12,7 +12,7 @@ from core.models.standalone import standalone, verify
 from core.registry import promotions, versions
 from core.shadows import answers, outcomes
 from service.api.dependencies import ServingDep
-from service.api.schemas import ShadowScore, VersionDetail, VersionList, VersionResponse
+from service.api.version_schemas import ShadowScore, VersionDetail, VersionList, VersionResponse
 
 router = APIRouter(tags=["versions"])
 

@@ -3,79 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
-from starlette.datastructures import State
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service import metrics
-from service.api import request_bodies
-from service.api.request_middleware import BENTOML_PATH, RequestMiddleware
+from service.api.request_middleware import BENTOML_PATH
 from service.traffic.admission import Admission, Ticket
-
-BODY = (b"one", b"two", b"three")
-
-
-def scope_of(path: str = "/v1/predict", length: int | None = 11, **headers: str) -> Scope:
-    fields = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
-    if length is not None:
-        fields.append((b"content-length", str(length).encode()))
-    return {"type": "http", "method": "POST", "path": path, "headers": fields}
-
-
-@dataclass
-class Client:
-    """Sends its body when it is told to, and keeps what comes back."""
-
-    go_on: asyncio.Event = field(default_factory=asyncio.Event)
-    answers: list[Message] = field(default_factory=list)
-    parts: list[bytes] = field(default_factory=lambda: list(BODY))
-
-    async def receive(self) -> Message:
-        await self.go_on.wait()
-        if not self.parts:
-            return {"type": "http.disconnect"}
-        part = self.parts.pop(0)
-        return {"type": "http.request", "body": part, "more_body": bool(self.parts)}
-
-    async def send(self, message: Message) -> None:
-        self.answers.append(message)
-
-    @property
-    def status(self) -> int | None:
-        return self.answers[0]["status"] if self.answers else None
-
-
-def limited(
-    app: ASGIApp, admission: Admission, max_bytes: int = 10_000_000, only_path: str | None = None
-) -> RequestMiddleware:
-    state = State({"serving": SimpleNamespace(admission=admission, is_batching=False)})
-    return RequestMiddleware(app, state, max_bytes, only_path)
-
-
-async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
-    raise AssertionError("the app must not see it")
-
-
-async def finish(send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
-
-
-def ready() -> Client:
-    client = Client()
-    client.go_on.set()
-    return client
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def main() -> None:
-        await test()
-
-    asyncio.run(main())
+from tests.service.api.asgi_client import (
+    BODY,
+    Client,
+    finish,
+    limited,
+    nobody,
+    ready,
+    run,
+    scope_of,
+)
 
 
 def test_concurrent_requests_are_limited_when_their_bodies_have_arrived() -> None:
@@ -212,46 +156,6 @@ def test_client_that_is_slow_to_read_its_response_takes_no_place() -> None:
     run(test)
 
 
-@pytest.mark.parametrize("length", [11, 2_000_000, None])
-@pytest.mark.parametrize("path", ["/v1/predict", "/v1/feedback"])
-def test_app_gets_the_whole_body_and_then_the_disconnect(path: str, length: int | None) -> None:
-    async def test() -> None:
-        messages: list[Message] = []
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            messages.extend([await receive(), await receive()])
-            await finish(send)
-
-        client = ready()
-        middleware = limited(app, Admission(limit=1, max_wait_s=60.0))
-        await middleware(scope_of(path, length), client.receive, client.send)
-        assert messages == [
-            {"type": "http.request", "body": b"".join(BODY), "more_body": False},
-            {"type": "http.disconnect"},
-        ]
-
-    run(test)
-
-
-def test_client_that_disconnects_during_its_body_gets_no_response() -> None:
-    async def test() -> None:
-        admission = Admission(limit=1, max_wait_s=60.0)
-        messages: list[Message] = [
-            {"type": "http.request", "body": b"one", "more_body": True},
-            {"type": "http.disconnect"},
-        ]
-        client = Client()
-
-        async def receive() -> Message:
-            return messages.pop(0)
-
-        await limited(nobody, admission)(scope_of(), receive, client.send)
-        assert client.answers == []
-        assert admission.in_flight == 0
-
-    run(test)
-
-
 def test_half_of_the_timeout_is_planned_for() -> None:
     now = 100.0
 
@@ -275,24 +179,4 @@ def test_half_of_the_timeout_is_planned_for() -> None:
             assert await status_of(2_200) == 200
 
     admission = Admission(limit=100, max_wait_s=60.0, clock=lambda: now)
-    run(test)
-
-
-@pytest.mark.parametrize("path", ["/v1/predict", "/v1/feedback"])
-def test_body_that_stops_arriving_or_is_too_large_is_refused(
-    monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    monkeypatch.setattr(request_bodies, "IDLE_S", 0.01)
-
-    async def test() -> None:
-        admission = Admission(limit=1, max_wait_s=60.0)
-        middleware = limited(nobody, admission, max_bytes=8)
-        stopped, announced, grown = Client(), ready(), ready()
-        await middleware(scope_of(path, length=8), stopped.receive, stopped.send)
-        await middleware(scope_of(path, length=11), announced.receive, announced.send)
-        await middleware(scope_of(path, length=None), grown.receive, grown.send)
-        assert (stopped.status, announced.status, grown.status) == (408, 413, 413)
-        assert len(announced.parts) == len(BODY), "it is not read"
-        assert admission.in_flight == 0
-
     run(test)

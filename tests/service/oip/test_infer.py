@@ -152,7 +152,7 @@ def test_full_batch_keeps_its_order(asking: Any, trained_serving: ServingProcess
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_outputs_are_sent_as_requested(
+def test_outputs_are_as_requested(
     asking: Any, trained_serving: ServingProcess, binary: bool
 ) -> None:
     wanted = [
