@@ -193,15 +193,13 @@ def test_version_can_be_named(asking: Any) -> None:
         assert caught.value.status() == "404"
 
 
-@pytest.mark.parametrize("packed", ["gzip", "deflate"])
-def test_bodies_may_be_compressed(
-    asking: Any, trained_serving: ServingProcess, packed: str
-) -> None:
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_bodies_may_be_packed(asking: Any, trained_serving: ServingProcess, coding: str) -> None:
     answer = asking.infer(
         "evergreen",
         [image_input(PHOTOS)],
-        request_compression_algorithm=packed,
-        response_compression_algorithm=packed,
+        request_compression_algorithm=coding,
+        response_compression_algorithm=coding,
     )
     right = expected(trained_serving).probabilities_BK
     np.testing.assert_allclose(answer.as_numpy("probabilities"), right, atol=TOLERANCE)
