@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.system.files import write_whole
 from training.blocks.augment import Augmentation
 from training.blocks.device import Compute, embedding_batch
 from training.blocks.tail import Tail
@@ -97,7 +98,7 @@ class Activations:
             self._stored_VN[view, at_B] = half
         self._filled.add(view)
         self._stored_VN.flush()  # type: ignore[attr-defined]  # a memmap
-        _write(self._ledger, json.dumps(sorted(self._filled)))
+        write_whole(self._ledger, json.dumps(sorted(self._filled)).encode())
 
     def batch(self, view_B: NDArray[np.intp], at_B: NDArray[np.intp]) -> Tensor:
         """Give the activations [B, ...], float32, of the variants `view_B` of rows number `at_B`.
@@ -177,12 +178,6 @@ def _reserve(file: Path, size: int) -> None:
             os.posix_fallocate(opened.fileno(), 0, size)
         else:
             opened.truncate(size)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def _channels_last(activation: Tensor) -> Tensor:

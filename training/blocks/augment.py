@@ -8,7 +8,6 @@ B batch, H/W pixels, C channels, K classes; `_...` stands for the axes of any ac
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from core.system.files import writing_whole
 from training.backbones.torchvision_import import transforms
 from training.tune_recipe import Strength
 
@@ -99,6 +99,5 @@ def save_preview(
     padded = np.pad(sheet_BVHWC, gaps, constant_values=255)
     num_rows, num_columns, height, width, _ = padded.shape
     sheet_HWC = padded.swapaxes(1, 2).reshape(num_rows * height, num_columns * width, 3)
-    partial = path.with_name(path.name + ".partial")
-    Image.fromarray(sheet_HWC[:-_GAP_PX, :-_GAP_PX]).save(partial, "PNG")
-    os.replace(partial, path)
+    with writing_whole(path, is_private=False) as unfinished:
+        Image.fromarray(sheet_HWC[:-_GAP_PX, :-_GAP_PX]).save(unfinished, "PNG")

@@ -7,7 +7,6 @@ numbers need no state: every epoch draws from a generator seeded by the run and 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from core.system.files import writing_whole
+
 _FACTS = "facts"
 _RUN = "run"
 
 
 def save(path: Path, run: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Replace the checkpoint of the run that `run` names (a digest of all it depends on)."""
-    partial = path.with_name(path.name + ".partial")
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(whole, partial, {_RUN: run, _FACTS: json.dumps(facts)})
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    os.replace(partial, path)
+    with writing_whole(path, durable=True) as unfinished:
+        save_file(whole, unfinished, {_RUN: run, _FACTS: json.dumps(facts)})
 
 
 def load(path: Path, run: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from core.errors import Diverged
+from core.system.files import delete_unfinished
 from training.blocks.activation_cache import Activations
 from training.blocks.augment import seed_of
 from training.blocks.device import Compute, reproducible
@@ -234,6 +235,7 @@ def _tidy(folder: Path, run: str) -> None:
     for path in folder.iterdir():
         if _A_RUNS_FILE.match(path.name) and not path.name.startswith(run):
             path.unlink()
+    delete_unfinished(folder)
 
 
 def _delete(checkpoint: Path, *activations: Activations) -> None:

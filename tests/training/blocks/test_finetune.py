@@ -127,6 +127,7 @@ def test_checkpoint_of_other_arguments_is_not_taken_up(task, tuned, tmp_path) ->
     tune(*task, RECIPE, tmp_path, seed=4, should_stop=Stop(30))
     assert len(list(tmp_path.iterdir())) == 5
     (tmp_path / "keep.txt").touch()
+    (tmp_path / ".new-killed").touch()
     assert_same_bits(tune(*task, RECIPE, tmp_path, seed=3), tuned)
     assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
 
