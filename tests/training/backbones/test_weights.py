@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -68,32 +70,79 @@ def test_a_pickle_is_not_read(tmp_path: Path) -> None:
         build("torchvision/squeezenet1_1", tmp_path / "model.pth")
 
 
-def published(folder: Path, content: bytes, digits: str | None = None) -> Source:
-    sha256 = digits or hashlib.sha256(content).hexdigest()[:8]
-    folder.mkdir()
-    (folder / f"model-{sha256}.pth").write_bytes(content)
-    return Source(url=(folder / f"model-{sha256}.pth").as_uri(), recipe="RECIPE")
+class Library:
+    """A web server that publishes one file."""
+
+    def __init__(self, content: bytes, digits: str | None = None) -> None:
+        self.num_requests = 0
+        library = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                library.num_requests += 1
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        digits = digits or hashlib.sha256(content).hexdigest()[:8]
+        url = f"http://127.0.0.1:{self._server.server_port}/model-{digits}.pth"
+        self.source = Source(url=url, recipe="RECIPE")
+
+    def __enter__(self) -> Library:
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 def test_published_weights_come_once_and_are_checked_each_time(tmp_path: Path) -> None:
-    source = published(tmp_path / "library", b"weights")
-    path = fetch(source, tmp_path / "cache", progress=False)
-    assert path.read_bytes() == b"weights"
-    (tmp_path / "library" / path.name).unlink()
-    assert fetch(source, tmp_path / "cache", progress=False) == path
-    path.write_bytes(b"damaged")
-    with pytest.raises(BackboneUnavailable, match=r"--weights FILE\.safetensors.*RECIPE"):
-        fetch(source, tmp_path / "cache", progress=False)
+    with Library(b"weights") as library:
+        path = fetch(library.source, tmp_path, progress=False)
+        assert path.read_bytes() == b"weights"
+        assert fetch(library.source, tmp_path, progress=False) == path
+        assert library.num_requests == 1
+        path.write_bytes(b"damaged")
+        assert fetch(library.source, tmp_path, progress=False).read_bytes() == b"weights"
+        assert library.num_requests == 2
+
+
+def test_published_weights_without_a_network_name_the_remedy(tmp_path: Path) -> None:
+    with Library(b"weights") as library:
+        pass
+    with pytest.raises(BackboneUnavailable, match=r"refused\. .*--weights FILE.*RECIPE"):
+        fetch(library.source, tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_published_weights_with_another_hash_are_refused(tmp_path: Path) -> None:
-    source = published(tmp_path / "library", b"weights", "0123456789abcdef")
-    with pytest.raises(ChecksumMismatch, match="0123456789abcdef"):
-        fetch(source, tmp_path / "cache", progress=False)
-    assert list((tmp_path / "cache").iterdir()) == []
+    with (
+        Library(b"weights", "0123456789abcdef") as library,
+        pytest.raises(ChecksumMismatch, match="0123456789abcdef"),
+    ):
+        fetch(library.source, tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_librarys_own_file_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
+def test_download_shows_its_progress_where_asked(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Library(b"weights") as library:
+        fetch(library.source, tmp_path / "shown")
+        assert "100%" in capfd.readouterr().err
+        fetch(library.source, tmp_path / "silent", progress=False)
+        assert capfd.readouterr() == ("", "")
+
+
+def test_published_pickle_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
     net = torchvision.models.squeezenet1_1()
     torch.save(net.state_dict(), tmp_path / "library.pth")
     monkeypatch.setattr(backbone, "fetch", lambda *_, **__: tmp_path / "library.pth")
