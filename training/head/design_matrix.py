@@ -38,16 +38,16 @@ class Coefficients:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """Scaled embeddings, rotated to the eigenbasis of their covariance, or left as they were.
+    """Scaled embeddings, rotated to the eigenbasis of their covariance.
 
-    x_NR are the rows. covariance is about their E[xx']: its diagonal, where they are rotated.
-    basis_DR has orthonormal columns, so the norm of the weights is the same in either basis; None
-    is the basis in which they came.
+    x_NR are the rows, and variance_R is about the diagonal of their E[xx'], which is zero
+    elsewhere. basis_DR has orthonormal columns, so the norm of the weights is the same in either
+    basis.
     """
 
     x_NR: Floats
-    covariance: NDArray[np.floating[Any]]
-    basis_DR: Floats | None
+    variance_R: NDArray[np.float64]
+    basis_DR: Floats
     mean_D: NDArray[np.float64]
     scale_D: NDArray[np.float64]
 
@@ -60,24 +60,19 @@ class Design:
         self, coefficients: Coefficients, classes: tuple[str, ...], temperature: float = 1.0
     ) -> Head:
         """Fold rotation and the scaling of features into one affine map."""
-        weights_DK = coefficients.weights_RK.astype(np.float64)
-        if self.basis_DR is not None:
-            weights_DK = self.basis_DR @ weights_DK
+        weights_DK = self.basis_DR @ coefficients.weights_RK.astype(np.float64)
         weights_DK /= self.scale_D[:, None]
         bias_K = coefficients.bias_K - self.mean_D @ weights_DK
         return Head(classes, weights_DK.astype(np.float32), bias_K.astype(np.float32), temperature)
 
 
-def prepare(x_ND: NDArray[np.floating[Any]], *, rotate: bool = True) -> Design:
+def prepare(x_ND: NDArray[np.floating[Any]]) -> Design:
     """Scale and rotate embeddings (any float dtype, N >= 1), once for all fits on them.
 
     Each row to a root mean square of 1; then each feature by half, in the logarithm, of what would
     standardise it: on photos of two sets and three backbones that was as good as the better of
     standardising and leaving as it is. Costs min(N, D)^3 and N D min(N, D). No label is read, so
     folds may share one design.
-
-    Without `rotate`, rows that are no fewer than their features stay in the basis they came in. It
-    is for a single fit of many: that takes a tenth longer then, and rotating them a third of it.
     """
     x_ND = of_unit_rms(np.asarray(x_ND, np.float32))  # a copy, and from here on changed in place
     mean_D = x_ND.mean(axis=0, dtype=np.float64)
@@ -96,8 +91,6 @@ def prepare(x_ND: NDArray[np.floating[Any]], *, rotate: bool = True) -> Design:
         # rows: its errors make the preconditioner a little worse and change nothing else.
         some_ND = x_ND[:: max(1, num_rows // (_ENOUGH_ROWS * num_features))]
         covariance_DD = some_ND.T @ some_ND / np.float32(len(some_ND))
-        if not rotate:
-            return Design(x_ND, covariance_DD, None, mean_D, scale_D)
         variance_R, basis_DR = eigh(covariance_DD, driver="evd", check_finite=False)
         variance_R = np.maximum(variance_R, 0).astype(np.float64)
 

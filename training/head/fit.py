@@ -98,8 +98,7 @@ def fit_head(
     large = is_large(training)
     if penalty is not None and not penalty.holds_for(num_rows):
         penalty = None
-    # Not by what is scored besides, or the head would depend on it.
-    design = prepare(training.x_ND, rotate=not large or penalty is None)
+    design = prepare(training.x_ND)
     fold_N = assign_folds(training.group_N, y_N, recipe.num_folds)
     if penalty is None:
         chosen = choose_l2(

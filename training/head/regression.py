@@ -2,7 +2,7 @@
 
 It does not own folds or the choice of `l2` (`training/head/crossval.py`).
 
-Suffixes: N rows, B rows of a part, R embedding as it is fitted, S = R + 1, whose last row is the
+Suffixes: N rows, B rows of a part, R rotated embedding, S = R + 1, whose last row is the
 bias, K classes.
 """
 
@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from training.head.chunks import in_parts
 from training.head.design_matrix import Coefficients, Design, Rows
 from training.head.head import ABSENT_BIAS, Floats, Integers
-from training.head.preconditioner import Preconditioner, preconditioner
+from training.head.preconditioner import step_sizes
 
 _CURVATURE = 0.25
 """K times the mean of p(1 - p) near the optimum. Only the number of iterations depends on it: with
@@ -69,32 +69,32 @@ def fit(
     share_K = mass_K[present] / mass_K.sum()
     weights_N = weights_N * (share_K**-balance)[labels_N]
     weights_N = (weights_N / weights_N.sum()).astype(np.float32)
-    by = preconditioner(design.covariance, _CURVATURE / len(present), l2)
+    step_S1 = step_sizes(design.variance_R, _CURVATURE / len(present), l2)
     start_SK = np.zeros((x_NR.shape[1] + 1, len(present)))
     if start is not None:
         start_SK[:-1] = start.weights_RK[:, present]
         start_SK[-1] = _usable_bias(start.bias_K[present])
     found = minimize(
-        _objective(x_NR, labels_N, weights_N, by, l2),
-        by.coordinates(start_SK).ravel(),
+        _objective(x_NR, labels_N, weights_N, step_S1, l2),
+        (start_SK / step_S1).ravel(),
         method="L-BFGS-B",
         jac=True,
         callback=_stopper(should_stop),
         options={"maxiter": max_iterations, "gtol": tolerance, "ftol": 1e-10, "maxcor": 10},
     )
-    best_SK = by.weights(found.x.reshape(start_SK.shape))
+    best_SK = found.x.reshape(start_SK.shape) * step_S1
     weights_RK[:, present], bias_K[present] = best_SK[:-1], best_SK[-1]
     return Coefficients(weights_RK, bias_K, int(found.nit))
 
 
 def _objective(
-    x_NR: Floats, y_N: Integers, weights_N: Floats, by: Preconditioner, l2: float
+    x_NR: Floats, y_N: Integers, weights_N: Floats, step_S1: NDArray[np.float64], l2: float
 ) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
     # The two products with x_NR are float32, for speed; sums over rows and the step are float64.
     exact_N = weights_N.astype(np.float64)
 
     def loss_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        w_SK = by.weights(flat.reshape(x_NR.shape[1] + 1, -1))
+        w_SK = flat.reshape(len(step_S1), -1) * step_S1
         single_SK = w_SK.astype(np.float32)
 
         def of_part(rows: slice) -> tuple[float, Floats, NDArray[np.float64]]:
@@ -118,7 +118,7 @@ def _objective(
         for _, of_weights_RK, _ in parts:
             gradient_SK[:-1] += of_weights_RK
         gradient_SK[-1] = sum(of_bias_K for _, _, of_bias_K in parts)
-        return float(loss), by.gradient(gradient_SK).ravel()
+        return float(loss), (gradient_SK * step_S1).ravel()
 
     return loss_and_gradient
 

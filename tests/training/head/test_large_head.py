@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 
 from training.dataset import Dataset
 from training.head import fit as fitting
-from training.head.design_matrix import prepare
 from training.head.fit import Penalty, fit_head
 from training.recipe import HeadRecipe
 
@@ -69,19 +68,3 @@ def test_a_large_fit_depends_on_its_rows_and_penalty_alone(
     first = head_of(digits, penalty=penalty)
     again = head_of(digits, penalty=penalty, score_all=score_all)
     assert first.weights_DK.tobytes() == again.weights_DK.tobytes()
-
-
-def test_a_large_fit_with_a_known_penalty_finds_the_same_without_rotating(
-    digits, monkeypatch
-) -> None:
-    penalty = Penalty(0.01, len(digits))
-    exact = head_of(digits, penalty=penalty)
-    monkeypatch.setattr(fitting, "_LARGE", 1)
-    prepared = []
-    monkeypatch.setattr(
-        fitting, "prepare", lambda *a, **k: prepared.append(prepare(*a, **k)) or prepared[-1]
-    )
-    large = head_of(digits, penalty=penalty)
-    assert [design.basis_DR for design in prepared] == [None]
-    same_N = large.logits(digits.x_ND).argmax(1) == exact.logits(digits.x_ND).argmax(1)
-    assert same_N.mean() > 0.995
