@@ -6,6 +6,7 @@ not read what is in the file (`training/backbones/weights.py`), and loads no tor
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from contextlib import suppress
@@ -121,6 +122,5 @@ def _check(path: Path, sha256: str, source: str) -> None:
 
 
 def _sha256(path: Path) -> str:
-    import pooch
-
-    return str(pooch.file_hash(str(path)))
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
