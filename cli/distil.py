@@ -66,7 +66,7 @@ def distil(
     if importlib.util.find_spec("torch") is None:
         raise NotReady(
             "distilling needs torch: install it with pip install 'torch==2.13.0' "
-            "'evergreen-classifier[training]'"
+            "'evergreen-classifier[distil]'"
         )
     settings = load_settings()
     # Imported here: torch takes seconds.

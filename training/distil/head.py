@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from core.models.backbones import Backbone as Servable
-from core.models.backbones import Runtime
+from core.models import backbones
 from training.backbones.backbone import Backbone
 from training.backbones.export import export_backbone
 from training.distil.images import Images
@@ -67,13 +66,14 @@ def _embed(
     progress: Callable[[float], bool],
 ) -> Tensor | None:
     """Embed whole images, by the exported ONNX: several times as fast on a CPU as torch."""
-    session = Servable(export_backbone(backbone, size_px), "student", Runtime("cpu", threads))
+    runtime = backbones.Runtime("cpu", threads)
+    exported = backbones.Backbone(export_backbone(backbone, size_px), "student", runtime)
     parts = []
     for start in range(0, len(rows_N), _BATCH):
         if not progress(start / len(rows_N)):
             return None
         batch = images.pixels_NHWC[rows_N[start : start + _BATCH]]
-        parts.append(session.embed(np.stack([_resize(image, size_px) for image in batch])))
+        parts.append(exported.embed(np.stack([_resize(image, size_px) for image in batch])))
     return torch.from_numpy(np.concatenate(parts))
 
 
