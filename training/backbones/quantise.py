@@ -26,7 +26,7 @@ from core.inputs.pixels import Limits, PixelSpec
 from core.labelling import labels
 from core.store.blobs import Blobs
 from core.store.store import Store
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 
 # isort: split
 # After core.models.onnx_sessions, which switches onnxruntime's telemetry off.
@@ -48,11 +48,11 @@ OnPhotos = Callable[[int], None]
 
 
 def as_int8(
-    candidate: Candidate,
+    candidate: BackboneRef,
     photos_NHWC: NDArray[np.uint8],
     blobs: Blobs,
     on_photos: OnPhotos = lambda done: None,
-) -> Candidate:
+) -> BackboneRef:
     """The candidate in int8, stored; it remembers the float32 backbone that it was made from.
 
     Raises InvalidRequest or SpecMismatch if it cannot be quantised.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from core.models.backbones import Backbone
 from core.models.manifest import Manifest
 from core.runs import Run
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.dataset import Dataset
 from training.gate import evaluate, rules
 from training.gate.champions import Contender, KeptAnswers
@@ -25,7 +25,7 @@ def challenge(
     shop: Workshop,
     run: Run,
     progress: Progress,
-    candidate: Candidate,
+    candidate: BackboneRef,
     backbone: Backbone,
     snapshot: int,
     datasets: tuple[Dataset, Dataset],

@@ -16,7 +16,7 @@ from core.models.manifest import Manifest, Optimised, code_revision, library_ver
 from core.models.servable import HeadSession, Servable, golden
 from core.runs import Run
 from core.store.blobs import Blobs
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.dataset import Dataset
 from training.head.fit import FittedHead
 from training.head.head import Head
@@ -33,7 +33,7 @@ def make_challenger(
     dataset: Dataset,
     fitted: FittedHead,
     parent: Manifest,
-    candidate: Candidate,
+    candidate: BackboneRef,
     backbone: Backbone,
     blobs: Blobs,
     runtime: Runtime,
@@ -80,7 +80,7 @@ def make_challenger(
 
 
 def optimised_of(
-    candidate: Candidate, parent: Manifest, backbone: Backbone, blobs: Blobs, runtime: Runtime
+    candidate: BackboneRef, parent: Manifest, backbone: Backbone, blobs: Blobs, runtime: Runtime
 ) -> Optimised | None:
     """Heads keep that of their parent, unless it is for another machine and one for this kind can
     be made."""

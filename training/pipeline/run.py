@@ -17,7 +17,7 @@ from core.registry.versions import Version
 from core.registry.wait import wait_for_promotion
 from core.runs import Run
 from core.system.background import run_idle
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.dataset import assemble
 from training.embeddings import embed
 from training.gate import champions
@@ -67,11 +67,11 @@ def _challenger(shop: Workshop, run: Run, progress: Progress) -> tuple[Manifest,
     return candidate if isinstance(candidate, str) else _train(shop, run, candidate, progress)
 
 
-def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str | None:
+def _candidate(shop: Workshop, run: Run, progress: Progress) -> BackboneRef | str | None:
     """The backbone to train a head on; None: the champion's of that moment. A text: why there is
     none to try."""
     if run.tier == "backbone":
-        return Candidate.from_json(run.parameters["wanted"]["backbone"])
+        return BackboneRef.from_json(run.parameters["wanted"]["backbone"])
     if run.tier == "blocks":
         try:
             from training.pipeline.tune_blocks import tune_champion
@@ -81,14 +81,14 @@ def _candidate(shop: Workshop, run: Run, progress: Progress) -> Candidate | str 
                 "pip install 'torch==2.13.0' 'evergreen-classifier[training]'"
             ) from error
         progress.narrow(0.0, 0.7)
-        candidate: Candidate | str = tune_champion(shop, run, progress)
+        candidate: BackboneRef | str = tune_champion(shop, run, progress)
         progress.narrow(0.7, 1.0)
         return candidate
     return None
 
 
 def _train(
-    shop: Workshop, run: Run, wanted: Candidate | None, progress: Progress
+    shop: Workshop, run: Run, wanted: BackboneRef | None, progress: Progress
 ) -> tuple[Manifest, Decision]:
     store = shop.store
     progress.tell("reading labels", 0.0)
@@ -100,7 +100,7 @@ def _train(
     progress.note_labels(snapshot, shop.recipe)
     contender, earlier = champions.standing(store, shop.runtime, shop.champions)
     parent = contender.servable.manifest
-    candidate = wanted or Candidate.of(parent)
+    candidate = wanted or BackboneRef.from_manifest(parent)
     backbone = shop.runtime.backbone(candidate.digest, store.blobs)
 
     progress.tell("embedding", 0.05)

@@ -28,7 +28,7 @@ from core.registry import promotions, versions
 from core.runs import Run
 from core.store.store import Store
 from training.backbones.backbone import Backbone, from_onnx
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.backbones.export import export_backbone
 from training.backbones.quantise import as_int8, evenly
 from training.blocks.device import use_half_the_cores
@@ -48,7 +48,7 @@ _NUM_FOLDS = 5
 log = logging.getLogger(__name__)
 
 
-def tune_champion(shop: Workshop, run: Run, progress: Progress) -> Candidate | str:
+def tune_champion(shop: Workshop, run: Run, progress: Progress) -> BackboneRef | str:
     """The pretrained backbone with its last blocks fine-tuned; or why it is not worth trying.
 
     Raises NotEnoughLabels, Diverged, SpecMismatch, Stopped or Handed. A run that was handed back
@@ -66,7 +66,7 @@ def tune_champion(shop: Workshop, run: Run, progress: Progress) -> Candidate | s
     return found
 
 
-def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -> Candidate | str:
+def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -> BackboneRef | str:
     use_half_the_cores()
     store = shop.store
     with store.db.read() as conn:
@@ -89,7 +89,7 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
             f"held back: {len(tuned.history)} epochs found nothing better than {start}, which "
             f"gets {_percent(tuned.before.accuracy)} right"
         )
-    candidate = Candidate(
+    candidate = BackboneRef(
         manifest.backbone_name,
         store.blobs.put(export_backbone(tuned.backbone)),
         manifest.pixels,

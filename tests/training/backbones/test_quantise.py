@@ -31,7 +31,7 @@ from training.pipeline.progress import Stopped
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from tests.training.backbones.tiny_backbone import photos, tiny_backbone  # noqa: E402
-from training.backbones.candidate import Candidate  # noqa: E402
+from training.backbones.backbone_ref import BackboneRef  # noqa: E402
 from training.backbones.export import export_backbone  # noqa: E402
 
 pytestmark = pytest.mark.training
@@ -129,16 +129,18 @@ def test_a_candidate_remembers_what_it_was_quantised_from(
 ) -> None:
     blobs = sqlite_store.blobs
     float32 = blobs.put(in_float32)
-    before = Candidate("tiny", float32, tiny_backbone().pixels, 24, snapshot=7, tuned_from="b" * 64)
+    before = BackboneRef(
+        "tiny", float32, tiny_backbone().pixels, 24, snapshot=7, tuned_from="b" * 64
+    )
     after = as_int8(before, photos(30)[0], blobs)
     assert after.quantised_from == before.digest
     assert blobs.get(after.digest) == in_int8
     assert (after.name, after.pixels, after.snapshot) == ("tiny", before.pixels, 7)
     assert after.tuned_from == before.tuned_from
-    assert Candidate.from_json(after.to_json()) == after
+    assert BackboneRef.from_json(after.to_json()) == after
     asked_by_an_older_release = before.to_json()
     del asked_by_an_older_release["quantised_from"], asked_by_an_older_release["tuned_from"]
-    assert Candidate.from_json(asked_by_an_older_release) == replace(before, tuned_from=None)
+    assert BackboneRef.from_json(asked_by_an_older_release) == replace(before, tuned_from=None)
 
 
 def decision(ratio: float | None) -> tuple[bool, str, list[str]]:

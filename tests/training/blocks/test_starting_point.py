@@ -10,7 +10,7 @@ import pytest
 from core.models.manifest import Manifest
 from core.store.blobs import LocalBlobs
 from tests.support import tiny
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.blocks.starting_point import Origin, origin
 
 
@@ -70,6 +70,6 @@ def test_what_an_older_release_tuned_is_where_it_begins(blobs: LocalBlobs) -> No
 
 def test_a_head_trained_later_keeps_what_the_backbone_was_tuned_from() -> None:
     tuned = manifest("tuned", tuned_from="pretrained", quantised_from="tuned in float32")
-    candidate = Candidate.of(tuned)
+    candidate = BackboneRef.from_manifest(tuned)
     assert (candidate.tuned_from, candidate.quantised_from) == ("pretrained", "tuned in float32")
-    assert Candidate.from_json(candidate.to_json()) == candidate
+    assert BackboneRef.from_json(candidate.to_json()) == candidate

@@ -16,7 +16,7 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import damaged_starter, label, live, of, retrain
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.gate.evidence import GatePolicy
 from training.pipeline.attempt import attempt
 from training.pipeline.context import open_workshop
@@ -97,7 +97,7 @@ def test_labels_taken_back_leave_no_trace_in_a_backbone_that_is_tuned_again(
     assert head.tuned_from == pretrained.backbone
     with school_store.db.read() as conn:
         bundled = versions.read_manifest(versions.get(conn, 1), school_store.blobs)
-    wanted = {"backbone": Candidate.of(bundled).to_json()}
+    wanted = {"backbone": BackboneRef.from_manifest(bundled).to_json()}
     assert after(school_store, settings, "backbone", wanted).tuned_from is None
     assert not read_situation(school_store).is_tuned
 

@@ -12,7 +12,7 @@ from core.models.manifest import Manifest, Optimised
 from core.models.onnx_sessions import cpu_identity
 from core.store.blobs import LocalBlobs
 from tests.support import tiny
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.pipeline.export import optimised_of
 
 pytestmark = pytest.mark.skipif(
@@ -31,7 +31,7 @@ def parent(blobs: LocalBlobs) -> Manifest:
     return tiny.make_manifest(blobs, optimised=Optimised("c" * 64, cpu_identity() or ""))
 
 
-def form_of(candidate: Candidate, parent: Manifest, blobs: LocalBlobs) -> Optimised | None:
+def form_of(candidate: BackboneRef, parent: Manifest, blobs: LocalBlobs) -> Optimised | None:
     runtime = Runtime("cpu")
     backbone = runtime.backbone(candidate.digest, blobs)
     return optimised_of(candidate, parent, backbone, blobs, runtime)
@@ -40,7 +40,7 @@ def form_of(candidate: Candidate, parent: Manifest, blobs: LocalBlobs) -> Optimi
 def test_a_head_keeps_the_optimised_form_of_its_backbone(
     parent: Manifest, blobs: LocalBlobs
 ) -> None:
-    assert form_of(Candidate.of(parent), parent, blobs) == parent.optimised
+    assert form_of(BackboneRef.from_manifest(parent), parent, blobs) == parent.optimised
 
 
 @pytest.mark.parametrize("optimised", [None, Optimised("c" * 64, "another kind of machine")])
@@ -48,7 +48,7 @@ def test_a_head_gets_a_form_for_this_machine_where_its_parent_has_none(
     parent: Manifest, blobs: LocalBlobs, optimised: Optimised | None
 ) -> None:
     parent = replace(parent, optimised=optimised)
-    found = form_of(Candidate.of(parent), parent, blobs)
+    found = form_of(BackboneRef.from_manifest(parent), parent, blobs)
     assert found is not None
     assert found.machine == cpu_identity()
     assert blobs.has(found.digest)
@@ -56,7 +56,7 @@ def test_a_head_gets_a_form_for_this_machine_where_its_parent_has_none(
 
 def test_another_backbone_gets_its_own(parent: Manifest, blobs: LocalBlobs) -> None:
     digest = blobs.put(tiny.backbone_onnx(seed=2))
-    found = form_of(replace(Candidate.of(parent), digest=digest), parent, blobs)
+    found = form_of(replace(BackboneRef.from_manifest(parent), digest=digest), parent, blobs)
     assert found is not None
     assert found != parent.optimised
 
@@ -67,6 +67,6 @@ def test_a_head_keeps_a_form_for_others_where_none_can_be_made_here(
     """A trainer on a GPU, for one, beside servers without."""
     parent = replace(parent, optimised=Optimised("c" * 64, "another kind of machine"))
     monkeypatch.setattr(Runtime, "optimise", lambda *_: None)
-    assert form_of(Candidate.of(parent), parent, blobs) == parent.optimised
-    other = replace(Candidate.of(parent), digest=blobs.put(tiny.backbone_onnx(seed=2)))
+    assert form_of(BackboneRef.from_manifest(parent), parent, blobs) == parent.optimised
+    other = replace(BackboneRef.from_manifest(parent), digest=blobs.put(tiny.backbone_onnx(seed=2)))
     assert form_of(other, parent, blobs) is None

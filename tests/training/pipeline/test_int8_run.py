@@ -17,7 +17,7 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import damaged_starter, label, live, of, retrain
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.backbones.quantise import as_int8, labelled_photos
 from training.gate.evidence import GatePolicy
 from training.pipeline.attempt import attempt
@@ -54,7 +54,7 @@ def run_of(store: Store, settings: Settings, recipe: Recipe, tier: str, wanted: 
         return runs.get(conn, claimed.id)
 
 
-def to_int8(store: Store, settings: Settings, recipe: Recipe, candidate: Candidate) -> Run:
+def to_int8(store: Store, settings: Settings, recipe: Recipe, candidate: BackboneRef) -> Run:
     """What `evergreen backbone use NAME --int8` asks for, done here."""
     photos_NHWC = labelled_photos(store, candidate.pixels, Limits())
     wanted = {"backbone": as_int8(candidate, photos_NHWC, store.blobs).to_json()}
@@ -69,7 +69,7 @@ def test_int8_that_is_not_faster_is_held_back_and_says_so(
     school_store: Store, settings: Settings
 ) -> None:
     label(school_store, of("three", "eight")[:60])
-    candidate = Candidate.of(manifest_of(school_store))
+    candidate = BackboneRef.from_manifest(manifest_of(school_store))
     recipe = replace(RECIPE, gate=NOTHING_IS_FASTER)
     run = to_int8(school_store, settings, recipe, candidate)
     assert (run.state, run.outcome) == ("finished", "held-back"), run.error

@@ -11,7 +11,7 @@ from core.models.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class BackboneRef:
     name: str
     # sha256 of its backbone.onnx, in the blob store.
     digest: str
@@ -26,8 +26,8 @@ class Candidate:
     tuned_from: str | None = None
 
     @staticmethod
-    def of(manifest: Manifest) -> Candidate:
-        return Candidate(
+    def from_manifest(manifest: Manifest) -> BackboneRef:
+        return BackboneRef(
             manifest.backbone_name,
             manifest.backbone,
             manifest.pixels,
@@ -38,9 +38,9 @@ class Candidate:
         )
 
     @staticmethod
-    def from_json(fields: dict[str, Any]) -> Candidate:
+    def from_json(fields: dict[str, Any]) -> BackboneRef:
         """Raises SpecMismatch if its pixels are not ones that this release makes."""
-        return Candidate(
+        return BackboneRef(
             fields["name"],
             fields["digest"],
             PixelSpec.from_json(fields["pixels"]),
