@@ -45,7 +45,7 @@ class Tail(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
     def forward(self, activation: Tensor) -> Tensor:
         """Give logits_BK from the activations at the freeze boundary."""
         embedding_BD = self.backbone.forward_from(self.first, activation)
-        # As `training.head.head.of_unit_rms` scales them.
+        # As `training.head.head.to_unit_rms` scales them.
         return self.head(nn.functional.rms_norm(embedding_BD, embedding_BD.shape[-1:], eps=1e-24))
 
     def frozen(self, pixels_BHWC: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ def refitted_is_right(
         len(classes),
         l2=fitted.penalty.at(len(training)),
         train_mask_N=was_N >= 0,
-        sample_weights_N=fitted.belief_N,
+        sample_weights_N=fitted.label_weight_N,
         balance=balance,
         tolerance=tolerance_to_judge(training),
     )

@@ -1,4 +1,4 @@
-"""A head of many rows: fitted to what they can tell, from the fit that judged some of them."""
+"""A head of many rows, which is fitted less precisely."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def head_of(
         return fit_head(digits, HeadRecipe(), score_all=score_all, penalty=penalty).head
 
 
-def test_a_large_fit_says_what_an_exact_one_says(digits, monkeypatch) -> None:
+def test_large_fit_predicts_as_an_exact_one(digits, monkeypatch) -> None:
     exact = head_of(digits)
     monkeypatch.setattr(fitting, "_LARGE", 1)
     large = head_of(digits)
-    assert not np.array_equal(large.weights_DK, exact.weights_DK), "it was not fitted otherwise"
+    assert not np.array_equal(large.weights_DK, exact.weights_DK), "it was fitted as precisely"
     same_N = large.logits(digits.x_ND).argmax(1) == exact.logits(digits.x_ND).argmax(1)
     assert same_N.mean() > 0.995
 
 
-def test_a_large_fit_is_calibrated_on_other_rows_if_there_are_some(digits, monkeypatch) -> None:
+def test_large_fit_is_calibrated_on_other_rows_if_given(digits, monkeypatch) -> None:
     is_other_N = np.arange(len(digits)) % 4 == 0
     rows, others = digits.part(~is_other_N), digits.part(is_other_N)
     monkeypatch.setattr(fitting, "_LARGE", 1)
@@ -61,7 +61,7 @@ def test_a_large_fit_is_calibrated_on_other_rows_if_there_are_some(digits, monke
 
 @pytest.mark.parametrize("score_all", [False, True])
 @pytest.mark.parametrize("penalty", [None, Penalty(0.01, 1_700)])
-def test_a_large_fit_depends_on_its_rows_and_penalty_alone(
+def test_large_fit_depends_on_its_rows_and_penalty_alone(
     digits, monkeypatch, score_all, penalty
 ) -> None:
     monkeypatch.setattr(fitting, "_LARGE", 1)
