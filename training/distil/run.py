@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from core.system.files import write_whole
 from training.backbones.backbone import Backbone, build
 from training.blocks import checkpoint as checkpoint
-from training.blocks.augment import seed_of
+from training.blocks.augment import mix_seed
 from training.blocks.device import Compute
 from training.distil.head import fit_head
 from training.distil.images import Images, load
@@ -162,7 +162,7 @@ class _Run:
         for group in self._optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate(fraction, recipe.warmup_share)
         rows_B = batch_rows(len(self._images), recipe.batch, recipe.seed, self._step)
-        draw = torch.Generator().manual_seed(seed_of(recipe.seed, self._step))
+        draw = torch.Generator().manual_seed(mix_seed(recipe.seed, self._step))
         x_BCHW = views(self._images.pixels_NHWC, rows_B, recipe, draw).to(self._device)
         with self._compute.autocast():
             with torch.no_grad():

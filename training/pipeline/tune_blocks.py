@@ -33,7 +33,7 @@ from training.backbones.export import export_backbone
 from training.backbones.quantise import as_int8, evenly
 from training.blocks.device import use_half_the_cores
 from training.blocks.finetune import Tuned, tune
-from training.blocks.starting_point import Origin, origin
+from training.blocks.starting_point import StartingPoint, choose_starting_point
 from training.dataset import Dataset, assemble
 from training.embeddings import embed
 from training.head.crossval import assign_folds
@@ -76,7 +76,7 @@ def _tune_champion(shop: Workshop, run: Run, folder: Path, progress: Progress) -
     check_enough(census)
     progress.note_labels(snapshot, shop.recipe)
     manifest = _champion(store)
-    start = _origin(store, run, manifest, progress)
+    start = _starting_point(store, run, manifest, progress)
     # The head that it begins with is fitted on the embeddings of this backbone.
     dataset = _dataset(shop, start.digest, manifest.pixels, rows, census.classes, progress)
     pixels_NHWC = _decode(store, dataset, rows, manifest.pixels, shop.limits, folder, progress)
@@ -111,8 +111,10 @@ def _champion(store: Store) -> Manifest:
     return versions.read_manifest(version, store.blobs)
 
 
-def _origin(store: Store, run: Run, manifest: Manifest, progress: Progress) -> Origin:
-    start = origin(manifest, store.blobs)
+def _starting_point(
+    store: Store, run: Run, manifest: Manifest, progress: Progress
+) -> StartingPoint:
+    start = choose_starting_point(manifest, store.blobs)
     if start.exception is not None:
         log.warning("backbone.not_pretrained", extra={"run_id": run.id, "reason": start.exception})
         progress.tell("going on from a tuned backbone", 0.0)

@@ -1,6 +1,6 @@
 import pytest
 
-from training.blocks.schedule import block_lrs, lr_factor, num_thawed, plan_epochs
+from training.blocks.schedule import block_lrs, lr_factor, num_unfrozen, plan_epochs
 from training.tune_recipe import BlocksRecipe
 
 
@@ -13,9 +13,9 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert lr_factor(0, 0.0) == 1
 
 
-def test_last_block_thaws_first() -> None:
-    assert [num_thawed(epoch, 3, 2) for epoch in range(6)] == [1, 1, 2, 2, 3, 3]
-    assert num_thawed(0, 3, 0) == 3
+def test_last_block_is_unfrozen_first() -> None:
+    assert [num_unfrozen(epoch, 3, 2) for epoch in range(6)] == [1, 1, 2, 2, 3, 3]
+    assert num_unfrozen(0, 3, 0) == 3
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_epochs_are_as_many_as_fit(remaining_s, fills_left, planned) -> None:
     assert got == planned
 
 
-def test_default_recipe_is_in_range_and_all_problems_are_told_together() -> None:
+def test_default_recipe_is_in_range_and_all_problems_are_listed_together() -> None:
     assert BlocksRecipe().problems() == []
     wrong = BlocksRecipe(depth=0, lr=float("nan"), warmup=1.0, augment="wild", views=-1)
     assert [problem.split(" ")[0] for problem in wrong.problems()] == [

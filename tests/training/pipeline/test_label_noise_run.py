@@ -74,7 +74,7 @@ def test_it_costs_more_when_every_label_is_believed(projected, monkeypatch):
     x_ND, y_N = projected
     noisy_N = flipped(y_N[:900], 0.1, 0)
     doubting = accuracy(learn(x_ND[:900], noisy_N).head, x_ND[1200:], y_N[1200:])
-    monkeypatch.setattr(label_noise, "_MOST_ROWS", 0)
+    monkeypatch.setattr(label_noise, "_MAX_ROWS", 0)
     trusting = accuracy(learn(x_ND[:900], noisy_N).head, x_ND[1200:], y_N[1200:])
     assert doubting > trusting
 
@@ -82,7 +82,7 @@ def test_it_costs_more_when_every_label_is_believed(projected, monkeypatch):
 def test_right_labels_are_believed(projected, monkeypatch):
     x_ND, y_N = projected
     doubting = accuracy(learn(x_ND[:500], y_N[:500]).head, x_ND[1200:], y_N[1200:])
-    monkeypatch.setattr(label_noise, "_MOST_ROWS", 0)
+    monkeypatch.setattr(label_noise, "_MAX_ROWS", 0)
     trusting = accuracy(learn(x_ND[:500], y_N[:500]).head, x_ND[1200:], y_N[1200:])
     assert doubting >= trusting - 0.005
 
