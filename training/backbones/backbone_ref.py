@@ -1,5 +1,7 @@
-"""The backbone that a run trains a head on: the champion's, another one, or the one that the
-champion's comes from, with its blocks fine-tuned."""
+"""A reference to the backbone that a run trains a head on, before a manifest names it.
+
+It is the champion's backbone, another one, or a fine-tuned or quantised one.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,12 @@ class BackboneRef:
     digest: str
     pixels: PixelSpec
     embedding_size: int
-    # The newest label event that its weights were trained on; 0: none of ours.
+    # The newest label event that its weights were trained on. 0: none.
     snapshot: int = 0
-    # sha256 of the float32 backbone.onnx that it was quantised from; None: it is float32 itself.
+    # sha256 of the float32 backbone.onnx that it was quantised from. None: it is float32 itself.
     quantised_from: str | None = None
-    # sha256 of the float32 pretrained backbone.onnx that its blocks were tuned from; None: they
-    # were not, or an older release did not note it.
+    # sha256 of the float32 pretrained backbone.onnx that its blocks were tuned from. None: they
+    # were not tuned, or an older release did not record it.
     tuned_from: str | None = None
 
     @staticmethod
@@ -39,7 +41,7 @@ class BackboneRef:
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> BackboneRef:
-        """Raises SpecMismatch if its pixels are not ones that this release makes."""
+        """Raises SpecMismatch if this release cannot make its pixels."""
         return BackboneRef(
             fields["name"],
             fields["digest"],

@@ -1,7 +1,7 @@
-"""A library's pretrained weights: where they lie, and bringing them into a folder, checked.
+"""Downloads a library's pretrained weights into a cache folder, and checks their hash.
 
-Owns the check of the hash; `pooch` and `huggingface_hub` download, and are imported only then. Does
-not read what is in the file (`training/backbones/weights.py`), and loads no torch.
+Owns the check of the hash. pooch and huggingface_hub download, and are imported only then. Does not
+read the file's content (`training/backbones/weights.py`), and loads no torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 
 from core.errors import BackboneUnavailable, ChecksumMismatch
 
-#: Where weights are kept unless a caller says otherwise. May be deleted at any time.
+#: The default cache folder. It may be deleted at any time.
 DEFAULT_CACHE = Path("~/.cache/evergreen/pretrained")
 
 _TIMEOUT_S = 30
@@ -28,12 +28,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Source(NamedTuple):
-    """Either a file of a Hugging Face repository, or a URL whose name ends in its hash."""
+    """A file of a Hugging Face repository, or a URL whose file name ends in its hash."""
 
     url: str = ""
     repository: str = ""
     file: str = "model.safetensors"
-    #: Prints how to make the same weights as safetensors: for a machine that has a network.
+    #: A command that makes the same weights as safetensors on a machine with a network.
     recipe: str = ""
 
     def __str__(self) -> str:
@@ -41,9 +41,10 @@ class Source(NamedTuple):
 
 
 def fetch(source: Source, cache: Path | None = None, *, progress: bool = True) -> Path:
-    """Give the file, downloaded unless it is in the cache already. Its hash is checked each time.
+    """Return the path of the file, which is downloaded unless it is cached. Its hash is always
+    checked.
 
-    Raises BackboneUnavailable where it cannot be had, ChecksumMismatch if it is another file.
+    Raises BackboneUnavailable if it cannot be downloaded, ChecksumMismatch if it is another file.
     """
     folder = (cache or DEFAULT_CACHE).expanduser()
     try:
@@ -63,7 +64,7 @@ def fetch(source: Source, cache: Path | None = None, *, progress: bool = True) -
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the error below all others: HTTP clients wrap it several times."""
+    """Return the first line of the root cause, because HTTP clients wrap it several times."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return str(error).strip().split("\n")[0].rstrip(".")
@@ -98,7 +99,7 @@ def _from_url(url: str, folder: Path, progress: bool) -> Path:
 
 
 def _from_repository(source: Source, folder: Path) -> Path:
-    """timm brings this library; it shows a progress bar and resumes what broke off."""
+    """Download with huggingface_hub, which timm installs. It shows its progress, and resumes."""
     from huggingface_hub import hf_hub_download
 
     get = partial(hf_hub_download, source.repository, source.file, cache_dir=folder)
@@ -106,17 +107,17 @@ def _from_repository(source: Source, folder: Path) -> Path:
     with suppress(OSError):  # what is cached needs no network
         path = Path(get(local_files_only=True))
     path = path or Path(get())
-    # Its cache keeps a large file under the sha256 that the server gave for it, and links to that.
+    # The name of a large file is a link to a file whose name is the sha256 that the server gave.
     if _SHA256.fullmatch(path.resolve().name):
         _check(path, path.resolve().name, str(source))
     return path
 
 
 def _check(path: Path, sha256: str, source: str) -> None:
-    found = _sha256(path)
-    if not found.startswith(sha256):
+    actual = _sha256(path)
+    if not actual.startswith(sha256):
         raise ChecksumMismatch(
-            f"{source} has sha256 {found}, and {sha256} was published; "
+            f"{source} has sha256 {actual}, and {sha256} was published; "
             f"delete {path} and try again, or give the weights as a file: --weights"
         )
 

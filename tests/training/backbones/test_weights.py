@@ -52,10 +52,12 @@ def test_local_weights_load_with_and_without_a_classifier(weights_file: Path) ->
     assert build("torchvision/squeezenet1_1", weights_file).weights().keys() == whole.keys()
 
 
-def test_weights_that_do_not_fit_say_which_and_what_to_do(weights_file: Path) -> None:
+def test_weights_that_do_not_fit_are_refused_with_their_names(
+    weights_file: Path,
+) -> None:
     with pytest.raises(InvalidRequest, match=r"lacks bn1\.bias") as raised:
         build("torchvision/resnet18", weights_file)
-    assert "beside them features.0.bias" in str(raised.value)
+    assert "also has features.0.bias" in str(raised.value)
     assert "get_model('resnet18', weights='DEFAULT')" in str(raised.value)
     tensors = safetensors.torch.load_file(weights_file)
     tensors["features.0.weight"] = torch.zeros(64, 3, 5, 5)
@@ -64,7 +66,7 @@ def test_weights_that_do_not_fit_say_which_and_what_to_do(weights_file: Path) ->
         build("torchvision/squeezenet1_1", weights_file)
 
 
-def test_a_pickle_is_not_read(tmp_path: Path) -> None:
+def test_local_pickle_is_refused(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "model.pth")
     with pytest.raises(InvalidRequest, match=r"safetensors\.torch\.save_file"):
         build("torchvision/squeezenet1_1", tmp_path / "model.pth")
@@ -104,7 +106,7 @@ class Library:
         self._thread.join()
 
 
-def test_published_weights_come_once_and_are_checked_each_time(tmp_path: Path) -> None:
+def test_published_weights_are_downloaded_once_and_always_checked(tmp_path: Path) -> None:
     with Library(b"weights") as library:
         path = fetch(library.source, tmp_path, progress=False)
         assert path.read_bytes() == b"weights"
@@ -132,7 +134,7 @@ def test_published_weights_with_another_hash_are_refused(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_download_shows_its_progress_where_asked(
+def test_download_shows_its_progress_if_asked(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Library(b"weights") as library:
@@ -164,8 +166,8 @@ def test_source_without_safe_weights_names_the_remedy(tmp_path: Path) -> None:
         ("torchvision/squeezenet1_1", "squeezenet1_1.safetensors"),
     ],
 )
-def test_pretrained_weights_tell_photos_apart(name: str, file: str) -> None:
-    """Of ants and bees 0.90 was seen with either; random weights get 0.57 to 0.63."""
+def test_pretrained_weights_separate_photos(name: str, file: str) -> None:
+    """Either gets 0.90 of ants and bees right, and random weights 0.57 to 0.63."""
     if not (WEIGHTS_FOLDER and PHOTOS_FOLDER):
         pytest.skip("EVERGREEN_TEST_WEIGHTS and EVERGREEN_TEST_PHOTOS name no folders")
     module = build(name, Path(WEIGHTS_FOLDER) / file)
