@@ -41,7 +41,7 @@ def distil(
     ] = None,
     student: Annotated[
         str,
-        typer.Option(help="starter goes on from the bundled one; slim is cut from a MobileNetV2."),
+        typer.Option(help="starter continues the bundled one; slim is pruned from MobileNetV2."),
     ] = "starter",
     folder: Annotated[
         Path | None, typer.Option("--out", help="For the student and its checkpoints.")
@@ -72,7 +72,7 @@ def distil(
     # Imported here: torch takes seconds.
     from training.distil.recipe import DistilConfig, load_recipe
     from training.distil.run import distil as learn
-    from training.distil.sources import of_path
+    from training.distil.sources import open_source
 
     def begin(sources: tuple[Source, ...]) -> Distilled:
         config = DistilConfig(
@@ -91,7 +91,7 @@ def distil(
         return _shown(lambda tell, should_stop: learn(config, tell, should_stop))
 
     if images:
-        ended = begin(tuple(of_path(path) for path in images))
+        ended = begin(tuple(open_source(path) for path in images))
     else:
         with home.opened_existing(settings) as store:
             ended = begin((_captured(store),))

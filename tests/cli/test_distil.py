@@ -38,7 +38,7 @@ def test_distils_on_what_people_have_sent_and_the_result_is_a_backbone(
     assert used.exit_code == 0, used.stderr
 
 
-def test_refuses_a_student_that_it_does_not_know_and_a_teacher_slim_is_not_cut_from(
+def test_unknown_student_and_wrong_teacher_of_slim_are_refused(
     home: Path, run: Run, tmp_path: Path, recipe: Path
 ) -> None:
     folder = album(tmp_path / "album", per_class=2)
@@ -48,4 +48,4 @@ def test_refuses_a_student_that_it_does_not_know_and_a_teacher_slim_is_not_cut_f
     assert unknown.exit_code == 2
     assert "no student 'tiny'" in unknown.stderr
     other = run(*options, "--student", "slim")
-    assert "is cut from torchvision/mobilenet_v2" in other.stderr
+    assert "is pruned from torchvision/mobilenet_v2" in other.stderr

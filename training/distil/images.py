@@ -1,4 +1,4 @@
-"""Images to distil on, decoded once into one array on disk.
+"""The images of a distillation, decoded once into one array on disk.
 
 Pixels come from `core.inputs.pixels`, as everywhere.
 
@@ -26,7 +26,7 @@ _REPORT_EVERY = 500
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Images:
-    """Decoded images. `digest` names them: the same sources at the same size give the same."""
+    """Decoded images. `digest` depends on their sources and their size."""
 
     pixels_NHWC: NDArray[np.uint8]
     labels_N: NDArray[np.int64]
@@ -41,26 +41,27 @@ class Images:
 def load(
     sources: Sequence[Source], size_px: int, folder: Path, progress: Callable[[float], None]
 ) -> Images:
-    """Open the decoded images of these sources in `folder`, and decode them first if need be.
+    """Open the decoded images of these sources in `folder`. If they are missing, decode them first.
 
-    What cannot be decoded is left out and counted. Raises InvalidRequest if nothing can be read.
+    Images that cannot be decoded are left out and counted. Raises InvalidRequest if no image can be
+    decoded.
     """
     digest = _digest(sources, size_px)
-    array, facts = folder / "images.npy", folder / "images.json"
+    array, description = folder / "images.npy", folder / "images.json"
     try:
-        content = json.loads(facts.read_text(encoding="utf-8"))
+        described = json.loads(description.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        content = {}
-    if content.get("digest") != digest or not array.exists():
+        described = {}
+    if described.get("digest") != digest or not array.exists():
         delete_unfinished(folder)
-        content = _decode_all(sources, size_px, array, progress) | {"digest": digest}
-        write_whole(facts, json.dumps(content).encode())
+        described = _decode_all(sources, size_px, array, progress) | {"digest": digest}
+        write_whole(description, json.dumps(described).encode())
     return Images(
         np.load(array, mmap_mode="r"),
-        np.array(content["labels"], np.int64),
-        tuple(content["classes"]),
+        np.array(described["labels"], np.int64),
+        tuple(described["classes"]),
         digest,
-        content["left_out"],
+        described["left_out"],
     )
 
 
