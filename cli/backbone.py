@@ -19,7 +19,7 @@ from core.labelling.census import require_enough
 from core.registry import promotions, versions
 from core.settings import Settings, load_settings
 from core.store.store import Store
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -76,7 +76,7 @@ def use(
 
         err.print(f"Building {name} ...")
         module = build(name, weights, cache=settings.home / "cache" / "weights")
-        candidate = Candidate(
+        candidate = BackboneRef(
             module.name,
             store.blobs.put(export_backbone(module)),
             module.pixels,
@@ -107,11 +107,11 @@ def int8_(wait: _Wait = False) -> None:
                 f"the champion, version {version.number}, is int8 already; "
                 "`evergreen backbone use NAME` trains on a backbone in float32"
             )
-        candidate = _quantised(store, settings, Candidate.of(manifest))
+        candidate = _quantised(store, settings, BackboneRef.from_manifest(manifest))
         _request_run(store, settings, candidate, wait)
 
 
-def _quantised(store: Store, settings: Settings, candidate: Candidate) -> Candidate:
+def _quantised(store: Store, settings: Settings, candidate: BackboneRef) -> BackboneRef:
     # Imported here: onnxruntime's quantisation takes a second.
     from training.backbones.quantise import as_int8, labelled_photos
 
@@ -120,7 +120,7 @@ def _quantised(store: Store, settings: Settings, candidate: Candidate) -> Candid
     return as_int8(candidate, photos_NHWC, store.blobs)
 
 
-def _request_run(store: Store, settings: Settings, candidate: Candidate, wait: bool) -> None:
+def _request_run(store: Store, settings: Settings, candidate: BackboneRef, wait: bool) -> None:
     now = time.time()
     with store.db.write() as conn:
         run, _ = runs.request(

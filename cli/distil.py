@@ -71,13 +71,13 @@ def distil(
     if importlib.util.find_spec("torch") is None:
         raise NotReady(
             "distilling needs torch: install it with pip install 'torch==2.13.0' "
-            "'evergreen-classifier[training]'"
+            "'evergreen-classifier[distil]'"
         )
     settings = load_settings()
     # Imported here: torch takes seconds.
     from training.distil.recipe import DistilConfig, load_recipe
     from training.distil.run import distil as train
-    from training.distil.sources import of_path
+    from training.distil.sources import open_source
 
     def start(sources: tuple[Source, ...]) -> Distilled:
         config = DistilConfig(
@@ -96,7 +96,7 @@ def distil(
         return _with_bar(lambda report, should_stop: train(config, report, should_stop))
 
     if images:
-        result = start(tuple(of_path(path) for path in images))
+        result = start(tuple(open_source(path) for path in images))
     else:
         with home.opened_existing(settings) as store:
             result = start((_captured(store),))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from core.models.standalone import standalone, verify
 from core.registry import versions
 from core.settings import load_settings
 from core.store.store import Store
+from core.system.files import write_whole
 
 
 def export(
@@ -68,12 +68,9 @@ def _bundle(store: Store, manifest: Manifest) -> dict[str, bytes]:
 
 def _write(file: Path, content: bytes, *, make_folder: bool) -> None:
     """Whole or not at all."""
-    part = file.with_name(f".{file.name}.part")
     try:
         if make_folder:
             file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, file)
+        write_whole(file, content, is_private=False)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise InvalidRequest(f"{file} cannot be written: {error.strerror}") from error

@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sys
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+_UNFINISHED = ".new-"
 
-def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write a file that appears under its name complete, or not at all. Only its owner may read it.
 
-    With `durable` its content is fsynced; its name is durable after `fsync_folder`. Raises OSError.
+def write_whole(
+    path: Path, content: bytes, *, durable: bool = False, is_private: bool = True
+) -> None:
+    """Write a file that is complete or absent, as `writing_whole` does. Raises OSError."""
+    with writing_whole(path, durable=durable, is_private=is_private) as unfinished:
+        unfinished.write_bytes(content)
+
+
+@contextlib.contextmanager
+def writing_whole(path: Path, *, durable: bool = False, is_private: bool = True) -> Iterator[Path]:
+    """Give an empty file beside `path` to write into. It is renamed to `path` when the block ends,
+    and deleted when the block raises.
+
+    With `durable` its content is fsynced before. Its name is durable after `fsync_folder`. Only the
+    owner may read a private file. Raises OSError.
     """
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
+    unfinished.touch(0o600 if is_private else 0o666, exist_ok=False)
     try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(fd)
-        os.replace(temporary, path)
+        yield unfinished
+        if durable:
+            fsync_file(unfinished)
+        os.replace(unfinished, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            unfinished.unlink()
         raise
+
+
+def delete_unfinished(folder: Path) -> None:
+    """Delete what writers that were killed left in a folder to which nobody writes now."""
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        path.unlink(missing_ok=True)
 
 
 def fsync_file(path: Path) -> None:

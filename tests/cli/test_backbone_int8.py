@@ -13,7 +13,7 @@ from core.settings import load_settings
 from core.store.store import Store, open_store
 from tests.cli.conftest import Run
 from tests.cli.photo_folder import write_photos
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 
 # Quantises the starter: seconds.
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def test_another_backbone_can_be_requested_in_int8(home: Path, tmp_path: Path, r
     store = open_store(load_settings())
     with store.db.read() as conn:
         (run_row,) = runs.unfinished(conn)
-    candidate = Candidate.from_json(run_row.parameters["wanted"]["backbone"])
+    candidate = BackboneRef.from_json(run_row.parameters["wanted"]["backbone"])
     assert candidate.quantised_from is not None
     assert store.blobs.has(candidate.quantised_from)
     assert candidate.digest != candidate.quantised_from

@@ -48,4 +48,4 @@ def test_distil_rejects_an_unknown_student_and_a_wrong_teacher(
     assert unknown.exit_code == 2
     assert "no student 'tiny'" in unknown.stderr
     other = run(*options, "--student", "slim")
-    assert "is cut from torchvision/mobilenet_v2" in other.stderr
+    assert "is pruned from torchvision/mobilenet_v2" in other.stderr

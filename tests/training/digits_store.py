@@ -18,7 +18,7 @@ from core.registry.versions import Version
 from core.runs import Run
 from core.store.store import Store
 from tests.support.digits import Digit, digits
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.worker.trainer import Trainer
 
 
@@ -65,7 +65,7 @@ def live(store: Store) -> Version:
         return versions.get(conn, newest.version)
 
 
-def damaged_starter(store: Store) -> Candidate:
+def damaged_starter(store: Store) -> BackboneRef:
     """The starter with noise in its last blocks, so that tuning them gains accuracy."""
     rng = np.random.default_rng(0)
     weights = starter.backbone_weights()
@@ -74,7 +74,7 @@ def damaged_starter(store: Store) -> Candidate:
             weights[name] = value + rng.normal(0, 3 * value.std(), value.shape).astype(np.float32)
     graph = (starter.FILES / "backbone.graph.onnx").read_bytes()
     digest = store.blobs.put(starter.bind_weights(graph, weights))
-    return Candidate("starter", digest, starter.pixel_spec(), 960)
+    return BackboneRef("starter", digest, starter.pixel_spec(), 960)
 
 
 def published(store: Store) -> Sequence[Version]:

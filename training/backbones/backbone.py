@@ -1,8 +1,8 @@
 """Backbones as torch modules: pixels to embedding in ordered blocks, normalisation inside.
 
-Every architecture has this one interface, whichever library it comes from. Weights move between
-torch, safetensors and every exported `backbone.onnx` by the keys of the library's own state dict.
-Holds no head; trains nothing.
+Architectures of all libraries have this one interface. Weights move between torch, safetensors and
+an exported `backbone.onnx` by the keys of the library's own state dict. Holds no head, trains
+nothing.
 
 Axes: B batch, H/W pixels, C channels, D embedding.
 """
@@ -34,11 +34,11 @@ _STARTERS_HEAD = ("head.",)
 class Backbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
     """A network without its classifier, and the same network as a list of blocks.
 
-    The blocks share the network's weights and are not part of the module tree, so that state-dict
-    keys stay the library's; `parameters()` gives each weight once, and so does `blocks`.
+    The blocks share the network's weights and are not part of the module tree. So state-dict keys
+    stay the library's, and `parameters()` gives each weight once, as `blocks` does.
 
-    BatchNorm stays in inference mode also after `train()`: on few examples, statistics of small
-    batches do more harm than good, and the exported graph must compute what was trained.
+    BatchNorm stays in inference mode after `train()` too. With few examples, statistics of small
+    batches lower the accuracy, and the exported graph must compute what was trained.
     """
 
     blocks: nn.ModuleList
@@ -61,8 +61,8 @@ class Backbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         self.embedding_size = embedding_size
         for key, module in net.items():
             self.add_module(key, module)
-        self.__dict__["blocks"] = nn.ModuleList(blocks)  # past the module tree, see above
-        # In units of pixels; not persistent, so that they are constants of the exported graph.
+        self.__dict__["blocks"] = nn.ModuleList(blocks)  # outside the module tree, see above
+        # In units of pixels. Not persistent, so that they are constants of the exported graph.
         mean_C11, std_C11 = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
         self.register_buffer("offset_C11", 255 * mean_C11, persistent=False)
         self.register_buffer("scale_C11", 1 / (255 * std_C11), persistent=False)
@@ -73,20 +73,20 @@ class Backbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         return self.forward_from(0, self.normalise(pixels_BHWC))
 
     def forward_to(self, block: int, pixels_BHWC: Tensor) -> Tensor:
-        """Give what block number `block` takes: the activation after those before it."""
+        """Return the input of block number `block`: the activation after the blocks before it."""
         activation = self.normalise(pixels_BHWC)
         for module in self.blocks[:block]:
             activation = module(activation)
         return activation
 
     def forward_from(self, block: int, activation: Tensor) -> Tensor:
-        """Embed what `forward_to(block, ...)` gave. Returns embedding_BD."""
+        """Embed a result of `forward_to(block, ...)`. Returns embedding_BD."""
         for module in self.blocks[block:]:
             activation = module(activation)
         return activation
 
     def normalise(self, pixels_BHWC: Tensor) -> Tensor:
-        """Give what the first block takes: x_BCHW, (pixels / 255 - mean) / std."""
+        """Return the input of the first block: x_BCHW, (pixels / 255 - mean) / std."""
         x_BCHW = pixels_BHWC.permute(0, 3, 1, 2).to(self.scale_C11.dtype)
         return (x_BCHW - self.offset_C11) * self.scale_C11
 
@@ -99,18 +99,18 @@ class Backbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         return self
 
     def weights(self) -> dict[str, Tensor]:
-        """The state dict by the library's keys; the tensors are the module's own."""
+        """Return the state dict by the library's keys. The tensors are the module's own."""
         return {key.removeprefix(NET): value for key, value in self.state_dict().items()}
 
     def load(self, weights: Mapping[str, Tensor], ignored: tuple[str, ...], file: str) -> None:
-        """Copy weights in by the library's keys. Raises InvalidRequest if they do not fit."""
+        """Copy weights by the library's keys. Raises InvalidRequest if they do not fit."""
         own = self.weights()
-        for key, tensor in weight_files.chosen(own, weights, ignored, file).items():
+        for key, tensor in weight_files.select(own, weights, ignored, file).items():
             own[key].copy_(tensor)
 
 
 class StarterBackbone(Backbone):
-    """A narrow MobileNetV2 (`torch_starter`); its 19 `features` are its blocks.
+    """A narrow MobileNetV2 (`starter_network`), whose 19 `features` are its blocks.
 
     Its state-dict keys (`features.*`) are those of the bundled weights.
     """
@@ -131,9 +131,10 @@ class StarterBackbone(Backbone):
         )
 
     def forward(self, pixels_BHWC: Tensor) -> Tensor:
-        """The same as by blocks; run this way, the exported graph keeps its nodes' names.
+        """Compute the same as block by block, and keep the node names of the exported graph.
 
-        Otherwise the digest of the bundled backbone, and every embedding cached under it, changes.
+        Other names would change the digest of the bundled backbone, and with it every cached
+        embedding.
         """
         return self.pool(self.features(self.normalise(pixels_BHWC))).flatten(1)
 
@@ -148,10 +149,11 @@ def build(
 ) -> Backbone:
     """Build a backbone by name, in inference mode.
 
-    Its weights are those of the file, a `.safetensors` with the library's keys (those of the
-    classifier may be there or not); without a file, the library's pretrained ones, kept in the
-    folder `cache`; without `pretrained`, random ones.
-    Raises InvalidRequest if there is no such backbone or the file does not fit it,
+    `weights` is a `.safetensors` file with the library's keys, with or without those of the
+    classifier. Without a file, the library's pretrained weights are used, from the folder `cache`.
+    Without `pretrained`, weights are random.
+
+    Raises InvalidRequest if there is no such backbone or the file does not fit it, and
     BackboneUnavailable if pretrained weights cannot be downloaded.
     """
     if parse(name).library == STARTER:
@@ -178,7 +180,7 @@ def build(
 
 
 def from_onnx(name: str, model: bytes) -> Backbone:
-    """Build a backbone with the weights of an exported one, to go on training a version.
+    """Build a backbone with the weights of an exported one, to train it further.
 
     Raises SpecMismatch if the model is not of this backbone.
     """
@@ -192,7 +194,7 @@ def from_onnx(name: str, model: bytes) -> Backbone:
 
 
 def starter_backbone(weights: Mapping[str, NDArray[Any]] | None = None) -> StarterBackbone:
-    """Build the starter with given weights (by state-dict key), or with the bundled ones."""
+    """Build the starter with the given weights (by state-dict key), or with the bundled ones."""
     module = _starter()
     load_weights(module, starter.backbone_weights() if weights is None else weights)
     return module

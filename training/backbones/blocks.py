@@ -1,6 +1,6 @@
-"""Cutting a network into blocks, ordered from the pixels to the embedding.
+"""Cuts a network into blocks, ordered from the pixels to the embedding.
 
-Owns what a block is and how finely one is cut; which modules a family runs in which order is in
+Owns what a block is. The order in which a family runs its modules is in
 `training/backbones/torchvision_models.py` and `training/backbones/timm_models.py`.
 """
 
@@ -15,12 +15,12 @@ from torch import nn
 from core.inputs.pixels import PixelSpec
 from training.backbones.download import Source
 
-#: Layer-wise unfreezing gains nothing from finer steps, and each costs a choice.
+#: Unfreezing by layer gains nothing from more blocks.
 MAX_BLOCKS = 20
 
 
 class Parts(NamedTuple):
-    """A library's network without its classifier, in blocks, and what is known about it."""
+    """A library's network without its classifier, its blocks, and its input and output."""
 
     net: nn.Module
     blocks: list[nn.Module]
@@ -28,16 +28,17 @@ class Parts(NamedTuple):
     mean: Sequence[float]
     std: Sequence[float]
     embedding_size: int
-    #: How keys begin that a weights file may hold beside the network's own.
+    #: Prefixes of keys that a weights file may hold beside the network's own.
     classifier: tuple[str, ...]
     source: Source
 
 
-def blocks_of(modules: Iterable[nn.Module], limit: int = MAX_BLOCKS) -> list[nn.Module]:
-    """Cut what runs one after another into at most `limit` blocks of whole stages.
+def cut_into_blocks(modules: Iterable[nn.Module], limit: int = MAX_BLOCKS) -> list[nn.Module]:
+    """Cut modules that run one after another into at most `limit` blocks.
 
-    A block starts at each module that holds a convolution or a linear map; norms, activations and
-    pooling belong to what they follow. Too many are joined evenly, neighbours with neighbours.
+    A block starts at each module that holds a convolution or a linear map. Norms, activations and
+    pooling belong to the block before them. If there are too many blocks, neighbours are joined
+    evenly.
     """
     runs: list[list[nn.Module]] = []
     for module in unfold(modules):
@@ -50,12 +51,12 @@ def blocks_of(modules: Iterable[nn.Module], limit: int = MAX_BLOCKS) -> list[nn.
 
 
 def unfold(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """The same computation in smaller steps: containers that only run their children are opened."""
+    """Yield the modules, with plain containers replaced by their children."""
     for module in modules:
-        plain = isinstance(module, nn.Sequential) and (
+        is_plain = isinstance(module, nn.Sequential) and (
             type(module).forward is nn.Sequential.forward
         )
-        if plain or isinstance(module, nn.ModuleList):
+        if is_plain or isinstance(module, nn.ModuleList):
             yield from unfold(module)
         else:
             yield module

@@ -1,27 +1,23 @@
-"""A library's pretrained weights: where they lie, and bringing them into a folder, checked.
+"""Downloads a library's pretrained weights into a cache folder, and checks their hash.
 
-Owns the download, its hash and its progress bar. Does not read what is in the file
-(`training/backbones/weights.py`), and loads no torch.
+Owns the check of the hash. pooch and huggingface_hub download, and are imported only then. Does not
+read the file's content (`training/backbones/weights.py`), and loads no torch.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import logging
 import re
-import tempfile
-import urllib.request
-from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlparse
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from core.errors import BackboneUnavailable, ChecksumMismatch
 
-#: Where weights are kept unless a caller says otherwise. May be deleted at any time.
+#: The default cache folder. It may be deleted at any time.
 DEFAULT_CACHE = Path("~/.cache/evergreen/pretrained")
 
 _TIMEOUT_S = 30
@@ -32,12 +28,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Source(NamedTuple):
-    """Either a file of a Hugging Face repository, or a URL whose name ends in its hash."""
+    """A file of a Hugging Face repository, or a URL whose file name ends in its hash."""
 
     url: str = ""
     repository: str = ""
     file: str = "model.safetensors"
-    #: Prints how to make the same weights as safetensors: for a machine that has a network.
+    #: A command that makes the same weights as safetensors on a machine with a network.
     recipe: str = ""
 
     def __str__(self) -> str:
@@ -45,9 +41,10 @@ class Source(NamedTuple):
 
 
 def fetch(source: Source, cache: Path | None = None, *, progress: bool = True) -> Path:
-    """Give the file, downloaded unless it is in the cache already. Its hash is checked each time.
+    """Return the path of the file, which is downloaded unless it is cached. Its hash is always
+    checked.
 
-    Raises BackboneUnavailable where it cannot be had, ChecksumMismatch if it is another file.
+    Raises BackboneUnavailable if it cannot be downloaded, ChecksumMismatch if it is another file.
     """
     folder = (cache or DEFAULT_CACHE).expanduser()
     try:
@@ -57,13 +54,20 @@ def fetch(source: Source, cache: Path | None = None, *, progress: bool = True) -
         if source.repository:
             return _from_repository(source, folder)
     except OSError as error:
-        reason = str(getattr(error, "reason", error)).strip().split("\n")[0].rstrip(".")
         raise BackboneUnavailable(
-            f"pretrained weights cannot be downloaded from {source}: {reason}. {_remedy(source)}"
+            f"pretrained weights cannot be downloaded from {source}: {_reason(error)}. "
+            f"{_remedy(source)}"
         ) from error
     raise BackboneUnavailable(
         f"the library publishes no weights for it that are safe to read. {_remedy(source)}"
     )
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the root cause, because HTTP clients wrap it several times."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return str(error).strip().split("\n")[0].rstrip(".")
 
 
 def _remedy(source: Source) -> str:
@@ -74,64 +78,46 @@ def _remedy(source: Source) -> str:
 
 
 def _from_url(url: str, folder: Path, progress: bool) -> Path:
+    import pooch
+
+    pooch.get_logger().setLevel(logging.WARNING)
     name = Path(urlparse(url).path).name
-    found = _HASH.search(name)
-    if found is None:
+    published = _HASH.search(name)
+    if published is None:
         raise OSError("the file is published without a hash")
-    target = folder / name
-    if target.exists() and _sha256(target).startswith(found[1]):
-        return target
-    descriptor, part = tempfile.mkstemp(dir=folder, prefix=name, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            _download(url, file.write, name, progress)
-        _check(Path(part), found[1], url)
-        os.replace(part, target)
-    finally:
-        Path(part).unlink(missing_ok=True)
-    return target
+    digits, target = published[1], folder / name
+    if target.exists() and not _sha256(target).startswith(digits):
+        target.unlink()
+    download = pooch.HTTPDownloader(progress, _CHUNK, timeout=_TIMEOUT_S)
 
+    # pooch compares whole digests only, and here the first digits are published.
+    def download_and_check(url: str, file: Any, caller: Any) -> None:
+        download(url, file, caller)
+        _check(Path(file), digits, url)
 
-def _download(url: str, write: Callable[[bytes], object], name: str, progress: bool) -> None:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    with (
-        urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response,
-        Progress(*columns, console=Console(stderr=True), disable=not progress) as bar,
-    ):
-        size = response.headers.get("Content-Length")
-        task = bar.add_task(name, total=int(size) if size else None)
-        while chunk := response.read(_CHUNK):
-            write(chunk)
-            bar.advance(task, len(chunk))
+    return Path(pooch.retrieve(url, None, name, folder, downloader=download_and_check))
 
 
 def _from_repository(source: Source, folder: Path) -> Path:
-    """timm brings this library; it shows a progress bar and resumes what broke off."""
+    """Download with huggingface_hub, which timm installs. It shows its progress, and resumes."""
     from huggingface_hub import hf_hub_download
 
-    try:  # what is there is taken as it is, also where there is no network
-        found = hf_hub_download(
-            source.repository, source.file, cache_dir=folder, local_files_only=True
-        )
-    except OSError:
-        found = hf_hub_download(source.repository, source.file, cache_dir=folder)
-    path = Path(found)
-    # Its cache keeps a large file under the sha256 that the server gave for it, and links to that.
+    get = partial(hf_hub_download, source.repository, source.file, cache_dir=folder)
+    path: Path | None = None
+    with suppress(OSError):  # what is cached needs no network
+        path = Path(get(local_files_only=True))
+    path = path or Path(get())
+    # The name of a large file is a link to a file whose name is the sha256 that the server gave.
     if _SHA256.fullmatch(path.resolve().name):
         _check(path, path.resolve().name, str(source))
     return path
 
 
 def _check(path: Path, sha256: str, source: str) -> None:
-    found = _sha256(path)
-    if not found.startswith(sha256):
+    actual = _sha256(path)
+    if not actual.startswith(sha256):
         raise ChecksumMismatch(
-            f"{source} has sha256 {found}, and {sha256} was published; "
+            f"{source} has sha256 {actual}, and {sha256} was published; "
             f"delete {path} and try again, or give the weights as a file: --weights"
         )
 

@@ -1,8 +1,7 @@
-"""From a torch backbone to ONNX: the graph once without weights, then the weights bound by name.
+"""Exports a torch backbone to ONNX: the graph without weights, then the weights bound by name.
 
-Every backbone is exported this way, the bundled one too, so that
-`core.models.starter.bound_weights` can read any version's weights back out of its file. Does not
-check parity: the gate does.
+Every backbone is exported this way, so `core.models.starter.bound_weights` can read the weights of
+any version from its file. Does not check parity; the gate does.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from training.backbones.backbone import NET, Backbone
 
 OPSET = 17
 
-#: An ONNX file is one protobuf message, and those end at 2 GB. The graph itself needs a little.
+#: An ONNX file is one protobuf message of at most 2 GB, graph included.
 MAX_WEIGHTS_BYTES = 2_000_000_000
 
 
 def export_backbone(module: Backbone, size_px: int | None = None) -> bytes:
     """Export a backbone with its weights: `pixels` [B, size_px, size_px, 3] to `embedding` [B, D].
 
-    Exported as in inference mode, whichever mode the module is in; the module is left as it was.
-    `size_px` is by default the backbone's own. Raises InvalidRequest if it is too large for ONNX.
+    The export is in inference mode, and does not change the module. `size_px` is by default the
+    backbone's own. Raises InvalidRequest if the backbone is too large for ONNX.
     """
     weights = module.weights()
     num_bytes = sum(4 * tensor.numel() for tensor in weights.values())
@@ -44,12 +43,12 @@ def export_backbone(module: Backbone, size_px: int | None = None) -> bytes:
 
 
 def export_graph(module: Backbone, size_px: int) -> bytes:
-    """Export a backbone's graph alone; its weights are inputs named by their state-dict keys.
+    """Export a backbone's graph without weights. These are inputs named by their state-dict keys.
 
-    The same architecture gives the same bytes, whatever the weights.
+    One architecture gives the same bytes with any weights.
     """
     hollow = deepcopy(module).cpu().float().eval()
-    # The exporter merges weights of equal value (fresh BatchNorms, say), so make all differ.
+    # The exporter merges weights of equal value, such as new BatchNorms, so make all differ.
     for index, tensor in enumerate(hollow.state_dict().values()):
         if tensor.is_floating_point():
             tensor.fill_(index + 1)
@@ -59,7 +58,7 @@ def export_graph(module: Backbone, size_px: int) -> bytes:
     with warnings.catch_warnings():
         for message in ("You are using the legacy TorchScript", "The feature will be removed"):
             warnings.filterwarnings("ignore", message, DeprecationWarning)
-        # Of sizes that become constants, as they should: only B varies, and no family asks for it.
+        # It warns of sizes that become constants, as intended: only B varies.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
             hollow,
@@ -82,7 +81,7 @@ def export_graph(module: Backbone, size_px: int) -> bytes:
 
 
 def _fix_integers(module: nn.Module) -> None:
-    """Make buffers of integers constants of the graph: indices, say, which no training changes."""
+    """Make integer buffers, such as indices, constants of the graph."""
     for part in module.modules():
         for name, buffer in part.named_buffers(recurse=False):
             if not buffer.is_floating_point():
@@ -90,7 +89,7 @@ def _fix_integers(module: nn.Module) -> None:
 
 
 def _name_as_the_library_does(graph: onnx.GraphProto) -> None:
-    """Take off the prefix that `Backbone` puts before the library's state-dict keys."""
+    """Remove the prefix that `Backbone` puts before the library's state-dict keys."""
     for value in graph.input:
         value.name = value.name.removeprefix(NET)
     for node in graph.node:

@@ -1,8 +1,7 @@
 """The names of backbones: `starter`, `torchvision/<model>` and `timm/<model>`.
 
-Owns which names there are and what is said of one that is not. Loads neither torch nor weights, so
-that a command line can check and complete a name at once; `training/backbones/backbone.py` builds
-them.
+Owns which names exist, and what to suggest for one that does not. Loads neither torch nor weights,
+so the command line checks a name quickly. `training/backbones/backbone.py` builds the backbone.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ STARTER = "starter"
 TORCHVISION = "torchvision"
 TIMM = "timm"
 
-#: By family, what torchvision 0.28 offers as classifiers and this release cuts into blocks.
-#: Left out as too large for one ONNX file (2 GB): vit_h_14 and regnet_y_128gf.
+#: By family, the classifiers of torchvision 0.28 that this release cuts into blocks.
+#: vit_h_14 and regnet_y_128gf are too large for one ONNX file (2 GB).
 FAMILIES: dict[str, tuple[str, ...]] = {
     "convnext": ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
     "efficientnet": (
@@ -48,7 +47,7 @@ _MODEL = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
 
 
 class Name(NamedTuple):
-    """`library` is starter, torchvision or timm; `family` is empty but for torchvision."""
+    """`library` is starter, torchvision or timm. `family` is empty except for torchvision."""
 
     library: str
     model: str = ""
@@ -56,9 +55,9 @@ class Name(NamedTuple):
 
 
 def parse(name: str) -> Name:
-    """Split a backbone's name. Raises InvalidRequest if there is none of this name.
+    """Split a backbone's name. Raises InvalidRequest if no backbone has this name.
 
-    Whether timm has the model is known only to timm: building says so.
+    Only building the backbone tells whether timm has the model.
     """
     library, _, model = name.partition("/")
     if name == STARTER:
@@ -71,20 +70,21 @@ def parse(name: str) -> Name:
 
 
 def all_names() -> list[str]:
-    """Every name that needs no optional library beside torchvision, the starter first."""
+    """Return every name that needs no library except torchvision, the starter first."""
     return [STARTER, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
 
 
-def close_to(model: str, library: str, models: Iterable[str]) -> str:
-    """Say which of a library's models are named like this one; empty if none is."""
-    found = get_close_matches(model, list(models), n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(f'{library}/{model}' for model in found)}?" if found else ""
+def suggest(model: str, library: str, models: Iterable[str]) -> str:
+    """Suggest models of a library with a similar name. Returns "" if there are none."""
+    similar = get_close_matches(model, list(models), n=3, cutoff=0.6)
+    names = " or ".join(f"{library}/{model}" for model in similar)
+    return f"did you mean {names}?" if names else ""
 
 
 def _remedy(name: str) -> str:
     if get_close_matches(name, [STARTER]):
         return f"did you mean {STARTER}?"
-    return close_to(name.rpartition("/")[2], TORCHVISION, _FAMILY_OF) or (
+    return suggest(name.rpartition("/")[2], TORCHVISION, _FAMILY_OF) or (
         f"name {STARTER}, {TORCHVISION}/MODEL of the families {', '.join(FAMILIES)}, "
         f"or {TIMM}/MODEL"
     )

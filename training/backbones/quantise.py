@@ -1,8 +1,8 @@
-"""From a float32 backbone.onnx to one that computes in 8-bit integers, and the photos to do it on.
+"""Quantises a float32 backbone.onnx to 8-bit integers, with labelled photos.
 
-Static quantisation by onnxruntime: the ranges of all activations are taken from photos, the weights
-are rounded channel by channel, and what was rounded is written into the graph (QDQ). No torch.
-Whether the result is fast and good enough is not decided here: the gate does.
+Static quantisation by onnxruntime in the QDQ format. Photos give the ranges of all activations, and
+weights are rounded by channel. No torch. The gate decides whether the result is fast and accurate
+enough.
 
 Axes: N photos, H/W pixels.
 """
@@ -26,7 +26,7 @@ from core.inputs.pixels import Limits, PixelSpec
 from core.labelling import labels
 from core.store.blobs import Blobs
 from core.store.store import Store
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 
 # isort: split
 # After core.models.onnx_sessions, which switches onnxruntime's telemetry off.
@@ -34,64 +34,64 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 MIN_PHOTOS = 20
-# More change the ranges no further, and take their time.
+# More photos hardly change the ranges.
 MAX_PHOTOS = 100
 
-# So many of the linear ones stay in float32, from the pixels on.
+# This many linear nodes stay in float32, from the pixels on.
 _NUM_FIRST = 3
 _LINEAR = ("Conv", "Gemm", "MatMul")
-# Between two of the linear ones, these keep an activation in integers, or disappear into them: a
-# Clip left in float32 costs a MobileNet half of what the integers gain.
+# These nodes between two linear ones are quantised or fused too. A Clip in float32 would cost a
+# MobileNet half of the gain.
 _BETWEEN = ("Add", "Clip", "Concat", "MaxPool", "Relu", "Reshape", "Split", "Transpose")
-# Told after every photo how many are done; what it raises ends the work.
+# Called after every photo with the number of photos done. An error that it raises ends the work.
 OnPhotos = Callable[[int], None]
 
 
 def as_int8(
-    candidate: Candidate,
+    backbone: BackboneRef,
     photos_NHWC: NDArray[np.uint8],
     blobs: Blobs,
     on_photos: OnPhotos = lambda done: None,
-) -> Candidate:
-    """The candidate in int8, stored; it remembers the float32 backbone that it was made from.
+) -> BackboneRef:
+    """Store the backbone in int8. The result names the float32 backbone that it was made from.
 
     Raises InvalidRequest or SpecMismatch if it cannot be quantised.
     """
-    content = quantise(blobs.get(candidate.digest), photos_NHWC, on_photos)
-    return replace(candidate, digest=blobs.put(content), quantised_from=candidate.digest)
+    quantised = quantise(blobs.get(backbone.digest), photos_NHWC, on_photos)
+    return replace(backbone, digest=blobs.put(quantised), quantised_from=backbone.digest)
 
 
 def labelled_photos(store: Store, spec: PixelSpec, limits: Limits) -> NDArray[np.uint8]:
-    """The pixels of up to 100 labelled photos, evenly from the oldest to the newest.
+    """Return the pixels of up to 100 labelled photos, evenly from the oldest to the newest.
 
-    None of them is held out: what judges a backbone must not have shaped it. Labels don't matter.
-    Raises NotEnoughLabels if fewer than 20 can be read.
+    None of them is held out, because held-out photos evaluate the result. Labels are not used.
+    Raises NotEnoughLabels if fewer than 20 photos can be read.
     """
     with store.db.read() as conn:
         images = [row.image for row in labels.current(conn) if not row.is_held_out]
-    found = []
+    photos = []
     for image in (images[i] for i in evenly(len(images))):
         try:
-            found.append(pixels.decode(store.blobs.get(image), spec, limits))
+            photos.append(pixels.decode(store.blobs.get(image), spec, limits))
         except InputError:
             continue  # a limit was lowered
-    if len(found) < MIN_PHOTOS:
+    if len(photos) < MIN_PHOTOS:
         raise NotEnoughLabels(
             f"int8 needs {MIN_PHOTOS} labelled photos to take the ranges of its numbers from, and "
-            f"{len(found)} can train: label more, or use the backbone in float32"
+            f"{len(photos)} can train: label more, or use the backbone in float32"
         )
-    return np.stack(found)
+    return np.stack(photos)
 
 
 def evenly(num: int) -> list[int]:
-    """Up to 100 indexes below `num`, evenly spread."""
+    """Return up to 100 indexes below `num`, evenly spread."""
     return [int(i) for i in np.linspace(0, num - 1, min(num, MAX_PHOTOS)).round()]
 
 
 def quantise(
     model: bytes, photos_NHWC: NDArray[np.uint8], on_photos: OnPhotos = lambda done: None
 ) -> bytes:
-    """Quantise a backbone: same input, same output, float32 at both ends and integers between.
+    """Quantise a backbone: same input, same output, float32 at both ends and integers in between.
 
     Raises InvalidRequest if there is nothing to quantise, SpecMismatch if onnxruntime cannot.
     """
@@ -115,12 +115,12 @@ def quantise(
                 op_types_to_quantize=[*_LINEAR, *_BETWEEN],
                 nodes_to_exclude=in_float32,
                 per_channel=True,
-                # The one pair of types that has fast kernels on every x86 (measured: signed
-                # activations and unsigned weights are both slower than float32).
+                # The only pair of types with fast kernels on every x86. Signed activations and
+                # unsigned weights are both slower than float32.
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
-                # The mean over photos of least and greatest: near the 99.9th percentile, without
-                # keeping every activation of every photo in memory (6 GB for MobileNetV2).
+                # The mean of the minima and maxima of the photos is near the 99.9th percentile,
+                # which needs all activations in memory (6 GB for MobileNetV2).
                 calibrate_method=quantization.CalibrationMethod.MinMax,
                 extra_options={"CalibMovingAverage": True},
             )
@@ -139,17 +139,17 @@ def quantise(
 
 
 def _left_in_float32(graph: onnx.GraphProto) -> list[str]:
-    """The ends: all up to the third linear node, and the pooling after the last.
+    """Return the names of all nodes up to the third linear one, and of the pooling after the last.
 
-    Integers have no fast kernel for a convolution of 3 channels, nor for pooling to float32. What
-    is rounded early is rounded worst: the second and third in float32 halve the noise in embeddings
-    of the starter (digits: from 0.17 of their variance to 0.08) and cost no time.
+    There is no fast integer kernel for a convolution of 3 channels, nor for pooling to float32. The
+    second and third node in float32 halve the noise in embeddings of the starter (digits: from 0.17
+    of their variance to 0.08) and cost no time.
     """
     linear = [i for i, node in enumerate(graph.node) if node.op_type in _LINEAR]
     if len(linear) <= _NUM_FIRST:
         raise InvalidRequest(
-            f"it has {len(linear)} convolutions and linear maps, of which int8 leaves the first "
-            f"{_NUM_FIRST} alone: use it in float32"
+            f"it has {len(linear)} convolutions and linear maps, and int8 leaves the first "
+            f"{_NUM_FIRST} in float32: use it in float32"
         )
     first, last = linear[_NUM_FIRST - 1], linear[-1]
     end = [node for node in graph.node[last + 1 :] if node.op_type not in ("Clip", "Relu")]
@@ -157,7 +157,7 @@ def _left_in_float32(graph: onnx.GraphProto) -> list[str]:
 
 
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # typed as Any here
-    """Hands onnxruntime one photo at a time."""
+    """Gives onnxruntime one photo at a time."""
 
     def __init__(self, photos_NHWC: NDArray[np.uint8], on_photos: OnPhotos) -> None:
         self._batches = self._each(photos_NHWC, on_photos)

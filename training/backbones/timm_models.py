@@ -1,7 +1,7 @@
 """timm's models as backbones: hundreds of architectures, cut into blocks without a list of them.
 
-How a model's forward pass runs through its modules is found out on a picture of noise: a way of
-cutting is taken only if it reproduces the model's own output exactly. Reads no weights.
+Ways to cut a model are tried on an image of noise. One is used only if it reproduces the model's
+own output exactly. Reads no weights.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from core.errors import InvalidRequest
 from core.inputs.pixels import PixelSpec
-from training.backbones.blocks import Parts, blocks_of, unfold
+from training.backbones.blocks import Parts, cut_into_blocks, unfold
 from training.backbones.download import Source
-from training.backbones.names import TIMM, Name, close_to
+from training.backbones.names import TIMM, Name, suggest
 from training.backbones.torchvision_import import torchvision
 
-assert torchvision  # timm imports it too, and finds it loaded in the way that works everywhere
+assert torchvision  # timm imports it too, and must find it loaded by our module
 
 
 def parts(name: Name) -> Parts:
@@ -31,8 +31,8 @@ def parts(name: Name) -> Parts:
     try:
         net = timm.create_model(name.model, pretrained=False).eval()
     except RuntimeError as error:
-        likely = close_to(name.model, TIMM, timm.list_models()) or "timm.list_models() names them"
-        raise InvalidRequest(f"timm has no model {name.model!r}; {likely}") from error
+        similar = suggest(name.model, TIMM, timm.list_models()) or "timm.list_models() names them"
+        raise InvalidRequest(f"timm has no model {name.model!r}; {similar}") from error
     shown = timm.data.resolve_model_data_config(net)
     published = net.pretrained_cfg
     classifier = published.get("classifier") or "head"
@@ -75,7 +75,7 @@ def _source(model: str, published: dict[str, Any]) -> Source:
     )
     file = published.get("hf_hub_filename") or "model.safetensors"
     if published.get("hf_hub_id"):
-        # Some repositories hold pickles only; timm's own are all safetensors too.
+        # Some repositories hold pickles only. timm's own all have safetensors.
         repository = published["hf_hub_id"] if file.endswith(".safetensors") else ""
         return Source(repository=repository, file=file, recipe=recipe)
     url = published.get("url") or ""
@@ -83,17 +83,19 @@ def _source(model: str, published: dict[str, Any]) -> Source:
 
 
 def _cut(net: nn.Module, example_BCHW: Tensor) -> list[nn.Module]:
-    """The finest way of cutting that gives exactly what the model gives."""
+    """Cut the model as finely as possible with exactly its own output."""
     expected = net.forward_features(example_BCHW)
-    for steps in _ways(net):
-        count = _reaching(steps, example_BCHW, expected)
+    for steps in _ways_to_cut(net):
+        count = _num_steps_to(steps, example_BCHW, expected)
         if count:
-            return blocks_of([*steps[:count], _Part(net, "forward_head", besides=steps[:count])])
+            return cut_into_blocks(
+                [*steps[:count], _Part(net, "forward_head", besides=steps[:count])]
+            )
     features = _Part(net, "forward_features", besides=[getattr(net, "head", nn.Identity())])
     return [features, _Part(net, "forward_head", besides=[features])]
 
 
-def _ways(net: nn.Module) -> Iterator[list[nn.Module]]:
+def _ways_to_cut(net: nn.Module) -> Iterator[list[nn.Module]]:
     # A vision transformer: tokens with their positions, then the layers, then the norm.
     if hasattr(net, "patch_embed") and hasattr(net, "_pos_embed"):
         after = [net.blocks, net.norm]
@@ -101,13 +103,13 @@ def _ways(net: nn.Module) -> Iterator[list[nn.Module]]:
     yield list(unfold(net.children()))
 
 
-def _reaching(steps: list[nn.Module], x: Tensor, expected: Tensor) -> int:
-    """How many of the steps, run one after another, give `expected`; 0 if none do."""
+def _num_steps_to(steps: list[nn.Module], x: Tensor, expected: Tensor) -> int:
+    """Return how many of the steps, run one after another, give `expected`, or 0."""
     reached = 0
     for count, step in enumerate(steps, start=1):
         try:
             x = step(x)
-        except Exception:  # whatever a module raises when given what it is not made for
+        except Exception:  # any error of a module that does not fit this input
             break
         if isinstance(x, Tensor) and torch.equal(x, expected):
             reached = count
@@ -126,7 +128,7 @@ class _Part(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         for name, child in net.named_children():
             if not taken & {id(p) for p in child.parameters()}:
                 self.add_module(f"{name}_", child)
-        # Past nn.Module's own bookkeeping: the network is not a part of its part.
+        # Not registered as a child, because the network contains this module's weights.
         self.__dict__["net"] = net
         self.method = method
 

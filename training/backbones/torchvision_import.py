@@ -1,9 +1,9 @@
-"""torchvision, imported so that it also works beside a torch its compiled operators do not fit.
+"""Imports torchvision, also if its compiled operators do not fit the installed torch.
 
-Next to a CPU-only torch, the wheel of torchvision that a package index gives may not load its
-compiled operators, and then `import torchvision` fails with `operator torchvision::nms does not
-exist`. Declaring the two missing schemas first is enough for its models and transforms, which use
-none of those operators. Everything here imports torchvision from this module and nowhere else.
+With a CPU-only torch, torchvision's wheel may not load its compiled operators. Then `import
+torchvision` fails with `operator torchvision::nms does not exist`. Its models and transforms use
+none of these operators, so declaring the two missing schemas first is enough. All code imports
+torchvision from this module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _compiled_operators_load() -> bool:
     folders = spec.submodule_search_locations if spec else None
     for library in [file for folder in folders or () for file in Path(folder).glob("_C.*")]:
         try:
-            torch.ops.load_library(str(library))  # again by torchvision itself: then a no-op
+            torch.ops.load_library(str(library))  # a no-op when torchvision repeats it
         except OSError:
             continue
         return True
@@ -40,7 +40,7 @@ def _declare_missing_operators() -> torch.library.Library | None:
     return library
 
 
-_declared = _declare_missing_operators()  # the schemas live as long as this object does
+_declared = _declare_missing_operators()  # this object keeps the schemas alive
 
 import torchvision  # noqa: E402
 from torchvision.transforms import v2 as transforms  # noqa: E402

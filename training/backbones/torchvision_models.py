@@ -1,6 +1,6 @@
-"""torchvision's classifiers as backbones: what runs in which order, and on which pixels.
+"""torchvision's classifiers as backbones: the order of their modules, and their pixels.
 
-Owns the differences between the families. Reads no weights: `training/backbones/weights.py`.
+Owns the differences between the families. Reads no weights (`training/backbones/weights.py`).
 
 Axes: B batch, C channels, H/W pixels, P patches, D embedding.
 """
@@ -13,22 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from core.inputs.pixels import PixelSpec
-from training.backbones.blocks import Parts, blocks_of
+from training.backbones.blocks import Parts, cut_into_blocks
 from training.backbones.download import Source
 from training.backbones.names import Name
 from training.backbones.torchvision_import import torchvision
 
-# Trained on pixels scaled to -1..1. torchvision hides that behind `transform_input`, which undoes
-# the usual normalisation inside the network; here the network gets what it was trained on.
+# Trained on pixels from -1 to 1. torchvision's option `transform_input` converts the usual
+# normalisation inside the network. Here the network gets its pixels directly.
 _SCALED_TO_ONE = {"inception", "googlenet"}
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     family: {"aux_logits": False, "transform_input": False, "init_weights": True}
     for family in _SCALED_TO_ONE
-} | {"vgg": {"init_weights": False}}  # 120 of its 130 million weights are dropped right away
+} | {"vgg": {"init_weights": False}}  # 120 of its 130 million weights are dropped below
 
-# What stands between the last stage and the logits. Pooling is written anew, for every family the
-# same; VGG's 7 x 7 grid would make an embedding of 25,088 numbers where its mean has 512.
+# Modules between the last stage and the logits. Pooling is replaced by the mean for all families:
+# VGG's own 7 x 7 grid would give an embedding of 25,088 numbers, and the mean has 512.
 _ENDING = ("avgpool", "flatten", "dropout", "classifier", "fc", "head", "heads")
 _AUXILIARY = ("AuxLogits", "aux1", "aux2")
 
@@ -36,10 +36,10 @@ _AUXILIARY = ("AuxLogits", "aux1", "aux2")
 def parts(name: Name) -> Parts:
     """Build a network with random weights, without its classifier, in blocks."""
     published = torchvision.models.get_model_weights(name.model).DEFAULT
-    seen = published.transforms()
+    preset = published.transforms()
     net = torchvision.models.get_model(name.model, weights=None, **_OPTIONS.get(name.family, {}))
     half = [0.5] * 3 if name.family in _SCALED_TO_ONE else None
-    size_px, short_side_px = seen.crop_size[0], seen.resize_size[0]
+    size_px, short_side_px = preset.crop_size[0], preset.resize_size[0]
     embedding_size = 512 if name.family == "vgg" else _inputs_of_the_classifier(net)
     steps = _vit_steps(net) if name.family == "vit" else _steps(net)
     for ending, module in _endings(net):
@@ -47,12 +47,12 @@ def parts(name: Name) -> Parts:
         setattr(net, ending, nn.Sequential(*(m for m in module.children() if m in steps)))
     return Parts(
         net=net,
-        blocks=blocks_of(steps),
-        # torchvision resizes the short side and cuts the centre; this keeps the same square and
-        # resizes that. They differ by the rounding of the square's edges to whole pixels.
+        blocks=cut_into_blocks(steps),
+        # torchvision resizes the short side and crops the centre. Evergreen crops the same square
+        # first. The difference is the rounding of the square's edges to whole pixels.
         pixels=PixelSpec(size_px, min(1.0, size_px / short_side_px)),
-        mean=half or seen.mean,
-        std=half or seen.std,
+        mean=half or preset.mean,
+        std=half or preset.std,
         embedding_size=embedding_size,
         classifier=tuple(f"{name}." for name in (*_ENDING, *_AUXILIARY)),
         source=Source(url=published.url, recipe=_recipe(name.model)),
@@ -72,13 +72,13 @@ def _endings(net: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _inputs_of_the_classifier(net: nn.Module) -> int:
-    """The second axis of the first matrix after the last stage."""
+    """Return the second axis of the first matrix after the last stage."""
     endings = [parameter for _, child in _endings(net) for parameter in child.parameters()]
     return int(next(parameter for parameter in endings if parameter.ndim > 1).shape[1])
 
 
 def _steps(net: nn.Module) -> list[nn.Module]:
-    """The children of the network run in their order; then the mean over the picture."""
+    """Return the children of the network in their order, then the mean over the image."""
     stages = [child for name, child in net.named_children() if name not in _ENDING]
     pooling = [nn.AdaptiveAvgPool2d(1), nn.Flatten(1)]
     if isinstance(net, torchvision.models.ConvNeXt):
@@ -92,7 +92,7 @@ def _vit_steps(net: nn.Module) -> list[nn.Module]:
 
 
 class _Tokens(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
-    """What a vision transformer does before its first layer, out of the network's own weights."""
+    """The part of a vision transformer before its first layer, with the network's own weights."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Weights for a backbone by the keys of its library's state dict: read from a file, and matched.
+"""Reads the weights of a backbone from a file, and matches them by the library's keys.
 
-Owns reading them safely, from safetensors or from what a library publishes, and saying what does
-not fit. Downloading is `training/backbones/download.py`.
+Reads safetensors, or a library's published file, without running code. Downloading is in
+`training/backbones/download.py`.
 """
 
 from __future__ import annotations
@@ -23,34 +23,32 @@ _SHOWN = 3
 def read(file: Path) -> dict[str, Tensor]:
     """Read every tensor of a `.safetensors` file. Raises InvalidRequest if it is not one."""
     try:
-        found: dict[str, Tensor] = safetensors.torch.load_file(file)
+        weights: dict[str, Tensor] = safetensors.torch.load_file(file)
     except (OSError, safetensors.SafetensorError) as error:
         raise InvalidRequest(
             f"{file} cannot be read as safetensors ({error}); nothing else is read, because a "
             "pickle may run code: save a state dict with safetensors.torch.save_file"
         ) from error
-    return found
+    return weights
 
 
 def read_published(file: Path) -> dict[str, Tensor]:
-    """Read what `training.backbones.download.fetch` brought: safetensors, or a library's own
-    `.pth`."""
+    """Read a file from `training.backbones.download.fetch`: safetensors, or a library's `.pth`."""
     if file.suffix == ".safetensors":
         return read(file)
-    # A pickle, but `weights_only` unpickles no more than tensors and plain containers, and its
-    # hash was checked.
-    found: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    return found
+    # A pickle whose hash was checked. `weights_only` reads only tensors and plain containers.
+    weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return weights
 
 
-def chosen(
+def select(
     own: Mapping[str, Tensor], given: Mapping[str, Tensor], ignored: tuple[str, ...], file: str
 ) -> dict[str, Tensor]:
-    """Pick from `given` what the network has, as float32.
+    """Return the weights of the network from `given`, as float32.
 
-    What is not a float is part of the architecture or, as BatchNorm's counters are, never read;
-    it may be absent, and stays as built. Keys beginning with one of `ignored` may be there.
-    Raises InvalidRequest, naming the keys that differ.
+    Integer tensors are part of the architecture or, as BatchNorm's counters, never read. They may
+    be absent, and stay as built. Keys that start with one of `ignored` may be present. Raises
+    InvalidRequest, which names the keys that differ.
     """
     learned = {key for key, tensor in own.items() if tensor.is_floating_point()}
     missing = learned - given.keys()
@@ -59,7 +57,7 @@ def chosen(
     reshaped = {key for key in shared if own[key].shape != given[key].shape}
     problems = [
         *_some("lacks", missing),
-        *_some("has beside them", unexpected),
+        *_some("also has", unexpected),
         *(
             f"has {key} of shape {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
             for key in sorted(reshaped)[:_SHOWN]

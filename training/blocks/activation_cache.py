@@ -1,9 +1,9 @@
-"""Activations at the freeze boundary: once for each photo and variant, then read from disk.
+"""Activations at the freeze boundary: computed once for each photo and view, then read from disk.
 
-Augmentation changes pixels, so what the frozen blocks make of a photo differs in every variant. A
-fixed number of variants, the *views*, is therefore drawn for each photo and kept in half precision
-in a memory-mapped file: one view of all photos is filled in each of the first epochs, and later
-epochs mix the views at random, row by row. What cannot be kept is computed anew in every epoch.
+Augmentation changes pixels, so the frozen blocks give another activation for each variant. A fixed
+number of variants, the *views*, is drawn for each photo and cached in half precision in a
+memory-mapped file. Each of the first epochs fills one view of all photos. Later epochs mix the
+views at random, row by row. Views that are not cached are computed in every epoch.
 
 N rows, B batch, V views; `_...` stands for the axes of one activation.
 """
@@ -21,13 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.system.files import write_whole
 from training.blocks.augment import Augmentation
 from training.blocks.device import Compute, embedding_batch
 from training.blocks.tail import Tail
 
 _MB = 2**20
-# Of the free disk, the most that a cache may take.
-_SHARE_OF_DISK = 0.8
+# The share of the free disk that a cache may take.
+_MAX_SHARE_OF_DISK = 0.8
 
 
 class Activations:
@@ -44,7 +45,8 @@ class Activations:
         limit_mb: float,
         memory_mb: int,
     ) -> None:
-        """Holds `rows_N` of the photos; `file` and what is named after it belong to this object."""
+        """Hold `rows_N` of the photos. This object owns `file` and the file beside it that lists
+        the filled views."""
         self._tail, self._compute = tail, compute
         self._pixels_NHWC, self._rows_N = pixels_NHWC, rows_N
         self._augmentation = augmentation
@@ -71,20 +73,20 @@ class Activations:
         return self.num_views * len(self) * self._row_bytes / _MB
 
     def views(self, epoch: int, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Which variant of each row an epoch takes; without a cache, a new one every time."""
+        """Return the view of each row for an epoch. Without a cache, each epoch has a new view."""
         if self.num_views == 0 or epoch < self.num_views:
             return np.full(len(self), epoch, np.intp)
         return rng.integers(self.num_views, size=len(self))
 
     def fill(self, view: int, check: Callable[[], None]) -> None:
-        """Compute a view of all rows, if it is one of the cached and not yet there.
+        """Compute a view of all rows if it is cached and not filled yet.
 
         `check` is called between batches, and may raise.
         """
         if self._stored_VN is None or view in self._filled or view >= self.num_views:
             return
-        # In the order of the rows, whatever the order of training: convolutions round differently
-        # in different batches, and a resumed run must find the same bits.
+        # In the order of the rows and not of training. Convolutions round differently in other
+        # batches, and a resumed run must get the same bits.
         for start in range(0, len(self), self.batch_size):
             check()
             at_B = np.arange(start, min(start + self.batch_size, len(self)))
@@ -97,12 +99,12 @@ class Activations:
             self._stored_VN[view, at_B] = half
         self._filled.add(view)
         self._stored_VN.flush()  # type: ignore[attr-defined]  # a memmap
-        _write(self._ledger, json.dumps(sorted(self._filled)))
+        write_whole(self._views_file, json.dumps(sorted(self._filled)).encode())
 
     def batch(self, view_B: NDArray[np.intp], at_B: NDArray[np.intp]) -> Tensor:
-        """Give the activations [B, ...], float32, of the variants `view_B` of rows number `at_B`.
+        """Return the activations [B, ...], float32, of the views `view_B` of the rows `at_B`.
 
-        A cached view must have been filled; uncached, all rows of a batch are of one view.
+        A cached view must be filled. Without a cache, all rows of a batch have one view.
         """
         if self._stored_VN is None:
             return self._compute_activation(int(view_B[0]), at_B)
@@ -111,7 +113,7 @@ class Activations:
 
     def delete(self) -> None:
         self._stored_VN = None
-        for path in (self._file, self._ledger):
+        for path in (self._file, self._views_file):
             path.unlink(missing_ok=True)
 
     def _pixels(self, view: int, at_B: NDArray[np.intp]) -> Tensor:
@@ -128,11 +130,11 @@ class Activations:
         return self.example.numel() * 2
 
     @property
-    def _ledger(self) -> Path:
+    def _views_file(self) -> Path:
         return self._file.with_suffix(".views.json")
 
     def _affordable(self, wanted: int, limit_mb: float) -> int:
-        free_mb = _SHARE_OF_DISK * shutil.disk_usage(self._file.parent).free / _MB
+        free_mb = _MAX_SHARE_OF_DISK * shutil.disk_usage(self._file.parent).free / _MB
         if self._file.exists():
             free_mb += self._file.stat().st_size / _MB
         each_mb = len(self) * self._row_bytes / _MB
@@ -151,8 +153,8 @@ class Activations:
             return None
         shape = (self.num_views, len(self), *_channels_last(self.example).shape[1:])
         size = 2 * int(np.prod(shape))
-        if self._file.exists() and self._file.stat().st_size == size and self._ledger.exists():
-            self._filled = set(json.loads(self._ledger.read_text()))
+        if self._file.exists() and self._file.stat().st_size == size and self._views_file.exists():
+            self._filled = set(json.loads(self._views_file.read_text()))
         else:
             self.delete()
             try:
@@ -171,18 +173,12 @@ class Activations:
 
 
 def _reserve(file: Path, size: int) -> None:
-    """Claim the disk now: writing to a hole in a mapped file of a full disk ends the process."""
+    """Allocate the disk now: on a full disk, writing to a mapped hole kills the process."""
     with file.open("wb") as opened:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(opened.fileno(), 0, size)
         else:
             opened.truncate(size)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def _channels_last(activation: Tensor) -> Tensor:

@@ -1,14 +1,13 @@
-"""Augmentation of uint8 pixels, one dial from `none` to `strong`, and a sheet to look at it.
+"""Augmentation of uint8 pixels, from `none` to `strong`, and a contact sheet that previews it.
 
-Every variant is a function of (seed, view, row) alone, so that it can be made again: by a resumed
-run, or when its cached activations are gone.
+Every variant is a function of (seed, view, row) alone. So a resumed run can make it again, also if
+its cached activations are gone.
 
 B batch, H/W pixels, C channels, K classes; `_...` stands for the axes of any activation.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from core.system.files import writing_whole
 from training.backbones.torchvision_import import transforms
 from training.recipe import Strength
 
-# The smallest crop, as a share of the area; brightness, contrast and saturation, not hue, which
-# costs as much as all the rest and is what tells many classes apart; RandAugment's magnitude of 30.
-# Cubuk et al. (2020), "RandAugment".
+# The smallest crop, as a share of the area. The jitter of brightness, contrast and saturation; hue
+# costs as much time as all the rest and separates many classes. The magnitude of RandAugment, of 30
+# (Cubuk et al. 2020).
 _CROPS: dict[Strength, float] = {"light": 0.6, "medium": 0.35, "strong": 0.2}
 _COLOURS: dict[Strength, float] = {"medium": 0.2, "strong": 0.3}
 _RAND_AUGMENT: dict[Strength, int] = {"strong": 7}
-# Of the Beta distribution that mixup draws from. Zhang et al. (2018) use 0.1 to 0.4.
+# The parameter of mixup's Beta distribution. Zhang et al. (2018) use 0.1 to 0.4.
 MIXUP_ALPHA: dict[Strength, float] = {"medium": 0.2, "strong": 0.4}
 
 _GAP_PX = 4
@@ -53,30 +53,30 @@ class Augmentation:
         self._transform = transforms.Compose(steps) if steps else None
 
     def __call__(self, pixels_BHWC: NDArray[np.uint8], view: int, rows_B: Sequence[int]) -> Tensor:
-        """Give the variant `view` of each row, uint8 [B, H, W, C]."""
+        """Return the view number `view` of each row, uint8 [B, H, W, C]."""
         if self._transform is None:
             return torch.from_numpy(np.array(pixels_BHWC))
         varied = []
-        with torch.random.fork_rng(devices=[]):  # the transforms draw from the one global generator
+        with torch.random.fork_rng(devices=[]):  # the transforms use the global generator
             for pixels_HWC, row in zip(pixels_BHWC, rows_B, strict=True):
-                torch.manual_seed(seed_of(self._seed, view, int(row)))
+                torch.manual_seed(mix_seed(self._seed, view, int(row)))
                 pixels_CHW = torch.from_numpy(pixels_HWC.copy()).permute(2, 0, 1)
                 varied.append(self._transform(pixels_CHW).permute(1, 2, 0))
         return torch.stack(varied)
 
 
-def seed_of(*parts: int) -> int:
+def mix_seed(*numbers: int) -> int:
     """Mix whole numbers >= 0 into one seed of 63 bits."""
-    low, high = np.random.SeedSequence(parts).generate_state(2)
+    low, high = np.random.SeedSequence(numbers).generate_state(2)
     return (int(high) << 31) ^ int(low)
 
 
 def mixup(
     activation: Tensor, targets_BK: Tensor, alpha: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Blend each row with another, and their targets alike (Zhang et al. 2018).
+    """Blend each row with another, and their targets in the same way (Zhang et al. 2018).
 
-    On activations, this is manifold mixup (Verma et al. 2019): it costs nothing and, unlike a crop,
+    On activations this is manifold mixup (Verma et al. 2019). It costs nothing and, unlike a crop,
     can differ in every epoch although the activations are cached.
     """
     share = float(rng.beta(alpha, alpha))
@@ -88,9 +88,9 @@ def mixup(
 def save_preview(
     pixels_BHWC: NDArray[np.uint8], augmentation: Augmentation, path: Path, *, num_views: int = 6
 ) -> None:
-    """Save a contact sheet as PNG: a row for each photo, as it is and then as `num_views` variants.
+    """Save a contact sheet as PNG: in each row an unaugmented photo, then `num_views` views of it.
 
-    They are the first variants that a run of the same recipe and seed makes of its first rows.
+    They are the first views of the first rows in a run of the same recipe and seed.
     """
     rows = range(len(pixels_BHWC))
     columns = [pixels_BHWC] + [augmentation(pixels_BHWC, v, rows).numpy() for v in range(num_views)]
@@ -99,6 +99,5 @@ def save_preview(
     padded = np.pad(sheet_BVHWC, gaps, constant_values=255)
     num_rows, num_columns, height, width, _ = padded.shape
     sheet_HWC = padded.swapaxes(1, 2).reshape(num_rows * height, num_columns * width, 3)
-    partial = path.with_name(path.name + ".partial")
-    Image.fromarray(sheet_HWC[:-_GAP_PX, :-_GAP_PX]).save(partial, "PNG")
-    os.replace(partial, path)
+    with writing_whole(path, is_private=False) as unfinished:
+        Image.fromarray(sheet_HWC[:-_GAP_PX, :-_GAP_PX]).save(unfinished, "PNG")

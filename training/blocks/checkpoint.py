@@ -1,13 +1,12 @@
-"""Checkpoints of a tuning run: one safetensors file that is either whole or absent. No pickle.
+"""Checkpoints of a run: one safetensors file that is either complete or absent. No pickle.
 
-The tensors are weights and the optimiser's moments; all else is JSON in the file's header. Random
-numbers need no state: every epoch draws from a generator seeded by the run and the epoch.
+The tensors are weights and the optimiser's moments. All else is JSON in the file's header. Random
+numbers need no state, because every epoch seeds its generator by the run and the epoch.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from core.system.files import writing_whole
+
 _FACTS = "facts"
 _RUN = "run"
 
 
 def save(path: Path, run: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Replace the checkpoint of the run that `run` names (a digest of all it depends on)."""
-    partial = path.with_name(path.name + ".partial")
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(whole, partial, {_RUN: run, _FACTS: json.dumps(facts)})
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    os.replace(partial, path)
+    """Replace the checkpoint of the run whose digest is `run`."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with writing_whole(path, durable=True) as unfinished:
+        save_file(on_cpu, unfinished, {_RUN: run, _FACTS: json.dumps(facts)})
 
 
 def load(path: Path, run: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Read the checkpoint back; None if there is none, or it is damaged or another run's."""
+    """Read the checkpoint. Returns None if there is none, or if it is damaged or another run's."""
     try:
         with safetensors.safe_open(path, "pt") as opened:
             header = opened.metadata() or {}
@@ -56,7 +54,7 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimiser's moments, named by the position of their parameter."""
+    """Return the optimiser's moments, named by the position of their parameter."""
     state = optimizer.state_dict()["state"]
     return {f"{at}.{name}": value for at, held in state.items() for name, value in held.items()}
 
@@ -67,8 +65,8 @@ def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
         at, key = name.split(".", 1)
         state.setdefault(int(at), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    # Fused optimisers pair weights and moments by their place in memory, so the two must be laid
-    # out alike: files are contiguous, weights may be channels_last.
+    # Fused optimisers pair weights and moments by their place in memory, so both need one layout.
+    # Tensors from a file are contiguous, and weights may be channels_last.
     for parameter, held in optimizer.state.items():
         for key, value in held.items():
             if value.shape == parameter.shape:

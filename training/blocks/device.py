@@ -1,4 +1,4 @@
-"""Where and how precisely tuning computes: the device, mixed precision, batches that fit."""
+"""The device of a run, its precision, and batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from core.system.host import available_cores
 
-# Of a layer's output: itself, its gradient, and what the backend lays out anew.
+# Copies of a layer's output: itself, its gradient, and one in the layout of the backend.
 _COPIES_TO_LEARN = 3
-# Without gradients only neighbouring layers are alive.
+# Without gradients, only the outputs of neighbouring layers are kept.
 _COPIES_TO_EMBED = 3
 _LARGEST_EMBEDDED = 64
 
@@ -24,11 +24,11 @@ def use_half_the_cores() -> None:
 
 
 class Compute:
-    """A device, and the precision that suits it.
+    """A device and its precision.
 
-    On CUDA: bfloat16 where the hardware has it, else float16 with loss scaling (Micikevicius et al.
-    2018). On the CPU float32; with `half_on_cpu` bfloat16, 1.4 times as fast for MobileNetV2 where
-    the processor multiplies it in hardware (AMX), but in tuning it cost accuracy.
+    On CUDA this is bfloat16 where the hardware has it, else float16 with loss scaling (Micikevicius
+    et al. 2018). On the CPU it is float32, or bfloat16 with `half_on_cpu`. On CPUs with AMX,
+    bfloat16 is 1.4 times as fast for MobileNetV2, but fine-tuning lost accuracy.
     """
 
     def __init__(self, device: str = "auto", *, half_on_cpu: bool = False) -> None:
@@ -45,7 +45,7 @@ class Compute:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_half)
 
     def memory_mb(self, on_cpu_mb: int) -> int:
-        """How much activations may take: half of an accelerator's memory, which nobody shares."""
+        """The memory for activations: half of a GPU's, which no other process uses."""
         if self.device.type != "cuda":
             return on_cpu_mb
         return int(torch.cuda.get_device_properties(self.device).total_memory // 2**21)
@@ -57,7 +57,7 @@ class Compute:
 
 @contextmanager
 def reproducible(compute: Compute, seed: int) -> Iterator[None]:
-    """Seed torch's global generators (dropout, stochastic depth), and give them back untouched."""
+    """Seed torch's global generators (dropout, stochastic depth), and restore them afterwards."""
     devices = [compute.device] if compute.device.type == "cuda" else []
     with (
         torch.random.fork_rng(devices=devices),
@@ -68,10 +68,10 @@ def reproducible(compute: Compute, seed: int) -> Iterator[None]:
 
 
 def learning_batch(tail: nn.Module, activation_1: Tensor, wanted: int, memory_mb: int) -> int:
-    """The largest microbatch up to `wanted` whose activations fit; 1 if none does.
+    """Return the largest microbatch up to `wanted` whose activations fit, or 1 if none does.
 
-    A function of shapes alone, not of the memory that happens to be free: the same run again
-    must add the same numbers in the same order.
+    It depends on shapes and not on free memory, because a repeated run must add the same numbers in
+    the same order.
     """
     sizes = _output_bytes(tail, lambda: tail(activation_1))
     per_image = _COPIES_TO_LEARN * sum(sizes)
@@ -81,7 +81,7 @@ def learning_batch(tail: nn.Module, activation_1: Tensor, wanted: int, memory_mb
 def embedding_batch(
     backbone: nn.Module, embed: Callable[[Tensor], Tensor], pixels_1HWC: Tensor, memory_mb: int
 ) -> int:
-    """How many images to take through the frozen blocks at once."""
+    """Return how many images pass the frozen blocks in one batch."""
     sizes = _output_bytes(backbone, lambda: embed(pixels_1HWC))
     per_image = _COPIES_TO_EMBED * max(sizes, default=4 * pixels_1HWC.numel())
     return max(1, min(_LARGEST_EMBEDDED, memory_mb * 2**20 // per_image))

@@ -1,11 +1,10 @@
 """Tier `blocks`: fine-tune the last blocks of a backbone, starting from its trained head.
 
 Linear probing, then fine-tuning (Kumar et al. 2022, "Fine-tuning can distort pretrained features"):
-with a head that already fits, the first gradients do not tear up features that it relies on.
+the head fits already, so the first gradients do not destroy features that it uses.
 
-It owns the order of events. What learns is `torch_tail`, what it learns from `torch_activations`
-and `torch_augment`, a step `torch_learner`, how fast and how long `tune_schedule`, what survives a
-crash `torch_standing`.
+It owns the order of events. `tail` holds the weights that are trained, `activation_cache` and
+`augment` their input, `learner` an epoch, `schedule` rates and lengths, `state` the checkpoint.
 
 N rows, V held-out rows, T training rows, K classes with training rows; H/W pixels, C channels.
 """
@@ -26,8 +25,9 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from core.errors import Diverged
+from core.system.files import delete_unfinished
 from training.blocks.activation_cache import Activations
-from training.blocks.augment import seed_of
+from training.blocks.augment import mix_seed
 from training.blocks.device import Compute, reproducible
 from training.blocks.inputs import activations, digest, split
 from training.blocks.learner import Learner
@@ -37,10 +37,10 @@ from training.blocks.schedule import (
     FINISHED,
     OUT_OF_TIME,
     Interrupted,
-    Watch,
+    TimeBudget,
     plan_epochs,
 )
-from training.blocks.state import AVERAGED, RAW, START, Epoch, Score, Standing
+from training.blocks.state import AVERAGED, RAW, START, Epoch, Score, TuningState
 from training.blocks.tail import Tail
 from training.head.calibration import choose_temperature
 from training.head.head import Head
@@ -49,27 +49,27 @@ from training.recipe import BlocksRecipe
 __all__ = ["AVERAGED", "CANCELLED", "EARLY_STOP", "FINISHED", "OUT_OF_TIME", "RAW", "START"]
 __all__ += ["Diverged", "Epoch", "Score", "Tuned", "tune"]
 
-# Told the fraction of the run (0 to 1), a few words, and the losses known by then.
+# Called with the fraction of the run (0 to 1), a few words, and the losses known by then.
 OnProgress = Callable[[float, str, dict[str, float]], None]
 
-_A_RUNS_FILE = re.compile(r"[0-9a-f]{24}\.(training|held-out|safetensors)\b")
+_RUN_FILE = re.compile(r"[0-9a-f]{24}\.(training|held-out|safetensors)\b")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tuned:
-    # In inference mode, on the CPU; the weights that were given when none were better.
+    # In inference mode, on the CPU. It has the given weights if no epoch was better.
     backbone: Any
     head: Head
     before: Score
     after: Score
-    # START, RAW or AVERAGED, and the number of epochs that they had learnt for.
+    # START, RAW or AVERAGED, and the number of epochs before them.
     weights: str
     best_epoch: int
     history: tuple[Epoch, ...]
     # FINISHED, EARLY_STOP, OUT_OF_TIME or CANCELLED.
     reason: str
     seconds: float
-    # What did not go as the recipe wished: a cache that was too small, for one.
+    # What differed from the recipe, such as a cache that was too small.
     notes: tuple[str, ...]
 
     @property
@@ -94,22 +94,22 @@ def tune(
 ) -> Tuned:
     """Fine-tune a copy of `backbone` and `head` on the rows that are not held out.
 
-    `is_held_out_N` marks the rows that choose the epoch: part of the training examples, whole
-    near-duplicate groups, and never those that the gate judges by. `head` must not have seen them,
-    or the start looks better than it is. `y_N` indexes `head.classes`; `pixels_NHWC` may be a
-    memmap, of the backbone's pixel spec.
+    `is_held_out_N` marks the rows that choose the epoch. They are training examples in whole
+    near-duplicate groups, and never the hold-out of the gate. `head` must not be fitted on them, or
+    the start scores too well. `y_N` indexes `head.classes`. `pixels_NHWC` has the backbone's pixel
+    spec and may be a memmap.
 
-    `folder` keeps the activation cache and the checkpoint of one run: those of others are deleted.
-    Called again with the same arguments
-    (`minutes` and the callbacks apart), a run that crashed or was cancelled goes on after its last
-    whole epoch and ends with the weights of one that never stopped. On the CPU of one machine, with
-    one number of threads, equal arguments give equal bits, unless the time limit cuts in.
+    `folder` holds the activation cache and the checkpoint of one run. Files of other runs are
+    deleted. A crashed or cancelled run that is called again with the same arguments continues after
+    its last complete epoch, and gets the weights of an uninterrupted run. `minutes` and the
+    callbacks may differ. On the CPU of one machine, with one number of threads, equal arguments
+    give equal bits, unless the time limit ends the run.
 
-    Raises Diverged, and NotEnoughLabels when no row is held out or fewer than two classes are left.
+    Raises Diverged, and NotEnoughLabels if no row is held out or fewer than two classes are left.
     """
     rows = split(y_N, is_held_out_N)
     run = digest(backbone, head, pixels_NHWC, y_N, is_held_out_N, recipe, seed)
-    watch = Watch(clock, recipe.minutes * 60 or None, should_stop)
+    budget = TimeBudget(clock, recipe.minutes * 60 or None, should_stop)
     compute = Compute(device)
     tail = Tail(copy.deepcopy(backbone), head, rows.classes_K, recipe.depth).eval()
     tail.to(compute.device, memory_format=torch.channels_last)
@@ -119,86 +119,86 @@ def tune(
     held_out, training = activations(tail, compute, pixels_NHWC, rows, recipe, folder / run, seed)
     learner = Learner(tail, compute, training, rows.y_T, recipe)
     average = learner.average
-    standing = Standing(recipe.epochs, tail.weights())
+    state = TuningState(recipe.epochs, tail.weights())
 
-    def judge(*, averaged: bool = False) -> Score:
+    def score(*, averaged: bool = False) -> Score:
         return _score(tail, compute, held_out, rows.y_V, learner if averaged else None)
 
-    def challenge(epoch: int) -> tuple[Score, Score | None]:
-        raw = judge()
-        standing.challenge(raw, RAW, epoch, tail.weights())
-        smooth = judge(averaged=True) if average.is_on else None
-        if smooth is not None:
-            standing.challenge(smooth, AVERAGED, epoch, average.weights)
-        return raw, smooth
+    def keep_the_best(epoch: int) -> tuple[Score, Score | None]:
+        raw = score()
+        state.keep_if_better(raw, RAW, epoch, tail.weights())
+        averaged = score(averaged=True) if average.is_on else None
+        if averaged is not None:
+            state.keep_if_better(averaged, AVERAGED, epoch, average.weights)
+        return raw, averaged
 
-    def tell(epochs_done: float, **losses: float) -> None:
+    def report(epochs_done: float, **losses: float) -> None:
         if on_progress is not None:
-            text = f"epoch {min(int(epochs_done) + 1, standing.planned)} of {standing.planned}"
-            on_progress(min(1.0, epochs_done / max(1, standing.planned)), text, losses)
+            text = f"epoch {min(int(epochs_done) + 1, state.planned)} of {state.planned}"
+            on_progress(min(1.0, epochs_done / max(1, state.planned)), text, losses)
 
     fill_s = 0.0
     reason = FINISHED
     try:
-        tell(0)
-        held_out.fill(0, watch.check_cancelled)
-        spent_s = standing.restore(checkpoint, run, tail, learner, compute)
+        report(0)
+        held_out.fill(0, budget.check_cancelled)
+        spent_s = state.restore(checkpoint, run, tail, learner, compute)
         if spent_s is None:
-            standing.begin(judge())
+            state.set_start(score())
         else:
-            watch.resume(spent_s)
-        while (done := len(standing.history)) < standing.planned:
-            began_s = watch.seconds
-            training.fill(done, watch.check)
-            filled_s = watch.seconds
+            budget.resume(spent_s)
+        while (done := len(state.history)) < state.planned:
+            began_s = budget.seconds
+            training.fill(done, budget.check)
+            filled_s = budget.seconds
             fill_s = max(fill_s, filled_s - began_s)
             losses = []
-            with reproducible(compute, seed_of(seed, done)):
-                rng = np.random.default_rng(seed_of(seed, done, 1))
-                for loss in learner.epoch(done, standing.planned, rng):
+            with reproducible(compute, mix_seed(seed, done)):
+                rng = np.random.default_rng(mix_seed(seed, done, 1))
+                for loss in learner.epoch(done, state.planned, rng):
                     losses.append(loss)
-                    tell(done + len(losses) / learner.num_steps, training=loss)
-                    watch.check()
-            raw, averaged = challenge(done + 1)
-            epoch_s = watch.seconds - filled_s
+                    report(done + len(losses) / learner.num_steps, training=loss)
+                    budget.check()
+            raw, averaged = keep_the_best(done + 1)
+            epoch_s = budget.seconds - filled_s
             train_loss = float(np.mean(losses))
-            standing.history.append(Epoch(train_loss, raw, averaged, epoch_s, filled_s - began_s))
-            tell(done + 1, training=train_loss, held_out=raw.loss, best=standing.best.loss)
-            if done + 1 - standing.best_epoch >= recipe.patience:
+            state.history.append(Epoch(train_loss, raw, averaged, epoch_s, filled_s - began_s))
+            report(done + 1, training=train_loss, held_out=raw.loss, best=state.best.loss)
+            if done + 1 - state.best_epoch >= recipe.patience:
                 reason = EARLY_STOP
                 break
-            standing.planned = plan_epochs(
+            state.planned = plan_epochs(
                 recipe.epochs,
                 done + 1,
-                watch.remaining_s,
+                budget.remaining_s,
                 epoch_s=epoch_s,
                 fill_s=fill_s,
                 fills_left=training.num_unfilled,
             )
-            standing.save(checkpoint, run, tail, learner, compute, watch.seconds)
+            state.save(checkpoint, run, tail, learner, compute, budget.seconds)
         else:
-            reason = FINISHED if standing.planned == recipe.epochs else OUT_OF_TIME
+            reason = FINISHED if state.planned == recipe.epochs else OUT_OF_TIME
     except Interrupted as interrupted:
         reason = interrupted.reason
-        if reason == OUT_OF_TIME:  # what half an epoch taught may be the best there is
-            challenge(len(standing.history) + 1)
+        if reason == OUT_OF_TIME:  # the weights after part of an epoch may be the best
+            keep_the_best(len(state.history) + 1)
     except Diverged:
         _delete(checkpoint, held_out, training)
         raise
     if reason != CANCELLED:
         _delete(checkpoint, held_out, training)
-    tail.load(standing.best_weights)
+    tail.load(state.best_weights)
     tail.to("cpu", memory_format=torch.contiguous_format).eval().requires_grad_(True)
     return Tuned(
         backbone=tail.backbone,
         head=tail.trained_head(),
-        before=standing.before,
-        after=standing.best,
-        weights=standing.best_which,
-        best_epoch=standing.best_epoch,
-        history=tuple(standing.history),
+        before=state.before,
+        after=state.best,
+        weights=state.best_which,
+        best_epoch=state.best_epoch,
+        history=tuple(state.history),
         reason=reason,
-        seconds=watch.seconds,
+        seconds=budget.seconds,
         notes=(*held_out.notes, *training.notes),
     )
 
@@ -210,7 +210,7 @@ def _score(
     y_V: NDArray[np.intp],
     averaged: Learner | None,
 ) -> Score:
-    """Judge the tail, with its own weights or for the moment with the averaged ones."""
+    """Score the tail on the held-out rows, with its own or the averaged weights."""
     own = tail.weights() if averaged else None
     if averaged:
         tail.load(averaged.average.weights)
@@ -230,10 +230,11 @@ def _score(
 
 
 def _tidy(folder: Path, run: str) -> None:
-    """Delete what crashed or cancelled runs left that nobody will take up: gigabytes at times."""
+    """Delete the files of crashed or cancelled runs that nobody will resume: up to gigabytes."""
     for path in folder.iterdir():
-        if _A_RUNS_FILE.match(path.name) and not path.name.startswith(run):
+        if _RUN_FILE.match(path.name) and not path.name.startswith(run):
             path.unlink()
+    delete_unfinished(folder)
 
 
 def _delete(checkpoint: Path, *activations: Activations) -> None:

@@ -1,4 +1,4 @@
-"""What a tuning run reads: rows that teach, rows that judge, their activations; its digest.
+"""The inputs of a run: training rows, held-out rows, their activations, and the run's digest.
 
 N rows, V held-out rows, T training rows, K classes with training rows; H/W pixels, C channels.
 """
@@ -39,9 +39,10 @@ class Rows:
 
 
 def split(y_N: NDArray[np.intp], is_held_out_N: NDArray[np.bool_]) -> Rows:
+    """Raises NotEnoughLabels if no row is held out or fewer than two classes can be trained."""
     training_T = np.flatnonzero(~is_held_out_N)
     classes_K, y_T = np.unique(y_N[training_T], return_inverse=True)
-    # A class that is only held out cannot be learnt, and every model fails alike on it.
+    # A class that is only held out cannot be learnt, and every model fails on it.
     held_out_V = np.flatnonzero(is_held_out_N & np.isin(y_N, classes_K))
     if len(classes_K) < 2 or len(held_out_V) == 0:
         raise NotEnoughLabels(
@@ -60,7 +61,7 @@ def activations(
     stem: Path,
     seed: int,
 ) -> tuple[Activations, Activations]:
-    """Those of the held-out rows as they are, and of the training rows in their views."""
+    """Return those of the held-out rows, without augmentation, and those of the training rows."""
 
     def make(rows_N: NDArray[np.intp], augmented: bool, views: int, limit_mb: float) -> Activations:
         return Activations(
@@ -94,14 +95,14 @@ def digest(
     recipe: BlocksRecipe,
     seed: int,
 ) -> str:
-    """Name the run by everything that its result depends on."""
+    """Return the digest of everything that the result of the run depends on."""
     lasting = dataclasses.replace(recipe, minutes=0.0)
-    found = hashlib.sha256(json.dumps([backbone.name, lasting.to_json(), seed]).encode())
+    hashed = hashlib.sha256(json.dumps([backbone.name, lasting.to_json(), seed]).encode())
     for name, tensor in backbone.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        hashed.update(name.encode())
+        hashed.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     for array in (head.weights_DK, head.bias_K, y_N, is_held_out_N):
-        found.update(np.ascontiguousarray(array).data)
+        hashed.update(np.ascontiguousarray(array).data)
     for start in range(0, len(pixels_NHWC), _HASHED_ROWS):
-        found.update(np.ascontiguousarray(pixels_NHWC[start : start + _HASHED_ROWS]).data)
-    return found.hexdigest()[:24]
+        hashed.update(np.ascontiguousarray(pixels_NHWC[start : start + _HASHED_ROWS]).data)
+    return hashed.hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""One epoch of tuning: the steps, and what a step is.
+"""An epoch of fine-tuning, step by step.
 
 N rows, B batch, K classes with training rows; `_...` stands for the axes of an activation.
 """
@@ -18,7 +18,7 @@ from core.errors import Diverged
 from training.blocks.activation_cache import Activations
 from training.blocks.augment import MIXUP_ALPHA, mixup
 from training.blocks.device import Compute, learning_batch
-from training.blocks.schedule import lr_factor, num_thawed
+from training.blocks.schedule import lr_factor, num_unfrozen
 from training.blocks.tail import Average, Tail
 from training.recipe import BlocksRecipe
 
@@ -39,7 +39,7 @@ class Learner:
         self.optimizer = torch.optim.AdamW(tail.groups(recipe), fused=True)
         self.average = Average(tail, recipe.average_epochs * self.num_steps)
         memory_mb = compute.memory_mb(recipe.memory_mb)
-        self._micro = learning_batch(tail, activations.example, recipe.batch_size, memory_mb)
+        self._microbatch = learning_batch(tail, activations.example, recipe.batch_size, memory_mb)
         num_classes = tail.head.out_features
         smoothing = recipe.label_smoothing
         target_NK = torch.nn.functional.one_hot(torch.from_numpy(y_N), num_classes).float()
@@ -47,17 +47,17 @@ class Learner:
         self._weight_K = _class_weights(y_N, num_classes, recipe.class_balance).to(compute.device)
 
     def epoch(self, epoch: int, planned: int, rng: np.random.Generator) -> Iterator[float]:
-        """Take every row once, in an order drawn from `rng`. Yields each step's loss."""
+        """Train on every row once, in an order drawn from `rng`. Yields the loss of each step."""
         recipe, tail, activations = self._recipe, self._tail, self.activations
         tail.train()
-        tail.thaw(num_thawed(epoch, recipe.depth, recipe.unfreeze_every))
+        tail.unfreeze(num_unfrozen(epoch, recipe.depth, recipe.unfreeze_every))
         order_N = rng.permutation(len(activations))
         view_N = activations.views(epoch, rng)
         alpha = MIXUP_ALPHA.get(recipe.augment)
         for step in range(self.num_steps):
             self._set_lr((epoch + (step + 0.5) / self.num_steps) / planned)
             at_B = order_N[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            # Read in the order of the disk: the rows of a batch have none.
+            # The order within a batch is free, and the disk reads fastest in this one.
             at_B = np.sort(at_B)
             activation = activations.batch(view_N[at_B], at_B)
             target_BK = self._target_NK[torch.from_numpy(at_B)].to(activation.device)
@@ -69,11 +69,11 @@ class Learner:
         tail, scaler = self._tail, self._compute.scaler
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for part, target in zip(
-            activation.split(self._micro), target_BK.split(self._micro), strict=True
+        for chunk, target in zip(
+            activation.split(self._microbatch), target_BK.split(self._microbatch), strict=True
         ):
             with self._compute.autocast():
-                logits = tail(part)
+                logits = tail(chunk)
             loss = F.cross_entropy(logits.float(), target, self._weight_K, reduction="sum")
             loss = loss / len(target_BK)
             scaler.scale(loss).backward()
@@ -84,8 +84,8 @@ class Learner:
                 "or tune fewer blocks"
             )
         scaler.unscale_(self.optimizer)
-        learning = [p for p in tail.parameters() if p.grad is not None]
-        torch.nn.utils.clip_grad_norm_(learning, self._recipe.clip_norm)
+        trained = [p for p in tail.parameters() if p.grad is not None]
+        torch.nn.utils.clip_grad_norm_(trained, self._recipe.clip_norm)
         scaler.step(self.optimizer)
         scaler.update()
         self.average.update()
@@ -98,7 +98,7 @@ class Learner:
 
 
 def _class_weights(y_N: NDArray[np.intp], num_classes: int, balance: float) -> Tensor:
-    """(n / (K n_k))^balance, scaled so that rows weigh 1 on average."""
+    """Return (n / (K n_k))^balance, scaled so that the mean weight of a row is 1."""
     count_K = np.bincount(y_N, minlength=num_classes)
     weight_K = (len(y_N) / (num_classes * count_K)) ** balance
     return torch.from_numpy(weight_K / weight_K[y_N].mean()).float()

@@ -1,4 +1,4 @@
-"""Decisions of a tuning run, as functions of plain values: how fast, how long, and when to stop.
+"""The learning rates and the length of a run, as functions of plain values.
 
 No torch, no clock, no files.
 """
@@ -16,15 +16,15 @@ CANCELLED = "cancelled"
 
 
 class Interrupted(Exception):
-    """Learning must end here; `reason` is OUT_OF_TIME or CANCELLED."""
+    """The run must end here. `reason` is OUT_OF_TIME or CANCELLED."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-class Watch:
-    """Measures a run's time, over all its attempts, and interrupts it."""
+class TimeBudget:
+    """The time of a run over all its attempts, which interrupts it when used up or cancelled."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Watch:
         self._began = clock()
 
     def resume(self, spent_s: float) -> None:
-        """Count what an earlier attempt spent."""
+        """Add the time of earlier attempts."""
         self._began -= spent_s
 
     @property
@@ -56,7 +56,7 @@ class Watch:
             self._interrupt(OUT_OF_TIME)
 
     def check_cancelled(self) -> None:
-        """For work without which there is no answer at all. Raises Interrupted when cancelled."""
+        """For work that every result needs, in time or not. Raises Interrupted when cancelled."""
         if self._should_stop is not None and self._should_stop():
             self._interrupt(CANCELLED)
 
@@ -65,8 +65,10 @@ class Watch:
 
 
 def lr_factor(progress: float, warmup: float) -> float:
-    """The share of the full learning rate at `progress` (0 to 1) through the run: a straight rise
-    over the first `warmup`, then half a cosine down to 0 (Loshchilov and Hutter 2017, SGDR).
+    """Return the share of the full learning rate at `progress` (0 to 1) of the run.
+
+    It rises linearly over the first `warmup` and then falls to 0 along half a cosine (Loshchilov
+    and Hutter 2017, SGDR).
     """
     if progress < warmup:
         return progress / warmup
@@ -74,15 +76,15 @@ def lr_factor(progress: float, warmup: float) -> float:
 
 
 def block_lrs(lr: float, decay: float, depth: int) -> list[float]:
-    """The learning rate of each of the last `depth` blocks, first to last: the last has `lr`.
+    """Return the learning rate of each of the last `depth` blocks. The last block has `lr`.
 
     Layer-wise decay as in ULMFiT (Howard and Ruder 2018) and BEiT (Bao et al. 2022).
     """
     return [lr * decay ** (depth - 1 - i) for i in range(depth)]
 
 
-def num_thawed(epoch: int, depth: int, unfreeze_every: int) -> int:
-    """How many blocks, counted from the last, learn in this epoch."""
+def num_unfrozen(epoch: int, depth: int, unfreeze_every: int) -> int:
+    """Return how many blocks, counted from the last, are trained in this epoch."""
     return depth if unfreeze_every == 0 else min(depth, 1 + epoch // unfreeze_every)
 
 
@@ -95,10 +97,11 @@ def plan_epochs(
     fill_s: float,
     fills_left: int,
 ) -> int:
-    """How many epochs the run will have in all, `done` included, so that its schedule ends in time.
+    """Return how many epochs, `done` included, the run can have within the remaining time.
 
-    A learning rate that reaches 0 within the budget beats a longer schedule cut off (Li et al.
-    2020, "Budgeted training"). `fills_left` of the coming epochs also fill a view of the cache.
+    A schedule whose learning rate reaches 0 within the budget beats a longer one that is cut off
+    (Li et al. 2020, "Budgeted training"). The next `fills_left` epochs also fill a view of the
+    cache.
     """
     if remaining_s is None:
         return wanted

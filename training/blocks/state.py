@@ -1,4 +1,4 @@
-"""Where a tuning run stands: what was measured so far, and the best weights. Saved every epoch."""
+"""The state of a fine-tuning run: its scores and the best weights. Saved after each epoch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ START, RAW, AVERAGED = "start", "raw", "averaged"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Of the held-out rows. The loss is taken at its best temperature, which is how a head is
-    served: label smoothing makes a model modest, and that must not look like a worse model."""
+    """The score of the held-out rows. The loss is taken at its best temperature, because a head is
+    served with one. Label smoothing lowers confidence, which must not count as a worse model."""
 
     loss: float
     accuracy: float
@@ -33,13 +33,13 @@ class Epoch:
     train_loss: float
     raw: Score
     averaged: Score | None
-    # Of the steps and the judging, and of filling the cache before them.
+    # Of the steps and the scoring, and of filling the cache before them.
     seconds: float
     fill_seconds: float
 
 
 @dataclass(slots=True, eq=False)
-class Standing:
+class TuningState:
     planned: int
     best_weights: Weights
     before: Score = UNKNOWN
@@ -48,10 +48,10 @@ class Standing:
     best_epoch: int = 0
     history: list[Epoch] = field(default_factory=list)
 
-    def begin(self, score: Score) -> None:
+    def set_start(self, score: Score) -> None:
         self.before = self.best = score
 
-    def challenge(self, score: Score, which: str, epoch: int, weights: Weights) -> None:
+    def keep_if_better(self, score: Score, which: str, epoch: int, weights: Weights) -> None:
         if score.loss < self.best.loss:
             self.best, self.best_which, self.best_epoch = score, which, epoch
             self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
@@ -80,7 +80,7 @@ class Standing:
     def restore(
         self, path: Path, run: str, tail: Tail, learner: Learner, compute: Compute
     ) -> float | None:
-        """Go back to the last save. Returns the seconds spent until then; None if there is none."""
+        """Restore the last checkpoint. Returns the seconds before it, or None without one."""
         saved = checkpoint.load(path, run)
         if saved is None:
             return None

@@ -1,7 +1,7 @@
-"""The tail: the part of a model that is being tuned, its last blocks and its head.
+"""The tail: the part of a model that is fine-tuned, its last blocks and its head.
 
-It owns what is trainable, at what rate, and the weights as a plain mapping. It changes nothing
-before its first block, and no running statistics of BatchNorm anywhere.
+It owns which weights are trained, their rates, and the weights as a plain mapping. It does not
+change blocks before its first, and no running statistics of BatchNorm.
 
 B batch, D embedding, K classes that have training rows; `_...` are the axes of an activation.
 """
@@ -25,9 +25,10 @@ Weights = dict[str, Tensor]
 
 class Tail(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
     def __init__(self, backbone: Any, head: Head, classes_K: NDArray[np.intp], depth: int) -> None:
-        """`classes_K` are those that have training rows; the others' columns stay as they are.
+        """`classes_K` are those with training rows. The columns of the others do not change.
 
-        A class without rows has a logit of -10,000, on which label smoothing would spend its all.
+        A class without rows has a logit of -10,000, which would dominate the loss under label
+        smoothing.
         """
         super().__init__()
         self.backbone = backbone
@@ -38,26 +39,27 @@ class Tail(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(head.weights_DK[:, classes_K].T))
             self.head.bias.copy_(torch.from_numpy(head.bias_K[classes_K]))
-        for part in (backbone, *backbone.blocks[: self.first]):
-            part.requires_grad_(part is backbone)
+        backbone.requires_grad_(True)
+        for block in backbone.blocks[: self.first]:
+            block.requires_grad_(False)
         self._blocks = [[*block.parameters()] for block in backbone.blocks[self.first :]]
 
     def forward(self, activation: Tensor) -> Tensor:
-        """Give logits_BK from the activations at the freeze boundary."""
+        """Return logits_BK from the activations at the freeze boundary."""
         embedding_BD = self.backbone.forward_from(self.first, activation)
-        # As `training.head.head.of_unit_rms` scales them.
+        # As `training.head.head.to_unit_rms` scales them.
         return self.head(nn.functional.rms_norm(embedding_BD, embedding_BD.shape[-1:], eps=1e-24))
 
     def frozen(self, pixels_BHWC: Tensor) -> Tensor:
-        """Give the activations at the freeze boundary."""
-        with torch.no_grad():  # not inference mode, whose tensors no gradient may pass by
+        """Return the activations at the freeze boundary."""
+        with torch.no_grad():  # not inference mode, whose tensors cannot take part in backward
             return self.backbone.forward_to(self.first, pixels_BHWC)
 
     def train(self, mode: bool = True) -> Tail:
         """The frozen blocks, and BatchNorm everywhere, stay in inference mode.
 
-        Batches of few, similar photos would pull the running statistics away from what the
-        weights were trained with, and what is exported would not be what was trained.
+        Small batches of similar photos would move the running statistics away from those that the
+        weights were trained with, and the exported model would differ from the trained one.
         """
         super().train(mode)
         for block in self.backbone.blocks[: self.first]:
@@ -67,26 +69,25 @@ class Tail(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
                 module.eval()
         return self
 
-    def thaw(self, num_blocks: int) -> None:
-        """Let the last `num_blocks` of the tail's blocks learn, and the head."""
+    def unfreeze(self, num_blocks: int) -> None:
+        """Train the last `num_blocks` of the tail's blocks, and the head."""
         for i, parameters in enumerate(reversed(self._blocks)):
             for parameter in parameters:
                 parameter.requires_grad_(i < num_blocks)
 
     def groups(self, recipe: BlocksRecipe) -> list[dict[str, Any]]:
-        """The optimiser's parameter groups: by block, first to last, then what follows the blocks
-        (a final normalisation) and the head; `full_lr` is each one's rate before the schedule.
+        """Return the optimiser's parameter groups: the blocks, then what follows them (a final
+        normalisation), then the head. `full_lr` is the rate before the schedule.
 
-        Weight decay spares biases and normalisations: they are few, and shrinking a scale towards
-        0 is no prior that one would state.
+        Weight decay leaves out biases and normalisations, for which a prior at 0 makes no sense.
         """
         lrs = block_lrs(recipe.lr, recipe.lr_decay, len(self._blocks))
         inside = {id(p) for block in self.backbone.blocks for p in block.parameters()}
         after = [p for p in self.backbone.parameters() if id(p) not in inside]
-        parts = [*zip(self._blocks, lrs, strict=True), (after, recipe.lr)]
-        parts.append(([*self.head.parameters()], recipe.head_lr))
+        with_lr = [*zip(self._blocks, lrs, strict=True), (after, recipe.lr)]
+        with_lr.append(([*self.head.parameters()], recipe.head_lr))
         groups = []
-        for parameters, lr in parts:
+        for parameters, lr in with_lr:
             for is_matrix in (True, False):
                 chosen = [p for p in parameters if (p.ndim > 1) == is_matrix]
                 decay = recipe.weight_decay if is_matrix else 0.0
@@ -94,20 +95,20 @@ class Tail(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         return [group for group in groups if group["params"]]
 
     def weights(self) -> Weights:
-        """Copies of all that may learn, by name."""
-        return {name: p.detach().clone() for name, p in self.learning()}
+        """Return copies of all weights that may be trained, by name."""
+        return {name: p.detach().clone() for name, p in self.trainable()}
 
-    def learning(self) -> list[tuple[str, Tensor]]:
+    def trainable(self) -> list[tuple[str, Tensor]]:
         frozen = {id(p) for block in self.backbone.blocks[: self.first] for p in block.parameters()}
         return [(name, p) for name, p in self.named_parameters() if id(p) not in frozen]
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, parameter in self.learning():
+            for name, parameter in self.trainable():
                 parameter.copy_(weights[name])
 
     def trained_head(self) -> Head:
-        """The head over all classes, its temperature still to be found."""
+        """Return the head over all classes, without its temperature."""
         weights_DK, bias_K = self._start.weights_DK.copy(), self._start.bias_K.copy()
         weights_DK[:, self._classes_K] = self.head.weight.detach().cpu().numpy().T
         bias_K[self._classes_K] = self.head.bias.detach().cpu().numpy()
@@ -126,5 +127,5 @@ class Average:
     def update(self) -> None:
         if self.is_on:
             with torch.no_grad():
-                for name, parameter in self._tail.learning():
+                for name, parameter in self._tail.trainable():
                     self.weights[name].lerp_(parameter, self._share)

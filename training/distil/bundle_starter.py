@@ -1,9 +1,9 @@
 """Make the bundled starter: python -m training.distil.bundle_starter WEIGHTS.safetensors CARD.json
 
-WEIGHTS holds `features.*`, `head.weight` and `head.bias` in any float type; CARD has the layout of
-the bundled `starter.json`. Making the bundle from the bundle gives the same bytes. With --photos, a
-folder of JPEGs, also measures what halving the weights changes and writes it on the card; WEIGHTS
-must be float32 then.
+WEIGHTS holds `features.*`, `head.weight` and `head.bias` in any float type. CARD has the layout of
+the bundled `starter.json`. A bundle made from the bundle has the same bytes. With --photos, a
+folder of JPEGs, it also measures the effect of float16 and writes it on the card. WEIGHTS must be
+float32 then.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def make_bundle(weights: Weights, card: Mapping[str, Any], folder: Path) -> None
 
 
 def halve(weights: Weights) -> dict[str, NDArray[np.float16]]:
-    """Store every tensor in float16, but for BatchNorm's counters, which inference never reads."""
+    """Convert to float16, without BatchNorm's counters, which inference never reads."""
     return {
         name: tensor.astype(np.float16)
         for name, tensor in sorted(weights.items())

@@ -1,4 +1,4 @@
-"""The student's own head: a linear classifier of its embeddings, where the images have labels.
+"""The student's own head: a linear classifier of its embeddings, if the images have labels.
 
 N images, B batch, D embedding, K classes.
 """
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from core.models.backbones import Backbone as Servable
-from core.models.backbones import Runtime
+from core.models import backbones
 from training.backbones.backbone import Backbone
 from training.backbones.export import export_backbone
 from training.distil.images import Images
@@ -26,7 +25,7 @@ _EPOCHS = 20
 _LEARN_BATCH = 1_024
 _RATE = 2e-3
 _DECAY = 0.1
-_LEAST_DEVIATION = 1e-3
+_MIN_DEVIATION = 1e-3
 
 
 def fit_head(
@@ -37,9 +36,9 @@ def fit_head(
     threads: int,
     progress: Callable[[float], bool],
 ) -> dict[str, Tensor] | None:
-    """Give `head.weight` [K, D] and `head.bias` [K]; nothing of images without labels.
+    """Return `head.weight` [K, D] and `head.bias` [K], or {} if no image has a label.
 
-    Returns None if `progress` said to stop.
+    `progress` gets the fraction done, and returns whether to go on. Returns None if it is stopped.
     """
     rows_N = np.flatnonzero(images.labels_N != UNLABELLED)
     if not len(rows_N):
@@ -47,7 +46,7 @@ def fit_head(
     embedding_ND = _embed(backbone, images, rows_N, size_px, threads, progress)
     if embedding_ND is None:
         return None
-    mean_D, deviation_D = embedding_ND.mean(0), embedding_ND.std(0).clamp(min=_LEAST_DEVIATION)
+    mean_D, deviation_D = embedding_ND.mean(0), embedding_ND.std(0).clamp(min=_MIN_DEVIATION)
     fitted = _fit(
         (embedding_ND - mean_D) / deviation_D,
         torch.from_numpy(images.labels_N[rows_N]),
@@ -66,15 +65,16 @@ def _embed(
     threads: int,
     progress: Callable[[float], bool],
 ) -> Tensor | None:
-    """Embed whole images, by the exported ONNX: several times as fast on a CPU as torch."""
-    session = Servable(export_backbone(backbone, size_px), "student", Runtime("cpu", threads))
-    parts = []
+    """Embed whole images with the exported ONNX: several times as fast on a CPU as torch."""
+    runtime = backbones.Runtime("cpu", threads)
+    exported = backbones.Backbone(export_backbone(backbone, size_px), "student", runtime)
+    embeddings = []
     for start in range(0, len(rows_N), _BATCH):
         if not progress(start / len(rows_N)):
             return None
         batch = images.pixels_NHWC[rows_N[start : start + _BATCH]]
-        parts.append(session.embed(np.stack([_resize(image, size_px) for image in batch])))
-    return torch.from_numpy(np.concatenate(parts))
+        embeddings.append(exported.embed(np.stack([_resize(image, size_px) for image in batch])))
+    return torch.from_numpy(np.concatenate(embeddings))
 
 
 def _resize(pixels_HWC: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Images to distil on, decoded once into one array on disk.
+"""The images of a distillation, decoded once into one array on disk.
 
 Pixels come from `core.inputs.pixels`, as everywhere.
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +18,15 @@ from numpy.typing import NDArray
 
 from core.errors import InputError, InvalidRequest
 from core.inputs.pixels import PixelSpec, decode
-from core.system.files import write_whole
+from core.system.files import delete_unfinished, write_whole, writing_whole
 from training.distil.sources import Source
 
-_TELL_EVERY = 500
+_REPORT_EVERY = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Images:
-    """Decoded images. `digest` names them: the same sources at the same size give the same."""
+    """Decoded images. `digest` depends on their sources and their size."""
 
     pixels_NHWC: NDArray[np.uint8]
     labels_N: NDArray[np.int64]
@@ -42,25 +41,27 @@ class Images:
 def load(
     sources: Sequence[Source], size_px: int, folder: Path, progress: Callable[[float], None]
 ) -> Images:
-    """Open the decoded images of these sources in `folder`, and decode them first if need be.
+    """Open the decoded images of these sources in `folder`. If they are missing, decode them first.
 
-    What cannot be decoded is left out and counted. Raises InvalidRequest if nothing can be read.
+    Images that cannot be decoded are left out and counted. Raises InvalidRequest if no image can be
+    decoded.
     """
     digest = _digest(sources, size_px)
-    array, facts = folder / "images.npy", folder / "images.json"
+    array, description = folder / "images.npy", folder / "images.json"
     try:
-        content = json.loads(facts.read_text(encoding="utf-8"))
+        described = json.loads(description.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        content = {}
-    if content.get("digest") != digest or not array.exists():
-        content = _decode_all(sources, size_px, array, progress) | {"digest": digest}
-        write_whole(facts, json.dumps(content).encode())
+        described = {}
+    if described.get("digest") != digest or not array.exists():
+        delete_unfinished(folder)
+        described = _decode_all(sources, size_px, array, progress) | {"digest": digest}
+        write_whole(description, json.dumps(described).encode())
     return Images(
         np.load(array, mmap_mode="r"),
-        np.array(content["labels"], np.int64),
-        tuple(content["classes"]),
+        np.array(described["labels"], np.int64),
+        tuple(described["classes"]),
         digest,
-        content["left_out"],
+        described["left_out"],
     )
 
 
@@ -70,34 +71,43 @@ def _decode_all(
     count = sum(map(len, sources))
     if not count:
         raise InvalidRequest(f"there are no images in {', '.join(map(str, sources))}")
-    partial = array.with_name(array.name + ".partial")
-    shape = (count, size_px, size_px, 3)
-    pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+    with writing_whole(array) as unfinished:
+        shape = (count, size_px, size_px, 3)
+        pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+        labels, classes = _decode_into(pixels, sources, size_px, progress)
+        pixels.flush()
+        if len(labels) < count:  # the header of the array holds its length
+            with writing_whole(unfinished) as shorter, shorter.open("wb") as file:
+                np.save(file, pixels[: len(labels)])
+    return {"labels": labels, "classes": classes, "left_out": count - len(labels)}
+
+
+def _decode_into(
+    pixels_NHWC: NDArray[np.uint8],
+    sources: Sequence[Source],
+    size_px: int,
+    progress: Callable[[float], None],
+) -> tuple[list[int], tuple[str, ...]]:
+    """Fill the first rows with all readable images. Returns their labels and the classes."""
     labels: list[int] = []
     classes: tuple[str, ...] = ()
-    spec, seen = PixelSpec(size_px), 0
+    spec, num_read = PixelSpec(size_px), 0
     for source in sources:
-        found = source.classes
-        if classes and found and found != classes:
+        if classes and source.classes and source.classes != classes:
             raise InvalidRequest(f"the labels of {source} are of other classes than those before")
-        classes = classes or found
+        classes = classes or source.classes
         for image, label in source.read():
-            seen += 1
+            num_read += 1
             try:
-                pixels[len(labels)] = decode(image, spec)
+                pixels_NHWC[len(labels)] = decode(image, spec)
             except InputError:
                 continue
             labels.append(label)
-            if seen % _TELL_EVERY == 0:
-                progress(seen / count)
+            if num_read % _REPORT_EVERY == 0:
+                progress(num_read / len(pixels_NHWC))
     if not labels:
-        raise InvalidRequest(f"none of {count} files is a readable image")
-    pixels.flush()
-    if len(labels) < count:  # rows are cut off at the end, which leaves the header to be rewritten
-        np.save(partial.with_suffix(".cut.npy"), pixels[: len(labels)])
-        os.replace(partial.with_suffix(".cut.npy"), partial)
-    os.replace(partial, array)
-    return {"labels": labels, "classes": classes, "left_out": count - len(labels)}
+        raise InvalidRequest(f"none of {len(pixels_NHWC)} files is a readable image")
+    return labels, classes
 
 
 def _digest(sources: Sequence[Source], size_px: int) -> str:

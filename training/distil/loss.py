@@ -1,4 +1,4 @@
-"""What a distillation makes smaller: how far the student is from seeing as the teacher does."""
+"""The losses of a distillation: the distance of the student's features to the teacher's."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import torch
 from torch import Tensor
 
 from training.distil.recipe import DistilRecipe
-from training.distil.student import LEAST_VARIANCE, Student
-from training.distil.teacher import Seen
+from training.distil.student import MIN_VARIANCE, Student
+from training.distil.teacher import Features
 
 
-def losses(student: Student, seen: Seen, wanted: Seen, recipe: DistilRecipe) -> dict[str, Tensor]:
-    """Give the weighted losses of one batch by name.
+def losses(
+    student: Student, features: Features, target: Features, recipe: DistilRecipe
+) -> dict[str, Tensor]:
+    """Return the weighted losses of one batch by name.
 
-    Squared errors in units of the teacher's own variance, so that 1 is to have learnt only its
-    mean: of the embedding, and, cut from the teacher, of its feature maps by channel; of those the
-    last, which the embedding is the mean of, counts as much as all the others.
+    Each term is a squared error divided by the teacher's variance, so 1.0 means "predicts the
+    mean". The terms are the embedding and, if the student was pruned from the teacher, each feature
+    map by channel. The last map weighs as much as all the others, because the embedding is its
+    mean.
     """
-    given_BD = student.projection(seen.embedding_BD)
-    away = ((given_BD - wanted.embedding_BD).square() / student.scale_D).mean()
-    found = {"embedding": recipe.embedding_weight * away}
-    if wanted.maps:
-        *early, last = [_away(a, b) for a, b in zip(seen.maps, wanted.maps, strict=True)]
-        found["maps"] = recipe.maps_weight * (torch.stack(early).mean() + last)
-    return found
+    projected_BD = student.projection(features.embedding_BD)
+    error = ((projected_BD - target.embedding_BD).square() / student.scale_D).mean()
+    weighted = {"embedding": recipe.embedding_weight * error}
+    if target.maps:
+        *early, last = [_map_error(a, b) for a, b in zip(features.maps, target.maps, strict=True)]
+        weighted["maps"] = recipe.maps_weight * (torch.stack(early).mean() + last)
+    return weighted
 
 
-def total(found: dict[str, Tensor]) -> Tensor:
-    return torch.stack(list(found.values())).sum()
+def total(weighted: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(weighted.values())).sum()
 
 
-def _away(is_BCHW: Tensor, wanted_BCHW: Tensor) -> Tensor:
-    variance_C11 = wanted_BCHW.var((0, 2, 3), keepdim=True).clamp(min=LEAST_VARIANCE)
-    return ((is_BCHW - wanted_BCHW).square() / variance_C11).mean()
+def _map_error(map_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+    variance_C11 = target_BCHW.var((0, 2, 3), keepdim=True).clamp(min=MIN_VARIANCE)
+    return ((map_BCHW - target_BCHW).square() / variance_C11).mean()

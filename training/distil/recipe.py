@@ -1,4 +1,4 @@
-"""How to distil: the recipe of a distillation, and which run it belongs to. Loads no torch."""
+"""The recipe and the configuration of a distillation. Loads no torch."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from training.recipe_file import STRICT, Share, read_toml
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class DistilRecipe:
-    #: Images are kept at this size, as uint8; every view is made from there.
+    #: The size of the stored images, uint8. Every view is made from these.
     image_px: PositiveInt = 64
-    #: What teacher and student see while they learn.
+    #: The size of the views.
     size_px: PositiveInt = 128
-    #: What the student will be served at, where its head is fitted. A little more than it learnt at
-    #: does best, as things look larger in enlarged crops (Touvron et al. 2019).
+    #: The size in serving, for which the head is fitted. A little more than `size_px` is best,
+    #: because objects look larger in enlarged crops (Touvron et al. 2019).
     serve_px: PositiveInt = 144
     batch: PositiveInt = 32
     learning_rate: PositiveFloat = 1e-3
     weight_decay: float = 0.01
     warmup_share: Share = 0.03
-    #: Longest gradient; a longer one is cut to it.
+    #: The norm to which longer gradients are clipped.
     gradient_norm: PositiveFloat = 5.0
     #: Decay of the running average of the weights, by step.
     average: Share = 0.998
-    #: Share of batches that are mosaics of whole images, unblurred; the others are crops, enlarged.
+    #: Share of batches that are mosaics of whole images. The others are enlarged crops.
     mosaic: Share = 0.5
     #: Views: smallest share of the area, colour jitter, share of views sharpened or softened.
     crop: Share = 0.3
@@ -40,7 +40,7 @@ class DistilRecipe:
     #: Weights of the losses: to the teacher's embedding, and to its feature maps.
     embedding_weight: float = 2.0
     maps_weight: float = 1.0
-    #: Compute in bfloat16 on the CPU too: faster where the processor multiplies it in hardware.
+    #: Compute in bfloat16 on the CPU too, which is faster on CPUs with AMX.
     bfloat16: bool = False
     seed: int = 0
 
@@ -54,7 +54,7 @@ class DistilConfig:
     student: str = "starter"
     teacher: str = "torchvision/mobilenet_v2"
     teacher_weights: Path | None = None
-    #: Where a download of them is kept.
+    #: The cache folder of their download.
     teacher_cache: Path | None = None
     minutes: float | None = 30.0
     steps: int | None = None

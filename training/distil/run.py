@@ -1,10 +1,10 @@
-"""Distil: train a small backbone to see as a larger teacher does, on images that need no labels.
+"""Distil: train a small backbone to reproduce a teacher's features, on images without labels.
 
-The teacher looks at the very views that the student sees. Student `starter` goes on from the
-bundled weights; `slim` is cut from the teacher, and then learns its feature maps too, which takes
-it far in few views. Where images have labels, a head is fitted at the end. A run may be stopped at
-any time and resumed; with a budget in steps it then ends exactly as if it had not been. This file
-owns the order of events, the checkpoints and what is written.
+Teacher and student get the same views. Student `starter` starts from the bundled weights. `slim` is
+pruned from the teacher and learns its feature maps too, which needs fewer views. If images have
+labels, a head is fitted at the end. A run may be stopped at any time and resumed. With a budget in
+steps, the result does not depend on interruptions. This file owns the order of events, the
+checkpoints and the files written.
 
 B batch, C channels, H/W pixels.
 """
@@ -27,28 +27,28 @@ from torch import Tensor, nn
 from core.system.files import write_whole
 from training.backbones.backbone import Backbone, build
 from training.blocks import checkpoint as checkpoint
-from training.blocks.augment import seed_of
+from training.blocks.augment import mix_seed
 from training.blocks.device import Compute
 from training.distil.head import fit_head
 from training.distil.images import Images, load
 from training.distil.loss import losses, total
 from training.distil.recipe import DistilConfig
 from training.distil.schedule import batch_rows, rate
-from training.distil.student import CUT_FROM, SLIM, STARTER, as_bundled, start, tapped
-from training.distil.teacher import Seer
+from training.distil.student import PRUNED_FROM, SLIM, STARTER, as_bundled, start, tap_layers
+from training.distil.teacher import FeatureExtractor
 from training.distil.views import views
 
-# Told what is being done, how far it is (0 to 1), and the newest losses.
+# Called with the current task, its progress (0 to 1), and the newest losses.
 OnProgress = Callable[[str, float, dict[str, float]], None]
 
 _LOG_EVERY = 50
-# An average of few steps would be dragged back by the start.
+# The average is shorter in the first steps, which would dominate it.
 _AVERAGE_STARTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Distilled:
-    """How a distillation ended; `student` is a file that holds the averaged weights."""
+    """The result of a distillation. `student` is a file of the averaged weights."""
 
     student: Path
     is_finished: bool
@@ -63,19 +63,19 @@ def distil(
     progress: OnProgress = lambda doing, fraction, newest: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Distilled:
-    """Train the student. If stopped, what it has learnt until then is written and can be resumed.
+    """Train the student. A stopped run is written too, and can be resumed.
 
-    Writes `student.safetensors` (`features.*`, and of a finished run `head.*` where labels exist)
-    and `distil.json` to `config.out`, and beside them what a resumed run needs.
+    Writes `student.safetensors` (`features.*`, and of a finished run with labels `head.*`),
+    `distil.json` and the files for resuming to `config.out`.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
 
-    def tell_reading(fraction: float) -> None:
+    def report_reading(fraction: float) -> None:
         progress("reading images", fraction, {})
 
-    images = load(config.images, config.recipe.image_px, config.out, tell_reading)
+    images = load(config.images, config.recipe.image_px, config.out, report_reading)
     teacher = build(config.teacher, config.teacher_weights, cache=config.teacher_cache)
     progress("preparing the student", 0.0, {})
     torch.manual_seed(config.recipe.seed)
@@ -88,12 +88,12 @@ class _Run:
         self._images = images
         self._compute = Compute(half_on_cpu=config.recipe.bfloat16)
         self._device = self._compute.device
-        is_cut_from = config.student == SLIM and config.teacher == CUT_FROM
-        taps = tapped(teacher.net.features) if is_cut_from else ()
-        # A teacher of one's own resolution sees the views as they are.
-        own_px = None if is_cut_from or teacher.name == STARTER else teacher.pixels.size_px
-        self._look = Seer(teacher, taps, own_px)
-        self._student = start(config, images, teacher, self._look).to(self._device)
+        is_pruned = config.student == SLIM and config.teacher == PRUNED_FROM
+        taps = tap_layers(teacher.net.features) if is_pruned else ()
+        # A teacher with the student's resolution needs no resizing.
+        own_px = None if is_pruned or teacher.name == STARTER else teacher.pixels.size_px
+        self._teachers_features = FeatureExtractor(teacher, taps, own_px)
+        self._student = start(config, images, teacher, self._teachers_features).to(self._device)
         self._teacher = teacher.to(self._device, memory_format=torch.channels_last)
         self._student.backbone.to(memory_format=torch.channels_last)
         self._average = {k: v.clone() for k, v in self._floats().items()}
@@ -139,7 +139,7 @@ class _Run:
         averaged = self._student.state_dict() | self._average
         self._student.load_state_dict(averaged)
 
-        def tell(fraction: float) -> bool:
+        def report(fraction: float) -> bool:
             progress("fitting the head", fraction, {})
             return not should_stop()
 
@@ -149,7 +149,7 @@ class _Run:
             self._recipe.serve_px,
             self._recipe.seed,
             self._config.threads or torch.get_num_threads(),
-            tell,
+            report,
         )
 
     def _fraction(self) -> float:
@@ -162,14 +162,14 @@ class _Run:
         for group in self._optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate(fraction, recipe.warmup_share)
         rows_B = batch_rows(len(self._images), recipe.batch, recipe.seed, self._step)
-        draw = torch.Generator().manual_seed(seed_of(recipe.seed, self._step))
+        draw = torch.Generator().manual_seed(mix_seed(recipe.seed, self._step))
         x_BCHW = views(self._images.pixels_NHWC, rows_B, recipe, draw).to(self._device)
         with self._compute.autocast():
             with torch.no_grad():
-                wanted = self._student.wanted(self._look(x_BCHW))
-            seen = self._student.look(x_BCHW)
-        found = losses(self._student, seen, wanted, recipe)
-        loss = total(found)
+                target = self._student.target(self._teachers_features(x_BCHW))
+            features = self._student.extract(x_BCHW)
+        weighted = losses(self._student, features, target, recipe)
+        loss = total(weighted)
         self._optimizer.zero_grad(set_to_none=True)
         scaler = self._compute.scaler
         scaler.scale(loss).backward()
@@ -177,10 +177,10 @@ class _Run:
         nn.utils.clip_grad_norm_(self._student.parameters(), recipe.gradient_norm)
         scaler.step(self._optimizer)
         scaler.update()
-        self._follow()
-        return {name: float(value.detach()) for name, value in {"loss": loss, **found}.items()}
+        self._update_average()
+        return {name: float(value.detach()) for name, value in {"loss": loss, **weighted}.items()}
 
-    def _follow(self) -> None:
+    def _update_average(self) -> None:
         """Move the average a little towards the weights of this step."""
         decay = min(self._recipe.average, (1 + self._step) / (_AVERAGE_STARTS + self._step))
         with torch.no_grad():
@@ -192,12 +192,12 @@ class _Run:
         return {k: v for k, v in state.items() if v.is_floating_point()}
 
     def _note(self, newest: dict[str, float], recent: list[float]) -> None:
-        told = {"step": self._step, "elapsed_s": self._elapsed_s, **newest}
-        told["loss"] = sum(recent) / len(recent)
-        self._log.append({name: round(value, 4) for name, value in told.items()})
+        entry = {"step": self._step, "elapsed_s": self._elapsed_s, **newest}
+        entry["loss"] = sum(recent) / len(recent)
+        self._log.append({name: round(value, 4) for name, value in entry.items()})
 
-    def _identity(self) -> str:
-        """Name the run by all that it depends on but its budget of time, which may be extended."""
+    def _digest(self) -> str:
+        """Return the digest of all that the run depends on except its minutes, which may change."""
         c = self._config
         facts = [dataclasses.asdict(c.recipe), self._images.digest, c.teacher, c.student, c.steps]
         hashed = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -212,13 +212,13 @@ class _Run:
             **checkpoint.prefixed("optimizer.", checkpoint.optimizer_tensors(self._optimizer)),
         }
         facts = {"step": self._step, "elapsed_s": self._elapsed_s, "log": self._log}
-        checkpoint.save(self._checkpoint, self._identity(), tensors, facts)
+        checkpoint.save(self._checkpoint, self._digest(), tensors, facts)
 
     def _load(self) -> None:
-        found = checkpoint.load(self._checkpoint, self._identity())
-        if found is None:
+        saved = checkpoint.load(self._checkpoint, self._digest())
+        if saved is None:
             return
-        tensors, facts = found
+        tensors, facts = saved
         self._student.load_state_dict(checkpoint.under("student.", tensors))
         average = checkpoint.under("average.", tensors)
         self._average = {k: average[k].to(self._device) for k in self._average}
@@ -226,7 +226,7 @@ class _Run:
         self._step, self._elapsed_s, self._log = facts["step"], facts["elapsed_s"], facts["log"]
 
     def _write(self, head: dict[str, Tensor] | None) -> Distilled:
-        """Write what was learnt; a run that was stopped before its end has no head."""
+        """Write the student and its log. A stopped run has no head."""
         out = self._config.out
         write_whole(out / "student.safetensors", save(as_bundled(self._average) | (head or {})))
         ended = Distilled(

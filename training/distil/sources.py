@@ -1,4 +1,4 @@
-"""Where images to distil on come from: folders, .npz files, and what users have sent.
+"""The images of a distillation: from folders, .npz files, or the images that users have sent.
 
 A label is an index into the source's classes, or UNLABELLED.
 """
@@ -22,7 +22,7 @@ UNLABELLED = -1
 class Source(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
-        """What its labels stand for; empty if it has none."""
+        """The names of its labels. Empty if it has no labels."""
 
     def facts(self) -> Iterator[str]:
         """Lines that change when its images do, without reading them."""
@@ -30,11 +30,11 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self) -> Iterator[tuple[bytes, int]]:
-        """Give every encoded image and its label, in the same order each time."""
+        """Yield every encoded image and its label, in the same order each time."""
 
 
-def of_path(path: Path) -> Source:
-    """Raises InvalidRequest if there is nothing there, or it is of another kind."""
+def open_source(path: Path) -> Source:
+    """Open a folder or an archive. Raises InvalidRequest if it is neither."""
     if not path.exists():
         raise InvalidRequest(f"{path} does not exist")
     return Folder(path) if path.is_dir() else Archive(path)
@@ -64,7 +64,7 @@ class Folder:
 
 
 class Archive:
-    """An .npz that holds encoded images end to end: `bytes`, `offsets`, perhaps `labels`, `names`.
+    """An .npz of encoded images: `bytes`, `offsets`, and if there are labels `labels` and `names`.
 
     Image i is bytes[offsets[i]:offsets[i+1]].
     """
@@ -105,7 +105,7 @@ class Archive:
 
 
 class Captured:
-    """What users have sent, by digest, without labels. What is gone by now is left out."""
+    """The images that users have sent, by digest, without labels. Deleted ones are left out."""
 
     classes: tuple[str, ...] = ()
 

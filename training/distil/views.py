@@ -1,8 +1,8 @@
 """Views of stored images: crops or mosaics, flipped, with other colours and sharpness.
 
-Drawn from a generator given, so that a view can be made again. Stored images are small, and a crop
-enlarged from one is blurred as no photo is. A mosaic of whole images is not, and shows many things
-at once; teacher and student see the same, so it need not look like a photo.
+A given generator draws them, so that a view can be made again. Stored images are small, and an
+enlarged crop is more blurred than a photo. A mosaic of uncropped images is sharp. It need not look
+like a photo, because teacher and student see the same view.
 
 B batch, C channels, H/W pixels.
 """
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from training.distil.recipe import DistilRecipe
 
-_LARGEST_STRETCH = 4 / 3
+_MAX_STRETCH = 4 / 3
 _FLIP = 0.5
-_MOST_SHARPENED = 2.0
+_MAX_SHARPENED = 2.0
 
 
 def views(
@@ -28,7 +28,7 @@ def views(
     recipe: DistilRecipe,
     draw: torch.Generator,
 ) -> Tensor:
-    """Give a view of each row, or as many mosaics: float 0 to 255, [B, C, size_px, size_px]."""
+    """Return a view of each row, or as many mosaics: float 0 to 255, [B, C, size_px, size_px]."""
     if float(torch.rand(1, generator=draw)) < recipe.mosaic:
         x_BCHW = _mosaic(pixels_NHWC, len(rows_B), recipe.size_px, draw)
     else:
@@ -41,8 +41,8 @@ def views(
     return x_BCHW.clamp_(0, 255)
 
 
-def whole(pixels_BHWC: Tensor, size_px: int) -> Tensor:
-    """Give each whole image as in serving, float 0 to 255, [B, C, size_px, size_px]."""
+def uncropped(pixels_BHWC: Tensor, size_px: int) -> Tensor:
+    """Return each whole image as in serving, float 0 to 255, [B, C, size_px, size_px]."""
     x_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float()
     if x_BCHW.shape[-1] == size_px:
         return x_BCHW
@@ -52,7 +52,7 @@ def whole(pixels_BHWC: Tensor, size_px: int) -> Tensor:
 def _mosaic(
     pixels_NHWC: NDArray[np.uint8], batch: int, size_px: int, draw: torch.Generator
 ) -> Tensor:
-    """Lay random images side by side, unscaled, and cut the wanted size out of them."""
+    """Place random images side by side, unscaled, and crop the size from them."""
     tile_px = pixels_NHWC.shape[1]
     across = -(-size_px // tile_px)
     count = batch * across * across
@@ -70,7 +70,7 @@ def _crop(x_BCHW: Tensor, size_px: int, smallest: float, draw: torch.Generator) 
     count = len(x_BCHW)
     area, stretch, right, down, flip = torch.rand(5, count, generator=draw)
     side = (smallest + (1 - smallest) * area).sqrt()
-    ratio = torch.exp((2 * stretch - 1) * 0.5 * torch.tensor(_LARGEST_STRETCH).log())
+    ratio = torch.exp((2 * stretch - 1) * 0.5 * torch.tensor(_MAX_STRETCH).log())
     wide, high = (side * ratio).clamp(max=1), (side / ratio).clamp(max=1)
     theta_B23 = x_BCHW.new_zeros(count, 2, 3)
     theta_B23[:, 0, 0] = torch.where(flip < _FLIP, -wide, wide)
@@ -82,9 +82,9 @@ def _crop(x_BCHW: Tensor, size_px: int, smallest: float, draw: torch.Generator) 
 
 
 def _sharpen(x_BCHW: Tensor, share: float, draw: torch.Generator) -> Tensor:
-    """Sharpen some views by up to _MOST_SHARPENED, and soften half as many."""
+    """Sharpen some views by up to _MAX_SHARPENED, and soften half as many."""
     chosen, amount = torch.rand(2, len(x_BCHW), generator=draw)
-    by_B = torch.where(chosen < share, _MOST_SHARPENED * amount, torch.zeros_like(amount))
+    by_B = torch.where(chosen < share, _MAX_SHARPENED * amount, torch.zeros_like(amount))
     by_B = torch.where(chosen > 1 - share / 2, -amount, by_B)
     padded = F.pad(x_BCHW, (1, 1, 1, 1), mode="replicate")
     soft_BCHW = F.avg_pool2d(padded, 3, stride=1)

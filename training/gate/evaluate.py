@@ -135,7 +135,7 @@ def refitted_correct_N(
         len(classes),
         l2=fitted.penalty.at(len(rows)),
         train_mask_N=old_y_N >= 0,
-        sample_weights_N=fitted.belief_N,
+        sample_weights_N=fitted.label_weight_N,
         balance=balance,
         tolerance=tolerance_to_judge(rows),
     )

@@ -1,7 +1,7 @@
 """What a head's confidence means: temperature, calibration error, and when to abstain.
 
-Labels may be wrong: of a share of them, the noise, each other class is as likely. A label is then
-less certain than the class that it is to name (`of_labels`), and confidence is about the class.
+A share of the labels, the noise, may be wrong. A wrong label is each other class with the same
+probability. Confidence describes the class, and `label_probability` converts it to the label.
 
 Suffixes: N rows, K classes.
 """
@@ -21,9 +21,9 @@ from training.head.head import Integers, is_scorable
 Probs = TypeVar("Probs", float, NDArray[np.float32], NDArray[np.float64])
 
 _TEMPERATURES = (0.05, 20.0)
-# More cannot be told from a task that is hard.
-_MOST_NOISE = 0.2
-_SOME_NOISE = 0.05  # where the search begins
+# More noise cannot be told from a hard task.
+_MAX_NOISE = 0.2
+_START_NOISE = 0.05
 
 
 def choose_temperature(
@@ -33,44 +33,42 @@ def choose_temperature(
     noise: float = 0.0,
     min_examples: int = 20,
 ) -> float:
-    """Return the temperature in [0.05, 20] that minimises the loss of held-out logits, of whose
-    labels the share `noise` is wrong.
+    """Return the temperature in [0.05, 20] that minimises the loss of held-out logits, if the
+    share `noise` of their labels is wrong.
 
-    Guo et al. (2017), "On calibration of modern neural networks". As in Platt (1999), the labels
-    are trusted only to (n + 1) / (n + 2) and the runner-up gets the rest, so that n right answers
-    out of n do not read as certainty. Returns 1.0 when fewer than `min_examples` are scorable.
+    Guo et al. (2017), "On calibration of modern neural networks". As in Platt (1999), a label gets
+    (n + 1) / (n + 2) of the target and the runner-up the rest, so that n right of n is not
+    certainty. Returns 1.0 when fewer than `min_examples` are scorable.
     """
     scorable_N = is_scorable(logits_NK, y_N)
     if scorable_N.sum() < min_examples:
         return 1.0
     loss = _loss(logits_NK[scorable_N], y_N[scorable_N])
-    found = minimize_scalar(
-        lambda x: loss(x, noise), bounds=np.log(_TEMPERATURES), method="bounded"
-    )
-    return float(np.clip(np.exp(found.x), *_TEMPERATURES))
+    best = minimize_scalar(lambda x: loss(x, noise), bounds=np.log(_TEMPERATURES), method="bounded")
+    return float(np.clip(np.exp(best.x), *_TEMPERATURES))
 
 
-def choose_noise(logits_NK: NDArray[np.floating[Any]], y_N: Integers) -> tuple[float, float]:
-    """Return the share of wrong labels in [0, 0.2] that, with a temperature, explains held-out
-    logits best, and by how much: the logarithm of the ratio of likelihoods.
+def estimate_noise(logits_NK: NDArray[np.floating[Any]], y_N: Integers) -> tuple[float, float]:
+    """Return the share of wrong labels in [0, 0.2] that explains held-out logits best, together
+    with a temperature, and the log-likelihood that it gains over no noise.
 
-    Right labels that are hard come with little confidence, wrong ones with any. Noise in the
-    likelihood as in Bootkrajang & Kabán (2012), "Label-noise robust logistic regression", one share
+    Hard but right labels come with low confidence, wrong labels with any confidence. The likelihood
+    is that of Bootkrajang & Kabán (2012), "Label-noise robust logistic regression", with one share
     for all classes.
     """
     scorable_N = is_scorable(logits_NK, y_N)
     if not scorable_N.any():
         return 0.0, 0.0
     loss = _loss(logits_NK[scorable_N], y_N[scorable_N])
-    start = (np.log(choose_temperature(logits_NK, y_N, noise=_SOME_NOISE)), _SOME_NOISE)
-    bounds = [tuple(np.log(_TEMPERATURES)), (0.0, _MOST_NOISE)]
-    found = minimize(lambda x: loss(*x), start, bounds=bounds, method="L-BFGS-B")
+    start = (np.log(choose_temperature(logits_NK, y_N, noise=_START_NOISE)), _START_NOISE)
+    bounds = [tuple(np.log(_TEMPERATURES)), (0.0, _MAX_NOISE)]
+    best = minimize(lambda x: loss(*x), start, bounds=bounds, method="L-BFGS-B")
     without = loss(float(np.log(choose_temperature(logits_NK, y_N))), 0.0)
-    return float(found.x[1]), float(scorable_N.sum() * (without - found.fun))
+    return float(best.x[1]), float(scorable_N.sum() * (without - best.fun))
 
 
-def of_labels(probs: Probs, noise: float, num_classes: int) -> Probs:
-    """From how likely a class is to how likely its label, where the share `noise` is wrong."""
+def label_probability(probs: Probs, noise: float, num_classes: int) -> Probs:
+    """Convert the probability of a class to that of its label, if the share `noise` is wrong."""
     if noise == 0:
         return probs
     each = noise / (num_classes - 1)
@@ -78,7 +76,7 @@ def of_labels(probs: Probs, noise: float, num_classes: int) -> Probs:
 
 
 def _loss(logits_NK: NDArray[np.floating[Any]], y_N: Integers) -> Callable[[float, float], float]:
-    """Of the logarithm of a temperature, and of the noise."""
+    """Return the mean loss as a function of the log temperature and the noise."""
     num_rows, num_classes = logits_NK.shape
     every_N = np.arange(num_rows)
     z_NK = logits_NK.astype(np.float64)
@@ -94,7 +92,7 @@ def _loss(logits_NK: NDArray[np.floating[Any]], y_N: Integers) -> Callable[[floa
             target_N = (1 - doubt) * own_N + doubt * rival_N
             return float((total_N - target_N * inverse).mean())
         log_own_N, log_rival_N = (
-            np.log(of_labels(np.exp(of_N * inverse - total_N), noise, num_classes))
+            np.log(label_probability(np.exp(of_N * inverse - total_N), noise, num_classes))
             for of_N in (own_N, rival_N)
         )
         return -float(((1 - doubt) * log_own_N + doubt * log_rival_N).mean())
@@ -124,10 +122,10 @@ def abstain_threshold(
     *,
     min_examples: int = 20,
 ) -> float | None:
-    """Return the smallest t for which predictions with confidence >= t are precise enough.
+    """Return the smallest t for which predictions with confidence >= t reach `precision`.
 
-    Returns 0.0 when there is no need to abstain, None when no threshold that keeps at least
-    `min_examples` reaches `precision`.
+    Returns 0.0 if all predictions together reach it, and None if no threshold does that keeps at
+    least `min_examples`.
     """
     order_N = np.argsort(-confidence_N, kind="stable")
     sorted_N = confidence_N[order_N]

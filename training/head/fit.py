@@ -1,4 +1,4 @@
-"""Tier `head`: from a data set to a head, its regularisation, temperature and abstain threshold.
+"""Tier `head`: from a data set to a head, its penalty, temperature and abstain threshold.
 
 Suffixes: N rows, K classes.
 """
@@ -18,7 +18,7 @@ from training.head.calibration import (
     abstain_threshold,
     choose_temperature,
     expected_calibration_error,
-    of_labels,
+    label_probability,
 )
 from training.head.crossval import (
     TOLERANCE_OF_LARGE_TO_JUDGE,
@@ -29,19 +29,19 @@ from training.head.crossval import (
 )
 from training.head.design_matrix import Design, prepare
 from training.head.head import Head
-from training.head.label_noise import can_weigh, is_noisy, weigh
+from training.head.label_noise import estimate_label_weights, has_enough_labels, is_noisy
 from training.head.regression import fit
 from training.recipe import HeadRecipe
 
-# Above any confidence: no threshold reaches the precision yet, so a person should always look.
+# Above any confidence: no threshold reaches the precision, so every prediction abstains.
 ALWAYS_ABSTAIN = 1.01
 _MIN_FOR_ABSTAINING = 20
-# One temperature and one threshold are settled by so many rows.
+# This many rows determine one temperature and one threshold.
 _ENOUGH_TO_CALIBRATE = 400
-# Of a large fit the last digits take seconds, and lie far below what its rows can tell.
+# The last digits of a large fit take seconds, and are far below its sampling error.
 _TOLERANCE, _TOLERANCE_OF_LARGE = 1e-4, 3e-3
 _LARGE = 200_000  # logits
-# The best penalty follows the number of rows so closely that a choice holds while they grow so far.
+# The best penalty scales with the number of rows, so a choice is kept while this changes by less.
 _CHOICE_HOLDS = 1.25
 
 
@@ -53,7 +53,7 @@ class Penalty:
     num_rows: int
 
     def at(self, num_rows: int) -> float:
-        """A prior is worth a fixed number of rows, whereas the loss is a mean over all of them."""
+        """The penalty is a prior worth a fixed number of rows; the loss is a mean over all rows."""
         return self.l2 * self.num_rows / num_rows
 
     def holds_for(self, num_rows: int) -> bool:
@@ -62,19 +62,19 @@ class Penalty:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedHead:
-    """A head, with what the out-of-fold scores of its training rows said of it."""
+    """A head, and the out-of-fold scores of its training rows."""
 
     head: Head
     penalty: Penalty
     abstain_below: float | None
     calibration_error: float
-    # Of the training rows, for judging while held-out examples are few. Rows that were not scored
+    # Of the training rows, to evaluate while held-out examples are few. Rows that were not scored
     # out of fold are NaN.
     design: Design
     fold_N: NDArray[np.intp]
     out_of_fold_NK: NDArray[np.float32]
-    # How far each label was believed, from 0 to 1; None: all of them wholly.
-    belief_N: NDArray[np.float64] | None
+    # The weight of each label, from 0 to 1. None: all weigh 1.
+    label_weight_N: NDArray[np.float64] | None
 
 
 def fit_head(
@@ -86,20 +86,21 @@ def fit_head(
     calibrate_on: Dataset | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> FittedHead:
-    """Train on every row given, from nothing: the head depends on these rows and the penalty alone,
-    so a label that was taken back leaves no trace, and a run can be repeated to the bit.
+    """Train on every row given, from nothing.
 
-    `penalty` is an earlier choice, used again while it holds. With `score_all` every row gets
-    out-of-fold logits, else enough of them to calibrate. `calibrate_on` are other rows to calibrate
-    with: for a backbone that was trained on these, as it knows them better than any others, or for
-    so many that scoring some of them out of fold would take a second.
+    The head depends on these rows and the penalty alone. So a retracted label leaves no trace, and
+    a run can be repeated bit for bit.
+
+    `penalty` is an earlier choice, which is kept while it holds. With `score_all` every row gets
+    out-of-fold logits, else enough rows to calibrate. `calibrate_on` are other rows to calibrate
+    with. They are needed if the backbone was trained on these rows, whose scores are then too good,
+    or if scoring some of so many rows out of fold would take a second.
     """
     y_N, num_classes, num_rows = training.y_N, len(training.classes), len(training)
     large = is_large(training)
     if penalty is not None and not penalty.holds_for(num_rows):
         penalty = None
-    # Not by what is scored besides, or the head would depend on it.
-    design = prepare(training.x_ND, rotate=not large or penalty is None)
+    design = prepare(training.x_ND)
     fold_N = assign_folds(training.group_N, y_N, recipe.num_folds)
     if penalty is None:
         chosen = choose_l2(
@@ -128,12 +129,14 @@ def fit_head(
         logits_NK = np.full((num_rows, num_classes), np.nan, np.float32)
     else:
         logits_NK = scored(enough)
-    belief_N: NDArray[np.float64] | None = None
+    label_weight_N: NDArray[np.float64] | None = None
     noise = 0.0
-    # Told by the same folds whatever is scored besides.
-    judged_N = np.isin(fold_N, enough)
-    if can_weigh(num_rows, num_classes) and is_noisy(logits_NK[judged_N], y_N[judged_N]):
-        weighed = weigh(
+    # The same folds decide this with and without `score_all`.
+    in_folds_N = np.isin(fold_N, enough)
+    if has_enough_labels(num_rows, num_classes) and is_noisy(
+        logits_NK[in_folds_N], y_N[in_folds_N]
+    ):
+        weights = estimate_label_weights(
             design,
             y_N,
             fold_N,
@@ -142,14 +145,14 @@ def fit_head(
             balance=recipe.class_balance,
             should_stop=should_stop,
         )
-        belief_N, noise, l2 = weighed.belief_N, weighed.noise, weighed.l2
-        logits_NK = weighed.logits_NK
+        label_weight_N, noise, l2 = weights.label_weight_N, weights.noise, weights.l2
+        logits_NK = weights.logits_NK
     coefficients = fit(
         design,
         y_N,
         num_classes,
         l2=l2,
-        sample_weights_N=belief_N,
+        sample_weights_N=label_weight_N,
         balance=recipe.class_balance,
         tolerance=_TOLERANCE_OF_LARGE if large else _TOLERANCE,
         should_stop=should_stop,
@@ -160,11 +163,11 @@ def fit_head(
     if calibrate_on is not None:
         scored_NK, true_N = head.logits(calibrate_on.x_ND), calibrate_on.y_N
     temperature = choose_temperature(scored_NK, true_N, noise=noise)
-    # Judged by labels: where some are wrong, what was said of classes is less sure of those.
+    # Measured by labels, some of which may be wrong. So probabilities of labels are compared.
     probs_NK = softmax(scored_NK / temperature, axis=1)
     correct_N = probs_NK.argmax(axis=1) == true_N
-    precision = of_labels(recipe.target_precision, noise, num_classes)
-    label_probs_NK = of_labels(probs_NK, noise, num_classes)
+    precision = label_probability(recipe.target_precision, noise, num_classes)
+    label_probs_NK = label_probability(probs_NK, noise, num_classes)
     return FittedHead(
         head=replace(head, temperature=temperature),
         penalty=penalty,
@@ -173,17 +176,17 @@ def fit_head(
         design=design,
         fold_N=fold_N,
         out_of_fold_NK=logits_NK,
-        belief_N=belief_N,
+        label_weight_N=label_weight_N,
     )
 
 
 def is_large(training: Dataset) -> bool:
-    """Whether the last digits of a fit would take seconds."""
+    """Whether a precise fit would take seconds."""
     return len(training) * len(training.classes) >= _LARGE
 
 
 def tolerance_to_judge(training: Dataset) -> float:
-    """Of the fits whose out-of-fold logits judge: the challenger's and the champion's alike."""
+    """The tolerance of the fits that evaluate out of fold, for challenger and champion alike."""
     return TOLERANCE_OF_LARGE_TO_JUDGE if is_large(training) else TOLERANCE_TO_JUDGE
 
 
@@ -196,6 +199,6 @@ def _abstain_below(
     confidence_N: NDArray[np.floating[Any]], correct_N: NDArray[np.bool_], precision: float
 ) -> float | None:
     if len(correct_N) < _MIN_FOR_ABSTAINING:
-        return None  # too few to tell
+        return None
     threshold = abstain_threshold(confidence_N, correct_N, precision)
     return ALWAYS_ABSTAIN if threshold is None else threshold

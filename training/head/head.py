@@ -1,8 +1,7 @@
 """A head: from embeddings to logits and probabilities.
 
-It owns what a head computes. It does not own how one is fitted (`training/head/regression.py`),
-what its confidence means (`training/head/calibration.py`), nor the export to ONNX, and it never
-touches torch.
+It owns what a head computes. It does not own the fit (`training/head/regression.py`), the
+calibration (`training/head/calibration.py`) or the export to ONNX.
 
 Suffixes: N rows, D embedding, K classes.
 """
@@ -25,8 +24,8 @@ ABSENT_BIAS = -1e4
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """One affine map from embeddings of unit root mean square to logits: what scaled and rotated
-    the features in training is already folded in."""
+    """An affine map from embeddings of unit root mean square to logits. It includes the scaling and
+    the rotation of the fit."""
 
     classes: tuple[str, ...]
     weights_DK: Floats
@@ -35,7 +34,7 @@ class Head:
 
     def logits(self, x_ND: NDArray[np.floating[Any]]) -> Floats:
         """Return logits_NK of raw embeddings, not divided by the temperature."""
-        return of_unit_rms(np.asarray(x_ND, np.float32)) @ self.weights_DK + self.bias_K
+        return to_unit_rms(np.asarray(x_ND, np.float32)) @ self.weights_DK + self.bias_K
 
     def probabilities(self, x_ND: NDArray[np.floating[Any]]) -> Floats:
         """Return probs_NK, each row summing to 1, after the temperature."""
@@ -43,23 +42,23 @@ class Head:
         return probs_NK
 
 
-def of_unit_rms(x_ND: Floats) -> Floats:
-    """Scale each row to a root mean square of 1; a row of zeros stays one.
+def to_unit_rms(x_ND: Floats) -> Floats:
+    """Scale each row to a root mean square of 1. A row of zeros stays as it is.
 
-    How long an embedding is says more of the photo's contrast than of its class. Wang et al. (2019,
-    "SimpleShot") found as much for few labels; here, over two sets of photos and three backbones,
-    it was worth a point with 5 labels a class and half a point with 20.
+    The length of an embedding says more of the photo's contrast than of its class (Wang et al.
+    2019, "SimpleShot"). On two sets of photos and three backbones, scaling gained a point with 5
+    labels a class and half a point with 20.
     """
-    # (np.linalg.norm would square a copy.)
+    # np.linalg.norm would square a copy.
     length_N1 = np.sqrt(np.einsum("nd,nd->n", x_ND, x_ND))[:, None]
     scaled_ND: Floats = x_ND * (np.float32(np.sqrt(x_ND.shape[1])) / np.maximum(length_N1, 1e-12))
     return scaled_ND
 
 
 def is_scorable(logits_NK: NDArray[np.floating[Any]], y_N: Integers) -> NDArray[np.bool_]:
-    """Say which rows have a true class and a rival that the fit behind their logits had seen.
+    """Return which rows have a true class and a runner-up that the fit has seen.
 
-    Any other row's loss is set by `ABSENT_BIAS` alone and says nothing about the head.
+    The loss of other rows is set by `ABSENT_BIAS` alone and says nothing about the head.
     """
     if logits_NK.shape[1] < 2:
         return np.zeros(len(y_N), np.bool_)

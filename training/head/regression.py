@@ -1,8 +1,8 @@
-"""Multinomial logistic regression on a design: one fit.
+"""Multinomial logistic regression on a design matrix: one fit.
 
 It does not own folds or the choice of `l2` (`training/head/crossval.py`).
 
-Suffixes: N rows, B rows of a part, R embedding as it is fitted, S = R + 1, whose last row is the
+Suffixes: N rows, B rows of a chunk, R rotated embedding, S = R + 1, whose last row is the
 bias, K classes.
 """
 
@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from training.head.chunks import in_parts
+from training.head.chunks import map_chunks
 from training.head.design_matrix import Coefficients, Design, Rows
 from training.head.head import ABSENT_BIAS, Floats, Integers
-from training.head.preconditioner import Preconditioner, preconditioner
+from training.head.preconditioner import step_sizes
 
 _CURVATURE = 0.25
-"""K times the mean of p(1 - p) near the optimum. Only the number of iterations depends on it: with
-50 classes 12, where the bound of p(1 - p) by 1/2 would take 30."""
+"""K times the mean of p(1 - p) near the optimum. Only the number of iterations depends on it: 12
+with 50 classes, where the upper bound of 1/2 would take 30."""
 
 
 def fit(
@@ -43,12 +43,12 @@ def fit(
 
     y_N and sample_weights_N (>= 0) cover all rows of the design. The bias is not penalised.
     Classes without rows get `ABSENT_BIAS`, so they are never predicted. `tolerance` bounds the
-    largest component of the preconditioned gradient. When `should_stop` (asked after every
-    iteration) says so, the coefficients reached so far are returned.
+    largest component of the preconditioned gradient. `should_stop` is called after every
+    iteration; when it returns true, the coefficients reached so far are returned.
 
-    Each class weighs (n / (K n_k))^balance: 0 leaves a rare class unpredicted, 1 lets three
-    photos weigh as much as three thousand. The square root between them is what Mahajan et al.
-    (2018, "Exploring the limits of weakly supervised pretraining") found best for long tails.
+    Each class has the weight (n / (K n_k))^balance. With 0 a rare class is not predicted, with 1
+    three photos weigh as much as three thousand. The square root was best for long tails in Mahajan
+    et al. (2018), "Exploring the limits of weakly supervised pretraining".
     """
     x_NR = design.x_NR if rows is None else design.x_NR[rows]
     labels_N = y_N if rows is None else y_N[rows]
@@ -69,35 +69,35 @@ def fit(
     share_K = mass_K[present] / mass_K.sum()
     weights_N = weights_N * (share_K**-balance)[labels_N]
     weights_N = (weights_N / weights_N.sum()).astype(np.float32)
-    by = preconditioner(design.covariance, _CURVATURE / len(present), l2)
+    step_S1 = step_sizes(design.variance_R, _CURVATURE / len(present), l2)
     start_SK = np.zeros((x_NR.shape[1] + 1, len(present)))
     if start is not None:
         start_SK[:-1] = start.weights_RK[:, present]
         start_SK[-1] = _usable_bias(start.bias_K[present])
-    found = minimize(
-        _objective(x_NR, labels_N, weights_N, by, l2),
-        by.coordinates(start_SK).ravel(),
+    optimum = minimize(
+        _objective(x_NR, labels_N, weights_N, step_S1, l2),
+        (start_SK / step_S1).ravel(),
         method="L-BFGS-B",
         jac=True,
         callback=_stopper(should_stop),
         options={"maxiter": max_iterations, "gtol": tolerance, "ftol": 1e-10, "maxcor": 10},
     )
-    best_SK = by.weights(found.x.reshape(start_SK.shape))
+    best_SK = optimum.x.reshape(start_SK.shape) * step_S1
     weights_RK[:, present], bias_K[present] = best_SK[:-1], best_SK[-1]
-    return Coefficients(weights_RK, bias_K, int(found.nit))
+    return Coefficients(weights_RK, bias_K, int(optimum.nit))
 
 
 def _objective(
-    x_NR: Floats, y_N: Integers, weights_N: Floats, by: Preconditioner, l2: float
+    x_NR: Floats, y_N: Integers, weights_N: Floats, step_S1: NDArray[np.float64], l2: float
 ) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
-    # The two products with x_NR are float32, for speed; sums over rows and the step are float64.
+    # The two products with x_NR are float32, for speed. Sums over rows and the step are float64.
     exact_N = weights_N.astype(np.float64)
 
     def loss_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        w_SK = by.weights(flat.reshape(x_NR.shape[1] + 1, -1))
+        w_SK = flat.reshape(len(step_S1), -1) * step_S1
         single_SK = w_SK.astype(np.float32)
 
-        def of_part(rows: slice) -> tuple[float, Floats, NDArray[np.float64]]:
+        def of_chunk(rows: slice) -> tuple[float, Floats, NDArray[np.float64]]:
             x_BR, y_B = x_NR[rows], y_N[rows]
             every_B = np.arange(len(y_B))
             probs_BK = x_BR @ single_SK[:-1]
@@ -111,20 +111,20 @@ def _objective(
             probs_BK[every_B, y_B] -= weights_N[rows]
             return float(loss), x_BR.T @ probs_BK, probs_BK.sum(axis=0, dtype=np.float64)
 
-        parts = in_parts(len(y_N), of_part)
-        loss = sum(part for part, _, _ in parts) + l2 / 2 * np.square(w_SK[:-1]).sum()
+        chunks = map_chunks(len(y_N), of_chunk)
+        loss = sum(of_rows for of_rows, _, _ in chunks) + l2 / 2 * np.square(w_SK[:-1]).sum()
         gradient_SK = np.empty_like(w_SK)
         gradient_SK[:-1] = l2 * w_SK[:-1]
-        for _, of_weights_RK, _ in parts:
+        for _, of_weights_RK, _ in chunks:
             gradient_SK[:-1] += of_weights_RK
-        gradient_SK[-1] = sum(of_bias_K for _, _, of_bias_K in parts)
-        return float(loss), by.gradient(gradient_SK).ravel()
+        gradient_SK[-1] = sum(of_bias_K for _, _, of_bias_K in chunks)
+        return float(loss), (gradient_SK * step_S1).ravel()
 
     return loss_and_gradient
 
 
 def _usable_bias(bias_K: Floats) -> Floats:
-    """A class that was absent where the warm start was found begins as unlikely as the rarest."""
+    """Give a class that was absent in the warm start the bias of the least likely class."""
     known_K = bias_K > ABSENT_BIAS / 2
     return np.where(known_K, bias_K, bias_K[known_K].min() if known_K.any() else 0)
 

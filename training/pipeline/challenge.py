@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from core.models.manifest import Manifest
 from core.runs import Run
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.dataset import TrainingSet
 from training.gate import evaluate, rules
 from training.gate.champions import Champions
@@ -23,7 +23,7 @@ from training.recipe import GatePolicy, Recipe
 
 def fit_challenger(
     context: RunContext,
-    candidate: Candidate,
+    candidate: BackboneRef,
     training_set: TrainingSet,
     champions: Champions,
     should_stop: Callable[[], bool],

@@ -19,7 +19,7 @@ from core.models.manifest import Manifest, code_revision, library_versions
 from core.models.servable import HeadSession, Servable, golden
 from core.runs import Run
 from core.store.blobs import Blobs
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.dataset import Dataset, TrainingSet
 from training.gate.evaluate import Challenger
 from training.gate.evidence import Evidence
@@ -35,7 +35,7 @@ _TIMED_PREDICTIONS = 15
 def export_challenger(
     context: RunContext,
     run: Run,
-    candidate: Candidate,
+    candidate: BackboneRef,
     training_set: TrainingSet,
     fitted: FittedHead,
 ) -> Challenger:

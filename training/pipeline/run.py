@@ -22,7 +22,7 @@ from core.registry.versions import Version
 from core.registry.wait import wait_for_promotion
 from core.runs import Run
 from core.system.background import run_idle
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.dataset import TrainingSet, assemble
 from training.embeddings import embed
 from training.gate.champions import load_champions
@@ -120,7 +120,7 @@ def _train_challenger(
         return candidate
     progress.report("reading labels", 0.0)
     champions = load_champions(context.store, context.runtime, context.champions)
-    candidate = candidate or Candidate.of(champions.current.manifest)
+    candidate = candidate or BackboneRef.from_manifest(champions.current.manifest)
     training_set = _read_training_set(context, candidate, champions.current.servable, progress)
 
     progress.report("training", 0.5)
@@ -131,10 +131,10 @@ def _train_challenger(
     return judge(context, run, training_set, champions, challenger)
 
 
-def _choose_backbone(context: RunContext, run: Run, progress: Progress) -> Candidate | str | None:
+def _choose_backbone(context: RunContext, run: Run, progress: Progress) -> BackboneRef | str | None:
     """Return the backbone to train a head on, or why tuning found none. None: the champion's."""
     if run.tier == "backbone":
-        return Candidate.from_json(run.parameters["wanted"]["backbone"])
+        return BackboneRef.from_json(run.parameters["wanted"]["backbone"])
     if run.tier == "blocks":
         try:
             from training.pipeline.tune_blocks import tune_champion
@@ -144,14 +144,14 @@ def _choose_backbone(context: RunContext, run: Run, progress: Progress) -> Candi
                 "pip install 'torch==2.13.0' 'evergreen-classifier[training]'"
             ) from error
         progress.scale_to(0.0, 0.7)
-        candidate: Candidate | str = tune_champion(context, run, progress)
+        candidate: BackboneRef | str = tune_champion(context, run, progress)
         progress.scale_to(0.7, 1.0)
         return candidate
     return None
 
 
 def _read_training_set(
-    context: RunContext, candidate: Candidate, champion: Servable, progress: Progress
+    context: RunContext, candidate: BackboneRef, champion: Servable, progress: Progress
 ) -> TrainingSet:
     """Read all labels of this moment, and the embeddings of their examples."""
     store = context.store

@@ -29,12 +29,12 @@ from core.registry import promotions, versions
 from core.runs import Run
 from core.store.store import Store
 from training.backbones.backbone import Backbone, from_onnx
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.backbones.export import export_backbone
 from training.backbones.quantise import as_int8, evenly
 from training.blocks.device import use_half_the_cores
 from training.blocks.finetune import Tuned, tune
-from training.blocks.starting_point import Origin, origin
+from training.blocks.starting_point import StartingPoint, choose_starting_point
 from training.dataset import Dataset, assemble
 from training.embeddings import embed
 from training.head.crossval import assign_folds
@@ -49,7 +49,7 @@ _NUM_FOLDS = 5
 log = logging.getLogger(__name__)
 
 
-def tune_champion(context: RunContext, run: Run, progress: Progress) -> Candidate | str:
+def tune_champion(context: RunContext, run: Run, progress: Progress) -> BackboneRef | str:
     """Return the pretrained backbone with its last blocks fine-tuned, or why tuning gained nothing.
 
     Raises NotEnoughLabels, Diverged, SpecMismatch, RunCancelled or RunHandedBack. A run that was
@@ -69,7 +69,7 @@ def tune_champion(context: RunContext, run: Run, progress: Progress) -> Candidat
 
 def _tune_champion(
     context: RunContext, run: Run, folder: Path, progress: Progress
-) -> Candidate | str:
+) -> BackboneRef | str:
     use_half_the_cores()
     store = context.store
     with store.db.read() as conn:
@@ -79,7 +79,7 @@ def _tune_champion(
     check_enough(census)
     progress.record_snapshot(snapshot, context.recipe)
     manifest = _champion(store)
-    start = _origin(store, run, manifest, progress)
+    start = _starting_point(store, run, manifest, progress)
     # The first head is fitted on the embeddings of the backbone where tuning starts.
     dataset = _dataset(context, start.digest, manifest.pixels, rows, census.classes, progress)
     pixels_NHWC = _decode(context, dataset, rows, manifest.pixels, folder, progress)
@@ -92,7 +92,7 @@ def _tune_champion(
             f"held back: {len(tuned.history)} epochs gave nothing better than {start}, with an "
             f"accuracy of {_percent(tuned.before.accuracy)}"
         )
-    candidate = Candidate(
+    candidate = BackboneRef(
         manifest.backbone_name,
         store.blobs.put(export_backbone(tuned.backbone)),
         manifest.pixels,
@@ -116,8 +116,10 @@ def _champion(store: Store) -> Manifest:
     return versions.read_manifest(version, store.blobs)
 
 
-def _origin(store: Store, run: Run, manifest: Manifest, progress: Progress) -> Origin:
-    start = origin(manifest, store.blobs)
+def _starting_point(
+    store: Store, run: Run, manifest: Manifest, progress: Progress
+) -> StartingPoint:
+    start = choose_starting_point(manifest, store.blobs)
     if start.exception is not None:
         log.warning("backbone.not_pretrained", extra={"run_id": run.id, "reason": start.exception})
         progress.report("continuing from a tuned backbone", 0.0)

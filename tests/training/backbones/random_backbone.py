@@ -1,4 +1,4 @@
-"""Backbones with random weights, and what torch makes of pictures with them."""
+"""Backbones with random weights, and their embeddings in torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def random_backbone(name: str) -> Backbone:
     if name.startswith("timm/"):
         pytest.importorskip("timm", reason="the timm extra is not installed")
     module = build(name, pretrained=False)
-    # Fresh norms and layer scales (1e-6) do nothing: move them, so that a lost one is seen.
+    # New norms and layer scales (1e-6) do nothing. Change them, so that a lost one is noticed.
     for tensor in module.state_dict().values():
         if tensor.is_floating_point() and tensor.numel() > 1 and tensor.min() == tensor.max():
             tensor.mul_(torch.empty_like(tensor).uniform_(0.8, 1.2))

@@ -25,7 +25,7 @@ from training.head.regression import fit  # noqa: E402
 pytestmark = pytest.mark.training
 
 # Of the embedding's spread. float32 sums in another order, BatchNorm folded by onnxruntime, over
-# up to 100 layers: 8e-6 seen in 20 architectures. The limit leaves room for other processors.
+# up to 100 layers: 8e-6 seen in 20 architectures. The limit leaves room for other CPUs.
 PARITY = 1e-3
 
 # Of the spread too: the library pools and flattens in another order.
@@ -93,7 +93,7 @@ def in_onnx(model: bytes, *batches: NDArray[np.uint8]) -> list[NDArray[np.float3
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_family_builds_splits_exports_and_trains_a_head(case: Case) -> None:
+def test_backbone_of_each_family_builds_splits_exports_and_trains_a_head(case: Case) -> None:
     module = random_backbone(case.name)
     pixels = photos(case.spec.size_px, 20 if case in FAMILIES else 8)
     assert (module.name, module.pixels, module.mean[0]) == (case.name, case.spec, case.mean)
@@ -149,7 +149,7 @@ def assert_any_cut_gives_the_same(module: Backbone, pixels, expected_BD) -> None
         pytest.param("swin_t", "head", marks=pytest.mark.slow),
     ],
 )
-def test_embedding_is_what_the_library_gives_its_classifier(model: str, classifier: str) -> None:
+def test_embedding_equals_the_input_of_the_classifier(model: str, classifier: str) -> None:
     """Normalised as torchvision does it, transform_input and all."""
     module = random_backbone(f"torchvision/{model}")
     scaled = {"inception_v3", "googlenet"}
@@ -168,7 +168,7 @@ def test_embedding_is_what_the_library_gives_its_classifier(model: str, classifi
     assert np.abs(in_torch(module, pixels) - expected_BD).max() <= SAME * expected_BD.std()
 
 
-def test_every_name_is_one_of_torchvisions() -> None:
+def test_each_name_is_one_of_torchvisions() -> None:
     known = set(torchvision.models.list_models(module=torchvision.models))
     named = [model for models in names.FAMILIES.values() for model in models]
     assert len(named) == len(set(named))
@@ -186,18 +186,18 @@ def test_every_name_is_one_of_torchvisions() -> None:
         ("timm/../x", "timm/MODEL"),
     ],
 )
-def test_unknown_name_says_what_would_do(name: str, remedy: str) -> None:
+def test_unknown_name_is_refused_with_a_suggestion(name: str, remedy: str) -> None:
     with pytest.raises(InvalidRequest, match=remedy):
         build(name)
 
 
-def test_unknown_timm_model_says_what_would_do() -> None:
+def test_unknown_timm_model_is_refused_with_a_suggestion() -> None:
     pytest.importorskip("timm", reason="the timm extra is not installed")
     with pytest.raises(InvalidRequest, match="timm/xception41"):
         build("timm/xception4")
 
 
-def test_batchnorm_does_not_move_while_training_and_gradients_reach_every_block() -> None:
+def test_batchnorm_does_not_change_in_training_and_gradients_reach_every_block() -> None:
     module = random_backbone("torchvision/resnet18").train()
     before = {key: tensor.clone() for key, tensor in module.weights().items()}
     module(torch.from_numpy(photos(64, 2))).sum().backward()
@@ -208,7 +208,7 @@ def test_batchnorm_does_not_move_while_training_and_gradients_reach_every_block(
 
 
 @pytest.mark.parametrize("name", ["torchvision/resnet18", "timm/test_vit"])
-def test_a_copy_shares_nothing_and_its_blocks_are_its_own(name: str) -> None:
+def test_copy_of_a_backbone_has_its_own_weights_and_blocks(name: str) -> None:
     module = random_backbone(name)
     twin = copy.deepcopy(module)
     pixels = photos(module.pixels.size_px, 1)
@@ -222,7 +222,7 @@ def test_a_copy_shares_nothing_and_its_blocks_are_its_own(name: str) -> None:
     assert twin.blocks[0](twin.normalise(torch.from_numpy(pixels))).dtype == torch.bfloat16
 
 
-def test_a_version_of_another_backbone_is_refused() -> None:
+def test_version_of_another_backbone_is_refused() -> None:
     model = export_backbone(random_backbone("torchvision/squeezenet1_1"))
     with pytest.raises(SpecMismatch, match="torchvision/resnet18"):
         from_onnx("torchvision/resnet18", model)

@@ -53,7 +53,7 @@ def test_bound_starter_equals_the_torch_module(pixels_BHWC) -> None:
     np.testing.assert_allclose(got_BD, expected_BD, rtol=0, atol=PARITY_ATOL)
 
 
-def test_exporting_the_starter_gives_the_very_bytes_of_the_bundle() -> None:
+def test_exported_starter_has_the_bytes_of_the_bundle() -> None:
     assert export_backbone(starter_backbone(), SIZE_PX) == starter.backbone_onnx()
 
 
@@ -67,7 +67,7 @@ def test_exported_backbone_equals_a_module_with_other_weights(pixels_BHWC) -> No
     np.testing.assert_allclose(got_BD, expected_BD, rtol=0, atol=PARITY_ATOL)
 
 
-def test_weights_go_through_onnx_and_back_into_torch(pixels_BHWC) -> None:
+def test_weights_survive_onnx_and_back(pixels_BHWC) -> None:
     module = starter_backbone()
     load_weights(module, random_weights())
     again = starter_backbone(starter.bound_weights(export_backbone(module, SIZE_PX)))
@@ -75,7 +75,7 @@ def test_weights_go_through_onnx_and_back_into_torch(pixels_BHWC) -> None:
     np.testing.assert_array_equal(embed_in_torch(again, pixels_BHWC), expected_BD)
 
 
-def test_bundled_graph_is_a_fresh_export_whatever_the_weights() -> None:
+def test_bundled_graph_is_a_new_export_with_any_weights() -> None:
     bundled = onnx.load_from_string((starter.FILES / "backbone.graph.onnx").read_bytes())
     for module in (starter_backbone(), StarterBackbone(**starter.card()["normalisation"])):
         assert onnx.load_from_string(export_graph(module, SIZE_PX)) == bundled
@@ -95,7 +95,7 @@ def test_batchnorm_is_in_inference_mode_in_training_and_in_the_graph() -> None:
     assert all(len(node.output) == 1 for node in nodes)
 
 
-def test_export_leaves_the_module_as_it_was() -> None:
+def test_export_does_not_change_the_module() -> None:
     module = starter_backbone().train()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     export_backbone(module, SIZE_PX)
@@ -109,7 +109,7 @@ def test_gradients_reach_every_weight() -> None:
     assert all(parameter.grad is not None for parameter in module.parameters())
 
 
-def test_bundling_the_bundle_changes_no_byte(tmp_path) -> None:
+def test_bundle_made_from_the_bundle_has_the_same_bytes(tmp_path) -> None:
     source = [str(starter.FILES / name) for name in ("starter.safetensors", "starter.json")]
     bundle_starter.main([*source, "--into", str(tmp_path)])
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

@@ -1,4 +1,4 @@
-"""A backbone in int8: what is quantised, on which photos, and what the gate asks of it."""
+"""A backbone in int8: what is quantised, with which photos, and what the gate requires."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from training.recipe import GatePolicy
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from tests.training.backbones.tiny_backbone import photos, tiny_backbone  # noqa: E402
-from training.backbones.candidate import Candidate  # noqa: E402
+from training.backbones.backbone_ref import BackboneRef  # noqa: E402
 from training.backbones.export import export_backbone  # noqa: E402
 
 pytestmark = pytest.mark.training
@@ -55,7 +55,7 @@ def embed(content: bytes, pixels_NHWC: np.ndarray) -> np.ndarray:
     return Backbone(content, "tiny", Runtime("cpu")).embed(pixels_NHWC)
 
 
-def test_embeds_as_the_float32_backbone_does_in_the_same_interface(
+def test_int8_backbone_embeds_as_the_float32_one_in_the_same_interface(
     in_float32: bytes, in_int8: bytes
 ) -> None:
     for_both = [onnx.load_from_string(content).graph for content in (in_float32, in_int8)]
@@ -68,41 +68,41 @@ def test_embeds_as_the_float32_backbone_does_in_the_same_interface(
     assert not np.array_equal(before_ND, after_ND)
 
 
-def test_all_convolutions_but_the_first_three_have_weights_of_8_bits(in_int8: bytes) -> None:
+def test_convolutions_after_the_third_have_weights_of_8_bits(in_int8: bytes) -> None:
     graph = onnx.load_from_string(in_int8).graph
     maker = {name: node for node in graph.node for name in node.output}
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    found = []
+    types_of_convolutions = []
     for node in graph.node:
         if node.op_type == "Conv":
             weights = node.input[1]
-            found.append(types.get(weights) or types[maker[weights].input[0]])
-    assert found == [*[TensorProto.FLOAT] * 3, TensorProto.INT8]
+            types_of_convolutions.append(types.get(weights) or types[maker[weights].input[0]])
+    assert types_of_convolutions == [*[TensorProto.FLOAT] * 3, TensorProto.INT8]
 
 
-def test_the_same_photos_give_the_same_file(in_float32: bytes, in_int8: bytes) -> None:
+def test_same_photos_give_the_same_file(in_float32: bytes, in_int8: bytes) -> None:
     assert quantise(in_float32, photos(30)[0]) == in_int8
 
 
-def test_what_has_nothing_to_quantise_is_refused_with_a_remedy() -> None:
+def test_model_with_nothing_to_quantise_is_refused_with_a_remedy() -> None:
     with pytest.raises(InvalidRequest, match="use it in float32"):
         quantise(tiny.backbone_onnx(), np.zeros((20, 8, 8, 3), np.uint8))
 
 
-def test_a_run_that_is_stopped_ends_between_two_photos(in_float32: bytes) -> None:
-    told = []
+def test_stopped_run_ends_between_two_photos(in_float32: bytes) -> None:
+    reported = []
 
     def stop(done: int) -> None:
-        told.append(done)
+        reported.append(done)
         if done == 3:
             raise RunCancelled
 
     with pytest.raises(RunCancelled):
         quantise(in_float32, photos(30)[0], stop)
-    assert told == [1, 2, 3]
+    assert reported == [1, 2, 3]
 
 
-def test_photos_are_spread_over_all_there_are() -> None:
+def test_photos_are_spread_evenly() -> None:
     assert evenly(0) == []
     assert evenly(3) == [0, 1, 2]
     many = evenly(12_345)
@@ -110,7 +110,7 @@ def test_photos_are_spread_over_all_there_are() -> None:
     assert set(np.diff(many)) == {124, 125}
 
 
-def test_photos_that_are_held_out_do_not_shape_it(sqlite_store: Store) -> None:
+def test_held_out_photos_are_not_used(sqlite_store: Store) -> None:
     label(sqlite_store, digits_of("three", "eight")[:60])
     with sqlite_store.db.read() as conn:
         rows = labels.current(conn)
@@ -125,21 +125,23 @@ def test_too_few_labelled_photos_are_refused_with_both_numbers(sqlite_store: Sto
         labelled_photos(sqlite_store, tiny.SPEC, Limits())
 
 
-def test_a_candidate_remembers_what_it_was_quantised_from(
+def test_backbone_ref_keeps_what_it_was_quantised_from(
     sqlite_store: Store, in_float32: bytes, in_int8: bytes
 ) -> None:
     blobs = sqlite_store.blobs
     float32 = blobs.put(in_float32)
-    before = Candidate("tiny", float32, tiny_backbone().pixels, 24, snapshot=7, tuned_from="b" * 64)
+    before = BackboneRef(
+        "tiny", float32, tiny_backbone().pixels, 24, snapshot=7, tuned_from="b" * 64
+    )
     after = as_int8(before, photos(30)[0], blobs)
     assert after.quantised_from == before.digest
     assert blobs.get(after.digest) == in_int8
     assert (after.name, after.pixels, after.snapshot) == ("tiny", before.pixels, 7)
     assert after.tuned_from == before.tuned_from
-    assert Candidate.from_json(after.to_json()) == after
+    assert BackboneRef.from_json(after.to_json()) == after
     asked_by_an_older_release = before.to_json()
     del asked_by_an_older_release["quantised_from"], asked_by_an_older_release["tuned_from"]
-    assert Candidate.from_json(asked_by_an_older_release) == replace(before, tuned_from=None)
+    assert BackboneRef.from_json(asked_by_an_older_release) == replace(before, tuned_from=None)
 
 
 def decision(ratio: float | None) -> tuple[bool, str, list[str]]:
@@ -161,7 +163,7 @@ def decision(ratio: float | None) -> tuple[bool, str, list[str]]:
     return found.promote, found.reason, [check.name for check in found.checks]
 
 
-def test_the_gate_holds_back_what_is_rounded_for_nothing() -> None:
+def test_gate_holds_back_int8_without_a_gain_in_speed() -> None:
     assert decision(0.6)[0]
     promote, reason, _ = decision(0.95)
     assert not promote

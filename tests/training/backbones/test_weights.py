@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +52,12 @@ def test_local_weights_load_with_and_without_a_classifier(weights_file: Path) ->
     assert build("torchvision/squeezenet1_1", weights_file).weights().keys() == whole.keys()
 
 
-def test_weights_that_do_not_fit_say_which_and_what_to_do(weights_file: Path) -> None:
+def test_weights_that_do_not_fit_are_refused_with_their_names(
+    weights_file: Path,
+) -> None:
     with pytest.raises(InvalidRequest, match=r"lacks bn1\.bias") as raised:
         build("torchvision/resnet18", weights_file)
-    assert "beside them features.0.bias" in str(raised.value)
+    assert "also has features.0.bias" in str(raised.value)
     assert "get_model('resnet18', weights='DEFAULT')" in str(raised.value)
     tensors = safetensors.torch.load_file(weights_file)
     tensors["features.0.weight"] = torch.zeros(64, 3, 5, 5)
@@ -62,38 +66,85 @@ def test_weights_that_do_not_fit_say_which_and_what_to_do(weights_file: Path) ->
         build("torchvision/squeezenet1_1", weights_file)
 
 
-def test_a_pickle_is_not_read(tmp_path: Path) -> None:
+def test_local_pickle_is_refused(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "model.pth")
     with pytest.raises(InvalidRequest, match=r"safetensors\.torch\.save_file"):
         build("torchvision/squeezenet1_1", tmp_path / "model.pth")
 
 
-def published(folder: Path, content: bytes, digits: str | None = None) -> Source:
-    sha256 = digits or hashlib.sha256(content).hexdigest()[:8]
-    folder.mkdir()
-    (folder / f"model-{sha256}.pth").write_bytes(content)
-    return Source(url=(folder / f"model-{sha256}.pth").as_uri(), recipe="RECIPE")
+class Library:
+    """A web server that publishes one file."""
+
+    def __init__(self, content: bytes, digits: str | None = None) -> None:
+        self.num_requests = 0
+        library = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                library.num_requests += 1
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        digits = digits or hashlib.sha256(content).hexdigest()[:8]
+        url = f"http://127.0.0.1:{self._server.server_port}/model-{digits}.pth"
+        self.source = Source(url=url, recipe="RECIPE")
+
+    def __enter__(self) -> Library:
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
-def test_published_weights_come_once_and_are_checked_each_time(tmp_path: Path) -> None:
-    source = published(tmp_path / "library", b"weights")
-    path = fetch(source, tmp_path / "cache", progress=False)
-    assert path.read_bytes() == b"weights"
-    (tmp_path / "library" / path.name).unlink()
-    assert fetch(source, tmp_path / "cache", progress=False) == path
-    path.write_bytes(b"damaged")
-    with pytest.raises(BackboneUnavailable, match=r"--weights FILE\.safetensors.*RECIPE"):
-        fetch(source, tmp_path / "cache", progress=False)
+def test_published_weights_are_downloaded_once_and_always_checked(tmp_path: Path) -> None:
+    with Library(b"weights") as library:
+        path = fetch(library.source, tmp_path, progress=False)
+        assert path.read_bytes() == b"weights"
+        assert fetch(library.source, tmp_path, progress=False) == path
+        assert library.num_requests == 1
+        path.write_bytes(b"damaged")
+        assert fetch(library.source, tmp_path, progress=False).read_bytes() == b"weights"
+        assert library.num_requests == 2
+
+
+def test_published_weights_without_a_network_name_the_remedy(tmp_path: Path) -> None:
+    with Library(b"weights") as library:
+        pass
+    with pytest.raises(BackboneUnavailable, match=r"refused\. .*--weights FILE.*RECIPE"):
+        fetch(library.source, tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_published_weights_with_another_hash_are_refused(tmp_path: Path) -> None:
-    source = published(tmp_path / "library", b"weights", "0123456789abcdef")
-    with pytest.raises(ChecksumMismatch, match="0123456789abcdef"):
-        fetch(source, tmp_path / "cache", progress=False)
-    assert list((tmp_path / "cache").iterdir()) == []
+    with (
+        Library(b"weights", "0123456789abcdef") as library,
+        pytest.raises(ChecksumMismatch, match="0123456789abcdef"),
+    ):
+        fetch(library.source, tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_file_of_a_library_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
+def test_download_shows_its_progress_if_asked(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Library(b"weights") as library:
+        fetch(library.source, tmp_path / "shown")
+        assert "100%" in capfd.readouterr().err
+        fetch(library.source, tmp_path / "silent", progress=False)
+        assert capfd.readouterr() == ("", "")
+
+
+def test_published_pickle_is_read_without_running_code(tmp_path: Path, monkeypatch) -> None:
     net = torchvision.models.squeezenet1_1()
     torch.save(net.state_dict(), tmp_path / "library.pth")
     monkeypatch.setattr(backbone, "fetch", lambda *_, **__: tmp_path / "library.pth")
@@ -115,8 +166,8 @@ def test_source_without_safe_weights_names_the_remedy(tmp_path: Path) -> None:
         ("torchvision/squeezenet1_1", "squeezenet1_1.safetensors"),
     ],
 )
-def test_pretrained_weights_tell_photos_apart(name: str, file: str) -> None:
-    """Of ants and bees 0.90 was seen with either; random weights get 0.57 to 0.63."""
+def test_pretrained_weights_separate_photos(name: str, file: str) -> None:
+    """Either gets 0.90 of ants and bees right, and random weights 0.57 to 0.63."""
     if not (WEIGHTS_FOLDER and PHOTOS_FOLDER):
         pytest.skip("EVERGREEN_TEST_WEIGHTS and EVERGREEN_TEST_PHOTOS name no folders")
     module = build(name, Path(WEIGHTS_FOLDER) / file)

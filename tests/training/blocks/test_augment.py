@@ -1,4 +1,4 @@
-"""Augmentation: what it draws, and the sheet that shows it."""
+"""Augmentation: its variants, and the contact sheet."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from tests.training.backbones.tiny_backbone import photos  # noqa: E402
-from training.blocks.augment import Augmentation, mixup, save_preview, seed_of  # noqa: E402
+from training.blocks.augment import Augmentation, mix_seed, mixup, save_preview  # noqa: E402
 from training.recipe import STRENGTHS  # noqa: E402
 
 pytestmark = pytest.mark.training
@@ -40,7 +40,7 @@ def test_augmentation_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_without_flip_left_stays_left() -> None:
+def test_variants_are_mirrored_only_with_flip() -> None:
     ramp_HWC = np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[None, :, None], 16, axis=0)
     ramps_BHWC = np.repeat(np.repeat(ramp_HWC, 3, axis=2)[None], 40, axis=0)
     for flip in (True, False):
@@ -49,7 +49,7 @@ def test_without_flip_left_stays_left() -> None:
         assert bool(rises_B.all()) != flip
 
 
-def test_mixup_blends_rows_and_targets_alike() -> None:
+def test_mixup_blends_rows_and_targets_in_the_same_way() -> None:
     rows, targets = torch.eye(5), torch.eye(5)
     mixed, mixed_targets = mixup(rows, targets, 0.4, np.random.default_rng(2))
     assert torch.equal(mixed, mixed_targets)
@@ -68,7 +68,7 @@ def test_preview_shows_each_photo_and_its_variants(tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
 
 
-def test_seeds_of_neighbours_differ() -> None:
-    seeds = {seed_of(s, v, r) for s in range(3) for v in range(4) for r in range(500)}
+def test_seeds_of_neighbouring_views_and_rows_differ() -> None:
+    seeds = {mix_seed(s, v, r) for s in range(3) for v in range(4) for r in range(500)}
     assert len(seeds) == 3 * 4 * 500
     assert max(seeds) < 2**63

@@ -12,21 +12,21 @@ from training.head.head import ABSENT_BIAS, Head  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
 
-# The refactored loop must draw the same numbers and do the same sums. Other processors round
+# A refactored loop must draw the same numbers and compute the same sums. Other CPUs round
 # convolutions differently: 1e-6 after the 28 steps.
 PINNED_LOSSES = (1.485844, 0.864520, 0.634436, 0.559739)
 PINNED_ATOL = 2e-4
 
 
 class Stop:
-    """Says stop when asked for the n-th time."""
+    """Returns true from call number `at` on."""
 
     def __init__(self, at: int) -> None:
-        self.left = at
+        self.calls_left = at
 
     def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
+        self.calls_left -= 1
+        return self.calls_left < 0
 
 
 def weights_of(tuned: Tuned) -> dict[str, torch.Tensor]:
@@ -64,19 +64,19 @@ def test_tuning_beats_the_head_it_started_from(task, tuned) -> None:
     assert (fresh.argmax(1) == y_N).mean() > (start.argmax(1) == y_N).mean() + 0.03
 
 
-def test_losses_are_the_pinned_ones(tuned) -> None:
+def test_losses_equal_the_pinned_ones(tuned) -> None:
     losses = [epoch.train_loss for epoch in tuned.history]
     np.testing.assert_allclose(losses, PINNED_LOSSES, rtol=0, atol=PINNED_ATOL)
 
 
-def test_running_statistics_and_frozen_blocks_keep_every_bit(task, tuned) -> None:
+def test_running_statistics_and_frozen_blocks_do_not_change(task, tuned) -> None:
     given, after = task[0].state_dict(), tuned.backbone.state_dict()
     changed = {name for name in given if not torch.equal(given[name], after[name])}
     assert {name.split(".")[1] for name in changed} == {"2", "3"}
     assert not any("running" in name or "num_batches" in name for name in changed)
 
 
-def test_tuned_backbone_is_ready_to_export_and_the_given_one_untouched(task, tuned) -> None:
+def test_tuned_backbone_is_ready_to_export_and_the_given_one_unchanged(task, tuned) -> None:
     assert not any(module.training for module in tuned.backbone.modules())
     assert all(parameter.is_contiguous() for parameter in tuned.backbone.parameters())
     assert all(parameter.requires_grad for parameter in task[0].parameters())
@@ -92,7 +92,7 @@ def test_same_seed_gives_the_same_bits_and_another_does_not(task, tuned, tmp_pat
 
 # Within the fill of the first epoch, its steps, and the steps of the third epoch.
 @pytest.mark.parametrize("asked", [2, 8, 27])
-def test_cancelled_run_goes_on_to_the_bits_of_one_never_stopped(
+def test_cancelled_run_ends_with_the_bits_of_an_uninterrupted_one(
     task, tuned, tmp_path, asked
 ) -> None:
     first = tune(*task, RECIPE, tmp_path, seed=3, should_stop=Stop(asked))
@@ -123,15 +123,16 @@ def test_crash_between_epochs_is_resumed_without_repeating_them(task, tuned, tmp
     assert steps[1] > 0.5
 
 
-def test_checkpoint_of_other_arguments_is_not_taken_up(task, tuned, tmp_path) -> None:
+def test_checkpoint_of_other_arguments_is_deleted(task, tuned, tmp_path) -> None:
     tune(*task, RECIPE, tmp_path, seed=4, should_stop=Stop(30))
     assert len(list(tmp_path.iterdir())) == 5
     (tmp_path / "keep.txt").touch()
+    (tmp_path / ".new-killed").touch()
     assert_same_bits(tune(*task, RECIPE, tmp_path, seed=3), tuned)
     assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
 
 
-def test_overfits_a_dozen_photos(task, tmp_path) -> None:
+def test_tuning_can_overfit_a_dozen_photos(task, tmp_path) -> None:
     backbone, *_ = task
     pixels_NHWC, y_N = photos(12, seed=5)
     twice_NHWC, twice_N = np.concatenate([pixels_NHWC] * 2), np.concatenate([y_N] * 2)
@@ -172,7 +173,7 @@ def test_microbatches_of_one_add_up_to_the_same_step(task, tuned, tmp_path) -> N
     assert single.history[0].raw.loss == pytest.approx(whole.history[0].raw.loss, abs=1e-3)
 
 
-def test_averaged_weights_can_win_and_the_winner_is_recorded(task, tmp_path) -> None:
+def test_averaged_weights_can_be_best_and_are_recorded(task, tmp_path) -> None:
     # A rate too high for the last epochs: the average of a wandering path lies nearer the middle.
     recipe = dataclasses.replace(RECIPE, lr=2e-2, epochs=3, average_epochs=1.0)
     ended = tune(*task, recipe, tmp_path)

@@ -1,4 +1,4 @@
-"""How tuning ends: out of time, without gain, diverged, with nothing to judge by."""
+"""How fine-tuning ends: out of time, without gain, diverged, without held-out rows."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
 
 
 class Clock:
-    """A second passes whenever it is looked at."""
+    """Advances by a second at each call."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -31,7 +31,7 @@ class Clock:
         return self.now
 
 
-def test_time_limit_ends_a_run_within_a_step_with_the_best_so_far(task, tmp_path) -> None:
+def test_time_limit_ends_a_run_within_a_step_and_keeps_the_best_weights(task, tmp_path) -> None:
     clock = Clock()
     recipe = dataclasses.replace(RECIPE, minutes=0.5, epochs=1000)
     ended = tune(*task, recipe, tmp_path, clock=clock)
@@ -52,14 +52,14 @@ def test_time_limit_shortens_the_schedule_so_that_its_rate_reaches_zero(task, tm
     assert 3 <= len(ended.history) <= 10
 
 
-def test_progress_rises_to_one_and_tells_losses(task, tmp_path) -> None:
-    told = []
-    tune(*task, RECIPE, tmp_path, on_progress=lambda *args: told.append(args))
-    fractions = [fraction for fraction, _, _ in told]
+def test_progress_rises_to_one_and_reports_losses(task, tmp_path) -> None:
+    reports = []
+    tune(*task, RECIPE, tmp_path, on_progress=lambda *args: reports.append(args))
+    fractions = [fraction for fraction, _, _ in reports]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
-    assert told[-1][1] == "epoch 4 of 4"
-    assert {"training", "held_out", "best"} <= told[-1][2].keys()
+    assert reports[-1][1] == "epoch 4 of 4"
+    assert {"training", "held_out", "best"} <= reports[-1][2].keys()
 
 
 def test_run_that_cannot_improve_returns_the_start_and_stops_early(task, tmp_path) -> None:
@@ -86,7 +86,7 @@ def test_loss_that_is_not_finite_ends_the_run_with_the_remedy(task, tmp_path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_held_out_rows_nothing_can_be_judged(task, tmp_path) -> None:
+def test_tuning_without_held_out_rows_is_refused(task, tmp_path) -> None:
     backbone, head, pixels_NHWC, y_N, is_held_out_N = task
     with pytest.raises(NotEnoughLabels, match="0 held-out rows"):
         tune(backbone, head, pixels_NHWC, y_N, np.zeros_like(is_held_out_N), RECIPE, tmp_path)

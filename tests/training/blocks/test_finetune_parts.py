@@ -1,4 +1,4 @@
-"""What tuning is made of: cached activations, the tail, checkpoints."""
+"""The parts of fine-tuning: cached activations, the tail, checkpoints."""
 
 import json
 
@@ -96,13 +96,13 @@ def test_frozen_blocks_run_once_for_each_photo_and_view(tmp_path) -> None:
         assert set(views) == ({epoch} if epoch < 2 else {0, 1})
         cache.batch(views, np.arange(20))
     assert sum(seen) == 2 * 20
-    again = activations(tmp_path, tail)  # the file of a crashed run is taken up
+    again = activations(tmp_path, tail)  # uses the file of a crashed run
     assert again.num_unfilled == 0
     again.fill(0, lambda: None)
     assert sum(seen) == 2 * 20 + 2  # one photo, twice, to learn shapes
 
 
-def test_small_cache_keeps_fewer_views_then_none_and_says_so(tmp_path) -> None:
+def test_small_cache_holds_fewer_views_or_none_and_notes_it(tmp_path) -> None:
     view_mb = activations(tmp_path, views=1).megabytes
     one = activations(tmp_path, views=4, limit_mb=1.5 * view_mb)
     assert one.num_views == 1
@@ -130,7 +130,7 @@ def test_unaugmented_rows_have_one_view(tmp_path) -> None:
     assert activations(tmp_path, views=4, strength="none").num_views == 1
 
 
-def test_optimizer_groups_fall_with_depth_and_spare_norms_from_decay() -> None:
+def test_optimizer_groups_have_lower_rates_below_and_no_decay_of_norms() -> None:
     recipe = BlocksRecipe(lr=1e-2, lr_decay=0.5, head_lr=3e-3, weight_decay=0.1)
     groups = tail_of(depth=3).groups(recipe)
     assert [g["lr"] for g in groups[::2]] == [0.25e-2, 0.5e-2, 1e-2, 3e-3]
@@ -139,10 +139,10 @@ def test_optimizer_groups_fall_with_depth_and_spare_norms_from_decay() -> None:
         assert group["weight_decay"] == (0.1 if is_matrix else 0.0)
 
 
-def test_thawing_starts_from_the_end_and_frozen_blocks_never_learn() -> None:
+def test_unfreezing_starts_at_the_last_block() -> None:
     tail = tail_of(depth=2)
-    for thawed, expected in ((1, {"3"}), (2, {"2", "3"})):
-        tail.thaw(thawed)
+    for unfrozen, expected in ((1, {"3"}), (2, {"2", "3"})):
+        tail.unfreeze(unfrozen)
         learning = [n for n, p in tail.named_parameters() if p.requires_grad]
         blocks = {name.split(".")[2] for name in learning if name.startswith("backbone.")}
         assert blocks == expected
@@ -176,7 +176,7 @@ def test_tail_computes_what_the_backbone_and_head_do() -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_average_follows_the_weights_slowly() -> None:
+def test_average_moves_slowly_towards_the_weights() -> None:
     tail = tail_of()
     average = Average(tail, horizon=10)
     with torch.no_grad():
@@ -192,7 +192,7 @@ def test_microbatch_shrinks_to_fit_memory() -> None:
     assert learning_batch(tail, example, 32, 0) == 1
 
 
-def test_checkpoint_is_whole_or_absent_and_of_this_run_only(tmp_path) -> None:
+def test_checkpoint_is_complete_or_absent_and_of_one_run(tmp_path) -> None:
     path = tmp_path / "run.safetensors"
     assert checkpoint.load(path, "a") is None
     checkpoint.save(path, "a", {"w": torch.arange(3.0)}, {"epoch": 2, "loss": 0.1})

@@ -1,6 +1,6 @@
 import pytest
 
-from training.blocks.schedule import block_lrs, lr_factor, num_thawed, plan_epochs
+from training.blocks.schedule import block_lrs, lr_factor, num_unfrozen, plan_epochs
 
 
 def test_learning_rate_falls_with_depth() -> None:
@@ -12,9 +12,9 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert lr_factor(0, 0.0) == 1
 
 
-def test_last_block_thaws_first() -> None:
-    assert [num_thawed(epoch, 3, 2) for epoch in range(6)] == [1, 1, 2, 2, 3, 3]
-    assert num_thawed(0, 3, 0) == 3
+def test_last_block_is_unfrozen_first() -> None:
+    assert [num_unfrozen(epoch, 3, 2) for epoch in range(6)] == [1, 1, 2, 2, 3, 3]
+    assert num_unfrozen(0, 3, 0) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where a run of tier `blocks` begins, from the manifest alone."""
+"""The backbone from which a run of tier `blocks` starts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from core.models.manifest import Manifest
 from core.store.blobs import LocalBlobs
 from tests.support import tiny
-from training.backbones.candidate import Candidate
-from training.blocks.starting_point import Origin, origin
+from training.backbones.backbone_ref import BackboneRef
+from training.blocks.starting_point import StartingPoint, choose_starting_point
 
 
 @pytest.fixture
@@ -23,53 +23,55 @@ def manifest(backbone: str, **fields: object) -> Manifest:
     return tiny.plain_manifest(backbone=backbone, **fields)
 
 
-def test_a_backbone_that_is_not_tuned_is_where_it_begins(blobs: LocalBlobs) -> None:
-    assert origin(manifest("pretrained"), blobs) == Origin("pretrained", "pretrained")
+def test_run_starts_from_a_backbone_that_is_not_tuned(blobs: LocalBlobs) -> None:
+    assert choose_starting_point(manifest("pretrained"), blobs) == StartingPoint(
+        "pretrained", "pretrained"
+    )
     in_int8 = manifest("rounded", quantised_from="pretrained")
-    assert origin(in_int8, blobs) == Origin("pretrained", "pretrained")
+    assert choose_starting_point(in_int8, blobs) == StartingPoint("pretrained", "pretrained")
 
 
 @pytest.mark.parametrize("quantised_from", [None, "tuned in float32"])
-def test_from_a_tuned_one_it_goes_back_to_the_pretrained(
+def test_run_of_a_tuned_backbone_starts_from_the_pretrained_one(
     blobs: LocalBlobs, quantised_from: str | None
 ) -> None:
     pretrained = blobs.put(b"pretrained")
     tuned = manifest(
         "tuned", quantised_from=quantised_from, tuned_from=pretrained, backbone_snapshot=9
     )
-    assert origin(tuned, blobs) == Origin(pretrained, pretrained)
-    assert str(origin(tuned, blobs)) == "the pretrained backbone"
+    assert choose_starting_point(tuned, blobs) == StartingPoint(pretrained, pretrained)
+    assert str(choose_starting_point(tuned, blobs)) == "the pretrained backbone"
 
 
 @pytest.mark.parametrize(
-    ("quantised_from", "begins"), [(None, "tuned"), ("tuned in float32", "tuned in float32")]
+    ("quantised_from", "expected"), [(None, "tuned"), ("tuned in float32", "tuned in float32")]
 )
-def test_without_the_pretrained_blob_it_goes_on_until_that_is_restored(
-    blobs: LocalBlobs, quantised_from: str | None, begins: str
+def test_run_without_the_pretrained_blob_starts_from_the_tuned_backbone(
+    blobs: LocalBlobs, quantised_from: str | None, expected: str
 ) -> None:
     pretrained = blobs.put(b"pretrained")
     blobs.delete(pretrained)
     tuned = manifest(
         "tuned", quantised_from=quantised_from, tuned_from=pretrained, backbone_snapshot=9
     )
-    found = origin(tuned, blobs)
-    assert (found.digest, found.tuned_from) == (begins, pretrained)
-    assert f"blob {pretrained}" in (found.exception or "")
-    assert str(found) == "the champion's backbone"
+    start = choose_starting_point(tuned, blobs)
+    assert (start.digest, start.tuned_from) == (expected, pretrained)
+    assert f"blob {pretrained}" in (start.exception or "")
+    assert str(start) == "the champion's backbone"
     blobs.put(b"pretrained")
-    assert origin(tuned, blobs).digest == pretrained
+    assert choose_starting_point(tuned, blobs).digest == pretrained
 
 
-def test_what_an_older_release_tuned_is_where_it_begins(blobs: LocalBlobs) -> None:
+def test_run_starts_from_what_an_older_release_tuned(blobs: LocalBlobs) -> None:
     fields = json.loads(manifest("tuned", backbone_snapshot=9).to_bytes())
     del fields["tuned_from"]
-    found = origin(Manifest.from_bytes(json.dumps(fields).encode()), blobs)
-    assert (found.digest, found.tuned_from) == ("tuned", "tuned")
-    assert "older release" in (found.exception or "")
+    start = choose_starting_point(Manifest.from_bytes(json.dumps(fields).encode()), blobs)
+    assert (start.digest, start.tuned_from) == ("tuned", "tuned")
+    assert "older release" in (start.exception or "")
 
 
-def test_a_head_trained_later_keeps_what_the_backbone_was_tuned_from() -> None:
+def test_backbone_ref_keeps_what_the_backbone_was_tuned_from() -> None:
     tuned = manifest("tuned", tuned_from="pretrained", quantised_from="tuned in float32")
-    candidate = Candidate.of(tuned)
+    candidate = BackboneRef.from_manifest(tuned)
     assert (candidate.tuned_from, candidate.quantised_from) == ("pretrained", "tuned in float32")
-    assert Candidate.from_json(candidate.to_json()) == candidate
+    assert BackboneRef.from_json(candidate.to_json()) == candidate

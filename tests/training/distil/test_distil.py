@@ -64,7 +64,7 @@ def archive(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(archive, tmp_path_factory) -> tuple[DistilConfig, Distilled]:
-    """A whole run, whose images later runs may copy so that they need not be decoded again."""
+    """A complete run, whose decoded images other runs may copy."""
     out = tmp_path_factory.mktemp("finished")
     config = DistilConfig(
         (Archive(archive),), out, teacher="starter", minutes=None, steps=8, recipe=RECIPE
@@ -74,7 +74,7 @@ def finished(archive, tmp_path_factory) -> tuple[DistilConfig, Distilled]:
 
 
 def begun(finished: tuple[DistilConfig, Distilled], out: Path) -> DistilConfig:
-    """The same run with the images decoded and nothing learnt yet."""
+    """The same run with decoded images and no step yet."""
     config, _ = finished
     shutil.copytree(config.out, out)
     for path in [*out.glob("checkpoint*"), *out.glob("student*"), out / "distil.json"]:
@@ -83,7 +83,7 @@ def begun(finished: tuple[DistilConfig, Distilled], out: Path) -> DistilConfig:
 
 
 class Stop:
-    """Stops a run after so many steps of the student."""
+    """Stops a run after a number of steps of the student."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -107,7 +107,7 @@ def test_loss_falls(finished, tmp_path) -> None:
     assert np.mean(told[-4:]) < 0.9 * np.mean(told[:4])
 
 
-def test_student_is_written_as_the_bundle_is(finished) -> None:
+def test_student_has_the_layout_of_the_bundle(finished) -> None:
     _, ended = finished
     found = weights(ended.student)
     assert found["head.weight"].shape == (4, EMBEDDING_SIZE)
@@ -154,7 +154,7 @@ def test_run_stopped_while_its_head_is_fitted_ends_when_resumed(finished, tmp_pa
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_images_without_labels_give_a_student_without_head(folder, tmp_path) -> None:
+def test_student_of_images_without_labels_has_no_head(folder, tmp_path) -> None:
     config = DistilConfig(
         (Folder(folder),), tmp_path, teacher="starter", minutes=None, steps=1, recipe=RECIPE
     )
@@ -163,7 +163,7 @@ def test_images_without_labels_give_a_student_without_head(folder, tmp_path) -> 
     assert not any(name.startswith("head.") for name in weights(ended.student))
 
 
-def test_student_cut_from_its_teacher_learns_its_maps(folder, tmp_path) -> None:
+def test_student_pruned_from_its_teacher_learns_its_maps(folder, tmp_path) -> None:
     torch.manual_seed(0)
     module = build("torchvision/mobilenet_v2", pretrained=False)
     teacher = tmp_path / "teacher.safetensors"

@@ -1,4 +1,4 @@
-"""What distilling is made of: its batches, rate, views, cut and recipe."""
+"""The parts of a distillation: batches, rate, views, pruning and recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 from core.errors import InvalidRecipe  # noqa: E402
 from training.backbones.backbone import build  # noqa: E402
 from training.backbones.starter_network import EMBEDDING_SIZE, starter_features  # noqa: E402
-from training.distil.cut import cut  # noqa: E402
+from training.distil.prune import prune  # noqa: E402
 from training.distil.recipe import DistilRecipe, load_recipe  # noqa: E402
 from training.distil.schedule import batch_rows, rate  # noqa: E402
 from training.distil.views import views  # noqa: E402
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.training
 SIZE_PX = 32
 
 
-def test_every_row_comes_once_an_epoch_and_each_epoch_in_its_own_order() -> None:
+def test_epoch_has_every_row_once_in_its_own_order() -> None:
     epochs = [
         np.concatenate([batch_rows(40, 8, seed=3, step=5 * epoch + at) for at in range(5)])
         for epoch in range(2)
@@ -32,7 +32,7 @@ def test_every_row_comes_once_an_epoch_and_each_epoch_in_its_own_order() -> None
     assert len(batch_rows(5, 8, seed=3, step=7)) == 5
 
 
-def test_rate_warms_up_and_falls_to_nothing() -> None:
+def test_rate_warms_up_and_falls_to_zero() -> None:
     rates = [rate(fraction, 0.1) for fraction in np.linspace(0, 1, 101)]
     assert 0 < rates[0] < rates[5] < rates[10] == 1
     assert rates[10:] == sorted(rates[10:], reverse=True)
@@ -55,7 +55,7 @@ def test_views_depend_on_the_generator_alone_and_keep_their_range(mosaic) -> Non
     assert made[0].max() <= 255
 
 
-def test_without_any_change_asked_for_a_view_is_the_image_or_its_mirror() -> None:
+def test_view_without_augmentation_is_the_image_or_its_mirror() -> None:
     plain = DistilRecipe(size_px=SIZE_PX, mosaic=0.0, crop=1.0, colour=0.0, sharpen=0.0)
     row = np.arange(SIZE_PX, dtype=np.uint8)
     pixels_NHWC = np.broadcast_to(row[None, None, :, None], (1, SIZE_PX, SIZE_PX, 3)).copy()
@@ -68,7 +68,7 @@ def test_without_any_change_asked_for_a_view_is_the_image_or_its_mirror() -> Non
         )
 
 
-def test_mosaic_lays_whole_images_side_by_side_unscaled() -> None:
+def test_mosaic_places_whole_images_side_by_side_unscaled() -> None:
     plain = DistilRecipe(size_px=2 * SIZE_PX, mosaic=1.0, colour=0.0, sharpen=0.0)
     shades = np.arange(10, 250, 60, dtype=np.uint8)
     pixels_NHWC = np.broadcast_to(shades[:, None, None, None], (4, SIZE_PX, SIZE_PX, 3)).copy()
@@ -78,14 +78,14 @@ def test_mosaic_lays_whole_images_side_by_side_unscaled() -> None:
     assert set(tiles.unique().tolist()) <= set(shades.tolist())
 
 
-def test_cut_network_stays_close_to_the_whole_one() -> None:
+def test_pruned_network_stays_close_to_the_full_one() -> None:
     torch.manual_seed(0)
     full = build("torchvision/mobilenet_v2", pretrained=False).net.features
     full(torch.randn(4, 3, 64, 64))
     slim = starter_features().eval()
     with torch.no_grad():
         x_BCHW = torch.randn(12, 3, 64, 64)
-        kept = cut(full, slim, x_BCHW)
+        kept = prune(full, slim, x_BCHW)
         was_BD = full(x_BCHW).mean((2, 3))[:, kept]
         is_BD = slim(x_BCHW).mean((2, 3))
     assert len(set(kept)) == EMBEDDING_SIZE
@@ -93,7 +93,7 @@ def test_cut_network_stays_close_to_the_whole_one() -> None:
     assert cosine.min() > 0.9
 
 
-def test_recipe_reports_every_problem_at_once(tmp_path) -> None:
+def test_recipe_reports_all_problems_together(tmp_path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("crop = 2.0\nbatch = 0\n")
     with pytest.raises(InvalidRecipe, match=r"batch = 0.*crop = 2\.0"):
@@ -103,6 +103,6 @@ def test_recipe_reports_every_problem_at_once(tmp_path) -> None:
         load_recipe(path)
 
 
-def test_recipe_in_the_repository_is_a_recipe() -> None:
+def test_recipe_in_the_repository_is_valid() -> None:
     found = load_recipe(Path(__file__).parents[3] / "bench" / "starter" / "recipe.toml")
     assert found.serve_px == 144

@@ -9,7 +9,7 @@ import pytest
 from core.errors import InvalidRequest, StoreError
 from tests.support.images import encode, scene
 from training.distil.images import Images, load
-from training.distil.sources import UNLABELLED, Archive, Captured, Folder, Source, of_path
+from training.distil.sources import UNLABELLED, Archive, Captured, Folder, Source, open_source
 
 SIZE_PX = 32
 PICTURES = [encode(scene(SIZE_PX, SIZE_PX, seed), "PNG") for seed in range(12)]
@@ -43,7 +43,7 @@ def loaded(out: Path, *sources: Source) -> Images:
     return load(sources, SIZE_PX, out, lambda fraction: None)
 
 
-def test_every_kind_of_source_gives_the_same_pixels(folder, archive, tmp_path) -> None:
+def test_folder_and_archive_give_the_same_pixels(folder, archive, tmp_path) -> None:
     by_digest = {f"{n:02}": image for n, image in enumerate(PICTURES)}
     of_folder = loaded(tmp_path / "1", Folder(folder))
     of_archive = loaded(tmp_path / "2", Archive(archive))
@@ -56,7 +56,7 @@ def test_every_kind_of_source_gives_the_same_pixels(folder, archive, tmp_path) -
     assert set(of_folder.labels_N.tolist()) == {UNLABELLED}
 
 
-def test_what_was_decoded_is_opened_again_until_the_images_change(folder, tmp_path) -> None:
+def test_decoded_images_are_reused_until_the_sources_change(folder, tmp_path) -> None:
     first = loaded(tmp_path / "out", Folder(folder))
     assert loaded(tmp_path / "out", Folder(folder)).digest == first.digest
     (folder / "new.png").write_bytes(PICTURES[0])
@@ -72,7 +72,7 @@ def test_unreadable_images_are_left_out_and_counted(folder, tmp_path) -> None:
     assert images.pixels_NHWC.shape == (3, SIZE_PX, SIZE_PX, 3)
 
 
-def test_captured_images_that_are_gone_are_left_out(tmp_path) -> None:
+def test_captured_images_that_were_deleted_are_left_out(tmp_path) -> None:
     def get(digest: str) -> bytes:
         if digest == "gone":
             raise StoreError("it is not there")
@@ -86,7 +86,7 @@ def test_sources_without_images_are_refused(tmp_path) -> None:
     with pytest.raises(InvalidRequest, match="no images"):
         loaded(tmp_path / "out", Folder(tmp_path))
     with pytest.raises(InvalidRequest, match="does not exist"):
-        of_path(tmp_path / "no.npz")
+        open_source(tmp_path / "no.npz")
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(InvalidRequest, match="neither a folder nor an"):
-        of_path(tmp_path / "text.npz")
+        open_source(tmp_path / "text.npz")

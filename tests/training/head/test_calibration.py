@@ -70,7 +70,7 @@ def test_abstaining_reaches_the_target_precision():
     assert correct_N[confidence_N >= threshold].mean() >= 0.95
 
 
-def test_abstaining_is_all_or_nothing_when_it_must_be():
+def test_threshold_is_zero_or_none_when_all_or_no_predictions_are_right():
     sure_N = np.full(40, 0.8)
     assert abstain_threshold(sure_N, np.ones(40, np.bool_)) == 0.0
     assert abstain_threshold(sure_N, np.zeros(40, np.bool_)) is None

@@ -1,4 +1,4 @@
-"""Rows in parts: the same result on one core and on many."""
+"""Chunks of rows: the same result on one core and on many."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.head import chunks
-from training.head.chunks import in_parts
+from training.head.chunks import map_chunks
 from training.head.design_matrix import prepare
 from training.head.regression import fit
 
@@ -14,17 +14,17 @@ ROWS = chunks._ROWS
 
 
 @pytest.mark.parametrize("num_rows", [0, 1, ROWS, ROWS + 1, 5 * ROWS - 3])
-def test_every_row_is_in_one_part_in_order(num_rows: int) -> None:
-    found = in_parts(num_rows, lambda rows: np.arange(num_rows)[rows])
-    assert np.array_equal(np.concatenate([*found, []]), np.arange(num_rows))
+def test_chunks_hold_each_row_once_and_in_order(num_rows: int) -> None:
+    chunked = map_chunks(num_rows, lambda rows: np.arange(num_rows)[rows])
+    assert np.array_equal(np.concatenate([*chunked, []]), np.arange(num_rows))
 
 
-def test_what_a_part_raises_is_raised() -> None:
+def test_error_in_a_chunk_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
-        in_parts(3 * ROWS, lambda rows: rows.start // 0)
+        map_chunks(3 * ROWS, lambda rows: rows.start // 0)
 
 
-def test_a_fit_is_the_same_to_the_bit_on_any_number_of_cores(
+def test_fit_gives_the_same_bits_on_any_number_of_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = np.random.default_rng(0)

@@ -67,12 +67,12 @@ def test_folds_follow_the_seed_alone():
         ([], 0),
     ],
 )
-def test_there_are_as_many_folds_as_groups_allow(labels, expected):
+def test_folds_are_as_many_as_groups_allow(labels, expected):
     fold_N = assign_folds(np.arange(len(labels)), np.array(labels, np.intp), 5)
     assert len(np.unique(fold_N)) == expected
 
 
-def test_every_fold_holds_a_class_that_has_enough_groups():
+def test_class_with_enough_groups_is_in_every_fold():
     y_N = np.array([0] * 40 + [1] * 5)
     fold_N = assign_folds(np.arange(45), y_N, 5)
     assert sorted(fold_N[y_N == 1]) == [0, 1, 2, 3, 4]
@@ -93,7 +93,7 @@ def test_out_of_fold_never_sees_its_own_fold(design):
     assert accuracy(logits_NK, y_N) == pytest.approx(0.5, abs=0.07)
 
 
-def test_changing_a_label_leaves_its_own_fold_untouched(digits, design):
+def test_changed_label_does_not_change_the_scores_of_its_fold(digits, design):
     y_N = digits[1].copy()
     fold_N = assign_folds(np.arange(len(y_N)), y_N, 5)
     before_NK = out_of_fold(design, y_N, fold_N, 10, l2=0.1)
@@ -114,7 +114,7 @@ def test_rows_outside_the_training_mask_are_scored_but_not_learnt_from(digits, d
     np.testing.assert_array_equal(logits_NK, again_NK)
 
 
-def test_class_with_a_single_group_is_absent_where_it_is_judged(digits, design):
+def test_class_with_a_single_group_is_absent_where_it_is_scored(digits, design):
     y_N = digits[1].copy()
     y_N[0] = 10
     fold_N = assign_folds(np.arange(len(y_N)), y_N, 5)
@@ -142,7 +142,7 @@ def test_out_of_fold_of_some_folds_is_that_of_all_and_nan_elsewhere(digits, desi
     assert np.isnan(part_NK[fold_N != 1]).all()
 
 
-def test_choose_l2_shrinks_with_the_rows_that_it_did_not_look_at():
+def test_choose_l2_scales_with_the_rows_it_did_not_sample():
     rng = np.random.default_rng(0)
     y_N = rng.integers(0, 2, 4000)
     design = prepare(rng.normal(size=(4000, 20)))
@@ -150,7 +150,7 @@ def test_choose_l2_shrinks_with_the_rows_that_it_did_not_look_at():
     assert l2 == pytest.approx(STRONGEST * 1000 / 4000)
 
 
-def test_choose_l2_of_many_classes_still_answers():
+def test_choose_l2_of_many_classes_gives_an_accurate_head():
     rng = np.random.default_rng(0)
     y_N = np.arange(1200) % 60
     x_ND = np.eye(60)[y_N] + 0.2 * rng.normal(size=(1200, 60))
@@ -162,7 +162,7 @@ def test_choose_l2_of_many_classes_still_answers():
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 0, 0], [0]])
-def test_choose_l2_is_strongest_where_nothing_can_be_judged(labels):
+def test_choose_l2_is_strongest_where_no_row_is_scorable(labels):
     y_N = np.array(labels)
     design = prepare(np.random.default_rng(0).normal(size=(len(y_N), 6)))
     fold_N = assign_folds(np.arange(len(y_N)), y_N, 5)

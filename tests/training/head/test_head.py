@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from training.head.design_matrix import prepare
-from training.head.head import Head, of_unit_rms
+from training.head.head import Head, to_unit_rms
 from training.head.regression import fit
 
 SAME_PROBABILITY = 1e-3  # far below what a reader of a confidence could notice
@@ -74,11 +74,11 @@ def test_preconditioning_saves_most_iterations():
     assert fit(design, y_N, 5, l2=0.01, balance=0).num_iterations < theirs.nit / 2
 
 
-def test_fewer_rows_than_features_solves_the_same_problem():
+def test_fit_with_fewer_rows_than_features_solves_the_same_problem():
     x_ND, y_N = clusters(120, 576, 3, separation=0.3)
     design = prepare(x_ND)
     assert design.x_NR.shape[1] == 119  # centring takes one direction
-    standard_ND = (of_unit_rms(x_ND) - design.mean_D) / design.scale_D
+    standard_ND = (to_unit_rms(x_ND) - design.mean_D) / design.scale_D
     theirs = LogisticRegression(C=1 / (0.1 * 120), tol=1e-8, max_iter=5000)
     expected_NK = theirs.fit(standard_ND, y_N).predict_proba(standard_ND)
     found = fit(design, y_N, 3, l2=0.1, balance=0)
@@ -98,7 +98,7 @@ def test_head_is_one_affine_map_of_the_direction_of_an_embedding(num_rows):
     np.testing.assert_allclose(head.probabilities(x_ND), expected_NK, atol=SAME_PROBABILITY)
 
 
-def test_how_long_an_embedding_is_changes_nothing():
+def test_length_of_an_embedding_does_not_change_the_logits():
     x_ND, y_N = clusters(200, 32, 3, separation=0.5)
     longer_ND = x_ND * np.random.default_rng(0).uniform(0.1, 10, (200, 1)).astype(np.float32)
     heads = [
@@ -108,14 +108,14 @@ def test_how_long_an_embedding_is_changes_nothing():
     np.testing.assert_allclose(heads[0].logits(x_ND), heads[1].logits(longer_ND), atol=SAME_LOGIT)
 
 
-def test_an_embedding_of_zeros_gets_an_answer():
+def test_embedding_of_zeros_gets_logits():
     zeros_ND = np.zeros((2, 8), np.float32)
-    np.testing.assert_array_equal(of_unit_rms(zeros_ND), zeros_ND)
+    np.testing.assert_array_equal(to_unit_rms(zeros_ND), zeros_ND)
     head = Head(("a", "b"), np.ones((8, 2), np.float32), np.array([0, 1], np.float32))
     np.testing.assert_array_equal(head.logits(zeros_ND), [[0, 1], [0, 1]])
 
 
-def test_one_row_can_be_prepared():
+def test_design_of_one_row_can_be_fitted():
     design = prepare(np.ones((1, 8), np.float16))
     head = design.head(fit(design, np.array([1]), 2, l2=0.1), ("a", "b"))
     assert head.probabilities(np.ones((1, 8))).argmax() == 1
@@ -132,7 +132,7 @@ def test_warm_start_reaches_the_same_optimum_sooner():
     assert warm.num_iterations < cold.num_iterations
 
 
-def test_rows_and_weights_of_zero_mean_the_same():
+def test_weight_of_zero_equals_leaving_the_row_out():
     x_ND, y_N = clusters(300, 30, 3, separation=0.3)
     design = prepare(x_ND)
     kept_N = np.arange(300) % 3 > 0

@@ -1,4 +1,4 @@
-"""A head of many rows: fitted to what they can tell, from the fit that judged some of them."""
+"""A head of many rows, which is fitted less precisely."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 
 from training.dataset import Dataset
 from training.head import fit as fitting
-from training.head.design_matrix import prepare
 from training.head.fit import Penalty, fit_head
 from training.recipe import HeadRecipe
 
@@ -32,16 +31,16 @@ def head_of(
         return fit_head(digits, HeadRecipe(), score_all=score_all, penalty=penalty).head
 
 
-def test_a_large_fit_says_what_an_exact_one_says(digits, monkeypatch) -> None:
+def test_large_fit_predicts_as_an_exact_one(digits, monkeypatch) -> None:
     exact = head_of(digits)
     monkeypatch.setattr(fitting, "_LARGE", 1)
     large = head_of(digits)
-    assert not np.array_equal(large.weights_DK, exact.weights_DK), "it was not fitted otherwise"
+    assert not np.array_equal(large.weights_DK, exact.weights_DK), "it was fitted as precisely"
     same_N = large.logits(digits.x_ND).argmax(1) == exact.logits(digits.x_ND).argmax(1)
     assert same_N.mean() > 0.995
 
 
-def test_a_large_fit_is_calibrated_on_other_rows_if_there_are_some(digits, monkeypatch) -> None:
+def test_large_fit_is_calibrated_on_other_rows_if_given(digits, monkeypatch) -> None:
     is_other_N = np.arange(len(digits)) % 4 == 0
     rows, others = digits.part(~is_other_N), digits.part(is_other_N)
     monkeypatch.setattr(fitting, "_LARGE", 1)
@@ -62,26 +61,10 @@ def test_a_large_fit_is_calibrated_on_other_rows_if_there_are_some(digits, monke
 
 @pytest.mark.parametrize("score_all", [False, True])
 @pytest.mark.parametrize("penalty", [None, Penalty(0.01, 1_700)])
-def test_a_large_fit_depends_on_its_rows_and_penalty_alone(
+def test_large_fit_depends_on_its_rows_and_penalty_alone(
     digits, monkeypatch, score_all, penalty
 ) -> None:
     monkeypatch.setattr(fitting, "_LARGE", 1)
     first = head_of(digits, penalty=penalty)
     again = head_of(digits, penalty=penalty, score_all=score_all)
     assert first.weights_DK.tobytes() == again.weights_DK.tobytes()
-
-
-def test_a_large_fit_with_a_known_penalty_finds_the_same_without_rotating(
-    digits, monkeypatch
-) -> None:
-    penalty = Penalty(0.01, len(digits))
-    exact = head_of(digits, penalty=penalty)
-    monkeypatch.setattr(fitting, "_LARGE", 1)
-    prepared = []
-    monkeypatch.setattr(
-        fitting, "prepare", lambda *a, **k: prepared.append(prepare(*a, **k)) or prepared[-1]
-    )
-    large = head_of(digits, penalty=penalty)
-    assert [design.basis_DR for design in prepared] == [None]
-    same_N = large.logits(digits.x_ND).argmax(1) == exact.logits(digits.x_ND).argmax(1)
-    assert same_N.mean() > 0.995

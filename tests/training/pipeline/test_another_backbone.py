@@ -15,7 +15,7 @@ from core.registry.versions import read_manifest
 from core.store.store import Store
 from tests.support import tiny
 from tests.training.digits_store import digits_of, label, live, published, retrain
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.pipeline.context import open_context
 from training.pipeline.export import latency_ratio
 from training.pipeline.run import attempt
@@ -26,7 +26,7 @@ from training.worker.trainer import Trainer
 pytestmark = pytest.mark.slow
 
 
-def use(store: Store, settings, candidate: Candidate) -> runs.Run:
+def use(store: Store, settings, candidate: BackboneRef) -> runs.Run:
     """Do the run that `evergreen backbone use` requests."""
     with store.db.write() as conn:
         run, _ = runs.request(
@@ -43,15 +43,15 @@ def use(store: Store, settings, candidate: Candidate) -> runs.Run:
         return runs.get(conn, run.id)
 
 
-def colours(store: Store) -> Candidate:
+def colours(store: Store) -> BackboneRef:
     """A backbone whose embedding is the mean colour."""
     digest = store.blobs.put(tiny.backbone_onnx())
-    return Candidate("tiny", digest, tiny.SPEC, tiny.EMBEDDING_SIZE)
+    return BackboneRef("tiny", digest, tiny.SPEC, tiny.EMBEDDING_SIZE)
 
 
-def the_starter(store: Store) -> Candidate:
+def the_starter(store: Store) -> BackboneRef:
     digest = store.blobs.put(starter.backbone_onnx())
-    return Candidate("starter", digest, starter.pixel_spec(), 960)
+    return BackboneRef("starter", digest, starter.pixel_spec(), 960)
 
 
 def test_worse_backbone_is_held_back(starter_store: Store, trainer: Trainer, settings) -> None:

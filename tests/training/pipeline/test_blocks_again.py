@@ -16,7 +16,7 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import damaged_starter, digits_of, label, live, retrain
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.pipeline.context import open_context
 from training.pipeline.run import attempt
 from training.recipe import BlocksRecipe, GatePolicy, PlannerPolicy, Recipe
@@ -94,7 +94,7 @@ def test_retracted_labels_leave_no_trace_in_a_backbone_that_is_tuned_again(
     assert head.tuned_from == pretrained.backbone
     with starter_store.db.read() as conn:
         bundled = versions.read_manifest(versions.get(conn, 1), starter_store.blobs)
-    wanted = {"backbone": Candidate.of(bundled).to_json()}
+    wanted = {"backbone": BackboneRef.from_manifest(bundled).to_json()}
     assert after(starter_store, settings, "backbone", wanted).tuned_from is None
     assert not read_planner_input(starter_store).is_tuned
 

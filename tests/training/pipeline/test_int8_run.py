@@ -16,7 +16,7 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import damaged_starter, digits_of, label, live, retrain
-from training.backbones.candidate import Candidate
+from training.backbones.backbone_ref import BackboneRef
 from training.backbones.quantise import as_int8, labelled_photos
 from training.pipeline.context import open_context
 from training.pipeline.run import attempt
@@ -50,7 +50,7 @@ def run_of(store: Store, settings: Settings, recipe: Recipe, tier: str, wanted: 
         return runs.get(conn, claimed.id)
 
 
-def to_int8(store: Store, settings: Settings, recipe: Recipe, candidate: Candidate) -> Run:
+def to_int8(store: Store, settings: Settings, recipe: Recipe, candidate: BackboneRef) -> Run:
     """Do the run that `evergreen backbone use NAME --int8` requests."""
     photos_NHWC = labelled_photos(store, candidate.pixels, Limits())
     wanted = {"backbone": as_int8(candidate, photos_NHWC, store.blobs).to_json()}
@@ -65,7 +65,7 @@ def test_int8_that_is_not_faster_is_held_back_and_says_so(
     starter_store: Store, settings: Settings
 ) -> None:
     label(starter_store, digits_of("three", "eight")[:60])
-    candidate = Candidate.of(manifest_of(starter_store))
+    candidate = BackboneRef.from_manifest(manifest_of(starter_store))
     recipe = replace(RECIPE, gate=NOTHING_IS_FASTER)
     run = to_int8(starter_store, settings, recipe, candidate)
     assert (run.state, run.outcome) == ("finished", "held-back"), run.error

@@ -74,7 +74,7 @@ def test_wrong_labels_cost_more_without_label_weights(projected, monkeypatch):
     x_ND, y_N = projected
     noisy_N = flipped(y_N[:900], 0.1, 0)
     doubting = accuracy(learn(x_ND[:900], noisy_N).head, x_ND[1200:], y_N[1200:])
-    monkeypatch.setattr(label_noise, "_MOST_ROWS", 0)
+    monkeypatch.setattr(label_noise, "_MAX_ROWS", 0)
     trusting = accuracy(learn(x_ND[:900], noisy_N).head, x_ND[1200:], y_N[1200:])
     assert doubting > trusting
 
@@ -82,7 +82,7 @@ def test_wrong_labels_cost_more_without_label_weights(projected, monkeypatch):
 def test_right_labels_keep_their_weight(projected, monkeypatch):
     x_ND, y_N = projected
     doubting = accuracy(learn(x_ND[:500], y_N[:500]).head, x_ND[1200:], y_N[1200:])
-    monkeypatch.setattr(label_noise, "_MOST_ROWS", 0)
+    monkeypatch.setattr(label_noise, "_MAX_ROWS", 0)
     trusting = accuracy(learn(x_ND[:500], y_N[:500]).head, x_ND[1200:], y_N[1200:])
     assert doubting >= trusting - 0.005
 

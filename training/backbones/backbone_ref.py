@@ -1,5 +1,7 @@
-"""The backbone that a run trains a head on: the champion's, another one, or the one that the
-champion's comes from, with its blocks fine-tuned."""
+"""A reference to the backbone that a run trains a head on, before a manifest names it.
+
+It is the champion's backbone, another one, or a fine-tuned or quantised one.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +13,23 @@ from core.models.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class BackboneRef:
     name: str
     # sha256 of its backbone.onnx, in the blob store.
     digest: str
     pixels: PixelSpec
     embedding_size: int
-    # The newest label event that its weights were trained on; 0: none of ours.
+    # The newest label event that its weights were trained on. 0: none.
     snapshot: int = 0
-    # sha256 of the float32 backbone.onnx that it was quantised from; None: it is float32 itself.
+    # sha256 of the float32 backbone.onnx that it was quantised from. None: it is float32 itself.
     quantised_from: str | None = None
-    # sha256 of the float32 pretrained backbone.onnx that its blocks were tuned from; None: they
-    # were not, or an older release did not note it.
+    # sha256 of the float32 pretrained backbone.onnx that its blocks were tuned from. None: they
+    # were not tuned, or an older release did not record it.
     tuned_from: str | None = None
 
     @staticmethod
-    def of(manifest: Manifest) -> Candidate:
-        return Candidate(
+    def from_manifest(manifest: Manifest) -> BackboneRef:
+        return BackboneRef(
             manifest.backbone_name,
             manifest.backbone,
             manifest.pixels,
@@ -38,9 +40,9 @@ class Candidate:
         )
 
     @staticmethod
-    def from_json(fields: dict[str, Any]) -> Candidate:
-        """Raises SpecMismatch if its pixels are not ones that this release makes."""
-        return Candidate(
+    def from_json(fields: dict[str, Any]) -> BackboneRef:
+        """Raises SpecMismatch if this release cannot make its pixels."""
+        return BackboneRef(
             fields["name"],
             fields["digest"],
             PixelSpec.from_json(fields["pixels"]),
