@@ -101,6 +101,5 @@ class Swap:
         if latest.activation is not None:
             self.shadows.select(latest.activation, latest.newest_version)
         wanted = {self._slot.version, *self.shadows.to_keep}
-        if latest.pending is not None:
-            wanted.add(latest.pending.version)
+        wanted.update(each.version for each in (latest.activation, latest.pending) if each)
         self.loaded.retain(wanted)
