@@ -19,17 +19,21 @@ def gpu_of(worker_index: int | None, num_gpus: int) -> int:
 
 
 def num_compute_threads(settings: Settings, num_gpus: int, cores: int) -> int:
-    """Images that one process decodes, and scores where there is no GPU, at once: its share of the
-    cores. More would only take turns on them, and each be done later. Beside a GPU, which scores
-    for itself, one image is decoded while another's pixels are on their way."""
+    """Images that one process computes in parallel: its share of the cores.
+
+    More threads would only take turns. With a GPU there are two, so that one image is decoded while
+    the pixels of another are scored.
+    """
     return max(2 if num_gpus else 1, cores // num_workers(settings, num_gpus))
 
 
 def num_io_threads(settings: Settings, *, is_batching: bool) -> int:
-    """Threads of one process that keep what was computed, in the database and the blob store; none
-    if they are embedded, which answers at once, and who computes does it. What is elsewhere takes
-    much longer than a prediction, and the cores go on meanwhile. With the batcher, what is scored
-    is not to wait behind all that is yet to be decoded."""
+    """Threads of one process that record predictions in the database and the blob store.
+
+    There are none where both are embedded, because the compute thread then records.
+    A remote store takes much longer than a prediction, and the cores stay busy meanwhile. With the
+    batcher there are two, because scored images must not queue behind images to decode.
+    """
     if settings.database_url or settings.blob_url:
         return 16
     return 2 if is_batching else 0

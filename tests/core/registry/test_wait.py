@@ -1,4 +1,4 @@
-"""Waiting for a promotion: its end is seen whoever caused it, and a poll costs little."""
+"""Waiting for a promotion: its end is seen whatever process caused it, and a poll costs little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLite: what is durable, and who waits for the write lock."""
+"""SQLite: what is durable, and what waits for the write lock."""
 
 from __future__ import annotations
 

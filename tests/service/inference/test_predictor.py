@@ -1,4 +1,4 @@
-"""How much a process computes at once, and what it does while it waits for the store."""
+"""How many images a process computes in parallel, and what it does while the store is slow."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_work_is_not_started_after_its_deadline(
 def test_prediction_is_recorded_by_the_thread_that_computed_it(
     one_core: ServingProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of a warm core is left behind where the store answers at once."""
+    """One thread computes and records where the store is embedded."""
     threads: list[set[str]] = []
 
     def watched(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -101,10 +101,10 @@ def weights(path: Path) -> dict[str, np.ndarray]:
 
 def test_loss_falls(finished, tmp_path) -> None:
     config = dataclasses.replace(begun(finished, tmp_path / "out"), steps=16)
-    told: list[float] = []
-    distil(config, lambda doing, fraction, new: told.extend([new["loss"]] if new else []))
-    assert len(told) == 16
-    assert np.mean(told[-4:]) < 0.9 * np.mean(told[:4])
+    reported: list[float] = []
+    distil(config, lambda doing, fraction, new: reported.extend([new["loss"]] if new else []))
+    assert len(reported) == 16
+    assert np.mean(reported[-4:]) < 0.9 * np.mean(reported[:4])
 
 
 def test_student_has_the_layout_of_the_bundle(finished) -> None:
@@ -178,9 +178,9 @@ def test_student_pruned_from_its_teacher_learns_its_maps(folder, tmp_path) -> No
         steps=2,
         recipe=RECIPE,
     )
-    told: list[dict[str, float]] = []
-    ended = distil(config, lambda doing, fraction, new: told.extend([new] if new else []))
-    assert set(told[0]) == {"loss", "embedding", "maps"}
+    reported: list[dict[str, float]] = []
+    ended = distil(config, lambda doing, fraction, new: reported.extend([new] if new else []))
+    assert set(reported[0]) == {"loss", "embedding", "maps"}
     found = weights(ended.student)
     assert found["features.18.0.weight"].shape[0] == EMBEDDING_SIZE
     assert all(np.isfinite(value).all() for value in found.values())

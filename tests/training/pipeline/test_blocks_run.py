@@ -107,7 +107,7 @@ def test_planned_blocks_run_is_done_by_a_child_process(
         (planned,) = [run for run in runs.unfinished(conn) if run.tier == "blocks"]
     assert planned.trigger == "plan"
     assert "different" in planned.parameters["wanted"]["reason"]
-    # At idle priority: beside other tests it may get little of a processor.
+    # At idle priority: during other tests it may get little CPU time.
     ended = finish(labelled_store, trainer, planned.id, max_ticks=2000, pause_s=0.2)
     assert ended.state == "finished", ended.error
     trainer.close()
