@@ -2,11 +2,14 @@
 and a prediction is admitted.
 
 The route of a prediction finds its ticket in the state of the request (`dependencies.TicketDep`).
+The plainest predictions do not go through the framework, which would cost 7 % of the throughput:
+one image as the body, without parameters and without a timeout.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
@@ -16,11 +19,12 @@ from core.errors import EvergreenError
 from service import metrics
 from service.api import problems, request_bodies
 from service.api.disconnect import cancel_on_disconnect
+from service.api.routes.predict import DEFAULT_TOP, PATH, predict_one
 from service.traffic.admission import TIMEOUT_HEADER, Admission, Ticket
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 BENTOML_PATH = "/predict"
-_PREDICT_PATHS = ("/v1/predict", BENTOML_PATH)
+_PREDICT_PATHS = (PATH, BENTOML_PATH)
 _TIMEOUT_HEADER = TIMEOUT_HEADER.lower().encode()
 
 
@@ -53,7 +57,11 @@ class RequestMiddleware:
 
         try:
             body, ticket = await self._read_and_admit(scope, receive)
-            work = self._app(scope, request_bodies.replay(body, receive), respond)
+            work: Awaitable[None]
+            if ticket is not None and _is_plain(scope):
+                work = self._predict(scope, body, ticket, respond)
+            else:
+                work = self._app(scope, request_bodies.replay(body, receive), respond)
             if ticket is not None and self._state.serving.is_batching:
                 await cancel_on_disconnect(receive, work)
             else:
@@ -67,6 +75,11 @@ class RequestMiddleware:
                 ticket.release()
             method = scope["method"] if scope["method"] in METHODS else "other"
             metrics.count(_route(scope), method, status, time.perf_counter() - started)
+
+    async def _predict(self, scope: Scope, image: bytes, ticket: Ticket, send: Send) -> None:
+        serving = self._state.serving
+        response = await predict_one(serving, image, ticket, None, DEFAULT_TOP, None)
+        await response(scope, _receive_nothing, send)
 
     async def _read_and_admit(self, scope: Scope, receive: Receive) -> tuple[bytes, Ticket | None]:
         """Raises BodyTooLarge, SlowBody, Overloaded, ClientDisconnect."""
@@ -90,6 +103,22 @@ class RequestMiddleware:
         )
         serving = getattr(self._state, "serving", None)
         return serving.admission if is_prediction and serving is not None else None
+
+
+def _is_plain(scope: Scope) -> bool:
+    if scope["path"] != PATH or scope["query_string"]:
+        return False
+    is_image = False
+    for name, value in scope["headers"]:
+        if name == _TIMEOUT_HEADER:
+            return False
+        if name == b"content-type":
+            is_image = request_bodies.is_raw(value.decode("latin-1"))
+    return is_image
+
+
+async def _receive_nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def _announced(scope: Scope) -> tuple[int | None, float | None]:

@@ -14,7 +14,7 @@ from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
 
 PATH = "/v1/predict"
-_TOP = 5
+DEFAULT_TOP = 5
 
 router = APIRouter(tags=["predict"])
 
@@ -45,7 +45,9 @@ _BODY = {
 async def predict(
     request: Request,
     x_request_timeout_ms: TimeoutHeader = None,
-    top: Annotated[int, Query(ge=1, le=1000, description="How many classes to list.")] = _TOP,
+    top: Annotated[
+        int, Query(ge=1, le=1000, description="How many classes to list.")
+    ] = DEFAULT_TOP,
     version: Annotated[
         int | None,
         Query(description="Predict with this loaded version instead of the champion."),
