@@ -1,5 +1,5 @@
 """What happens to every request before its route: it is measured, its body is read within limits,
-and a prediction is admitted.
+and work on images is admitted: predictions, and labels that bring their image.
 
 The route of a prediction finds its ticket in the state of the request (`dependencies.TicketDep`).
 The plainest predictions do not go through the framework, which would cost 7 % of the throughput:
@@ -25,6 +25,8 @@ from service.traffic.admission import TIMEOUT_HEADER, Admission, Ticket
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 BENTOML_PATH = "/predict"
 _PREDICT_PATHS = (PATH, BENTOML_PATH)
+_FEEDBACK_PATH = "/v1/feedback"
+_FORM = request_bodies.FORM.encode()
 _TIMEOUT_HEADER = TIMEOUT_HEADER.lower().encode()
 
 
@@ -62,7 +64,9 @@ class RequestMiddleware:
                 work = self._predict(scope, body, ticket, respond)
             else:
                 work = self._app(scope, request_bodies.replay(body, receive), respond)
-            if ticket is not None and self._state.serving.is_batching:
+            # A label is finished: its client may have gone, but its user has given it.
+            is_prediction = ticket is not None and scope["path"] != _FEEDBACK_PATH
+            if is_prediction and self._state.serving.is_batching:
                 await cancel_on_disconnect(receive, work)
             else:
                 await work
@@ -96,13 +100,22 @@ class RequestMiddleware:
         return body, ticket
 
     def _admission(self, scope: Scope) -> Admission | None:
-        """None if the request is no prediction, or if the service is starting."""
+        """None if the request brings no image to decode, or if the service is starting."""
         path: str = scope["path"]
-        is_prediction = scope["method"] == "POST" and (
-            path in _PREDICT_PATHS or (path.startswith("/v2/") and path.endswith("/infer"))
+        has_image = scope["method"] == "POST" and (
+            path in _PREDICT_PATHS
+            or (path.startswith("/v2/") and path.endswith("/infer"))
+            or (path == _FEEDBACK_PATH and _is_form(scope))
         )
         serving = getattr(self._state, "serving", None)
-        return serving.admission if is_prediction and serving is not None else None
+        return serving.admission if has_image and serving is not None else None
+
+
+def _is_form(scope: Scope) -> bool:
+    return any(
+        name == b"content-type" and value.lower().startswith(_FORM)
+        for name, value in scope["headers"]
+    )
 
 
 def _is_plain(scope: Scope) -> bool:
