@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("core", "service", "training", "cli")
 MAX_LINES = 250
@@ -145,6 +147,7 @@ def modules_of(*packages: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_importing_the_whole_service_loads_no_torch(tmp_path: Path) -> None:
     libraries = after_importing(tmp_path, *modules_of("core", "service"))["libraries"]
     assert "bentoml" in libraries
@@ -152,12 +155,14 @@ def test_importing_the_whole_service_loads_no_torch(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_importing_the_trainer_loads_neither_torch_nor_bentoml(tmp_path: Path) -> None:
     imported = after_importing(tmp_path, "training.worker.trainer", "training.__main__")
     unwanted = {"torch", "torchvision", "bentoml", "fastapi", "service", "cli"}
     assert not unwanted & imported["libraries"]
 
 
+@pytest.mark.slow
 def test_importing_reads_no_environment_and_writes_no_files(tmp_path: Path) -> None:
     """All but service.bento, which is an entry point: BentoML imports it to start."""
     names = [name for name in modules_of(*PACKAGES) if name != "service.bento"]

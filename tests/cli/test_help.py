@@ -51,6 +51,7 @@ def test_help_imports_no_heavy_package() -> None:
     assert _python(program) == "[]"
 
 
+@pytest.mark.slow
 def test_only_serve_and_worker_import_torch_or_bentoml(
     home: object, tmp_path: object, run: Run
 ) -> None:
