@@ -50,6 +50,7 @@ class TriggerRecipe:
 class HeadRecipe:
     """How tier `head` learns."""
 
+    # At most. There are fewer where the smallest class has fewer examples.
     num_folds: Annotated[int, Field(ge=2)] = 5
     # Each class weighs (n / (K n_k))^class_balance. 0: all examples weigh the same, 1: all classes.
     class_balance: Share = 0.5
@@ -157,7 +158,8 @@ class GatePolicy:
     collapse_ratio: Share = 0.5
     collapse_alpha: Share = 0.05
     ordinary_churn: Share = 0.10
-    # A first model of new classes must beat guessing, once there are enough examples to tell.
+    # A first model of new classes must beat guessing, once there are enough examples to tell: so
+    # many in all, and `min_class_examples` of each judged class.
     min_chance_examples: NonNegativeInt = 10
     # Two runtimes differ by 1e-6 to 1e-4 in float32; a wrongly exported graph by far more.
     max_parity: NonNegativeFloat = 1e-3

@@ -19,17 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from core.errors import ImageTooLarge, InputError, SpecMismatch, UndecodableImage
+from core.inputs import colours, formats, jpeg_end
+from core.inputs.formats import FORMATS
 
 RESIZE = "bilinear, antialiased"
-FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 if its square stays this many times as large as the target.
 # Measured against full decoding, Pillow 13.0, one core of an AMD EPYC, as mean (99th percentile)
@@ -38,20 +36,6 @@ FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 #   1600 x 1067 scene -> 96 px    0.26 (2)    11 -> 5.5 ms
 #   640 x 427 photographs -> 96   0.36 (2) and 0.67 (4); keeping only 1: 1.2 (10) and 2.1 (13)
 MIN_OVERSAMPLING = 2
-
-# The readers are called directly, because the bomb check of Image.open is process-wide: it warns or
-# raises before the size is known, and warnings cannot be silenced per thread. Its setting stays as
-# it is for other users of Pillow in the process.
-# JpegImageFile also reads the main picture of an MPO, the two-picture JPEG of some phones.
-_READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
-    (b"\xff\xd8\xff", JpegImageFile),
-    (b"\x89PNG\r\n\x1a\n", PngImageFile),
-    (b"RIFF", WebPImageFile),
-    (b"GIF8", GifImageFile),
-    (b"BM", BmpImageFile),
-    (b"II", TiffImageFile),
-    (b"MM", TiffImageFile),
-)
 
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,7 +48,12 @@ _TRANSPOSES = {
 }
 _QUARTER_TURNS = {5, 6, 7, 8}
 
-_DEEP_GREY = ("I", "F")
+# How colours become red, green and blue:
+#   1: as the file stores them. Grey in 16 bits is white at 65535.
+#   2: colour profiles are honoured, grey in 16 bits may have a lower white point, and a bitmap
+#      whose alpha is zero everywhere is opaque (`colours.py`).
+# A backbone keeps the rules of its first version, because its head was trained on those pixels.
+RULES = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +61,33 @@ class PixelSpec:
     """Keep the centre square, then resize it to size_px x size_px, bilinear with antialiasing.
 
     The square's side is `crop_fraction` (0 to 1) of the image's short side.
+    `rules` is one of RULES.
     """
 
     size_px: int = 144
     crop_fraction: float = 1.0
+    rules: int = RULES[-1]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "resize": RESIZE}
+        fields = {**asdict(self), "resize": RESIZE}
+        if self.rules == 1:  # the spec of versions from before there were rules
+            del fields["rules"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> PixelSpec:
         """Raises SpecMismatch if `fields` asks for pixels that this code does not make."""
         try:
-            spec = cls(int(fields["size_px"]), float(fields["crop_fraction"]))
+            size_px, crop_fraction = int(fields["size_px"]), float(fields["crop_fraction"])
+            spec = cls(size_px, crop_fraction, int(fields.get("rules", 1)))
         except (KeyError, TypeError, ValueError) as error:
             raise SpecMismatch(f"the pixel spec {fields} is not complete: {error!r}") from error
-        if spec.to_json() != fields or spec.size_px < 1 or not 0 < spec.crop_fraction <= 1:
+        is_in_range = spec.size_px >= 1 and 0 < spec.crop_fraction <= 1 and spec.rules in RULES
+        if spec.to_json() != fields or not is_in_range:
             raise SpecMismatch(
                 f"the pixel spec {fields} is not one this release makes; it makes "
-                f"{PixelSpec().to_json()}, with any size_px >= 1 and 0 < crop_fraction <= 1"
+                f"{PixelSpec().to_json()}, with any size_px >= 1, 0 < crop_fraction <= 1 and rules "
+                f"of {RULES}"
             )
         return spec
 
@@ -109,14 +106,19 @@ def decode(image: bytes, spec: PixelSpec, limits: Limits = Limits()) -> NDArray[
     with _raising_input_errors(image, limits):
         im = _open(image, limits)
         orientation = _orientation(im)  # before load, which closes the file
-        width, height = _load(im, spec)
+        profile = im.info.get("icc_profile") if spec.rules >= 2 else None
+        im, (width, height) = _load(im, image, spec)
         square = _centre_square(width, height, spec.crop_fraction)
         size = (spec.size_px, spec.size_px)
-        small = _to_averageable_mode(im).resize(size, Image.Resampling.BILINEAR, box=square)
+        averageable = _to_averageable_mode(im, spec.rules, keep_cmyk=profile is not None)
+        is_deep = spec.rules >= 2 and averageable.mode == "I"
+        white = colours.white_level(averageable, im) if is_deep else colours.WHITE_16_BITS
+        small = averageable.resize(size, Image.Resampling.BILINEAR, box=square)
         # Transposing last is cheap, because the image is small, and allowed, because the square is
         # symmetric. Compared with transposing first, mirrored and half-turned images are equal.
         # Quarter turns differ by at most 1 level (mean 0.17): the resize rounds between its passes.
-        small = _to_rgb(small)
+        # Colours too: converting them after averaging costs a hundredth.
+        small = _to_rgb(small, white, profile)
         if orientation in _TRANSPOSES:
             small = small.transpose(_TRANSPOSES[orientation])
         return np.array(small)
@@ -148,28 +150,16 @@ def _raising_input_errors(image: bytes, limits: Limits) -> Iterator[None]:
         # Pillow's readers raise nearly any exception on hostile bytes: OSError, SyntaxError,
         # ValueError, struct.error, zlib.error, EOFError, KeyError, AssertionError, MemoryError, ...
         raise UndecodableImage(
-            f"the body is not a readable image ({_describe(image)}); send {FORMATS}"
+            f"the body is not a readable image ({formats.describe(image)}); send {FORMATS}"
         ) from error
-
-
-def _describe(image: bytes) -> str:
-    if not image:
-        return "it is empty"
-    reader = _reader(image)
-    name = "unknown format" if reader is None else f"truncated or damaged {reader.format}?"
-    return f"{name}, {len(image):,} bytes"
-
-
-def _reader(image: bytes) -> type[ImageFile] | None:
-    return next((reader for magic, reader in _READERS if image.startswith(magic)), None)
 
 
 def _open(image: bytes, limits: Limits) -> ImageFile:
     """Read the header. Raises ImageTooLarge before any pixel is decoded."""
-    reader = _reader(image)
+    reader = formats.reader_of(image)
     if reader is None:
         raise UndecodableImage(
-            f"the body is not a readable image ({_describe(image)}); send {FORMATS}"
+            f"the body is not a readable image ({formats.describe(image)}); send {FORMATS}"
         )
     im = reader(BytesIO(image))
     width, height = im.size
@@ -195,8 +185,20 @@ def _orientation(im: ImageFile) -> int:
     return orientation if orientation in _TRANSPOSES else 1
 
 
-def _load(im: ImageFile, spec: PixelSpec) -> tuple[float, float]:
-    """Decode, a large JPEG at reduced size. Returns the width and height of the picture."""
+def _load(im: ImageFile, image: bytes, spec: PixelSpec) -> tuple[ImageFile, tuple[float, float]]:
+    """Decode, a large JPEG at reduced size. Returns the picture with its width and height."""
+    try:
+        return im, _load_reduced(im, spec)
+    except OSError:
+        if not isinstance(im, JpegImageFile):
+            raise
+        whole = jpeg_end.open_whole(image, lambda im: _load_reduced(im, spec))
+        if whole is None:
+            raise
+        return whole, _load_reduced(whole, spec)
+
+
+def _load_reduced(im: ImageFile, spec: PixelSpec) -> tuple[float, float]:
     least_px = math.ceil(MIN_OVERSAMPLING * spec.size_px / spec.crop_fraction)
     reduced = im.draft("RGB", (least_px, least_px))  # None for all but JPEG; CMYK stays CMYK
     im.load()
@@ -215,11 +217,15 @@ def _centre_square(
     return left, top, min(left + side, width), min(top + side, height)
 
 
-def _to_averageable_mode(im: Image.Image) -> Image.Image:
+def _to_averageable_mode(im: Image.Image, rules: int, *, keep_cmyk: bool) -> Image.Image:
     """Convert to a mode that can be resized, which averages neighbouring values."""
+    if rules >= 2 and isinstance(im, BmpImageFile) and colours.has_empty_alpha(im):
+        return im.convert("RGB")
+    if keep_cmyk and im.mode == "CMYK":
+        return im
     if im.mode.startswith("I;16"):  # Pillow 13.0 resizes I;16B with its bytes swapped
         return im.convert("I")
-    if im.mode in _DEEP_GREY:
+    if im.mode in colours.DEEP_GREY:
         return im
     if im.has_transparency_data:
         return im.convert("RGBA")
@@ -228,22 +234,11 @@ def _to_averageable_mode(im: Image.Image) -> Image.Image:
     return im.convert("L" if im.mode == "1" else "RGB")
 
 
-def _to_rgb(im: Image.Image) -> Image.Image:
+def _to_rgb(im: Image.Image, white: int, profile: bytes | None) -> Image.Image:
+    if im.mode in colours.DEEP_GREY:
+        im = Image.fromarray(colours.to_8_bits(np.asarray(im), white))
+    if profile is not None:
+        im = colours.to_srgb(im, profile)
     if im.mode == "RGBA":
         im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im)
-    if im.mode in _DEEP_GREY:
-        im = Image.fromarray(_to_8_bits(np.asarray(im)))
     return im.convert("RGB")
-
-
-def _to_8_bits(grey_HW: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale 16-bit, 32-bit or floating-point grey to 8 bits, where Pillow would clip."""
-    values_HW: NDArray[np.float64] = np.nan_to_num(
-        grey_HW.astype(np.float64), posinf=0.0, neginf=0.0
-    )
-    low, high = values_HW.min(), values_HW.max()
-    if grey_HW.dtype.kind != "f" and low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0
-    # Other ranges (metres, kelvins, counts) have no known white point: scale their whole range.
-    scaled_HW: NDArray[np.float64] = (values_HW - low) / ((high - low) or 1.0) * 255
-    return scaled_HW.round().astype(np.uint8)

@@ -45,8 +45,15 @@ def label_image(
     store: Store, image: bytes, request: LabelRequest, limits: Limits, now: float
 ) -> IntakeResult:
     """Label an image. Raises UndecodableImage, ImageTooLarge, InvalidLabel, IdempotencyConflict."""
-    request = _checked(request)
-    new = prepare(image, limits, request.source)
+    request = check(request)
+    return store_label(store, image, prepare(image, limits, request.source), request, now)
+
+
+def store_label(
+    store: Store, image: bytes, new: NewExample, request: LabelRequest, now: float
+) -> IntakeResult:
+    """Label an image that `prepare` has decoded. Raises InvalidLabel, IdempotencyConflict."""
+    request = check(request)
     store.blobs.put(image)
     return _append(store, new, request, None, now)
 
@@ -58,7 +65,7 @@ def label_prepared(
 
     Raises InvalidLabel or IdempotencyConflict, and then labels none of them.
     """
-    checked = [(new, _checked(request)) for new, request in batch]
+    checked = [(new, check(request)) for new, request in batch]
     with store.db.write() as conn:
         return [_append_to(conn, new, request, None, now) for new, request in checked]
 
@@ -70,7 +77,7 @@ def label_prediction(
 
     Raises UnknownPrediction, InvalidLabel, IdempotencyConflict.
     """
-    request = _checked(request)
+    request = check(request)
     with store.db.read() as conn:
         prediction = predictions.get(conn, prediction_id)
         if prediction is None:
@@ -188,7 +195,8 @@ def _check_same(
         )
 
 
-def _checked(request: LabelRequest) -> LabelRequest:
+def check(request: LabelRequest) -> LabelRequest:
+    """Return the request with its label normalised. Raises InvalidLabel, InvalidRequest."""
     key = request.idempotency_key
     if key is not None and not (0 < len(key) <= MAX_KEY_CHARACTERS and key.isprintable()):
         raise InvalidRequest(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels import RULES, PixelSpec
 
 FILES = files("core.models") / "starter_files"
 
@@ -55,8 +56,11 @@ def head() -> Head:
 
 
 def pixel_spec() -> PixelSpec:
-    """How a photo becomes the pixels of the starter."""
-    return PixelSpec.from_json(card()["pixels"])
+    """How a photo becomes the pixels of the starter in a new home: by the newest rules.
+
+    Versions of older homes keep the rules in their manifests.
+    """
+    return replace(PixelSpec.from_json(card()["pixels"]), rules=RULES[-1])
 
 
 def provenance() -> dict[str, Any]:

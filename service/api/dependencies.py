@@ -30,16 +30,17 @@ async def ticket_of(request: Request) -> Ticket:
 TicketDep = Annotated[Ticket, Depends(ticket_of)]
 
 
-async def deadline_of(
-    x_request_timeout_ms: Annotated[
-        int | None,
-        Header(
-            ge=1,
-            le=3_600_000,
-            description="The client waits so long: work that has not started by then is dropped.",
-        ),
-    ] = None,
-) -> Deadline | None:
+TimeoutHeader = Annotated[
+    int | None,
+    Header(
+        ge=1,
+        le=3_600_000,
+        description="The client waits so long: work that has not started by then is dropped.",
+    ),
+]
+
+
+async def deadline_of(x_request_timeout_ms: TimeoutHeader = None) -> Deadline | None:
     return None if x_request_timeout_ms is None else Deadline.after(x_request_timeout_ms)
 
 

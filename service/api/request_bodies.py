@@ -40,7 +40,16 @@ class ImageBody:
 
 
 def media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return _media_type(request.headers.get("content-type", ""))
+
+
+def is_raw(content_type: str) -> bool:
+    """Whether the body of this Content-Type is an image itself."""
+    return _media_type(content_type).startswith(_RAW)
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.split(";")[0].strip().lower()
 
 
 async def read_image(request: Request) -> ImageBody:

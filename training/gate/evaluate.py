@@ -9,6 +9,7 @@ Suffixes: N rows, D embedding, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,9 @@ from training.gate.evidence import Evidence, Method
 from training.gate.rules import choose_method
 from training.head.crossval import out_of_fold
 from training.head.design_matrix import prepare
-from training.head.fit import FittedHead, tolerance_to_judge
-from training.recipe import Recipe
+from training.head.fit import FittedHead
+from training.head.regression import tolerance_to_judge
+from training.recipe import GatePolicy, Recipe
 
 Bools = NDArray[np.bool_]
 
@@ -69,7 +71,7 @@ def collect_evidence(
     rows, champion_rows = training_set.dataset, training_set.champion_dataset
     method: Method = "hold-out"
     if not challenger.brings_tuned_backbone(champion):
-        method = choose_method(rows.num_held_out, recipe.gate)
+        method = method_of(rows, champion.manifest.classes, recipe.gate)
     champion_N = cached_correct_N(champion.predictions, champion_rows.held_out)
     challenger_N = correct_N(challenger.servable, rows.held_out)
     label_N = rows.held_out.y_N
@@ -98,6 +100,19 @@ def collect_evidence(
         size_bytes=cost.size_bytes,
         int8_latency_ratio=cost.int8_latency_ratio,
     )
+
+
+def method_of(rows: Dataset, known: Collection[str], policy: GatePolicy) -> Method:
+    """Choose how to judge a challenger of a champion that knows the classes `known`.
+
+    A first model is judged by cross-validation until every class has enough held-out examples to
+    be judged on. Otherwise one held-out example would decide about a rare class.
+    """
+    held_out_K = np.bincount(rows.held_out.y_N, minlength=len(rows.classes))
+    is_first = not known_among(rows.classes, known)
+    if is_first and held_out_K.min() < policy.min_class_examples:
+        return "cross-validation"
+    return choose_method(rows.num_held_out, policy)
 
 
 def correct_N(servable: Servable, rows: Dataset) -> Bools:
@@ -140,7 +155,8 @@ def refitted_correct_N(
         train_mask_N=old_y_N >= 0,
         sample_weights_N=fitted.label_weight_N,
         balance=balance,
-        tolerance=tolerance_to_judge(rows),
+        # The challenger's.
+        tolerance=tolerance_to_judge(len(rows), len(rows.classes)),
     )
     return _names_match(logits_NK.argmax(axis=1), classes, rows)
 

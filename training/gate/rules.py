@@ -121,11 +121,14 @@ def _check_bounds(evidence: Evidence, policy: GatePolicy) -> Iterator[Check]:
 def _check_chance(evidence: Evidence, policy: GatePolicy) -> Check:
     """A first model of new classes passes, unless it is no better than guessing.
 
-    Recall is averaged over classes, because predicting the commonest class is guessing too.
+    Recall is averaged over classes, because predicting the commonest class is guessing too. A class
+    with few examples says nothing, and a champion that knows no class is never right.
     """
-    n_K = np.bincount(evidence.label_N)
-    right_K = np.bincount(evidence.label_N[evidence.challenger_correct_N], minlength=len(n_K))
-    recall_K = right_K[n_K > 0] / n_K[n_K > 0]
+    num_classes = len(evidence.classes)
+    n_K = np.bincount(evidence.label_N, minlength=num_classes)
+    right_K = np.bincount(evidence.label_N[evidence.challenger_correct_N], minlength=num_classes)
+    is_judged_K = n_K >= policy.min_class_examples
+    recall_K = right_K[is_judged_K] / n_K[is_judged_K]
     if n_K.sum() < policy.min_chance_examples or len(recall_K) < 2:
         return Check("chance", True, "too few labelled examples to tell it from guessing")
     recall, chance = float(recall_K.mean()), 1 / len(recall_K)

@@ -40,11 +40,16 @@ all folds do: with 20 photos a class, three folds of five cost a third of a poin
 _TOLERANCE_TO_CHOOSE = 1e-3
 """Comparing values of `l2` takes a tenth of the precision of a published fit."""
 
-TOLERANCE_TO_JUDGE = 3e-3
-"""Precise enough for the logits that calibrate or judge a head, for `out_of_fold`."""
 
-TOLERANCE_OF_LARGE_TO_JUDGE = 5e-3
-"""With 16,000 rows this leaves the loss 0.1 % above its minimum."""
+def num_folds_of(groups_N: NDArray[Any], y_N: Integers, most: int) -> int:
+    """Return as many folds as the smallest class has groups, from 2 to `most`.
+
+    With more, a fit that holds out one of its two examples has seen half of that class and most of
+    the others. It then prefers the others, so a head looks worse than it is.
+    """
+    pairs = set(zip(y_N.tolist(), groups_N.tolist(), strict=True))
+    groups_K = np.bincount(np.array([label for label, _ in pairs], np.intp))
+    return int(np.clip(groups_K[groups_K > 0].min(initial=most), 2, most))
 
 
 def assign_folds(

@@ -21,16 +21,15 @@ from training.head.calibration import (
     label_probability,
 )
 from training.head.crossval import (
-    TOLERANCE_OF_LARGE_TO_JUDGE,
-    TOLERANCE_TO_JUDGE,
     assign_folds,
     choose_l2,
+    num_folds_of,
     out_of_fold,
 )
 from training.head.design_matrix import Design, prepare
 from training.head.head import Head
 from training.head.label_noise import estimate_label_weights, has_enough_labels, is_noisy
-from training.head.regression import fit
+from training.head.regression import fit, tolerance_to_judge
 from training.recipe import HeadRecipe
 
 # Above any confidence: no threshold reaches the precision, so every prediction abstains.
@@ -101,13 +100,15 @@ def fit_head(
     if penalty is not None and not penalty.holds_for(num_rows):
         penalty = None
     design = prepare(training.x_ND)
-    fold_N = assign_folds(training.group_N, y_N, recipe.num_folds)
+    num_folds = num_folds_of(training.group_N, y_N, recipe.num_folds)
+    fold_N = assign_folds(training.group_N, y_N, num_folds)
     if penalty is None:
         chosen = choose_l2(
             design, y_N, fold_N, num_classes, balance=recipe.class_balance, should_stop=should_stop
         )
         penalty = Penalty(chosen, num_rows)
     l2 = penalty.at(num_rows)
+    to_judge = tolerance_to_judge(num_rows, num_classes)
 
     def scored(folds: Sequence[int] | None) -> NDArray[np.float32]:
         return out_of_fold(
@@ -118,7 +119,7 @@ def fit_head(
             l2=l2,
             balance=recipe.class_balance,
             folds=folds,
-            tolerance=tolerance_to_judge(training),
+            tolerance=to_judge,
             should_stop=should_stop,
         )
 
@@ -154,7 +155,7 @@ def fit_head(
         l2=l2,
         sample_weights_N=label_weight_N,
         balance=recipe.class_balance,
-        tolerance=_TOLERANCE_OF_LARGE if large else _TOLERANCE,
+        tolerance=_TOLERANCE_OF_LARGE if large else min(_TOLERANCE, to_judge),
         should_stop=should_stop,
     )
     head = design.head(coefficients, training.classes)
@@ -183,11 +184,6 @@ def fit_head(
 def is_large(training: Dataset) -> bool:
     """Whether a precise fit would take seconds."""
     return len(training) * len(training.classes) >= _LARGE
-
-
-def tolerance_to_judge(training: Dataset) -> float:
-    """The tolerance of the fits that evaluate out of fold, for challenger and champion alike."""
-    return TOLERANCE_OF_LARGE_TO_JUDGE if is_large(training) else TOLERANCE_TO_JUDGE
 
 
 def _enough_folds(fold_N: NDArray[np.intp]) -> Sequence[int]:

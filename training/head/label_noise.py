@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from training.head.calibration import choose_temperature, estimate_noise, label_probability
-from training.head.crossval import TOLERANCE_TO_JUDGE, choose_l2, num_rows_to_choose, out_of_fold
+from training.head.crossval import choose_l2, num_rows_to_choose, out_of_fold
 from training.head.design_matrix import Design
 from training.head.head import is_scorable
+from training.head.regression import tolerance_to_judge
 
 # With fewer labels, the share of wrong ones is uncertain. With 5 right labels a class of photos, a
 # third of the draws found wrong ones, and the calibration error grew by 0.01. With 20 a class, one
@@ -105,7 +106,7 @@ def estimate_label_weights(
         l2=l2,
         sample_weights_N=label_weight_N,
         balance=balance,
-        tolerance=TOLERANCE_TO_JUDGE,
+        tolerance=tolerance_to_judge(len(y_N), num_classes),
         should_stop=should_stop,
     )
     noise_to_calibrate = noise if gain > _MIN_GAIN_TO_CALIBRATE else 0.0

@@ -30,10 +30,12 @@ def fit_challenger(
 ) -> FittedHead:
     """Fit a head on the training rows, in the way that suits how it will be judged."""
     parent, dataset = champions.current.manifest, training_set.dataset
-    method = rules.choose_method(dataset.num_held_out, context.recipe.gate)
+    policy = context.recipe.gate
+    method = evaluate.method_of(dataset, parent.classes, policy)
     training = dataset.training
     # A tuned backbone knows the training rows too well to calibrate on them.
-    by_held_out = method == "hold-out" and (candidate.snapshot > 0 or fit.is_large(training))
+    can_hold_out = rules.choose_method(dataset.num_held_out, policy) == "hold-out"
+    by_held_out = can_hold_out and (candidate.snapshot > 0 or fit.is_large(training))
     return fit.fit_head(
         training,
         context.recipe.head,

@@ -12,10 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from core.errors import InvalidRequest, UnsupportedMediaType
 from core.labelling import intake
 from core.labelling.intake import IntakeResult, LabelRequest
-from service.api.dependencies import ServingDep
+from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
 from service.api.schemas import FeedbackRequest, FeedbackResponse
 from service.inference.serving_process import ServingProcess
+from service.traffic.admission import Deadline
 
 router = APIRouter(tags=["feedback"])
 
@@ -53,6 +54,7 @@ async def give(
     request: Request,
     response: Response,
     serving: ServingDep,
+    deadline: DeadlineDep,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> FeedbackResponse:
     """Label an image. The label is durable when the response arrives."""
@@ -60,7 +62,7 @@ async def give(
     if content_type == JSON:
         result = await _label_prediction(request, serving, idempotency_key)
     elif content_type == FORM:
-        result = await _label_image(request, serving, idempotency_key)
+        result = await _label_image(request, serving, idempotency_key, deadline)
     else:
         raise UnsupportedMediaType(
             f"the Content-Type is {content_type[:100]!r}; send {JSON} with `prediction_id` and "
@@ -102,14 +104,22 @@ async def _label_prediction(
     )
 
 
-async def _label_image(request: Request, serving: ServingProcess, key: str | None) -> IntakeResult:
+async def _label_image(
+    request: Request, serving: ServingProcess, key: str | None, deadline: Deadline | None
+) -> IntakeResult:
     body = await read_image(request)
     unknown = body.fields.keys() - {"label", "who"}
     if unknown:
         raise InvalidRequest(f"the form has unknown fields {sorted(unknown)}; it takes label, who")
     if "label" not in body.fields:
         raise InvalidRequest("the form has no field `label`; with curl: -F label=cat")
-    label = LabelRequest(body.fields["label"], body.fields.get("who", "anonymous"), key)
+    label = intake.check(
+        LabelRequest(body.fields["label"], body.fields.get("who", "anonymous"), key)
+    )
+    # Decoded in a compute thread, as predictions are: a large image takes much memory.
+    new = await serving.predictor.compute(
+        intake.prepare, body.image, serving.limits, label.source, deadline=deadline
+    )
     return await run_in_threadpool(
-        intake.label_image, serving.store, body.image, label, serving.limits, time.time()
+        intake.store_label, serving.store, body.image, new, label, time.time()
     )

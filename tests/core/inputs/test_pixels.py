@@ -34,6 +34,9 @@ MAX_MEAN_REDUCED_LEVELS = 0.8
         ("BMP", {}),
         ("TIFF", {}),
         ("TIFF", {"compression": "tiff_lzw"}),
+        ("AVIF", {"quality": 95, "subsampling": "4:4:4"}),
+        ("JPEG2000", {}),
+        ("JPEG2000", {"no_jp2": True}),
     ],
 )
 def test_every_format_gives_the_same_pixels(format: str, options: dict[str, object]) -> None:
@@ -66,7 +69,7 @@ def test_body_that_is_no_image_is_undecodable(image: bytes) -> None:
         size_of(image)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("fraction", [0.02, 0.5, 0.9])
 def test_truncated_images_are_undecodable_and_keep_the_cause(format: str, fraction: float) -> None:
     body = images.truncated(images.encode(images.scene(160, 120), format), fraction)
@@ -121,7 +124,7 @@ def test_limit_is_inclusive() -> None:
         decode(image, SPEC, Limits(max_pixels=199))
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP", "JPEG"])
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP", "JPEG", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_equals_the_upright_image(format: str, orientation: int) -> None:
     upright = images.scene(160, 120)
@@ -216,7 +219,7 @@ def test_decoding_is_the_same_in_many_threads() -> None:
 
 SEEDS = [
     images.encode(images.scene(16, 12), format)
-    for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+    for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 ] + [images.exif_rotated(images.scene(16, 12), 6, "JPEG"), images.animated_gif(8, 8)]
 
 

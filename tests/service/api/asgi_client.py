@@ -20,7 +20,7 @@ def scope_of(path: str = "/v1/predict", length: int | None = 11, **headers: str)
     fields = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
     if length is not None:
         fields.append((b"content-length", str(length).encode()))
-    return {"type": "http", "method": "POST", "path": path, "headers": fields}
+    return {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": fields}
 
 
 @dataclass

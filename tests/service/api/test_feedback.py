@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from core.labelling import labels
+from core.labelling import intake, labels
+from core.labelling.examples import NewExample
 from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.client import label_image, label_prediction, new_image, predict
@@ -147,3 +151,40 @@ def test_retracting_by_what_is_no_id_is_refused(client: TestClient) -> None:
     assert_problem.problem(
         client.delete("/v1/feedback/cat"), 422, "invalid-request", "'cat'", "integer"
     )
+
+
+def test_images_of_labels_are_decoded_no_more_at_once_than_those_of_predictions(
+    client: TestClient, serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, counting = intake.prepare, threading.Lock()
+    num_now, most = 0, 0
+
+    def counted(*args: Any) -> NewExample:
+        nonlocal num_now, most
+        with counting:
+            num_now += 1
+            most = max(most, num_now)
+        try:
+            return prepare(*args)
+        finally:
+            with counting:
+                num_now -= 1
+
+    monkeypatch.setattr(intake, "prepare", counted)
+    images = [new_image() for _ in range(12)]
+    answers = concurrency.in_threads(
+        12, lambda i: label_image(client, images[i], "cat").status_code
+    )
+    assert answers == [201] * 12
+    assert 1 <= most <= serving.predictor.max_parallel
+    assert serving.admission.in_flight == 0
+
+
+def test_worker_that_is_full_refuses_images_of_labels(
+    client: TestClient, serving: ServingProcess
+) -> None:
+    image, prediction_id = new_image(), predict(client)
+    with serving.admission.reserve(num_images=serving.settings.max_in_flight):
+        assert_problem.problem(label_image(client, image, "cat"), 503, "overloaded", "try again")
+        assert label_prediction(client, prediction_id, "cat").status_code == 201
+    assert label_image(client, image, "cat").status_code == 201

@@ -16,7 +16,7 @@ from tests.support import images
 
 JPEG = {"Content-Type": "image/jpeg"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-FORMATS = "send JPEG, PNG, WebP, GIF, BMP or TIFF"
+FORMATS = "send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or JPEG 2000"
 # JPEG blocks are not those of the upright picture once it is turned, and the resize rounds.
 TURN_TOLERANCE = 0.03  # seen: 0.017; turned wrongly, 0.15 or more
 

@@ -102,6 +102,26 @@ def test_full_worker_answers_other_requests() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [("multipart/form-data; boundary=x", 503), ("application/json", 200)],
+)
+def test_full_worker_refuses_labels_that_bring_their_image(content_type: str, status: int) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await finish(send)
+
+    async def test() -> None:
+        admission = Admission(limit=1, max_wait_s=60.0)
+        client = ready()
+        scope = scope_of("/v1/feedback", content_type=content_type)
+        with admission.reserve():
+            await limited(app, admission)(scope, client.receive, client.send)
+        assert client.status == status
+        assert admission.in_flight == 0
+
+    run(test)
+
+
 def test_middleware_can_be_limited_to_one_path() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await finish(send)

@@ -1,0 +1,44 @@
+"""Small real files that other programs wrote, kept outside the repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.inputs.pixels import PixelSpec, decode
+from tests.core.inputs.pixel_measures import mean_difference
+
+_BESIDE = Path(__file__).parents[4] / "shared" / "cases"
+CASES = Path(os.environ.get("PHOTO_CASES", _BESIDE))
+SPEC = PixelSpec()
+
+pytestmark = pytest.mark.skipif(
+    not (CASES / "plain.png").exists(), reason="the cases are not beside the checkout"
+)
+
+
+def _decode(name: str) -> np.ndarray:
+    return decode((CASES / name).read_bytes(), SPEC)
+
+
+@pytest.mark.parametrize(
+    ("name", "like", "levels"),
+    [
+        ("display-p3.png", "plain.png", 1),
+        ("alpha-all-zero.bmp", "plain.png", 0),
+        ("grey-10-in-16.tif", "grey-16.tif", 1),
+        ("photo.avif", "plain.png", 4),
+        ("photo.jp2", "plain.png", 7),
+        ("without-end-marker.jpg", "trailing-zeros.jpg", 0),
+    ],
+)
+def test_case_is_the_picture_that_it_shows(name: str, like: str, levels: float) -> None:
+    assert mean_difference(_decode(name), _decode(like)) <= levels
+
+
+def test_heic_case_is_the_picture_that_it_shows() -> None:
+    pytest.importorskip("pillow_heif")
+    assert mean_difference(_decode("photo.heic"), _decode("plain.png")) <= 4
