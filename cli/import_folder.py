@@ -22,10 +22,10 @@ from cli.console import err
 from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.image_file import read_image
 from cli.import_report import Report, print_report, progress_bar
-from cli.labelled_folder import LabelledFile, Verdict, decide, scan
+from cli.labelled_folder import LabelledFile, Verdict, decide, join_classes, scan
 from core.errors import BodyTooLarge, ImageTooLarge, InvalidRequest, UndecodableImage
 from core.inputs.pixels import Limits
-from core.labelling import intake, labels
+from core.labelling import classes, intake, labels
 from core.labelling.examples import NewExample
 from core.labelling.intake import LabelRequest
 from core.settings import Settings, load_settings
@@ -59,7 +59,9 @@ def import_folder(
         store = None
         if not dry_run or home.exists(settings):
             store = stack.enter_context(home.opened(settings))
-        has_stopped = _import(scanned.files, _Import.read(store, settings, dry_run), report)
+        job = _Import.read(store, settings, dry_run)
+        files, report.joined = join_classes(scanned.files, job.names)
+        has_stopped = _import(files, job, report)
         print_report(report, store)
     if has_stopped:
         err.print("Stopped. The images above are stored. The same command continues.")
@@ -75,6 +77,8 @@ class _Import:
     # By image: the current label, and the one that the last import gave.
     current: dict[str, str] = field(default_factory=dict)
     imported: dict[str, str] = field(default_factory=dict)
+    # By identity of a class: its stored name.
+    names: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
     def read(store: Store | None, settings: Settings, is_dry_run: bool) -> _Import:
@@ -82,7 +86,9 @@ class _Import:
             return _Import(None, settings, is_dry_run)
         with store.db.read() as conn:
             current = {row.image: row.label for row in labels.current(conn)}
-            return _Import(store, settings, is_dry_run, current, labels.newest_of(conn, WHO))
+            imported = labels.newest_of(conn, WHO)
+            names = classes.read_names(conn)
+            return _Import(store, settings, is_dry_run, current, imported, names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ class Report:
     by_class: dict[str, Counter[str]] = field(default_factory=dict)
     # By reason: how many files were skipped, and the first of them.
     skipped: dict[str, tuple[int, Path]] = field(default_factory=dict)
+    # By class: the spellings in folders, where one differs from the stored label.
+    joined: dict[str, list[str]] = field(default_factory=dict)
 
     def count(self, label: str, verdict: Verdict) -> None:
         self.by_class.setdefault(label, Counter())[verdict] += 1
@@ -86,6 +88,11 @@ def print_report(report: Report, store: Store | None) -> None:
         row = (counts["added"], there, counts["relabelled"], counts["skipped"])
         shown.add_row(label, *(f"{number:,}" if number else "-" for number in row))
     out.print(shown)
+    for name, spellings in sorted(report.joined.items()):
+        quoted = ", ".join(map(repr, spellings))
+        out.print(
+            f"One class, {name!r}: {count(len(spellings), 'folder')} {quoted}", soft_wrap=True
+        )
     for reason, (number, first) in sorted(report.skipped.items()):
         others = f" and {number - 1:,} more" if number > 1 else ""
         out.print(f"Skipped, {reason}: {first}{others}", soft_wrap=True)

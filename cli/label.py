@@ -12,6 +12,7 @@ from cli import home
 from cli.console import out
 from cli.image_file import naming, read_image
 from core import predictions
+from core.class_names import normalise
 from core.errors import InvalidRequest
 from core.inputs.pixels import Limits
 from core.labelling import intake
@@ -47,8 +48,11 @@ def label(
         )
     with home.opened(settings) as store:
         result = _label(store, settings, target, LabelRequest(name, who))
+    stored = result.event.label
+    is_other = stored != normalise(name)
+    spelling = ", as this class was spelled when it was first labelled" if is_other else ""
     out.print(
-        f"Labelled {result.event.label!r}. To retract it: evergreen label --undo {result.event.id}",
+        f"Labelled {stored!r}{spelling}. To retract it: evergreen label --undo {result.event.id}",
         soft_wrap=True,
     )
 

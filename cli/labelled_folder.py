@@ -6,12 +6,13 @@ This module reads only names. `cli/import_folder.py` reads and labels the images
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from core.class_names import identity, normalise
 from core.errors import InputError, InvalidLabel, InvalidRequest
-from core.labelling import labels
 
 Verdict = Literal["added", "already there", "corrected since", "relabelled"]
 
@@ -52,6 +53,24 @@ def scan(root: Path) -> Folder:
     return scanned
 
 
+def join_classes(
+    files: Sequence[LabelledFile], known: Mapping[str, str]
+) -> tuple[list[LabelledFile], dict[str, list[str]]]:
+    """Give all spellings of a class one label: the stored one, or else that of the first folder.
+
+    `known` has the stored label of each identity. Returns the files, and the spellings in folders
+    by label, for each class that has another spelling than its label.
+    """
+    names = dict(known)
+    spellings: dict[str, dict[str, None]] = {}
+    joined = []
+    for file in files:
+        name = names.setdefault(identity(file.label), file.label)
+        spellings.setdefault(name, {})[file.label] = None
+        joined.append(replace(file, label=name))
+    return joined, {name: list(each) for name, each in spellings.items() if list(each) != [name]}
+
+
 def decide(label: str, current: str | None, imported: str | None) -> Verdict:
     """Decide what to do with an image in the folder of `label`.
 
@@ -67,7 +86,7 @@ def decide(label: str, current: str | None, imported: str | None) -> Verdict:
 
 def _label_of(folder: Path) -> str:
     try:
-        return labels.normalise(folder.name)
+        return normalise(folder.name)
     except InputError as error:
         raise InvalidLabel(f"the folder {folder.name!r} names no class: {error}") from error
 

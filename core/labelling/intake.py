@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from core import predictions
+from core import class_names, predictions
 from core.errors import IdempotencyConflict, InvalidRequest, UnknownFeedback, UnknownPrediction
 from core.inputs.fingerprint import fingerprint
 from core.inputs.pixels import Limits, size_of
-from core.labelling import examples, labels
+from core.labelling import classes, examples, labels
 from core.labelling.examples import Example, NewExample
 from core.labelling.labels import LabelEvent
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
@@ -165,15 +165,16 @@ def _append_to(
         if earlier is not None:
             _check_same(conn, earlier, request, image, key)
             return IntakeResult(earlier, is_new=False)
+    label = classes.join(conn, request.label)
     example = examples.find(conn, image)
     if example is None:
         if isinstance(new, str):  # its example was erased since `label_prediction` read it
             raise UnknownPrediction("the image of this prediction was erased; send it again")
-        example = examples.add(conn, new, request.label, now)
+        example = examples.add(conn, new, label, now)
     event = labels.append(
         conn,
         example_id=example.id,
-        label=request.label,
+        label=label,
         who=request.who,
         prediction_id=prediction_id,
         idempotency_key=key,
@@ -186,7 +187,8 @@ def _check_same(
     conn: Connection, earlier: LabelEvent, request: LabelRequest, image: str, key: str
 ) -> None:
     example: Example | None = examples.find(conn, image)
-    if earlier.label != request.label or example is None or example.id != earlier.example_id:
+    is_same_class = earlier.label is not None and class_names.is_same(earlier.label, request.label)
+    if not is_same_class or example is None or example.id != earlier.example_id:
         raise IdempotencyConflict(
             f"the Idempotency-Key {key!r} came before with another image or label; "
             "use a new key for a new label"
@@ -202,4 +204,4 @@ def check(request: LabelRequest) -> LabelRequest:
             "none of them a control character"
         )
     check_plain("who", request.who, MAX_WHO_CHARACTERS)
-    return LabelRequest(labels.normalise(request.label), request.who, key, request.source)
+    return LabelRequest(class_names.normalise(request.label), request.who, key, request.source)

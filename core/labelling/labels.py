@@ -5,15 +5,12 @@ The current label of an example is its newest label event that is not retracted.
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, text
 
-from core.errors import InvalidLabel
 from core.store.schema import examples, labels
 
-MAX_LABEL_CHARACTERS = 100
 _APPEND_LOCK = 7_140_222
 
 
@@ -35,21 +32,6 @@ class CurrentLabel:
     label: str
     is_held_out: bool
     group_id: str
-
-
-def normalise(label: str) -> str:
-    """Return the label in Unicode form NFC, stripped of outer spaces. Raises InvalidLabel."""
-    cleaned = unicodedata.normalize("NFC", label).strip()
-    if all(unicodedata.category(c) in ("Cf", "Zs") for c in cleaned):
-        raise InvalidLabel("the label is empty; send the name of a class, such as 'cat'")
-    if len(cleaned) > MAX_LABEL_CHARACTERS:
-        raise InvalidLabel(
-            f"the label has {len(cleaned):,} characters; the limit is {MAX_LABEL_CHARACTERS}; "
-            "send the name of a class, such as 'cat'"
-        )
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Co") for c in cleaned):
-        raise InvalidLabel("the label holds a control character; send plain text, such as 'cat'")
-    return cleaned
 
 
 def lock_order(conn: Connection) -> None:

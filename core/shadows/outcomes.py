@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 
+from core.class_names import is_same
 from core.store.schema import labels, predictions, shadow_answers
 
 
@@ -78,7 +79,9 @@ def paired(
         query = query.where(predictions.c.version == champion)
     by_example: dict[int, Outcome] = {}
     for example_id, primary, shadow_label, label in conn.execute(query):
-        outcome = Outcome(primary == label, shadow_label == label, primary == shadow_label)
+        outcome = Outcome(
+            is_same(primary, label), is_same(shadow_label, label), is_same(primary, shadow_label)
+        )
         by_example.setdefault(example_id, outcome)
     return list(by_example.values())
 

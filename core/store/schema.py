@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 
 metadata = MetaData(
     naming_convention={
@@ -70,6 +70,15 @@ labels = Table(
     Column("created_at", Float, nullable=False),
     # An id is never used again: the snapshot of a run is the highest id that it saw.
     sqlite_autoincrement=True,
+)
+
+# Each class that was ever labelled. `core/class_names.py` defines the identity of a name.
+classes = Table(
+    "classes",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    # The display form: the first spelling given.
+    Column("name", String(100), nullable=False),
 )
 
 predictions = Table(

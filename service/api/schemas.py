@@ -89,7 +89,9 @@ class FeedbackRequest(BaseModel, extra="forbid"):
 class FeedbackResponse(BaseModel):
     id: int = Field(description="DELETE /v1/feedback/{id} retracts it.")
     example_id: int
-    label: str | None
+    label: str | None = Field(
+        description="As stored: the first spelling of the class. Null for a retraction."
+    )
     retracts: int | None = None
     who: str
     prediction_id: str | None

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.class_names import is_same
 from core.errors import StoreError
 from core.models.servable import Servable
 from core.predict import PredictionResult
@@ -97,9 +98,8 @@ def answers_of(shadows: Sequence[Servable], group: Sequence[_Primary]) -> Iterat
         for item, k in zip(fitting, probabilities_BK.argmax(axis=1), strict=True):
             label = shadow.manifest.classes[k]
             primary = item.prediction
-            yield ShadowAnswer(
-                primary.id, shadow.version, label, primary.version, label == primary.label
-            )
+            agrees = is_same(label, primary.label)
+            yield ShadowAnswer(primary.id, shadow.version, label, primary.version, agrees)
 
 
 def _shares(shadow: Servable, servable: Servable) -> bool:

@@ -1,6 +1,7 @@
 // A photo and its prediction: label, version and confidence.
 
 import * as api from "./api.js";
+import { isSameClass } from "./classes.js";
 import { el, fill, percent } from "./dom.js";
 import * as live from "./live.js";
 import { makeQuestion } from "./question.js";
@@ -47,7 +48,7 @@ export function makeCard(file, { onRemove }) {
     const confidence = el("div", { class: "bar", "aria-hidden": "true" });
     fill(confidence, answer.confidence);
     const hasChanged = before && before.label !== answer.label;
-    const hasLearned = hasChanged && stored?.label === answer.label;
+    const hasLearned = hasChanged && stored && isSameClass(stored.label, answer.label);
     body.replaceChildren(
       el("div", { class: "answer" },
         el("h3", {}, answer.label),

@@ -27,6 +27,12 @@ export function labelled() {
   return examples.sort(([, a], [, b]) => b - a).map(([name]) => name);
 }
 
+/** Whether two names are spellings of one class. The server decides it more strictly. */
+export function isSameClass(one, other) {
+  const fold = (name) => name.normalize("NFKC").toLowerCase().trim().replace(/\s+/g, " ");
+  return fold(one) === fold(other);
+}
+
 function offer(names) {
   const key = JSON.stringify(names);
   if (key === shown) return;

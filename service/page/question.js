@@ -1,7 +1,7 @@
 // "Is it right?": confirm, choose another class, or type one. Then thanks, with an undo.
 
 import * as api from "./api.js";
-import { labelled } from "./classes.js";
+import { isSameClass, labelled } from "./classes.js";
 import { el, fill, percent, say } from "./dom.js";
 import * as live from "./live.js";
 
@@ -10,9 +10,8 @@ const MAX_SUGGESTED = 4;
 /** `stored` is the label given here before, or null; `onStored` is called when it changes. */
 export function makeQuestion(answer, stored, onStored) {
   const [best, ...others] = answer.top;
-  const listed = new Set(answer.top.map((candidate) => candidate.label));
   // A taught class is often not yet one of the live version.
-  const suggested = labelled().filter((name) => !listed.has(name)).slice(0, MAX_SUGGESTED);
+  const suggested = labelled().filter((name) => !answer.top.some((listed) => isSameClass(listed.label, name))).slice(0, MAX_SUGGESTED);
   const buttons = new Map();
 
   const choice = (name, likelihood) => {
@@ -42,7 +41,7 @@ export function makeQuestion(answer, stored, onStored) {
 
   function show() {
     fields.disabled = stored !== null;
-    for (const [name, button] of buttons) button.classList.toggle("chosen", name === stored?.label);
+    for (const [name, button] of buttons) button.classList.toggle("chosen", stored !== null && isSameClass(name, stored.label));
     thanks.hidden = stored === null;
     if (stored) thanks.replaceChildren("Thanks — ", el("b", {}, stored.label), ` is stored as label ${stored.id}. `, undo);
     else thanks.replaceChildren();

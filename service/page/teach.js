@@ -45,12 +45,15 @@ async function send(label) {
   sending = true;
   refresh();
   const stored = [];
+  let name = label; // as stored: an earlier spelling of the class, if there is one
   const refused = [];
   showProblems(refused);
   showProgress(0, files.length);
   const queue = makeQueue(CONCURRENT, async (file) => {
     try {
-      stored.push((await api.labelPhoto(file, label)).id);
+      const given = await api.labelPhoto(file, label);
+      stored.push(given.id);
+      name = given.label;
     } catch (problem) {
       refused.push({ name: file.name, detail: problem.message });
       showProblems(refused);
@@ -60,7 +63,7 @@ async function send(label) {
   await Promise.all(files.map(queue));
   sending = false;
   byId("teach-bar").hidden = true;
-  showResult(label, stored, refused.length);
+  showResult(name, stored, refused.length);
   refresh();
   live.refresh();
 }

@@ -57,6 +57,19 @@ def test_correction_is_kept_by_the_next_import(home: Path, tmp_path: Path, run: 
     assert json.loads(run("status", "--json").stdout)["labels"]["examples"]["pink"] == 1
 
 
+def test_folders_of_one_class_are_joined_and_named(home: Path, tmp_path: Path, run: Run) -> None:
+    folder = write_photos(tmp_path / "album", per_class=3)
+    (folder / "Red").mkdir()
+    (folder / "Red" / "new.jpg").write_bytes(cloud("red", 50))
+    run("label", folder / "blue" / "0.jpg", "BLUE")
+    result = run("import", folder)
+    assert "One class, 'BLUE': 1 folder 'blue'" in result.stdout
+    assert "One class, 'Red': 2 folders 'Red', 'red'" in result.stdout
+    assert row_of("BLUE", result.stdout) == ["BLUE", "2", "1", "-", "-"]
+    assert row_of("Red", result.stdout) == ["Red", "4", "-", "-", "-"]
+    assert run("import", folder).stdout.rstrip().endswith("Nothing is new.")
+
+
 def test_copy_in_another_class_is_skipped(home: Path, tmp_path: Path, run: Run) -> None:
     folder = write_photos(tmp_path / "album", per_class=2)
     for name in ("blue/copy.jpg", "red/copy.jpg"):

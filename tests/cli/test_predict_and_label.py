@@ -64,6 +64,12 @@ def test_label_of_a_file_can_be_retracted(home: Path, photo: Path, run: Run) -> 
     assert _examples(run) == {"cat": 1}
 
 
+def test_label_says_which_spelling_is_stored(home: Path, photo: Path, run: Run) -> None:
+    assert run("label", photo, "disc").stdout.startswith("Labelled 'disc'. ")
+    assert run("label", photo, "Disc").stdout.startswith("Labelled 'disc', as this class was ")
+    assert _examples(run) == {"disc": 1}
+
+
 @pytest.mark.parametrize(
     ("words", "remedy"),
     [

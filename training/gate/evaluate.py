@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.class_names import identity, known_among
 from core.models.servable import Servable
 from training.dataset import Dataset, TrainingSet
 from training.gate.champions import CachedPredictions, ChampionModel, Champions
@@ -90,7 +91,7 @@ def collect_evidence(
         label_N=label_N,
         champion_correct_N=champion_N,
         challenger_correct_N=challenger_N,
-        old_classes=frozenset(champion.manifest.classes),
+        old_classes=known_among(rows.classes, champion.manifest.classes),
         champion_version=champion.manifest.version,
         best_correct_N=best_N,
         best_version=best_version,
@@ -108,7 +109,7 @@ def method_of(rows: Dataset, known: Collection[str], policy: GatePolicy) -> Meth
     be judged on. Otherwise one held-out example would decide about a rare class.
     """
     held_out_K = np.bincount(rows.held_out.y_N, minlength=len(rows.classes))
-    is_first = not set(rows.classes) & set(known)
+    is_first = not known_among(rows.classes, known)
     if is_first and held_out_K.min() < policy.min_class_examples:
         return "cross-validation"
     return choose_method(rows.num_held_out, policy)
@@ -140,8 +141,10 @@ def refitted_correct_N(
         return correct_N(champion.servable, rows)  # it was trained on none of these rows
     is_same_backbone = training_set.champion_dataset is training_set.dataset
     classes = champion.manifest.classes
-    index = {name: k for k, name in enumerate(classes)}
-    old = {row.example_id: index[row.label] for row in champion.trained_on() if row.label in index}
+    # Of the twin classes of an older release, the refit knows one.
+    index = _index_by_identity(classes)
+    labelled = [(row.example_id, identity(row.label)) for row in champion.trained_on()]
+    old = {example_id: index[key] for example_id, key in labelled if key in index}
     old_y_N = np.array([old.get(int(example), -1) for example in rows.example_id_N])
     logits_NK = out_of_fold(
         fitted.design if is_same_backbone else prepare(rows.x_ND),
@@ -162,7 +165,7 @@ def _best_earlier(
     champions: Champions, held_out: Dataset, champion_N: Bools
 ) -> tuple[Bools | None, int | None]:
     """Find the earlier champion that beats today's on the classes that today's knows."""
-    known = frozenset(champions.current.manifest.classes)
+    known = known_among(held_out.classes, champions.current.manifest.classes)
     is_old_N = np.array([held_out.classes[k] in known for k in held_out.y_N], np.bool_)
     best_N = champion_N
     best_version: int | None = None
@@ -176,6 +179,13 @@ def _best_earlier(
 def _names_match(
     predicted_N: NDArray[np.integer[Any]], classes: tuple[str, ...], rows: Dataset
 ) -> Bools:
-    index = {name: k for k, name in enumerate(classes)}
-    wanted_K = np.array([index.get(name, -1) for name in rows.classes])
-    return np.asarray(predicted_N == wanted_K[rows.y_N])
+    """Whether the predicted class, an index of `classes`, is a spelling of the row's."""
+    index = _index_by_identity(classes)
+    joined_K = np.array([index[identity(name)] for name in classes])
+    wanted_K = np.array([index.get(identity(name), -1) for name in rows.classes])
+    return np.asarray(joined_K[predicted_N] == wanted_K[rows.y_N])
+
+
+def _index_by_identity(classes: tuple[str, ...]) -> dict[str, int]:
+    """Return the first index of each identity."""
+    return {identity(classes[k]): k for k in reversed(range(len(classes)))}

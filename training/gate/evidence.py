@@ -47,6 +47,10 @@ class Evidence:
         return [name for name in self.classes if name in self.old_classes]
 
     @property
+    def added_classes(self) -> list[str]:
+        return [name for name in self.classes if name not in self.old_classes]
+
+    @property
     def is_old_N(self) -> Bools:
         is_old_K = np.array([name in self.old_classes for name in self.classes], dtype=np.bool_)
         return np.asarray(is_old_K[self.label_N])

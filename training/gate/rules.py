@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from training.gate import paired_tests
+from training.gate.collapse import find_collapsed
 from training.gate.evidence import Check, Decision, Evidence, Method
 from training.gate.paired_tests import Comparison, Counts
 from training.recipe import GatePolicy
@@ -83,31 +84,6 @@ def is_near_best(challenger: Counts, champion: Counts, best: Counts, n: Counts, 
     A challenger no worse than the champion passes: holding it back would keep a worse one live.
     """
     return (challenger >= champion) | (challenger > best - margin * n)
-
-
-def find_collapsed(evidence: Evidence, policy: GatePolicy) -> list[str]:
-    """Describe every class whose recall was decent and collapsed.
-
-    The fall must be significant by McNemar's test. Among hundreds of classes, one always looks bad
-    by chance. So it must also exceed ordinary churn, corrected for the number of judged classes
-    (Bonferroni).
-    """
-    before_N, after_N = evidence.champion_correct_N, evidence.challenger_correct_N
-    count = paired_tests.count_classes(evidence.label_N, before_N, after_N, len(evidence.classes))
-    n_K, before_K, after_K = count.n_K, count.before_K, count.after_K
-    is_judged = n_K >= policy.min_class_examples
-    was_decent = before_K >= policy.decent_recall * n_K
-    has_halved = after_K <= policy.collapse_ratio * before_K
-    is_significant = paired_tests.mcnemar_p(count.b_K, count.c_K) < policy.collapse_alpha
-    churn_p = paired_tests.binomial_tail_p(
-        count.c_K, n_K, policy.ordinary_churn
-    ) * np.count_nonzero(is_judged)
-    exceeds_churn = churn_p < policy.collapse_alpha
-    collapsed = np.flatnonzero(is_judged & was_decent & has_halved & is_significant & exceeds_churn)
-    return [
-        f"{evidence.classes[k]} ({before_K[k]} of {n_K[k]} right before, {after_K[k]} now)"
-        for k in collapsed
-    ]
 
 
 # The checks, each with its detail for the reason.
@@ -230,7 +206,7 @@ def _summarise(evidence: Evidence, policy: GatePolicy) -> str:
         f"(change {_points(pair.change)} points, {200 * policy.confidence - 100:.0f} % interval "
         f"{_points(pair.low)} to {_points(pair.high)})"
     )
-    added = [name for name in evidence.classes if name not in evidence.old_classes]
+    added = evidence.added_classes
     if not added:
         return text
     old = evidence.compare(evidence.is_old_N, policy.confidence)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.class_names import identity, is_same
 from core.inputs.pixels import Limits
 from core.labelling import labels
 from core.labelling.labels import CurrentLabel
@@ -62,14 +63,14 @@ def difference(
     old, new = (
         load(versions.read_manifest(version, store.blobs), store.blobs, runtime) for version in pair
     )
-    known = {*old.manifest.classes, *new.manifest.classes}
-    rows = [row for row in held_out if row.label in known]
+    known = set(map(identity, (*old.manifest.classes, *new.manifest.classes)))
+    rows = [row for row in held_out if identity(row.label) in known]
     old_labels = _predict(store, old, rows, limits, lambda f: progress(f / 2))
     new_labels = _predict(store, new, rows, limits, lambda f: progress(0.5 + f / 2))
     rows = [row for row in rows if row.example_id in old_labels and row.example_id in new_labels]
     truth = np.array([row.label for row in rows], dtype=object)
-    old_N = np.array([old_labels[row.example_id] == row.label for row in rows], np.bool_)
-    new_N = np.array([new_labels[row.example_id] == row.label for row in rows], np.bool_)
+    old_N = np.array([is_same(old_labels[row.example_id], row.label) for row in rows], np.bool_)
+    new_N = np.array([is_same(new_labels[row.example_id], row.label) for row in rows], np.bool_)
     by_class = {
         name: compare(old_N[truth == name], new_N[truth == name]) for name in sorted(set(truth))
     }

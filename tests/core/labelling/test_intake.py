@@ -118,6 +118,24 @@ def test_same_key_with_another_request_conflicts(
     assert current(store) == [(sha256(IMAGE), "cat")]
 
 
+def test_other_spelling_joins_the_class_that_was_named_first(store: Store) -> None:
+    assert label(store, LabelRequest("disc")).event.label == "disc"
+    assert label(store, LabelRequest(" Disc "), OTHER).event.label == "disc"
+    assert {name for _, name in current(store)} == {"disc"}
+
+
+def test_other_spelling_with_the_same_key_is_the_same_event(store: Store) -> None:
+    first = label(store, LabelRequest("disc", idempotency_key="k"))
+    again = label(store, LabelRequest("Disc", idempotency_key="k"))
+    assert (again.is_new, again.event) == (False, first.event)
+
+
+def test_class_first_named_by_many_threads_has_one_display_form(store: Store) -> None:
+    spellings = ("Disc", "disc", "DISC", "dISC")
+    results = in_threads(8, lambda i: label(store, LabelRequest(spellings[i % 4])))
+    assert len({each.event.label for each in results}) == 1
+
+
 def test_request_without_a_key_is_always_a_new_event(store: Store) -> None:
     assert label(store).event.id != label(store).event.id
 

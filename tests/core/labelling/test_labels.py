@@ -6,9 +6,10 @@ from itertools import count
 import pytest
 from sqlalchemy import Connection, insert
 
+from core.class_names import normalise
 from core.errors import InvalidLabel
 from core.labelling import labels
-from core.labelling.labels import LabelEvent, normalise
+from core.labelling.labels import LabelEvent
 from core.store import schema
 from core.store.store import Store
 

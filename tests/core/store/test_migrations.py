@@ -13,7 +13,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import func, insert, select, text
 
+from core.class_names import identity
 from core.errors import StoreError
+from core.labelling.classes import read_names
 from core.registry import activations
 from core.run_tallies import read as read_tallies
 from core.store import schema
@@ -33,6 +35,20 @@ VERSION = {
     "created_at": 0.0,
 }
 
+
+EXAMPLE = {
+    "id": 1,
+    "image": "a" * 64,
+    "num_bytes": 1,
+    "width": 1,
+    "height": 1,
+    "source": "test",
+    "is_held_out": False,
+    "group_id": "a" * 64,
+    "thumb": b"",
+    **{f"band_{i}": 0 for i in range(4)},
+    "created_at": 0.0,
+}
 
 RUN = {
     "trigger": "request",
@@ -192,3 +208,34 @@ def test_schema_of_a_newer_release_is_refused_with_the_remedy(db: Database) -> N
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreError, match=r"has schema 9999.*install the newer release"):
         db.ensure_schema()
+
+
+def test_twin_classes_of_an_older_release_get_the_first_spelling(
+    empty_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    db = Database(empty_url)
+    config = migrations()
+    given = ["disc", "Disc", "circle\u200b", "cup", "DISC", "circle", "Disc", None, "\ufdfa" * 100]
+    with db.write() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0005")
+        conn.execute(insert(schema.examples).values(**EXAMPLE))
+        for i, label in enumerate(given, start=1):
+            row = {"id": i, "example_id": 1, "label": label, "retracts": None if label else 1}
+            conn.execute(insert(schema.labels).values(**row, who="", created_at=0.0))
+    with caplog.at_level("WARNING", logger="core.store.migrations"):
+        db.ensure_schema()
+    with db.read() as conn:
+        stored = conn.execute(select(schema.labels.c.label).order_by(schema.labels.c.id)).scalars()
+        assert list(stored) == [
+            *("disc", "disc", "circle", "cup", "disc", "circle", "disc", None, "\ufdfa" * 100)
+        ]
+        names = read_names(conn)
+    assert names == {identity(name): name for name in ("disc", "circle", "cup", "\ufdfa" * 100)}
+    merged = [vars(record) for record in caplog.records if record.message == "class.merged"]
+    assert sorted((each["label"], each["class"], each["label_events"]) for each in merged) == [
+        ("DISC", "disc", 1),
+        ("Disc", "disc", 2),
+        ("circle\u200b", "circle", 1),
+    ]
+    db.close()

@@ -51,6 +51,17 @@ def test_both_ways_lead_to_the_same_example(client: TestClient, serving: Serving
     assert current(serving, first["example_id"]) == "dog"
 
 
+def test_response_names_the_stored_spelling(client: TestClient) -> None:
+    assert label_image(client, new_image(), "Disc").json()["label"] == "Disc"
+    assert label_prediction(client, predict(client), "disc").json()["label"] == "Disc"
+
+
+def test_invisible_character_is_refused_by_name(client: TestClient) -> None:
+    response = label_image(client, new_image(), "circle\u200b")
+    named = ("U+200B ZERO WIDTH SPACE", "type the label anew")
+    assert_problem.problem(response, 422, "invalid-label", *named)
+
+
 @pytest.mark.parametrize("way", ["prediction", "image"])
 def test_request_repeated_with_its_key_is_stored_once(client: TestClient, way: str) -> None:
     image = new_image()
