@@ -1,7 +1,7 @@
 """What happens to every request before its route: it is measured, its body is read within limits,
 and work on images is admitted: predictions, and labels that bring their image.
 
-The route of a prediction finds its ticket in the state of the request (`dependencies.TicketDep`).
+The route of a prediction finds its ticket in the state of the request (`dependencies.ticket_of`).
 The plainest predictions do not go through the framework, which would cost 7 % of the throughput:
 one image as the body, without parameters and without a timeout.
 """
