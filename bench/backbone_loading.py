@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.models import STARTER, exported
+from bench.models import DEFAULT, exported
 from bench.tables import bar, show
 from core.inputs.pixels import PixelSpec
 from core.models.backbones import Runtime, golden_pixels
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", default=[STARTER], metavar="NAME")
+    parser.add_argument("names", nargs="*", default=[DEFAULT], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from core.models import starter
+from core.models import pretrained, starter
 from core.models.backbones import Backbone, Runtime
 from training.backbones.backbone import build
 from training.backbones.export import export_backbone
@@ -22,6 +22,7 @@ from training.backbones.names import STARTER
 
 NAMES = (
     "starter",
+    "efficientnet-lite0",
     "torchvision/mobilenet_v3_small",
     "torchvision/shufflenet_v2_x1_0",
     "torchvision/squeezenet1_1",
@@ -58,13 +59,15 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|")
     for name in options.names:
-        module = build(name, pretrained=name == STARTER)
+        module = build(name, pretrained=name in pretrained.NAMES)
         content = export_backbone(module)
         began = time.thread_time()
         backbone = Backbone(content, name, runtime)
         load_s = time.thread_time() - began
         took_ms, starter_ms = _take_turns(
-            options.rounds, (backbone, module.pixels.size_px), (reference, 96)
+            options.rounds,
+            (backbone, module.pixels.size_px),
+            (reference, starter.pixel_spec().size_px),
         )
         print(
             f"| `{name}` | {module.pixels.size_px} | {module.embedding_size} | "

@@ -1,4 +1,4 @@
-"""The model that all compared servers use: the starter, or a named backbone with a random head.
+"""The model that all compared servers use: a pretrained one, or a backbone with a random head.
 
 Random weights do not change the time of a prediction.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from core.inputs.pixels import PixelSpec
-from core.models import standalone, starter
+from core.models import pretrained, standalone
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest
@@ -23,7 +23,8 @@ from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import Store, open_store
 
-STARTER = "starter"
+#: What a new installation serves.
+DEFAULT = pretrained.NAMES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +33,28 @@ class Model:
     pixels: PixelSpec
     # Backbone and head as one ONNX file.
     content: bytes
-    # The bytes of backbone.onnx, or None for the starter, which every installation has.
+    # The bytes of backbone.onnx. None: version 1 has it.
     backbone: bytes | None
 
     def install(self, home: Path) -> None:
         """Make it the champion of a home whose server is not running."""
+        store = open_store(Settings(home=home))
+        first = self.name if self.name in pretrained.NAMES else pretrained.NAMES[0]
+        ensure_first_version(store, first)
         if self.backbone is not None:
-            store = open_store(Settings(home=home))
-            ensure_first_version(store)
             version = _publish(store, self.name, self.backbone, self.pixels).version
             with store.db.write() as conn:
                 promotions.request(conn, version, who="bench", why="to measure it", now=time.time())
                 promotions.advance(conn, time.time())
-            store.db.close()
+        store.db.close()
 
 
 def named(name: str) -> Model:
-    """Build the model of a backbone. Names other than `starter` need the training extra."""
+    """Build the model of a backbone. Names but the pretrained ones need the training extra."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Settings(home=Path(folder)))
-        ensure_first_version(store)
-        if name == STARTER:
+        ensure_first_version(store, name if name in pretrained.NAMES else pretrained.NAMES[0])
+        if name in pretrained.NAMES:
             backbone, manifest = None, first_manifest(store)
         else:
             backbone, pixels = exported(name)
@@ -63,9 +65,10 @@ def named(name: str) -> Model:
 
 
 def exported(name: str) -> tuple[bytes, PixelSpec]:
-    """Return backbone.onnx and its pixels. Only the starter has trained weights."""
-    if name == STARTER:
-        return starter.backbone_onnx(), starter.pixel_spec()
+    """Return backbone.onnx and its pixels. Only the pretrained ones have trained weights."""
+    if name in pretrained.NAMES:
+        model = pretrained.load(name)
+        return model.backbone, model.pixels
     # Imported here, because it imports torch.
     from training.backbones.backbone import build
     from training.backbones.export import export_backbone

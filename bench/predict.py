@@ -33,7 +33,7 @@ from bench import in_process_limit
 from bench.compared_servers import EVERGREEN, ComparedServer, StartedServer, paused, select_servers
 from bench.load_generator import Generator, Plan
 from bench.load_results import LoadResult, Summary, summarise_load, summarise_loads
-from bench.models import STARTER, Model, named
+from bench.models import DEFAULT, Model, named
 from bench.photo_mix import Photo, describe, make_photos, request_order
 from bench.tables import bar, failures, show, wait
 from core.system.host import available_cores
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64])
     parser.add_argument("--workers", type=int, default=available_cores())
-    parser.add_argument("--backbone", default=STARTER, metavar="NAME", help="backbone of the model")
+    parser.add_argument("--backbone", default=DEFAULT, metavar="NAME", help="backbone of the model")
     # Without a value, no peers are measured.
     decoders = ["plain", "evergreen"]
     parser.add_argument("--decoders", nargs="*", choices=decoders, default=decoders)

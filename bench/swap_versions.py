@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bench.models import first_manifest
 from core.models import starter
 from core.models.backbones import Backbone, Runtime
+from core.models.binding import bind_weights
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest
 from core.models.servable import HeadSession, golden
@@ -53,7 +54,7 @@ def backbone_onnx(seed: int) -> bytes:
         name: _perturbed(value, rng) if value.ndim == 4 else value
         for name, value in starter.backbone_weights().items()
     }
-    return starter.bind_weights(graph, weights)
+    return bind_weights(graph, weights)
 
 
 def _publish(store: Store, manifest: Manifest, backbone: Backbone, seed: int) -> int:

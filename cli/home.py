@@ -10,14 +10,18 @@ from sqlalchemy import make_url
 
 from cli.console import err
 from core.errors import NotReady
+from core.models import pretrained
 from core.registry import versions
 from core.settings import Settings
 from core.store.store import Store, open_store
 
 
 @contextlib.contextmanager
-def opened(settings: Settings) -> Iterator[Store]:
-    """Open the store. Creates it, with version 1, if there is none. Raises StoreError."""
+def opened(settings: Settings, backbone: str = pretrained.NAMES[0]) -> Iterator[Store]:
+    """Open the store. Creates it, with version 1 of this backbone, if there is none.
+
+    Raises StoreError.
+    """
     if not exists(settings):
         err.print(f"Creating a new home in {settings.home.absolute()}")
     with _closing(open_store(settings)) as store:
@@ -27,7 +31,7 @@ def opened(settings: Settings) -> Iterator[Store]:
             # Imported here: only the first start runs a model.
             from core.registry.bootstrap import ensure_first_version
 
-            ensure_first_version(store)
+            ensure_first_version(store, backbone)
         yield store
 
 

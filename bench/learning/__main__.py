@@ -3,7 +3,7 @@
 DATA_DIR holds data sets, or is one: a folder with train/<class>/* and val/<class>/*. The head is
 compared with scikit-learn's logistic regression on the same embeddings, the tuned blocks with a
 full fine-tune on the same photos. Seconds are CPU seconds, which other work on the machine disturbs
-less. Without --weights only the bundled starter is measured.
+less. Without --weights only the pretrained models that every installation has are measured.
 
 N rows, D embedding, K classes; H/W pixels, C channels.
 """
@@ -23,7 +23,7 @@ from bench.learning import blocks, heads, stream, wrong_labels
 from bench.learning.photos import data_sets
 from bench.learning.tables import following, news, per_class, show
 from bench.learning.tasks import FILES, load
-from training.backbones.names import STARTER
+from core.models import pretrained, starter
 from training.recipe import BlocksRecipe
 
 SIZES: tuple[int | None, ...] = (5, 20, 100, None)
@@ -31,7 +31,7 @@ SIZES: tuple[int | None, ...] = (5, 20, 100, None)
 
 def main() -> None:
     args = _arguments()
-    names = [STARTER, *(FILES if args.weights else ())]
+    names = [*pretrained.NAMES, *(FILES if args.weights else ())]
     names = [name for name in names if args.backbone in (None, name)]
     chosen = {name: getattr(args, name) for name in ("depth", "epochs") if getattr(args, name)}
     recipe = dataclasses.replace(BlocksRecipe(), **chosen)
@@ -56,7 +56,7 @@ def main() -> None:
                     blocks_rows += blocks.rows_of(
                         task, args.sizes, args.seeds, recipe, args.cache, args.threads, follow
                     )
-                if args.stream and name == STARTER:
+                if args.stream and name == starter.NAME:
                     stream_rows += stream.rows_of(
                         task, args.seeds, recipe, args.cache, args.threads, follow
                     )
@@ -74,7 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument("--weights", type=Path, help=f"a folder with {', '.join(FILES.values())}")
-    parser.add_argument("--backbone", choices=(STARTER, *FILES), help="only this one")
+    parser.add_argument("--backbone", choices=(*pretrained.NAMES, *FILES), help="only this one")
     parser.add_argument("--only", help="only the data set of this name")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(

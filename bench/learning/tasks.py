@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from bench.learning.photos import Network, Photos, embeddings, read
 from bench.learning.tables import Follow
-from core.models import starter
-from training.backbones.names import STARTER
+from core.models import pretrained
 from training.dataset import Dataset
 from training.head.calibration import expected_calibration_error
 from training.head.fit import fit_head
@@ -74,8 +73,9 @@ def _network(name: str, weights: Path | None) -> tuple[Any, Network]:
     from training.backbones.backbone import build
     from training.backbones.export import export_backbone
 
-    if name == STARTER:
-        return build(name), Network(name, starter.backbone_onnx(), starter.pixel_spec())
+    if name in pretrained.NAMES:
+        model = pretrained.load(name)
+        return build(name), Network(name, model.backbone, model.pixels)
     assert weights is not None
     module = build(name, weights / FILES[name])
     return module, Network(name, export_backbone(module), module.pixels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -12,6 +14,14 @@ OPSET = 17
 IR_VERSION = 8
 # Less than the length of any embedding but a row of zeros, which stays zero.
 _SHORTEST = 1e-12
+
+
+class LinearHead(NamedTuple):
+    """logits = embedding @ weights_DK + bias_K, one for each class in this order."""
+
+    classes: tuple[str, ...]
+    weights_DK: NDArray[np.float32]
+    bias_K: NDArray[np.float32]
 
 
 def head_onnx(

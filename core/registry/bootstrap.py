@@ -1,10 +1,10 @@
-"""Version 1, published from the bundled starter, so that a new installation can predict."""
+"""Version 1, published from a pretrained model, so that a new installation can predict."""
 
 from __future__ import annotations
 
 import time
 
-from core.models import starter
+from core.models import pretrained
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest, code_revision, library_versions
@@ -12,66 +12,59 @@ from core.models.servable import HeadSession, golden
 from core.registry import promotions, versions
 from core.store.store import Store
 
-STARTER = "starter"
 
-
-def ensure_first_version(store: Store) -> bool:
+def ensure_first_version(store: Store, name: str = pretrained.NAMES[0]) -> bool:
     """Publish and activate version 1, unless there is a version. Returns whether it did.
 
-    Processes may call it concurrently. Raises StoreError.
+    `name` is one of `pretrained.NAMES`. Processes may call it concurrently. Raises StoreError, or
+    SpecMismatch if the model's weights are not installed.
     """
     with store.db.read() as conn:
         if versions.newest_number(conn) is not None:
             return False
-    gate = {"promote": True, "reason": "the bundled starter; there was nothing before it"}
+    why = f"the pretrained {name}"
+    gate = {"promote": True, "reason": f"{why}; there was nothing before it"}
     with store.db.write() as conn:
         # One process publishes it, and the others wait.
         promotions.lock(conn)
         if versions.newest_number(conn) is not None:
             return False
-        manifest = _starter_manifest(store)
+        manifest = _manifest(store, name)
         published = versions.publish(conn, store.blobs, manifest, gate)
         promotions.request(
-            conn,
-            published.version,
-            who="evergreen",
-            why="the bundled starter",
-            now=manifest.created_at,
+            conn, published.version, who="evergreen", why=why, now=manifest.created_at
         )
         promotions.advance(conn, manifest.created_at)
     return True
 
 
-def _starter_manifest(store: Store) -> Manifest:
+def _manifest(store: Store, name: str) -> Manifest:
     runtime = Runtime("cpu")
-    head = starter.head()
-    backbone_bytes = starter.backbone_onnx()
-    head_bytes = head_onnx(head.weights_DK, head.bias_K)
-    backbone_digest = store.blobs.put(backbone_bytes)
-    spec = starter.pixel_spec()
-    backbone = Backbone(backbone_bytes, backbone_digest, runtime)
-    card = starter.provenance()
+    model = pretrained.load(name)
+    head_bytes = head_onnx(model.head.weights_DK, model.head.bias_K)
+    backbone_digest = store.blobs.put(model.backbone)
+    backbone = Backbone(model.backbone, backbone_digest, runtime)
     return Manifest(
         version=0,
         parent=None,
         run_id=None,
         tier="head",
         created_at=time.time(),
-        classes=head.classes,
-        pixels=spec,
-        backbone_name=STARTER,
+        classes=model.head.classes,
+        pixels=model.pixels,
+        backbone_name=name,
         backbone=backbone_digest,
         head=store.blobs.put(head_bytes),
-        embedding_size=head.weights_DK.shape[0],
+        embedding_size=model.head.weights_DK.shape[0],
         backbone_snapshot=0,
         temperature=1.0,
         abstain_below=None,
         snapshot=0,
         num_trained=0,
         num_held_out=0,
-        metrics={"starter": card["figures"]},
+        metrics={"pretrained": model.figures},
         parity=0.0,
-        golden=golden(backbone, HeadSession(head_bytes, runtime), spec),
+        golden=golden(backbone, HeadSession(head_bytes, runtime), model.pixels),
         libraries=library_versions(),
         code_revision=code_revision(),
     )

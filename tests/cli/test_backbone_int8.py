@@ -15,7 +15,7 @@ from tests.cli.conftest import Run
 from tests.cli.photo_folder import write_photos
 from training.backbones.backbone_ref import BackboneRef
 
-# Quantises the starter: seconds.
+# Quantises the first backbone: seconds.
 pytestmark = pytest.mark.slow
 
 # Whether int8 is faster depends on the machine, so these tests do not require it.
@@ -41,7 +41,7 @@ def test_int8_champion_serves_reports_its_precision_and_is_not_quantised_twice(
     assert json.loads(run("status", "--json").stdout)["champion"]["precision"] == "float32"
     result = run("backbone", "int8", "--wait")
     assert result.exit_code == 0, result.output
-    assert "Quantising starter on" in result.stderr
+    assert "Quantising efficientnet-lite0 on" in result.stderr
     assert json.loads(run("status", "--json").stdout)["champion"]["precision"] == "int8"
     assert "version 3 in int8 (blue, red)" in run("status").stdout
     shown = " ".join(run("versions", "3").stdout.split())

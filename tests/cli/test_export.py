@@ -14,9 +14,9 @@ from tests.cli.conftest import Run
 def test_exported_model_runs_in_onnxruntime(home: Path, tmp_path: Path, run: Run) -> None:
     assert run("export", 1, tmp_path / "model.onnx").exit_code == 0
     session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    pixels = np.zeros((2, 144, 144, 3), np.uint8)
+    pixels = np.zeros((2, 192, 192, 3), np.uint8)
     (probabilities,) = session.run(["probabilities"], {"pixels": pixels})
-    assert probabilities.shape == (2, 200)
+    assert probabilities.shape == (2, 1000)
     assert session.get_modelmeta().custom_metadata_map["version"] == "1"
 
 

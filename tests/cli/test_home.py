@@ -45,7 +45,7 @@ def test_command_that_needs_a_home_creates_none(
 
 def test_status_of_a_new_home_names_the_next_commands(home: Path, run: Run) -> None:
     printed = run("status").stdout
-    assert "version 1 (200 classes)" in printed
+    assert "version 1 (1,000 classes)" in printed
     assert "evergreen serve" in printed
     assert "evergreen import DIR" in printed
 

@@ -58,7 +58,7 @@ def _check_versions(run: Run) -> None:
     printed = run("versions").stdout
     assert max(map(len, printed.splitlines())) <= 80
     assert "blue, red" in printed
-    assert "200 classes" in printed
+    assert "1,000 classes" in printed
     assert [v["is_champion"] for v in json.loads(run("versions", "--json").stdout)] == [True, False]
     for words in (("versions", 2), ("versions", "show", 2)):
         assert "chance" in run(*words).stdout  # a check of the gate

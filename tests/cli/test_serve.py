@@ -54,7 +54,7 @@ def test_serve_creates_the_home_and_prints_examples(
     assert (no_home / "evergreen.db").is_file()
     url = f"http://127.0.0.1:{os.environ['EVERGREEN_PORT']}"
     for line in (
-        "version 1 (200 classes)",
+        "version 1 (1,000 classes)",
         f"curl -F image=@photo.jpg {url}/v1/predict",
         f"curl -F image=@photo.jpg -F label=cat {url}/v1/feedback",
         "status",

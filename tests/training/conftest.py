@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.models import starter
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.database import Database
@@ -20,7 +21,7 @@ from training.worker.trainer import Trainer
 @pytest.fixture
 def starter_store(sqlite_store: Store) -> Store:
     """A store whose champion is version 1, the starter."""
-    ensure_first_version(sqlite_store)
+    ensure_first_version(sqlite_store, starter.NAME)
     return sqlite_store
 
 
@@ -28,7 +29,7 @@ def starter_store(sqlite_store: Store) -> Store:
 def _home_with_700_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("labelled") / "home"
     store = open_store(Settings(home=home, device="cpu"))
-    ensure_first_version(store)
+    ensure_first_version(store, starter.NAME)
     label(store, all_digits()[:700])
     store.db.close()
     return home

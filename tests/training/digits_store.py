@@ -13,6 +13,7 @@ from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import IntakeResult, LabelRequest
 from core.models import starter
+from core.models.binding import bind_weights
 from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.runs import Run
@@ -73,7 +74,7 @@ def damaged_starter(store: Store) -> BackboneRef:
         if value.ndim == 4 and int(name.split(".")[1]) >= 12:
             weights[name] = value + rng.normal(0, 3 * value.std(), value.shape).astype(np.float32)
     graph = (starter.FILES / "backbone.graph.onnx").read_bytes()
-    digest = store.blobs.put(starter.bind_weights(graph, weights))
+    digest = store.blobs.put(bind_weights(graph, weights))
     return BackboneRef("starter", digest, starter.pixel_spec(), 960)
 
 

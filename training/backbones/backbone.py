@@ -9,7 +9,7 @@ Axes: B batch, H/W pixels, C channels, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,19 @@ from torch import Tensor, nn
 
 from core.errors import InvalidRequest, SpecMismatch
 from core.inputs.pixels import PixelSpec
-from core.models import starter
+from core.models import lite0, starter
+from core.models.binding import bound_weights
 from training.backbones import timm_models, torchvision_models
 from training.backbones import weights as weight_files
 from training.backbones.blocks import Parts
 from training.backbones.download import fetch
-from training.backbones.names import STARTER, TIMM, parse
+from training.backbones.names import LITE0, STARTER, TIMM, Name, parse
 from training.backbones.starter_network import EMBEDDING_SIZE, starter_features
 
 NET = "net."
 _STARTERS_HEAD = ("head.",)
+_BUNDLED = (LITE0, STARTER)
+_LITE0_IN_TIMM = "tf_efficientnet_lite0"
 
 
 class Backbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
@@ -156,12 +159,12 @@ def build(
     Raises InvalidRequest if there is no such backbone or the file does not fit it, and
     BackboneUnavailable if pretrained weights cannot be downloaded.
     """
-    if parse(name).library == STARTER:
-        module = _starter()
+    if parse(name).library in _BUNDLED:
+        module, bundled, ignored = _bundled(name)
         if weights is not None:
-            module.load(weight_files.read(weights), _STARTERS_HEAD, str(weights))
+            module.load(weight_files.read(weights), ignored, str(weights))
         elif pretrained:
-            load_weights(module, starter.backbone_weights())
+            module.load(weight_files.tensors(bundled()), ignored, name)
         return module
     parts = _parts(name)
     module = _assemble(name, parts)
@@ -184,8 +187,9 @@ def from_onnx(name: str, model: bytes) -> Backbone:
 
     Raises SpecMismatch if the model is not of this backbone.
     """
-    module = _starter() if parse(name).library == STARTER else _assemble(name, _parts(name))
-    given = weight_files.tensors(starter.bound_weights(model))
+    is_bundled = parse(name).library in _BUNDLED
+    module = _bundled(name)[0] if is_bundled else _assemble(name, _parts(name))
+    given = weight_files.tensors(bound_weights(model))
     try:
         module.load(given, (), f"the version's backbone.onnx, said to be {name},")
     except InvalidRequest as error:
@@ -203,6 +207,15 @@ def starter_backbone(weights: Mapping[str, NDArray[Any]] | None = None) -> Start
 def load_weights(module: StarterBackbone, weights: Mapping[str, NDArray[Any]]) -> None:
     """Copy weights of any float type into the starter, ignoring those of its head."""
     module.load(weight_files.tensors(weights), _STARTERS_HEAD, "the starter")
+
+
+def _bundled(name: str) -> tuple[Backbone, Callable[[], Mapping[str, Any]], tuple[str, ...]]:
+    """The architecture with random weights, what reads its own, and the keys of its classifier."""
+    if name == STARTER:
+        return _starter(), starter.backbone_weights, _STARTERS_HEAD
+    parts = timm_models.parts(Name(TIMM, _LITE0_IN_TIMM))
+    own = parts._replace(pixels=lite0.pixel_spec(), mean=lite0.MEAN, std=lite0.STD)
+    return _assemble(name, own), lite0.backbone_weights, parts.classifier
 
 
 def _starter() -> StarterBackbone:

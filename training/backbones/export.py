@@ -1,6 +1,6 @@
 """Exports a torch backbone to ONNX: the graph without weights, then the weights bound by name.
 
-Every backbone is exported this way, so `core.models.starter.bound_weights` can read the weights of
+Every backbone is exported this way, so `core.models.binding.bound_weights` can read the weights of
 any version from its file. Does not check parity; the gate does.
 """
 
@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from core.errors import InvalidRequest
-from core.models.starter import EMBEDDING, PIXELS, bind_weights
+from core.models.binding import EMBEDDING, PIXELS, bind_weights
 from training.backbones.backbone import NET, Backbone
+from training.backbones.same_padding import move_into_convolutions, same_pads
 
 OPSET = 17
 
@@ -74,6 +75,7 @@ def export_graph(module: Backbone, size_px: int) -> bytes:
             training=torch.onnx.TrainingMode.PRESERVE,  # keeps BatchNorm unfolded
         )
     model = onnx.load_from_string(buffer.getvalue())
+    move_into_convolutions(model.graph, same_pads(hollow, example))
     _name_as_the_library_does(model.graph)
     model.producer_name, model.producer_version = "evergreen", ""
     graph: bytes = model.SerializeToString(deterministic=True)

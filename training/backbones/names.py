@@ -1,4 +1,4 @@
-"""The names of backbones: `starter`, `torchvision/<model>` and `timm/<model>`.
+"""The names of backbones: those with bundled weights, `torchvision/<model>` and `timm/<model>`.
 
 Owns which names exist, and what to suggest for one that does not. Loads neither torch nor weights,
 so the command line checks a name quickly. `training/backbones/backbone.py` builds the backbone.
@@ -12,8 +12,10 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from core.errors import InvalidRequest
+from core.models import lite0, pretrained, starter
 
-STARTER = "starter"
+LITE0 = lite0.NAME
+STARTER = starter.NAME
 TORCHVISION = "torchvision"
 TIMM = "timm"
 
@@ -47,7 +49,7 @@ _MODEL = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
 
 
 class Name(NamedTuple):
-    """`library` is starter, torchvision or timm. `family` is empty except for torchvision."""
+    """`library` is efficientnet-lite0, starter, torchvision or timm. `family` is of torchvision."""
 
     library: str
     model: str = ""
@@ -60,8 +62,8 @@ def parse(name: str) -> Name:
     Only building the backbone tells whether timm has the model.
     """
     library, _, model = name.partition("/")
-    if name == STARTER:
-        return Name(STARTER)
+    if name in pretrained.NAMES:
+        return Name(name)
     if library == TORCHVISION and model in _FAMILY_OF:
         return Name(TORCHVISION, model, _FAMILY_OF[model])
     if library == TIMM and _MODEL.fullmatch(model):
@@ -70,8 +72,8 @@ def parse(name: str) -> Name:
 
 
 def all_names() -> list[str]:
-    """Return every name that needs no library except torchvision, the starter first."""
-    return [STARTER, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
+    """Return every name but timm's, those with bundled weights first."""
+    return [*pretrained.NAMES, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
 
 
 def suggest(model: str, library: str, models: Iterable[str]) -> str:
@@ -82,10 +84,10 @@ def suggest(model: str, library: str, models: Iterable[str]) -> str:
 
 
 def _remedy(name: str) -> str:
-    if get_close_matches(name, [STARTER]):
-        return f"did you mean {STARTER}?"
+    if similar := get_close_matches(name, pretrained.NAMES, n=1):
+        return f"did you mean {similar[0]}?"
     return suggest(name.rpartition("/")[2], TORCHVISION, _FAMILY_OF) or (
-        f"name {STARTER}, {TORCHVISION}/MODEL of the families {', '.join(FAMILIES)}, "
+        f"name {LITE0}, {STARTER}, {TORCHVISION}/MODEL of the families {', '.join(FAMILIES)}, "
         f"or {TIMM}/MODEL"
     )
 

@@ -62,7 +62,7 @@ def _timm() -> Any:
         import timm.data
     except ImportError as error:
         raise InvalidRequest(
-            "backbones named timm/... need timm: pip install 'evergreen-classifier[timm]'"
+            "backbones named timm/... need timm: pip install 'evergreen-classifier[training]'"
         ) from error
     return timm
 

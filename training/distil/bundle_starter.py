@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from core.inputs.pixels import PixelSpec, decode
 from core.models import starter
+from core.models.binding import bind_weights
 from training.backbones.backbone import StarterBackbone, load_weights
 from training.backbones.export import export_graph
 
@@ -39,7 +40,7 @@ def make_bundle(weights: Weights, card: Mapping[str, Any], folder: Path) -> None
     stored = safetensors.numpy.save(halve(weights))
     module = StarterBackbone(**card["normalisation"])
     graph = export_graph(module, card["pixels"]["size_px"])
-    backbone = starter.bind_weights(graph, starter.backbone_weights(stored))
+    backbone = bind_weights(graph, starter.backbone_weights(stored))
     pinned = {**card, "backbone_sha256": hashlib.sha256(backbone).hexdigest()}
     text = json.dumps(pinned, indent=1, ensure_ascii=False) + "\n"
     (folder / "starter.safetensors").write_bytes(stored)

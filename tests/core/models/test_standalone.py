@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 
 from core.errors import ParityFailure
-from core.models import starter
+from core.models import pretrained
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest
 from core.models.servable import Servable, load
@@ -53,12 +53,15 @@ def test_file_predicts_like_the_service(blobs: LocalBlobs, opset: int) -> None:
     check_equals_service(joined(manifest, blobs), load(manifest, blobs, Runtime("cpu")))
 
 
-def test_file_of_the_starter_predicts_like_the_service(sqlite_store: Store) -> None:
-    ensure_first_version(sqlite_store)
+@pytest.mark.parametrize("name", pretrained.NAMES)
+def test_file_of_a_pretrained_model_predicts_like_the_service(
+    sqlite_store: Store, name: str
+) -> None:
+    ensure_first_version(sqlite_store, name)
     with sqlite_store.db.read() as conn:
         manifest = read_manifest(get(conn, 1), sqlite_store.blobs)
     servable = load(manifest, sqlite_store.blobs, Runtime("cpu"))
-    assert manifest.pixels == starter.pixel_spec()
+    assert manifest.pixels == pretrained.load(name).pixels
     check_equals_service(joined(manifest, sqlite_store.blobs), servable)  # type: ignore[arg-type]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import SpecMismatch
 from core.models import starter
+from core.models.binding import bind_weights, bound_weights
 
 # onnxruntime may split work differently by batch size; embeddings reach about 4.
 BATCH_ATOL = 1e-5
@@ -98,7 +99,7 @@ def test_weights_are_stored_once() -> None:
 
 
 def test_bound_weights_come_back_unchanged(backbone: bytes) -> None:
-    bound = starter.bound_weights(backbone)
+    bound = bound_weights(backbone)
     stored = starter.backbone_weights()
     assert bound.keys() == stored.keys()
     assert all(np.array_equal(bound[name], stored[name]) for name in stored)
@@ -114,11 +115,11 @@ def test_binding_refuses_a_missing_weight() -> None:
     weights = starter.backbone_weights()
     del weights["features.0.0.weight"]
     with pytest.raises(SpecMismatch, match=r"features\.0\.0\.weight"):
-        starter.bind_weights(graph, weights)
+        bind_weights(graph, weights)
 
 
 def test_binding_refuses_a_wrong_shape() -> None:
     graph = (starter.FILES / "backbone.graph.onnx").read_bytes()
     weights = starter.backbone_weights() | {"features.0.0.weight": np.zeros((1, 2, 3))}
     with pytest.raises(SpecMismatch, match=r"features\.0\.0\.weight has shape \(1, 2, 3\)"):
-        starter.bind_weights(graph, weights)
+        bind_weights(graph, weights)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.models import starter
+from core.models import lite0, pretrained, starter
 from core.models.backbones import Runtime
 from core.models.servable import load
 from core.registry import activations, promotions, versions
@@ -25,14 +25,31 @@ def check_is_first(db: Database) -> None:
     assert activation.activate_at <= activation.created_at
 
 
-def test_new_installation_serves_the_starter(store: Store) -> None:
-    assert ensure_first_version(store)
+@pytest.mark.parametrize("name", pretrained.NAMES)
+def test_new_installation_serves_a_pretrained_model(store: Store, name: str) -> None:
+    assert ensure_first_version(store, name)
     check_is_first(store.db)
     with store.db.read() as conn:
         version = versions.get(conn, 1)
     servable = load(versions.read_manifest(version, store.blobs), store.blobs, Runtime("cpu"))
     assert version.passed_gate
-    assert servable.manifest.classes == starter.head().classes
+    assert servable.manifest.backbone_name == name
+    assert servable.manifest.classes == pretrained.load(name).head.classes
+
+
+def test_default_model_is_efficientnet_lite0(sqlite_store: Store) -> None:
+    assert ensure_first_version(sqlite_store)
+    with sqlite_store.db.read() as conn:
+        manifest = versions.read_manifest(versions.get(conn, 1), sqlite_store.blobs)
+    assert (manifest.backbone_name, len(manifest.classes)) == (lite0.NAME, 1000)
+
+
+def test_home_of_the_starter_keeps_it(sqlite_store: Store) -> None:
+    ensure_first_version(sqlite_store, starter.NAME)
+    assert not ensure_first_version(sqlite_store)
+    with sqlite_store.db.read() as conn:
+        manifest = versions.read_manifest(versions.get(conn, 1), sqlite_store.blobs)
+    assert manifest.backbone_name == starter.NAME
 
 
 def test_second_start_changes_nothing(sqlite_store: Store) -> None:

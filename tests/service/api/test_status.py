@@ -20,9 +20,9 @@ def store_of(client: TestClient):
     return client.app.state.serving.store
 
 
-def test_status_of_a_new_installation_shows_the_starter_and_no_labels(fresh: TestClient) -> None:
+def test_status_of_a_new_installation_shows_version_1_and_no_labels(fresh: TestClient) -> None:
     status = fresh.get("/v1/status").json()
-    assert (status["version"], status["classes"], status["trainers"]) == (1, 200, 0)
+    assert (status["version"], status["classes"], status["trainers"]) == (1, 1000, 0)
     assert status["answered_by"] == os.getpid()
     assert status["labels"]["waiting"] == 0
     assert status["labels"]["oldest_waiting"] is None

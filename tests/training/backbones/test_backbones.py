@@ -43,6 +43,7 @@ class Case(NamedTuple):
 IMAGENET, HALF = 0.485, 0.5
 FAMILIES = [
     Case("starter", PixelSpec(144, 1.0), IMAGENET, 960, 19),
+    Case("efficientnet-lite0", PixelSpec(192, 0.875), 127 / 255, 1280, 18),
     Case("torchvision/resnet18", PixelSpec(224, 224 / 256), IMAGENET, 512, 9),
     Case("torchvision/mobilenet_v2", PixelSpec(224, 224 / 232), IMAGENET, 1280, 19),
     Case("torchvision/mobilenet_v3_small", PixelSpec(224, 224 / 256), IMAGENET, 576, 13),
@@ -173,7 +174,7 @@ def test_each_name_is_one_of_torchvisions() -> None:
     named = [model for models in names.FAMILIES.values() for model in models]
     assert len(named) == len(set(named))
     assert set(named) <= known
-    assert names.all_names()[0] == "starter"
+    assert names.all_names()[:2] == ["efficientnet-lite0", "starter"]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +183,7 @@ def test_each_name_is_one_of_torchvisions() -> None:
         ("resnet18", "torchvision/resnet18"),
         ("torchvision/resnet19", "torchvision/resnet18"),
         ("startr", "starter"),
+        ("efficientnet-lite", "efficientnet-lite0"),
         ("keras/xyz", "torchvision/MODEL"),
         ("timm/../x", "timm/MODEL"),
     ],

@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from core.models import starter  # noqa: E402
+from core.models.binding import bound_weights  # noqa: E402
 from training.backbones.backbone import StarterBackbone, load_weights, starter_backbone  # noqa: E402
 from training.backbones.export import export_backbone, export_graph  # noqa: E402
 from training.distil import bundle_starter  # noqa: E402
@@ -70,7 +71,7 @@ def test_exported_backbone_equals_a_module_with_other_weights(pixels_BHWC) -> No
 def test_weights_survive_onnx_and_back(pixels_BHWC) -> None:
     module = starter_backbone()
     load_weights(module, random_weights())
-    again = starter_backbone(starter.bound_weights(export_backbone(module, SIZE_PX)))
+    again = starter_backbone(bound_weights(export_backbone(module, SIZE_PX)))
     expected_BD = embed_in_torch(module, pixels_BHWC)
     np.testing.assert_array_equal(embed_in_torch(again, pixels_BHWC), expected_BD)
 

@@ -9,7 +9,7 @@ import pytest
 
 from core import leases, runs
 from core.inputs.pixels import Limits
-from core.models import starter
+from core.models.binding import bound_weights
 from core.models.manifest import Manifest
 from core.registry import versions
 from core.runs import Run
@@ -102,7 +102,7 @@ def test_heads_keep_an_int8_backbone_and_blocks_start_at_its_float32_weights(
     assert deeper.tuned_from == before.digest
     assert deeper.quantised_from not in (None, before.digest)
     old, new = (
-        starter.bound_weights(starter_store.blobs.get(digest))
+        bound_weights(starter_store.blobs.get(digest))
         for digest in (before.digest, deeper.quantised_from or "")
     )
     assert (new["features.0.0.weight"] == old["features.0.0.weight"]).all()
