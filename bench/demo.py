@@ -31,7 +31,7 @@ def main() -> None:
         table.add_column(name, justify="left" if name == "the gate" else "right")
     with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "home") as server:
         console.print(f"Serving on {server.url} with {server.num_workers} workers.")
-        table.add_row("0", "1", "200", _percent(measure_accuracy(server, test)), "", "the starter")
+        table.add_row("0", "1", "1000", _percent(measure_accuracy(server, test)), "", "ImageNet")
         num_sent = 0
         for step in STEPS:
             title = f"labels {num_sent + 1} to {step}"

@@ -41,14 +41,14 @@ def names() -> None:
     """List all backbones, with what they cost and gain where it was measured."""
     table = Table(box=None, header_style="")
     table.add_column("backbone")
-    for heading in ("MB", "x starter", "right of 20", "right of 100"):
+    for heading in ("MB", "x starter", "20 labels", "100 labels"):
         table.add_column(heading, justify="right")
     for name in all_names():
         table.add_row(name, *_cells(name))
     out.print(table)
     err.print(
         "MB: the file. x starter: time of a photo on one core, over the starter's.\n"
-        "right of 20, of 100: five kinds of flowers, with so many labels a class.\n"
+        "20 labels, 100 labels: right answers on five kinds of flowers, so many a class.\n"
         "timm/NAME is any model of timm that embeds images."
     )
 
