@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -89,9 +90,19 @@ def use(
             candidate = _bundled(store, name)
         else:
             candidate = _built(store, settings, name, weights)
+        candidate = _with_its_pixels(store, candidate)
         if int8:
             candidate = _quantised(store, settings, candidate)
         _request_run(store, settings, candidate, wait)
+
+
+def _with_its_pixels(store: Store, candidate: BackboneRef) -> BackboneRef:
+    """A backbone keeps the pixels of its first version, of which embeddings are stored."""
+    with store.db.read() as conn:
+        first = versions.first_of_backbone(conn, candidate.digest)
+    if first is None:
+        return candidate
+    return replace(candidate, pixels=versions.read_manifest(first, store.blobs).pixels)
 
 
 def _bundled(store: Store, name: str) -> BackboneRef:

@@ -121,6 +121,13 @@ def by_run(conn: Connection, run_id: str) -> Version | None:
     return None if row is None else _from_row(row)
 
 
+def first_of_backbone(conn: Connection, backbone: str) -> Version | None:
+    """The oldest version with this backbone, by the sha256 of its backbone.onnx."""
+    query = select(versions).where(versions.c.backbone == backbone)
+    row = conn.execute(query.order_by(versions.c.number).limit(1)).one_or_none()
+    return None if row is None else _from_row(row)
+
+
 def get_refs(conn: Connection, numbers: Collection[int]) -> dict[int, VersionRef]:
     """The versions of these numbers, without those that do not exist."""
     valid = [number for number in numbers if 0 < number <= _MAX_NUMBER]

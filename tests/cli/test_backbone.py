@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def first_backbone() -> str:
         manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
     store.db.close()
     return manifest.backbone_name
+
+
+def requested_backbone() -> BackboneRef:
+    store = open_store(load_settings())
+    with store.db.read() as conn:
+        (requested,) = runs.unfinished(conn)
+    store.db.close()
+    return BackboneRef.from_json(requested.parameters["wanted"]["backbone"])
 
 
 def test_list_says_what_the_pretrained_backbones_cost_and_gain(run: Run) -> None:
@@ -70,6 +79,18 @@ def test_home_does_not_begin_with_a_backbone_that_is_not_bundled(no_home: Path, 
     assert not no_home.exists()
 
 
+def test_backbone_of_an_older_version_keeps_its_pixels(
+    no_home: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = replace(starter.pixel_spec(), rules=1)
+    with monkeypatch.context() as older_release:
+        older_release.setattr(starter, "pixel_spec", lambda: older)
+        run("init", "--backbone", "starter")
+    run("import", write_photos(tmp_path / "album", per_class=10))
+    assert run("backbone", "use", "starter").exit_code == 0
+    assert requested_backbone().pixels == older != starter.pixel_spec()
+
+
 def test_bundled_backbone_needs_no_torch(
     home: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,11 +99,7 @@ def test_bundled_backbone_needs_no_torch(
     assert run("backbone", "use", "torchvision/resnet18").exit_code == 3
     result = run("backbone", "use", "starter")
     assert result.exit_code == 0, result.output
-    store = open_store(load_settings())
-    with store.db.read() as conn:
-        (requested,) = runs.unfinished(conn)
-    candidate = BackboneRef.from_json(requested.parameters["wanted"]["backbone"])
+    candidate = requested_backbone()
     assert (candidate.name, candidate.embedding_size) == ("starter", 960)
     assert candidate.digest == sha256(starter.backbone_onnx())
     assert candidate.pixels == starter.pixel_spec()
-    store.db.close()
