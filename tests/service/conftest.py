@@ -50,8 +50,10 @@ def settings_in(home: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
-    """A serving process with version 1, shared by the tests of a file."""
-    started = ServingProcess.start(settings_in(tmp_path_factory.mktemp("serving")))
+    """A serving process with the small starter, shared by the tests of a file."""
+    settings = settings_in(tmp_path_factory.mktemp("serving"))
+    trained_home.begin_with_the_starter(settings)
+    started = ServingProcess.start(settings)
     yield started
     started.stop()
 

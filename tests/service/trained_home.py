@@ -13,7 +13,9 @@ from core import runs
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
+from core.models import starter
 from core.registry import promotions
+from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import Store, open_store
 from tests.support import images
@@ -51,8 +53,16 @@ def running_trainer(settings: Settings) -> Iterator[Trainer]:
         thread.join()
 
 
+def begin_with_the_starter(settings: Settings) -> None:
+    """Publish version 1 from the small starter: the tests predict often."""
+    store = open_store(settings)
+    ensure_first_version(store, starter.NAME)
+    store.db.close()
+
+
 def train_version_2(settings: Settings) -> None:
     """Label both colours, and train until version 2 is champion."""
+    begin_with_the_starter(settings)
     store = open_store(settings)
     label_some(store)
     with store.db.write() as conn:
