@@ -1,4 +1,4 @@
-"""Follow a run to its end with a progress bar, and train in this process if no trainer runs."""
+"""Follow a run to its end with a progress bar, and do it in this process if no trainer runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def follow(store: Store, settings: Settings, run_id: str) -> int:
                 if run.is_finished:
                     break
                 if not has_live_trainer:
-                    own_trainer = stack.enter_context(_trainer(settings))
+                    own_trainer = stack.enter_context(_trainer(settings, run))
                 if own_trainer is not None and not own_trainer.is_alive():
                     return FAILED  # it has logged why
                 time.sleep(_POLL_EVERY_S)
@@ -52,7 +52,9 @@ def follow(store: Store, settings: Settings, run_id: str) -> int:
             where = "waits for another trainer" if own_trainer else "continues"
             err.print(f"Stopped following; run {run_id} {where}.", soft_wrap=True)
             return INTERRUPTED
-    return _report(run)
+    code = _report(run)
+    _report_waiting_blocks(store)
+    return code
 
 
 def _progress() -> Progress:
@@ -66,20 +68,33 @@ def _progress() -> Progress:
 
 
 @contextlib.contextmanager
-def _trainer(settings: Settings) -> Iterator[threading.Thread]:
-    """Train in a thread of this process, as `evergreen worker` does."""
+def _trainer(settings: Settings, run: Run) -> Iterator[threading.Thread]:
+    """Do the run, and no other, in a thread of this process. Leaving it hands the run back."""
     # Imported here: requesting a run needs none of it.
-    from training.worker.trainer import Trainer
+    from training.worker.requested_run import RequestedRun
 
     err.print("No trainer is running: training in this process.")
-    trainer = Trainer.open(settings)
-    thread = threading.Thread(target=trainer.serve, name="trainer")
+    requested = RequestedRun.open(settings, run)
+    thread = threading.Thread(target=requested.serve, name="trainer")
     thread.start()
     try:
         yield thread
     finally:
-        trainer.stop()
+        requested.stop()
         thread.join()
+
+
+def _report_waiting_blocks(store: Store) -> None:
+    """Say how a run that the planner requested is done, if no trainer will do it."""
+    with store.db.read() as conn:
+        waiting = runs.in_state(conn, "waiting", "blocks")
+        if waiting is None or has_trainer(conn, time.time()):
+            return
+    err.print(
+        f"blocks run {waiting.id} is waiting: start `evergreen serve` or `evergreen worker`, or "
+        "run `evergreen retrain --blocks --wait`.",
+        soft_wrap=True,
+    )
 
 
 def _report(run: Run) -> int:

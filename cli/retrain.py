@@ -20,7 +20,7 @@ def retrain(
     wait: Annotated[
         bool,
         typer.Option(
-            "--wait", help="Follow the run. Train in this process if no trainer is running."
+            "--wait", help="Follow the run. Do it in this process if no trainer is running."
         ),
     ] = False,
     blocks: Annotated[
@@ -35,6 +35,9 @@ def retrain(
     ] = None,
 ) -> None:
     """Train on all labels so far.
+
+    With --wait and no trainer, this process does the run that you asked for and no other. Ctrl-C
+    lets the run wait again.
 
     With --wait the exit code is 0 if the new version was promoted, 3 if the gate held it back, and
     1 if the run failed or was cancelled.

@@ -10,7 +10,6 @@ hold a lock that predictions wait for.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import math
 import os
@@ -41,8 +40,7 @@ from training.pipeline.run import attempt
 from training.recipe import Recipe, load_recipe
 from training.worker import triggers
 from training.worker.long_runs import LongRuns
-from training.worker.planner import plan
-from training.worker.planner_input import read_planner_input
+from training.worker.planned_runs import request_if_planned
 from training.worker.self_healing import SelfHealing
 from training.worker.triggers import NewLabels
 
@@ -50,8 +48,6 @@ _TICK_S = 0.1
 # Events that write no row, like a process that died, are found within this time.
 _CHECK_AT_LEAST_EVERY_S = 0.5
 _CHUNK = 64
-# An optional extra. Without it only heads are trained.
-_HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +136,7 @@ class Trainer:
                 run = leases.claim(conn, self._id, now)
             if run is not None:
                 attempt(self._context, run, self._stop.is_set, self._report)
-                self._request_blocks_if_planned(now)
+                request_if_planned(self._store, self._recipe.planner, now)
                 return True
         self._long_runs.poll(unfinished, now)
         return self._embed_ahead()
@@ -171,18 +167,6 @@ class Trainer:
                 return
         with self._store.db.write(durable=False) as conn:
             runs.request(conn, trigger=trigger, now=now)
-
-    def _request_blocks_if_planned(self, now: float) -> None:
-        """After a new head, ask the planner whether to train blocks."""
-        if not self._recipe.planner.is_automatic or not _HAS_TORCH:
-            return
-        planned = plan(read_planner_input(self._store), self._recipe.planner)
-        if planned.tier != "blocks":
-            return
-        wanted = {"share": planned.share, "epochs": planned.epochs, "reason": planned.reason}
-        with self._store.db.write(durable=False) as conn:
-            if not any(run.tier == "blocks" for run in runs.unfinished(conn)):
-                runs.request(conn, trigger="plan", now=now, tier="blocks", wanted=wanted)
 
     def _embed_ahead(self) -> bool:
         """Embed newly labelled examples before a run needs them. Returns whether there were any."""
