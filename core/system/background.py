@@ -19,37 +19,45 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
+from core.system.core_watch import CoreWatch
 from core.system.priority import be_idle, yield_to_others
 
 _MEANWHILE_EVERY_S = 1.0
 # The CPUs count as busy where an idle thread does not get these 5 to 30 ms of CPU time in time.
 _PROBE_ITERATIONS = 40_000
 _PATIENCE_S = 2.0
+# Idle work is starved after so many seconds more in which it waited for a core than in which not.
+_STARVED_AFTER = 60
 
 Result = TypeVar("Result")
 _Calls = queue.SimpleQueue[Callable[[], None]]
-# `calls` of a background thread: what it asks of the thread that waits for it.
+# Called every second with whether the work waits for a core.
+Meanwhile = Callable[[bool], None]
+# Of a background thread: `calls`, what it asks of the thread that waits for it; and `is_starved`.
 _this_thread = threading.local()
 
 
-def run_low(work: Callable[[], Result]) -> Result:
+def run_low(work: Callable[[], Result], meanwhile: Meanwhile = lambda _: None) -> Result:
     """Run the work at low priority (nice 10) and return what it returns, or raise what it raises.
 
     The work should hold no lock that others wait for, such as that of a write transaction.
+    `meanwhile` is that of `run_idle`.
     """
     if hasattr(_this_thread, "calls"):
         return work()
-    return _run(yield_to_others, work, lambda: None)
+    return _run(yield_to_others, work, meanwhile)
 
 
 def run_idle(
     work: Callable[[], Result],
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Meanwhile = lambda _: None,
     *,
     patience_s: float = _PATIENCE_S,
 ) -> Result:
     """Like `run_low`, at idle priority: the work gets only CPU time that nothing else wants. Where
     no CPU has been idle for `patience_s`, it runs at low priority instead, so that it ends.
+
+    Where the CPUs become busy later, `is_starved` tells the work so: it can end and be run again.
 
     The caller's thread calls `meanwhile` every second, which must not raise. What others wait for
     the work does by `call_back`. It should mostly release the GIL: where it holds the GIL, it holds
@@ -68,28 +76,40 @@ def call_back(do: Callable[[], Result]) -> Result:
     return do() if calls is None else _put(calls, do).result()
 
 
+def is_starved() -> bool:
+    """Called in idle work: whether it has waited for a core for a minute, so that it should end and
+    be run again by `run_low`. Linux lets no thread leave idle priority without a privilege."""
+    starved: threading.Event | None = getattr(_this_thread, "is_starved", None)
+    return starved is not None and starved.is_set()
+
+
 def trim_memory() -> None:
     """Return freed memory to the system: glibc keeps that of a dropped model."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _run(
-    begin: Callable[[], None], work: Callable[[], Result], meanwhile: Callable[[], None]
-) -> Result:
+def _run(begin: Callable[[], None], work: Callable[[], Result], meanwhile: Meanwhile) -> Result:
     calls: _Calls = queue.SimpleQueue()
+    starved = threading.Event()
+    watch = CoreWatch()
 
     def run() -> Result:
         _this_thread.calls = calls
+        _this_thread.is_starved = starved
+        watch.thread_id = threading.get_native_id()
         return work()
 
     done = _put(_thread_queue(begin, os.getpid()), run)
     done.add_done_callback(lambda _: calls.put(lambda: None))  # wakes the caller
     while not done.done():
-        try:
+        with contextlib.suppress(queue.Empty):
             calls.get(timeout=_MEANWHILE_EVERY_S)()
-        except queue.Empty:
-            meanwhile()
+        if watch.seconds_since_look >= _MEANWHILE_EVERY_S:
+            is_waiting = watch.look()
+            if begin is be_idle and watch.num_waits >= _STARVED_AFTER:
+                starved.set()
+            meanwhile(is_waiting)
     return done.result()
 
 

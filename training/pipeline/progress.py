@@ -10,7 +10,7 @@ from core import leases, runs
 from core.errors import StoreError
 from core.runs import Run
 from core.store.store import Store
-from core.system.background import call_back
+from core.system.background import call_back, is_starved
 from training.recipe import Recipe
 
 # A progress bar needs no more, and the database has other work.
@@ -23,6 +23,10 @@ class RunCancelled(Exception):
 
 class RunHandedBack(Exception):
     """This process is stopping. The run waits for another process."""
+
+
+class RunStarved(RunHandedBack):
+    """No core has been idle for a minute. The run is done again, at low priority."""
 
 
 class Progress:
@@ -58,16 +62,19 @@ class Progress:
         call_back(record)
 
     def report(self, step: str, fraction: float) -> None:
-        """Report the step and its fraction, 0 to 1. Raises RunCancelled or RunHandedBack."""
+        """Report the step and its fraction, 0 to 1. Raises RunCancelled, RunHandedBack or
+        RunStarved."""
         self._report(step, self._low + fraction * (self._high - self._low))
 
     def _report(self, step: str, fraction: float) -> None:
+        if is_starved():
+            raise RunStarved
         is_new = step != self._step
         self._step, self._fraction = step, fraction
         now = time.time()
         if is_new or now - self._reported_at >= _REPORT_EVERY_S:
             self._reported_at = now
-            call_back(lambda: self._beat(now))
+            call_back(lambda: self._beat(now, step))
 
     def should_stop(self) -> bool:
         """Whether a long calculation should stop. If so, the next `report` raises."""
@@ -78,18 +85,18 @@ class Progress:
             return True
         return False
 
-    def renew_lease(self) -> None:
-        """Renew the lease during a long step. Never raises.
+    def renew_lease(self, is_waiting: bool = False) -> None:
+        """Renew the lease during a long step, and say where it waits for a core. Never raises.
 
         The work itself asks whether to go on, and notices when the database is gone.
         """
         with contextlib.suppress(RunCancelled, RunHandedBack, StoreError):
-            self._beat(time.time())
+            self._beat(time.time(), "waiting for a core" if is_waiting else self._step)
 
-    def _beat(self, now: float) -> None:
+    def _beat(self, now: float, step: str) -> None:
         if self._is_stopping():
             raise RunHandedBack
         self._on_beat(now)
         with self._store.db.execute_once() as conn:
-            if not leases.beat(conn, self._run_id, self._owner, now, self._step, self._fraction):
+            if not leases.beat(conn, self._run_id, self._owner, now, step, self._fraction):
                 raise RunCancelled

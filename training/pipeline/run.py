@@ -11,7 +11,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from core import leases
+from core import leases, runs
 from core.errors import EvergreenError, NotReady, StoreError, VersionTaken
 from core.labelling import labels
 from core.labelling.census import check_enough, take_census
@@ -21,7 +21,7 @@ from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.registry.wait import wait_for_promotion
 from core.runs import Run
-from core.system.background import run_idle
+from core.system.background import run_idle, run_low
 from training.backbones.backbone_ref import BackboneRef
 from training.dataset import TrainingSet, assemble
 from training.embeddings import embed
@@ -30,7 +30,7 @@ from training.gate.evidence import Decision
 from training.pipeline.challenge import fit_challenger, judge
 from training.pipeline.context import RunContext
 from training.pipeline.export import export_challenger
-from training.pipeline.progress import Progress, RunCancelled, RunHandedBack
+from training.pipeline.progress import Progress, RunCancelled, RunHandedBack, RunStarved
 
 _MAX_TRIES = 5
 
@@ -95,10 +95,14 @@ def execute(context: RunContext, run: Run, progress: Progress) -> Outcome:
     with context.store.db.read() as conn:
         published = versions.by_run(conn, run.id)
     if published is None:
-        # Predictions come first on the cores that both use.
-        challenger = run_idle(
-            partial(_train_challenger, context, run, progress), progress.renew_lease
-        )
+        train = partial(_train_challenger, context, progress=progress)
+        try:  # predictions come first on the cores that both use
+            challenger = run_idle(partial(train, run), progress.renew_lease)
+        except RunStarved:
+            log.info("run.starved", extra={"run_id": run.id})
+            with context.store.db.read() as conn:
+                run = runs.get(conn, run.id)  # has its snapshot now, which checkpoints depend on
+            challenger = run_low(partial(train, run), progress.renew_lease)
         if isinstance(challenger, str):
             return Outcome("held-back", None, challenger)
         progress.report("publishing", 0.85)

@@ -180,7 +180,7 @@ class Trainer:
         if version is None:
             return False
         work = partial(self._embed, version, [row for _, row in rows])
-        run_idle(work, self._report_if_possible)
+        run_idle(work, lambda _: self._report_if_possible())
         self._embedded_up_to = rows[-1][0] if len(rows) == _CHUNK else newest
         return True
 

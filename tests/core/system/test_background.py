@@ -165,7 +165,7 @@ def test_meanwhile_is_called_again_and_again_by_the_caller(monkeypatch: pytest.M
     threads: list[threading.Thread] = []
     third = threading.Event()
 
-    def meanwhile() -> None:
+    def meanwhile(_: bool) -> None:
         threads.append(threading.current_thread())
         if len(threads) == 3:
             third.set()

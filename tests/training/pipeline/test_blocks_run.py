@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,10 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import finish, live, retrain
-from training.pipeline.context import open_context
+from training.pipeline import progress as progress_module
+from training.pipeline import run as run_module
+from training.pipeline.context import RunContext, open_context
+from training.pipeline.progress import Progress
 from training.pipeline.run import attempt
 from training.recipe import BlocksRecipe, PlannerPolicy, Recipe
 from training.worker.trainer import Trainer
@@ -88,6 +92,29 @@ def test_handed_back_blocks_run_keeps_its_snapshot_and_checkpoint(
     with labelled_store.db.read() as conn:
         assert runs.get(conn, claimed.id).state == "cancelled"
     assert not folder.exists()
+
+
+def test_starved_blocks_run_continues_on_its_snapshot(
+    labelled_store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed = claim_blocks(labelled_store, QUICKLY)
+    context = open_context(labelled_store, Recipe(), settings, "test")
+    folder = context.cache / "runs" / claimed.id
+    snapshots: list[int | None] = []
+    train = run_module._train_challenger
+
+    def noted_train(context: RunContext, run: Run, progress: Progress) -> Any:
+        snapshots.append(run.snapshot)
+        return train(context, run, progress)
+
+    monkeypatch.setattr(run_module, "_train_challenger", noted_train)
+    monkeypatch.setattr(
+        progress_module, "is_starved", lambda: len(snapshots) == 1 and folder.exists()
+    )
+    attempt(context, claimed, lambda: len(snapshots) == 2)
+    assert snapshots == [None, 700]
+    with labelled_store.db.read() as conn:
+        assert runs.get(conn, claimed.id).state == "waiting"
 
 
 def test_planned_blocks_run_is_done_by_a_child_process(

@@ -77,3 +77,33 @@ def test_run_computes_at_idle_priority_and_writes_at_normal_priority(
     assert retrain(starter_store, trainer).outcome == "promoted"
     assert computing == {os.SCHED_IDLE}
     assert idle_writers == {False}
+
+
+def test_lease_renewed_for_work_that_gets_no_core_says_so(starter_store: Store) -> None:
+    run = claimed(starter_store)
+    progress = progress_of(starter_store, run)
+    progress.report("training", 0.5)
+    progress.renew_lease(True)
+    assert state(starter_store, run).step == "waiting for a core"
+    progress.renew_lease(False)
+    assert state(starter_store, run).step == "training"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux only")
+def test_starved_run_is_done_at_low_priority_in_the_same_attempt(
+    starter_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies: list[int] = []
+
+    def is_starved() -> bool:
+        policies.append(os.sched_getscheduler(0))
+        return policies[-1] == os.SCHED_IDLE and len(policies) > 3
+
+    monkeypatch.setattr("core.system.background._is_a_cpu_idle", lambda _: True)
+    monkeypatch.setattr("training.pipeline.progress.is_starved", is_starved)
+    label(starter_store, digits_of("two", "five")[:20])
+    run = retrain(starter_store, trainer)
+    assert (run.outcome, run.attempts) == ("promoted", 1)
+    assert policies[0] == os.SCHED_IDLE
+    assert policies[-1] == os.SCHED_OTHER
