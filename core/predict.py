@@ -13,7 +13,7 @@ from core.inputs.pixels import Limits
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from core.predictions import Prediction
-from core.store.blobs import Blobs
+from core.store.blobs import Blobs, sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ def predict(
 
     Raises UndecodableImage, ImageTooLarge, StoreError.
     """
-    return build_prediction(
-        servable.manifest, image, score_image(servable, image, limits), blobs, now
-    )
+    result = build_prediction(servable.manifest, image, score_image(servable, image, limits), now)
+    blobs.put(image, durable=False, digest=result.prediction.image)
+    return result
 
 
 def score_image(servable: Servable, image: bytes, limits: Limits) -> Scores:
@@ -55,19 +55,17 @@ def score_image(servable: Servable, image: bytes, limits: Limits) -> Scores:
 
 
 def build_prediction(
-    manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now: float
+    manifest: Manifest, image: bytes, scores: Scores, now: float
 ) -> PredictionResult:
-    """Make a prediction of the scores of one image, and store the image. Raises StoreError."""
+    """Make a prediction of the scores of one image. Stores nothing."""
     probabilities_K = scores.probabilities_BK[0]
-    # Before the row that names it, so that the prediction can be labelled by its id.
-    digest = blobs.put(image, durable=False)
     order_K = np.argsort(-probabilities_K, kind="stable")
     # Converting hundreds of classes to Python objects would take longer than the rest of this.
     first, *second = order_K[:2].tolist()
     confidence = float(probabilities_K[first])
     prediction = Prediction(
         id=new_id(),
-        image=digest,
+        image=sha256(image),
         version=manifest.version,
         label=manifest.classes[first],
         confidence=confidence,

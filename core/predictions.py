@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import attrgetter
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select
 
 from core.ids import may_be_id
 from core.store.database import Database
@@ -28,9 +28,24 @@ class Prediction:
 _row = attrgetter(*(column.name for column in predictions.columns))
 
 
-def add(db: Database, group: Sequence[Prediction]) -> None:
-    """Insert predictions in one transaction, which is not durable. Raises StoreError."""
-    db.insert_rows(predictions, [_row(prediction) for prediction in group])
+def add(db: Database, group: Sequence[Prediction], patience_s: float | None = None) -> None:
+    """Insert predictions in one transaction, which is not durable. Raises StoreError.
+
+    With `patience_s`, it gives up after so many seconds where another process holds SQLite's lock.
+    """
+    db.insert_rows(predictions, [_row(prediction) for prediction in group], patience_s)
+
+
+def add_missing(db: Database, group: Sequence[Prediction]) -> None:
+    """Insert those predictions that are not there yet. Raises StoreError."""
+    if not group:
+        return
+    ids = [prediction.id for prediction in group]
+    with db.write(durable=False) as conn:
+        known = set(conn.scalars(select(predictions.c.id).where(predictions.c.id.in_(ids))))
+        rows = [asdict(prediction) for prediction in group if prediction.id not in known]
+        if rows:
+            conn.execute(insert(predictions), rows)
 
 
 def get(conn: Connection, prediction_id: str) -> Prediction | None:

@@ -79,6 +79,15 @@ class Settings(BaseModel):
         description="longest expected wait for a response, in seconds; beyond it requests are "
         "rejected (503)",
     )
+    spool_mb: float = Field(
+        1000.0,
+        ge=0,
+        description="most that is kept on local disk of predictions that the store could not take, "
+        "in MB (10^6 bytes)",
+    )
+    spool_hours: float = Field(
+        72.0, gt=0, description="longest that such a prediction is kept, in hours"
+    )
     recipe: Path | None = Field(
         None, description="TOML file that says how to learn; empty means the built-in recipe"
     )

@@ -47,6 +47,13 @@ request_seconds = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 predictions = Counter("evergreen_predictions", "Predictions made for clients.")
+spooled = Counter(
+    "evergreen_spooled_predictions", "Predictions spooled, because the store could not take them."
+)
+not_kept = Counter(
+    "evergreen_predictions_not_kept",
+    "Predictions that neither the store nor the spool had room for.",
+)
 abstentions = Counter("evergreen_abstentions", "Predictions that abstain.")
 shed = Counter("evergreen_shed", "Predictions rejected because too many were in flight.")
 deadlines_exceeded = Counter(
@@ -89,8 +96,11 @@ def count(route: str, method: str, status: int, seconds: float) -> None:
     _seconds_of(route).observe(seconds)
 
 
-def render(store: Store) -> bytes:
-    """Return the text format: the sum over the processes of this machine, and the state."""
+def render(store: Store, spool: tuple[int, int]) -> bytes:
+    """Return the text format: the sum over the processes of this machine, and the state.
+
+    `spool` has the number of spooled predictions of this machine, and their bytes.
+    """
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -98,15 +108,16 @@ def render(store: Store) -> bytes:
     else:
         text = generate_latest(REGISTRY)
     state = CollectorRegistry(auto_describe=False)
-    state.register(_State(store))
+    state.register(_State(store, spool))
     return text + generate_latest(state)
 
 
 class _State(Collector):
     """The state of the installation, from the database."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, spool: tuple[int, int]) -> None:
         self._store = store
+        self._spool = spool
 
     def describe(self) -> Iterator[Metric]:
         """Yield nothing: registration must not read the database."""
@@ -119,6 +130,14 @@ class _State(Collector):
             state = []  # the counters of the processes are still rendered
         yield GaugeMetricFamily(
             "evergreen_database_up", "1 if the database can be read, else 0.", float(bool(state))
+        )
+        yield GaugeMetricFamily(
+            "evergreen_spool_predictions",
+            "Predictions of this machine that wait for the store.",
+            self._spool[0],
+        )
+        yield GaugeMetricFamily(
+            "evergreen_spool_bytes", "Local disk that they take.", self._spool[1]
         )
         yield from state
 

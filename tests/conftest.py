@@ -69,29 +69,29 @@ def postgres_store(postgres_url: str, tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def postgres_url(_postgres_server: postgres.Server, _postgres_template: str) -> Iterator[str]:
+def postgres_url(postgres_server: postgres.Server, _postgres_template: str) -> Iterator[str]:
     """A new PostgreSQL database, with the tables."""
-    with _postgres_server.database(_postgres_template) as url:
+    with postgres_server.database(_postgres_template) as url:
         yield url
 
 
 @pytest.fixture
-def empty_postgres_url(_postgres_server: postgres.Server) -> Iterator[str]:
+def empty_postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
     """A new PostgreSQL database, without the tables."""
-    with _postgres_server.database() as url:
+    with postgres_server.database() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def _postgres_server() -> Iterator[postgres.Server]:
+def postgres_server() -> Iterator[postgres.Server]:
     # The server may have other users, because each test has its own database.
     with postgres.server(SHELL_SETTINGS.get(postgres.OVERRIDE)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def _postgres_template(_postgres_server: postgres.Server) -> Iterator[str]:
-    with _postgres_server.database() as url:
+def _postgres_template(postgres_server: postgres.Server) -> Iterator[str]:
+    with postgres_server.database() as url:
         db = Database(url)
         db.ensure_schema()
         db.close()

@@ -83,7 +83,8 @@ def label_prediction(
         if prediction is None:
             raise UnknownPrediction(
                 f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
-                "answered with, or send the image itself"
+                "answered with, or send the image itself: a prediction is not kept if it is made "
+                "while the store is down and the spool full"
             )
         known = examples.find(conn, prediction.image)
     new: NewExample | None = None

@@ -18,8 +18,9 @@ from core.system.files import fsync_folder, write_whole
 
 
 class Blobs(Protocol):
-    def put(self, content: bytes, *, durable: bool = True) -> str:
-        """Store the bytes and return their SHA-256. With `durable` they are fsynced."""
+    def put(self, content: bytes, *, durable: bool = True, digest: str | None = None) -> str:
+        """Store the bytes and return their SHA-256. With `durable` they are fsynced. `digest` is
+        their SHA-256, if the caller has calculated it."""
 
     def get(self, digest: str) -> bytes:
         """Raises ChecksumMismatch if the blob is damaged, StoreError if it is absent."""
@@ -53,8 +54,8 @@ class LocalBlobs:
         except OSError as error:
             raise StoreError(f"the blob folder {root} cannot be made: {error}") from error
 
-    def put(self, content: bytes, *, durable: bool = True) -> str:
-        digest = sha256(content)
+    def put(self, content: bytes, *, durable: bool = True, digest: str | None = None) -> str:
+        digest = digest or sha256(content)
         try:
             # A file of another size was cut off by a power cut.
             if not durable and self._size_of(digest) == len(content):
@@ -129,8 +130,8 @@ class RemoteBlobs:
         except Exception as error:
             raise StoreError(f"the blob store {url} cannot be used: {error}") from error
 
-    def put(self, content: bytes, *, durable: bool = True) -> str:
-        digest = sha256(content)
+    def put(self, content: bytes, *, durable: bool = True, digest: str | None = None) -> str:
+        digest = digest or sha256(content)
         if not self.has(digest):
             try:
                 self._fs.pipe_file(self._path(digest), content)

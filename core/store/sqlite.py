@@ -109,16 +109,18 @@ class RawConnection:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
-    def insert(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows of all columns, in their order, in one transaction. Raises what sqlite3
-        raises."""
+    def insert(
+        self, table: Table, rows: Sequence[tuple[Any, ...]], patience_s: float | None = None
+    ) -> None:
+        """Insert rows of all columns, in their order, in one transaction. It waits for the lock
+        for `patience_s`, at most 15 s. Raises what sqlite3 raises."""
         places = ", ".join("?" * len(table.columns))
         statement = (
             f"INSERT INTO {table.name} ({', '.join(table.columns.keys())}) VALUES ({places})"
         )
         with self._lock:
             connection = self._connection or self._connect()
-            _retry_while_busy(lambda: connection.execute(WRITING).close())
+            _retry_while_busy(lambda: connection.execute(WRITING).close(), patience_s)
             try:
                 connection.executemany(statement, rows).close()
                 connection.commit()
@@ -152,9 +154,9 @@ def _begin_writing(conn: Connection) -> None:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
 
 
-def _retry_while_busy(do: Callable[[], None]) -> None:
+def _retry_while_busy(do: Callable[[], None], patience_s: float | None = None) -> None:
     """Try every millisecond until no other connection is in the way, or time is up."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    deadline = time.monotonic() + (_BUSY_TIMEOUT_MS / 1000 if patience_s is None else patience_s)
     while True:
         try:
             do()

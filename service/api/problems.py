@@ -87,7 +87,7 @@ def problem(status: int, code: str, detail: str, path: str = "", **headers: str)
 
 def to_response(error: EvergreenError, path: str = "") -> JSONResponse:
     _note(error)
-    return problem(status_of(error), error.code, str(error), path)
+    return problem(status_of(error), error.code, _detail(error), path)
 
 
 def _is_of_protocol(path: str) -> bool:
@@ -97,7 +97,14 @@ def _is_of_protocol(path: str) -> bool:
 def to_problem(error: EvergreenError) -> Problem:
     """The problem itself, as a part of a response."""
     _note(error)
-    return _shape(status_of(error), error.code, str(error))
+    return _shape(status_of(error), error.code, _detail(error))
+
+
+def _detail(error: EvergreenError) -> str:
+    """What a client is told. A driver's text may name users, hosts, paths and statements."""
+    if isinstance(error, errors.StoreError):
+        return "the store cannot be used at the moment, and the server's log says why; try again"
+    return str(error)
 
 
 def _note(error: EvergreenError) -> None:

@@ -43,13 +43,13 @@ class Predictor:
         swap: Swap,
         limits: Limits,
         *,
+        recorder: Recorder,
         max_parallel: int,
         num_io_threads: int,
         batcher: Batcher | None = None,
     ) -> None:
         """`max_parallel` images are computed in parallel. Without I/O threads, which a batcher
         needs, the thread that computes a prediction also records it."""
-        self._store = store
         self._slot = slot
         self._swap = swap
         self._limits = limits
@@ -62,7 +62,7 @@ class Predictor:
         # Without a pool, a step runs in the thread that it is in.
         self._step_pool = self._compute_pool if self._io_pool else None
         self._score = batcher.predict if batcher else self._score_in_thread
-        self._recorder = Recorder(store)
+        self.recorder = recorder
         self._shadow_recorder = ShadowRecorder(store, swap.shadows)
 
     def stop(self) -> None:
@@ -87,7 +87,7 @@ class Predictor:
     ) -> PredictionResult:
         """Predict, and record the prediction.
 
-        Raises UndecodableImage, ImageTooLarge, DeadlineExceeded, StoreError.
+        Raises UndecodableImage, ImageTooLarge, DeadlineExceeded.
         """
         steps = self._decode_score_record
         if self._io_pool is None:
@@ -125,10 +125,8 @@ class Predictor:
 
     async def _record(self, servable: Servable, image: bytes, scores: Scores) -> PredictionResult:
         def record() -> PredictionResult:
-            result = build_prediction(
-                servable.manifest, image, scores, self._store.blobs, time.time()
-            )
-            self._recorder.record(result.prediction)
+            result = build_prediction(servable.manifest, image, scores, time.time())
+            self.recorder.record(result.prediction, image)
             return result
 
         return await _run(self._io_pool, record)

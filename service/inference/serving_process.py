@@ -14,6 +14,9 @@ from core.system.host import available_cores
 from service.inference import batcher
 from service.inference.batcher import Batcher
 from service.inference.predictor import Predictor
+from service.inference.recorder import Recorder
+from service.inference.spool import Spool
+from service.inference.spool_drain import SpoolDrain
 from service.processes import placement
 from service.processes.wal_checkpoints import Checkpoints
 from service.swap.slot import Slot
@@ -39,15 +42,24 @@ class ServingProcess:
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
         self.slot = Slot()
         self.swap = Swap(store, self.runtime, self.slot, settings.shadow_versions)
+        self.spool = Spool(
+            settings.home / "spool", int(settings.spool_mb * 1e6), settings.spool_hours * 3600
+        )
+        num_io_threads = placement.num_io_threads(settings, is_batching=self.is_batching)
+        self.recorder = Recorder(
+            store, self.spool, num_io_threads if placement.is_store_remote(settings) else 0
+        )
+        self._spool_drain = SpoolDrain(store, self.spool, self.recorder)
         self.predictor = Predictor(
             store,
             self.slot,
             self.swap,
             self.limits,
+            recorder=self.recorder,
             max_parallel=placement.num_compute_threads(
                 settings, num_usable_gpus(settings.device) if is_on_gpu else 0, available_cores()
             ),
-            num_io_threads=placement.num_io_threads(settings, is_batching=self.is_batching),
+            num_io_threads=num_io_threads,
             batcher=Batcher(settings.max_batch) if self.is_batching else None,
         )
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
@@ -64,10 +76,12 @@ class ServingProcess:
         process = ServingProcess(settings, store, gpu)
         process.swap.start()
         process._checkpoints.start()
+        process._spool_drain.start()
         return process
 
     def stop(self) -> None:
         self.swap.stop()
         self.predictor.stop()
         self._checkpoints.stop()
+        self._spool_drain.stop()
         self.store.db.close()

@@ -27,6 +27,10 @@ def num_compute_threads(settings: Settings, num_gpus: int, cores: int) -> int:
     return max(2 if num_gpus else 1, cores // num_workers(settings, num_gpus))
 
 
+def is_store_remote(settings: Settings) -> bool:
+    return bool(settings.database_url or settings.blob_url)
+
+
 def num_io_threads(settings: Settings, *, is_batching: bool) -> int:
     """Threads of one process that record predictions in the database and the blob store.
 
@@ -34,6 +38,6 @@ def num_io_threads(settings: Settings, *, is_batching: bool) -> int:
     A remote store takes much longer than a prediction, and the cores stay busy meanwhile. With the
     batcher there are two, because scored images must not queue behind images to decode.
     """
-    if settings.database_url or settings.blob_url:
+    if is_store_remote(settings):
         return 16
     return 2 if is_batching else 0

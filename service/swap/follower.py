@@ -10,16 +10,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 
 from core.errors import EvergreenError, StoreError
 from core.registry import activations, latest
 from core.registry.latest import Latest
 from core.store.store import Store
+from core.system.daemon_pool import DaemonPool
 from service.swap.executor import Executor
 
 # Well below `promotions.ACTIVATION_LEAD_S`: the margin is the time to write the activation.
 FRESH_S = 0.25
+#: A request waits for a poll no longer than this.
+PATIENCE_S = 0.5
 _MAX_FALLBACKS = 20
 
 log = logging.getLogger(__name__)
@@ -32,6 +36,10 @@ class Follower:
         self._lock = threading.Lock()
         self._latest = Latest()
         self._fresh_until = 0.0
+        # A request waits for a poll in this thread, because the database may hang.
+        self._thread = DaemonPool(1, "poll")
+        self._polling: Future[None] | None = None
+        self._polling_lock = threading.Lock()
 
     def start(self) -> None:
         """Serve the champion, or the newest champion before it that can be loaded.
@@ -59,10 +67,21 @@ class Follower:
         return time.monotonic() > self._fresh_until
 
     def ensure_fresh(self) -> None:
-        """Poll now, unless another thread just did.
+        """Poll now, unless another thread just did. Takes at most PATIENCE_S.
 
         Without the database, the live version keeps serving: no new one can be activated.
         """
+        with self._polling_lock:
+            if self._polling is None or self._polling.done():
+                self._polling = self._thread.submit(self._poll_if_stale)
+            polling = self._polling
+        try:
+            polling.result(PATIENCE_S)
+        except TimeoutError:  # it hangs, and goes on in its thread
+            log.warning("swap.store_unavailable", extra={"error": "a poll has not ended"})
+            self._fresh_until = time.monotonic() + FRESH_S
+
+    def _poll_if_stale(self) -> None:
         with self._lock:
             if not self.is_stale:
                 return

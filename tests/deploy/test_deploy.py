@@ -57,7 +57,7 @@ def test_every_named_setting_exists(path: Path) -> None:
 
 def exported(store: Store) -> dict[str, str]:
     """Names and types of all scraped metrics."""
-    families = text_string_to_metric_families(metrics.render(store).decode())
+    families = text_string_to_metric_families(metrics.render(store, (0, 0)).decode())
     return {
         family.name + ("_total" if family.type == "counter" else ""): family.type
         for family in families
@@ -76,7 +76,7 @@ def test_every_metric_of_a_rule_exists(sqlite_store: Store) -> None:
 
 
 def test_every_outcome_of_a_rule_exists(sqlite_store: Store) -> None:
-    text = metrics.render(sqlite_store).decode()
+    text = metrics.render(sqlite_store, (0, 0)).decode()
     used = re.findall(r'outcome="([\w-]+)"', " ".join(rule["expr"] for rule in rules()))
     assert used
     for outcome in used:

@@ -34,7 +34,7 @@ def _scraped() -> list[Metric]:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Settings(home=Path(folder)))
         try:
-            text = render(store).decode()
+            text = render(store, (0, 0)).decode()
         finally:
             store.db.close()
     return [

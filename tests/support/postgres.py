@@ -11,6 +11,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -48,6 +49,39 @@ class Server:
             yield self._url.set(database=name).render_as_string(hide_password=False)
         finally:
             self._run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    @contextlib.contextmanager
+    def refusing(self, url: str) -> Iterator[None]:
+        """Meanwhile nobody can connect to the database of this URL, as if it were stopped."""
+        name = make_url(url).database
+        self._run(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        self._run(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        try:
+            yield
+        finally:
+            self._run(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+    @contextlib.contextmanager
+    def frozen(self, url: str) -> Iterator[None]:
+        """Meanwhile the server and the processes that serve this database do not run (Linux)."""
+        name = make_url(url).database
+        engine = create_engine(self._url)
+        with engine.connect() as conn:
+            query = text("SELECT pid FROM pg_stat_activity WHERE datname = :name")
+            pids = list(conn.scalars(query, {"name": name}))
+            own = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            stat = Path(f"/proc/{own}/stat").read_text()
+            pids.insert(0, int(stat.rpartition(")")[2].split()[1]))
+        engine.dispose()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def is_up(self) -> bool:
         try:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from core.errors import InvalidRequest, UnsupportedMediaType
+from core.errors import InvalidRequest, NotReady, UnsupportedMediaType
 from core.labelling import intake
 from core.labelling.intake import IntakeResult, LabelRequest
 from service.api.dependencies import DeadlineDep, ServingDep
@@ -94,6 +94,11 @@ async def _label_prediction(
             f'{problems}; send {{"prediction_id": "...", "label": "cat"}}'
         ) from error
     label = LabelRequest(body.label, body.who, key)
+    if serving.spool.holds(body.prediction_id):
+        raise NotReady(
+            f"prediction {body.prediction_id} waits on local disk for the store, which could not "
+            "take it; try again later, or send the image itself"
+        )
     return await run_in_threadpool(
         intake.label_prediction,
         serving.store,

@@ -103,4 +103,6 @@ def status(serving: ServingDep) -> Status:
 
 @router.get("/metrics", response_class=Response, include_in_schema=False)
 def scrape(serving: ServingDep) -> Response:
-    return Response(metrics.render(serving.store), media_type=CONTENT_TYPE_LATEST)
+    return Response(
+        metrics.render(serving.store, serving.spool.depth()), media_type=CONTENT_TYPE_LATEST
+    )

@@ -21,6 +21,7 @@ from service.traffic.admission import Admission
 from tests.service import assert_problem
 from tests.service.conftest import settings_in
 from tests.support import images
+from tests.support.wait import wait_until
 
 JPEG = {"Content-Type": "image/jpeg"}
 
@@ -87,7 +88,7 @@ def test_unexpected_exception_is_logged_and_leaks_nothing(
 
 
 def test_lost_database_is_unavailable_and_passes(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def lost(*_: object, **__: object) -> None:
         raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
@@ -95,36 +96,33 @@ def test_lost_database_is_unavailable_and_passes(
     monkeypatch.setattr(promotions, "newest_activation", lost)
     for path in ("/v1/champion", "/v1/versions", "/v1/versions/1"):
         response = client.get(path)
-        assert_problem.problem(response, 503, "store-unavailable", "disk I/O error")
+        assert_problem.problem(response, 503, "store-unavailable", "the server's log says why")
         assert response.headers["retry-after"] == "1"
+        assert "disk I/O error" not in response.text
+        assert "SELECT" not in response.text
+    assert "disk I/O error" in caplog.text
     monkeypatch.undo()
     assert client.get("/v1/champion").status_code == 200
 
 
-def test_prediction_that_cannot_be_recorded_is_an_error(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise StoreError("the disk is full")
-
-    monkeypatch.setattr("service.inference.recorder.predictions.add", full)
-    response = client.post("/v1/predict", content=images.jpeg(), headers=JPEG)
-    assert_problem.problem(response, 503, "store-unavailable", "the disk is full")
-    assert response.headers["retry-after"] == "1"
-    monkeypatch.undo()
-    assert client.post("/v1/predict", content=images.jpeg(), headers=JPEG).status_code == 200
-
-
-def test_image_that_cannot_be_stored_is_an_error(
+def test_prediction_needs_no_store_and_is_corrected_later(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise StoreError("the disk is full")
 
     serving = client.app.state.serving  # type: ignore[attr-defined]
-    monkeypatch.setattr(type(serving.store.blobs), "put", full)
-    response = client.post("/v1/predict", content=images.jpeg(), headers=JPEG)
-    assert_problem.problem(response, 503, "store-unavailable", "the disk is full")
+    with monkeypatch.context() as outage:
+        outage.setattr(type(serving.store.blobs), "put", full)
+        answer = client.post("/v1/predict", content=images.jpeg(seed=40), headers=JPEG)
+        assert answer.status_code == 200
+        correction = {"prediction_id": answer.json()["prediction_id"], "label": "cup"}
+        refused = client.post("/v1/feedback", json=correction)
+        assert_problem.problem(refused, 503, "not-ready", "waits on local disk", "try again later")
+        assert b"evergreen_spool_predictions 1.0" in client.get("/metrics").content
+    wait_until(lambda: serving.recorder.unwell_since is None)
+    assert client.post("/v1/feedback", json=correction).status_code == 201
+    assert b"evergreen_spool_predictions 0.0" in client.get("/metrics").content
 
 
 @pytest.mark.parametrize("error", list(every_error()))

@@ -149,13 +149,14 @@ def test_next_image_is_computed_while_one_waits_for_a_remote_store(
             all_scored.set()
         return scored[-1]
 
-    def slow(content: bytes, *, durable: bool = True) -> str:
+    def slow(*args: Any, **options: Any) -> str:
         assert all_scored.wait(_WITHIN_S)
-        return put(content, durable=durable)
+        return put(*args, **options)
 
     monkeypatch.setattr(Servable, "predict", watched)
     monkeypatch.setattr(elsewhere.store.blobs, "put", slow)
     assert all(isinstance(answer, PredictionResult) for answer in predict(elsewhere, 2))
+    assert elsewhere.recorder.unwell_since is None
 
 
 def test_step_that_waits_is_an_error_in_one_thread(
@@ -174,9 +175,10 @@ def test_remote_store_is_written_concurrently(
 ) -> None:
     together, put = threading.Barrier(8), elsewhere.store.blobs.put
 
-    def slow(content: bytes, *, durable: bool = True) -> str:
+    def slow(*args: Any, **options: Any) -> str:
         together.wait(_WITHIN_S)
-        return put(content, durable=durable)
+        return put(*args, **options)
 
     monkeypatch.setattr(elsewhere.store.blobs, "put", slow)
     assert all(isinstance(answer, PredictionResult) for answer in predict(elsewhere, 8))
+    assert elsewhere.recorder.unwell_since is None

@@ -1,0 +1,78 @@
+"""The drain: a thread that stores what the spool holds, oldest first, when the store is well."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from core import predictions
+from core.predictions import Prediction
+from core.store.store import Store
+from core.system.priority import yield_to_others
+from service.inference.recorder import Recorder
+from service.inference.spool import Damaged, Spool
+
+_GROUP = 64
+
+log = logging.getLogger(__name__)
+
+
+class SpoolDrain:
+    def __init__(
+        self, store: Store, spool: Spool, recorder: Recorder, every_s: float = 1.0
+    ) -> None:
+        self._store = store
+        self._spool = spool
+        self._recorder = recorder
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def drain(self) -> bool:
+        """Store all that is spooled. Returns whether the spool is empty now.
+
+        Raises StoreError, or what else the store raises. Then the rest stays.
+        """
+        with self._spool.only_drainer() as is_only:
+            while is_only and (paths := self._spool.oldest_first()) and not self._stop.is_set():
+                self._drain_group(paths[:_GROUP])
+        return self._spool.depth().num_predictions == 0
+
+    def _run(self) -> None:
+        yield_to_others()
+        while not self._stop.wait(self._every_s):
+            try:
+                if self.drain():
+                    self._recorder.note_well()
+            except Exception as error:  # whatever a driver raises, the rest is drained later
+                self._recorder.note_unwell(error)
+
+    def _drain_group(self, paths: list[Path]) -> None:
+        rows = []
+        for path in paths:
+            row = self._read(path)
+            if row is not None:
+                self._store.blobs.put(row[1], durable=False)
+                rows.append(row[0])
+        predictions.add_missing(self._store.db, rows)
+        for path in paths:
+            self._spool.remove(path)
+
+    def _read(self, path: Path) -> tuple[Prediction, bytes] | None:
+        if self._spool.is_too_old(path):
+            log.warning("spool.dropped", extra={"reason": "too old", "prediction": path.name})
+            return None
+        try:
+            return self._spool.read(path)
+        except (Damaged, OSError) as error:
+            log.warning("spool.dropped", extra={"reason": str(error), "prediction": path.name})
+            return None
