@@ -2,7 +2,7 @@
 installation is read from the database at each scrape, so it is the same from any process.
 
 Labels are bounded: route templates, not paths. Under `bentoml serve` the client library adds the
-processes up through files (PROMETHEUS_MULTIPROC_DIR).
+processes up through files (PROMETHEUS_MULTIPROC_DIR, `service/metric_files.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from core.labelling import labels
 from core.registry import activations, promotions, workers
 from core.run_tallies import RunTally
 from core.store.store import Store
-from service import shadow_metrics
+from service import metric_files, shadow_metrics
+
+metric_files.install()
 
 requests = Counter(
     "evergreen_requests", "Requests that got a response.", ["route", "method", "status"]
@@ -92,7 +94,7 @@ def count(route: str, method: str, status: int, seconds: float) -> None:
 def render(store: Store) -> bytes:
     """Return the text format: the sum over the processes of this machine, and the state."""
     registry = CollectorRegistry()
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR") and not metric_files.MetricFile.is_in_memory:
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         text = generate_latest(registry)
     else:

@@ -47,6 +47,19 @@ def delete_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def allocate(path: Path, num_bytes: int) -> None:
+    """Extend a file to so many bytes, and take the disk for all of them now.
+
+    A file that is mapped into memory needs this: on a full disk, writing to a hole of it kills the
+    process (SIGBUS). Raises OSError.
+    """
+    with path.open("ab") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+        else:  # macOS
+            file.write(bytes(max(0, num_bytes - file.tell())))
+
+
 def fsync_file(path: Path) -> None:
     """Make durable what any process has written to the file so far. Raises OSError."""
     _fsync(path, os.O_RDWR)

@@ -43,11 +43,15 @@ class Swap:
         self._thread = threading.Thread(target=self._run, name="swap", daemon=True)
 
     def start(self) -> None:
-        """Load the champion, report it, and follow it from then on. Raises StoreError."""
+        """Load the champion, report it, and follow it from then on. Raises StoreError if none can
+        be loaded."""
         self._follower.start()
-        self._heartbeat.send()
-        # Promotions wait for this worker from now on. One that was decided before is seen here.
-        self._tick()
+        try:
+            self._heartbeat.send()
+            # Promotions wait for this worker from now on. One that was decided before is seen here.
+            self._tick()
+        except StoreError as error:  # a full disk: this worker can answer all the same
+            log.warning("swap.store_unavailable", extra={"error": str(error)})
         self._thread.start()
 
     def stop(self) -> None:
