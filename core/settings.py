@@ -79,6 +79,15 @@ class Settings(BaseModel):
         description="longest expected wait for a response, in seconds; beyond it requests are "
         "rejected (503)",
     )
+    drain_s: float = Field(
+        1.0,
+        ge=0,
+        description="after SIGTERM, seconds in which it still answers while /readyz says 503, so "
+        "that a load balancer stops sending",
+    )
+    stop_within_s: float = Field(
+        20.0, ge=1, description="then, seconds to finish the requests in flight"
+    )
     recipe: Path | None = Field(
         None, description="TOML file that says how to learn; empty means the built-in recipe"
     )

@@ -15,6 +15,7 @@ from service.inference import batcher
 from service.inference.batcher import Batcher
 from service.inference.predictor import Predictor
 from service.processes import placement
+from service.processes.drain import Drain
 from service.processes.wal_checkpoints import Checkpoints
 from service.swap.slot import Slot
 from service.swap.swap import Swap
@@ -51,6 +52,7 @@ class ServingProcess:
             batcher=Batcher(settings.max_batch) if self.is_batching else None,
         )
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
+        self.drain = Drain(settings.drain_s, settings.stop_within_s)
         # Set when the other workers of the machine can be reached.
         self.forwarder: Forwarder | None = None
         self.started_at = time.time()
