@@ -22,6 +22,12 @@ class PromotionResult:
     # Why it does not.
     error: str | None = None
 
+    def remaining_s(self, now: float) -> float:
+        """The time until the version serves."""
+        if self.activate_at is None:
+            return 0.0
+        return max(0.0, activations.effective_from(self.activate_at, now) - now)
+
 
 class PromotionWaiter:
     def __init__(self, db: Database, promotion_id: int) -> None:
@@ -64,7 +70,7 @@ def wait_for_promotion(
             advanced_at = time.monotonic()
         result = waiter.poll()
         if result is not None:
-            time.sleep(max(0.0, (result.activate_at or 0.0) - time.time()))
+            time.sleep(result.remaining_s(time.time()))
             return result
         meanwhile()
         time.sleep(_POLL_EVERY_S)

@@ -96,15 +96,19 @@ def test_run_that_loses_its_trainer_too_often_fails(db: Database) -> None:
     assert found.finished_at == now + LEASE_S + 1
 
 
-def test_newer_request_replaces_a_run_whose_trainer_died(db: Database) -> None:
+def test_run_whose_trainer_died_goes_on_before_a_newer_one(db: Database) -> None:
     dead, newer = start(db), request(db)
     claimed = claim(db, "b", LATE)
     assert claimed is not None
-    assert claimed.id == newer.id
-    assert get(db, dead.id).state == "failed"
+    assert (claimed.id, claimed.attempts) == (dead.id, 2)
+    assert get(db, newer.id).state == "waiting"
+    assert finish(db, dead.id, "b")
+    after = claim(db, "b", LATE)
+    assert after is not None
+    assert after.id == newer.id
 
 
-def test_request_during_a_takeover_replaces_the_run(db: Database) -> None:
+def test_request_during_a_takeover_waits(db: Database) -> None:
     """On PostgreSQL the trainer has seen no waiting run when the request commits."""
     dead = start(db)
     (newer, _), claimed = overlapping(
@@ -113,8 +117,17 @@ def test_request_during_a_takeover_replaces_the_run(db: Database) -> None:
         lambda conn: leases.claim(conn, "b", LATE),
     )
     assert claimed is not None
-    assert claimed.id == newer.id
-    assert get(db, dead.id).state == "failed"
+    assert claimed.id == dead.id
+    assert get(db, newer.id).state == "waiting"
+
+
+@pytest.mark.parametrize("set_back_s", [3600.0, LEASE_S + 1])
+def test_clock_that_is_set_back_keeps_no_lease_alive(db: Database, set_back_s: float) -> None:
+    dead = start(db)
+    assert leases.is_to_do(get(db, dead.id), NOW - set_back_s)
+    claimed = claim(db, "b", NOW - set_back_s)
+    assert claimed is not None
+    assert (claimed.id, claimed.owner) == (dead.id, "b")
 
 
 def test_two_takeovers_that_overlap_count_one_attempt(db: Database) -> None:
@@ -177,24 +190,38 @@ def test_run_handed_back_waits_and_keeps_its_attempts(db: Database) -> None:
     assert (again.id, again.attempts) == (run.id, 1)
 
 
-def test_newer_request_replaces_a_run_handed_back(db: Database) -> None:
+def test_run_handed_back_goes_on_before_a_newer_one(db: Database) -> None:
     run, newer = start(db), request(db)
     with db.write() as conn:
         hand_back(conn, run)
-    found = get(db, run.id)
-    assert (found.state, found.reason) == ("cancelled", "a newer request replaces it")
-    assert found.finished_at == NOW + 3
+    assert leases.is_to_do(get(db, run.id), NOW + 3)
+    again = claim(db, "b", NOW + 4)
+    assert again is not None
+    assert (again.id, again.attempts) == (run.id, 1)
     assert get(db, newer.id).state == "waiting"
 
 
-def test_request_during_a_hand_back_replaces_the_run(db: Database) -> None:
+def test_run_handed_back_and_then_cancelled_is_cancelled(db: Database) -> None:
+    run, newer = start(db), request(db)
+    with db.write() as conn:
+        hand_back(conn, run)
+        runs.cancel(conn, run.id, NOW + 4)
+    claimed = claim(db, "b", NOW + 5)
+    assert claimed is not None
+    assert claimed.id == newer.id
+    assert get(db, run.id).state == "cancelled"
+
+
+def test_request_during_a_hand_back_waits_behind_the_run(db: Database) -> None:
     run = start(db)
     overlapping(
         db,
         lambda conn: runs.request(conn, trigger="request", now=NOW),
         lambda conn: hand_back(conn, run),
     )
-    assert get(db, run.id).state == "cancelled"
+    again = claim(db, "b", NOW + 4)
+    assert again is not None
+    assert again.id == run.id
     assert num_in_state(db, "waiting") == 1
 
 

@@ -49,6 +49,8 @@ from training.worker.triggers import NewLabels
 _TICK_S = 0.1
 # Events that write no row, like a process that died, are found within this time.
 _CHECK_AT_LEAST_EVERY_S = 0.5
+# Clocks of two machines differ by less. A time further ahead is from before a clock was set back.
+_MAX_SKEW_S = 5.0
 _CHUNK = 64
 # An optional extra. Without it only heads are trained.
 _HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -122,7 +124,9 @@ class Trainer:
             self._self_healing.check(now, self._latest)
         # Promotions and activations are ignored: workers handle them, and need the CPU then.
         is_new = self._latest.work != before.work
-        if not is_new and now < min(self._idle_until, self._due_at):
+        pause_s = min(self._idle_until, self._due_at) - now
+        # A longer one is from before the clock was set back.
+        if not is_new and 0 < pause_s <= _CHECK_AT_LEAST_EVERY_S:
             return False
         is_busy = self._work(now)
         self._idle_until = 0.0 if is_busy else now + _CHECK_AT_LEAST_EVERY_S
@@ -154,11 +158,11 @@ class Trainer:
             num_new, oldest, newest = labels.count_after(conn, self._trained_up_to)
             if num_new == 0 or any(_is_waiting(r, runs.QUICK) for r in runs.unfinished(conn)):
                 return
-            last = runs.last_of(conn, runs.QUICK)
+            last = runs.last_of(conn, runs.QUICK, until=now + _MAX_SKEW_S)
             new = NewLabels(
                 num_new,
-                oldest,
-                newest,
+                _unless_ahead(oldest, now),
+                _unless_ahead(newest, now),
                 last.finished_at if last else None,
                 last is not None and last.state == "failed",
             )
@@ -210,7 +214,7 @@ class Trainer:
             self._report(time.time())
 
     def _report(self, now: float) -> None:
-        if now - self._reported_at < workers.HEARTBEAT_S:
+        if abs(now - self._reported_at) < workers.HEARTBEAT_S:
             return
         self._reported_at = now
         worker = Worker(
@@ -227,6 +231,11 @@ class Trainer:
         with self._store.db.write(durable=False) as conn:
             workers.report(conn, worker)
             workers.forget_dead(conn, now)
+
+
+def _unless_ahead(at: float | None, now: float) -> float | None:
+    """A time ahead of the clock was stored before the clock was set back: it passed long ago."""
+    return at if at is None or at <= now + _MAX_SKEW_S else 0.0
 
 
 def _is_waiting(run: Run, tiers: Sequence[str]) -> bool:

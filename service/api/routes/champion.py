@@ -54,7 +54,7 @@ async def promote(
                     f"version {body.version} did not become champion: {result.error}; "
                     "the previous champion stays live"
                 )
-            await asyncio.sleep(max(0.0, result.activate_at - time.time()))
+            await asyncio.sleep(result.remaining_s(time.time()))
             return await run_in_threadpool(_respond, response, serving)
         await asyncio.sleep(_POLL_EVERY_S)
     response.status_code = 202

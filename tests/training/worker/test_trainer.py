@@ -128,6 +128,15 @@ def test_trainer_wakes_when_a_trigger_fires(starter_store: Store, trainer: Train
     assert trainer.pause_s(due_at + 1.0) == tick_s, "nothing is new"
 
 
+def test_clock_that_is_set_back_silences_no_trigger(starter_store: Store, trainer: Trainer):
+    label(starter_store, digits_of("two", "five")[:6])
+    trainer.tick(time.time())  # the quiet period has not passed
+    assert live(starter_store).number == 1
+    for _ in range(20):
+        trainer.tick(time.time() - 3600)
+    assert live(starter_store).number == 2
+
+
 def test_idle_trainer_works_on_changes_and_every_half_second(
     starter_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
