@@ -14,7 +14,7 @@ from core.system.host import available_cores
 from service.inference import batcher
 from service.inference.batcher import Batcher
 from service.inference.predictor import Predictor
-from service.processes import placement
+from service.processes import leftovers, placement
 from service.processes.drain import Drain
 from service.processes.wal_checkpoints import Checkpoints
 from service.swap.slot import Slot
@@ -66,6 +66,7 @@ class ServingProcess:
         process = ServingProcess(settings, store, gpu)
         process.swap.start()
         process._checkpoints.start()
+        leftovers.sweep_in_background(leftovers.folders_of(settings))
         return process
 
     def stop(self) -> None:
