@@ -79,6 +79,11 @@ class Settings(BaseModel):
         description="longest expected wait for a response, in seconds; beyond it requests are "
         "rejected (503)",
     )
+    load_within_s: float = Field(
+        120.0,
+        ge=1,
+        description="seconds in which every worker must load a new version, or it is not promoted",
+    )
     drain_s: float = Field(
         1.0,
         ge=0,

@@ -56,6 +56,7 @@ def wait_for_promotion(
     meanwhile: Callable[[], None] = lambda: None,
     *,
     advance_every_s: float = 0.5,
+    wait_s: float = promotions.MAX_WAIT_S,
 ) -> PromotionResult:
     """Wait until the promotion has ended, and if it was activated until its version serves.
 
@@ -66,7 +67,7 @@ def wait_for_promotion(
     advanced_at = -math.inf
     while True:
         if time.monotonic() - advanced_at >= advance_every_s:
-            promotions.advance_committed(db)
+            promotions.advance_committed(db, wait_s=wait_s)
             advanced_at = time.monotonic()
         result = waiter.poll()
         if result is not None:

@@ -21,6 +21,7 @@ Role = Literal["serving", "trainer"]
 
 # Built once: building a statement takes longer than running it.
 _REPORT = update(workers).where(workers.c.id == bindparam("worker_id"))
+_BEAT = update(workers).where(workers.c.id == bindparam("worker_id"))
 _LIVE = (
     select(workers)
     .where(
@@ -66,6 +67,11 @@ def report(conn: Connection, worker: Worker) -> None:
     result = conn.execute(_REPORT, {"worker_id": worker.id, **values})
     if result.rowcount == 0:
         conn.execute(insert(workers).values(id=worker.id, **values))
+
+
+def beat(conn: Connection, worker_id: str, now: float) -> bool:
+    """Renew the heartbeat of a worker whose report is still true. False if its row is gone."""
+    return conn.execute(_BEAT, {"worker_id": worker_id, "last_seen": now}).rowcount == 1
 
 
 def leave(conn: Connection, worker_id: str) -> None:

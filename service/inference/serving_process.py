@@ -39,7 +39,9 @@ class ServingProcess:
         is_on_gpu = self.runtime.is_on_gpu
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
         self.slot = Slot()
-        self.swap = Swap(store, self.runtime, self.slot, settings.shadow_versions)
+        self.swap = Swap(
+            store, self.runtime, self.slot, settings.shadow_versions, settings.load_within_s
+        )
         self.predictor = Predictor(
             store,
             self.slot,

@@ -136,7 +136,9 @@ class Trainer:
         self._report(now)
         self._request_if_due(now)
         if self._latest.pending is not None:
-            promotions.advance_committed(self._store.db)  # in case there is no worker
+            promotions.advance_committed(  # in case there is no worker
+                self._store.db, wait_s=self._context.load_within_s
+            )
         with self._store.db.read() as conn:
             unfinished = runs.unfinished(conn)
         if any(run.tier in runs.QUICK and leases.is_to_do(run, now) for run in unfinished):

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Response
 from starlette.concurrency import run_in_threadpool
 
 from core.errors import InvalidRequest, NotReady, PromotionFailed
-from core.registry import activations, promotions
+from core.registry import activations, promotions, versions
 from core.registry.wait import PromotionWaiter
 from service.api.dependencies import ServingDep
 from service.api.schemas import ChampionRequest, ChampionResponse
@@ -62,6 +62,7 @@ async def promote(
 
 
 def _request(serving: ServingProcess, body: ChampionRequest, expected: int | None) -> int:
+    versions.check_loadable(body.version, serving.store.db, serving.store.blobs)
     with serving.store.db.write() as conn:
         return promotions.request(
             conn,

@@ -85,12 +85,12 @@ def test_run_follows_another_request_for_its_version(
     wait = run_module.wait_for_promotion
 
     def overtaken(
-        db: Database, promotion_id: int, meanwhile: Callable[[], None]
+        db: Database, promotion_id: int, meanwhile: Callable[[], None], wait_s: float
     ) -> PromotionResult:
         monkeypatch.undo()
         promote(starter_store, 2, time.time())
         assert state_of(starter_store, promotion_id) == "superseded"
-        return wait(db, promotion_id, meanwhile)
+        return wait(db, promotion_id, meanwhile, wait_s=wait_s)
 
     monkeypatch.setattr(run_module, "wait_for_promotion", overtaken)
     assert retrain(starter_store, trainer).outcome == "promoted"
