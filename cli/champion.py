@@ -15,7 +15,7 @@ from cli import home
 from cli.console import count, err, out
 from cli.exit_codes import FAILED
 from core.errors import NotReady
-from core.registry import activations, promotions, workers
+from core.registry import activations, promotions, versions, workers
 from core.registry.promotions import Activation, Promotion
 from core.registry.wait import wait_for_promotion
 from core.settings import load_settings
@@ -41,6 +41,7 @@ def promote(
         if live is not None and live.version == number and not is_pending:
             out.print(f"Version {number} is the champion already.")
             return
+        versions.check_loadable(number, store.db, store.blobs)
         with store.db.write() as conn:
             promotion = promotions.request(conn, number, who=WHO, why=why, now=time.time())
         _wait(store, promotion)
@@ -75,7 +76,7 @@ def _wait(store: Store, promotion: Promotion) -> None:
     """Wait until the promotion is activated and say so, or say why it failed and exit."""
     started = time.monotonic()
     with err.status(f"Waiting for the servers to load version {promotion.version}"):
-        result = wait_for_promotion(store.db, promotion.id)
+        result = wait_for_promotion(store.db, promotion.id, wait_s=load_settings().load_within_s)
     if result.activate_at is None:
         err.print(
             f"evergreen: version {promotion.version} did not become champion: {result.error}; "

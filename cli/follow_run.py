@@ -24,7 +24,7 @@ _POLL_EVERY_S = 0.1
 def has_trainer(conn: Connection, now: float) -> bool:
     """Return whether a trainer is alive. One that is busy renews the heartbeat of its run only."""
     running = [run for run in runs.unfinished(conn) if run.state == "running"]
-    is_training = any(now - (run.heartbeat_at or 0.0) < leases.LEASE_S for run in running)
+    is_training = any(leases.is_valid(run, now) for run in running)
     return is_training or bool(workers.live(conn, now, "trainer"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import math
 import os
 import shutil
 import socket
@@ -16,8 +17,6 @@ from cli.console import count, err
 from core.errors import InvalidRequest, NotReady
 from core.registry import promotions, versions
 from core.settings import PREFIX, Settings, load_settings
-
-_STOP_WITHIN_S = 20
 
 
 def serve() -> None:
@@ -35,7 +34,7 @@ def serve() -> None:
             raise NotReady("there is no champion: promote a version with `evergreen promote N`")
         num_classes = len(versions.get(conn, live.version).classes)
     err.print(welcome(settings, live.version, num_classes), soft_wrap=True)
-    command = bentoml_command(address, settings.port)
+    command = bentoml_command(address, settings)
     # BentoML replaces this process, so signals reach it directly.
     os.execvpe(command[0], command, environment(settings, os.environ))
 
@@ -66,7 +65,7 @@ def free_address(host: str, port: int) -> str:
     return str(where[0])
 
 
-def bentoml_command(address: str, port: int) -> list[str]:
+def bentoml_command(address: str, settings: Settings) -> list[str]:
     spec = importlib.util.find_spec("service")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -77,8 +76,8 @@ def bentoml_command(address: str, port: int) -> list[str]:
         *(sys.executable, "-P", "-m", "bentoml", "serve", "service.bento:Evergreen"),
         *("--working-dir", str(folder)),
         *("--host", address),
-        *("--port", str(port)),
-        *("--timeout-graceful-shutdown", str(_STOP_WITHIN_S)),
+        *("--port", str(settings.port)),
+        *("--timeout-graceful-shutdown", str(math.ceil(settings.stop_within_s))),
     ]
 
 

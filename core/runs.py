@@ -10,6 +10,7 @@ waiting run. The quick tier does not wait for the long ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from core.errors import RunFinished, UnknownRun
 from core.ids import may_be_id, new_id
 from core.store.schema import runs
 
+_END_OF_TIME = 1e18
 _MOVE_LOCK = 7_140_224
 UNFINISHED = ("waiting", "running")
 # A new head on stored embeddings: seconds.
@@ -148,11 +150,13 @@ def newest_snapshot(conn: Connection) -> int:
     return snapshot
 
 
-def last_of(conn: Connection, tiers: Sequence[str] = (*QUICK, *LONG)) -> Run | None:
-    """The run that ended last."""
+def last_of(
+    conn: Connection, tiers: Sequence[str] = (*QUICK, *LONG), *, until: float = math.inf
+) -> Run | None:
+    """The run that ended last, of those that ended before `until`."""
     row = conn.execute(
         select(runs)
-        .where(runs.c.finished_at.is_not(None), runs.c.tier.in_(tiers))
+        .where(runs.c.finished_at < min(until, _END_OF_TIME), runs.c.tier.in_(tiers))
         .order_by(runs.c.finished_at.desc())
         .limit(1)
     ).one_or_none()

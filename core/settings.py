@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from core.errors import InvalidRequest
 from core.system.host import available_cores
@@ -33,6 +34,14 @@ def _split(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
 
+def _expand_user(path: Path) -> Path:
+    """Only a shell replaces ~, and not where the setting comes from a file."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # ~name of an unknown user
+        raise ValueError(f"{error}; write the whole path") from error
+
+
 VersionNumber = Annotated[int, Field(ge=1)]
 
 
@@ -41,7 +50,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    home: Path = Field(
+    home: Annotated[Path, AfterValidator(_expand_user)] = Field(
         Path("evergreen-data"), description="folder of the embedded database, blobs and caches"
     )
     database_url: str = Field(
@@ -88,7 +97,21 @@ class Settings(BaseModel):
     spool_hours: float = Field(
         72.0, gt=0, description="longest that such a prediction is kept, in hours"
     )
-    recipe: Path | None = Field(
+    load_within_s: float = Field(
+        120.0,
+        ge=1,
+        description="seconds in which every worker must load a new version, or it is not promoted",
+    )
+    drain_s: float = Field(
+        1.0,
+        ge=0,
+        description="after SIGTERM, seconds in which it still answers while /readyz says 503, so "
+        "that a load balancer stops sending",
+    )
+    stop_within_s: float = Field(
+        20.0, ge=1, description="then, seconds to finish the requests in flight"
+    )
+    recipe: Annotated[Path, AfterValidator(_expand_user)] | None = Field(
         None, description="TOML file that says how to learn; empty means the built-in recipe"
     )
     run_trainer: bool = Field(
@@ -106,7 +129,8 @@ class Settings(BaseModel):
 
     @property
     def resolved_database_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.home.absolute() / 'evergreen.db'}"
+        # In a URL, % and ? have a meaning.
+        return self.database_url or f"sqlite:///{quote(str(self.home.absolute()))}/evergreen.db"
 
     @property
     def resolved_blob_url(self) -> str:
@@ -140,6 +164,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for old, new in RENAMED.items()
         if env.get(old) and env.get(new)
     ]
+    # Not quoted: a URL may hold a password.
+    problems += [f"{key}: {why}" for key in fields if (why := _unclean(env.get(key)))]
     fields |= {old: fields[new] for old, new in RENAMED.items()}
     variables = {field: key for key, field in fields.items() if env.get(key)}
     settings = None
@@ -163,6 +189,15 @@ def adopt_new_names(environ: MutableMapping[str, str]) -> None:
         if value:
             environ[new] = value
             log.warning("setting.renamed", extra={"old": old, "new": new})
+
+
+def _unclean(value: str | None) -> str:
+    """What a file of settings leaves in a value, and a folder of that name would silently take."""
+    if value and not value.isprintable():
+        return "it has an invisible character, such as the carriage return of a Windows file"
+    if value and value[0] in "'\"":
+        return "it has quotes around it, which belong to a shell; leave them out"
+    return ""
 
 
 def _hint(key: str, names: Iterable[str]) -> str:

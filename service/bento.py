@@ -6,7 +6,6 @@ probes are off, because we have ours.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import gc
@@ -60,6 +59,10 @@ _QUIET: dict[str, Any] = {
     "tracing": {"excluded_urls": ".*"},
     "runner_probe": {"enabled": False},  # readiness does not depend on the trainer
 }
+if bentoml.server_context.worker_index is None:  # BentoML's master imports this too
+    parent_watch.announce_master(os.environ)
+else:
+    parent_watch.end_with_master(os.environ, SETTINGS.drain_s + SETTINGS.stop_within_s)
 _TOP = 5
 _NUM_GPUS = num_usable_gpus(SETTINGS.device)
 
@@ -68,10 +71,6 @@ app = create_app(SETTINGS)
 
 @bentoml.service(name="Trainer", workers=1, **_QUIET)
 class Trainer:
-    @bentoml.on_startup
-    async def end_with_master(self) -> None:
-        self.watch = asyncio.create_task(parent_watch.end_with_parent())
-
     @bentoml.on_startup
     def start_supervisor(self) -> None:
         self.supervisor = Supervisor()
@@ -105,11 +104,11 @@ class Evergreen:
         gc.freeze()
 
     def __is_ready__(self) -> bool:
-        return self.serving.slot.version is not None
+        return self.serving.slot.version is not None and not self.serving.drain.is_on
 
     @bentoml.on_startup
-    async def end_with_master(self) -> None:
-        self.watch = asyncio.create_task(parent_watch.end_with_parent())
+    async def drain_on_request(self) -> None:
+        self.serving.drain.install()
 
     @bentoml.on_startup
     async def start_forwarding(self) -> None:

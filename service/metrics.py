@@ -2,7 +2,7 @@
 installation is read from the database at each scrape, so it is the same from any process.
 
 Labels are bounded: route templates, not paths. Under `bentoml serve` the client library adds the
-processes up through files (PROMETHEUS_MULTIPROC_DIR).
+processes up through files (PROMETHEUS_MULTIPROC_DIR, `service/metric_files.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from core.labelling import labels
 from core.registry import activations, promotions, workers
 from core.run_tallies import RunTally
 from core.store.store import Store
-from service import shadow_metrics
+from service import metric_files, shadow_metrics
+
+metric_files.install()
 
 requests = Counter(
     "evergreen_requests", "Requests that got a response.", ["route", "method", "status"]
@@ -102,7 +104,7 @@ def render(store: Store, spool: tuple[int, int]) -> bytes:
     `spool` has the number of spooled predictions of this machine, and their bytes.
     """
     registry = CollectorRegistry()
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR") and not metric_files.MetricFile.is_in_memory:
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         text = generate_latest(registry)
     else:

@@ -25,7 +25,7 @@ from core.store.schema import activations, promotions
 
 # Workers poll every 0.1 s (`service/swap/swap.py`). Each must see an activation before its time.
 ACTIVATION_LEAD_S = 0.4
-# The promotion fails if a live worker has not loaded its version within this time.
+# The promotion fails if a live worker has not loaded its version by then. A setting may change it.
 MAX_WAIT_S = 120.0
 # Requests a rollback if labels show that the champion is worse.
 SELF_HEALING = "self-healing"
@@ -89,7 +89,9 @@ class Step:
     reason: str = ""
 
 
-def next_step(promotion: Promotion, serving: Sequence[Worker], now: float) -> Step:
+def next_step(
+    promotion: Promotion, serving: Sequence[Worker], now: float, wait_s: float = MAX_WAIT_S
+) -> Step:
     """Decide from what the live workers report. Without any, activate immediately."""
     for worker in serving:
         why = worker.failed.get(promotion.id)
@@ -98,10 +100,10 @@ def next_step(promotion: Promotion, serving: Sequence[Worker], now: float) -> St
     late = [worker for worker in serving if promotion.version not in worker.ready]
     if not late:
         return Step("activate")
-    if now - promotion.created_at > MAX_WAIT_S:
+    if abs(now - promotion.created_at) > wait_s:  # the clock may have been set back
         return Step(
             "fail",
-            f"{len(late)} of {len(serving)} workers have not loaded it within {MAX_WAIT_S:.0f} s",
+            f"{len(late)} of {len(serving)} workers have not loaded it within {wait_s:.0f} s",
         )
     return Step("wait")
 
@@ -147,7 +149,7 @@ def request(
     return Promotion(key[0], version, "waiting", who, why, None, now)
 
 
-def advance(conn: Connection, now: float) -> Activation | None:
+def advance(conn: Connection, now: float, wait_s: float = MAX_WAIT_S) -> Activation | None:
     """Activate the pending promotion, or fail it, or let it wait. Returns the activation written.
 
     Read `now` inside the transaction, after `lock`: the time of the activation counts from it.
@@ -157,7 +159,7 @@ def advance(conn: Connection, now: float) -> Activation | None:
     if promotion is None:
         return None
     serving = workers.live(conn, now, "serving")
-    step = next_step(promotion, serving, now)
+    step = next_step(promotion, serving, now, wait_s)
     if step.action == "wait":
         return None
     if step.action == "fail":
@@ -180,12 +182,14 @@ def advance(conn: Connection, now: float) -> Activation | None:
     return Activation(id=key[0], **values)  # type: ignore[arg-type]
 
 
-def advance_committed(db: Database, clock: Callable[[], float] = time.time) -> Activation | None:
+def advance_committed(
+    db: Database, clock: Callable[[], float] = time.time, wait_s: float = MAX_WAIT_S
+) -> Activation | None:
     """`advance` in a transaction of its own. The WAL is fsynced after the commit: workers must see
     the activation before its time comes."""
     with db.write(durable=False) as conn:
         lock(conn)  # before the clock is read: another process may hold it
-        activation = advance(conn, clock())
+        activation = advance(conn, clock(), wait_s)
     if activation is not None:
         db.fsync_wal()
     return activation

@@ -22,6 +22,12 @@ class PromotionResult:
     # Why it does not.
     error: str | None = None
 
+    def remaining_s(self, now: float) -> float:
+        """The time until the version serves."""
+        if self.activate_at is None:
+            return 0.0
+        return max(0.0, activations.effective_from(self.activate_at, now) - now)
+
 
 class PromotionWaiter:
     def __init__(self, db: Database, promotion_id: int) -> None:
@@ -50,6 +56,7 @@ def wait_for_promotion(
     meanwhile: Callable[[], None] = lambda: None,
     *,
     advance_every_s: float = 0.5,
+    wait_s: float = promotions.MAX_WAIT_S,
 ) -> PromotionResult:
     """Wait until the promotion has ended, and if it was activated until its version serves.
 
@@ -60,11 +67,11 @@ def wait_for_promotion(
     advanced_at = -math.inf
     while True:
         if time.monotonic() - advanced_at >= advance_every_s:
-            promotions.advance_committed(db)
+            promotions.advance_committed(db, wait_s=wait_s)
             advanced_at = time.monotonic()
         result = waiter.poll()
         if result is not None:
-            time.sleep(max(0.0, (result.activate_at or 0.0) - time.time()))
+            time.sleep(result.remaining_s(time.time()))
             return result
         meanwhile()
         time.sleep(_POLL_EVERY_S)

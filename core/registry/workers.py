@@ -21,9 +21,15 @@ Role = Literal["serving", "trainer"]
 
 # Built once: building a statement takes longer than running it.
 _REPORT = update(workers).where(workers.c.id == bindparam("worker_id"))
+_BEAT = update(workers).where(workers.c.id == bindparam("worker_id"))
 _LIVE = (
     select(workers)
-    .where(workers.c.role == bindparam("role"), workers.c.last_seen > bindparam("since"))
+    .where(
+        workers.c.role == bindparam("role"),
+        workers.c.last_seen > bindparam("since"),
+        # Later ones are from before the clock was set back.
+        workers.c.last_seen < bindparam("until"),
+    )
     .order_by(workers.c.started_at)
 )
 
@@ -63,19 +69,26 @@ def report(conn: Connection, worker: Worker) -> None:
         conn.execute(insert(workers).values(id=worker.id, **values))
 
 
+def beat(conn: Connection, worker_id: str, now: float) -> bool:
+    """Renew the heartbeat of a worker whose report is still true. False if its row is gone."""
+    return conn.execute(_BEAT, {"worker_id": worker_id, "last_seen": now}).rowcount == 1
+
+
 def leave(conn: Connection, worker_id: str) -> None:
     conn.execute(delete(workers).where(workers.c.id == worker_id))
 
 
 def live(conn: Connection, now: float, role: Role) -> list[Worker]:
     """Workers with a recent heartbeat, without processes of this machine that have ended."""
-    rows = conn.execute(_LIVE, {"role": role, "since": now - DEAD_AFTER_S})
+    times = {"since": now - DEAD_AFTER_S, "until": now + DEAD_AFTER_S}
+    rows = conn.execute(_LIVE, {"role": role, **times})
     recent = [_from_row(row) for row in rows]
     return [w for w in recent if w.host != this_host() or _is_running(w.pid)]
 
 
 def forget_dead(conn: Connection, now: float) -> None:
-    conn.execute(delete(workers).where(workers.c.last_seen < now - _FORGET_AFTER_S))
+    is_recent = workers.c.last_seen.between(now - _FORGET_AFTER_S, now + _FORGET_AFTER_S)
+    conn.execute(delete(workers).where(~is_recent))
 
 
 def _is_running(pid: int) -> bool:

@@ -20,6 +20,8 @@ durable rests on the documents above.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -31,7 +33,7 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from core.errors import StoreError
-from core.system.files import fsync_file, fsync_folder
+from core.system.files import fsync_file, fsync_folder, make_private_folder
 
 WRITING = "BEGIN IMMEDIATE"
 _BUSY_TIMEOUT_MS = 15_000
@@ -43,11 +45,11 @@ _LONG_WAL_PAGES = 8_192
 def create(url: URL) -> Engine:
     """An engine whose transactions begin with the statement of their execution option `begin`.
     Raises StoreError."""
-    folder = Path(url.database or "").parent
+    path = Path(url.database or "")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
     except OSError as error:
-        raise StoreError(f"the database folder {folder} cannot be made: {error}") from error
+        raise StoreError(f"the database folder {path.parent} cannot be made: {error}") from error
     engine = create_engine(
         url,
         poolclass=QueuePool,
@@ -55,6 +57,8 @@ def create(url: URL) -> Engine:
         max_overflow=24,
         connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
+
+    _make_private(path)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -76,6 +80,16 @@ def create(url: URL) -> Engine:
             conn.exec_driver_sql(begin)
 
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """Let only the owner read the database, which names people and holds what they labelled. SQLite
+    gives the files beside it the same mode. A file of another owner stays as it is."""
+    with contextlib.suppress(OSError):  # opening it reports what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        with contextlib.suppress(OSError):
+            path.with_name(name).chmod(0o600)
 
 
 class WriteAheadLog:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,10 +43,45 @@ def writing_whole(path: Path, *, durable: bool = False, is_private: bool = True)
         raise
 
 
+def make_private_folder(path: Path) -> None:
+    """Make the folder, and those above it. Only its owner may enter a new one. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+def sweep(folder: Path, older_than_s: float) -> int:
+    """Delete what killed writers left in the folder and those below it, unless it is so new that
+    its writer may be alive. Returns how many files and folders that were."""
+    num_deleted = 0
+    for path in folder.rglob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            if abs(time.time() - path.stat().st_mtime) < older_than_s:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            num_deleted += 1
+    return num_deleted
+
+
 def delete_unfinished(folder: Path) -> None:
     """Delete what writers that were killed left in a folder to which nobody writes now."""
     for path in folder.glob(f"{_UNFINISHED}*"):
         path.unlink(missing_ok=True)
+
+
+def allocate(path: Path, num_bytes: int) -> None:
+    """Extend a file to so many bytes, and take the disk for all of them now.
+
+    A file that is mapped into memory needs this: on a full disk, writing to a hole of it kills the
+    process (SIGBUS). Raises OSError.
+    """
+    with path.open("ab") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+        else:  # macOS
+            file.write(bytes(max(0, num_bytes - file.tell())))
 
 
 def fsync_file(path: Path) -> None:

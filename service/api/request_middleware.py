@@ -53,6 +53,7 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                self._close_if_draining(message)
                 if ticket is not None:  # the client may take its time to read the response
                     ticket.release()
             await send(message)
@@ -79,6 +80,12 @@ class RequestMiddleware:
                 ticket.release()
             method = scope["method"] if scope["method"] in METHODS else "other"
             metrics.count(_route(scope), method, status, time.perf_counter() - started)
+
+    def _close_if_draining(self, message: Message) -> None:
+        """So that a client sends its next request elsewhere."""
+        serving = getattr(self._state, "serving", None)
+        if serving is not None and serving.drain.is_on:
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
 
     async def _predict(self, scope: Scope, image: bytes, ticket: Ticket, send: Send) -> None:
         serving = self._state.serving

@@ -17,7 +17,8 @@ from service.inference.predictor import Predictor
 from service.inference.recorder import Recorder
 from service.inference.spool import Spool
 from service.inference.spool_drain import SpoolDrain
-from service.processes import placement
+from service.processes import leftovers, placement
+from service.processes.drain import Drain
 from service.processes.wal_checkpoints import Checkpoints
 from service.swap.slot import Slot
 from service.swap.swap import Swap
@@ -41,7 +42,6 @@ class ServingProcess:
         is_on_gpu = self.runtime.is_on_gpu
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
         self.slot = Slot()
-        self.swap = Swap(store, self.runtime, self.slot, settings.shadow_versions)
         self.spool = Spool(
             settings.home / "spool", int(settings.spool_mb * 1e6), settings.spool_hours * 3600
         )
@@ -50,6 +50,9 @@ class ServingProcess:
             store, self.spool, num_io_threads if placement.is_store_remote(settings) else 0
         )
         self._spool_drain = SpoolDrain(store, self.spool, self.recorder)
+        self.swap = Swap(
+            store, self.runtime, self.slot, settings.shadow_versions, settings.load_within_s
+        )
         self.predictor = Predictor(
             store,
             self.slot,
@@ -63,6 +66,7 @@ class ServingProcess:
             batcher=Batcher(settings.max_batch) if self.is_batching else None,
         )
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
+        self.drain = Drain(settings.drain_s, settings.stop_within_s)
         # Set when the other workers of the machine can be reached.
         self.forwarder: Forwarder | None = None
         self.started_at = time.time()
@@ -77,6 +81,7 @@ class ServingProcess:
         process.swap.start()
         process._checkpoints.start()
         process._spool_drain.start()
+        leftovers.sweep_in_background(leftovers.folders_of(settings))
         return process
 
     def stop(self) -> None:

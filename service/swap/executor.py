@@ -25,12 +25,19 @@ log = logging.getLogger(__name__)
 
 class Executor:
     def __init__(
-        self, store: Store, slot: Slot, loaded: LoadedVersions, heartbeat: Heartbeat
+        self,
+        store: Store,
+        slot: Slot,
+        loaded: LoadedVersions,
+        heartbeat: Heartbeat,
+        load_within_s: float,
     ) -> None:
+        """A promotion fails if a live worker takes longer than `load_within_s` to load it."""
         self._store = store
         self._slot = slot
         self._loaded = loaded
         self._heartbeat = heartbeat
+        self._load_within_s = load_within_s
         self._metrics = SwapMetrics(store, heartbeat.worker_id)
 
     def execute(self, latest: Latest) -> Latest:
@@ -89,7 +96,7 @@ class Executor:
         with self._store.db.write(durable=False) as conn:
             promotions.lock(conn)  # before the clock is read: another worker may hold it
             self._heartbeat.write_row(conn)
-            activation = promotions.advance(conn, time.time())
+            activation = promotions.advance(conn, time.time(), self._load_within_s)
         if activation is not None:
             self._store.db.fsync_wal()
             log.info(

@@ -50,7 +50,9 @@ class Follower:
             history = activations.history(conn, _MAX_FALLBACKS)
         # One that is still ahead is scheduled by the first poll.
         now = time.time()
-        effective = [a for a in history if a.activate_at <= now] or history
+        effective = [
+            a for a in history if activations.effective_from(a.activate_at, now) <= now
+        ] or history
         first_error: EvergreenError | None = None
         for activation in effective:
             error = self._executor.serve(activation)

@@ -1,7 +1,8 @@
 """The heartbeat: what this worker reports of itself to the others.
 
 It names the version that serves, the versions that are loaded, and those that could not be loaded.
-It is sent when one of these changes, and once a second.
+The swap's thread sends it when one of these changes. A thread of its own renews it once a second,
+because loading a large version keeps the other busy, and a silent worker counts as dead.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 import time
 from dataclasses import dataclass
 
@@ -51,7 +53,8 @@ class Heartbeat:
         # By the id of the promotion.
         self._failures: dict[int, Failure] = {}
         self._sent: tuple[object, ...] = ()
-        self._sent_at = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="heartbeat", daemon=True)
 
     @property
     def failed_promotions(self) -> set[int]:
@@ -79,9 +82,8 @@ class Heartbeat:
         self._failures.pop(promotion_id, None)
 
     def send(self) -> None:
-        """Write the row if something has changed or a heartbeat is due. Raises StoreError."""
-        is_due = time.time() - self._sent_at >= workers.HEARTBEAT_S
-        if self._state() == self._sent and not is_due:
+        """Write the row if something has changed. Raises StoreError."""
+        if self._state() == self._sent:
             return
         with self._store.db.write(durable=False) as conn:
             self.write_row(conn)
@@ -103,12 +105,31 @@ class Heartbeat:
             last_seen=now,
         )
         workers.report(conn, worker)
-        self._sent, self._sent_at = state, now
+        self._sent = state
 
     def _state(self) -> tuple[object, ...]:
         return self._slot.version, self._loaded.numbers, tuple(self._failures)
 
+    def start(self) -> None:
+        """Renew it from now on."""
+        self._thread.start()
+
+    def _renew(self) -> None:
+        while not self._stop.wait(workers.HEARTBEAT_S):
+            try:
+                with self._store.db.execute_once() as conn:
+                    is_known = workers.beat(conn, self.worker_id, time.time())
+                if not is_known:  # it was silent for an hour, and forgotten
+                    self._sent = ()
+            except StoreError:
+                continue  # the swap's thread logs that the store is away
+            except Exception:
+                log.exception("heartbeat.failed")
+
     def deregister(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
         try:
             with self._store.db.write(durable=False) as conn:
                 workers.leave(conn, self.worker_id)

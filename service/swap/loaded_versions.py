@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Collection
 
@@ -22,6 +23,7 @@ class LoadedVersions:
         self._store = store
         self._runtime = runtime
         self._by_number: dict[int, Servable] = {}
+        self._locks: dict[int, threading.Lock] = {}
 
     def __contains__(self, number: int) -> bool:
         return number in self._by_number
@@ -46,7 +48,18 @@ class LoadedVersions:
         return servable
 
     def load(self, number: int) -> Servable:
-        """Load a version and keep it. Raises UnknownVersion, ArtifactError, StoreError."""
+        """Load a version and keep it. Raises UnknownVersion, ArtifactError, StoreError.
+
+        If another thread is loading it, wait for that.
+        """
+        with self._lock_of(number):
+            return self._by_number.get(number) or self._load(number)
+
+    def _lock_of(self, number: int) -> threading.Lock:
+        # There are few versions, so no lock is ever forgotten. `setdefault` is atomic.
+        return self._locks.setdefault(number, threading.Lock())
+
+    def _load(self, number: int) -> Servable:
         with self._store.db.read() as conn:
             version = versions.get(conn, number)
         started = time.perf_counter()

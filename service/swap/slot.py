@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from core.errors import NotReady
 from core.models.servable import Servable
+from core.registry.activations import effective_from
 from core.registry.promotions import Activation
 
 
@@ -26,7 +27,7 @@ class Slot:
     def current(self) -> Servable:
         """The version to answer with now. Raises NotReady before the first."""
         upcoming = self._next
-        if upcoming is not None and self._clock() >= upcoming[0]:
+        if upcoming is not None and self._is_due(upcoming[0]):
             self._switch()
         if self._current is None:
             raise NotReady("no version is loaded yet; try again in a second")
@@ -63,5 +64,9 @@ class Slot:
 
     def _switch(self) -> None:
         with self._lock:
-            if self._next is not None and self._clock() >= self._next[0]:
+            if self._next is not None and self._is_due(self._next[0]):
                 self._current, self._next = self._next[1], None
+
+    def _is_due(self, activate_at: float) -> bool:
+        now = self._clock()
+        return now >= effective_from(activate_at, now)

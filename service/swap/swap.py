@@ -2,7 +2,7 @@
 
 Ten times a second its thread polls the database (`service/swap/follower.py`), decides what to do
 (`service/swap/next_action.py`) and does it (`service/swap/executor.py`). Then it unloads old
-versions, loads shadows and sends the heartbeat. None of this holds up a request.
+versions, loads shadows and reports what has changed. None of this holds up a request.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from core.errors import StoreError
 from core.models.backbones import Runtime
 from core.registry.latest import Latest
+from core.registry.promotions import MAX_WAIT_S
 from core.store.store import Store
 from service.swap.executor import Executor
 from service.swap.follower import Follower
@@ -30,25 +31,35 @@ log = logging.getLogger(__name__)
 
 class Swap:
     def __init__(
-        self, store: Store, runtime: Runtime, slot: Slot, shadow: Sequence[int] = ()
+        self,
+        store: Store,
+        runtime: Runtime,
+        slot: Slot,
+        shadow: Sequence[int] = (),
+        load_within_s: float = MAX_WAIT_S,
     ) -> None:
         self._slot = slot
         self.loaded = LoadedVersions(store, runtime)
         self.shadows = Shadows(store, self.loaded, shadow)
         self._heartbeat = Heartbeat(store, runtime, slot, self.loaded)
-        self._executor = Executor(store, slot, self.loaded, self._heartbeat)
+        self._executor = Executor(store, slot, self.loaded, self._heartbeat, load_within_s)
         self._follower = Follower(store, self._executor)
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="swap", daemon=True)
 
     def start(self) -> None:
-        """Load the champion, report it, and follow it from then on. Raises StoreError."""
+        """Load the champion, report it, and follow it from then on. Raises StoreError if none can
+        be loaded."""
         self._follower.start()
-        self._heartbeat.send()
-        # Promotions wait for this worker from now on. One that was decided before is seen here.
-        self._tick()
+        try:
+            self._heartbeat.send()
+            # Promotions wait for this worker from now on. One that was decided before is seen here.
+            self._tick()
+        except StoreError as error:  # a full disk: this worker can answer all the same
+            log.warning("swap.store_unavailable", extra={"error": str(error)})
         self._thread.start()
+        self._heartbeat.start()
 
     def stop(self) -> None:
         self._stop.set()

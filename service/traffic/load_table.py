@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from core.system.files import allocate
+
 # Images in flight; time of the heartbeat, by the clock that all processes of a machine share; pid.
 _ROW = struct.Struct("=qdq")
 _IN_FLIGHT = struct.Struct("=q")
@@ -41,7 +43,7 @@ class LoadTable:
             opened.callback(os.close, self._file)
             self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.callback(os.close, self._folder)
-            os.ftruncate(self._file, _NUM_BYTES)
+            allocate(path, _NUM_BYTES)
             self._memory = opened.enter_context(mmap.mmap(self._file, _NUM_BYTES))
             self.own_row = self._claim()
             self._clear()  # what a killed worker has left

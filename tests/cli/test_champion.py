@@ -52,6 +52,21 @@ def test_version_that_a_server_cannot_load_is_not_promoted(opened: Store, run: R
     assert result.stdout == ""
 
 
+def test_version_that_nobody_can_load_is_not_promoted_without_a_server(
+    opened: Store, run: Run
+) -> None:
+    with opened.db.read() as conn:
+        manifest = versions.get(conn, 2).manifest
+    opened.blobs.delete(manifest)
+    result = run("promote", 2)
+    assert result.exit_code == 3
+    assert f"version 2 cannot be loaded by any worker: blob {manifest}" in result.stderr
+    with opened.db.read() as conn:
+        newest = promotions.newest_activation(conn)
+    assert newest is not None
+    assert newest.version == 1
+
+
 def test_error_about_an_unknown_version_names_the_known_ones(home: Path, run: Run) -> None:
     result = run("promote", 9)
     assert result.exit_code == 2

@@ -3,11 +3,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from sqlalchemy import Connection
 
 from core import leases, runs
-from core.leases import LEASE_S, MAX_ATTEMPTS
-from core.runs import Run
+from core.leases import LEASE_S
 from core.store.database import Database
 from core.store.store import Store
 from tests.core.run_steps import LATE, NOW, claim, finish, get, num_in_state, request, start
@@ -75,67 +73,6 @@ def test_valid_lease_is_respected(db: Database) -> None:
     assert claim(db, "b", NOW + LEASE_S - 0.01) is None
 
 
-def test_run_with_an_expired_lease_is_taken_over(db: Database) -> None:
-    run = start(db)
-    again = claim(db, "b", LATE)
-    assert again is not None
-    assert (again.id, again.owner, again.attempts, again.state) == (run.id, "b", 2, "running")
-    assert again.started_at == NOW
-
-
-def test_run_that_loses_its_trainer_too_often_fails(db: Database) -> None:
-    run = start(db)
-    now = NOW
-    for _ in range(MAX_ATTEMPTS - 1):
-        now += LEASE_S + 1
-        assert claim(db, "a", now) is not None
-    assert claim(db, "a", now + LEASE_S + 1) is None
-    found = get(db, run.id)
-    assert (found.state, found.step, found.attempts) == ("failed", "failed", MAX_ATTEMPTS)
-    assert found.error == "its trainer stopped responding (attempt 3 of 3)"
-    assert found.finished_at == now + LEASE_S + 1
-
-
-def test_newer_request_replaces_a_run_whose_trainer_died(db: Database) -> None:
-    dead, newer = start(db), request(db)
-    claimed = claim(db, "b", LATE)
-    assert claimed is not None
-    assert claimed.id == newer.id
-    assert get(db, dead.id).state == "failed"
-
-
-def test_request_during_a_takeover_replaces_the_run(db: Database) -> None:
-    """On PostgreSQL the trainer has seen no waiting run when the request commits."""
-    dead = start(db)
-    (newer, _), claimed = overlapping(
-        db,
-        lambda conn: runs.request(conn, trigger="request", now=LATE),
-        lambda conn: leases.claim(conn, "b", LATE),
-    )
-    assert claimed is not None
-    assert claimed.id == newer.id
-    assert get(db, dead.id).state == "failed"
-
-
-def test_two_takeovers_that_overlap_count_one_attempt(db: Database) -> None:
-    run = start(db)
-    first, second = overlapping(
-        db, lambda conn: leases.claim(conn, "b", LATE), lambda conn: leases.claim(conn, "c", LATE)
-    )
-    assert first is not None
-    assert second is None
-    assert (get(db, run.id).owner, get(db, run.id).attempts) == ("b", 2)
-
-
-def test_cancelled_run_whose_trainer_died_is_cancelled(db: Database) -> None:
-    run = start(db)
-    with db.write() as conn:
-        runs.cancel(conn, run.id, NOW)
-    assert claim(db, "b", LATE) is None
-    found = get(db, run.id)
-    assert (found.state, found.step, found.finished_at) == ("cancelled", "cancelled", LATE)
-
-
 def test_beat_renews_the_lease_and_shows_progress(db: Database) -> None:
     run = start(db)
     with db.write() as conn:
@@ -160,60 +97,6 @@ def test_beat_is_refused_once_the_run_is_no_longer_held(db: Database, why: str) 
         finish(db, run.id)
     with db.write() as conn:
         assert not leases.beat(conn, run.id, "a", LATE + 1, "training", 0.5)
-
-
-def hand_back(conn: Connection, run: Run, owner: str = "a") -> None:
-    leases.hand_back(conn, run.id, owner, NOW + 3)
-
-
-def test_run_handed_back_waits_and_keeps_its_attempts(db: Database) -> None:
-    run = start(db)
-    with db.write() as conn:
-        hand_back(conn, run)
-    found = get(db, run.id)
-    assert (found.state, found.owner, found.attempts) == ("waiting", None, 0)
-    again = claim(db, "b", NOW + 4)
-    assert again is not None
-    assert (again.id, again.attempts) == (run.id, 1)
-
-
-def test_newer_request_replaces_a_run_handed_back(db: Database) -> None:
-    run, newer = start(db), request(db)
-    with db.write() as conn:
-        hand_back(conn, run)
-    found = get(db, run.id)
-    assert (found.state, found.reason) == ("cancelled", "a newer request replaces it")
-    assert found.finished_at == NOW + 3
-    assert get(db, newer.id).state == "waiting"
-
-
-def test_request_during_a_hand_back_replaces_the_run(db: Database) -> None:
-    run = start(db)
-    overlapping(
-        db,
-        lambda conn: runs.request(conn, trigger="request", now=NOW),
-        lambda conn: hand_back(conn, run),
-    )
-    assert get(db, run.id).state == "cancelled"
-    assert num_in_state(db, "waiting") == 1
-
-
-def test_run_cancelled_before_it_is_handed_back_does_not_wait(db: Database) -> None:
-    run = start(db)
-    with db.write() as conn:
-        runs.cancel(conn, run.id, NOW)
-        hand_back(conn, run)
-    found = get(db, run.id)
-    assert (found.state, found.reason) == ("cancelled", "cancelled on request")
-    assert found.finished_at == NOW + 3
-
-
-def test_only_the_owner_hands_back_or_ends_a_run(db: Database) -> None:
-    run = start(db)
-    with db.write() as conn:
-        hand_back(conn, run, "b")
-    assert not finish(db, run.id, "b")
-    assert get(db, run.id) == run
 
 
 def test_quick_and_long_runs_do_not_wait_for_each_other(db: Database) -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from core.errors import InvalidRequest
 from core.settings import PREFIX, RENAMED, Settings, adopt_new_names, load_settings
+from core.store.store import open_store
 from core.system.host import available_cores
 
 
@@ -175,3 +176,30 @@ def test_cores_are_those_that_may_be_used() -> None:
         assert available_cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize("name", ["100%", "50%25", "a%20b", "what?", "a#b", "ä ö", "it's", 'a"b'])
+def test_database_is_in_the_home_whatever_its_name(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    store = open_store(load_settings({"EVERGREEN_HOME": str(home)}))
+    store.db.close()
+    assert {path.name for path in home.iterdir()} == {"evergreen.db", "blobs"}
+    assert list(tmp_path.iterdir()) == [home]
+
+
+def test_home_of_the_user_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings({"EVERGREEN_HOME": "~/data"}).home == tmp_path / "data"
+    assert load_settings({"EVERGREEN_RECIPE": "~/r.toml"}).recipe == tmp_path / "r.toml"
+    with pytest.raises(InvalidRequest, match="whole path"):
+        load_settings({"EVERGREEN_HOME": "~no-such-user/data"})
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [("/data\r", "carriage return"), ('"/data"', "quotes"), ("'/data'", "quotes"), ("\t", "invis")],
+)
+def test_value_with_what_a_file_left_in_it_is_refused(value: str, why: str) -> None:
+    for key in ("EVERGREEN_HOME", "EVERGREEN_BLOB_URL", "EVERGREEN_DATABASE_URL"):
+        with pytest.raises(InvalidRequest, match=f"{key}: .*{why}"):
+            load_settings({key: value})

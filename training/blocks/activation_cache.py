@@ -11,7 +11,6 @@ N rows, B batch, V views; `_...` stands for the axes of one activation.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.system.files import write_whole
+from core.system.files import allocate, write_whole
 from training.blocks.augment import Augmentation
 from training.blocks.device import Compute, embedding_batch
 from training.blocks.tail import Tail
@@ -158,7 +157,7 @@ class Activations:
         else:
             self.delete()
             try:
-                _reserve(self._file, size)
+                allocate(self._file, size)
             except OSError as error:
                 self._give_up(f"no room for it: {error.strerror}")
                 return None
@@ -170,15 +169,6 @@ class Activations:
         )
         self.num_views = 0
         self.delete()
-
-
-def _reserve(file: Path, size: int) -> None:
-    """Allocate the disk now: on a full disk, writing to a mapped hole kills the process."""
-    with file.open("wb") as opened:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(opened.fileno(), 0, size)
-        else:
-            opened.truncate(size)
 
 
 def _channels_last(activation: Tensor) -> Tensor:

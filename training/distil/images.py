@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from core.errors import InputError, InvalidRequest
 from core.inputs.pixels import PixelSpec, decode
-from core.system.files import delete_unfinished, write_whole, writing_whole
+from core.system.files import allocate, delete_unfinished, write_whole, writing_whole
 from training.distil.sources import Source
 
 _REPORT_EVERY = 500
@@ -74,6 +74,7 @@ def _decode_all(
     with writing_whole(array) as unfinished:
         shape = (count, size_px, size_px, 3)
         pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+        allocate(unfinished, unfinished.stat().st_size)
         labels, classes = _decode_into(pixels, sources, size_px, progress)
         pixels.flush()
         if len(labels) < count:  # the header of the array holds its length

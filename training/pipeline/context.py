@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
+from core.registry.promotions import MAX_WAIT_S
 from core.settings import Settings
 from core.store.store import Store
 from training.embeddings import EmbeddingCache
@@ -23,6 +24,8 @@ class RunContext:
     owner: str
     # A folder for activations and checkpoints. It may be deleted at any time.
     cache: Path
+    # In which every worker must load a version.
+    load_within_s: float = MAX_WAIT_S
     # Loaded by earlier runs of this process: champions by version number, and embeddings.
     champions: dict[int, CachedPredictions] = field(default_factory=dict)
     embeddings: EmbeddingCache = field(default_factory=EmbeddingCache)
@@ -36,4 +39,5 @@ def open_context(store: Store, recipe: Recipe, settings: Settings, owner: str) -
         Limits(settings.max_pixels),
         owner,
         settings.home / "cache",
+        settings.load_within_s,
     )

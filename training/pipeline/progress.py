@@ -72,7 +72,7 @@ class Progress:
         is_new = step != self._step
         self._step, self._fraction = step, fraction
         now = time.time()
-        if is_new or now - self._reported_at >= _REPORT_EVERY_S:
+        if is_new or abs(now - self._reported_at) >= _REPORT_EVERY_S:
             self._reported_at = now
             call_back(lambda: self._beat(now, step))
 

@@ -222,7 +222,12 @@ def _promote(context: RunContext, published: Version, reason: str, progress: Pro
     with db.read() as conn:
         promotion = promotions.newest_promotion_of(conn, published.number)
     while promotion is not None:
-        result = wait_for_promotion(db, promotion.id, lambda: progress.report("swapping", 0.95))
+        result = wait_for_promotion(
+            db,
+            promotion.id,
+            lambda: progress.report("swapping", 0.95),
+            wait_s=context.load_within_s,
+        )
         if result.activate_at is not None:
             break
         failed_id = promotion.id

@@ -28,6 +28,7 @@ from core.models.manifest import Manifest
 from core.registry import promotions, versions
 from core.runs import Run
 from core.store.store import Store
+from core.system.files import allocate
 from training.backbones.backbone import Backbone, from_onnx
 from training.backbones.backbone_ref import BackboneRef
 from training.backbones.export import export_backbone
@@ -158,9 +159,9 @@ def _decode(
     folder.mkdir(parents=True, exist_ok=True)
     images = {row.example_id: row.image for row in rows}
     shape = (len(dataset), spec.size_px, spec.size_px, 3)
-    pixels_NHWC = np.lib.format.open_memmap(
-        folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape
-    )
+    path = folder / "pixels.npy"
+    pixels_NHWC = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    allocate(path, path.stat().st_size)
     for i, example_id in enumerate(dataset.example_id_N):
         photo = context.store.blobs.get(images[int(example_id)])
         pixels_NHWC[i] = pixels.decode(photo, spec, context.limits)

@@ -57,7 +57,7 @@ class LongRuns:
             if child.returncode != 0:
                 log.error("long_run.died", extra={"exit_code": child.returncode})
                 self._not_before = now + _PAUSE_AFTER_CRASH_S
-        if now >= self._not_before and any(
+        if not 0 < self._not_before - now < _PAUSE_AFTER_CRASH_S and any(
             run.tier in runs.LONG and leases.is_to_do(run, now) for run in unfinished
         ):
             self._child = subprocess.Popen(

@@ -39,9 +39,10 @@ class SelfHealing:
         if activation is None or latest.pending is not None:
             return
         state = (activation.id, latest.newest_label)
-        if now < activation.activate_at:
+        began_at = activations.effective_from(activation.activate_at, now)
+        if now < began_at:
             self._checked = state  # labels so far are for predictions of other versions
-        if state == self._checked or now - self._checked_at < _CHECK_EVERY_S:
+        if state == self._checked or abs(now - self._checked_at) < _CHECK_EVERY_S:
             return
         self._checked_at = now
         with self._store.db.read() as conn:
@@ -55,7 +56,7 @@ class SelfHealing:
                 before,
                 after=versions.get(conn, live).snapshot,
                 champion=live,
-                since=activation.activate_at,
+                since=began_at,
             )
             tally = answers.tally(conn, before, champion=live)
             since = labels.moment_of(conn, state[1] - sequential_test.LABELS_PER_FALSE_ALARM)

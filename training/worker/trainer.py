@@ -47,6 +47,8 @@ from training.worker.triggers import NewLabels
 _TICK_S = 0.1
 # Events that write no row, like a process that died, are found within this time.
 _CHECK_AT_LEAST_EVERY_S = 0.5
+# Clocks of two machines differ by less. A time further ahead is from before a clock was set back.
+_MAX_SKEW_S = 5.0
 _CHUNK = 64
 
 log = logging.getLogger(__name__)
@@ -118,7 +120,9 @@ class Trainer:
             self._self_healing.check(now, self._latest)
         # Promotions and activations are ignored: workers handle them, and need the CPU then.
         is_new = self._latest.work != before.work
-        if not is_new and now < min(self._idle_until, self._due_at):
+        pause_s = min(self._idle_until, self._due_at) - now
+        # A longer one is from before the clock was set back.
+        if not is_new and 0 < pause_s <= _CHECK_AT_LEAST_EVERY_S:
             return False
         is_busy = self._work(now)
         self._idle_until = 0.0 if is_busy else now + _CHECK_AT_LEAST_EVERY_S
@@ -128,7 +132,9 @@ class Trainer:
         self._report(now)
         self._request_if_due(now)
         if self._latest.pending is not None:
-            promotions.advance_committed(self._store.db)  # in case there is no worker
+            promotions.advance_committed(  # in case there is no worker
+                self._store.db, wait_s=self._context.load_within_s
+            )
         with self._store.db.read() as conn:
             unfinished = runs.unfinished(conn)
         if any(run.tier in runs.QUICK and leases.is_to_do(run, now) for run in unfinished):
@@ -150,11 +156,11 @@ class Trainer:
             num_new, oldest, newest = labels.count_after(conn, self._trained_up_to)
             if num_new == 0 or any(_is_waiting(r, runs.QUICK) for r in runs.unfinished(conn)):
                 return
-            last = runs.last_of(conn, runs.QUICK)
+            last = runs.last_of(conn, runs.QUICK, until=now + _MAX_SKEW_S)
             new = NewLabels(
                 num_new,
-                oldest,
-                newest,
+                _unless_ahead(oldest, now),
+                _unless_ahead(newest, now),
                 last.finished_at if last else None,
                 last is not None and last.state == "failed",
             )
@@ -194,7 +200,7 @@ class Trainer:
             self._report(time.time())
 
     def _report(self, now: float) -> None:
-        if now - self._reported_at < workers.HEARTBEAT_S:
+        if abs(now - self._reported_at) < workers.HEARTBEAT_S:
             return
         self._reported_at = now
         worker = Worker(
@@ -211,6 +217,11 @@ class Trainer:
         with self._store.db.write(durable=False) as conn:
             workers.report(conn, worker)
             workers.forget_dead(conn, now)
+
+
+def _unless_ahead(at: float | None, now: float) -> float | None:
+    """A time ahead of the clock was stored before the clock was set back: it passed long ago."""
+    return at if at is None or at <= now + _MAX_SKEW_S else 0.0
 
 
 def _is_waiting(run: Run, tiers: Sequence[str]) -> bool:

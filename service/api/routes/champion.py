@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Response
 from starlette.concurrency import run_in_threadpool
 
 from core.errors import InvalidRequest, NotReady, PromotionFailed
-from core.registry import activations, promotions
+from core.registry import activations, promotions, versions
 from core.registry.wait import PromotionWaiter
 from service.api.dependencies import ServingDep
 from service.api.schemas import ChampionRequest, ChampionResponse
@@ -54,7 +54,7 @@ async def promote(
                     f"version {body.version} did not become champion: {result.error}; "
                     "the previous champion stays live"
                 )
-            await asyncio.sleep(max(0.0, result.activate_at - time.time()))
+            await asyncio.sleep(result.remaining_s(time.time()))
             return await run_in_threadpool(_respond, response, serving)
         await asyncio.sleep(_POLL_EVERY_S)
     response.status_code = 202
@@ -62,6 +62,7 @@ async def promote(
 
 
 def _request(serving: ServingProcess, body: ChampionRequest, expected: int | None) -> int:
+    versions.check_loadable(body.version, serving.store.db, serving.store.blobs)
     with serving.store.db.write() as conn:
         return promotions.request(
             conn,

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field
 
-from core.errors import UnknownModel
+from core.errors import NotReady, UnknownModel
 from core.models.servable import Servable
 from core.release import release
 from service.api.dependencies import ServingDep
@@ -106,8 +106,10 @@ def live() -> Live:
 
 @router.get("/v2/health/ready", response_model=Ready)
 async def ready(serving: ServingDep) -> Ready:
-    """Return 200 once a version is loaded; 503 until then."""
+    """Return 200 while a version is loaded; 503 before that, and once the server ends."""
     serving.slot.current()
+    if serving.drain.is_on:
+        raise NotReady("the server ends; send requests to another one")
     return Ready()
 
 

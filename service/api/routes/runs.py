@@ -70,7 +70,8 @@ def _existing(run_id: str, serving: ServingDep) -> str:
 async def events(
     run_id: Annotated[str, Depends(_existing)], serving: ServingDep
 ) -> AsyncIterator[ServerSentEvent]:
-    """Follow a run: an event `progress` for each change, then `end`."""
+    """Follow a run: an event `progress` for each change, then `end`. A server that stops ends the
+    stream earlier."""
     shown: tuple[object, ...] = ()
     while True:
         run = await run_in_threadpool(_get, serving, run_id)
@@ -79,7 +80,7 @@ async def events(
             shown = state
             name = "end" if run.is_finished else "progress"
             yield ServerSentEvent(event=name, data=RunResponse.from_record(run))
-        if run.is_finished:
+        if run.is_finished or serving.drain.is_on:
             return
         await asyncio.sleep(_POLL_EVERY_S)
 

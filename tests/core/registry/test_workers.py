@@ -66,6 +66,15 @@ def test_worker_is_dead_once_silent_too_long(store: Store, silent_s: float, is_l
     assert bool(live(store, NOW + silent_s)) == is_live
 
 
+def test_clock_that_is_set_back_keeps_no_dead_worker_alive(store: Store) -> None:
+    report(store, WORKER)
+    assert live(store, NOW - 3600) == []
+    assert live(store, NOW - DEAD_AFTER_S / 2) == [WORKER]
+    with store.db.write() as conn:
+        workers.forget_dead(conn, NOW - 10_000)
+    assert live(store) == []
+
+
 def test_ended_process_of_this_machine_is_dead_immediately(store: Store) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import threading
 from pathlib import Path
 
@@ -208,3 +210,24 @@ def test_checkpoint_waits_for_nobody(sqlite_store: Store) -> None:
         conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
         db.checkpoint()
     assert num_predictions(db) == 1
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_only_the_owner_reads_the_database(tmp_path: Path, is_new: bool) -> None:
+    home = tmp_path / "home"
+    path = home / "evergreen.db"
+    before = os.umask(0o022)
+    try:
+        if not is_new:
+            home.mkdir()
+            path.touch(0o644)
+        db = Database(f"sqlite:///{path}")
+        db.ensure_schema()
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in home.iterdir()}
+        db.close()
+    finally:
+        os.umask(before)
+    assert modes == {
+        name: 0o600 for name in ("evergreen.db", "evergreen.db-wal", "evergreen.db-shm")
+    }
+    assert stat.S_IMODE(home.stat().st_mode) == (0o700 if is_new else 0o755)

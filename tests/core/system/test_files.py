@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from core.system.files import delete_unfinished, write_whole, writing_whole
+from core.system.files import (
+    delete_unfinished,
+    make_private_folder,
+    sweep,
+    write_whole,
+    writing_whole,
+)
 
 
 def test_file_is_replaced_only_when_its_writer_ends(tmp_path: Path) -> None:
@@ -74,3 +81,28 @@ def test_durable_file_is_synced_before_its_name_appears(
     (tmp_path / "file").unlink()
     write_whole(tmp_path / "file", b"content", durable=True)
     assert had_its_name == [False]
+
+
+def test_sweep_deletes_only_what_a_killed_writer_left_long_ago(tmp_path: Path) -> None:
+    below = tmp_path / "ab"
+    below.mkdir()
+    kept, new, old = below / "abcd", below / ".new-1", below / ".new-2"
+    for path in (kept, new, old):
+        path.write_bytes(b"x")
+    folder = tmp_path / ".new-3"
+    folder.mkdir()
+    (folder / "model.ort").write_bytes(b"x")
+    for path in (kept, old, folder):
+        os.utime(path, (1e9, 1e9))
+    assert sweep(tmp_path, 3600) == 2
+    assert set(tmp_path.rglob("*")) == {below, kept, new}
+    assert sweep(tmp_path / "absent", 3600) == 0
+
+
+def test_new_private_folder_is_its_owners_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir(0o755)
+    make_private_folder(old)
+    make_private_folder(old / "between" / "new")
+    assert stat.S_IMODE(old.stat().st_mode) == 0o755
+    assert stat.S_IMODE((old / "between" / "new").stat().st_mode) == 0o700

@@ -11,6 +11,7 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.request_middleware import RequestMiddleware
+from service.processes.drain import Drain
 from service.traffic.admission import Admission
 
 BODY = (b"one", b"two", b"three")
@@ -49,7 +50,8 @@ class Client:
 def limited(
     app: ASGIApp, admission: Admission, max_bytes: int = 10_000_000, only_path: str | None = None
 ) -> RequestMiddleware:
-    state = State({"serving": SimpleNamespace(admission=admission, is_batching=False)})
+    serving = SimpleNamespace(admission=admission, is_batching=False, drain=Drain(0.0, 1.0))
+    state = State({"serving": serving})
     return RequestMiddleware(app, state, max_bytes, only_path)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core.registry import promotions
+from core.registry import promotions, versions
 from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem, trained_home
 from tests.support import images
@@ -119,6 +119,20 @@ def test_malformed_etag_is_refused(learnt: TestClient, tag: str) -> None:
 def test_unknown_version_is_not_promoted(learnt: TestClient, version: int) -> None:
     response = learnt.put("/v1/champion", json={"version": version})
     assert_problem.problem(response, 404, "unknown-version", str(version), "there are 1 to 2")
+    assert learnt.get("/v1/champion").json()["version"] == 2
+
+
+def test_version_that_nobody_can_load_is_not_promoted(learnt: TestClient) -> None:
+    serving: ServingProcess = learnt.app.state.serving  # type: ignore[attr-defined]
+    with serving.store.db.read() as conn:
+        head = versions.get(conn, 1).head
+    content = serving.store.blobs.get(head)
+    serving.store.blobs.delete(head)
+    try:
+        response = learnt.put("/v1/champion", json={"version": 1})
+    finally:
+        serving.store.blobs.put(content)
+    assert_problem.problem(response, 409, "promotion-failed", "version 1", head, "stays live")
     assert learnt.get("/v1/champion").json()["version"] == 2
 
 

@@ -17,6 +17,7 @@ from core.errors import EvergreenError, StoreError
 from core.registry import promotions, versions
 from service.api import problems
 from service.api.app import create_app
+from service.processes.drain import Drain
 from service.traffic.admission import Admission
 from tests.service import assert_problem
 from tests.service.conftest import settings_in
@@ -140,7 +141,10 @@ def test_every_error_has_a_status_and_a_code_of_its_own(error: type[EvergreenErr
 def request_of(path: str, receive_all: list[Message], tmp_path: Any) -> list[Message]:
     """Send a request to the app as a server would; returns what it answered."""
     app = create_app(settings_in(tmp_path))
-    app.state.serving = SimpleNamespace(admission=Admission(1, 60.0))  # all that it comes to
+    app.state.serving = SimpleNamespace(
+        admission=Admission(1, 60.0),
+        drain=Drain(0.0, 1.0),  # all that it comes to
+    )
     sent: list[Message] = []
 
     async def receive() -> Message:

@@ -65,6 +65,16 @@ def test_worker_that_starts_before_the_switch_waits_for_it(
     wait_until(lambda: process.answers_with(2), SOON_S)
 
 
+def test_worker_that_starts_after_the_clock_was_set_back_serves_the_champion(
+    store: Store, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(store, 2)
+    with store.db.write() as conn:
+        assert promotions.advance(conn, time.time() + 3600) is not None
+    process = start()
+    assert process.answers_with(2)
+
+
 def test_activation_written_while_a_worker_starts_is_not_missed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

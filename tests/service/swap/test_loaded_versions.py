@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -14,6 +15,7 @@ from core.store.store import Store
 from service.swap import loaded_versions
 from service.swap.loaded_versions import LoadedVersions
 from tests.support import tiny
+from tests.support.concurrency import in_threads
 
 
 @pytest.fixture
@@ -84,3 +86,22 @@ def test_load_of_a_backbone_runs_in_the_background_once_a_version_is_loaded(
         threads.clear()
         loaded.load(number)
         assert set(threads) == {is_here}
+
+
+def test_version_that_two_threads_want_is_loaded_once(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = LoadedVersions(sqlite_store, Runtime("cpu"))
+    number = publish(sqlite_store, 1)
+    num_loads: list[int] = []
+    load = loaded_versions.load
+
+    def slowly(*args: Any) -> Servable:
+        num_loads.append(1)
+        time.sleep(0.3)
+        return load(*args)
+
+    monkeypatch.setattr(loaded_versions, "load", slowly)
+    first, second = in_threads(2, lambda _: loaded.load(number))
+    assert first is second
+    assert len(num_loads) == 1

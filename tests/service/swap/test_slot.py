@@ -85,6 +85,15 @@ def test_switch_is_not_undone_when_the_clock_is_set_back(slot: Slot, clock: Cloc
     assert slot.version == 2
 
 
+def test_activation_of_before_the_clock_was_set_back_is_due(slot: Slot, clock: Clock) -> None:
+    put_at(slot, 2, clock.now + 3600)
+    assert slot.version == 2
+    put_at(slot, 3, clock.now + 1)
+    assert slot.version == 2
+    clock.now -= 60
+    assert slot.version == 3
+
+
 def test_put_at_replaces_a_version_that_is_not_due(slot: Slot, clock: Clock) -> None:
     put_at(slot, 2, 101.0)
     put_at(slot, 3, 102.0)

@@ -85,12 +85,12 @@ def test_run_follows_another_request_for_its_version(
     wait = run_module.wait_for_promotion
 
     def overtaken(
-        db: Database, promotion_id: int, meanwhile: Callable[[], None]
+        db: Database, promotion_id: int, meanwhile: Callable[[], None], wait_s: float
     ) -> PromotionResult:
         monkeypatch.undo()
         promote(starter_store, 2, time.time())
         assert state_of(starter_store, promotion_id) == "superseded"
-        return wait(db, promotion_id, meanwhile)
+        return wait(db, promotion_id, meanwhile, wait_s=wait_s)
 
     monkeypatch.setattr(run_module, "wait_for_promotion", overtaken)
     assert retrain(starter_store, trainer).outcome == "promoted"
@@ -126,6 +126,15 @@ def test_trainer_wakes_when_a_trigger_fires(starter_store: Store, trainer: Train
     trainer.tick(due_at + 1e-3)
     assert live(starter_store).number == 2
     assert trainer.pause_s(due_at + 1.0) == tick_s, "nothing is new"
+
+
+def test_clock_that_is_set_back_silences_no_trigger(starter_store: Store, trainer: Trainer):
+    label(starter_store, digits_of("two", "five")[:6])
+    trainer.tick(time.time())  # the quiet period has not passed
+    assert live(starter_store).number == 1
+    for _ in range(20):
+        trainer.tick(time.time() - 3600)
+    assert live(starter_store).number == 2
 
 
 def test_idle_trainer_works_on_changes_and_every_half_second(
