@@ -48,6 +48,9 @@ request_seconds = Histogram(
 )
 predictions = Counter("evergreen_predictions", "Predictions made for clients.")
 abstentions = Counter("evergreen_abstentions", "Predictions that abstain.")
+unfamiliar = Counter(
+    "evergreen_unfamiliar_predictions", "Predictions for images unlike everything labelled."
+)
 shed = Counter("evergreen_shed", "Predictions rejected because too many were in flight.")
 deadlines_exceeded = Counter(
     "evergreen_deadlines_exceeded",
