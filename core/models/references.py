@@ -77,16 +77,16 @@ class References:
 
 def project(embedding_BD: Floats, basis_DR: Floats) -> Floats:
     """Return the part of each embedding's direction that lies in the basis [B, R]."""
-    length_B = np.sqrt(np.einsum("bd,bd->b", embedding_BD, embedding_BD))
+    length_B = np.sqrt(np.vecdot(embedding_BD, embedding_BD))
     projected_BR: Floats = embedding_BD @ basis_DR
     projected_BR /= np.maximum(length_B, np.float32(_SHORTEST))[:, None]
     return projected_BR
 
 
 def mean_of_nearest(cosine_BN: Floats) -> Floats:
-    """Return the mean of the five largest of each row. N is at least five."""
-    nearest = np.partition(cosine_BN, -NUM_NEIGHBOURS, axis=1)[:, -NUM_NEIGHBOURS:]
-    mean_B: Floats = nearest.mean(axis=1)
+    """Return the mean of the five largest of each row, which is reordered. N is at least five."""
+    cosine_BN.partition(-NUM_NEIGHBOURS, axis=1)
+    mean_B: Floats = cosine_BN[:, -NUM_NEIGHBOURS:].sum(axis=1) / np.float32(NUM_NEIGHBOURS)
     return mean_B
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from core.models.references import References
 from training.dataset import Dataset
@@ -134,10 +135,12 @@ def test_file_gives_the_flags_of_training() -> None:
     np.testing.assert_array_equal(again.references_NR, found.references_NR)
 
 
-def test_references_of_20_000_examples_take_less_than_a_second_of_cpu_time() -> None:
+def test_choosing_from_20_000_examples_takes_no_second_of_cpu_time() -> None:
     x_ND = np.random.default_rng(0).normal(0, 1, (20_000, 960)).astype(np.float32)
     data = dataset(x_ND)
-    started = time.thread_time()
-    found = chosen(data)
-    assert time.thread_time() - started < 1.5
-    assert 3_500 <= len(found) <= references.MAX_CHOSEN
+    with threadpool_limits(1):  # as in a run
+        started = time.thread_time()
+        found = chosen(data)
+        taken_s = time.thread_time() - started
+    assert taken_s < 1.0
+    assert 900 <= len(found) <= references.MAX_CHOSEN
