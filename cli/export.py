@@ -12,6 +12,7 @@ from cli.console import out
 from core.errors import InvalidRequest
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest
+from core.models.references import FILE_NAME as REFERENCES
 from core.models.servable import load
 from core.models.standalone import standalone, verify
 from core.registry import versions
@@ -27,7 +28,7 @@ def export(
     ],
     bundle: Annotated[
         bool,
-        typer.Option("--bundle", help="Write backbone.onnx, head.onnx and manifest.json instead."),
+        typer.Option("--bundle", help="Write the version's own files into a folder instead."),
     ] = False,
 ) -> None:
     """Write a version to disk as ONNX.
@@ -59,11 +60,14 @@ def _model(store: Store, manifest: Manifest) -> bytes:
 def _bundle(store: Store, manifest: Manifest) -> dict[str, bytes]:
     """Return the files by name. Loading them first checks digests and the golden output."""
     load(manifest, store.blobs, Runtime("cpu"))
-    return {
+    files = {
         "backbone.onnx": store.blobs.get(manifest.backbone),
         "head.onnx": store.blobs.get(manifest.head),
         "manifest.json": manifest.to_bytes(),
     }
+    if manifest.references is not None:
+        files[REFERENCES] = store.blobs.get(manifest.references)
+    return files
 
 
 def _write(file: Path, content: bytes, *, make_folder: bool) -> None:

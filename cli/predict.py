@@ -24,6 +24,8 @@ from core.registry import promotions, versions
 from core.settings import Settings, load_settings
 from core.store.store import Store
 
+_UNFAMILIAR = "unlike everything labelled"
+
 
 def predict(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
@@ -83,9 +85,10 @@ def _champion(store: Store, settings: Settings) -> Servable:
 def _print_one(path: Path, result: PredictionResult, top: int) -> None:
     prediction = result.prediction
     unsure = ", too unsure to rely on" if result.abstains else ""
+    unfamiliar = f", {_UNFAMILIAR}" if prediction.unfamiliar else ""
     out.print(
         f"{path}: {prediction.label}, {percent(prediction.confidence)} "
-        f"(version {prediction.version}{unsure})",
+        f"(version {prediction.version}{unsure}{unfamiliar})",
         soft_wrap=True,
     )
     shown = table("Class", "Confidence", right=("Confidence",))
@@ -100,13 +103,15 @@ def _print_many(results: list[tuple[Path, PredictionResult]]) -> None:
     shown.columns[-1].no_wrap = True
     for path, result in results:
         prediction = result.prediction
-        mark = "?" if result.abstains else ""
+        mark = "?" * result.abstains + "!" * bool(prediction.unfamiliar)
         shown.add_row(
             str(path), prediction.label + mark, percent(prediction.confidence), prediction.id
         )
     out.print(shown)
     if any(result.abstains for _, result in results):
         out.print("?  too unsure to rely on")
+    if any(result.prediction.unfamiliar for _, result in results):
+        out.print(f"!  {_UNFAMILIAR}")
 
 
 def _as_json(path: Path, result: PredictionResult | InputError, top: int) -> dict[str, Any]:
@@ -120,5 +125,6 @@ def _as_json(path: Path, result: PredictionResult | InputError, top: int) -> dic
         "label": prediction.label,
         "confidence": prediction.confidence,
         "abstains": result.abstains,
+        "unfamiliar": prediction.unfamiliar,
         "top": [{"label": name, "confidence": c} for name, c in result.best(top)],
     }

@@ -144,6 +144,10 @@ def _facts(version: Version, num_trained: int, num_held_out: int) -> Table:
         rows["Accuracy"] = f"{_accuracy(version)} of {judged}"
     if metrics.get("precision") == "int8":
         rows["Precision"] = "int8"
+    unfamiliar = metrics.get("unfamiliar")
+    if unfamiliar is not None:
+        nearest = f"{count(unfamiliar['num_references'], 'reference')}"
+        rows["Unfamiliar"] = f"below {unfamiliar['threshold']:.3f} to the nearest of {nearest}"
     rows["Gate"] = str(version.gate.get("reason", ""))
     for name, value in rows.items():
         if value:

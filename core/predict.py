@@ -63,6 +63,7 @@ def build_prediction(
     # Converting hundreds of classes to Python objects would take longer than the rest of this.
     first, *second = order_K[:2].tolist()
     confidence = float(probabilities_K[first])
+    unfamiliar_B = scores.unfamiliar_B
     prediction = Prediction(
         id=new_id(),
         image=sha256(image),
@@ -71,6 +72,7 @@ def build_prediction(
         confidence=confidence,
         margin=confidence - float(probabilities_K[second[0]]) if second else 1.0,
         created_at=now,
+        unfamiliar=None if unfamiliar_B is None else bool(unfamiliar_B[0]),
     )
     below = manifest.abstain_below
     abstains = below is not None and confidence < below

@@ -23,6 +23,8 @@ class Prediction:
     # Probability of the first class minus that of the second. Small means unsure.
     margin: float
     created_at: float
+    # Whether the image is unlike everything labelled; None: the version cannot say.
+    unfamiliar: bool | None = None
 
 
 _row = attrgetter(*(column.name for column in predictions.columns))
@@ -60,6 +62,7 @@ def get(conn: Connection, prediction_id: str) -> Prediction | None:
             predictions.c.confidence,
             predictions.c.margin,
             predictions.c.created_at,
+            predictions.c.unfamiliar,
         ).where(predictions.c.id == prediction_id)
     ).one_or_none()
     return None if row is None else Prediction(*row)

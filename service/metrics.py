@@ -57,6 +57,9 @@ not_kept = Counter(
     "Predictions that neither the store nor the spool had room for.",
 )
 abstentions = Counter("evergreen_abstentions", "Predictions that abstain.")
+unfamiliar = Counter(
+    "evergreen_unfamiliar_predictions", "Predictions for images unlike everything labelled."
+)
 shed = Counter("evergreen_shed", "Predictions rejected because too many were in flight.")
 deadlines_exceeded = Counter(
     "evergreen_deadlines_exceeded",

@@ -1,4 +1,4 @@
-"""The manifest of a version: all that describes it but its two ONNX files."""
+"""The manifest of a version: all that describes it but its other files."""
 
 from __future__ import annotations
 
@@ -60,6 +60,8 @@ class Manifest:
     # sha256 of the float32 pretrained backbone.onnx that this one was fine-tuned from; None: it was
     # not, or an older release did not record it.
     tuned_from: str | None = None
+    # sha256 of references.safetensors; None: too few examples, or an older release made it.
+    references: str | None = None
 
     @property
     def precision(self) -> str:

@@ -16,6 +16,7 @@ from core.errors import SpecMismatch
 from core.inputs.pixels import PixelSpec
 from core.models.backbones import Backbone, Runtime
 from core.models.manifest import Golden, Manifest
+from core.models.references import References
 from core.store.blobs import Blobs
 
 # Convolutions add in another order on other CPUs and providers.
@@ -27,25 +28,31 @@ INT8_GOLDEN_TOLERANCE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """B images, D numbers of the embedding, K classes; all float32."""
+    """B images, D numbers of the embedding, K classes."""
 
     embedding_BD: NDArray[np.float32]
     logits_BK: NDArray[np.float32]
     probabilities_BK: NDArray[np.float32]
+    # Whether an image is unlike everything labelled; None: the version has no references.
+    unfamiliar_B: NDArray[np.bool_] | None = None
 
     def part(self, start: int, stop: int) -> Scores:
         return Scores(
             self.embedding_BD[start:stop],
             self.logits_BK[start:stop],
             self.probabilities_BK[start:stop],
+            None if self.unfamiliar_B is None else self.unfamiliar_B[start:stop],
         )
 
     @staticmethod
     def join(parts: Sequence[Scores]) -> Scores:
+        """Join the scores of one version."""
+        unfamiliar = [part.unfamiliar_B for part in parts if part.unfamiliar_B is not None]
         return Scores(
             np.concatenate([part.embedding_BD for part in parts]),
             np.concatenate([part.logits_BK for part in parts]),
             np.concatenate([part.probabilities_BK for part in parts]),
+            np.concatenate(unfamiliar) if unfamiliar else None,
         )
 
 
@@ -69,9 +76,16 @@ class HeadSession:
 
 
 class Servable:
-    def __init__(self, manifest: Manifest, backbone: Backbone, head: HeadSession) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        backbone: Backbone,
+        head: HeadSession,
+        references: References | None = None,
+    ) -> None:
         self.manifest = manifest
         self.backbone = backbone
+        self.references = references
         self._head = head
 
     @property
@@ -80,7 +94,10 @@ class Servable:
 
     def predict(self, pixels_BHWC: NDArray[np.uint8]) -> Scores:
         embedding_BD = self.backbone.embed(pixels_BHWC)
-        return Scores(embedding_BD, *self._head.score(embedding_BD))
+        unfamiliar_B = None
+        if self.references is not None:
+            unfamiliar_B = self.references.are_unfamiliar(embedding_BD)
+        return Scores(embedding_BD, *self._head.score(embedding_BD), unfamiliar_B)
 
     def score(
         self, embedding_BD: NDArray[np.float32]
@@ -88,10 +105,13 @@ class Servable:
         return self._head.score(embedding_BD)
 
 
-def load(manifest: Manifest, blobs: Blobs, runtime: Runtime) -> Servable:
+def load(
+    manifest: Manifest, blobs: Blobs, runtime: Runtime, *, with_references: bool = True
+) -> Servable:
     """Load, verify and warm up.
 
-    Raises ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
+    Without its references, a version takes less memory and cannot say what is unfamiliar. Raises
+    ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
     """
     with blobs.file(manifest.head) as path:
         head = HeadSession(path, runtime)
@@ -101,7 +121,11 @@ def load(manifest: Manifest, blobs: Blobs, runtime: Runtime) -> Servable:
             f"its manifest {len(manifest.classes)} classes; train again"
         )
     backbone = runtime.backbone(manifest.backbone, blobs)
-    servable = Servable(manifest, backbone, head)
+    references = None
+    if with_references and manifest.references is not None:
+        content = blobs.get(manifest.references)
+        references = References.from_bytes(content, manifest.embedding_size)
+    servable = Servable(manifest, backbone, head, references)
     _check_golden(servable)
     return servable
 

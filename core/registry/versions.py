@@ -67,7 +67,7 @@ class Version:
 
 
 def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
-    """Add the version under the next number. The blobs of both models must be stored already.
+    """Add the version under the next number. The blobs of its files must be stored already.
 
     Returns the manifest with its number. Raises VersionTaken if another process was faster.
     """

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0007"
 
 metadata = MetaData(
     naming_convention={
@@ -91,6 +91,8 @@ predictions = Table(
     Column("confidence", Float, nullable=False),
     Column("margin", Float, nullable=False),
     Column("created_at", Float, nullable=False, index=True),
+    # Null: the version could not say, or an older release predicted.
+    Column("unfamiliar", Boolean),
 )
 
 # Answers of shadows. A row may be written a moment after the prediction's.

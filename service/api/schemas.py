@@ -38,6 +38,9 @@ class PredictionResponse(BaseModel):
     label: str
     confidence: float
     abstains: bool = Field(description="The model is too unsure: ask a person.")
+    unfamiliar: bool | None = Field(
+        description="The image is unlike everything labelled. Null: the version cannot say."
+    )
     top: list[ClassScore] = Field(description="The most likely classes, best first.")
 
     @staticmethod
@@ -49,6 +52,7 @@ class PredictionResponse(BaseModel):
             label=prediction.label,
             confidence=prediction.confidence,
             abstains=result.abstains,
+            unfamiliar=prediction.unfamiliar,
             top=[ClassScore(label=c, confidence=p) for c, p in result.best(top)],
         )
 

@@ -103,6 +103,8 @@ class Predictor:
         metrics.predictions.inc()
         if result.abstains:
             metrics.abstentions.inc()
+        if result.prediction.unfamiliar:
+            metrics.unfamiliar.inc()
         return result
 
     async def _decode_score_record(

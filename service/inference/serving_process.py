@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from threadpoolctl import threadpool_limits
+
 from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.models.onnx_sessions import num_usable_gpus
@@ -75,6 +77,8 @@ class ServingProcess:
     @staticmethod
     def start(settings: Settings, gpu: int = 0) -> ServingProcess:
         """Open the store, publish version 1 if there is none, load the champion and follow it."""
+        # Threads of a BLAS would wait for the cores that other predictions use.
+        threadpool_limits(1, user_api="blas")
         store = open_store(settings)
         ensure_first_version(store)
         process = ServingProcess(settings, store, gpu)

@@ -56,6 +56,7 @@ def output_specs(manifest: Manifest) -> list[TensorSpec]:
         TensorSpec("probabilities", "FP32", (_VARIES, len(manifest.classes))),
         TensorSpec("label", "BYTES", (_VARIES,)),
         TensorSpec("confidence", "FP32", (_VARIES,)),
+        TensorSpec("unfamiliar", "BOOL", (_VARIES,)),
         TensorSpec("embedding", "FP32", (_VARIES, manifest.embedding_size), is_default=False),
     ]
 
@@ -173,7 +174,8 @@ def _output(wanted: RequestOutput, is_binary: bool, scores: Scores, manifest: Ma
     elements = _ELEMENTS[wanted.name](scores, manifest.classes)
     if isinstance(elements, list):
         return Output(wanted.name, "BYTES", (len(elements),), elements, is_binary)
-    return Output(wanted.name, "FP32", elements.shape, elements, is_binary)
+    datatype = "BOOL" if elements.dtype == np.bool_ else "FP32"
+    return Output(wanted.name, datatype, elements.shape, elements, is_binary)
 
 
 _ELEMENTS: dict[str, Callable[[Scores, tuple[str, ...]], Elements]] = {
@@ -182,8 +184,16 @@ _ELEMENTS: dict[str, Callable[[Scores, tuple[str, ...]], Elements]] = {
         classes[k].encode() for k in scores.probabilities_BK.argmax(axis=1)
     ],
     "confidence": lambda scores, _: scores.probabilities_BK.max(axis=1),
+    "unfamiliar": lambda scores, _: _unfamiliar_B(scores),
     "embedding": lambda scores, _: scores.embedding_BD,
 }
+
+
+def _unfamiliar_B(scores: Scores) -> NDArray[np.bool_]:
+    """False for a version that cannot say: the protocol has no null."""
+    if scores.unfamiliar_B is None:
+        return np.zeros(len(scores.embedding_BD), np.bool_)
+    return scores.unfamiliar_B
 
 
 def _best(
@@ -200,6 +210,7 @@ def _count(scores: Scores, manifest: Manifest) -> None:
     metrics.predictions.inc(len(confidences_B))
     if manifest.abstain_below is not None:
         metrics.abstentions.inc(int((confidences_B < manifest.abstain_below).sum()))
+    metrics.unfamiliar.inc(int(_unfamiliar_B(scores).sum()))
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

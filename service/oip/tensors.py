@@ -2,7 +2,7 @@
 
 Binary data is little-endian and row-major. The length of each element of BYTES precedes it, in 4
 bytes. In JSON, numbers are nested or flat. BYTES in a request are base64, as a photo is not UTF-8;
-BYTES in a response are text, as labels are.
+BYTES in a response are text, as labels are. An element of BOOL takes one byte.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LENGTH = struct.Struct("<I")
 
 # The elements of a request: binary data, or the list `data` of the JSON.
 RawTensor = memoryview | list[Any]
-Elements = NDArray[np.float32] | list[bytes]
+Elements = NDArray[np.float32] | NDArray[np.bool_] | list[bytes]
 
 
 def read_uint8(raw: RawTensor, shape: Sequence[int], name: str) -> NDArray[np.uint8]:
@@ -54,6 +54,8 @@ def read_bytes(raw: RawTensor, shape: Sequence[int], name: str) -> list[bytes]:
 def to_binary(elements: Elements) -> bytes:
     if isinstance(elements, list):
         return b"".join(_LENGTH.pack(len(element)) + element for element in elements)
+    if elements.dtype == np.bool_:
+        return elements.tobytes()
     return elements.astype("<f4", copy=False).tobytes()
 
 

@@ -34,7 +34,8 @@ export function makeCard(file, { onRemove }) {
       answer = newest;
       show();
       if (hadFocus) again.focus({ preventScroll: true });
-      announce(`${file.name}: ${answer.label}, ${percent(answer.confidence)}`);
+      const sign = answer.unfamiliar ? ", unlike everything labelled" : "";
+      announce(`${file.name}: ${answer.label}, ${percent(answer.confidence)}${sign}`);
     } catch (problem) {
       // A rejected photo would be rejected again.
       const mayPass = problem.status === 0 || problem.status >= 500;
@@ -56,6 +57,7 @@ export function makeCard(file, { onRemove }) {
         answer.abstains && el("span", { class: "badge", title: "The model is too unsure: tell it what this is." }, "unsure"),
         el("span", { class: "confidence" }, percent(answer.confidence))),
       confidence,
+      el("div", { class: "signs" }, answer.unfamiliar && el("span", { class: "badge" }, "unlike everything labelled")),
       el("div", { class: "quiet fine source" },
         el("p", {}, `version ${answer.version}`, hasChanged && ` · was ${before.label} in version ${before.version}`), again),
       makeQuestion(answer, stored, (label) => { stored = label; }));

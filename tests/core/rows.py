@@ -14,6 +14,7 @@ PREDICTION = {
     "confidence": 0.9,
     "margin": 0.8,
     "created_at": 0.0,
+    "unfamiliar": None,
 }
 
 

@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from tests.end_to_end.page import WAIT_S, Page, open_browser
-from tests.service.trained_home import tinted
+from tests.service.trained_home import UNFAMILIAR, tinted
 from tests.support.server import Server
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
@@ -70,7 +70,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
 
 
 def test_page_corrects_teaches_and_rolls_back(
-    page: Page, server: Server, photos: dict[str, list[Path]]
+    page: Page, server: Server, photos: dict[str, list[Path]], tmp_path: Path
 ) -> None:
     assert page.text("live-text") == "Version 1 is live"
 
@@ -111,6 +111,11 @@ def test_page_corrects_teaches_and_rolls_back(
     page.click(card.find_element(By.CLASS_NAME, "again"))
     page.until(lambda: card.find_element(By.TAG_NAME, "h3").text == "red", "the new answer")
     assert f"was {first_guess} in version 1" in card.text
+
+    (tmp_path / "white.png").write_bytes(UNFAMILIAR)
+    page.choose(tmp_path / "white.png")
+    assert "unlike everything labelled" in page.one(".card").text
+    assert "unlike" not in card.text
 
     page.until(lambda: page.all(f'[data-version="{newest}"].champion'), "the list of versions")
     page.click(page.one('[data-version="1"] button'))

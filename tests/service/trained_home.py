@@ -33,6 +33,11 @@ def tinted(name: str, seed: int) -> bytes:
     )
 
 
+# A labelled image, and one unlike them all.
+FAMILIAR = tinted("red", 0)
+UNFAMILIAR = images.encode(Image.new("RGB", (120, 96), "white"), "PNG")
+
+
 def label_some(store: Store, num_of_each: int = NUM_OF_EACH) -> None:
     for k, name in enumerate(COLOURS):
         for i in range(num_of_each):

@@ -124,4 +124,6 @@ def load_champions(
 
 
 def _load(store: Store, runtime: Runtime, version: Version) -> Servable:
-    return load(versions.read_manifest(version, store.blobs), store.blobs, runtime)
+    manifest = versions.read_manifest(version, store.blobs)
+    # It judges labels only, and keeps many of them loaded.
+    return load(manifest, store.blobs, runtime, with_references=False)

@@ -16,6 +16,7 @@ from core.inputs.pixels import PixelSpec
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest, code_revision, library_versions
+from core.models.references import References
 from core.models.servable import HeadSession, Servable, golden
 from core.runs import Run
 from core.store.blobs import Blobs
@@ -26,6 +27,7 @@ from training.gate.evidence import Evidence
 from training.head.fit import FittedHead
 from training.head.head import Head
 from training.pipeline.context import RunContext
+from training.pipeline.references import choose_references
 
 _MAX_PARITY_ROWS = 1000
 _WARM_UP_PREDICTIONS = 3
@@ -39,7 +41,7 @@ def export_challenger(
     training_set: TrainingSet,
     fitted: FittedHead,
 ) -> Challenger:
-    """Export the head to ONNX, store the file, and load it beside its backbone.
+    """Export the head to ONNX, choose references, store both, and load them beside the backbone.
 
     The manifest gets its parent and metrics when it is judged, and its number when it is published.
     """
@@ -47,6 +49,7 @@ def export_challenger(
     model = head_onnx(head.weights_DK, head.bias_K, head.temperature, of_unit_rms=True)
     session = HeadSession(model, context.runtime)
     backbone = context.runtime.backbone(candidate.digest, blobs)
+    references = choose_references(dataset, is_backbone_tuned=candidate.snapshot > 0)
     manifest = Manifest(
         version=0,
         parent=None,
@@ -73,8 +76,9 @@ def export_challenger(
         code_revision=code_revision(),
         quantised_from=candidate.quantised_from,
         tuned_from=candidate.tuned_from,
+        references=None if references is None else blobs.put(references.to_bytes()),
     )
-    return Challenger(fitted, Servable(manifest, backbone, session))
+    return Challenger(fitted, Servable(manifest, backbone, session, references))
 
 
 def latency_ratio(challenger: Servable, champion: Servable) -> float:
@@ -140,7 +144,21 @@ def metrics_of(dataset: Dataset, challenger: Challenger, evidence: Evidence) -> 
         "abstain_below": fitted.abstain_below,
         "parity": manifest.parity,
         "precision": manifest.precision,
+        "unfamiliar": _describe(challenger.servable.references, dataset.held_out),
         "classes": per_class,
+    }
+
+
+def _describe(references: References | None, held_out: Dataset) -> dict[str, Any] | None:
+    """Describe the references, with the share of held-out examples that they call unfamiliar."""
+    if references is None:
+        return None
+    flagged_N = references.are_unfamiliar(held_out.x_ND)
+    return {
+        "num_references": len(references),
+        "threshold": round(references.threshold, 4),
+        "num_bytes": len(references.to_bytes()),
+        "held_out_share": round(float(flagged_N.mean()), 4) if len(flagged_N) else None,
     }
 
 

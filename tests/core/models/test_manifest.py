@@ -54,7 +54,7 @@ def test_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
     del fields[name]
     content = json.dumps(fields).encode()
     with_default = ("recipe", "libraries", "code_revision")
-    if name in (*with_default, "quantised_from", "tuned_from"):
+    if name in (*with_default, "quantised_from", "tuned_from", "references"):
         Manifest.from_bytes(content)
     else:
         with pytest.raises(SpecMismatch, match=name):

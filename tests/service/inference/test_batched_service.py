@@ -17,7 +17,7 @@ from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.conftest import client_of
 from tests.service.test_metrics import added, scrape
-from tests.service.trained_home import tinted
+from tests.service.trained_home import FAMILIAR, UNFAMILIAR, tinted
 from tests.support import images
 from tests.support.wait import wait_until
 
@@ -116,6 +116,14 @@ def test_infer_is_batched_too(batched: ServingProcess, batched_client: TestClien
     found_BK = np.reshape(found["data"], found["shape"])
     np.testing.assert_allclose(found_BK, expected_BK, rtol=0, atol=ATOL)
     assert added(before, scrape(batched_client), "evergreen_batch_size_sum") == 12
+
+
+def test_unfamiliar_images_of_a_batch_are_flagged(batched_client: TestClient) -> None:
+    sent = [UNFAMILIAR, FAMILIAR, FAMILIAR, UNFAMILIAR, FAMILIAR]
+    files = [("image", (f"{n}.png", image)) for n, image in enumerate(sent)]
+    items = batched_client.post("/v1/predict", files=files).json()["items"]
+    flags = [item["prediction"]["unfamiliar"] for item in items]
+    assert flags == [image is UNFAMILIAR for image in sent]
 
 
 def test_batch_sizes_are_counted(batched_client: TestClient) -> None:

@@ -109,6 +109,7 @@ def test_model_metadata_lists_inputs_outputs_and_classes(
         ("probabilities", "FP32", [-1, 2]),
         ("label", "BYTES", [-1]),
         ("confidence", "FP32", [-1]),
+        ("unfamiliar", "BOOL", [-1]),
         ("embedding", "FP32", [-1, 960]),
     ]
     assert found["parameters"] == {
@@ -125,13 +126,13 @@ def test_images_get_the_predictions_of_the_model(
     answer = asking.infer("evergreen", [image_input(PHOTOS, column=column)], request_id="a-1")
     response = answer.get_response()
     assert (response["model_name"], response["model_version"]) == ("evergreen", "2")
-    assert response["id"] == "a-1"
-    assert [o["name"] for o in response["outputs"]] == ["probabilities", "label", "confidence"]
-    probabilities = answer.as_numpy("probabilities")
-    right = expected(trained_serving).probabilities_BK
+    names = " ".join(output["name"] for output in response["outputs"])
+    assert (response["id"], names) == ("a-1", "probabilities label confidence unfamiliar")
+    scores = expected(trained_serving)
+    probabilities, right = answer.as_numpy("probabilities"), scores.probabilities_BK
     np.testing.assert_allclose(probabilities, right, atol=TOLERANCE)
-    labels = [b"blue", b"red"]
-    assert answer.as_numpy("label").tolist() == [labels[k] for k in right.argmax(axis=1)]
+    np.testing.assert_array_equal(answer.as_numpy("unfamiliar"), scores.unfamiliar_B)
+    assert answer.as_numpy("label").tolist() == [[b"blue", b"red"][k] for k in right.argmax(1)]
     np.testing.assert_array_equal(answer.as_numpy("confidence"), probabilities.max(axis=1))
 
 

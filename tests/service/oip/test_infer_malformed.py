@@ -37,7 +37,7 @@ def test_json_alone_is_enough(client: TestClient) -> None:
     assert messages.HEADER_LENGTH not in response.headers
     body = response.json()
     assert (body["model_version"], body["id"]) == ("1", "x")
-    probabilities, label, confidence = body["outputs"]
+    probabilities, label, confidence, _ = body["outputs"]
     assert (probabilities["shape"], probabilities["datatype"]) == ([1, 200], "FP32")
     assert sum(probabilities["data"]) == pytest.approx(1, abs=1e-4)
     assert confidence["data"] == [max(probabilities["data"])]

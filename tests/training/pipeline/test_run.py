@@ -57,6 +57,8 @@ def test_hold_out_replaces_cross_validation_once_it_is_large_enough(
     assert metrics["judged_by"] == "hold-out"
     assert metrics["num_judged"] == metrics["num_held_out"] >= 100
     assert metrics["accuracy"] > 0.85
+    assert metrics["unfamiliar"]["num_references"] == metrics["num_trained"]
+    assert 0 < metrics["unfamiliar"]["held_out_share"] < 0.15
     assert metrics["expected_calibration_error"] < 0.1
 
 
