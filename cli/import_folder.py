@@ -23,7 +23,13 @@ from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.image_file import read_image
 from cli.import_report import Report, print_report, progress_bar
 from cli.labelled_folder import LabelledFile, Verdict, decide, join_classes, scan
-from core.errors import BodyTooLarge, ImageTooLarge, InvalidRequest, UndecodableImage
+from core.errors import (
+    BodyTooLarge,
+    ImageTooCostly,
+    ImageTooLarge,
+    InvalidRequest,
+    UndecodableImage,
+)
 from core.inputs.pixels import Limits
 from core.labelling import classes, intake, labels
 from core.labelling.examples import NewExample
@@ -160,6 +166,8 @@ def _prepare(file: LabelledFile, job: _Import) -> _Prepared | str:
         new = intake.prepare(content, Limits(job.settings.max_pixels), "import")
     except (BodyTooLarge, ImageTooLarge):
         return "too large"
+    except ImageTooCostly:
+        return "too costly to decode"
     except UndecodableImage:
         return "not a readable image"
     except InvalidRequest:

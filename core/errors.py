@@ -1,10 +1,10 @@
 """Every error that Evergreen raises on purpose.
 
     EvergreenError
-      InputError       UndecodableImage, ImageTooLarge, BodyTooLarge, UnsupportedMediaType,
-                       SlowBody, InvalidLabel, InvalidRequest, UnknownPrediction,
-                       UnknownFeedback, UnknownExample, UnknownRun, UnknownVersion, UnknownModel,
-                       InvalidRecipe
+      InputError       UndecodableImage, ImageTooLarge, ImageTooCostly, BodyTooLarge,
+                       UnsupportedMediaType, SlowBody, InvalidLabel, InvalidRequest,
+                       UnknownPrediction, UnknownFeedback, UnknownExample, UnknownRun,
+                       UnknownVersion, UnknownModel, InvalidRecipe
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
@@ -36,6 +36,10 @@ class UndecodableImage(InputError):
 
 class ImageTooLarge(InputError):
     code = "image-too-large"
+
+
+class ImageTooCostly(InputError):
+    code = "image-too-costly"
 
 
 class BodyTooLarge(InputError):

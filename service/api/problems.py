@@ -23,6 +23,7 @@ DOCUMENTED: tuple[int | str, ...] = ("4XX", "5XX")
 _STATUS: dict[type[EvergreenError], int] = {
     errors.UndecodableImage: 422,
     errors.ImageTooLarge: 422,
+    errors.ImageTooCostly: 422,
     errors.InvalidLabel: 422,
     errors.InvalidRequest: 422,
     errors.IdempotencyConflict: 422,

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import ImageTooLarge, InvalidRequest, UndecodableImage, UnknownVersion
+from core.errors import (
+    ImageTooCostly,
+    ImageTooLarge,
+    InvalidRequest,
+    UndecodableImage,
+    UnknownVersion,
+)
 from core.inputs import pixels
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
@@ -142,7 +148,7 @@ async def _pixels(
             pixels_BHWC[i] = await serving.predictor.compute(
                 pixels.decode, image, manifest.pixels, serving.limits, deadline=deadline
             )
-        except (UndecodableImage, ImageTooLarge) as error:
+        except (UndecodableImage, ImageTooLarge, ImageTooCostly) as error:
             raise InvalidRequest(f"element {i} of input 'image': {error}") from error
     return pixels_BHWC
 
