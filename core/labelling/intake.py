@@ -70,33 +70,59 @@ def label_prepared(
         return [_append_to(conn, new, request, None, now) for new, request in checked]
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    image: bytes
+    new: NewExample
+
+
 def label_prediction(
-    store: Store, prediction_id: str, request: LabelRequest, limits: Limits, now: float
+    store: Store,
+    prediction_id: str,
+    request: LabelRequest,
+    limits: Limits,
+    now: float,
+    prepared: PreparedImage | None = None,
 ) -> IntakeResult:
-    """Label the image of a prediction.
+    """Label the image of a prediction. Decodes it if it is new, unless it comes `prepared`.
 
     Raises UnknownPrediction, InvalidLabel, IdempotencyConflict.
     """
     request = check(request)
+    image = image_of(store, prediction_id)
+    if prepared is None and not has_example(store, image):
+        content = read_image(store, prediction_id, image)
+        prepared = PreparedImage(content, prepare(content, limits, "prediction"))
+    if prepared is not None:
+        # The prediction stored the blob without an fsync. A label needs it durable.
+        store.blobs.put(prepared.image)
+    return _append(store, prepared.new if prepared else image, request, prediction_id, now)
+
+
+def image_of(store: Store, prediction_id: str) -> str:
+    """The digest of the image of a prediction. Raises UnknownPrediction."""
     with store.db.read() as conn:
         prediction = predictions.get(conn, prediction_id)
-        if prediction is None:
-            raise UnknownPrediction(
-                f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
-                "answered with, or send the image itself"
-            )
-        known = examples.find(conn, prediction.image)
-    new: NewExample | None = None
-    if known is None:
-        if not store.blobs.has(prediction.image):
-            raise UnknownPrediction(
-                f"the image of prediction {prediction_id} is not kept any more; send it again"
-            )
-        image = store.blobs.get(prediction.image)
-        new = prepare(image, limits, "prediction")
-        # The prediction stored the blob without an fsync. A label needs it durable.
-        store.blobs.put(image)
-    return _append(store, new or prediction.image, request, prediction_id, now)
+    if prediction is None:
+        raise UnknownPrediction(
+            f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
+            "answered with, or send the image itself"
+        )
+    return prediction.image
+
+
+def has_example(store: Store, image: str) -> bool:
+    with store.db.read() as conn:
+        return examples.find(conn, image) is not None
+
+
+def read_image(store: Store, prediction_id: str, image: str) -> bytes:
+    """Raises UnknownPrediction if it is not kept any more."""
+    if not store.blobs.has(image):
+        raise UnknownPrediction(
+            f"the image of prediction {prediction_id} is not kept any more; send it again"
+        )
+    return store.blobs.get(image)
 
 
 def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResult:
