@@ -6,8 +6,10 @@ import time
 
 from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
+from core.models.exports import Exports
 from core.models.onnx_sessions import num_usable_gpus
 from core.registry.bootstrap import ensure_first_version
+from core.release import release
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.host import available_cores
@@ -37,6 +39,7 @@ class ServingProcess:
         )
         is_on_gpu = self.runtime.is_on_gpu
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
+        self.exports = Exports(settings.home / "cache" / "exports", release())
         self.slot = Slot()
         self.swap = Swap(store, self.runtime, self.slot, settings.shadow_versions)
         self.predictor = Predictor(
