@@ -31,6 +31,7 @@ from core.errors import (
     UndecodableImage,
 )
 from core.inputs.pixels import Limits
+from core.inputs.trailing import without_trailing
 from core.labelling import classes, intake, labels
 from core.labelling.examples import NewExample
 from core.labelling.intake import LabelRequest
@@ -160,6 +161,9 @@ def _prepare(file: LabelledFile, job: _Import) -> _Prepared | str:
         if not content:
             return "empty"
         image = sha256(content)
+        if image not in job.current:  # where an earlier release has stored it whole
+            content = without_trailing(content)
+            image = sha256(content)
         verdict = decide(file.label, job.current.get(image), job.imported.get(image))
         if verdict in ("already there", "corrected since"):
             return _Prepared(image, verdict)

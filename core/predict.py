@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from core.ids import new_id
 from core.inputs import pixels
 from core.inputs.pixels import Limits
+from core.inputs.trailing import without_trailing
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from core.predictions import Prediction
@@ -60,7 +61,7 @@ def build_prediction(
     """Make a prediction of the scores of one image, and store the image. Raises StoreError."""
     probabilities_K = scores.probabilities_BK[0]
     # Before the row that names it, so that the prediction can be labelled by its id.
-    digest = blobs.put(image, durable=False)
+    digest = blobs.put(without_trailing(image), durable=False)
     order_K = np.argsort(-probabilities_K, kind="stable")
     # Converting hundreds of classes to Python objects would take longer than the rest of this.
     first, *second = order_K[:2].tolist()

@@ -90,7 +90,7 @@ def check_scans(image: bytes, header: Header, num_pixels: int) -> None:
     # A quick count first. It counts those in segments too, such as pictures inside the picture.
     if sum(1 for _ in islice(_SCAN.finditer(image, scans_at), limit + 1)) <= limit:
         return
-    num_scans = _count_scans(image, scans_at)
+    num_scans, _ = _walk(image, scans_at)
     if num_scans > limit:
         raise ImageTooCostly(
             f"the JPEG has {num_scans:,} scans; the limit for {num_pixels:,} pixels is "
@@ -98,8 +98,16 @@ def check_scans(image: bytes, header: Header, num_pixels: int) -> None:
         )
 
 
-def _count_scans(image: bytes, at: int) -> int:
-    """Count the scans of the first picture. Raises ImageTooCostly."""
+def end_of(image: bytes, header: Header) -> int | None:
+    """Where the first picture ends, after its end marker. None if there is none.
+
+    Raises ImageTooCostly.
+    """
+    return _walk(image, header[0])[1]
+
+
+def _walk(image: bytes, at: int) -> tuple[int, int | None]:
+    """The number of scans of the first picture, and its end. Raises ImageTooCostly."""
     num_scans, num_segments = 0, 0
     while match := _MARKER_AFTER_DATA.search(image, at):
         num_segments += 1
@@ -107,11 +115,11 @@ def _count_scans(image: bytes, at: int) -> int:
             raise _too_many(MAX_SEGMENTS, "segments after its first scan")
         marker, at = image[match.end() - 1], match.end()
         if marker == _END:
-            break
+            return num_scans, at
         num_scans += marker == _START_OF_SCAN
         if marker not in _WITHOUT_LENGTH:
             at += max(int.from_bytes(image[at : at + 2]), 2)
-    return num_scans
+    return num_scans, None
 
 
 def _too_many(limit: int, what: str) -> ImageTooCostly:

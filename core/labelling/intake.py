@@ -14,6 +14,7 @@ from core import class_names, predictions
 from core.errors import IdempotencyConflict, InvalidRequest, UnknownFeedback, UnknownPrediction
 from core.inputs.fingerprint import fingerprint
 from core.inputs.pixels import Limits, size_of
+from core.inputs.trailing import without_trailing
 from core.labelling import classes, examples, labels
 from core.labelling.examples import Example, NewExample
 from core.labelling.labels import LabelEvent
@@ -46,7 +47,19 @@ def label_image(
 ) -> IntakeResult:
     """Label an image. Raises UndecodableImage, ImageTooLarge, InvalidLabel, IdempotencyConflict."""
     request = check(request)
+    image = kept(store, image)
     return store_label(store, image, prepare(image, limits, request.source), request, now)
+
+
+def kept(store: Store, image: bytes) -> bytes:
+    """What is kept of an image: its bytes up to its end.
+
+    An example that was stored whole, by an earlier release, stays the example of those bytes.
+    """
+    shorter = without_trailing(image)
+    if len(shorter) < len(image) and has_example(store, sha256(image)):
+        return image
+    return shorter
 
 
 def store_label(

@@ -134,10 +134,11 @@ async def _label_image(
     label = intake.check(
         LabelRequest(body.fields["label"], body.fields.get("who", "anonymous"), key)
     )
+    image = await run_in_threadpool(intake.kept, serving.store, body.image)
     # Decoded in a compute thread, as predictions are: a large image takes much memory.
     new = await serving.predictor.compute(
-        intake.prepare, body.image, serving.limits, label.source, deadline=deadline
+        intake.prepare, image, serving.limits, label.source, deadline=deadline
     )
     return await run_in_threadpool(
-        intake.store_label, serving.store, body.image, new, label, time.time()
+        intake.store_label, serving.store, image, new, label, time.time()
     )

@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import ImageTooCostly
 from core.inputs.pixels import PixelSpec, decode
+from core.inputs.trailing import without_trailing
 from tests.core.inputs.pixel_measures import mean_difference
 
 _BESIDE = Path(__file__).parents[4] / "shared" / "cases"
@@ -53,3 +54,8 @@ def test_case_with_a_thousand_scans_is_refused() -> None:
 def test_noisy_fax_writes_nothing_past_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     _decode("fax-noise.tif")
     assert capfd.readouterr().err == ""
+
+
+def test_case_with_trailing_zeros_is_kept_without_them() -> None:
+    image = (CASES / "trailing-zeros.jpg").read_bytes()
+    assert len(without_trailing(image)) < 20_000
