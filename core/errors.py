@@ -10,6 +10,7 @@
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
+        DiskFull
 
 A message names the value, the limit and the remedy. Clients may rely on `code`: it is stable.
 HTTP status codes live in `service/api/problems.py`, exit codes in `cli`.
@@ -160,6 +161,10 @@ class ParityFailure(ArtifactError):
 
 class StoreError(EvergreenError):
     code = "store-unavailable"
+
+
+class DiskFull(StoreError):
+    code = "disk-full"
 
 
 def describe_invalid(problem: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from core.inputs.trailing import without_trailing
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from core.predictions import Prediction
-from core.store.blobs import Blobs
+from core.store.blobs import Blobs, sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,16 @@ def score_image(servable: Servable, image: bytes, limits: Limits) -> Scores:
 
 
 def build_prediction(
-    manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs, now: float
+    manifest: Manifest, image: bytes, scores: Scores, blobs: Blobs | None, now: float
 ) -> PredictionResult:
-    """Make a prediction of the scores of one image, and store the image. Raises StoreError."""
+    """Make a prediction of the scores of one image, and store the image, if there are `blobs`.
+
+    Raises StoreError.
+    """
     probabilities_K = scores.probabilities_BK[0]
     # Before the row that names it, so that the prediction can be labelled by its id.
-    digest = blobs.put(without_trailing(image), durable=False)
+    image = without_trailing(image)
+    digest = sha256(image) if blobs is None else blobs.put(image, durable=False)
     order_K = np.argsort(-probabilities_K, kind="stable")
     # Converting hundreds of classes to Python objects would take longer than the rest of this.
     first, *second = order_K[:2].tolist()

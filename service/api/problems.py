@@ -45,6 +45,7 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.Overloaded: 503,
     errors.DeadlineExceeded: 504,
     errors.StoreError: 503,
+    errors.DiskFull: 507,
 }
 _TRY_AGAIN_AFTER_S = "1"
 

@@ -125,9 +125,10 @@ class Predictor:
 
     async def _record(self, servable: Servable, image: bytes, scores: Scores) -> PredictionResult:
         def record() -> PredictionResult:
-            result = build_prediction(
-                servable.manifest, image, scores, self._store.blobs, time.time()
-            )
+            blobs = self._store.blobs if self._store.disk.has_room else None
+            if blobs is None:
+                metrics.images_not_kept.inc()
+            result = build_prediction(servable.manifest, image, scores, blobs, time.time())
             self._recorder.record(result.prediction)
             return result
 
