@@ -23,8 +23,15 @@ from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.image_file import read_image
 from cli.import_report import Report, print_report, progress_bar
 from cli.labelled_folder import LabelledFile, Verdict, decide, join_classes, scan
-from core.errors import BodyTooLarge, ImageTooLarge, InvalidRequest, UndecodableImage
+from core.errors import (
+    BodyTooLarge,
+    ImageTooCostly,
+    ImageTooLarge,
+    InvalidRequest,
+    UndecodableImage,
+)
 from core.inputs.pixels import Limits
+from core.inputs.trailing import without_trailing
 from core.labelling import classes, intake, labels
 from core.labelling.examples import NewExample
 from core.labelling.intake import LabelRequest
@@ -154,12 +161,17 @@ def _prepare(file: LabelledFile, job: _Import) -> _Prepared | str:
         if not content:
             return "empty"
         image = sha256(content)
+        if image not in job.current:  # where an earlier release has stored it whole
+            content = without_trailing(content)
+            image = sha256(content)
         verdict = decide(file.label, job.current.get(image), job.imported.get(image))
         if verdict in ("already there", "corrected since"):
             return _Prepared(image, verdict)
         new = intake.prepare(content, Limits(job.settings.max_pixels), "import")
     except (BodyTooLarge, ImageTooLarge):
         return "too large"
+    except ImageTooCostly:
+        return "too costly to decode"
     except UndecodableImage:
         return "not a readable image"
     except InvalidRequest:

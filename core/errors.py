@@ -1,15 +1,16 @@
 """Every error that Evergreen raises on purpose.
 
     EvergreenError
-      InputError       UndecodableImage, ImageTooLarge, BodyTooLarge, UnsupportedMediaType,
-                       SlowBody, InvalidLabel, InvalidRequest, UnknownPrediction,
-                       UnknownFeedback, UnknownExample, UnknownRun, UnknownVersion, UnknownModel,
-                       InvalidRecipe
+      InputError       UndecodableImage, ImageTooLarge, ImageTooCostly, BodyTooLarge,
+                       UnsupportedMediaType, SlowBody, InvalidLabel, InvalidRequest,
+                       UnknownPrediction, UnknownFeedback, UnknownExample, UnknownRun,
+                       UnknownVersion, UnknownModel, InvalidRecipe
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
       ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
+        DiskFull
 
 A message names the value, the limit and the remedy. Clients may rely on `code`: it is stable.
 HTTP status codes live in `service/api/problems.py`, exit codes in `cli`.
@@ -36,6 +37,10 @@ class UndecodableImage(InputError):
 
 class ImageTooLarge(InputError):
     code = "image-too-large"
+
+
+class ImageTooCostly(InputError):
+    code = "image-too-costly"
 
 
 class BodyTooLarge(InputError):
@@ -156,6 +161,10 @@ class ParityFailure(ArtifactError):
 
 class StoreError(EvergreenError):
     code = "store-unavailable"
+
+
+class DiskFull(StoreError):
+    code = "disk-full"
 
 
 def describe_invalid(problem: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from core.ids import new_id
 from core.inputs import pixels
 from core.inputs.pixels import Limits
+from core.inputs.trailing import without_trailing
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from core.predictions import Prediction
@@ -43,8 +44,10 @@ def predict(
 
     Raises UndecodableImage, ImageTooLarge, StoreError.
     """
-    result = build_prediction(servable.manifest, image, score_image(servable, image, limits), now)
-    blobs.put(image, durable=False, digest=result.prediction.image)
+    scores = score_image(servable, image, limits)
+    kept = without_trailing(image)
+    result = build_prediction(servable.manifest, kept, scores, now)
+    blobs.put(kept, durable=False, digest=result.prediction.image)
     return result
 
 

@@ -72,6 +72,9 @@ class Settings(BaseModel):
     )
     max_body_mb: float = Field(25.0, gt=0, description="largest request body, in MB (10^6 bytes)")
     max_pixels: int = Field(50_000_000, ge=1, description="largest image, in pixels")
+    min_free_disk_mb: float = Field(
+        500.0, ge=0, description="free disk, in MB, below which images of predictions are not kept"
+    )
     batching: Literal["auto", "on", "off"] = Field(
         "auto", description="predict queued images in batches: auto, on or off; auto: on a GPU"
     )
@@ -148,6 +151,10 @@ class Settings(BaseModel):
     @property
     def max_body_bytes(self) -> int:
         return int(self.max_body_mb * 1_000_000)
+
+    @property
+    def min_free_disk_bytes(self) -> int:
+        return int(self.min_free_disk_mb * 1_000_000)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

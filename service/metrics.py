@@ -60,6 +60,10 @@ abstentions = Counter("evergreen_abstentions", "Predictions that abstain.")
 unfamiliar = Counter(
     "evergreen_unfamiliar_predictions", "Predictions for images unlike everything labelled."
 )
+images_not_kept = Counter(
+    "evergreen_images_not_kept",
+    "Images of predictions that were not kept, because the disk has little room.",
+)
 shed = Counter("evergreen_shed", "Predictions rejected because too many were in flight.")
 deadlines_exceeded = Counter(
     "evergreen_deadlines_exceeded",
@@ -133,6 +137,11 @@ class _State(Collector):
             state = list(self._collect())
         except StoreError:
             state = []  # the counters of the processes are still rendered
+        free = self._store.disk.measure()
+        if free is not None:
+            yield GaugeMetricFamily(
+                "evergreen_disk_free_bytes", "Free disk below the blob folder.", float(free)
+            )
         yield GaugeMetricFamily(
             "evergreen_database_up", "1 if the database can be read, else 0.", float(bool(state))
         )

@@ -7,6 +7,10 @@ it is for other users of Pillow in the process.
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
+
+from PIL import _imaging
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -42,6 +46,12 @@ _READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _CODEC_FREE_BRANDS = {b"mif1", b"msf1"}
+
+# libtiff writes its errors to the standard error of the process, one for each damaged row. They say
+# nothing that Pillow's exception does not. A Pillow without libtiff, or one that hides its
+# functions, is left as it is.
+with suppress(AttributeError, OSError):
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 def reader_of(image: bytes) -> type[ImageFile] | None:

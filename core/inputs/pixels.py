@@ -24,7 +24,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from core.errors import ImageTooLarge, InputError, SpecMismatch, UndecodableImage
-from core.inputs import colours, formats, jpeg_end
+from core.inputs import colours, formats, jpeg_end, jpeg_work, work
 from core.inputs.formats import FORMATS
 
 RESIZE = "bilinear, antialiased"
@@ -101,7 +101,7 @@ def decode(image: bytes, spec: PixelSpec, limits: Limits = Limits()) -> NDArray[
     """Read an image as it is displayed. Returns pixels_HWC, contiguous, its own memory.
 
     Transparent pixels are blended with white. Of an animation, the first frame is read.
-    Raises UndecodableImage. Raises ImageTooLarge before any pixel is decoded.
+    Raises UndecodableImage. Raises ImageTooLarge and ImageTooCostly before any pixel is decoded.
     """
     with _raising_input_errors(image, limits):
         im = _open(image, limits)
@@ -155,12 +155,13 @@ def _raising_input_errors(image: bytes, limits: Limits) -> Iterator[None]:
 
 
 def _open(image: bytes, limits: Limits) -> ImageFile:
-    """Read the header. Raises ImageTooLarge before any pixel is decoded."""
+    """Read the header. Raises ImageTooLarge and ImageTooCostly before any pixel is decoded."""
     reader = formats.reader_of(image)
     if reader is None:
         raise UndecodableImage(
             f"the body is not a readable image ({formats.describe(image)}); send {FORMATS}"
         )
+    header = work.check_header(reader, image, limits.max_pixels)
     im = reader(BytesIO(image))
     width, height = im.size
     if width * height > limits.max_pixels:
@@ -168,6 +169,8 @@ def _open(image: bytes, limits: Limits) -> ImageFile:
             f"the image is {width} x {height} = {width * height:,} pixels; "
             f"the limit is {limits.max_pixels:,}; send a smaller copy"
         )
+    if header is not None:
+        jpeg_work.check_scans(image, header, width * height)
     return im
 
 

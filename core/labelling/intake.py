@@ -14,6 +14,7 @@ from core import class_names, predictions
 from core.errors import IdempotencyConflict, InvalidRequest, UnknownFeedback, UnknownPrediction
 from core.inputs.fingerprint import fingerprint
 from core.inputs.pixels import Limits, size_of
+from core.inputs.trailing import without_trailing
 from core.labelling import classes, examples, labels
 from core.labelling.examples import Example, NewExample
 from core.labelling.labels import LabelEvent
@@ -46,7 +47,19 @@ def label_image(
 ) -> IntakeResult:
     """Label an image. Raises UndecodableImage, ImageTooLarge, InvalidLabel, IdempotencyConflict."""
     request = check(request)
+    image = kept(store, image)
     return store_label(store, image, prepare(image, limits, request.source), request, now)
+
+
+def kept(store: Store, image: bytes) -> bytes:
+    """What is kept of an image: its bytes up to its end.
+
+    An example that was stored whole, by an earlier release, stays the example of those bytes.
+    """
+    shorter = without_trailing(image)
+    if len(shorter) < len(image) and has_example(store, sha256(image)):
+        return image
+    return shorter
 
 
 def store_label(
@@ -70,34 +83,60 @@ def label_prepared(
         return [_append_to(conn, new, request, None, now) for new, request in checked]
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    image: bytes
+    new: NewExample
+
+
 def label_prediction(
-    store: Store, prediction_id: str, request: LabelRequest, limits: Limits, now: float
+    store: Store,
+    prediction_id: str,
+    request: LabelRequest,
+    limits: Limits,
+    now: float,
+    prepared: PreparedImage | None = None,
 ) -> IntakeResult:
-    """Label the image of a prediction.
+    """Label the image of a prediction. Decodes it if it is new, unless it comes `prepared`.
 
     Raises UnknownPrediction, InvalidLabel, IdempotencyConflict.
     """
     request = check(request)
+    image = image_of(store, prediction_id)
+    if prepared is None and not has_example(store, image):
+        content = read_image(store, prediction_id, image)
+        prepared = PreparedImage(content, prepare(content, limits, "prediction"))
+    if prepared is not None:
+        # The prediction stored the blob without an fsync. A label needs it durable.
+        store.blobs.put(prepared.image)
+    return _append(store, prepared.new if prepared else image, request, prediction_id, now)
+
+
+def image_of(store: Store, prediction_id: str) -> str:
+    """The digest of the image of a prediction. Raises UnknownPrediction."""
     with store.db.read() as conn:
         prediction = predictions.get(conn, prediction_id)
-        if prediction is None:
-            raise UnknownPrediction(
-                f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
-                "answered with, or send the image itself: a prediction is not kept if it is made "
-                "while the store is down and the spool full"
-            )
-        known = examples.find(conn, prediction.image)
-    new: NewExample | None = None
-    if known is None:
-        if not store.blobs.has(prediction.image):
-            raise UnknownPrediction(
-                f"the image of prediction {prediction_id} is not kept any more; send it again"
-            )
-        image = store.blobs.get(prediction.image)
-        new = prepare(image, limits, "prediction")
-        # The prediction stored the blob without an fsync. A label needs it durable.
-        store.blobs.put(image)
-    return _append(store, new or prediction.image, request, prediction_id, now)
+    if prediction is None:
+        raise UnknownPrediction(
+            f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
+            "answered with, or send the image itself: a prediction is not kept if it is made "
+            "while the store is down and the spool full"
+        )
+    return prediction.image
+
+
+def has_example(store: Store, image: str) -> bool:
+    with store.db.read() as conn:
+        return examples.find(conn, image) is not None
+
+
+def read_image(store: Store, prediction_id: str, image: str) -> bytes:
+    """Raises UnknownPrediction if it is not kept any more."""
+    if not store.blobs.has(image):
+        raise UnknownPrediction(
+            f"the image of prediction {prediction_id} is not kept any more; send it again"
+        )
+    return store.blobs.get(image)
 
 
 def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -13,7 +14,7 @@ from typing import Protocol
 
 import fsspec
 
-from core.errors import ChecksumMismatch, StoreError
+from core.errors import ChecksumMismatch, DiskFull, StoreError
 from core.system.files import fsync_folder, write_whole
 
 
@@ -67,6 +68,11 @@ class LocalBlobs:
                 fsync_folder(path.parent)
                 fsync_folder(self._root)  # the sub-folder may be new
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(
+                    f"a blob of {len(content):,} bytes cannot be written: the disk is full; free "
+                    "some of it, and send it again"
+                ) from error
             raise StoreError(
                 f"a blob of {len(content):,} bytes cannot be written below {self._root}: {error}"
             ) from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from core.settings import Settings
-from core.store.blobs import Blobs, open_blobs
+from core.store.blobs import Blobs, LocalBlobs, open_blobs
 from core.store.database import Database
+from core.store.free_disk import FreeDisk
 from core.system.files import make_private_folder
 
 
@@ -15,6 +17,7 @@ from core.system.files import make_private_folder
 class Store:
     db: Database
     blobs: Blobs
+    disk: FreeDisk = field(default_factory=FreeDisk)
 
 
 def open_store(settings: Settings) -> Store:
@@ -25,4 +28,6 @@ def open_store(settings: Settings) -> Store:
     blobs = open_blobs(settings.resolved_blob_url)
     db = Database(settings.resolved_database_url)
     db.ensure_schema()
-    return Store(db, blobs)
+    is_local = isinstance(blobs, LocalBlobs)
+    folder = Path(settings.resolved_blob_url.removeprefix("file://")) if is_local else None
+    return Store(db, blobs, FreeDisk(folder, settings.min_free_disk_bytes))

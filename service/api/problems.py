@@ -23,6 +23,7 @@ DOCUMENTED: tuple[int | str, ...] = ("4XX", "5XX")
 _STATUS: dict[type[EvergreenError], int] = {
     errors.UndecodableImage: 422,
     errors.ImageTooLarge: 422,
+    errors.ImageTooCostly: 422,
     errors.InvalidLabel: 422,
     errors.InvalidRequest: 422,
     errors.IdempotencyConflict: 422,
@@ -44,6 +45,7 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.Overloaded: 503,
     errors.DeadlineExceeded: 504,
     errors.StoreError: 503,
+    errors.DiskFull: 507,
 }
 _TRY_AGAIN_AFTER_S = "1"
 
@@ -102,6 +104,8 @@ def to_problem(error: EvergreenError) -> Problem:
 
 def _detail(error: EvergreenError) -> str:
     """What a client is told. A driver's text may name users, hosts, paths and statements."""
+    if isinstance(error, errors.DiskFull):
+        return "the server's disk is full, so nothing was stored: free some of it, then send again"
     if isinstance(error, errors.StoreError):
         return "the store cannot be used at the moment, and the server's log says why; try again"
     return str(error)

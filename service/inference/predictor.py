@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from core.errors import EvergreenError
 from core.inputs import pixels
 from core.inputs.pixels import Limits
+from core.inputs.trailing import without_trailing
 from core.models.servable import Scores, Servable
 from core.predict import PredictionResult, build_prediction
 from core.store.store import Store
@@ -50,6 +51,7 @@ class Predictor:
     ) -> None:
         """`max_parallel` images are computed in parallel. Without I/O threads, which a batcher
         needs, the thread that computes a prediction also records it."""
+        self._store = store
         self._slot = slot
         self._swap = swap
         self._limits = limits
@@ -127,8 +129,13 @@ class Predictor:
 
     async def _record(self, servable: Servable, image: bytes, scores: Scores) -> PredictionResult:
         def record() -> PredictionResult:
-            result = build_prediction(servable.manifest, image, scores, time.time())
-            self.recorder.record(result.prediction, image)
+            # Before it is hashed, so that what follows the image in its file is not kept.
+            kept = without_trailing(image)
+            result = build_prediction(servable.manifest, kept, scores, time.time())
+            has_room = self._store.disk.has_room
+            if not has_room:
+                metrics.images_not_kept.inc()
+            self.recorder.record(result.prediction, kept if has_room else None)
             return result
 
         return await _run(self._io_pool, record)

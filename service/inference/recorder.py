@@ -56,15 +56,18 @@ class Recorder:
         # When the store failed, as Unix time. None: it is well.
         self.unwell_since: float | None = None
 
-    def record(self, prediction: Prediction, image: bytes) -> None:
-        """Store the prediction with its image, or spool it, or count it as not kept."""
+    def record(self, prediction: Prediction, image: bytes | None) -> None:
+        """Store the prediction with its image, or spool it, or count it as not kept.
+
+        Without an image, as the disk has little room, only the row is stored.
+        """
         if self.unwell_since is None:
             try:
                 self._store_in_time(prediction, image)
                 return
             except EvergreenError as error:
                 self.note_unwell(error)
-        if self._spool.put(prediction, image):
+        if image is not None and self._spool.put(prediction, image):
             metrics.spooled.inc()
         else:
             metrics.not_kept.inc()
@@ -80,7 +83,7 @@ class Recorder:
     def note_well(self) -> None:
         self.unwell_since = None
 
-    def _store_in_time(self, prediction: Prediction, image: bytes) -> None:
+    def _store_in_time(self, prediction: Prediction, image: bytes | None) -> None:
         """Raises StoreError."""
         if self._threads is None:
             self._store_both(prediction, image)
@@ -93,9 +96,10 @@ class Recorder:
             stored.cancel()
             raise StoreError(f"the store has not answered for {self._patience_s} s") from None
 
-    def _store_both(self, prediction: Prediction, image: bytes) -> None:
+    def _store_both(self, prediction: Prediction, image: bytes | None) -> None:
         # Before the row that names it, so that the prediction can be labelled by its id.
-        self._store.blobs.put(image, durable=False, digest=prediction.image)
+        if image is not None:
+            self._store.blobs.put(image, durable=False, digest=prediction.image)
         mine = _Waiting(prediction)
         self._waiting.append(mine)
         if not self._writing.acquire(timeout=self._patience_s):

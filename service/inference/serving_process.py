@@ -8,8 +8,10 @@ from threadpoolctl import threadpool_limits
 
 from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
+from core.models.exports import Exports
 from core.models.onnx_sessions import num_usable_gpus
 from core.registry.bootstrap import ensure_first_version
+from core.release import release
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.host import available_cores
@@ -43,6 +45,7 @@ class ServingProcess:
         )
         is_on_gpu = self.runtime.is_on_gpu
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
+        self.exports = Exports(settings.home / "cache" / "exports", release())
         self.slot = Slot()
         self.spool = Spool(
             settings.home / "spool", int(settings.spool_mb * 1e6), settings.spool_hours * 3600

@@ -7,6 +7,7 @@ B images of a batch, D embedding, K classes.
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,51 +15,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import ImageTooLarge, InvalidRequest, UndecodableImage, UnknownVersion
+from core.errors import (
+    ImageTooCostly,
+    ImageTooLarge,
+    InvalidRequest,
+    UndecodableImage,
+    UnknownVersion,
+)
 from core.inputs import pixels
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from service import metrics
 from service.inference.serving_process import ServingProcess
-from service.oip import tensors
+from service.oip import messages, tensors
 from service.oip.messages import InferenceRequest, Output, RequestInput, RequestOutput
+from service.oip.specs import MAX_BATCH, input_specs, output_specs, shape_text
 from service.oip.tensors import Elements
 from service.traffic.admission import Deadline, Ticket
-
-# An installation has one model, which has versions.
-MODEL = "evergreen"
-MAX_BATCH = 64
-_VARIES = -1
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """An input or output; -1 in the shape is the batch."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    # A large output is sent only on request.
-    is_default: bool = True
-
-
-def input_specs(manifest: Manifest) -> list[TensorSpec]:
-    """A request sends one of these."""
-    size = manifest.pixels.size_px
-    return [
-        TensorSpec("pixels", "UINT8", (_VARIES, size, size, 3)),
-        TensorSpec("image", "BYTES", (_VARIES,)),
-    ]
-
-
-def output_specs(manifest: Manifest) -> list[TensorSpec]:
-    return [
-        TensorSpec("probabilities", "FP32", (_VARIES, len(manifest.classes))),
-        TensorSpec("label", "BYTES", (_VARIES,)),
-        TensorSpec("confidence", "FP32", (_VARIES,)),
-        TensorSpec("unfamiliar", "BOOL", (_VARIES,)),
-        TensorSpec("embedding", "FP32", (_VARIES, manifest.embedding_size), is_default=False),
-    ]
 
 
 async def find_servable(serving: ServingProcess, version: str | None) -> Servable:
@@ -79,10 +52,45 @@ async def find_servable(serving: ServingProcess, version: str | None) -> Servabl
     return servable
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request as it came, with its headers Content-Encoding and the length of its JSON."""
+
+    content: bytes
+    encoding: str
+    json_length: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request without its message: the parsed JSON of a batch takes ten times as much memory."""
+
+    id: str | None
+    # Each output, and whether the client takes it as binary data.
+    wanted: list[tuple[RequestOutput, bool]]
+    # pixels_BHWC, or an encoded image each.
+    images: NDArray[np.uint8] | list[bytes]
+
+
+def prepare(body: Body, manifest: Manifest, max_bytes: int) -> Prepared:
+    """Unpack, parse and check a request, all in one thread: else the messages of all requests that
+    wait for the next step would be in memory.
+
+    Raises InvalidRequest, BodyTooLarge, UnsupportedMediaType.
+    """
+    content = messages.decompress(body.content, body.encoding, max_bytes)
+    most = MAX_BATCH * math.prod(input_specs(manifest)[0].shape[1:])
+    request = messages.read(content, body.json_length, most)
+    wanted = [(each, request.is_binary(each)) for each in _requested_outputs(request, manifest)]
+    sent = _check_input(request.inputs, manifest)
+    read = tensors.read_uint8 if sent.name == "pixels" else tensors.read_bytes
+    return Prepared(request.id, wanted, read(sent.raw, sent.shape, sent.name))
+
+
 async def infer(
     serving: ServingProcess,
     servable: Servable,
-    request: InferenceRequest,
+    request: Prepared,
     ticket: Ticket,
     deadline: Deadline | None,
 ) -> list[Output]:
@@ -91,20 +99,17 @@ async def infer(
     Raises InvalidRequest, DeadlineExceeded.
     """
     manifest = servable.manifest
-    wanted = _requested_outputs(request, manifest)
-    sent = _check_input(request.inputs, manifest)
-
-    ticket.resize(sent.shape[0])
-    pixels_BHWC = await _pixels(serving, manifest, sent, deadline)
+    ticket.resize(len(request.images))
+    pixels_BHWC = await _pixels(serving, manifest, request.images, deadline)
     scores = await serving.predictor.score_batch(servable, pixels_BHWC, deadline)
     _count(scores, manifest)
-    return [_output(each, request.is_binary(each), scores, manifest) for each in wanted]
+    return [_output(each, is_binary, scores, manifest) for each, is_binary in request.wanted]
 
 
 def _check_input(inputs: list[RequestInput], manifest: Manifest) -> RequestInput:
     specs = {spec.name: spec for spec in input_specs(manifest)}
     described = " or ".join(
-        f"`{s.name}` {s.datatype} {_shape_text(s.shape)}" for s in specs.values()
+        f"`{s.name}` {s.datatype} {shape_text(s.shape)}" for s in specs.values()
     )
     if len(inputs) != 1:
         raise InvalidRequest(f"the request has {len(inputs):,} inputs; send one: {described}")
@@ -121,7 +126,7 @@ def _check_input(inputs: list[RequestInput], manifest: Manifest) -> RequestInput
     if not sent.shape or sent.shape[1:] != [*spec.shape[1:], *columns]:
         raise InvalidRequest(
             f"input {spec.name!r} has the shape {reprlib.repr(sent.shape)}; version "
-            f"{manifest.version} takes {_shape_text(spec.shape)}, a batch of B images"
+            f"{manifest.version} takes {shape_text(spec.shape)}, a batch of B images"
         )
     if not 1 <= sent.shape[0] <= MAX_BATCH:
         raise InvalidRequest(
@@ -131,11 +136,13 @@ def _check_input(inputs: list[RequestInput], manifest: Manifest) -> RequestInput
 
 
 async def _pixels(
-    serving: ServingProcess, manifest: Manifest, sent: RequestInput, deadline: Deadline | None
+    serving: ServingProcess,
+    manifest: Manifest,
+    images: NDArray[np.uint8] | list[bytes],
+    deadline: Deadline | None,
 ) -> NDArray[np.uint8]:
-    if sent.name == "pixels":
-        return await serving.predictor.compute(tensors.read_uint8, sent.raw, sent.shape, sent.name)
-    images = await serving.predictor.compute(tensors.read_bytes, sent.raw, sent.shape, sent.name)
+    if not isinstance(images, list):
+        return images
     size = manifest.pixels.size_px
     pixels_BHWC = np.empty((len(images), size, size, 3), np.uint8)
     for i, image in enumerate(images):
@@ -143,7 +150,7 @@ async def _pixels(
             pixels_BHWC[i] = await serving.predictor.compute(
                 pixels.decode, image, manifest.pixels, serving.limits, deadline=deadline
             )
-        except (UndecodableImage, ImageTooLarge) as error:
+        except (UndecodableImage, ImageTooLarge, ImageTooCostly) as error:
             raise InvalidRequest(f"element {i} of input 'image': {error}") from error
     return pixels_BHWC
 
@@ -211,7 +218,3 @@ def _count(scores: Scores, manifest: Manifest) -> None:
     if manifest.abstain_below is not None:
         metrics.abstentions.inc(int((confidences_B < manifest.abstain_below).sum()))
     metrics.unfamiliar.inc(int(_unfamiliar_B(scores).sum()))
-
-
-def _shape_text(shape: tuple[int, ...]) -> str:
-    return str(["B" if n == _VARIES else n for n in shape]).replace("'", "")

@@ -22,6 +22,11 @@ from service.oip.tensors import Elements, RawTensor
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _COMPRESSIONS = ("gzip", "deflate")
+# What grows when JSON is parsed, up to a hundred times: elements, lists, objects and texts. There
+# may be a list for each pixel, with its three colours, and one for each row and each image.
+_MARKS = {b",": 1.0, b"[": 0.4, b"{": 0.0, b'"': 0.0}
+# The rest of a message: shapes, parameters, outputs.
+_OTHER_ELEMENTS = 10_000
 _ANY_HEADER = zlib.MAX_WBITS | 32  # zlib tells gzip from its own format
 
 # The limit keeps the messages about it short.
@@ -169,9 +174,16 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     return content
 
 
-def read(body: bytes, header_length: str | None) -> InferenceRequest:
-    """Raises InvalidRequest."""
+def read(body: bytes, header_length: str | None, max_elements: int) -> InferenceRequest:
+    """Read a message of at most so many numbers or texts. Raises InvalidRequest."""
     end = len(body) if header_length is None else _json_length(header_length, len(body))
+    for mark, share in _MARKS.items():
+        num, limit = body.count(mark, 0, end), int(share * max_elements) + _OTHER_ELEMENTS
+        if num > limit:
+            raise InvalidRequest(
+                f"the JSON of the request has {num:,} times {mark.decode()!r}; the limit is "
+                f"{limit:,}; send fewer images, or binary data"
+            )
     try:
         request = InferenceRequest.model_validate_json(body[:end])
     except ValidationError as error:

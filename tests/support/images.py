@@ -49,6 +49,14 @@ def jpeg(width: int = 320, height: int = 240, seed: int = 0, **options: Any) -> 
     return encode(scene(width, height, seed), "JPEG", **{"quality": 90, **options})
 
 
+def many_scans(num_scans: int, width: int = 64, height: int = 64) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    whole = jpeg(width, height, progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    num_own = whole.count(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * (num_scans - num_own + 1) + whole[-2:]
+
+
 def png(width: int = 320, height: int = 240, seed: int = 0) -> bytes:
     return encode(scene(width, height, seed), "PNG", compress_level=1)
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core.errors import InvalidRequest, NotReady, UnsupportedMediaType
 from core.labelling import intake
-from core.labelling.intake import IntakeResult, LabelRequest
+from core.labelling.intake import IntakeResult, LabelRequest, PreparedImage
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
 from service.api.schemas import FeedbackRequest, FeedbackResponse
@@ -60,7 +60,7 @@ async def give(
     """Label an image. The label is durable when the response arrives."""
     content_type = media_type(request)
     if content_type == JSON:
-        result = await _label_prediction(request, serving, idempotency_key)
+        result = await _label_prediction(request, serving, idempotency_key, deadline)
     elif content_type == FORM:
         result = await _label_image(request, serving, idempotency_key, deadline)
     else:
@@ -81,7 +81,7 @@ def take_back(feedback_id: int, serving: ServingDep, who: str = "anonymous") -> 
 
 
 async def _label_prediction(
-    request: Request, serving: ServingProcess, key: str | None
+    request: Request, serving: ServingProcess, key: str | None, deadline: Deadline | None
 ) -> IntakeResult:
     try:
         body = FeedbackRequest.model_validate_json(await request.body())
@@ -93,19 +93,37 @@ async def _label_prediction(
         raise InvalidRequest(
             f'{problems}; send {{"prediction_id": "...", "label": "cat"}}'
         ) from error
-    label = LabelRequest(body.label, body.who, key)
+    label = intake.check(LabelRequest(body.label, body.who, key))
     if serving.spool.holds(body.prediction_id):
         raise NotReady(
             f"prediction {body.prediction_id} waits on local disk for the store, which could not "
             "take it; try again later, or send the image itself"
         )
+    image = await run_in_threadpool(intake.image_of, serving.store, body.prediction_id)
+    if await run_in_threadpool(intake.has_example, serving.store, image):
+        return await _store_label(serving, body.prediction_id, label, None)
+    # The image is decoded, so it is admitted as one that comes with its label.
+    with serving.admission.reserve(deadline.remaining_s if deadline else None):
+        content = await run_in_threadpool(
+            intake.read_image, serving.store, body.prediction_id, image
+        )
+        new = await serving.predictor.compute(
+            intake.prepare, content, serving.limits, "prediction", deadline=deadline
+        )
+        return await _store_label(serving, body.prediction_id, label, PreparedImage(content, new))
+
+
+async def _store_label(
+    serving: ServingProcess, prediction_id: str, label: LabelRequest, prepared: PreparedImage | None
+) -> IntakeResult:
     return await run_in_threadpool(
         intake.label_prediction,
         serving.store,
-        body.prediction_id,
+        prediction_id,
         label,
         serving.limits,
         time.time(),
+        prepared,
     )
 
 
@@ -121,10 +139,11 @@ async def _label_image(
     label = intake.check(
         LabelRequest(body.fields["label"], body.fields.get("who", "anonymous"), key)
     )
+    image = await run_in_threadpool(intake.kept, serving.store, body.image)
     # Decoded in a compute thread, as predictions are: a large image takes much memory.
     new = await serving.predictor.compute(
-        intake.prepare, body.image, serving.limits, label.source, deadline=deadline
+        intake.prepare, image, serving.limits, label.source, deadline=deadline
     )
     return await run_in_threadpool(
-        intake.store_label, serving.store, body.image, new, label, time.time()
+        intake.store_label, serving.store, image, new, label, time.time()
     )

@@ -16,8 +16,8 @@ from service.api.routes.oip_metadata import require_model
 from service.inference.serving_process import ServingProcess
 from service.oip import infer as oip
 from service.oip import messages
-from service.oip.infer import MODEL
 from service.oip.messages import HEADER_LENGTH, InferenceRequest, InferenceResponse
+from service.oip.specs import MODEL
 from service.traffic.admission import Deadline, Ticket
 
 router = APIRouter(
@@ -70,23 +70,22 @@ async def _infer(
     version: str | None,
 ) -> Response:
     headers = request.headers
-    body = await request.body()
-    encoding = headers.get("content-encoding", "")
-    if encoding:
-        body = await serving.predictor.compute(
-            messages.decompress, body, encoding, serving.settings.max_body_bytes
-        )
-    message = await serving.predictor.compute(messages.read, body, headers.get(HEADER_LENGTH))
+    body = oip.Body(
+        await request.body(), headers.get("content-encoding", ""), headers.get(HEADER_LENGTH)
+    )
     # Chosen once: all of a response comes from one version.
     servable = await oip.find_servable(serving, version)
-    outputs = await oip.infer(serving, servable, message, ticket, deadline)
-    body, json_length = await serving.predictor.compute(
-        messages.write, MODEL, servable.version, message.id, outputs
+    prepared = await serving.predictor.compute(
+        oip.prepare, body, servable.manifest, serving.settings.max_body_bytes, deadline=deadline
+    )
+    outputs = await oip.infer(serving, servable, prepared, ticket, deadline)
+    content, json_length = await serving.predictor.compute(
+        messages.write, MODEL, servable.version, prepared.id, outputs
     )
     if json_length is None:
-        return Response(body, media_type="application/json")
+        return Response(content, media_type="application/json")
     return Response(
-        body,
+        content,
         media_type="application/octet-stream",
         headers={HEADER_LENGTH: str(json_length)},
     )

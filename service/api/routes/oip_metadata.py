@@ -14,8 +14,8 @@ from core.models.servable import Servable
 from core.release import release
 from service.api.dependencies import ServingDep
 from service.api.problems import DOCUMENTED, ProtocolError
-from service.oip import infer
-from service.oip.infer import MAX_BATCH, MODEL, TensorSpec
+from service.oip import infer, specs
+from service.oip.specs import MAX_BATCH, MODEL, TensorSpec
 
 
 async def require_model(model: Annotated[str, Path(examples=[MODEL])]) -> str:
@@ -82,8 +82,8 @@ class ModelMetadata(BaseModel):
         manifest = servable.manifest
         return ModelMetadata(
             versions=[str(number) for number in loaded],
-            inputs=[TensorMetadata.from_spec(spec) for spec in infer.input_specs(manifest)],
-            outputs=[TensorMetadata.from_spec(spec) for spec in infer.output_specs(manifest)],
+            inputs=[TensorMetadata.from_spec(spec) for spec in specs.input_specs(manifest)],
+            outputs=[TensorMetadata.from_spec(spec) for spec in specs.output_specs(manifest)],
             parameters=ModelParameters(
                 classes=list(manifest.classes),
                 max_batch_size=MAX_BATCH,

@@ -14,6 +14,7 @@ from core import runs
 from core.labelling import labels
 from core.labelling.census import describe_missing, read_census
 from core.registry import promotions, workers
+from core.store.free_disk import FreeDisk
 from service import metrics
 from service.api.dependencies import ServingDep
 from service.api.schemas import RunResponse, moment, moment_or_none
@@ -41,6 +42,14 @@ class LabelStatus(BaseModel):
     )
 
 
+class DiskStatus(BaseModel):
+    free_bytes: int = Field(description="Now.")
+    min_free_bytes: int = Field(description="Below it, images of predictions are not kept.")
+    keeps_images: bool = Field(
+        description="Whether images of predictions are kept, so that they can be labelled by id."
+    )
+
+
 class Status(BaseModel):
     version: int
     classes: int
@@ -52,6 +61,9 @@ class Status(BaseModel):
     workers: list[WorkerStatus]
     trainers: int = Field(description="Live trainers. Without one, no run starts.")
     promotion_waiting: int | None = Field(description="A version that the workers are loading.")
+    disk: DiskStatus | None = Field(
+        description="Below the blob folder; null if the blobs are in a remote store."
+    )
     labels: LabelStatus
     runs: list[RunResponse] = Field(description="The runs that are waiting or running.")
     last_run: RunResponse | None
@@ -89,6 +101,7 @@ def status(serving: ServingDep) -> Status:
         ],
         trainers=len(trainers),
         promotion_waiting=waiting.version if waiting else None,
+        disk=_disk(serving.store.disk),
         labels=LabelStatus(
             waiting=num_waiting,
             oldest_waiting=moment_or_none(oldest),
@@ -98,6 +111,15 @@ def status(serving: ServingDep) -> Status:
         ),
         runs=[RunResponse.from_record(run) for run in unfinished],
         last_run=RunResponse.from_record(last) if last else None,
+    )
+
+
+def _disk(disk: FreeDisk) -> DiskStatus | None:
+    free = disk.measure()
+    if free is None:
+        return None
+    return DiskStatus(
+        free_bytes=free, min_free_bytes=disk.min_bytes, keeps_images=free >= disk.min_bytes
     )
 
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
 
 from core.models import servable
 from core.models.standalone import standalone, verify
 from core.registry import promotions, versions
+from core.registry.versions import Version
 from core.shadows import answers, outcomes
 from service.api.dependencies import ServingDep
 from service.api.version_schemas import ShadowScore, VersionDetail, VersionList, VersionResponse
+from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["versions"])
+
+IfNoneMatch = Annotated[
+    str | None, Header(description="The `ETag` of the file that the client has; 304 if it is that.")
+]
 
 
 @router.get("/v1/versions", response_model=VersionList)
@@ -54,18 +62,40 @@ def one(number: int, serving: ServingDep) -> VersionDetail:
 @router.get(
     "/v1/versions/{number}/model.onnx",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        304: {"description": "The client has it, as its `If-None-Match` says."},
+    },
 )
-def model(number: int, serving: ServingDep) -> Response:
+@router.head("/v1/versions/{number}/model.onnx", include_in_schema=False)
+async def model(number: int, serving: ServingDep, if_none_match: IfNoneMatch = None) -> Response:
     """Download the version as one verified ONNX file: uint8 pixels in, probabilities out."""
-    store = serving.store
-    with store.db.read() as conn:
-        version = versions.get(conn, number)
-    manifest = versions.read_manifest(version, store.blobs)
-    content = standalone(store.blobs.get(version.backbone), store.blobs.get(version.head), manifest)
-    verify(content, servable.load(manifest, store.blobs, serving.runtime))
-    return Response(
-        content,
+    version = await run_in_threadpool(_version, number, serving)
+    export = serving.exports.known(version.manifest)
+    if export is None:
+        # In a compute thread: composing takes a core for a second, and one is composed at a time.
+        export = await serving.predictor.compute(
+            serving.exports.get, version.manifest, lambda: _compose(version, serving)
+        )
+    tag = f'"{export.sha256}"'
+    if if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*"):
+        return Response(status_code=304, headers={"ETag": tag})
+    return FileResponse(
+        export.path,
         media_type="application/octet-stream",
-        headers={"Content-Disposition": f'attachment; filename="evergreen-{number}.onnx"'},
+        filename=f"evergreen-{number}.onnx",
+        headers={"ETag": tag},
     )
+
+
+def _version(number: int, serving: ServingProcess) -> Version:
+    with serving.store.db.read() as conn:
+        return versions.get(conn, number)
+
+
+def _compose(version: Version, serving: ServingProcess) -> bytes:
+    blobs = serving.store.blobs
+    manifest = versions.read_manifest(version, blobs)
+    content = standalone(blobs.get(version.backbone), blobs.get(version.head), manifest)
+    verify(content, servable.load(manifest, blobs, serving.runtime))
+    return content

@@ -116,3 +116,10 @@ def test_deep_grey_of_jpeg_2000_spans_black_to_white() -> None:
     out = decode(images.encode(Image.fromarray(ramp), "JPEG2000"), SPEC)
     assert out[16, 0, 0] < 8
     assert out[16, -1, 0] > 247
+
+
+def test_damaged_fax_writes_nothing_past_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    fax = images.encode(images.scene(64, 600).convert("1"), "TIFF", compression="group3")
+    noise = np.random.default_rng(0).bytes(8_000)
+    decode(fax[:8] + noise + fax[8 + len(noise) :], SPEC)
+    assert capfd.readouterr().err == ""

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import ImageTooCostly
 from core.inputs.pixels import PixelSpec, decode
+from core.inputs.trailing import without_trailing
 from tests.core.inputs.pixel_measures import mean_difference
 
 _BESIDE = Path(__file__).parents[4] / "shared" / "cases"
@@ -42,3 +44,18 @@ def test_case_is_the_picture_that_it_shows(name: str, like: str, levels: float) 
 def test_heic_case_is_the_picture_that_it_shows() -> None:
     pytest.importorskip("pillow_heif")
     assert mean_difference(_decode("photo.heic"), _decode("plain.png")) <= 4
+
+
+def test_case_with_a_thousand_scans_is_refused() -> None:
+    with pytest.raises(ImageTooCostly, match="1,210 scans"):
+        _decode("many-scans.jpg")
+
+
+def test_noisy_fax_writes_nothing_past_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    _decode("fax-noise.tif")
+    assert capfd.readouterr().err == ""
+
+
+def test_case_with_trailing_zeros_is_kept_without_them() -> None:
+    image = (CASES / "trailing-zeros.jpg").read_bytes()
+    assert len(without_trailing(image)) < 20_000

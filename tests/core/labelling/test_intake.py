@@ -202,3 +202,20 @@ def test_unknown_prediction_is_refused(store: Store, prediction_id: str) -> None
     with pytest.raises(UnknownPrediction):
         intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
     assert count(store) == 0
+
+
+def test_image_is_stored_without_what_follows_it(store: Store) -> None:
+    image = images.jpeg(seed=5)
+    first = intake.label_image(store, image + bytes(50_000), CAT, LIMITS, now=1.0)
+    again = intake.label_image(store, image, CAT, LIMITS, now=2.0)
+    assert first.event.example_id == again.event.example_id
+    assert store.blobs.get(sha256(image)) == image
+    assert not store.blobs.has(sha256(image + bytes(50_000)))
+
+
+def test_image_that_was_stored_whole_stays_the_same_example(store: Store) -> None:
+    whole = images.jpeg(seed=6) + bytes(1_000)
+    new = intake.prepare(whole, LIMITS, "feedback")
+    first = intake.store_label(store, whole, new, CAT, now=1.0)
+    again = intake.label_image(store, whole, CAT, LIMITS, now=2.0)
+    assert first.event.example_id == again.event.example_id

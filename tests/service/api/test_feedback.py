@@ -153,8 +153,9 @@ def test_retracting_by_what_is_no_id_is_refused(client: TestClient) -> None:
     )
 
 
+@pytest.mark.parametrize("way", ["image", "prediction"])
 def test_images_of_labels_are_decoded_no_more_at_once_than_those_of_predictions(
-    client: TestClient, serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, serving: ServingProcess, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     prepare, counting = intake.prepare, threading.Lock()
     num_now, most = 0, 0
@@ -172,9 +173,14 @@ def test_images_of_labels_are_decoded_no_more_at_once_than_those_of_predictions(
 
     monkeypatch.setattr(intake, "prepare", counted)
     images = [new_image() for _ in range(12)]
-    answers = concurrency.in_threads(
-        12, lambda i: label_image(client, images[i], "cat").status_code
-    )
+    predicted = [predict(client, image) for image in images]
+
+    def label(i: int) -> int:
+        if way == "image":
+            return label_image(client, images[i], "cat").status_code
+        return label_prediction(client, predicted[i], "cat").status_code
+
+    answers = concurrency.in_threads(12, label)
     assert answers == [201] * 12
     assert 1 <= most <= serving.predictor.max_parallel
     assert serving.admission.in_flight == 0
@@ -183,8 +189,13 @@ def test_images_of_labels_are_decoded_no_more_at_once_than_those_of_predictions(
 def test_worker_that_is_full_refuses_images_of_labels(
     client: TestClient, serving: ServingProcess
 ) -> None:
-    image, prediction_id = new_image(), predict(client)
+    image, new, known = new_image(), predict(client), predict(client)
+    label_prediction(client, known, "cat")
     with serving.admission.reserve(num_images=serving.settings.max_in_flight):
         assert_problem.problem(label_image(client, image, "cat"), 503, "overloaded", "try again")
-        assert label_prediction(client, prediction_id, "cat").status_code == 201
+        assert_problem.problem(label_prediction(client, new, "cat"), 503, "overloaded", "try again")
+        # Its image is not decoded again.
+        assert label_prediction(client, known, "dog").status_code == 201
     assert label_image(client, image, "cat").status_code == 201
+    assert label_prediction(client, new, "cat").status_code == 201
+    assert serving.admission.in_flight == 0

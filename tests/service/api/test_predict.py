@@ -153,6 +153,12 @@ def test_unusual_image_is_predicted(client: TestClient, image: bytes) -> None:
             ("20000 x 20000 = 400,000,000", "50,000,000", "send a smaller copy"),
             id="20000x20000",
         ),
+        pytest.param(
+            images.many_scans(200),
+            "image-too-costly",
+            ("200 scans", "limit for 4,096 pixels is 100", "save it again"),
+            id="many-scans",
+        ),
     ],
 )
 @pytest.mark.parametrize("way", ["raw", "form"])

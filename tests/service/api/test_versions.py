@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from core.inputs import pixels
 from core.inputs.pixels import PixelSpec
+from service.api.routes import versions as routes
 from tests.service import assert_problem, trained_home
 
 # onnxruntime may optimise across the border of the two former files.
@@ -94,6 +95,24 @@ def test_downloaded_model_predicts_like_the_service(
         np.testing.assert_allclose(
             found[0], [given[name] for name in classes], rtol=0, atol=PARITY_ATOL
         )
+
+
+def test_model_is_composed_once_and_streamed(
+    trained_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/v1/versions/2/model.onnx"
+    first = trained_client.get(path)
+    monkeypatch.delattr(routes, "standalone")
+    again = trained_client.get(path)
+    assert again.content == first.content
+    tag = f'"{hashlib.sha256(first.content).hexdigest()}"'
+    assert first.headers["etag"] == again.headers["etag"] == tag
+    assert int(again.headers["content-length"]) == len(first.content)
+    head = trained_client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == again.headers["content-length"]
+    unchanged = trained_client.get(path, headers={"If-None-Match": tag})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
 
 
 @pytest.mark.parametrize("number", ["3", "0", "-1", "9" * 30])

@@ -24,7 +24,7 @@ from core.inputs import pixels
 from core.release import release
 from service.api.app import create_app
 from service.inference.serving_process import ServingProcess
-from service.oip.infer import MAX_BATCH
+from service.oip.specs import MAX_BATCH
 from tests.service.oip.infer_requests import PHOTOS, SIZE, TOLERANCE
 from tests.support.wait import wait_until
 

@@ -16,6 +16,8 @@ from core.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from service.oip import messages, tensors
 from service.oip.messages import InferenceRequest, Output
 
+# Numbers of a batch of 64 photos of 144 x 144.
+MOST = 64 * 144 * 144 * 3
 SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, max_side=4)
 
 
@@ -71,6 +73,7 @@ def test_request_is_read_with_its_parameters() -> None:
             ],
         ),
         None,
+        MOST,
     )
     assert found.id == "7"
     assert [(o.name, found.is_binary(o), o.parameters.classification) for o in found.outputs] == [
@@ -81,7 +84,7 @@ def test_request_is_read_with_its_parameters() -> None:
 
 def test_data_may_have_any_elements() -> None:
     elements: list[Any] = [1, None, "x", [2, {"y": 3}]]
-    (tensor,) = messages.read(request(tensor={"data": elements}), None).inputs
+    (tensor,) = messages.read(request(tensor={"data": elements}), None, MOST).inputs
     assert tensor.raw == elements
 
 
@@ -133,21 +136,21 @@ def sized(size: Any) -> dict[str, Any]:
 )
 def test_refusal_names_the_broken_rule(body: bytes, header: str | None, part: str) -> None:
     with pytest.raises(InvalidRequest, match=part) as caught:
-        messages.read(body, header)
+        messages.read(body, header, MOST)
     assert len(str(caught.value)) < 400
 
 
 def test_refusal_quotes_a_wrong_value_in_part() -> None:
     for long in ("x" * 10_000, list(range(10_000)), {str(i): i for i in range(10_000)}):
         with pytest.raises(InvalidRequest) as caught:
-            messages.read(request(parameters=[long]), None)
+            messages.read(request(parameters=[long]), None, MOST)
         assert len(str(caught.value)) < 400
 
 
 def test_reading_ends_at_the_first_of_many_wrong_values() -> None:
-    for wrong in (request(tensor={"shape": ["x"] * 100_000}), request(outputs=[{}] * 100_000)):
+    for wrong in (request(tensor={"shape": ["x"] * 4_000}), request(outputs=[{}] * 9_000)):
         with pytest.raises(InvalidRequest) as caught:
-            messages.read(wrong, None)
+            messages.read(wrong, None, MOST)
         assert isinstance(caught.value.__cause__, ValidationError)
         assert caught.value.__cause__.error_count() == 1
 
@@ -170,7 +173,7 @@ JSON = st.recursive(
 @given(st.fixed_dictionaries({"inputs": JSON}, optional={"outputs": JSON, "parameters": JSON}))
 def test_any_json_is_read_or_refused(content: Any) -> None:
     try:
-        found = messages.read(json.dumps(content).encode(), None)
+        found = messages.read(json.dumps(content).encode(), None, MOST)
     except InvalidRequest as error:
         str(error).encode()  # or it could not be answered
         return
@@ -193,3 +196,18 @@ def test_damaged_compressed_bodies_are_refused() -> None:
     with pytest.raises(UnsupportedMediaType, match="'br'; send gzip, deflate"):
         messages.decompress(packed, "br", 10_000)
     assert messages.decompress(b"plain", "identity", 10_000) == b"plain"
+
+
+@pytest.mark.parametrize("element", ["1", "[]", "{}", '""', "[[]]", '{"a":1}'])
+def test_message_of_more_elements_than_a_batch_is_refused_before_it_is_parsed(element: str) -> None:
+    head = request(tensor={"data": ["here"]}).decode()
+    body = head.replace('"here"', ",".join([element] * 200_000)).encode()
+    with pytest.raises(InvalidRequest, match=r"the limit is .* send fewer images") as caught:
+        messages.read(body, None, 100_000)
+    assert caught.value.__cause__ is None
+
+
+def test_nested_numbers_of_a_whole_batch_are_read() -> None:
+    data = np.zeros((64, 32, 32, 3), int).tolist()
+    (tensor,) = messages.read(request(tensor={"data": data}), None, 64 * 32 * 32 * 3).inputs
+    assert tensor.raw == data

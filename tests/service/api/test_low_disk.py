@@ -1,0 +1,45 @@
+"""With little free disk predictions go on without their images, and no label is lost silently."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from starlette.testclient import TestClient
+
+from core.store import blobs
+from core.store.blobs import sha256
+from service.inference.serving_process import ServingProcess
+from tests.service import assert_problem
+from tests.service.client import label_image, label_prediction, new_image, predict
+
+
+def test_prediction_goes_on_without_keeping_its_image(
+    client: TestClient, serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.get("/v1/status").json()["disk"]["keeps_images"]
+    monkeypatch.setattr(serving.store.disk, "min_bytes", 10**18)
+    monkeypatch.setattr(serving.store.disk, "_check_at", 0.0)
+    image = new_image()
+    prediction_id = predict(client, image)
+    assert not serving.store.blobs.has(sha256(image))
+    status = client.get("/v1/status").json()["disk"]
+    assert (status["keeps_images"], status["min_free_bytes"]) == (False, 10**18)
+    metrics = client.get("/metrics").text
+    assert "evergreen_images_not_kept_total 0.0" not in metrics
+    assert "evergreen_disk_free_bytes" in metrics
+    refused = label_prediction(client, prediction_id, "cat")
+    assert_problem.problem(refused, 404, "unknown-prediction", "not kept any more", "send it again")
+    assert label_image(client, image, "cat").status_code == 201
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_label_whose_image_does_not_fit_is_refused(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, "no space")
+
+    monkeypatch.setattr(blobs, "write_whole", full)
+    response = label_image(client, new_image(), "cat")
+    assert_problem.problem(response, 507, "disk-full", "nothing was stored", "free some of it")
