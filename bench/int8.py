@@ -4,7 +4,7 @@ DATA_DIR holds data sets, or is one: a folder with train/<class>/* and val/<clas
 is quantised on 100 photos of train, as by `evergreen backbone int8`. Times are medians of one photo
 on one thread in the session that serves, in CPU time, with float32 and int8 in turn. Accuracy is
 that of a head on val, trained on the embeddings of float32 and of int8 from the same labels.
-Without --weights only the bundled starter is measured.
+Without --weights only the backbones with weights of their own are measured.
 
 `--cost NAME ...` times other backbones instead, with random weights and no head.
 """
@@ -27,8 +27,8 @@ from threadpoolctl import threadpool_limits
 from bench.learning.photos import Network, data_sets, embeddings, pixels, read
 from bench.learning.tables import Follow, cells, following, news, per_class, show, size
 from bench.learning.tasks import Task, judge_head, load
+from core.models import pretrained
 from core.models.backbones import Backbone, Runtime
-from training.backbones.names import STARTER
 from training.backbones.quantise import evenly, quantise
 
 SECOND = "torchvision/mobilenet_v2"
@@ -36,7 +36,16 @@ SIZES: tuple[int | None, ...] = (20, 100)
 ROUNDS = 30
 _IN_A_ROW = 4
 
-COST = ("backbone", "calibrated on", "MB", "MB, int8", "ms", "ms, int8", "times as fast")
+COST = (
+    "backbone",
+    "calibrated on",
+    "MB",
+    "MB, int8",
+    "ms",
+    "ms, int8",
+    "times as fast",
+    "float32 layers",
+)
 ACCURACY = ("data", "backbone", "labels a class", "float32", "int8", "change, points")
 
 
@@ -54,7 +63,7 @@ def main() -> None:
             if args.cost:
                 cost_rows += [_other(folder, name, args, follow) for name in args.cost]
                 continue
-            for name in (STARTER, SECOND) if args.weights else (STARTER,):
+            for name in (*pretrained.NAMES, *((SECOND,) if args.weights else ())):
                 task = load(folder, name, args.weights, args.cache, follow)
                 photos_NHWC = pixels(task.train, task.network.pixels, args.cache)
                 chosen_NHWC = photos_NHWC[evenly(len(photos_NHWC))]
@@ -69,7 +78,8 @@ def main() -> None:
 def _quantised(
     folder: Path, network: Network, photos_NHWC: NDArray[np.uint8], rounds: int
 ) -> tuple[Network, list[str]]:
-    content = quantise(network.onnx, photos_NHWC)
+    result = quantise(network.onnx, photos_NHWC)
+    content = result.content
     before_ms, after_ms = take_turns([network.onnx, content], photos_NHWC[:1], rounds)
     figures = (
         f"{len(network.onnx) / 1e6:.1f}",
@@ -77,6 +87,7 @@ def _quantised(
         f"{before_ms:.2f}",
         f"{after_ms:.2f}",
         f"{before_ms / after_ms:.2f}",
+        f"{result.num_float32} of {result.num_linear}",
     )
     return dataclasses.replace(network, onnx=content), [network.name, folder.name, *figures]
 
@@ -123,7 +134,7 @@ def _other(folder: Path, name: str, args: argparse.Namespace, follow: Follow) ->
     from training.backbones.backbone import build
     from training.backbones.export import export_backbone
 
-    module = build(name, pretrained=name == STARTER)
+    module = build(name, pretrained=name in pretrained.NAMES)
     photos = read(folder / "val")
     chosen = evenly(len(photos))
     few = dataclasses.replace(

@@ -156,7 +156,9 @@ def _quantised(store: Store, settings: Settings, candidate: BackboneRef) -> Back
 
     photos_NHWC = labelled_photos(store, candidate.pixels, Limits(settings.max_pixels))
     err.print(f"Quantising {candidate.name} on {len(photos_NHWC)} labelled photos ...")
-    return as_int8(candidate, photos_NHWC, store.blobs)
+    candidate, result = as_int8(candidate, photos_NHWC, store.blobs)
+    err.print(result.reason())
+    return candidate
 
 
 def _request_run(store: Store, settings: Settings, candidate: BackboneRef, wait: bool) -> None:

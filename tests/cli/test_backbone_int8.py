@@ -42,6 +42,7 @@ def test_int8_champion_serves_reports_its_precision_and_is_not_quantised_twice(
     result = run("backbone", "int8", "--wait")
     assert result.exit_code == 0, result.output
     assert "Quantising efficientnet-lite0 on" in result.stderr
+    assert "layers stay in float32, the fewest that suffice" in " ".join(result.stderr.split())
     assert json.loads(run("status", "--json").stdout)["champion"]["precision"] == "int8"
     assert "version 3 in int8 (blue, red)" in run("status").stdout
     shown = " ".join(run("versions", "3").stdout.split())

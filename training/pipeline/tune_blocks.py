@@ -104,9 +104,10 @@ def _tune_champion(
     if manifest.quantised_from is None:
         return candidate
     photos_NHWC = pixels_NHWC[evenly(len(pixels_NHWC))]
-    return as_int8(
+    candidate, _ = as_int8(
         candidate, photos_NHWC, store.blobs, lambda _: progress.report("quantising", 0.99)
     )
+    return candidate
 
 
 def _champion(store: Store) -> Manifest:

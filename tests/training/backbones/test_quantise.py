@@ -31,7 +31,7 @@ from training.recipe import GatePolicy
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
-from tests.training.backbones.tiny_backbone import photos, tiny_backbone  # noqa: E402
+from tests.training.backbones.tiny_backbone import deep_backbone, photos, tiny_backbone  # noqa: E402
 from training.backbones.backbone_ref import BackboneRef  # noqa: E402
 from training.backbones.export import export_backbone  # noqa: E402
 
@@ -48,7 +48,7 @@ def in_float32() -> bytes:
 
 @pytest.fixture(scope="module")
 def in_int8(in_float32: bytes) -> bytes:
-    return quantise(in_float32, photos(30)[0])
+    return quantise(in_float32, photos(30)[0]).content
 
 
 def embed(content: bytes, pixels_NHWC: np.ndarray) -> np.ndarray:
@@ -58,6 +58,7 @@ def embed(content: bytes, pixels_NHWC: np.ndarray) -> np.ndarray:
 def test_int8_backbone_embeds_as_the_float32_one_in_the_same_interface(
     in_float32: bytes, in_int8: bytes
 ) -> None:
+    onnx.checker.check_model(in_int8)  # an export verifies it too
     for_both = [onnx.load_from_string(content).graph for content in (in_float32, in_int8)]
     assert for_both[0].input == for_both[1].input
     assert for_both[0].output == for_both[1].output
@@ -81,7 +82,33 @@ def test_convolutions_after_the_third_have_weights_of_8_bits(in_int8: bytes) -> 
 
 
 def test_same_photos_give_the_same_file(in_float32: bytes, in_int8: bytes) -> None:
-    assert quantise(in_float32, photos(30)[0]) == in_int8
+    assert quantise(in_float32, photos(30)[0]).content == in_int8
+
+
+def num_in_float32(model: bytes) -> tuple[int, dict[int, float]]:
+    found = quantise(model, photos(40)[0])
+    assert found.num_linear == 12
+    assert f"{found.num_float32} of 12 layers stay in float32" in found.reason()
+    return found.num_float32, found.noise
+
+
+def test_three_nodes_in_float32_are_enough_for_an_even_network() -> None:
+    number, noise = num_in_float32(export_backbone(deep_backbone()))
+    assert number == 3
+    assert list(noise) == [3, 6]
+
+
+def test_more_nodes_stay_in_float32_where_rounding_them_costs_more() -> None:
+    number, noise = num_in_float32(export_backbone(deep_backbone(uneven=4)))
+    assert number == 6
+    assert noise[3] > 2 * noise[6]
+
+
+def test_more_nodes_in_float32_that_do_not_help_are_rounded() -> None:
+    """The costly node is after those that may stay in float32."""
+    number, noise = num_in_float32(export_backbone(deep_backbone(uneven=9)))
+    assert number == 3
+    assert noise[6] > 0.1
 
 
 def test_model_with_nothing_to_quantise_is_refused_with_a_remedy() -> None:
@@ -100,6 +127,15 @@ def test_stopped_run_ends_between_two_photos(in_float32: bytes) -> None:
     with pytest.raises(RunCancelled):
         quantise(in_float32, photos(30)[0], stop)
     assert reported == [1, 2, 3]
+
+
+def test_stopped_run_ends_while_the_results_are_compared(in_float32: bytes) -> None:
+    def stop(done: int) -> None:
+        if done == 25:  # after 23 photos that give ranges
+            raise RunCancelled
+
+    with pytest.raises(RunCancelled):
+        quantise(in_float32, photos(30)[0], stop)
 
 
 def test_photos_are_spread_evenly() -> None:
@@ -133,7 +169,8 @@ def test_backbone_ref_keeps_what_it_was_quantised_from(
     before = BackboneRef(
         "tiny", float32, tiny_backbone().pixels, 24, snapshot=7, tuned_from="b" * 64
     )
-    after = as_int8(before, photos(30)[0], blobs)
+    after, result = as_int8(before, photos(30)[0], blobs)
+    assert result.content == in_int8
     assert after.quantised_from == before.digest
     assert blobs.get(after.digest) == in_int8
     assert (after.name, after.pixels, after.snapshot) == ("tiny", before.pixels, 7)

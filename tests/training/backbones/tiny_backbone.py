@@ -44,6 +44,36 @@ def _block(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.BatchNorm2d(num_out), nn.ReLU(), nn.Dropout(0.1))
 
 
+def deep_backbone(uneven: int | None = None) -> Backbone:
+    """Twelve convolutions. The output of the one before `uneven` has a channel that dwarfs the
+    others, and the next one makes it small again. In float32 this changes nothing."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        convs = [nn.Conv2d(3 if i == 0 else 8, 8, 3, padding=1) for i in range(12)]
+        for conv in convs:
+            nn.init.dirac_(conv.weight)
+            conv.weight.data += 0.1 * torch.randn_like(conv.weight)
+    if uneven is not None:
+        before, after = convs[uneven - 1], convs[uneven]
+        before.weight.data[0] *= 1000
+        assert before.bias is not None
+        before.bias.data[0] *= 1000
+        after.weight.data[:, 0] /= 1000
+    net = nn.Sequential(
+        *(nn.Sequential(conv, nn.ReLU()) for conv in convs),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1)),
+    )
+    return Backbone(
+        "deep",
+        {"net": net},
+        list(net),
+        pixels=PixelSpec(SIZE_PX),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        embedding_size=8,
+    )
+
+
 def photos(num_rows: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
     """Returns pixels_NHWC and y_N: faint textures under noise, at random phase."""
     rng = np.random.default_rng(seed)
