@@ -35,8 +35,9 @@ _RENAMED = {
 class TriggerRecipe:
     """When to start a run without a request. 0 turns a trigger off."""
 
-    # So many new labels.
-    after_labels: NonNegativeInt = 10
+    # So many new labels. With 1, the first label after a pause starts a run at once, and those that
+    # come while it runs go into the next.
+    after_labels: NonNegativeInt = 1
     # The newest label is so old.
     quiet_period_s: NonNegativeFloat = 0.5
     # The oldest new label is so old.

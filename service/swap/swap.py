@@ -1,7 +1,8 @@
 """The swap: this worker's part in a change of champion.
 
-Ten times a second its thread polls the database (`service/swap/follower.py`), decides what to do
-(`service/swap/next_action.py`) and does it (`service/swap/executor.py`). Then it unloads old
+Ten times a second, and fifty times during a swap, its thread polls the database
+(`service/swap/follower.py`), decides what to do (`service/swap/next_action.py`) and does it
+(`service/swap/executor.py`). Then it unloads old
 versions, loads shadows and reports what has changed. None of this holds up a request.
 """
 
@@ -24,6 +25,8 @@ from service.swap.shadows import Shadows
 from service.swap.slot import Slot
 
 TICK_S = 0.1
+#: While a promotion is pending or a switch is ahead. Every worker waits for the last one.
+TICK_DURING_SWAP_S = 0.02
 _PAUSE_AFTER_ERROR_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ class Swap:
         self._executor = Executor(store, slot, self.loaded, self._heartbeat, load_within_s)
         self._follower = Follower(store, self._executor)
         self._wake = threading.Event()
+        self._pause_s = TICK_S
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="swap", daemon=True)
 
@@ -82,11 +86,14 @@ class Swap:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._wake.wait(TICK_S)
+            self._wake.wait(self._pause_s)
             self._wake.clear()
+            self._pause_s = TICK_S
             try:
                 if self._tick():
                     self.shadows.load_next()
+                else:
+                    self._pause_s = TICK_DURING_SWAP_S
             except StoreError as error:
                 log.warning("swap.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(_PAUSE_AFTER_ERROR_S)

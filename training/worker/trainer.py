@@ -44,7 +44,7 @@ from training.worker.planned_runs import request_if_planned
 from training.worker.self_healing import SelfHealing
 from training.worker.triggers import NewLabels
 
-_TICK_S = 0.1
+_TICK_S = 0.05
 # Events that write no row, like a process that died, are found within this time.
 _CHECK_AT_LEAST_EVERY_S = 0.5
 # Clocks of two machines differ by less. A time further ahead is from before a clock was set back.

@@ -112,7 +112,26 @@ def test_new_labels_start_a_run_without_a_request(starter_store: Store, settings
         assert [run.trigger for run in runs.listing(conn, 10)] == ["labels"]
 
 
-def test_trainer_wakes_when_a_trigger_fires(starter_store: Store, trainer: Trainer):
+def test_first_label_that_can_be_learned_starts_a_run_at_once(
+    starter_store: Store, trainer: Trainer
+):
+    trainer.tick(time.time())
+    label(starter_store, digits_of("two")[:5])
+    for _ in range(3):
+        trainer.tick(time.time())
+    with starter_store.db.read() as conn:
+        assert runs.listing(conn, 10) == [], "one class alone teaches nothing"
+    label(starter_store, digits_of("five")[:2])
+    trainer.tick(time.time())
+    assert live(starter_store).number == 2
+    label(starter_store, digits_of("five")[2:3])
+    trainer.tick(time.time())
+    with starter_store.db.read() as conn:
+        assert [run.trigger for run in runs.listing(conn, 10)] == ["labels", "labels"]
+
+
+def test_trainer_wakes_when_a_trigger_fires(starter_store: Store, settings: Settings):
+    trainer = Trainer(starter_store, Recipe(triggers=TriggerRecipe(after_labels=0)), settings)
     trainer.tick(time.time())
     tick_s = trainer.pause_s(time.time())
     label(starter_store, digits_of("two", "five")[:6])
@@ -128,7 +147,8 @@ def test_trainer_wakes_when_a_trigger_fires(starter_store: Store, trainer: Train
     assert trainer.pause_s(due_at + 1.0) == tick_s, "nothing is new"
 
 
-def test_clock_that_is_set_back_silences_no_trigger(starter_store: Store, trainer: Trainer):
+def test_clock_that_is_set_back_silences_no_trigger(starter_store: Store, settings: Settings):
+    trainer = Trainer(starter_store, Recipe(triggers=TriggerRecipe(after_labels=0)), settings)
     label(starter_store, digits_of("two", "five")[:6])
     trainer.tick(time.time())  # the quiet period has not passed
     assert live(starter_store).number == 1
