@@ -24,7 +24,7 @@ from core.store.database import Database
 from core.store.schema import activations, promotions
 
 # Workers poll every 0.1 s (`service/swap/swap.py`). Each must see an activation before its time.
-ACTIVATION_LEAD_S = 0.4
+ACTIVATION_LEAD_S = 0.3
 # The promotion fails if a live worker has not loaded its version within this time.
 MAX_WAIT_S = 120.0
 # Requests a rollback if labels show that the champion is worse.

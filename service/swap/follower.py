@@ -19,7 +19,7 @@ from core.store.store import Store
 from service.swap.executor import Executor
 
 # Well below `promotions.ACTIVATION_LEAD_S`: the margin is the time to write the activation.
-FRESH_S = 0.25
+FRESH_S = 0.15
 _MAX_FALLBACKS = 20
 
 log = logging.getLogger(__name__)
