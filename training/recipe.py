@@ -35,15 +35,16 @@ _RENAMED = {
 class TriggerRecipe:
     """When to start a run without a request. 0 turns a trigger off."""
 
-    # So many new labels. With 1, the first label after a pause starts a run at once, and those that
-    # come while it runs go into the next.
+    # So many new labels. 1: the first one after a pause starts a run at once, and those that come
+    # while it runs share the next.
     after_labels: NonNegativeInt = 1
-    # The newest label is so old.
+    # The newest label is so old. Matters where after_labels is 0 or more than 1.
     quiet_period_s: NonNegativeFloat = 0.5
     # The oldest new label is so old.
     every_s: NonNegativeFloat = 3600.0
-    # Least time between the end of a run and the next.
-    min_interval_s: NonNegativeFloat = 0.0
+    # Least time between the end of a run and the next. Under a steady stream of labels, the machine
+    # rests for so long, and these labels are embedded meanwhile.
+    min_interval_s: NonNegativeFloat = 0.2
     pause_after_failure_s: NonNegativeFloat = 60.0
 
 

@@ -106,6 +106,19 @@ def count_after(conn: Connection, snapshot: int) -> tuple[int, float | None, flo
     return row[0], row[1], row[2]
 
 
+def names_after(conn: Connection, snapshot: int) -> set[str | None]:
+    """Return the labels of the events after a snapshot; None stands for retractions."""
+    query = select(labels.c.label).where(labels.c.id > snapshot).distinct()
+    return set(conn.execute(query).scalars())
+
+
+def changed_examples_of(conn: Connection, snapshot: int) -> bool:
+    """Whether an example of the snapshot has an event after it."""
+    new = select(labels.c.example_id).where(labels.c.id > snapshot)
+    query = select(labels.c.id).where(labels.c.id <= snapshot, labels.c.example_id.in_(new))
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def times_between(conn: Connection, after: int, up_to: int) -> list[float]:
     """Return when the events in (after, up_to] were acknowledged."""
     query = select(labels.c.created_at).where(labels.c.id > after, labels.c.id <= up_to)

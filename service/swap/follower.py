@@ -21,7 +21,7 @@ from core.system.daemon_pool import DaemonPool
 from service.swap.executor import Executor
 
 # Well below `promotions.ACTIVATION_LEAD_S`: the margin is the time to write the activation.
-FRESH_S = 0.25
+FRESH_S = 0.15
 #: A request waits for a poll no longer than this.
 PATIENCE_S = 0.5
 _MAX_FALLBACKS = 20

@@ -27,7 +27,7 @@ from service.swap.slot import Slot
 from service.swap.swap import Swap
 from tests.support import tiny
 
-# A tick (0.1 s), loading, the lead of an activation (0.4 s), and a machine that is busy.
+# A tick (0.1 s), loading, the lead of an activation (0.3 s), and a machine that is busy.
 SOON_S = 10.0
 
 

@@ -22,7 +22,6 @@ from core import leases, runs
 from core.errors import StoreError
 from core.ids import new_id
 from core.labelling import labels
-from core.labelling.census import read_census
 from core.labelling.labels import CurrentLabel
 from core.registry import latest, promotions, versions, workers
 from core.registry.bootstrap import ensure_first_version
@@ -39,6 +38,7 @@ from training.pipeline.context import open_context
 from training.pipeline.run import attempt
 from training.recipe import Recipe, load_recipe
 from training.worker import triggers
+from training.worker.learnable import can_learn
 from training.worker.long_runs import LongRuns
 from training.worker.planned_runs import request_if_planned
 from training.worker.self_healing import SelfHealing
@@ -70,6 +70,8 @@ class Trainer:
         self._idle_until = 0.0
         # When a trigger fires if nothing else is labelled; infinity: never.
         self._due_at = math.inf
+        # The labels up to here change nothing that a run could learn.
+        self._nothing_to_learn_up_to = 0
         with store.db.read() as conn:
             self._trained_up_to = runs.newest_snapshot(conn)
         # A finished run has embedded its snapshot.
@@ -149,7 +151,7 @@ class Trainer:
 
     def _request_if_due(self, now: float) -> None:
         self._due_at = math.inf
-        if self._latest.newest_label <= self._trained_up_to:
+        if self._latest.newest_label <= max(self._trained_up_to, self._nothing_to_learn_up_to):
             return
         with self._store.db.read() as conn:
             self._trained_up_to = runs.newest_snapshot(conn)
@@ -169,7 +171,9 @@ class Trainer:
                 times = triggers.trigger_times(new, self._recipe.triggers).values()
                 self._due_at = min(times, default=math.inf)
                 return
-            if not read_census(conn).is_enough:
+            # Counting takes long with many labels, so once is enough.
+            if not can_learn(conn, self._trained_up_to):
+                self._nothing_to_learn_up_to = self._latest.newest_label
                 return
         with self._store.db.write(durable=False) as conn:
             runs.request(conn, trigger=trigger, now=now)

@@ -68,7 +68,7 @@ def test_failed_step_says_who_and_why() -> None:
 
 def test_lead_lets_every_worker_see_an_activation_first() -> None:
     # Workers poll every 0.1 s; a slow tick may miss one poll or two.
-    assert ACTIVATION_LEAD_S > 2.5 * 0.1
+    assert ACTIVATION_LEAD_S >= 0.3
 
 
 def test_promotion_without_workers_is_activated_immediately(db: Database) -> None:

@@ -112,26 +112,40 @@ def test_new_labels_start_a_run_without_a_request(starter_store: Store, settings
         assert [run.trigger for run in runs.listing(conn, 10)] == ["labels"]
 
 
-def test_first_label_that_can_be_learned_starts_a_run_at_once(
-    starter_store: Store, trainer: Trainer
-):
-    trainer.tick(time.time())
-    label(starter_store, digits_of("two")[:5])
-    for _ in range(3):
-        trainer.tick(time.time())
-    with starter_store.db.read() as conn:
-        assert runs.listing(conn, 10) == [], "one class alone teaches nothing"
-    label(starter_store, digits_of("five")[:2])
-    trainer.tick(time.time())
-    assert live(starter_store).number == 2
-    label(starter_store, digits_of("five")[2:3])
+def test_first_label_after_a_pause_starts_a_run_at_once(starter_store: Store, trainer: Trainer):
+    label(starter_store, digits_of("two", "five")[:20])
     trainer.tick(time.time())
     with starter_store.db.read() as conn:
-        assert [run.trigger for run in runs.listing(conn, 10)] == ["labels", "labels"]
+        (first,) = runs.listing(conn, 10)
+    assert first.finished_at is not None
+    label(starter_store, digits_of("two", "five")[20:24])
+    rest_s = Recipe().triggers.min_interval_s
+    trainer.tick(first.finished_at + 0.5 * rest_s)
+    assert number_of_runs(starter_store) == 1, "labels of a steady stream share a run"
+    trainer.tick(first.finished_at + rest_s + 1e-3)
+    assert number_of_runs(starter_store) == 2
+
+
+def test_first_label_of_a_class_starts_no_run(starter_store: Store, trainer: Trainer):
+    label(starter_store, digits_of("two", "five")[:20])
+    trainer.tick(time.time())
+    label(starter_store, digits_of("seven")[:1])
+    for after_s in (1.0, 2.0, 4000.0):
+        trainer.tick(time.time() + after_s)
+    assert number_of_runs(starter_store) == 1
+    label(starter_store, digits_of("seven")[1:8])
+    trainer.tick(time.time() + 4001.0)
+    assert number_of_runs(starter_store) == 2
+
+
+def number_of_runs(store: Store) -> int:
+    with store.db.read() as conn:
+        return len(runs.listing(conn, 10))
 
 
 def test_trainer_wakes_when_a_trigger_fires(starter_store: Store, settings: Settings):
-    trainer = Trainer(starter_store, Recipe(triggers=TriggerRecipe(after_labels=0)), settings)
+    recipe = Recipe(triggers=TriggerRecipe(after_labels=0))
+    trainer = Trainer(starter_store, recipe, settings)
     trainer.tick(time.time())
     tick_s = trainer.pause_s(time.time())
     label(starter_store, digits_of("two", "five")[:6])

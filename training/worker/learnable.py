@@ -1,0 +1,23 @@
+"""Whether new labels change what a run learns.
+
+A class joins with its second training example. Until then its first label changes nothing, and a
+run would train the same head again.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from core.labelling import labels
+from core.labelling.census import read_census
+
+
+def can_learn(conn: Connection, snapshot: int) -> bool:
+    """Whether a run on the current labels can teach more than one on the snapshot."""
+    census = read_census(conn)
+    if not census.is_enough:
+        return False
+    if labels.changed_examples_of(conn, snapshot):
+        return True
+    # None: a label was taken back.
+    return not labels.names_after(conn, snapshot).isdisjoint({None, *census.classes})
