@@ -8,7 +8,7 @@
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
-      ArtifactError    ChecksumMismatch, SpecMismatch, ParityFailure
+      ArtifactError    BlobMissing, ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
         DiskFull
 
@@ -147,6 +147,12 @@ class ArtifactError(EvergreenError):
     code = "bad-artifact"
 
 
+class BlobMissing(ArtifactError):
+    """The blob store responds and does not have it. One that does not respond is a StoreError."""
+
+    code = "blob-missing"
+
+
 class ChecksumMismatch(ArtifactError):
     code = "checksum-mismatch"
 
@@ -165,6 +171,10 @@ class StoreError(EvergreenError):
 
 class DiskFull(StoreError):
     code = "disk-full"
+
+
+# What is wrong with one stored image, and not with the store.
+UNUSABLE_IMAGE = (BlobMissing, ChecksumMismatch, InputError)
 
 
 def describe_invalid(problem: Mapping[str, Any]) -> str:

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import NotEnoughLabels
+from core.labelling.census import check_enough, take_census
 from core.labelling.labels import CurrentLabel
+
+_MAX_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +67,30 @@ class TrainingSet:
     champion_dataset: Dataset
     # The newest label event among the rows.
     snapshot: int
+    # Ids of labelled examples whose images could not be read.
+    left_out: tuple[int, ...] = ()
+
+
+def describe_left_out(example_ids: Sequence[int]) -> str:
+    """Name the first of them, for the reason of a run. Empty if there are none."""
+    if not example_ids:
+        return ""
+    named = ", ".join(map(str, example_ids[:_MAX_NAMED]))
+    more = len(example_ids) - _MAX_NAMED
+    return (
+        f"; left out, as their images are missing, damaged or above a limit: "
+        f"{len(example_ids):,} examples ({named}{f' and {more:,} more' if more > 0 else ''})"
+    )
+
+
+def trainable_classes(rows: Sequence[CurrentLabel], left_out: Sequence[int]) -> tuple[str, ...]:
+    """Return the classes that these rows can train. Raises NotEnoughLabels."""
+    census = take_census(rows)
+    try:
+        check_enough(census)
+    except NotEnoughLabels as error:
+        raise NotEnoughLabels(f"{error}{describe_left_out(left_out)}") from None
+    return census.classes
 
 
 def assemble(

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import InputError
+from core.errors import UNUSABLE_IMAGE
 from core.inputs import pixels
 from core.inputs.pixels import Limits, PixelSpec
 from core.labelling import embeddings
@@ -70,8 +70,8 @@ def embed(
 ) -> dict[int, Vector]:
     """Return the embedding of each example [D], by example id. Computes and stores missing ones.
 
-    `progress` gets the share that is done, 0 to 1. An example that can't be decoded any more,
-    because a limit was lowered, is left out and logged.
+    `progress` gets the share that is done, 0 to 1. An example is left out and logged if its image
+    is missing, damaged, or over a limit that was lowered.
     """
     vectors = {} if cache is None else cache.get(backbone.digest, rows)
     uncached = [row.example_id for row in rows if row.example_id not in vectors]
@@ -108,7 +108,7 @@ def _embed_batch(
             decoded.append(
                 (row.example_id, pixels.decode(store.blobs.get(row.image), spec, limits))
             )
-        except InputError as error:
+        except UNUSABLE_IMAGE as error:
             log.warning("example.left_out", extra={"example": row.example_id, "error": str(error)})
     if not decoded:
         return []

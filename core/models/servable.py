@@ -111,7 +111,7 @@ def load(
     """Load, verify and warm up.
 
     Without its references, a version takes less memory and cannot say what is unfamiliar. Raises
-    ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
+    BlobMissing, ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
     """
     with blobs.file(manifest.head) as path:
         head = HeadSession(path, runtime)

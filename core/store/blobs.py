@@ -7,14 +7,14 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 import fsspec
 
-from core.errors import ChecksumMismatch, DiskFull, StoreError
+from core.errors import BlobMissing, ChecksumMismatch, DiskFull, StoreError
 from core.system.files import fsync_folder, write_whole
 
 
@@ -24,13 +24,13 @@ class Blobs(Protocol):
         their SHA-256, if the caller has calculated it."""
 
     def get(self, digest: str) -> bytes:
-        """Raises ChecksumMismatch if the blob is damaged, StoreError if it is absent."""
+        """Raises BlobMissing, ChecksumMismatch if damaged, StoreError if it cannot be read."""
 
     def file(self, digest: str) -> AbstractContextManager[Path]:
         """Like `get`, as a file to read within the context, which need not fit into memory."""
 
     def size(self, digest: str) -> int:
-        """In bytes, without reading them. Raises StoreError if absent."""
+        """In bytes, without reading them. Raises BlobMissing, StoreError."""
 
     def has(self, digest: str) -> bool: ...
 
@@ -82,7 +82,7 @@ class LocalBlobs:
         try:
             content = self._path(digest).read_bytes()
         except OSError as error:
-            raise _unreadable(digest, error) from error
+            raise _unreadable(digest, error, self._has_content) from error
         return _checked(content, digest)
 
     @contextlib.contextmanager
@@ -94,14 +94,14 @@ class LocalBlobs:
                 actual = hashlib.file_digest(file, "sha256").hexdigest()
                 _check(actual, digest, file.tell())
         except OSError as error:
-            raise _unreadable(digest, error) from error
+            raise _unreadable(digest, error, self._has_content) from error
         yield path
 
     def size(self, digest: str) -> int:
         try:
             return self._path(digest).stat().st_size
         except OSError as error:
-            raise _unreadable(digest, error) from error
+            raise _unreadable(digest, error, self._has_content) from error
 
     def has(self, digest: str) -> bool:
         return self._path(digest).exists()
@@ -111,6 +111,10 @@ class LocalBlobs:
             self._path(digest).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
+
+    def _has_content(self) -> bool:
+        with os.scandir(self._root) as folders:
+            return next(folders, None) is not None
 
     def _path(self, digest: str) -> Path:
         return self._root / digest[:2] / digest
@@ -149,7 +153,7 @@ class RemoteBlobs:
         try:
             content: bytes = self._fs.cat_file(self._path(digest))
         except Exception as error:
-            raise _unreadable(digest, error) from error
+            raise _unreadable(digest, error, self._has_content) from error
         return _checked(content, digest)
 
     @contextlib.contextmanager
@@ -169,7 +173,7 @@ class RemoteBlobs:
         try:
             return int(self._fs.size(self._path(digest)))
         except Exception as error:
-            raise _unreadable(digest, error) from error
+            raise _unreadable(digest, error, self._has_content) from error
 
     def has(self, digest: str) -> bool:
         try:
@@ -185,6 +189,11 @@ class RemoteBlobs:
         except Exception as error:
             raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
 
+    def _has_content(self) -> bool:
+        # A driver may remember a listing from before the store was lost.
+        self._fs.invalidate_cache()
+        return bool(self._fs.ls(self._root, detail=False))
+
     def _path(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest}"
 
@@ -193,7 +202,18 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _unreadable(digest: str, error: Exception) -> StoreError:
+def _unreadable(
+    digest: str, error: Exception, has_content: Callable[[], bool]
+) -> BlobMissing | StoreError:
+    """Tell one missing blob from a store without any, such as a disk that is not mounted."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            if has_content():
+                return BlobMissing(f"blob {digest} is missing: restore it from a backup")
+        except Exception as unreachable:
+            error = unreachable
+        else:
+            return StoreError(f"blob {digest} cannot be read: the blob store is empty or gone")
     return StoreError(f"blob {digest} cannot be read: {error}")
 
 

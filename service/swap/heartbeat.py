@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from core.errors import EvergreenError, StoreError
+from core.errors import BlobMissing, EvergreenError, StoreError
 from core.ids import new_id
 from core.models.backbones import Runtime
 from core.registry import promotions, workers
@@ -30,6 +30,9 @@ from service.swap.slot import Slot
 # A blob store that is unavailable may come back. As long as promotions wait for a worker.
 GIVE_UP_AFTER_S = promotions.MAX_WAIT_S
 RETRY_AFTER_S = 1.0
+
+# A blob may be restored, or reach a replica late.
+_MAY_RECOVER = (BlobMissing, StoreError)
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +68,12 @@ class Heartbeat:
     def record_failure(self, promotion_id: int, version: int, error: EvergreenError) -> None:
         """The version of the promotion could not be loaded. Counted and logged once.
 
-        It is retried if the store failed, and given up after `GIVE_UP_AFTER_S`.
+        It is retried if the store failed or lacks a blob, and given up after `GIVE_UP_AFTER_S`.
         """
         now = time.monotonic()
         before = self._failures.get(promotion_id)
         first_at = now if before is None else before.first_at
-        may_recover = isinstance(error, StoreError) and now < first_at + GIVE_UP_AFTER_S
+        may_recover = isinstance(error, _MAY_RECOVER) and now < first_at + GIVE_UP_AFTER_S
         retry_at = now + RETRY_AFTER_S if may_recover else math.inf
         self._failures[promotion_id] = Failure(str(error), first_at, retry_at)
         if before is None:

@@ -20,7 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 import core.models.onnx_sessions  # noqa: F401
-from core.errors import InputError, InvalidRequest, NotEnoughLabels, SpecMismatch
+from core.errors import UNUSABLE_IMAGE, InvalidRequest, NotEnoughLabels, SpecMismatch
 from core.inputs import pixels
 from core.inputs.pixels import Limits, PixelSpec
 from core.labelling import labels
@@ -101,8 +101,8 @@ def labelled_photos(store: Store, spec: PixelSpec, limits: Limits) -> NDArray[np
     for image in (images[i] for i in evenly(len(images))):
         try:
             photos.append(pixels.decode(store.blobs.get(image), spec, limits))
-        except InputError:
-            continue  # a limit was lowered
+        except UNUSABLE_IMAGE:
+            continue
     if len(photos) < MIN_PHOTOS:
         raise NotEnoughLabels(
             f"int8 needs {MIN_PHOTOS} labelled photos to take the ranges of its numbers from, and "

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import InvalidRequest, StoreError
+from core.errors import BlobMissing, ChecksumMismatch, InvalidRequest
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 #: The label of an image that has none.
@@ -125,7 +125,7 @@ class Captured:
         for digest in self._digests:
             try:
                 yield self._get(digest), UNLABELLED
-            except StoreError:
+            except (BlobMissing, ChecksumMismatch):
                 yield b"", UNLABELLED
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from core.registry.wait import wait_for_promotion
 from core.runs import Run
 from core.system.background import run_idle, run_low
 from training.backbones.backbone_ref import BackboneRef
-from training.dataset import TrainingSet, assemble
+from training.dataset import TrainingSet, assemble, describe_left_out, trainable_classes
 from training.embeddings import embed
 from training.gate.champions import load_champions
 from training.gate.evidence import Decision
@@ -132,7 +132,9 @@ def _train_challenger(
 
     progress.report("judging", 0.75)
     challenger = export_challenger(context, run, candidate, training_set, fitted)
-    return judge(context, run, training_set, champions, challenger)
+    manifest, decision = judge(context, run, training_set, champions, challenger)
+    reason = decision.reason + describe_left_out(training_set.left_out)
+    return manifest, replace(decision, reason=reason)
 
 
 def _choose_backbone(context: RunContext, run: Run, progress: Progress) -> BackboneRef | str | None:
@@ -162,8 +164,7 @@ def _read_training_set(
     with store.db.read() as conn:
         snapshot = labels.newest_id(conn)
         rows = labels.current(conn, snapshot)
-    census = take_census(rows)
-    check_enough(census)
+    check_enough(take_census(rows))
     progress.record_snapshot(snapshot, context.recipe)
 
     progress.report("embedding", 0.05)
@@ -176,12 +177,19 @@ def _read_training_set(
         lambda fraction: progress.report("embedding", 0.05 + 0.45 * fraction),
         context.embeddings,
     )
-    dataset = assemble(rows, vectors, census.classes)
-    if candidate.digest == champion.manifest.backbone:
-        return TrainingSet(dataset, dataset, snapshot)
-    pixels = champion.manifest.pixels
-    champion_vectors = embed(store, champion.backbone, pixels, rows, context.limits)
-    return TrainingSet(dataset, assemble(rows, champion_vectors, census.classes), snapshot)
+    has_other_backbone = candidate.digest != champion.manifest.backbone
+    champion_vectors = vectors
+    if has_other_backbone:
+        pixels = champion.manifest.pixels
+        champion_vectors = embed(store, champion.backbone, pixels, rows, context.limits)
+    # One backbone may have embedded an image before it was lost, and both need the same rows.
+    readable = vectors.keys() & champion_vectors.keys()
+    left_out = tuple(row.example_id for row in rows if row.example_id not in readable)
+    rows = [row for row in rows if row.example_id in readable]
+    classes = trainable_classes(rows, left_out)
+    dataset = assemble(rows, vectors, classes)
+    champion_dataset = assemble(rows, champion_vectors, classes) if has_other_backbone else dataset
+    return TrainingSet(dataset, champion_dataset, snapshot, left_out)
 
 
 def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decision) -> Version:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import StoreError
+from core.errors import UNUSABLE_IMAGE, StoreError
 from core.inputs import pixels
 from core.inputs.pixels import PixelSpec
 from core.labelling import labels
@@ -36,7 +36,7 @@ from training.backbones.quantise import as_int8, evenly
 from training.blocks.device import use_half_the_cores
 from training.blocks.finetune import Tuned, tune
 from training.blocks.starting_point import StartingPoint, choose_starting_point
-from training.dataset import Dataset, assemble
+from training.dataset import Dataset, assemble, trainable_classes
 from training.embeddings import embed
 from training.head.crossval import assign_folds
 from training.head.fit import fit_head
@@ -76,14 +76,13 @@ def _tune_champion(
     with store.db.read() as conn:
         snapshot = run.snapshot or labels.newest_id(conn)
         rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
-    census = take_census(rows)
-    check_enough(census)
+    check_enough(take_census(rows))
     progress.record_snapshot(snapshot, context.recipe)
     manifest = _champion(store)
     start = _starting_point(store, run, manifest, progress)
     # The first head is fitted on the embeddings of the backbone where tuning starts.
-    dataset = _dataset(context, start.digest, manifest.pixels, rows, census.classes, progress)
-    pixels_NHWC = _decode(context, dataset, rows, manifest.pixels, folder, progress)
+    dataset = _dataset(context, start.digest, manifest.pixels, rows, progress)
+    pixels_NHWC, dataset = _decode(context, dataset, rows, manifest.pixels, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest))
     tuned = _tune(context, run, backbone, dataset, pixels_NHWC, folder, progress)
     # Raises if tuning stopped because the run was cancelled or handed back.
@@ -133,7 +132,6 @@ def _dataset(
     digest: str,
     spec: PixelSpec,
     rows: Sequence[CurrentLabel],
-    classes: tuple[str, ...],
     progress: Progress,
 ) -> Dataset:
     backbone = context.runtime.backbone(digest, context.store.blobs)
@@ -145,7 +143,9 @@ def _dataset(
         context.limits,
         lambda fraction: progress.report("embedding", 0.05 * fraction),
     )
-    return assemble(rows, vectors, classes)
+    left_out = [row.example_id for row in rows if row.example_id not in vectors]
+    rows = [row for row in rows if row.example_id in vectors]
+    return assemble(rows, vectors, trainable_classes(rows, left_out))
 
 
 def _decode(
@@ -155,19 +155,29 @@ def _decode(
     spec: PixelSpec,
     folder: Path,
     progress: Progress,
-) -> NDArray[np.uint8]:
-    """Decode each photo once, not once an epoch. The pixels [N, H, W, C] are a file on disk."""
+) -> tuple[NDArray[np.uint8], Dataset]:
+    """Decode each photo once, not once an epoch. The pixels [N, H, W, C] are a file on disk.
+
+    Returns them and their rows: a photo that cannot be read any more is left out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     images = {row.example_id: row.image for row in rows}
     shape = (len(dataset), spec.size_px, spec.size_px, 3)
     path = folder / "pixels.npy"
     pixels_NHWC = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     allocate(path, path.stat().st_size)
+    is_readable_N = np.ones(len(dataset), np.bool_)
+    num_read = 0
     for i, example_id in enumerate(dataset.example_id_N):
-        photo = context.store.blobs.get(images[int(example_id)])
-        pixels_NHWC[i] = pixels.decode(photo, spec, context.limits)
+        try:
+            photo = context.store.blobs.get(images[int(example_id)])
+            pixels_NHWC[num_read] = pixels.decode(photo, spec, context.limits)
+            num_read += 1
+        except UNUSABLE_IMAGE as error:
+            is_readable_N[i] = False
+            log.warning("example.left_out", extra={"example": int(example_id), "error": str(error)})
         progress.report("decoding", 0.05 + 0.1 * i / len(dataset))
-    return pixels_NHWC
+    return pixels_NHWC[:num_read], dataset.part(is_readable_N)
 
 
 def _tune(

@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from core.errors import ChecksumMismatch, SpecMismatch, StoreError
+from core.errors import BlobMissing, ChecksumMismatch, SpecMismatch
 from core.models.backbones import Runtime, golden_pixels
 from core.models.references import MAX_REFERENCES, References
 from core.models.servable import Scores, load
@@ -120,7 +120,7 @@ def test_version_with_wrong_references_is_not_loaded(blobs: LocalBlobs, runtime:
     other = References(np.eye(9, 2, dtype=np.float32), np.eye(1, 2)[[0] * 6], 0.9)
     with pytest.raises(SpecMismatch, match="embeddings of 4 numbers"):
         load(with_references(blobs, other.to_bytes()), blobs, runtime)
-    with pytest.raises(StoreError):
+    with pytest.raises(BlobMissing):
         load(tiny.make_manifest(blobs, references="0" * 64), blobs, runtime)
 
 

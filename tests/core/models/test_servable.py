@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.errors import ChecksumMismatch, SpecMismatch, StoreError
+from core.errors import BlobMissing, ChecksumMismatch, SpecMismatch
 from core.inputs.pixels import PixelSpec
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.models.manifest import Golden
@@ -125,10 +125,10 @@ def test_damaged_file_is_refused(blobs: LocalBlobs, runtime: Runtime, which: str
 
 
 @pytest.mark.parametrize("which", ["backbone", "head"])
-def test_absent_file_is_a_store_error(blobs: LocalBlobs, runtime: Runtime, which: str) -> None:
+def test_absent_file_is_missing(blobs: LocalBlobs, runtime: Runtime, which: str) -> None:
     manifest = tiny.make_manifest(blobs)
     blobs.delete(getattr(manifest, which))
-    with pytest.raises(StoreError):
+    with pytest.raises(BlobMissing):
         load(manifest, blobs, runtime)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from core.errors import ChecksumMismatch, StoreError
+from core.errors import BlobMissing, ChecksumMismatch, StoreError
 from core.store.blobs import Blobs, LocalBlobs, RemoteBlobs, open_blobs
 from tests.support.concurrency import in_threads
 
@@ -125,14 +126,36 @@ def test_file_of_a_remote_blob_is_removed_after_use() -> None:
     assert not path.exists()
 
 
-def test_absent_blob_is_a_store_error(blobs: Blobs) -> None:
+Reader = Callable[[Blobs, str], object]
+READERS: list[Reader] = [
+    lambda blobs, digest: blobs.get(digest),
+    lambda blobs, digest: blobs.size(digest),
+    lambda blobs, digest: blobs.file(digest).__enter__(),
+]
+
+
+@pytest.mark.parametrize("read", READERS, ids=["get", "size", "file"])
+def test_absent_blob_is_missing_and_named(blobs: Blobs, read: Reader) -> None:
+    blobs.put(CONTENT)
     assert not blobs.has(ABSENT)
-    with pytest.raises(StoreError, match=ABSENT):
-        blobs.get(ABSENT)
-    with pytest.raises(StoreError, match=ABSENT):
-        blobs.size(ABSENT)
-    with pytest.raises(StoreError, match=ABSENT):
-        blobs.file(ABSENT).__enter__()
+    with pytest.raises(BlobMissing, match=ABSENT):
+        read(blobs, ABSENT)
+
+
+@pytest.mark.parametrize("read", READERS, ids=["get", "size", "file"])
+def test_no_blob_is_called_missing_while_the_whole_store_is_empty(
+    behind: Local | Remote, read: Reader
+) -> None:
+    with pytest.raises(StoreError, match="empty or gone"):  # as on a disk that is not mounted
+        read(behind.blobs, ABSENT)
+
+
+def test_no_blob_is_called_missing_while_its_folder_is_gone(tmp_path: Path) -> None:
+    local = Local(tmp_path / "blobs")
+    local.blobs.put(CONTENT)
+    local.root.rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError):
+        local.blobs.get(DIGEST)
 
 
 def test_failed_write_leaves_nothing_behind(

@@ -123,7 +123,7 @@ def test_version_whose_store_comes_back_is_loaded_late(
     path = head_of(settings, store, 2)
     hidden = path.rename(path.with_suffix(".hidden"))
     activate_behind_its_back(store, 2)
-    wait_until(lambda: any("cannot be read" in reason for reason in problems(store)), SOON_S)
+    wait_until(lambda: any("is missing" in reason for reason in problems(store)), SOON_S)
     assert process.answers_with(1)
     assert not process.swap.is_stale
     hidden.rename(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.errors import InvalidRequest, StoreError
+from core.errors import BlobMissing, InvalidRequest, StoreError
 from tests.support.images import encode, scene
 from training.distil.images import Images, load
 from training.distil.sources import UNLABELLED, Archive, Captured, Folder, Source, open_source
@@ -75,11 +75,19 @@ def test_unreadable_images_are_left_out_and_counted(folder, tmp_path) -> None:
 def test_captured_images_that_were_deleted_are_left_out(tmp_path) -> None:
     def get(digest: str) -> bytes:
         if digest == "gone":
-            raise StoreError("it is not there")
+            raise BlobMissing("it is not there")
         return PICTURES[0]
 
     images = loaded(tmp_path / "out", Captured(["gone", "here"], get))
     assert (len(images), images.num_left_out) == (1, 1)
+
+
+def test_store_that_does_not_respond_stops_the_reading_of_captured_images(tmp_path) -> None:
+    def get(digest: str) -> bytes:
+        raise StoreError("it does not respond")
+
+    with pytest.raises(StoreError):
+        loaded(tmp_path / "out", Captured(["a", "b"], get))
 
 
 def test_sources_without_images_are_refused(tmp_path) -> None:
