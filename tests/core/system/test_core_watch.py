@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from core.system import background
-from core.system.background import is_starved, run_idle
+from core.system.core_watch import CoreWatch
+from tests.support.wait import wait_until
 
 # Both processes begin when the work has begun at idle priority on its core.
 SATURATED_LATER = """
@@ -51,16 +52,21 @@ def test_idle_work_learns_that_all_cpus_became_busy_for_good() -> None:
     assert done.stdout == "True True True\n"
 
 
-def test_work_that_waits_for_an_event_is_not_starved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_MEANWHILE_EVERY_S", 0.001)
-    monkeypatch.setattr(background, "_STARVED_AFTER", 3)
-    monkeypatch.setattr(background, "_is_a_cpu_idle", lambda _: True)
-    tenth = threading.Event()
-    waits: list[bool] = []
+def test_thread_that_waits_for_an_event_does_not_wait_for_a_core() -> None:
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait, args=(30,))
+    thread.start()
+    watch = CoreWatch()
+    watch.thread_id = thread.native_id
+    try:
+        wait_until(lambda: not is_runnable(thread), 10, "the thread to wait")
+        waits = [watch.look() for _ in range(10)]
+    finally:
+        end.set()
+        thread.join()
+    assert (any(waits), watch.num_waits) == (False, 0)
 
-    def meanwhile(is_waiting: bool) -> None:
-        waits.append(is_waiting)
-        if len(waits) == 10:
-            tenth.set()
 
-    assert run_idle(lambda: tenth.wait(30) and not is_starved(), meanwhile)
+def is_runnable(thread: threading.Thread) -> bool:
+    stat = Path(f"/proc/self/task/{thread.native_id}/stat")
+    return stat.exists() and ") R " in stat.read_text()
