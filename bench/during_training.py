@@ -163,7 +163,7 @@ def unfinished(server: Server) -> list[dict[str, Any]]:
 
 
 def until_idle(server: Server) -> None:
-    # A run starts half a second after the last label.
+    # Labels during a run start the next one when it ends.
     time.sleep(1.5)
     wait_until(lambda: not unfinished(server), 180, "the trainer to be idle", pause_s=0.2)
 

@@ -1,21 +1,23 @@
 """make bench: start to ready, label to live, and the memory of a worker.
 
-    python -m bench.loop [--trials 20] [--labels 200 2000]
+    python -m bench.loop [--trials 20] [--labels 200 2000] [--burst 0] [--blocks]
 
 A trial labels one more image and waits until every worker answers with a version that was trained
-on it. That includes the quiet period of the trigger. Trials that the gate holds back are counted
-separately.
+on it. Trials that the gate holds back are counted separately. `--burst` then sends so many labels
+without pause, and times the last one. With `--blocks` all of it happens during training of blocks.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import platform
 import re
 import statistics
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 from PIL import Image, ImageChops
@@ -23,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.demo import send_labels_with_bar
+from bench.during_training import Training, until_idle
 from bench.load_results import percentile
 from core.system.host import available_cores
 from tests.support.digits import Digit, digits
@@ -36,6 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--labels", type=int, nargs="+", default=[200, 2000])
+    parser.add_argument("--burst", type=int, default=0)
+    parser.add_argument("--blocks", action="store_true")
     options = parser.parse_args()
     table = Table(title=f"The loop on {available_cores()} cores, {platform.processor() or 'CPU'}")
     table.add_column("figure")
@@ -45,10 +50,15 @@ def main() -> None:
         table.add_row("start to ready, empty home folder (median of 4)", _seconds(starts))
         for num_labels in options.labels:
             home = Path(folder) / f"labels-{num_labels}"
-            live, held_back, memory = label_to_live(home, num_labels, options.trials)
+            tier = "blocks" if options.blocks else None
+            live, held_back, burst, memory = label_to_live(
+                home, num_labels, options.trials, options.burst, tier
+            )
             table.add_row(f"label to live at {num_labels} labels, p50", f"{quantile(live, 0.5)} s")
             table.add_row(f"label to live at {num_labels} labels, p95", f"{quantile(live, 0.95)} s")
             table.add_row("... trials that were promoted (held back)", f"{len(live)} ({held_back})")
+            if options.burst:
+                table.add_row(f"... the last of a burst of {options.burst} labels", burst)
             table.add_row("memory of a serving worker after that (RSS, largest)", memory)
     console.print(table)
 
@@ -61,14 +71,32 @@ def start_to_ready(home: Path) -> float:
         server.stop()
 
 
-def label_to_live(home: Path, num_labels: int, trials: int) -> tuple[list[float], int, str]:
-    pool = enough_images(num_labels + trials)
+def label_to_live(
+    home: Path, num_labels: int, trials: int, num_burst: int, tier: str | None
+) -> tuple[list[float], int, str, str]:
+    """Returns the seconds of promoted trials, the number held back, the time of the last label of
+    the burst and of the run that learnt it, and the memory of a worker. `tier` trains meanwhile."""
+    pool = enough_images(num_labels + trials + num_burst)
     with running(home) as server:
         newest = send_labels_with_bar(server, pool[:num_labels], f"{num_labels} labels")
         wait_until_live(server, newest, pool[0].image)
-        live, held_back = one_by_one(server, pool[num_labels:])
+        until_idle(server)
+        with Training(server, tier) as training:
+            training.until_running()
+            live, held_back = one_by_one(server, pool[num_labels:][:trials])
+            burst = last_of_burst(server, pool[num_labels + trials :])
         check_torch_is_not_loaded(server)
-        return live, held_back, memory_of_workers(server)
+        return live, held_back, burst, memory_of_workers(server)
+
+
+def last_of_burst(server: Server, examples: list[Digit]) -> str:
+    if not examples:
+        return "none"
+    newest = send_labels_with_bar(server, examples, "a burst")
+    seconds, run = wait_until_live(server, newest, examples[-1].image)
+    began, ended = (datetime.fromisoformat(run[key]) for key in ("started_at", "finished_at"))
+    took = f"its run took {(ended - began).total_seconds():.2f} s"
+    return f"held back ({took})" if seconds is None else f"{seconds:.2f} s ({took})"
 
 
 def one_by_one(server: Server, examples: list[Digit]) -> tuple[list[float], int]:
@@ -87,16 +115,19 @@ def one_by_one(server: Server, examples: list[Digit]) -> tuple[list[float], int]
 
 
 def enough_images(count: int) -> list[Digit]:
-    """Return the digits, and as many shifted copies of them as it takes."""
+    """Return the digits, and as many copies of them, each shifted in its own way, as it takes."""
     originals = digits()
-    num_copies = max(0, count - len(originals))
-    copies = [Digit(_shifted(digit.image), digit.label) for digit in originals[:num_copies]]
-    return [*originals, *copies][:count]
+    shifts = ((5 + 2 * n % 20, 3 + 3 * n % 20) for n in itertools.count())
+    copies = (
+        Digit(_shifted(digit.image, *shift), digit.label) for shift in shifts for digit in originals
+    )
+    return list(itertools.islice(itertools.chain(originals, copies), count))
 
 
-def _shifted(image: bytes) -> bytes:
+def _shifted(image: bytes, right_px: int, down_px: int) -> bytes:
     buffer = io.BytesIO()
-    ImageChops.offset(Image.open(io.BytesIO(image)), 5, 3).save(buffer, "PNG")
+    shifted = ImageChops.offset(Image.open(io.BytesIO(image)), right_px, down_px)
+    shifted.save(buffer, "PNG")
     return buffer.getvalue()
 
 
