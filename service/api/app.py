@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from starlette.exceptions import HTTPException
 
 from core.release import release
 from core.settings import Settings
 from service.api import problems
 from service.api.problems import Problem
+from service.api.query_parameters import refuse_unknown
 from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
     champion,
@@ -22,7 +23,7 @@ from service.api.routes import (
     versions,
 )
 
-_REFUSED = ("HEAD", "OPTIONS", "TRACE")
+_REFUSED = ("OPTIONS", "TRACE")
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -33,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         description="An image classifier that keeps learning from the people who use it.",
         docs_url=None,  # its page loads scripts from the web
         redoc_url=None,
+        dependencies=[Depends(refuse_unknown)],
         responses={status: {"model": Problem} for status in problems.DOCUMENTED},
     )
     problems.install(app)
@@ -70,4 +72,6 @@ def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
             match, _ = route.matches(scope)
             if match.value == 2:  # Match.FULL
                 allowed.add(method)
+    if "GET" in allowed:
+        allowed.add("HEAD")  # `request_middleware.py` turns it into GET
     return sorted(allowed)

@@ -14,7 +14,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 from core.errors import BodyTooLarge, InvalidRequest, SlowBody, UnsupportedMediaType
 
@@ -53,14 +53,19 @@ def _media_type(content_type: str) -> str:
 
 
 async def read_image(request: Request) -> ImageBody:
-    """Raises UnsupportedMediaType, InvalidRequest."""
+    """Fields of a form come with it. Raises UnsupportedMediaType, InvalidRequest."""
     (image,), fields = await _read(request, max_images=1)
     return ImageBody(image, fields)
 
 
 async def read_images(request: Request) -> list[bytes]:
     """One image or several, in order. Raises as `read_image` does."""
-    images, _ = await _read(request, max_images=_MAX_IMAGES)
+    images, fields = await _read(request, max_images=_MAX_IMAGES)
+    if fields:
+        raise InvalidRequest(
+            f"the form has unknown fields {sorted(name[:40] for name in fields)}; it takes files "
+            "`image` only"
+        )
     return images
 
 
@@ -88,6 +93,13 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], di
                             f"the file is in a field {name[:40]!r}; name the field `image`"
                         )
                     images.append(await value.read())
+                elif name == "image":
+                    raise InvalidRequest(
+                        'the part `image` has no file name; add one: form-data; name="image"; '
+                        'filename="photo.jpg"'
+                    )
+                elif name in fields:
+                    raise InvalidRequest(f"the form has {name[:40]!r} twice; send it once")
                 else:
                     fields[name] = value
     except HTTPException as error:
@@ -127,6 +139,20 @@ async def read_body(receive: Receive, length: int | None, max_bytes: int) -> byt
                 timer.reschedule(min(loop.time() + IDLE_S, ends_at))
     except TimeoutError:
         raise _too_slow(loop.time() >= ends_at) from None
+
+
+def check_complete(scope: Scope, body: bytes, length: int | None) -> None:
+    """The server reads no body behind an offer to upgrade the connection, such as `Upgrade: h2c`,
+    which Java's client makes by default. It is never taken for an empty one. Raises InvalidRequest.
+    """
+    names = {name for name, _ in scope["headers"]}
+    has_body = length or b"transfer-encoding" in names
+    if b"upgrade" in names and has_body and len(body) < (length or 1):
+        announced = "chunks" if length is None else f"{length:,} bytes"
+        raise InvalidRequest(
+            f"the body has {len(body):,} bytes and not the {announced} that its header announces; "
+            "send it without the header Upgrade (with Java: HttpClient.Version.HTTP_1_1)"
+        )
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

@@ -45,6 +45,8 @@ class RequestMiddleware:
         if scope["type"] != "http" or self._only_path not in (None, scope["path"]):
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         started = time.perf_counter()
         status = 500
         ticket: Ticket | None = None
@@ -99,6 +101,7 @@ class RequestMiddleware:
         if admission is not None:  # a request that would be refused now need not be read
             admission.check(timeout_s)
         body = await request_bodies.read_body(receive, length, self._max_bytes)
+        request_bodies.check_complete(scope, body, length)
         if admission is None:
             return body, None
         # Not before the body is there: slow clients would keep others out.
@@ -116,6 +119,17 @@ class RequestMiddleware:
         )
         serving = getattr(self._state, "serving", None)
         return serving.admission if has_image and serving is not None else None
+
+
+def _without_body(send: Send) -> Send:
+    """Send what a GET would, up to its body. So a stream ends before its first event."""
+
+    async def send_start(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return send_start
 
 
 def _is_form(scope: Scope) -> bool:

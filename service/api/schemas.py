@@ -6,9 +6,9 @@ Those of versions are in `service/api/version_schemas.py`.
 from __future__ import annotations
 
 import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from core.errors import EvergreenError
 from core.labelling.intake import IntakeResult
@@ -25,6 +25,16 @@ def moment(seconds: float) -> datetime.datetime:
 
 def moment_or_none(seconds: float | None) -> datetime.datetime | None:
     return None if seconds is None else moment(seconds)
+
+
+def _no_boolean(value: Any) -> Any:
+    """Pydantic takes true for 1."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not a number")
+    return value
+
+
+NotBoolean = BeforeValidator(_no_boolean)
 
 
 class ClassScore(BaseModel):
@@ -120,7 +130,7 @@ class RetrainRequest(BaseModel, extra="forbid"):
         "head",
         description="head takes seconds. blocks also fine-tunes the backbone, which takes minutes.",
     )
-    minutes: float | None = Field(
+    minutes: Annotated[float | None, NotBoolean] = Field(
         None,
         gt=0,
         le=10_000,
@@ -173,7 +183,7 @@ class RunList(BaseModel):
 
 
 class ChampionRequest(BaseModel, extra="forbid"):
-    version: int
+    version: Annotated[int, NotBoolean]
     who: str = Field("anonymous", max_length=100)
     why: str = Field("on request", max_length=1000)
 

@@ -27,10 +27,9 @@ def test_missing_content_type_is_refused(client: TestClient) -> None:
 
 
 def test_form_without_image_is_refused(client: TestClient) -> None:
-    for name in ("label", "image"):  # `image` with a text in it, not a file
-        field = f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\ncat\r\n--x--\r\n'
-        response = client.post("/v1/predict", content=field.encode(), headers=FORM)
-        assert_problem.problem(response, 422, "invalid-request", "no file `image`", "-F image=@")
+    field = '--x\r\nContent-Disposition: form-data; name="label"\r\n\r\ncat\r\n--x--\r\n'
+    response = client.post("/v1/predict", content=field.encode(), headers=FORM)
+    assert_problem.problem(response, 422, "invalid-request", "no file `image`", "-F image=@")
 
 
 def test_file_in_another_field_is_refused(client: TestClient) -> None:

@@ -144,8 +144,8 @@ def test_errors_below_v2_have_the_form_of_the_protocol(
     refused(client.request(method, path, json={"inputs": [tensor()]}), status, *parts)
 
 
-def test_version_in_the_query_is_ignored(client: TestClient) -> None:
-    assert client.get("/v2/models/evergreen?version=7").status_code == 200
+def test_version_in_the_query_is_refused(client: TestClient) -> None:
+    refused(client.get("/v2/models/evergreen?version=7"), 400, "'version'", "takes none")
 
 
 def test_content_encodings_that_cannot_be_read_are_refused(client: TestClient) -> None:
