@@ -17,7 +17,15 @@ _PACKAGES = ("core", "service", "training", "cli")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 INTERVAL_S = 1.0
 # Of these, each line names another thing, and their number is that of the things.
-_LISTED = frozenset(("setting.renamed", "recipe.key_renamed", "class.merged", "trainer.died"))
+_LISTED = frozenset(
+    (
+        "setting.renamed",
+        "recipe.key_renamed",
+        "class.merged",
+        "trainer.died",
+        "version.load_failed",
+    )
+)
 
 
 class JsonLines(logging.Formatter):

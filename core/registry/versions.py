@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,13 +11,14 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import (
-    EvergreenError,
+    ArtifactError,
     PromotionFailed,
     SpecMismatch,
     UnknownVersion,
     VersionTaken,
 )
 from core.models.manifest import Manifest
+from core.registry import workers
 from core.store.blobs import Blobs
 from core.store.database import Database
 from core.store.schema import versions
@@ -170,18 +172,21 @@ def read_manifest(version: Version, blobs: Blobs) -> Manifest:
 
 
 def check_loadable(number: int, db: Database, blobs: Blobs) -> None:
-    """Before a promotion: whether what the version consists of is there. Not whether it is intact,
-    which each worker finds out.
+    """Before a promotion: whether what the version consists of is there, unless every live worker
+    has loaded it. Not whether it is intact, which each worker finds out.
 
-    Raises UnknownVersion, PromotionFailed.
+    Raises UnknownVersion, PromotionFailed, StoreError.
     """
     with db.read() as conn:
         version = get(conn, number)
+        serving = workers.live(conn, time.time(), "serving")
+    if serving and all(number in worker.ready for worker in serving):
+        return
     try:
         read_manifest(version, blobs)
         blobs.size(version.backbone)
         blobs.size(version.head)
-    except EvergreenError as error:
+    except ArtifactError as error:
         raise PromotionFailed(
             f"version {number} cannot be loaded by any worker: {error}; the champion stays live"
         ) from error

@@ -7,6 +7,7 @@ import http.client
 import os
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 
@@ -51,13 +52,24 @@ def unready_worker(store: Store) -> Iterator[None]:
         version=1,
         ready=(1,),
         started_at=time.time(),
-        last_seen=time.time() + 600,
+        last_seen=time.time(),
     )
     with store.db.write() as conn:
         workers.report(conn, worker)
+    has_left = threading.Event()
+
+    def beat() -> None:
+        while not has_left.wait(1.0):
+            with store.db.write(durable=False) as conn:
+                workers.beat(conn, worker.id, time.time())
+
+    heartbeat = threading.Thread(target=beat)
+    heartbeat.start()
     try:
         yield
     finally:
+        has_left.set()
+        heartbeat.join()
         with store.db.write() as conn:
             workers.leave(conn, worker.id)
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core.registry import promotions, versions
+from core.registry import promotions
 from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem, trained_home
-from tests.support import images
+from tests.support import images, tiny
 
 # Waits for real swaps: not in `make check`.
 pytestmark = pytest.mark.slow
@@ -124,15 +124,11 @@ def test_unknown_version_is_not_promoted(learnt: TestClient, version: int) -> No
 
 def test_version_that_nobody_can_load_is_not_promoted(learnt: TestClient) -> None:
     serving: ServingProcess = learnt.app.state.serving  # type: ignore[attr-defined]
-    with serving.store.db.read() as conn:
-        head = versions.get(conn, 1).head
-    content = serving.store.blobs.get(head)
-    serving.store.blobs.delete(head)
-    try:
-        response = learnt.put("/v1/champion", json={"version": 1})
-    finally:
-        serving.store.blobs.put(content)
-    assert_problem.problem(response, 409, "promotion-failed", "version 1", head, "stays live")
+    number = tiny.publish(serving.store)  # without its files
+    response = learnt.put("/v1/champion", json={"version": number})
+    assert_problem.problem(
+        response, 409, "promotion-failed", f"version {number}", "is missing", "stays live"
+    )
     assert learnt.get("/v1/champion").json()["version"] == 2
 
 
