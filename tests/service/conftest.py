@@ -52,8 +52,7 @@ def settings_in(home: Path) -> Settings:
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     """A serving process with the small starter, shared by the tests of a file."""
     settings = settings_in(tmp_path_factory.mktemp("serving"))
-    trained_home.begin_with_the_starter(settings)
-    started = ServingProcess.start(settings)
+    started = trained_home.start_with_the_starter(settings)
     yield started
     started.stop()
 
@@ -66,8 +65,8 @@ def client(serving: ServingProcess) -> Iterator[TestClient]:
 
 @pytest.fixture
 def fresh(settings: Settings) -> Iterator[TestClient]:
-    """A serving process of this test alone."""
-    started = ServingProcess.start(settings)
+    """A serving process of this test alone, with the small starter."""
+    started = trained_home.start_with_the_starter(settings)
     with client_of(started) as opened:
         yield opened
     started.stop()

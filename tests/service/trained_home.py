@@ -18,6 +18,7 @@ from core.registry import promotions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import Store, open_store
+from service.inference.serving_process import ServingProcess
 from tests.support import images
 from tests.support.wait import wait_until
 from training.worker.trainer import Trainer
@@ -63,6 +64,11 @@ def begin_with_the_starter(settings: Settings) -> None:
     store = open_store(settings)
     ensure_first_version(store, starter.NAME)
     store.db.close()
+
+
+def start_with_the_starter(settings: Settings) -> ServingProcess:
+    begin_with_the_starter(settings)
+    return ServingProcess.start(settings)
 
 
 def train_version_2(settings: Settings) -> None:

@@ -45,6 +45,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has an idle priority")
 def test_idle_work_learns_that_all_cpus_became_busy_for_good() -> None:
     script = [sys.executable, "-c", SATURATED_LATER]

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from service.inference.serving_process import ServingProcess
 from tests.service.blocking_servable import BlockingServable
 from tests.service.conftest import app_of, settings_in
+from tests.service.trained_home import start_with_the_starter
 from tests.support import images
 
 _WITHIN_S = 30.0
@@ -22,7 +23,7 @@ _WITHIN_S = 30.0
 @pytest.fixture
 def batched(tmp_path: Path) -> Iterator[ServingProcess]:
     settings = settings_in(tmp_path / "home").model_copy(update={"batching": "on"})
-    started = ServingProcess.start(settings)
+    started = start_with_the_starter(settings)
     yield started
     started.stop()
 

@@ -12,6 +12,7 @@ from core import predictions
 from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.conftest import client_of, settings_in
+from tests.service.trained_home import start_with_the_starter
 from tests.support import images
 
 JPEG = {"Content-Type": "image/jpeg"}
@@ -181,7 +182,7 @@ def chunks(num_bytes: int) -> Iterator[bytes]:
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Takes bodies of up to 20,000 bytes."""
     settings = settings_in(tmp_path_factory.mktemp("narrow"))
-    serving = ServingProcess.start(settings.model_copy(update={"max_body_mb": 0.02}))
+    serving = start_with_the_starter(settings.model_copy(update={"max_body_mb": 0.02}))
     yield client_of(serving)
     serving.stop()
 

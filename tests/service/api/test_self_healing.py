@@ -15,7 +15,7 @@ from core.registry import versions
 from core.settings import Settings
 from service.inference.serving_process import ServingProcess
 from tests.service.conftest import client_of
-from tests.service.trained_home import COLOURS, running_trainer, tinted
+from tests.service.trained_home import COLOURS, running_trainer, start_with_the_starter, tinted
 from tests.support import tiny
 from tests.support.wait import wait_until
 
@@ -64,7 +64,7 @@ def predict_and_label(client: TestClient, num_of_each: int, seed: int) -> list[i
 
 
 def test_bad_version_is_rolled_back_once_labels_show_it(settings: Settings) -> None:
-    serving = ServingProcess.start(settings)
+    serving = start_with_the_starter(settings)
     try:
         with client_of(serving) as client, running_trainer(settings):
             assert "evergreen_self_healing_total 0.0" in client.get("/metrics").text
@@ -87,7 +87,7 @@ def test_bad_version_is_rolled_back_once_labels_show_it(settings: Settings) -> N
 
 def test_bad_version_stays_with_self_healing_off(settings: Settings) -> None:
     switched_off = settings.model_copy(update={"self_healing": False})
-    serving = ServingProcess.start(switched_off)
+    serving = start_with_the_starter(switched_off)
     try:
         with client_of(serving) as client, running_trainer(switched_off):
             bad = publish_swapped(serving)

@@ -10,9 +10,9 @@ from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from service.api.app import create_app
-from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem, trained_home
 from tests.service.conftest import settings_in
+from tests.service.trained_home import start_with_the_starter
 from tests.support import images
 
 
@@ -22,7 +22,7 @@ def store_of(client: TestClient):
 
 def test_status_of_a_new_installation_shows_version_1_and_no_labels(fresh: TestClient) -> None:
     status = fresh.get("/v1/status").json()
-    assert (status["version"], status["classes"], status["trainers"]) == (1, 1000, 0)
+    assert (status["version"], status["classes"], status["trainers"]) == (1, 200, 0)
     assert status["answered_by"] == os.getpid()
     assert status["labels"]["waiting"] == 0
     assert status["labels"]["oldest_waiting"] is None
@@ -80,7 +80,7 @@ def test_every_response_before_the_start_is_not_ready(tmp_path) -> None:
 
 
 def test_stopped_worker_is_no_longer_listed(tmp_path) -> None:
-    first, second = (ServingProcess.start(settings_in(tmp_path)) for _ in range(2))
+    first, second = (start_with_the_starter(settings_in(tmp_path)) for _ in range(2))
     client = TestClient(create_app(settings_in(tmp_path)))
     client.app.state.serving = second
     assert len(client.get("/v1/status").json()["workers"]) == 2

@@ -17,7 +17,7 @@ from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.conftest import client_of
 from tests.service.test_metrics import added, scrape
-from tests.service.trained_home import FAMILIAR, UNFAMILIAR, tinted
+from tests.service.trained_home import FAMILIAR, UNFAMILIAR, start_with_the_starter, tinted
 from tests.support import images
 from tests.support.wait import wait_until
 
@@ -33,7 +33,7 @@ def batched(
 ) -> Iterator[ServingProcess]:
     """Versions 1 and 2 are loaded, and 2 is champion."""
     settings = copy_trained_home(tmp_path_factory.mktemp("batched") / "home")
-    started = ServingProcess.start(settings.model_copy(update={"batching": "on", "max_batch": 4}))
+    started = start_with_the_starter(settings.model_copy(update={"batching": "on", "max_batch": 4}))
     wait_until(lambda: 1 in started.swap.loaded)
     yield started
     started.stop()

@@ -21,6 +21,7 @@ from core.system.host import available_cores
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline
 from tests.service.conftest import settings_in
+from tests.service.trained_home import start_with_the_starter
 from tests.support import images
 
 PHOTO = images.encode(images.scene(64, 64, seed=1), "PNG")
@@ -45,7 +46,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProce
 @contextlib.contextmanager
 def serving_in(home: Path, **changes: str) -> Iterator[ServingProcess]:
     changed = {"workers": available_cores(), **changes}
-    started = ServingProcess.start(settings_in(home).model_copy(update=changed))
+    started = start_with_the_starter(settings_in(home).model_copy(update=changed))
     assert started.predictor.max_parallel == 1
     yield started
     started.stop()

@@ -41,6 +41,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("while_it_starts", [True, False])
 @pytest.mark.parametrize("before", ["", _DEAF], ids=["plain", "ignores SIGTERM"])
 def test_child_of_a_killed_master_ends(tmp_path: Path, while_it_starts: bool, before: str) -> None:
@@ -59,6 +60,7 @@ def test_child_of_a_killed_master_ends(tmp_path: Path, while_it_starts: bool, be
     wait_until(lambda: not is_running(child), 20, "the child to end")
 
 
+@pytest.mark.slow
 def test_worker_without_a_master_keeps_to_its_parent(tmp_path: Path) -> None:
     code = (
         "import os, time; from service.processes import parent_watch; "

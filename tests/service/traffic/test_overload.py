@@ -16,6 +16,7 @@ from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Admission, Deadline
 from tests.service import assert_problem
 from tests.service.conftest import app_of, settings_in
+from tests.service.trained_home import start_with_the_starter
 from tests.support import images
 
 JPEG = {"Content-Type": "image/jpeg"}
@@ -26,7 +27,7 @@ LARGE = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     """At most two images in flight."""
     settings = settings_in(tmp_path_factory.mktemp("small"))
-    started = ServingProcess.start(
+    started = start_with_the_starter(
         settings.model_copy(update={"max_in_flight": 2, "max_wait_s": 60.0})
     )
     yield started

@@ -12,7 +12,8 @@ from training.worker.trainer import Trainer
 
 
 # With 240 labels the gate cross-validates, and refits the champion. With 700 it has a hold-out.
-@pytest.mark.parametrize("num_labels", [240, pytest.param(700, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_labels", [240, 700])
 def test_challenger_is_not_held_back_for_a_class_that_was_merged(
     starter_store: Store, trainer: Trainer, num_labels: int
 ) -> None:
