@@ -23,6 +23,7 @@ from rich.table import Table
 from core.inputs import pixels
 from core.models.backbones import Runtime
 from core.models.servable import load
+from core.models.starter import NAME as STARTER
 from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
@@ -72,7 +73,7 @@ def embedded_digits() -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     everything = digits()
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Settings(home=Path(folder)))
-        ensure_first_version(store)
+        ensure_first_version(store, STARTER)
         with store.db.read() as conn:
             manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
         backbone = load(manifest, store.blobs, Runtime("cpu")).backbone

@@ -4,7 +4,7 @@
 
 Two servers of one worker each get requests in turn. Their order alternates from round to round. A
 pause after each turn lets a server finish its shadow answers before the other is measured. The
-shadows are copies of version 1 with its 200 classes, the largest head of the starter.
+shadows are copies of version 1 with its 1,000 classes.
 """
 
 from __future__ import annotations

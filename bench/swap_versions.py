@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.models import first_manifest
-from core.models import starter
+from core.models import lite0
 from core.models.backbones import Backbone, Runtime
 from core.models.binding import bind_weights
 from core.models.head_onnx import head_onnx
@@ -47,18 +47,18 @@ def publish_backbones(store: Store, count: int, cache: Path) -> Iterator[int]:
 
 
 def backbone_onnx(seed: int) -> bytes:
-    graph = (starter.FILES / "backbone.graph.onnx").read_bytes()
+    graph = (lite0.FILES / "backbone.graph.onnx").read_bytes()
     rng = np.random.default_rng(seed)
     weights = {
         # Only convolutions, because a variance must stay positive.
         name: _perturbed(value, rng) if value.ndim == 4 else value
-        for name, value in starter.backbone_weights().items()
+        for name, value in lite0.backbone_weights().items()
     }
     return bind_weights(graph, weights)
 
 
 def _publish(store: Store, manifest: Manifest, backbone: Backbone, seed: int) -> int:
-    head = starter.head()
+    head = lite0.head()
     content = head_onnx(_perturbed(head.weights_DK, np.random.default_rng(seed)), head.bias_K)
     other = replace(
         manifest,
