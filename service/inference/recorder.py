@@ -10,6 +10,7 @@ is answered and not kept. So an answer never depends on the store.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -103,6 +104,8 @@ class Recorder:
         mine = _Waiting(prediction)
         self._waiting.append(mine)
         if not self._writing.acquire(timeout=self._patience_s):
+            with contextlib.suppress(ValueError):  # the one who writes has it, and may yet store it
+                self._waiting.remove(mine)
             raise StoreError(f"a write has not ended for {self._patience_s} s")
         try:
             if not mine.is_done:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from core import predictions
+from core.errors import StoreError
 from core.predictions import Prediction
 from core.store.store import Store
 from core.system.priority import yield_to_others
@@ -38,14 +39,18 @@ class SpoolDrain:
             self._thread.join(timeout=5)
 
     def drain(self) -> bool:
-        """Store all that is spooled. Returns whether the spool is empty now.
+        """Store all that is spooled. Returns whether the store took it, or there is nothing.
 
+        What other threads spool meanwhile is for the next time: under load there is always some.
         Raises StoreError, or what else the store raises. Then the rest stays.
         """
         with self._spool.only_drainer() as is_only:
-            while is_only and (paths := self._spool.oldest_first()) and not self._stop.is_set():
-                self._drain_group(paths[:_GROUP])
-        return self._spool.depth().num_predictions == 0
+            paths = self._spool.oldest_first() if is_only else []
+            for start in range(0, len(paths), _GROUP):
+                if not self._stop.is_set():
+                    self._drain_group(paths[start : start + _GROUP])
+        depth = self._spool.depth()  # always: `put` counts from this look
+        return is_only or depth.num_predictions == 0
 
     def _run(self) -> None:
         yield_to_others()
@@ -63,9 +68,24 @@ class SpoolDrain:
             if row is not None:
                 self._store.blobs.put(row[1], durable=False)
                 rows.append(row[0])
-        predictions.add_missing(self._store.db, rows)
+        self._add(rows)
         for path in paths:
             self._spool.remove(path)
+
+    def _add(self, rows: list[Prediction]) -> None:
+        """A row that the database refuses, whatever comes, is dropped: the others must not wait for
+        it. Raises StoreError."""
+        try:
+            predictions.add_missing(self._store.db, rows)
+        except StoreError:
+            raise
+        except Exception as error:
+            if len(rows) == 1:
+                fields = {"reason": repr(error), "prediction": rows[0].id}
+                log.error("spool.dropped", extra=fields)
+                return
+            for row in rows:
+                self._add([row])
 
     def _read(self, path: Path) -> tuple[Prediction, bytes] | None:
         if self._spool.is_too_old(path):

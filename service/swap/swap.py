@@ -2,8 +2,8 @@
 
 Ten times a second, and fifty times during a swap, its thread polls the database
 (`service/swap/follower.py`), decides what to do (`service/swap/next_action.py`) and does it
-(`service/swap/executor.py`). Then it unloads old
-versions, loads shadows and reports what has changed. None of this holds up a request.
+(`service/swap/executor.py`). Then it unloads old versions, loads shadows and reports what has
+changed. None of this holds up a request.
 """
 
 from __future__ import annotations

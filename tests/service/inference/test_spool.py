@@ -97,6 +97,13 @@ def test_drain_stores_rows_and_images_in_order(
     assert spool.depth() == (0, 0)
 
 
+def test_drained_spool_has_room_again(sqlite_store: Store, spool: Spool) -> None:
+    while spool.put(prediction(bytes(9_000)), bytes(9_000)):
+        pass
+    assert drain_of(sqlite_store, spool).drain()
+    assert spool.put(prediction(), IMAGE)
+
+
 def test_drain_after_a_kill_doubles_nothing(store: Store, spool: Spool) -> None:
     first, second = prediction(), prediction()
     for row in (first, second):
@@ -129,6 +136,39 @@ def test_drain_keeps_what_the_store_does_not_take(
     with pytest.raises(StoreError):
         drain_of(sqlite_store, spool).drain()
     assert spool.depth().num_predictions == 1
+
+
+def test_predictions_that_come_during_a_drain_do_not_make_the_store_unwell(
+    sqlite_store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.put(prediction(), IMAGE)
+    add_missing = predictions.add_missing
+
+    def busy(db, group) -> None:
+        spool.put(prediction(), IMAGE)
+        add_missing(db, group)
+
+    monkeypatch.setattr(predictions, "add_missing", busy)
+    assert drain_of(sqlite_store, spool).drain()
+    assert spool.depth().num_predictions == 1
+
+
+def test_row_that_is_refused_for_good_holds_up_no_other(
+    sqlite_store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [prediction() for _ in range(3)]
+    for row in rows:
+        spool.put(row, IMAGE)
+    add_missing = predictions.add_missing
+
+    def refusing(db, group) -> None:
+        if rows[1] in group:
+            raise ValueError("no such row")
+        add_missing(db, group)
+
+    monkeypatch.setattr(predictions, "add_missing", refusing)
+    assert drain_of(sqlite_store, spool).drain()
+    assert [get(sqlite_store, row.id) for row in rows] == [rows[0], None, rows[2]]
 
 
 def test_one_process_of_a_machine_drains(sqlite_store: Store, spool: Spool) -> None:

@@ -1,4 +1,4 @@
-"""Write the graph of EfficientNet-Lite0 without weights: python -m training.backbones.bundle_lite0
+"""Write the graph of EfficientNet-Lite0 without weights: python -m training.distil.bundle_lite0
 
 The graph is in the repository, so this is needed only when the export changes. Writes
 `backbone.graph.onnx` and the sha256 of the backbone in `lite0.json`, in `core/models/lite0_files/`.
