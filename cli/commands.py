@@ -52,6 +52,19 @@ COMMANDS = (
         "cli.status:status",
         "Show the champion, the processes, the labels and the runs.",
     ),
+    Command(
+        "backup",
+        _RUN,
+        "cli.backup:backup",
+        "Copy the database and the blobs to a folder or an object store.",
+    ),
+    Command(
+        "migrate",
+        _RUN,
+        "cli.migrate:migrate",
+        "Bring the database to the schema of this release.",
+    ),
+    Command("restore", _RUN, "cli.backup:restore", "Restore a backup into a new home."),
     Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
     Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
     Command(

@@ -6,12 +6,20 @@
 3    not possible in this state, or the gate held the version back (StateError)
 4    a file of a version is damaged (ArtifactError)
 5    the database or the blob store is unavailable (StoreError)
+6    the database needs a migration that a person must start; do not restart (MigrationNeeded)
 130  stopped by Ctrl-C
 """
 
 from __future__ import annotations
 
-from core.errors import ArtifactError, EvergreenError, InputError, StateError, StoreError
+from core.errors import (
+    ArtifactError,
+    EvergreenError,
+    InputError,
+    MigrationNeeded,
+    StateError,
+    StoreError,
+)
 
 DONE = 0
 FAILED = 1
@@ -19,15 +27,17 @@ INPUT = 2
 STATE = 3
 ARTIFACT = 4
 STORE = 5
+MIGRATION = 6
 INTERRUPTED = 130
 
 SUMMARY = (
     "Exit codes: 0 done; 1 failed; 2 wrong input; 3 not possible now, or held back by the gate; "
-    "4 damaged files; 5 storage unavailable."
+    "4 damaged files; 5 storage unavailable; 6 migration needed."
 )
 
 _CODES: tuple[tuple[type[EvergreenError], int], ...] = (
     (InputError, INPUT),
+    (MigrationNeeded, MIGRATION),
     (StateError, STATE),
     (ArtifactError, ARTIFACT),
     (StoreError, STORE),

@@ -7,7 +7,8 @@
                        UnknownVersion, UnknownModel, InvalidRecipe
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
-                       IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
+                       IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged,
+                       MigrationNeeded
       ArtifactError    BlobMissing, ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
         DiskFull
@@ -113,6 +114,10 @@ class NotEnoughLabels(StateError):
 
 class PromotionConflict(StateError):
     code = "promotion-conflict"
+
+
+class MigrationNeeded(StateError):
+    code = "migration-needed"
 
 
 class PromotionFailed(StateError):

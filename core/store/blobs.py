@@ -37,6 +37,9 @@ class Blobs(Protocol):
     def delete(self, digest: str) -> None:
         """Deleting an absent blob is no error."""
 
+    def digests(self) -> Iterator[str]:
+        """All blobs, in no order. Raises StoreError."""
+
 
 def open_blobs(url: str) -> Blobs:
     """A plain path or `file://` is a local folder; any other URL goes through fsspec."""
@@ -111,6 +114,12 @@ class LocalBlobs:
             self._path(digest).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
+
+    def digests(self) -> Iterator[str]:
+        try:
+            yield from (path.name for path in self._root.glob("??/*") if is_digest(path.name))
+        except OSError as error:
+            raise StoreError(f"the blobs below {self._root} cannot be listed: {error}") from error
 
     def _has_content(self) -> bool:
         with os.scandir(self._root) as folders:
@@ -189,6 +198,13 @@ class RemoteBlobs:
         except Exception as error:
             raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
 
+    def digests(self) -> Iterator[str]:
+        try:
+            self._fs.invalidate_cache()
+            return filter(is_digest, [path[-64:] for path in self._fs.find(self._root)])
+        except Exception as error:
+            raise StoreError(f"the blob store cannot be listed: {error}") from error
+
     def _has_content(self) -> bool:
         # A driver may remember a listing from before the store was lost.
         self._fs.invalidate_cache()
@@ -196,6 +212,10 @@ class RemoteBlobs:
 
     def _path(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest}"
+
+
+def is_digest(name: str) -> bool:
+    return len(name) == 64 and not name.strip("0123456789abcdef")
 
 
 def sha256(content: bytes) -> str:

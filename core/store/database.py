@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from core.errors import StoreError
+from core.errors import MigrationNeeded, StoreError
 from core.store import schema, sqlite
 
 _CONNECT_WITHIN_S = 5
@@ -131,22 +131,44 @@ class Database:
             with self.execute_once() as conn:
                 conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
-    def ensure_schema(self) -> None:
-        """Create or migrate the tables. Many processes may do so concurrently."""
+    def copy_file(self, path: Path, spend: Callable[[int], None] = lambda _: None) -> None:
+        """Write SQLite's database as of now to a new file, as `sqlite.copy` does."""
+        sqlite.copy(self._engine, path, spend)
+
+    def ensure_schema(self, *, has_backup: bool = False) -> str | None:
+        """Create or migrate the tables. Many processes may do so concurrently. Returns the schema
+        that this call migrated from, if it did.
+
+        Before it migrates SQLite it keeps a copy of the file beside it. PostgreSQL it migrates only
+        with `has_backup`, and else raises MigrationNeeded. Raises StoreError.
+        """
         with self.read() as conn:
             if _revision(conn) == schema.REVISION:
-                return
+                return None
         with self.write() as conn:
             if not self.is_sqlite:
                 conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})
             revision = _revision(conn)
-            if revision is not None and revision > schema.REVISION:
-                raise StoreError(
-                    f"the database has schema {revision}, this release knows {schema.REVISION}; "
-                    "install the newer release that made it"
-                )
-            if revision != schema.REVISION:
-                _migrate(conn)
+            if revision == schema.REVISION:
+                return None
+            if revision is not None:
+                self._prepare_migration(revision, has_backup)
+            _migrate(conn)
+            return revision
+
+    def _prepare_migration(self, revision: str, has_backup: bool) -> None:
+        if revision > schema.REVISION:
+            raise StoreError(
+                f"the database has schema {revision}, this release knows {schema.REVISION}; "
+                "install the newer release that made it"
+            )
+        if self.is_sqlite:
+            sqlite.keep_copy(self._engine, f"schema-{revision}")
+        elif not has_backup:
+            raise MigrationNeeded(
+                f"the database has schema {revision}, this release needs {schema.REVISION}; back "
+                "the database up with pg_dump, then run `evergreen migrate --backup-is-made`"
+            )
 
     def close(self) -> None:
         if self._raw is not None:

@@ -25,7 +25,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,15 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from core.errors import StoreError
-from core.system.files import fsync_file, fsync_folder, make_private_folder
+from core.system.files import fsync_file, fsync_folder, make_private_folder, writing_whole
 
 WRITING = "BEGIN IMMEDIATE"
 _BUSY_TIMEOUT_MS = 15_000
 _RETRY_EVERY_S = 0.001
 # 32 MiB in pages of 4 KiB.
 _LONG_WAL_PAGES = 8_192
+# 1 MiB, so that a bound on the speed of a copy is kept evenly.
+_COPIED_PAGES = 256
 
 
 def create(url: URL) -> Engine:
@@ -90,6 +92,55 @@ def _make_private(path: Path) -> None:
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         with contextlib.suppress(OSError):
             path.with_name(name).chmod(0o600)
+
+
+def copy(engine: Engine, path: Path, spend: Callable[[int], None] = lambda _: None) -> None:
+    """Write the database as of now to a new file, while others write. `spend` is called with the
+    bytes of each part, and may wait. Raises StoreError.
+
+    The transaction keeps the pages of one moment, so no write of another makes the copy begin anew
+    (sqlite.org/backup.html).
+    """
+    pooled = engine.raw_connection()
+    try:
+        with writing_whole(path, durable=True) as unfinished, _opened(unfinished) as target:
+            source = pooled.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            page_bytes = source.execute("PRAGMA page_size").fetchone()[0]
+            source.execute("BEGIN").close()
+            source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            source.backup(
+                target,
+                pages=_COPIED_PAGES,
+                progress=lambda _status, _left, _total: spend(_COPIED_PAGES * page_bytes),
+            )
+            # One file, without a log beside it.
+            target.execute("PRAGMA journal_mode=DELETE").close()
+        fsync_folder(path.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"the database cannot be copied to {path}: {error}") from error
+    finally:
+        pooled.close()  # which ends the transaction
+
+
+def keep_copy(engine: Engine, suffix: str) -> None:
+    """Copy the database to a file of this suffix beside it, and delete the copy of an earlier call.
+    Raises StoreError."""
+    database = Path(engine.url.database or "")
+    path = database.with_name(f"{database.name}.{suffix}")
+    copy(engine, path)
+    for older in database.parent.glob(f"{database.name}.{suffix.partition('-')[0]}-*"):
+        if older != path:
+            older.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 class WriteAheadLog:

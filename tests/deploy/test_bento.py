@@ -128,8 +128,15 @@ def test_bento_serves_the_loop_and_a_backup_restores_it(
         assert status.returncode == 0, status.stderr
 
         copy = tmp_path / "new" / "bentoml" / "evergreen-data"
-        backup = [programs / "python", ROOT / "deploy/backup.py", home, copy]
-        subprocess.run(backup, check=True, capture_output=True)
+        for words, of in (("backup", home), ("restore", copy)):
+            subprocess.run(
+                [programs / "python", "-m", "cli", words, tmp_path / "backups"],
+                cwd=bento / "src",
+                env={"EVERGREEN_HOME": str(of)},
+                check=True,
+                capture_output=True,
+                timeout=60,
+            )
     assert server.stopped_well, server.log()
 
     # In another folder, from the store and without EVERGREEN_HOME: the data is in BENTOML_HOME.

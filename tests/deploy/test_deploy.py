@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,30 +125,3 @@ def test_each_deployment_leaves_container_mode_and_stops_in_time() -> None:
     assert "UnsetEnvironment=BENTOML_CONTAINERIZED" in unit
     assert "--timeout-graceful-shutdown 20\n" in unit
     assert "TimeoutStopSec=30\n" in unit
-
-
-# Backup
-
-
-def test_backup_is_complete_and_the_next_copies_only_new_blobs(
-    sqlite_store: Store, settings: Settings, tmp_path: Path
-) -> None:
-    def backup() -> str:
-        command = [
-            sys.executable,
-            str(DEPLOY / "backup.py"),
-            str(settings.home),
-            str(tmp_path / "b"),
-        ]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    for content in (b"one", b"two"):
-        sqlite_store.blobs.put(content)
-    assert "2 new blobs" in backup()
-    third = sqlite_store.blobs.put(b"three")
-    assert "1 new blobs" in backup()
-    assert (tmp_path / "b/blobs" / third[:2] / third).read_bytes() == b"three"
-    with contextlib.closing(sqlite3.connect(tmp_path / "b/evergreen.db")) as copy:
-        tables = {row[0] for row in copy.execute("SELECT name FROM sqlite_master")}
-        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert {"examples", "labels", "versions", "alembic_version"} <= tables

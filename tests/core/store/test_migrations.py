@@ -118,7 +118,7 @@ def test_database_of_an_older_release_is_migrated_with_its_rows(
         command.upgrade(config, "0001")
         old = {name: value for name, value in PREDICTION.items() if name != "unfamiliar"}
         conn.execute(insert(schema.predictions).values(id="1", **old))
-    db.ensure_schema()
+    db.ensure_schema(has_backup=True)
     assert num_predictions(db) == 1
     with db.write() as conn:
         (row,) = conn.execute(select(schema.predictions))
@@ -145,7 +145,7 @@ def test_activations_of_an_older_release_get_the_activation_before_them(empty_ur
             conn.execute(
                 insert(schema.activations).values(**activation, activate_at=i, created_at=i)
             )
-    db.ensure_schema()
+    db.ensure_schema(has_backup=True)
     with db.read() as conn:
         found = [each.before_id for each in reversed(activations.history(conn, 10))]
     assert found == [None, 1, 2, 1, 4, None, None, 7]
@@ -169,7 +169,7 @@ def test_ended_runs_of_an_older_release_are_counted(empty_url: str) -> None:
         for i, (state, outcome, started_at, finished_at) in enumerate(endings):
             run = {"id": str(i), "state": state, "outcome": outcome, "started_at": started_at}
             conn.execute(insert(schema.runs).values(**RUN, **run, finished_at=finished_at))
-    db.ensure_schema()
+    db.ensure_schema(has_backup=True)
     with db.read() as conn:
         tallies = sorted((t.outcome, t.at_most_s, t.runs, t.seconds) for t in read_tallies(conn))
     assert tallies == [
@@ -227,7 +227,7 @@ def test_twin_classes_of_an_older_release_get_the_first_spelling(
             row = {"id": i, "example_id": 1, "label": label, "retracts": None if label else 1}
             conn.execute(insert(schema.labels).values(**row, who="", created_at=0.0))
     with caplog.at_level("WARNING", logger="core.store.migrations"):
-        db.ensure_schema()
+        db.ensure_schema(has_backup=True)
     with db.read() as conn:
         stored = conn.execute(select(schema.labels.c.label).order_by(schema.labels.c.id)).scalars()
         assert list(stored) == [
