@@ -87,6 +87,12 @@ COMMANDS = (
         "Train a small backbone from a larger one.",
     ),
     Command("versions", _VERSIONS, "cli.versions:app", "List the versions, or show one."),
+    Command(
+        "replay",
+        _VERSIONS,
+        "cli.replay:replay",
+        "Train the head of a version again, and compare the files.",
+    ),
     Command("promote", _VERSIONS, "cli.champion:promote", "Make a version the champion."),
     Command("rollback", _VERSIONS, "cli.champion:rollback", "Go back to the previous champion."),
     Command("export", _VERSIONS, "cli.export:export", "Write a version to disk as ONNX."),

@@ -12,6 +12,9 @@ from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, 
 from core.store.schema import examples, labels
 
 _APPEND_LOCK = 7_140_222
+_CURRENT = select(
+    examples.c.id, examples.c.image, labels.c.label, examples.c.is_held_out, examples.c.group_id
+).join(labels, labels.c.example_id == examples.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +147,32 @@ def labelled_after(conn: Connection, after: int, limit: int) -> list[tuple[int, 
     return [(row[0], CurrentLabel(*row[1:])) for row in rows]
 
 
+def events_of(conn: Connection, example_id: int, limit: int) -> list[LabelEvent]:
+    """Return the newest label events of an example, oldest first."""
+    columns = (labels.c[name] for name in LabelEvent.__dataclass_fields__)
+    query = select(*columns).where(labels.c.example_id == example_id)
+    rows = conn.execute(query.order_by(labels.c.id.desc()).limit(limit))
+    return [LabelEvent(*row) for row in rows][::-1]
+
+
+def current_page(
+    conn: Connection, snapshot: int, *, after: int, limit: int
+) -> tuple[list[CurrentLabel], int | None]:
+    """Return the labels as of a snapshot of the next `limit` examples after an example id, and the
+    id to go on after; None at the end. Examples without a label then are left out."""
+    ids = select(examples.c.id).where(examples.c.id > after).order_by(examples.c.id)
+    page = list(conn.scalars(ids.limit(limit)))
+    if not page:
+        return [], None
+    newest = _current_events(snapshot).where(labels.c.example_id.in_(page))
+    rows = conn.execute(_CURRENT.where(labels.c.id.in_(newest)).order_by(examples.c.id))
+    return [CurrentLabel(*row) for row in rows], page[-1] if len(page) == limit else None
+
+
 def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]:
     """Return each example's label as of a snapshot (now, if None), ordered by example id."""
-    rows = conn.execute(
-        select(
-            examples.c.id,
-            examples.c.image,
-            labels.c.label,
-            examples.c.is_held_out,
-            examples.c.group_id,
-        )
-        .join(labels, labels.c.example_id == examples.c.id)
-        .where(labels.c.id.in_(_current_events(snapshot)))
-        .order_by(examples.c.id)
-    )
+    events = _current_events(snapshot)
+    rows = conn.execute(_CURRENT.where(labels.c.id.in_(events)).order_by(examples.c.id))
     return [CurrentLabel(*row) for row in rows]
 
 

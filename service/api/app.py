@@ -14,6 +14,7 @@ from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
     champion,
     feedback,
+    lineage,
     oip_infer,
     oip_metadata,
     page,
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         feedback,
         runs,
         versions,
+        lineage,
         champion,
         status,
         oip_metadata,

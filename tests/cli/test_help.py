@@ -11,8 +11,8 @@ from tests.cli.conftest import Run
 
 ALL = (
     *("init", "serve", "worker", "import", "predict", "label", "retrain", "status"),
-    *("backbone", "distil", "versions", "promote", "rollback", "export"),
     *("backup", "restore", "migrate"),
+    *("backbone", "distil", "versions", "promote", "rollback", "export", "replay"),
 )
 
 

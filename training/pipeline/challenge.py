@@ -9,7 +9,7 @@ from dataclasses import replace
 from core.models.manifest import Manifest
 from core.runs import Run
 from training.backbones.backbone_ref import BackboneRef
-from training.dataset import TrainingSet
+from training.dataset import Dataset, TrainingSet
 from training.gate import evaluate, rules
 from training.gate.champions import Champions
 from training.gate.evaluate import Challenger, Cost
@@ -24,12 +24,12 @@ from training.recipe import GatePolicy, Recipe
 def fit_challenger(
     context: RunContext,
     candidate: BackboneRef,
-    training_set: TrainingSet,
-    champions: Champions,
+    dataset: Dataset,
+    parent: Manifest,
     should_stop: Callable[[], bool],
 ) -> FittedHead:
-    """Fit a head on the training rows, in the way that suits how it will be judged."""
-    parent, dataset = champions.current.manifest, training_set.dataset
+    """Fit a head on the training rows, in the way that suits how it will be judged against its
+    parent, the champion."""
     policy = context.recipe.gate
     method = evaluate.method_of(dataset, parent.classes, policy)
     training = dataset.training

@@ -128,7 +128,8 @@ def _train_challenger(
     training_set = _read_training_set(context, candidate, champions.current.servable, progress)
 
     progress.report("training", 0.5)
-    fitted = fit_challenger(context, candidate, training_set, champions, progress.should_stop)
+    parent = champions.current.manifest
+    fitted = fit_challenger(context, candidate, training_set.dataset, parent, progress.should_stop)
 
     progress.report("judging", 0.75)
     challenger = export_challenger(context, run, candidate, training_set, fitted)

@@ -1,0 +1,156 @@
+"""The bodies of responses that say where predictions come from; OpenAPI is made from them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from pydantic import BaseModel, Field
+
+from core.labelling.labels import CurrentLabel, LabelEvent
+from core.lineage import ExampleRecord, PredictionOrigin, Sight
+from core.models.manifest import Manifest
+from core.runs import Run
+from service.api.schemas import RunResponse, moment
+
+
+class LabelEventResponse(BaseModel):
+    id: int
+    label: str | None = Field(description="Null for a retraction.")
+    retracts: int | None
+    who: str
+    prediction_id: str | None
+    created_at: datetime.datetime
+
+    @staticmethod
+    def from_record(event: LabelEvent) -> LabelEventResponse:
+        return LabelEventResponse(
+            id=event.id,
+            label=event.label,
+            retracts=event.retracts,
+            who=event.who,
+            prediction_id=event.prediction_id,
+            created_at=moment(event.created_at),
+        )
+
+
+class VersionOrigin(BaseModel):
+    """What a version was made of."""
+
+    version: int
+    parent: int | None
+    tier: str
+    snapshot: int = Field(description="The newest label event that it was trained on.")
+    backbone: str = Field(description="SHA-256 of its backbone.onnx.")
+    head: str = Field(description="SHA-256 of its head.onnx.")
+    code_revision: str = Field(description="The commit that trained it; empty for a package.")
+    libraries: dict[str, str]
+
+    @staticmethod
+    def from_record(manifest: Manifest) -> VersionOrigin:
+        return VersionOrigin(
+            version=manifest.version,
+            parent=manifest.parent,
+            tier=manifest.tier,
+            snapshot=manifest.snapshot,
+            backbone=manifest.backbone,
+            head=manifest.head,
+            code_revision=manifest.code_revision,
+            libraries=manifest.libraries,
+        )
+
+
+class PredictionDetail(BaseModel):
+    prediction_id: str
+    label: str
+    confidence: float
+    margin: float = Field(description="The first class's probability minus the second's.")
+    unfamiliar: bool | None
+    image: str = Field(description="SHA-256 of the image.")
+    created_at: datetime.datetime
+    version: VersionOrigin
+    run: RunResponse | None = Field(description="Null if no run made the version.")
+    example_id: int | None = Field(description="Null if the image was never labelled.")
+    labels: list[LabelEventResponse] = Field(description="Of its image, oldest first.")
+
+    @staticmethod
+    def from_record(
+        origin: PredictionOrigin, manifest: Manifest, run: Run | None
+    ) -> PredictionDetail:
+        prediction = origin.prediction
+        return PredictionDetail(
+            prediction_id=prediction.id,
+            label=prediction.label,
+            confidence=prediction.confidence,
+            margin=prediction.margin,
+            unfamiliar=prediction.unfamiliar,
+            image=prediction.image,
+            created_at=moment(prediction.created_at),
+            version=VersionOrigin.from_record(manifest),
+            run=None if run is None else RunResponse.from_record(run),
+            example_id=origin.example_id,
+            labels=[LabelEventResponse.from_record(event) for event in origin.events],
+        )
+
+
+class SightResponse(BaseModel):
+    version: int
+    label: str = Field(description="The label that the version saw.")
+
+
+class ExampleDetail(BaseModel):
+    id: int
+    image: str = Field(description="SHA-256 of the image.")
+    num_bytes: int
+    width: int
+    height: int
+    source: str
+    is_held_out: bool = Field(description="It judges versions and trains none, for good.")
+    group_id: str = Field(description="Near-duplicates share it, and the side of the hold-out.")
+    created_at: datetime.datetime
+    label: str | None = Field(description="Null if its labels were retracted.")
+    labels: list[LabelEventResponse] = Field(description="Oldest first.")
+    versions: list[SightResponse] = Field(description="Versions that saw it, newest first.")
+
+    @staticmethod
+    def from_record(
+        record: ExampleRecord,
+        events: Sequence[LabelEvent],
+        label: str | None,
+        sights: Sequence[Sight],
+    ) -> ExampleDetail:
+        return ExampleDetail(
+            id=record.id,
+            image=record.image,
+            num_bytes=record.num_bytes,
+            width=record.width,
+            height=record.height,
+            source=record.source,
+            is_held_out=record.is_held_out,
+            group_id=record.group_id,
+            created_at=moment(record.created_at),
+            label=label,
+            labels=[LabelEventResponse.from_record(event) for event in events],
+            versions=[SightResponse(version=each.version, label=each.label) for each in sights],
+        )
+
+
+class ExampleOfVersion(BaseModel):
+    example_id: int
+    image: str
+    label: str
+    is_held_out: bool
+
+    @staticmethod
+    def from_record(row: CurrentLabel) -> ExampleOfVersion:
+        return ExampleOfVersion(
+            example_id=row.example_id,
+            image=row.image,
+            label=row.label,
+            is_held_out=row.is_held_out,
+        )
+
+
+class ExamplesOfVersion(BaseModel):
+    examples: list[ExampleOfVersion]
+    next_after: int | None = Field(description="`after` of the next page; null at the end.")

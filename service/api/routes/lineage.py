@@ -1,0 +1,75 @@
+"""Lineage: from a prediction to the labels behind it, and from an example to what saw it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from core import lineage, runs
+from core.errors import UnknownRun
+from core.labelling import labels
+from core.registry import versions
+from core.runs import Run
+from service.api.dependencies import ServingDep
+from service.api.lineage_schemas import (
+    ExampleDetail,
+    ExampleOfVersion,
+    ExamplesOfVersion,
+    PredictionDetail,
+)
+
+router = APIRouter(tags=["lineage"])
+
+_Limit = Annotated[int, Query(ge=1, le=1000, description="Most entries of the list.")]
+
+
+@router.get("/v1/predictions/{prediction_id}", response_model=PredictionDetail)
+def prediction(prediction_id: str, serving: ServingDep) -> PredictionDetail:
+    """Return a prediction, and where it comes from: its version, the run and the code that made
+    that version, and the labels of its image. `/v1/versions/{n}/examples` has the labels that the
+    version learned from."""
+    with serving.store.db.read() as conn:
+        origin = lineage.origin_of(conn, prediction_id)
+        run: Run | None = None
+        if origin.version.run_id is not None:
+            try:
+                run = runs.get(conn, origin.version.run_id)
+            except UnknownRun:  # it was deleted since
+                run = None
+    manifest = versions.read_manifest(origin.version, serving.store.blobs)
+    return PredictionDetail.from_record(origin, manifest, run)
+
+
+@router.get("/v1/examples/{example_id}", response_model=ExampleDetail)
+def example(
+    example_id: int,
+    serving: ServingDep,
+    limit: _Limit = 100,
+    before: Annotated[int | None, Query(description="Only versions below this number.")] = None,
+) -> ExampleDetail:
+    """Return a labelled image: its label events, oldest first, and the versions that saw it,
+    newest first. A version that saw it was trained on it, or judged on it if it is held out."""
+    with serving.store.db.read() as conn:
+        record = lineage.example(conn, example_id)
+        events = lineage.events_of(conn, example_id)
+        sights = lineage.sights_of(conn, example_id, limit=limit, before=before)
+        newest = labels.newest_id(conn)
+    return ExampleDetail.from_record(record, events, lineage.label_at(events, newest), sights)
+
+
+@router.get("/v1/versions/{number}/examples", response_model=ExamplesOfVersion)
+def examples_of_version(
+    number: int,
+    serving: ServingDep,
+    limit: _Limit = 100,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="Only examples above this id.")] = 0,
+) -> ExamplesOfVersion:
+    """List the examples that a version was trained or judged on, with their labels of that moment,
+    by id. A page may have fewer than `limit`; the last one has no `next_after`."""
+    with serving.store.db.read() as conn:
+        version = versions.get(conn, number)
+        rows, next_after = labels.current_page(conn, version.snapshot, after=after, limit=limit)
+    return ExamplesOfVersion(
+        examples=[ExampleOfVersion.from_record(row) for row in rows], next_after=next_after
+    )
