@@ -31,7 +31,7 @@ def open_store(settings: Settings) -> Store:
     limits = TimeLimits(settings.store_connect_s, settings.store_timeout_s)
     cache = BlobCache(settings.home / "cache" / "blobs", settings.blob_cache_bytes)
     blobs = open_blobs(settings.resolved_blob_url, limits, cache)
-    db = Database(settings.resolved_database_url)
+    db = Database(settings.resolved_database_url, limits)
     db.ensure_schema()
     is_local = isinstance(blobs, LocalBlobs)
     folder = Path(settings.resolved_blob_url.removeprefix("file://")) if is_local else None
