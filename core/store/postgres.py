@@ -34,6 +34,8 @@ def create(url: URL, limits: TimeLimits) -> Engine:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            # PgBouncer gives each transaction another session, which has not prepared it.
+            "prepare_threshold": None,
         },
     )
 
