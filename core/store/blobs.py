@@ -21,7 +21,8 @@ class Blobs(Protocol):
         their SHA-256, if the caller has calculated it."""
 
     def get(self, digest: str, *, keep: bool = False) -> bytes:
-        """With `keep`, for a version's files, a remote store leaves a copy on this machine.
+        """With `keep`, for a version's files, a remote store leaves a copy on this machine, which
+        answers the next such read.
 
         Raises BlobMissing, ChecksumMismatch if damaged, StoreError if it cannot be read.
         """

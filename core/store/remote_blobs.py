@@ -57,10 +57,10 @@ class RemoteBlobs:
         return digest
 
     def get(self, digest: str, *, keep: bool = False) -> bytes:
+        if not keep:
+            return self._fetch(digest, self._limits.answer_s)
         cached = None if self._cache is None else self._cache.get(digest)
-        if cached is not None:
-            return cached
-        return self._fetch_to_keep(digest) if keep else self._fetch(digest, self._limits.answer_s)
+        return self._fetch_to_keep(digest) if cached is None else cached
 
     @contextlib.contextmanager
     def file(self, digest: str) -> Iterator[Path]:

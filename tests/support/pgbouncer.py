@@ -27,6 +27,8 @@ def before(url: str) -> Iterator[str]:
     """The URL of the same database, through PgBouncer."""
     program = require("pgbouncer", places=_PLACES)
     direct = make_url(url)
+    host = direct.query.get("host", direct.host)
+    secret = f" password={direct.password}" if direct.password else ""
     # The path of a socket may have about 100 characters only.
     home = Path(tempfile.mkdtemp(prefix="pgb-", dir="/tmp"))
     try:
@@ -34,7 +36,7 @@ def before(url: str) -> Iterator[str]:
         (home / "ini").write_text(
             f"""\
 [databases]
-{direct.database} = host={direct.query["host"]} user={direct.username}
+{direct.database} = host={host} port={direct.port or 5432} user={direct.username}{secret}
 [pgbouncer]
 pool_mode = transaction
 default_pool_size = {NUM_SESSIONS}
@@ -52,7 +54,7 @@ logfile = {home}/log
             **account,
         )
         try:
-            pooled = direct.set(query={"host": str(home), "port": "6432"})
+            pooled = direct.set(host=None, port=None, query={"host": str(home), "port": "6432"})
             pooled_url = pooled.render_as_string(hide_password=False)
             wait_until(lambda: _is_up(pooled_url), 10, f"PgBouncer; see {home}/log")
             yield pooled_url
