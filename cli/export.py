@@ -51,7 +51,9 @@ def _model(store: Store, manifest: Manifest) -> bytes:
     """Combine backbone and head into one verified model. Raises ArtifactError."""
     servable = load(manifest, store.blobs, Runtime("cpu"))
     content = standalone(
-        store.blobs.get(manifest.backbone), store.blobs.get(manifest.head), manifest
+        store.blobs.get(manifest.backbone, keep=True),
+        store.blobs.get(manifest.head, keep=True),
+        manifest,
     )
     verify(content, servable)
     return content
@@ -61,12 +63,12 @@ def _bundle(store: Store, manifest: Manifest) -> dict[str, bytes]:
     """Return the files by name. Loading them first checks digests and the golden output."""
     load(manifest, store.blobs, Runtime("cpu"))
     files = {
-        "backbone.onnx": store.blobs.get(manifest.backbone),
-        "head.onnx": store.blobs.get(manifest.head),
+        "backbone.onnx": store.blobs.get(manifest.backbone, keep=True),
+        "head.onnx": store.blobs.get(manifest.head, keep=True),
         "manifest.json": manifest.to_bytes(),
     }
     if manifest.references is not None:
-        files[REFERENCES] = store.blobs.get(manifest.references)
+        files[REFERENCES] = store.blobs.get(manifest.references, keep=True)
     return files
 
 

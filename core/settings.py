@@ -59,6 +59,23 @@ class Settings(BaseModel):
     blob_url: str = Field(
         "", description="fsspec URL of the blob store; empty means a folder in the home folder"
     )
+    store_connect_s: float = Field(
+        5.0,
+        gt=0,
+        description="longest wait for a connection to the database or object store, in seconds",
+    )
+    store_timeout_s: float = Field(
+        15.0,
+        gt=0,
+        description="longest wait for the answer to a statement, for SQLite's lock, or for a blob "
+        "of an object store, in seconds",
+    )
+    blob_cache_mb: float = Field(
+        1000.0,
+        ge=0,
+        description="most that is kept on local disk of what versions have in an object store, "
+        "in MB (10^6 bytes)",
+    )
     host: str = Field("127.0.0.1", description="address to serve on")
     port: int = Field(3000, ge=1, le=65535, description="port to serve on")
     workers: int = Field(
@@ -151,6 +168,10 @@ class Settings(BaseModel):
     @property
     def max_body_bytes(self) -> int:
         return int(self.max_body_mb * 1_000_000)
+
+    @property
+    def blob_cache_bytes(self) -> int:
+        return int(self.blob_cache_mb * 1_000_000)
 
     @property
     def min_free_disk_bytes(self) -> int:

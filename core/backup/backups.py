@@ -34,6 +34,8 @@ from core.store.store import Store
 _RECORDS = "backups"
 _DATABASES = "databases"
 _BLOBS = "blobs"
+# Larger blobs are models.
+_LARGE_BYTES = 32_000_000
 # Called with what is done and what there is to do.
 Progress = Callable[[str, int, int], None]
 
@@ -98,7 +100,7 @@ def _record(now: float, digest: str, num_bytes: int, num_blobs: int) -> Backup:
 def _copy_blob(store: Store, place: Place, digest: str, pace: Pace, made: Made) -> bool:
     """Return whether it was copied. A blob that retention deleted meanwhile is not missed."""
     try:
-        with store.blobs.file(digest) as file:
+        with _as_file(store, digest) as file:
             num_bytes = file.stat().st_size
             place.put(file, _blob(digest))
     except BlobMissing:
@@ -110,6 +112,18 @@ def _copy_blob(store: Store, place: Place, digest: str, pace: Pace, made: Made) 
     made.new_bytes += num_bytes
     pace.spend(num_bytes)
     return True
+
+
+@contextmanager
+def _as_file(store: Store, digest: str) -> Iterator[Path]:
+    if store.blobs.size(digest) > _LARGE_BYTES:
+        with store.blobs.file(digest) as file:
+            yield file
+        return
+    # Not by `file`, which keeps copies of an object store's blobs: images would push versions out.
+    with _scratch() as folder:
+        (folder / "blob").write_bytes(store.blobs.get(digest))
+        yield folder / "blob"
 
 
 def _write_record(place: Place, folder: Path, backup: Backup, digests: list[str]) -> None:

@@ -123,7 +123,7 @@ def load(
     backbone = runtime.backbone(manifest.backbone, blobs)
     references = None
     if with_references and manifest.references is not None:
-        content = blobs.get(manifest.references)
+        content = blobs.get(manifest.references, keep=True)
         references = References.from_bytes(content, manifest.embedding_size)
     servable = Servable(manifest, backbone, head, references)
     _check_golden(servable)

@@ -24,8 +24,8 @@ def ensure_first_version(store: Store, name: str = pretrained.NAMES[0]) -> bool:
             return False
     why = f"the pretrained {name}"
     gate = {"promote": True, "reason": f"{why}; there was nothing before it"}
-    with store.db.write() as conn:
-        # One process publishes it, and the others wait.
+    with store.db.write() as conn, store.db.unlimited(conn):
+        # One process publishes it, and the others wait, however long its upload takes.
         promotions.lock(conn)
         if versions.newest_number(conn) is not None:
             return False

@@ -161,7 +161,7 @@ def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[
 def read_manifest(version: Version, blobs: Blobs) -> Manifest:
     """Raises ChecksumMismatch, StoreError; SpecMismatch if it cannot be read, or differs from what
     the version was published with."""
-    manifest = Manifest.from_bytes(blobs.get(version.manifest))
+    manifest = Manifest.from_bytes(blobs.get(version.manifest, keep=True))
     for name in ("classes", "backbone", "head"):
         if getattr(manifest, name) != getattr(version, name):
             raise SpecMismatch(

@@ -6,13 +6,10 @@ import contextlib
 import errno
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
-
-import fsspec
 
 from core.errors import BlobMissing, ChecksumMismatch, DiskFull, StoreError
 from core.system.files import fsync_folder, write_whole
@@ -23,11 +20,15 @@ class Blobs(Protocol):
         """Store the bytes and return their SHA-256. With `durable` they are fsynced. `digest` is
         their SHA-256, if the caller has calculated it."""
 
-    def get(self, digest: str) -> bytes:
-        """Raises BlobMissing, ChecksumMismatch if damaged, StoreError if it cannot be read."""
+    def get(self, digest: str, *, keep: bool = False) -> bytes:
+        """With `keep`, for a version's files, a remote store leaves a copy on this machine, which
+        answers the next such read.
+
+        Raises BlobMissing, ChecksumMismatch if damaged, StoreError if it cannot be read.
+        """
 
     def file(self, digest: str) -> AbstractContextManager[Path]:
-        """Like `get`, as a file to read within the context, which need not fit into memory."""
+        """Like `get` with `keep`, as a file to read within the context."""
 
     def size(self, digest: str) -> int:
         """In bytes, without reading them. Raises BlobMissing, StoreError."""
@@ -39,13 +40,6 @@ class Blobs(Protocol):
 
     def digests(self) -> Iterator[str]:
         """All blobs, in no order. Raises StoreError."""
-
-
-def open_blobs(url: str) -> Blobs:
-    """A plain path or `file://` is a local folder; any other URL goes through fsspec."""
-    if "://" not in url or url.startswith("file://"):
-        return LocalBlobs(Path(url.removeprefix("file://")))
-    return RemoteBlobs(url)
 
 
 class LocalBlobs:
@@ -81,12 +75,12 @@ class LocalBlobs:
             ) from error
         return digest
 
-    def get(self, digest: str) -> bytes:
+    def get(self, digest: str, *, keep: bool = False) -> bytes:
         try:
             content = self._path(digest).read_bytes()
         except OSError as error:
-            raise _unreadable(digest, error, self._has_content) from error
-        return _checked(content, digest)
+            raise unreadable(digest, error, self._has_content) from error
+        return checked(content, digest)
 
     @contextlib.contextmanager
     def file(self, digest: str) -> Iterator[Path]:
@@ -97,14 +91,14 @@ class LocalBlobs:
                 actual = hashlib.file_digest(file, "sha256").hexdigest()
                 _check(actual, digest, file.tell())
         except OSError as error:
-            raise _unreadable(digest, error, self._has_content) from error
+            raise unreadable(digest, error, self._has_content) from error
         yield path
 
     def size(self, digest: str) -> int:
         try:
             return self._path(digest).stat().st_size
         except OSError as error:
-            raise _unreadable(digest, error, self._has_content) from error
+            raise unreadable(digest, error, self._has_content) from error
 
     def has(self, digest: str) -> bool:
         return self._path(digest).exists()
@@ -136,84 +130,6 @@ class LocalBlobs:
             return None
 
 
-class RemoteBlobs:
-    """Any store that fsspec knows, such as S3. Object stores write whole objects or nothing.
-
-    Drivers also raise classes of their own, such as botocore's EndpointConnectionError.
-    """
-
-    def __init__(self, url: str) -> None:
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(url)
-            self._fs.makedirs(self._root, exist_ok=True)
-        except Exception as error:
-            raise StoreError(f"the blob store {url} cannot be used: {error}") from error
-
-    def put(self, content: bytes, *, durable: bool = True, digest: str | None = None) -> str:
-        digest = digest or sha256(content)
-        if not self.has(digest):
-            try:
-                self._fs.pipe_file(self._path(digest), content)
-            except Exception as error:
-                raise StoreError(f"blob {digest} cannot be written: {error}") from error
-        return digest
-
-    def get(self, digest: str) -> bytes:
-        try:
-            content: bytes = self._fs.cat_file(self._path(digest))
-        except Exception as error:
-            raise _unreadable(digest, error, self._has_content) from error
-        return _checked(content, digest)
-
-    @contextlib.contextmanager
-    def file(self, digest: str) -> Iterator[Path]:
-        with contextlib.ExitStack() as stack:
-            try:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evergreen-"))
-                path = Path(folder) / digest
-                path.write_bytes(self.get(digest))
-            except OSError as error:
-                raise StoreError(
-                    f"blob {digest} cannot be kept in a temporary file while it is read: {error}"
-                ) from error
-            yield path
-
-    def size(self, digest: str) -> int:
-        try:
-            return int(self._fs.size(self._path(digest)))
-        except Exception as error:
-            raise _unreadable(digest, error, self._has_content) from error
-
-    def has(self, digest: str) -> bool:
-        try:
-            return bool(self._fs.exists(self._path(digest)))
-        except Exception as error:
-            raise StoreError(f"the blob store cannot be asked for {digest}: {error}") from error
-
-    def delete(self, digest: str) -> None:
-        try:
-            self._fs.rm_file(self._path(digest))
-        except FileNotFoundError:
-            return
-        except Exception as error:
-            raise StoreError(f"blob {digest} cannot be deleted: {error}") from error
-
-    def digests(self) -> Iterator[str]:
-        try:
-            self._fs.invalidate_cache()
-            return filter(is_digest, [path[-64:] for path in self._fs.find(self._root)])
-        except Exception as error:
-            raise StoreError(f"the blob store cannot be listed: {error}") from error
-
-    def _has_content(self) -> bool:
-        # A driver may remember a listing from before the store was lost.
-        self._fs.invalidate_cache()
-        return bool(self._fs.ls(self._root, detail=False))
-
-    def _path(self, digest: str) -> str:
-        return f"{self._root}/{digest[:2]}/{digest}"
-
-
 def is_digest(name: str) -> bool:
     return len(name) == 64 and not name.strip("0123456789abcdef")
 
@@ -222,7 +138,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _unreadable(
+def unreadable(
     digest: str, error: Exception, has_content: Callable[[], bool]
 ) -> BlobMissing | StoreError:
     """Tell one missing blob from a store without any, such as a disk that is not mounted."""
@@ -234,10 +150,15 @@ def _unreadable(
             error = unreachable
         else:
             return StoreError(f"blob {digest} cannot be read: the blob store is empty or gone")
-    return StoreError(f"blob {digest} cannot be read: {error}")
+    return StoreError(f"blob {digest} cannot be read: {reason(error)}")
 
 
-def _checked(content: bytes, digest: str) -> bytes:
+def reason(error: Exception) -> str:
+    """Drivers' timeouts have no text."""
+    return str(error) or f"no answer in time ({type(error).__name__})"
+
+
+def checked(content: bytes, digest: str) -> bytes:
     _check(sha256(content), digest, len(content))
     return content
 

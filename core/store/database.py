@@ -36,41 +36,27 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import MigrationNeeded, StoreError
 from core.store import schema, sqlite
+from core.store.time_limits import TimeLimits
 
-_CONNECT_WITHIN_S = 5
-# A host that is gone without a word is noticed within half a minute, instead of two hours.
-_WITHIN = {
-    "connect_timeout": _CONNECT_WITHIN_S,
-    "tcp_user_timeout": 20_000,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-}
 # Any constant, the same in every process.
 _MIGRATION_LOCK = 7_140_221
 
 
 class Database:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, limits: TimeLimits | None = None) -> None:
         """Connects when it is first used. Raises StoreError if the URL cannot be used."""
+        limits = limits or TimeLimits()
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._wal: sqlite.WriteAheadLog | None = None
         self._raw: sqlite.RawConnection | None = None
         if self.is_sqlite:
-            self._engine = sqlite.create(parsed)
+            self._engine = sqlite.create(parsed, limits.answer_s)
             self._wal = sqlite.WriteAheadLog(Path(parsed.database or ""))
-            self._raw = sqlite.RawConnection(self._engine)
+            self._raw = sqlite.RawConnection(self._engine, limits.answer_s)
             self._reader = self._engine.execution_options(begin="BEGIN")
         else:
-            self._engine = create_engine(
-                parsed,
-                pool_pre_ping=True,
-                pool_size=8,
-                max_overflow=8,
-                pool_timeout=_CONNECT_WITHIN_S,
-                connect_args=_WITHIN if parsed.get_driver_name() == "psycopg" else {},
-            )
+            self._engine = _create_remote(parsed, limits)
             # With "read committed" each statement would see the rows of another moment.
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = self._engine.execution_options(begin=sqlite.WRITING)
@@ -145,7 +131,7 @@ class Database:
         with self.read() as conn:
             if _revision(conn) == schema.REVISION:
                 return None
-        with self.write() as conn:
+        with self.write() as conn, self.unlimited(conn):
             if not self.is_sqlite:
                 conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})
             revision = _revision(conn)
@@ -170,10 +156,27 @@ class Database:
                 "the database up with pg_dump, then run `evergreen migrate --backup-is-made`"
             )
 
+    def unlimited(self, conn: Connection) -> contextlib.AbstractContextManager[None]:
+        """Within it, statements of a transaction may take as long as they need (PostgreSQL)."""
+        if self._engine.dialect.driver != "psycopg":
+            return contextlib.nullcontext()
+        from core.store import postgres
+
+        return postgres.unlimited(conn)
+
     def close(self) -> None:
         if self._raw is not None:
             self._raw.close()
         self._engine.dispose()
+
+
+def _create_remote(url: URL, limits: TimeLimits) -> Engine:
+    if url.get_driver_name() != "psycopg":  # its connections wait as that driver does
+        return create_engine(url, pool_pre_ping=True, pool_timeout=limits.connect_s)
+    # Imported here: the driver is in the extra `postgres`.
+    from core.store import postgres
+
+    return postgres.create(url, limits)
 
 
 def _parsed(url: str) -> URL:

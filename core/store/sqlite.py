@@ -8,8 +8,8 @@
  5. The first fsync of a new WAL file fsyncs its folder too, which makes the file's name durable.
  6. A transaction that writes takes the lock as it begins (`BEGIN IMMEDIATE`), so nothing that it
     reads changes before it writes.
- 7. A writer tries to take the lock every millisecond for up to 15 s. SQLite's own steps grow to
-    100 ms.
+ 7. A writer tries to take the lock every millisecond, until EVERGREEN_STORE_TIMEOUT_S. SQLite's
+    own steps grow to 100 ms.
  8. A serving process checkpoints passively every second, which waits for nobody.
  9. Without one, the commit that makes the WAL longer than 32 MiB checkpoints.
 10. SQLite fsyncs the WAL itself before a checkpoint moves pages into the database file.
@@ -36,7 +36,6 @@ from core.errors import StoreError
 from core.system.files import fsync_file, fsync_folder, make_private_folder, writing_whole
 
 WRITING = "BEGIN IMMEDIATE"
-_BUSY_TIMEOUT_MS = 15_000
 _RETRY_EVERY_S = 0.001
 # 32 MiB in pages of 4 KiB.
 _LONG_WAL_PAGES = 8_192
@@ -44,9 +43,9 @@ _LONG_WAL_PAGES = 8_192
 _COPIED_PAGES = 256
 
 
-def create(url: URL) -> Engine:
-    """An engine whose transactions begin with the statement of their execution option `begin`.
-    Raises StoreError."""
+def create(url: URL, patience_s: float) -> Engine:
+    """An engine whose transactions begin with the statement of their execution option `begin`, and
+    wait for the lock for `patience_s`. Raises StoreError."""
     path = Path(url.database or "")
     try:
         make_private_folder(path.parent)
@@ -57,7 +56,7 @@ def create(url: URL) -> Engine:
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=24,
-        connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        connect_args={"timeout": patience_s, "check_same_thread": False},
     )
 
     _make_private(path)
@@ -66,18 +65,18 @@ def create(url: URL) -> Engine:
     def _on_connect(connection: Any, _record: Any) -> None:
         # The driver begins no transaction: it would begin late, and not at all for DDL.
         connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
+        _set_busy_timeout(connection, patience_s)
         connection.execute("PRAGMA foreign_keys=ON").close()
         connection.execute("PRAGMA synchronous=NORMAL").close()
         connection.execute(f"PRAGMA wal_autocheckpoint={_LONG_WAL_PAGES}").close()
         # The first change of a new file to WAL raises where others are busy, whatever the timeout.
-        _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode=WAL").close())
+        _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode=WAL").close(), patience_s)
 
     @event.listens_for(engine, "begin")
     def _on_begin(conn: Connection) -> None:
         begin = conn.get_execution_options().get("begin", WRITING)
         if begin == WRITING:
-            _begin_writing(conn)
+            _begin_writing(conn, patience_s)
         elif begin:
             conn.exec_driver_sql(begin)
 
@@ -169,8 +168,9 @@ class RawConnection:
     """A connection past SQLAlchemy, which takes several times as long to insert a row as SQLite.
     For any thread, one at a time."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, patience_s: float) -> None:
         self._engine = engine
+        self._patience_s = patience_s
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
@@ -178,14 +178,17 @@ class RawConnection:
         self, table: Table, rows: Sequence[tuple[Any, ...]], patience_s: float | None = None
     ) -> None:
         """Insert rows of all columns, in their order, in one transaction. It waits for the lock
-        for `patience_s`, at most 15 s. Raises what sqlite3 raises."""
+        for `patience_s`, or as long as other writes. Raises what sqlite3 raises."""
         places = ", ".join("?" * len(table.columns))
         statement = (
             f"INSERT INTO {table.name} ({', '.join(table.columns.keys())}) VALUES ({places})"
         )
         with self._lock:
             connection = self._connection or self._connect()
-            _retry_while_busy(lambda: connection.execute(WRITING).close(), patience_s)
+            _retry_while_busy(
+                lambda: connection.execute(WRITING).close(),
+                self._patience_s if patience_s is None else patience_s,
+            )
             try:
                 connection.executemany(statement, rows).close()
                 connection.commit()
@@ -204,24 +207,28 @@ class RawConnection:
         connection = pooled.driver_connection
         pooled.detach()
         assert isinstance(connection, sqlite3.Connection)
-        connection.execute("PRAGMA busy_timeout=0").close()
+        _set_busy_timeout(connection, 0)
         self._connection = connection
         return connection
 
 
-def _begin_writing(conn: Connection) -> None:
+def _begin_writing(conn: Connection, patience_s: float) -> None:
     connection = conn.connection.driver_connection
     assert connection is not None
-    connection.execute("PRAGMA busy_timeout=0").close()
+    _set_busy_timeout(connection, 0)
     try:
-        _retry_while_busy(lambda: connection.execute(WRITING).close())
+        _retry_while_busy(lambda: connection.execute(WRITING).close(), patience_s)
     finally:
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}").close()
+        _set_busy_timeout(connection, patience_s)
 
 
-def _retry_while_busy(do: Callable[[], None], patience_s: float | None = None) -> None:
+def _set_busy_timeout(connection: Any, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout={round(seconds * 1000)}").close()
+
+
+def _retry_while_busy(do: Callable[[], None], patience_s: float) -> None:
     """Try every millisecond until no other connection is in the way, or time is up."""
-    deadline = time.monotonic() + (_BUSY_TIMEOUT_MS / 1000 if patience_s is None else patience_s)
+    deadline = time.monotonic() + patience_s
     while True:
         try:
             do()

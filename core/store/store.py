@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.settings import Settings
-from core.store.blobs import Blobs, LocalBlobs, open_blobs
+from core.store.blob_cache import BlobCache
+from core.store.blobs import Blobs, LocalBlobs
 from core.store.database import Database
 from core.store.free_disk import FreeDisk
+from core.store.remote_blobs import RemoteBlobs
+from core.store.time_limits import TimeLimits
 from core.system.files import make_private_folder
 
 
@@ -25,8 +28,10 @@ def open_store(settings: Settings) -> Store:
     if not (settings.database_url and settings.blob_url):
         with contextlib.suppress(OSError):  # what needs the folder says what is wrong
             make_private_folder(settings.home)
-    blobs = open_blobs(settings.resolved_blob_url)
-    db = Database(settings.resolved_database_url)
+    limits = TimeLimits(settings.store_connect_s, settings.store_timeout_s)
+    cache = BlobCache(settings.home / "cache" / "blobs", settings.blob_cache_bytes)
+    blobs = open_blobs(settings.resolved_blob_url, limits, cache)
+    db = Database(settings.resolved_database_url, limits)
     try:
         db.ensure_schema()
     except BaseException:
@@ -35,3 +40,13 @@ def open_store(settings: Settings) -> Store:
     is_local = isinstance(blobs, LocalBlobs)
     folder = Path(settings.resolved_blob_url.removeprefix("file://")) if is_local else None
     return Store(db, blobs, FreeDisk(folder, settings.min_free_disk_bytes))
+
+
+def open_blobs(
+    url: str, limits: TimeLimits | None = None, cache: BlobCache | None = None
+) -> LocalBlobs | RemoteBlobs:
+    """A plain path or `file://` is a local folder, which needs no cache. Any other URL goes through
+    fsspec."""
+    if "://" not in url or url.startswith("file://"):
+        return LocalBlobs(Path(url.removeprefix("file://")))
+    return RemoteBlobs(url, limits, cache)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_UNFINISHED = ".new-"
+UNFINISHED = ".new-"
 
 
 def write_whole(
@@ -30,7 +30,7 @@ def writing_whole(path: Path, *, durable: bool = False, is_private: bool = True)
     With `durable` its content is fsynced before. Its name is durable after `fsync_folder`. Only the
     owner may read a private file. Raises OSError.
     """
-    unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
+    unfinished = path.with_name(f"{UNFINISHED}{secrets.token_hex(8)}")
     unfinished.touch(0o600 if is_private else 0o666, exist_ok=False)
     try:
         yield unfinished
@@ -53,7 +53,7 @@ def sweep(folder: Path, older_than_s: float) -> int:
     """Delete what killed writers left in the folder and those below it, unless it is so new that
     its writer may be alive. Returns how many files and folders that were."""
     num_deleted = 0
-    for path in folder.rglob(f"{_UNFINISHED}*"):
+    for path in folder.rglob(f"{UNFINISHED}*"):
         with contextlib.suppress(OSError):
             if abs(time.time() - path.stat().st_mtime) < older_than_s:
                 continue
@@ -67,7 +67,7 @@ def sweep(folder: Path, older_than_s: float) -> int:
 
 def delete_unfinished(folder: Path) -> None:
     """Delete what writers that were killed left in a folder to which nobody writes now."""
-    for path in folder.glob(f"{_UNFINISHED}*"):
+    for path in folder.glob(f"{UNFINISHED}*"):
         path.unlink(missing_ok=True)
 
 

@@ -109,7 +109,7 @@ def server(override: str | None) -> Iterator[Server]:
     # The path of a socket may have about 100 characters only.
     home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
-        account = _unprivileged(home)
+        account = unprivileged(home)
         subprocess.run(
             [initdb, "-D", home / "data", *_NEW_CLUSTER],
             check=True,
@@ -156,7 +156,7 @@ def _when_up(started: Server, child: subprocess.Popen[bytes], log: Path) -> Serv
     raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
-def _unprivileged(home: Path) -> dict[str, Any]:
+def unprivileged(home: Path) -> dict[str, Any]:
     """PostgreSQL refuses to run as root. An unprivileged account runs it then."""
     if os.geteuid() != 0:
         return {}

@@ -83,7 +83,7 @@ def as_int8(
 
     Raises InvalidRequest or SpecMismatch if it cannot be quantised.
     """
-    result = quantise(blobs.get(backbone.digest), photos_NHWC, on_photos)
+    result = quantise(blobs.get(backbone.digest, keep=True), photos_NHWC, on_photos)
     digest = blobs.put(result.content)
     return replace(backbone, digest=digest, quantised_from=backbone.digest), result
 

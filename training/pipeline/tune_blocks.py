@@ -83,7 +83,7 @@ def _tune_champion(
     # The first head is fitted on the embeddings of the backbone where tuning starts.
     dataset = _dataset(context, start.digest, manifest.pixels, rows, progress)
     pixels_NHWC, dataset = _decode(context, dataset, rows, manifest.pixels, folder, progress)
-    backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest))
+    backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest, keep=True))
     tuned = _tune(context, run, backbone, dataset, pixels_NHWC, folder, progress)
     # Raises if tuning stopped because the run was cancelled or handed back.
     progress.report("exporting", 0.99)

@@ -53,7 +53,7 @@ def one(number: int, serving: ServingDep) -> VersionDetail:
         tally = answers.tally(conn, number)
         score = outcomes.score(outcomes.paired(conn, number, after=version.snapshot))
     summary = VersionResponse.from_record(version, live.version if live else None)
-    manifest = json.loads(serving.store.blobs.get(version.manifest))
+    manifest = json.loads(serving.store.blobs.get(version.manifest, keep=True))
     return VersionDetail(
         **summary.model_dump(), manifest=manifest, shadow=ShadowScore.from_record(tally, score)
     )
@@ -96,6 +96,7 @@ def _version(number: int, serving: ServingProcess) -> Version:
 def _compose(version: Version, serving: ServingProcess) -> bytes:
     blobs = serving.store.blobs
     manifest = versions.read_manifest(version, blobs)
-    content = standalone(blobs.get(version.backbone), blobs.get(version.head), manifest)
+    backbone = blobs.get(version.backbone, keep=True)
+    content = standalone(backbone, blobs.get(version.head, keep=True), manifest)
     verify(content, servable.load(manifest, blobs, serving.runtime))
     return content

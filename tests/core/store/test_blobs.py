@@ -12,7 +12,9 @@ from uuid import uuid4
 import pytest
 
 from core.errors import BlobMissing, ChecksumMismatch, StoreError
-from core.store.blobs import Blobs, LocalBlobs, RemoteBlobs, open_blobs
+from core.store.blobs import Blobs, LocalBlobs
+from core.store.remote_blobs import RemoteBlobs
+from core.store.store import open_blobs
 from tests.support.concurrency import in_threads
 
 CONTENT = b"some bytes \x00\xff" * 100

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from core.settings import Settings
 from core.store import schema, sqlite
 from core.store.database import Database
 from core.store.store import Store
+from core.store.time_limits import TimeLimits
 from tests.core.rows import PREDICTION, insert_predictions, num_predictions
 from tests.support.concurrency import in_threads
 
@@ -94,13 +96,18 @@ def test_wal_that_the_last_connection_removed_needs_no_fsync(tmp_path: Path) -> 
     sqlite.WriteAheadLog(tmp_path / "evergreen.db").fsync()
 
 
-def test_write_gives_up_where_the_lock_stays_taken(
-    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_MS", 20)
+@pytest.fixture
+def hasty(file: Path) -> Iterator[Database]:
+    """The database, for who waits for 20 ms only."""
+    db = Database(f"sqlite:///{file}", TimeLimits(answer_s=0.02))
+    yield db
+    db.close()
+
+
+def test_write_gives_up_where_the_lock_stays_taken(sqlite_store: Store, hasty: Database) -> None:
     with sqlite_store.db.write(), pytest.raises(StoreError, match="locked"):
-        write(sqlite_store.db, "late", durable=False)
-    write(sqlite_store.db, "next", durable=False)
+        write(hasty, "late", durable=False)
+    write(hasty, "next", durable=False)
 
 
 def test_write_waits_for_the_lock(sqlite_store: Store) -> None:
@@ -129,15 +136,13 @@ def test_insert_rows_waits_for_the_lock(sqlite_store: Store, file: Path) -> None
 
 
 def test_insert_rows_that_gives_up_leaves_nothing_and_may_be_tried_again(
-    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+    sqlite_store: Store, hasty: Database
 ) -> None:
-    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_MS", 20)
-    db = sqlite_store.db
     for names in (["one"], ["one", "two"]):
-        with db.write(), pytest.raises(StoreError, match="locked"):
-            insert_predictions(db, *names)
-    insert_predictions(db, "one", "two")
-    assert num_predictions(db) == 2
+        with sqlite_store.db.write(), pytest.raises(StoreError, match="locked"):
+            insert_predictions(hasty, *names)
+    insert_predictions(hasty, "one", "two")
+    assert num_predictions(hasty) == 2
 
 
 def test_write_that_reads_first_loses_no_update(sqlite_store: Store) -> None:
