@@ -71,7 +71,7 @@ def wait_for_promotion(
             advanced_at = time.monotonic()
         result = waiter.poll()
         if result is not None:
-            time.sleep(result.remaining_s(time.time()))
+            time.sleep(result.remaining_s(db.clock()))
             return result
         meanwhile()
         time.sleep(_POLL_EVERY_S)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import StoreError
 from core.store import schema, sqlite
+from core.store.clock import DatabaseClock
 
 _CONNECT_WITHIN_S = 5
 # A host that is gone without a word is noticed within half a minute, instead of two hours.
@@ -51,9 +53,11 @@ _MIGRATION_LOCK = 7_140_221
 
 
 class Database:
-    def __init__(self, url: str) -> None:
-        """Connects when it is first used. Raises StoreError if the URL cannot be used."""
+    def __init__(self, url: str, wall: Callable[[], float] = time.time) -> None:
+        """Connects when it is first used. `wall` is this machine's clock. Raises StoreError if the
+        URL cannot be used."""
         parsed = _parsed(url)
+        self.clock = DatabaseClock(wall)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._wal: sqlite.WriteAheadLog | None = None
         self._raw: sqlite.RawConnection | None = None
@@ -132,10 +136,15 @@ class Database:
                 conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def ensure_schema(self) -> None:
-        """Create or migrate the tables. Many processes may do so concurrently."""
+        """Create or migrate the tables, and follow the clock. Many processes may do so
+        concurrently."""
         with self.read() as conn:
-            if _revision(conn) == schema.REVISION:
-                return
+            is_current = _revision(conn) == schema.REVISION
+        if not is_current:
+            self._ensure_migrated()
+        self.follow_clock()
+
+    def _ensure_migrated(self) -> None:
         with self.write() as conn:
             if not self.is_sqlite:
                 conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})
@@ -147,6 +156,20 @@ class Database:
                 )
             if revision != schema.REVISION:
                 _migrate(conn)
+
+    def follow_clock(self) -> None:
+        """Keep `clock` right. Call it once a second, in the background. Never raises."""
+        with contextlib.suppress(StoreError):
+            if not self.is_sqlite and self.clock.is_due:
+                with self.read() as conn:
+                    self.clock.measure(conn)
+            elif self.is_sqlite and not self.clock.is_in_step:
+                with self.read() as conn:
+                    may_share = self.clock.follow_stored(conn)
+                if may_share:
+                    with self.write(durable=False) as conn:
+                        self.clock.share(conn)
+        self.clock.log_offset()
 
     def close(self) -> None:
         if self._raw is not None:

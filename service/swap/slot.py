@@ -6,7 +6,6 @@ A request takes the reference once and keeps it: the old version lives until its
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 from core.errors import NotReady
@@ -16,7 +15,8 @@ from core.registry.promotions import Activation
 
 
 class Slot:
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` is the one that times of activations are by: the database's."""
         self._clock = clock
         self._lock = threading.Lock()
         self._current: Servable | None = None

@@ -68,7 +68,7 @@ def attempt(
         fields = {"outcome": outcome.outcome, "version": outcome.version, "reason": outcome.reason}
     except RunHandedBack:
         with context.store.db.write(durable=False) as conn:
-            leases.hand_back(conn, run.id, context.owner, time.time())
+            leases.hand_back(conn, run.id, context.owner, context.store.db.clock())
         log.info("run.handed_back", extra={"run_id": run.id})
         return
     except RunCancelled:
@@ -82,7 +82,9 @@ def attempt(
         log.exception("run.crashed", extra={"run_id": run.id})
         state, fields = "failed", {"error": f"{type(error).__name__}: {error}"}
     with context.store.db.write(durable=False) as conn:
-        leases.finish(conn, run.id, context.owner, state=state, now=time.time(), **fields)
+        leases.finish(
+            conn, run.id, context.owner, state=state, now=context.store.db.clock(), **fields
+        )
     duration_s = round(time.perf_counter() - started, 3)
     log.info(f"run.{state}", extra={"run_id": run.id, "duration_s": duration_s, **fields})
 
@@ -210,7 +212,7 @@ def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decisio
         digest = store.blobs.put(numbered.to_bytes())
         try:
             with store.db.write() as conn:
-                now = time.time()
+                now = context.store.db.clock()
                 if not leases.beat(conn, run.id, context.owner, now, "publishing", 0.9):
                     raise RunCancelled
                 versions.add(conn, numbered, digest, decision.to_json())
