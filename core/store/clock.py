@@ -23,9 +23,10 @@ from core.store.schema import activations, clock, promotions, runs
 
 # Where this machine's clock is further off, something is wrong with it.
 MAX_OFFSET_S = 0.2
+MAX_ERROR_S = 0.05
 MEASURE_EVERY_S = 10.0
 _NUM_TRIES = 4
-# Quartz drifts by less.
+# By this part, clocks that tick at their own rate part at most.
 _DRIFT = 1e-4
 # Processes of one machine compute the epoch from its clock with a smaller error.
 _SAME_S = 0.05
@@ -74,6 +75,15 @@ class DatabaseClock:
     def __call__(self) -> float:
         return self._ticks() + self._epoch
 
+    def error_s(self) -> float:
+        """How wrong the time may be, as far as anyone waits for that. 0 on SQLite."""
+        return min(self._may_be_off_s(), MAX_ERROR_S)
+
+    def _may_be_off_s(self) -> float:
+        if self._error_s == 0.0:
+            return 0.0
+        return self._error_s + (self._ticks() - self._measured_at) * _DRIFT
+
     @property
     def offset(self) -> Offset:
         error_s = 0.0 if math.isinf(self._error_s) else self._error_s
@@ -93,7 +103,7 @@ class DatabaseClock:
             after = self._ticks()
             tries.append(((after - before) / 2, server - (before + after) / 2))
         error_s, epoch = min(tries)
-        may_be_off_s = self._error_s + (self._ticks() - self._measured_at) * _DRIFT
+        may_be_off_s = self._may_be_off_s()
         # A worse measure is ignored, unless the database's clock was set.
         if error_s <= may_be_off_s or abs(epoch - self._epoch) > error_s + may_be_off_s:
             self._epoch, self._error_s, self._measured_at = epoch, error_s, self._ticks()

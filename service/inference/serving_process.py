@@ -44,7 +44,7 @@ class ServingProcess:
         is_on_gpu = self.runtime.is_on_gpu
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
         self.exports = Exports(settings.home / "cache" / "exports", release())
-        self.slot = Slot(store.db.clock)
+        self.slot = Slot(store.db.clock, store.db.clock.error_s)
         self.spool = Spool(
             settings.home / "spool", int(settings.spool_mb * 1e6), settings.spool_hours * 3600
         )

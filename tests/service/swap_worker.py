@@ -21,6 +21,7 @@ from core.registry.promotions import Activation, Promotion
 from core.registry.workers import Worker
 from core.settings import Settings
 from core.store import schema
+from core.store.clock import DatabaseClock
 from core.store.store import Store
 from core.system.host import pid_space, this_host
 from service.swap.slot import Slot
@@ -34,8 +35,8 @@ SOON_S = 10.0
 class RecordingSlot(Slot):
     """Remembers which versions it was given, and for which times."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
+    def __init__(self, clock: DatabaseClock) -> None:
+        super().__init__(clock, clock.error_s)
         self.given: list[tuple[int, float]] = []
 
     def put_at(self, servable: Servable, activation: Activation) -> bool:
