@@ -16,7 +16,7 @@ from core.registry import promotions
 from core.store import schema
 from core.store.clock import MAX_OFFSET_S, MEASURE_EVERY_S, DatabaseClock
 from core.store.database import Database
-from tests.core.store.test_migrations import VERSION
+from tests.core.rows import VERSION
 
 
 class Machine:
