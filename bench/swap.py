@@ -175,7 +175,7 @@ def swap_to(store: Store, version: int) -> float:
             continue
         if result.activate_at is None:
             raise RuntimeError(f"version {version} did not become champion: {result.error}")
-        return result.activate_at - time.time() + time.monotonic()
+        return result.activate_at - store.db.clock() + time.monotonic()
     raise TimeoutError(f"version {version} was not activated in {_SWAP_WITHIN_S:.0f} s")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -162,7 +161,7 @@ def _quantised(store: Store, settings: Settings, candidate: BackboneRef) -> Back
 
 
 def _request_run(store: Store, settings: Settings, candidate: BackboneRef, wait: bool) -> None:
-    now = time.time()
+    now = store.db.clock()
     with store.db.write() as conn:
         run, _ = runs.request(
             conn,

@@ -43,7 +43,7 @@ def promote(
             return
         versions.check_loadable(number, store.db, store.blobs)
         with store.db.write() as conn:
-            promotion = promotions.request(conn, number, who=WHO, why=why, now=time.time())
+            promotion = promotions.request(conn, number, who=WHO, why=why, now=store.db.clock())
         _wait(store, promotion)
 
 
@@ -60,7 +60,7 @@ def rollback(why: _Why = "rollback") -> None:
                     f"there is nothing to go back to: version {live.version} is the first champion"
                 )
             promotion = promotions.request(
-                conn, target, who=WHO, why=why, now=time.time(), expected_activation=live.id
+                conn, target, who=WHO, why=why, now=store.db.clock(), expected_activation=live.id
             )
         _wait(store, promotion)
 
@@ -85,7 +85,7 @@ def _wait(store: Store, promotion: Promotion) -> None:
         )
         raise typer.Exit(FAILED)
     with store.db.read() as conn:
-        serving = workers.live(conn, time.time(), "serving")
+        serving = workers.live(conn, store.db.clock(), "serving")
     where = f"on {count(len(serving), 'serving process')}" if serving else "no server is running"
     out.print(
         f"Version {promotion.version} is the champion "

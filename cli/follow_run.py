@@ -36,7 +36,7 @@ def follow(store: Store, settings: Settings, run_id: str) -> int:
         task = progress.add_task("waiting", total=1.0)
         try:
             while True:
-                now = time.time()
+                now = store.db.clock()
                 with store.db.read() as conn:
                     run = runs.get(conn, run_id)
                     has_live_trainer = own_trainer is not None or has_trainer(conn, now)
@@ -88,7 +88,7 @@ def _report_waiting_blocks(store: Store) -> None:
     """Say how a run that the planner requested is done, if no trainer will do it."""
     with store.db.read() as conn:
         waiting = runs.in_state(conn, "waiting", "blocks")
-        if waiting is None or has_trainer(conn, time.time()):
+        if waiting is None or has_trainer(conn, store.db.clock()):
             return
     err.print(
         f"blocks run {waiting.id} is waiting: start `evergreen serve` or `evergreen worker`, or "

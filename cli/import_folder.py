@@ -7,7 +7,6 @@ one batch per transaction, so an interrupted import keeps its batches.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -188,7 +187,7 @@ def _append(batch: list[tuple[LabelledFile, _Prepared]], job: _Import, report: R
             for file, prepared in batch
             if prepared.new is not None
         ]
-        intake.label_prepared(job.store, requests, time.time())
+        intake.label_prepared(job.store, requests, job.store.db.clock())
     for file, prepared in batch:
         report.count(file.label, prepared.verdict)
     batch.clear()

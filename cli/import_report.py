@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -104,7 +103,7 @@ def print_report(report: Report, store: Store | None) -> None:
 
 
 def _print_next(store: Store, is_changed: bool) -> None:
-    now = time.time()
+    now = store.db.clock()
     with store.db.read() as conn:
         census = take_census(labels.current(conn))
         has_trainer = bool(workers.live(conn, now, "trainer"))

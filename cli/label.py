@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -63,16 +62,16 @@ def _label(store: Store, settings: Settings, target: str, request: LabelRequest)
     if path.exists():
         with naming(path):
             image = read_image(path, settings)
-            return intake.label_image(store, image, request, limits, time.time())
+            return intake.label_image(store, image, request, limits, store.db.clock())
     with store.db.read() as conn:
         is_known = predictions.get(conn, target) is not None
     if not is_known:
         raise InvalidRequest(f"{target!r} is neither an existing file nor the id of a prediction")
-    return intake.label_prediction(store, target, request, limits, time.time())
+    return intake.label_prediction(store, target, request, limits, store.db.clock())
 
 
 def _undo(store: Store, event_id: int, who: str) -> None:
-    result = intake.retract(store, event_id, who=who, now=time.time())
+    result = intake.retract(store, event_id, who=who, now=store.db.clock())
     out.print(
         f"Label {event_id} is retracted."
         if result.is_new

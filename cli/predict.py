@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,7 +62,7 @@ def _predict_all(
         try:
             with naming(path):
                 image = read_image(path, settings)
-                result = predict_image(servable, image, store.blobs, limits, time.time())
+                result = predict_image(servable, image, store.blobs, limits, store.db.clock())
         except InputError as error:
             yield path, error
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
@@ -46,7 +45,7 @@ def retrain(
         raise InvalidRequest("--minutes is for fine-tuning: add --blocks")
     settings = load_settings()
     with home.opened_existing(settings) as store:
-        now = time.time()
+        now = store.db.clock()
         with store.db.write() as conn:
             require_enough(conn)
             run, is_new = runs.request(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +17,7 @@ def status(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     """Show the champion, the processes, the labels and the runs."""
     settings = load_settings()
     with home.opened_existing(settings) as store:
-        record = read_status(settings, store, time.time())
+        record = read_status(settings, store, store.db.clock())
     if json:
         print_json(_as_json(record))
         return

@@ -15,7 +15,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from core.system.host import this_host
+from core.system.host import pid_space
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
@@ -114,7 +114,7 @@ class Evergreen:
     async def start_forwarding(self) -> None:
         self.opened = contextlib.AsyncExitStack()
         # With batching, forwarding would only make the batches smaller.
-        table = None if self.serving.is_batching else open_load_table(SETTINGS.shared, this_host())
+        table = None if self.serving.is_batching else open_load_table(SETTINGS.shared, pid_space())
         if table is None:
             return
         self.opened.callback(table.close)

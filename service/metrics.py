@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import time
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import (
@@ -146,6 +145,11 @@ class _State(Collector):
             "evergreen_database_up", "1 if the database can be read, else 0.", float(bool(state))
         )
         yield GaugeMetricFamily(
+            "evergreen_clock_offset_seconds",
+            "How far this machine's clock is ahead of the database's.",
+            self._store.db.clock.offset.seconds,
+        )
+        yield GaugeMetricFamily(
             "evergreen_spool_predictions",
             "Predictions of this machine that wait for the store.",
             self._spool[0],
@@ -156,7 +160,7 @@ class _State(Collector):
         yield from state
 
     def _collect(self) -> Iterator[Metric]:
-        now = time.time()
+        now = self._store.db.clock()
         with self._store.db.read() as conn:
             activation = promotions.newest_activation(conn)
             serving = workers.live(conn, now, "serving")

@@ -76,6 +76,19 @@ def test_files_say_what_they_own() -> None:
     assert [path for path, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
 
 
+def test_times_are_by_the_databases_clock() -> None:
+    """`Database.clock`. Clocks of machines differ, and are set."""
+    allowed = {
+        "core/system/files.py": "the ages of files",
+        "service/inference/spool.py": "the ages of files",
+        "service/traffic/load_table.py": "the ages of files",
+        "service/inference/recorder.py": "since when the store is unwell, by this process alone",
+        "cli/console.py": "to print how long ago it was",
+    }
+    reading = {path for path, source in FILES.items() if "time.time()" in source}
+    assert reading - allowed.keys() == set()
+
+
 def test_errors_are_all_in_the_drawn_tree() -> None:
     from core import errors
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from core.class_names import identity
-from core.store.schema import classes
+from core.labelling.labels import lock_order
+from core.store.database import Database
+from core.store.schema import classes, labels
+
+_WITHOUT_CLASS = (
+    select(labels.c.label)
+    .distinct()
+    .outerjoin(classes, classes.c.name == labels.c.label)
+    .where(labels.c.label.is_not(None), classes.c.name.is_(None))
+    .order_by(labels.c.label)
+)
 
 
 def join(conn: Connection, label: str) -> str:
@@ -19,6 +29,20 @@ def join(conn: Connection, label: str) -> str:
         return str(name)
     conn.execute(insert(classes).values(identity=key, name=label))
     return label
+
+
+def join_labels_of_older_release(db: Database) -> None:
+    """A release that knows no classes may still serve beside this one. Give its labels the display
+    form of their class."""
+    with db.read() as conn:
+        if conn.execute(_WITHOUT_CLASS.limit(1)).first() is None:
+            return
+    with db.write() as conn:
+        lock_order(conn)
+        for label in conn.execute(_WITHOUT_CLASS).scalars().all():
+            name = join(conn, label)
+            if name != label:
+                conn.execute(update(labels).where(labels.c.label == label).values(label=name))
 
 
 def read_names(conn: Connection) -> dict[str, str]:

@@ -18,13 +18,13 @@ _NEWEST_LABEL_BEFORE = (
     .where(activations.c.id < bindparam("activation_id"))
 )
 
-# Far more than any activation is planned ahead.
-_MAX_AHEAD_S = 10.0
+# More than any activation is planned ahead.
+_MAX_AHEAD_S = 2.0
 
 
 def effective_from(activate_at: float, now: float) -> float:
-    """When an activation took effect, or will. One that is far ahead was written before the clock
-    was set back: it took effect long ago, at 0."""
+    """When an activation took effect, or will. One that is far ahead was written before the
+    database's clock was set back: it took effect long ago, at 0."""
     return activate_at if activate_at <= now + _MAX_AHEAD_S else 0.0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from core.models import pretrained
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
@@ -49,7 +47,7 @@ def _manifest(store: Store, name: str) -> Manifest:
         parent=None,
         run_id=None,
         tier="head",
-        created_at=time.time(),
+        created_at=store.db.clock(),
         classes=model.head.classes,
         pixels=model.pixels,
         backbone_name=name,

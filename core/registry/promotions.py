@@ -9,7 +9,6 @@ one. Any process may `advance` the pending promotion, so none of them has to sta
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -166,6 +165,9 @@ def advance(conn: Connection, now: float, wait_s: float = MAX_WAIT_S) -> Activat
     if step.action == "fail":
         _finish(conn, promotion.id, "failed", step.reason)
         return None
+    newest = newest_activation(conn)
+    if newest is not None and 0 < newest.activate_at - now <= ACTIVATION_LEAD_S:
+        return None  # a worker that saw only this one would not switch to the newest
     activate_at = now + ACTIVATION_LEAD_S if serving else now
     values = {
         "version": promotion.version,
@@ -174,7 +176,7 @@ def advance(conn: Connection, now: float, wait_s: float = MAX_WAIT_S) -> Activat
         "who": promotion.who,
         "why": promotion.why,
         "created_at": now,
-        "before_id": _before(conn, promotion.version),
+        "before_id": _before(conn, newest, promotion.version),
     }
     result = conn.execute(_ACTIVATE, values)
     _finish(conn, promotion.id, "activated", None)
@@ -184,13 +186,13 @@ def advance(conn: Connection, now: float, wait_s: float = MAX_WAIT_S) -> Activat
 
 
 def advance_committed(
-    db: Database, clock: Callable[[], float] = time.time, wait_s: float = MAX_WAIT_S
+    db: Database, clock: Callable[[], float] | None = None, wait_s: float = MAX_WAIT_S
 ) -> Activation | None:
     """`advance` in a transaction of its own. The WAL is fsynced after the commit: workers must see
     the activation before its time comes."""
     with db.write(durable=False) as conn:
         lock(conn)  # before the clock is read: another process may hold it
-        activation = advance(conn, clock(), wait_s)
+        activation = advance(conn, (clock or db.clock)(), wait_s)
     if activation is not None:
         db.fsync_wal()
     return activation
@@ -232,12 +234,9 @@ def newest_activation(conn: Connection) -> Activation | None:
     return None if row is None else Activation(*row)
 
 
-def _before(conn: Connection, version: int) -> int | None:
-    """The activation that a rollback from this version would return to.
-
-    It is the newest one. If the version was champion before, it is what was before it then.
-    """
-    newest = newest_activation(conn)
+def _before(conn: Connection, newest: Activation | None, version: int) -> int | None:
+    """The activation that a rollback from this version would return to: the newest one. If the
+    version was champion before, it is what was before it then."""
     if newest is None:
         return None
     if conn.execute(_WAS_CHAMPION, {"version": version}).scalar() is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -179,7 +178,7 @@ def check_loadable(number: int, db: Database, blobs: Blobs) -> None:
     """
     with db.read() as conn:
         version = get(conn, number)
-        serving = workers.live(conn, time.time(), "serving")
+        serving = workers.live(conn, db.clock(), "serving")
     if serving and all(number in worker.ready for worker in serving):
         return
     try:

@@ -23,7 +23,7 @@ class PromotionResult:
     error: str | None = None
 
     def remaining_s(self, now: float) -> float:
-        """The time until the version serves."""
+        """The time until the version serves. `now` is the earliest that it may be."""
         if self.activate_at is None:
             return 0.0
         return max(0.0, activations.effective_from(self.activate_at, now) - now)
@@ -71,7 +71,7 @@ def wait_for_promotion(
             advanced_at = time.monotonic()
         result = waiter.poll()
         if result is not None:
-            time.sleep(result.remaining_s(time.time()))
+            time.sleep(result.remaining_s(db.clock() - db.clock.error_s()))
             return result
         meanwhile()
         time.sleep(_POLL_EVERY_S)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from core.store.schema import workers
-from core.system.host import this_host
+from core.system.host import pid_space
 
 # How often a worker sends a heartbeat, and how long after the last one it counts as dead.
 HEARTBEAT_S = 1.0
@@ -27,7 +27,7 @@ _LIVE = (
     .where(
         workers.c.role == bindparam("role"),
         workers.c.last_seen > bindparam("since"),
-        # Later ones are from before the clock was set back.
+        # Later ones are from before the database's clock was set back.
         workers.c.last_seen < bindparam("until"),
     )
     .order_by(workers.c.started_at)
@@ -49,6 +49,8 @@ class Worker:
     failed: dict[int, str] = field(default_factory=dict)
     started_at: float = 0.0
     last_seen: float = 0.0
+    # Where its pid counts; None: an older release wrote the row.
+    pid_space: str | None = None
 
 
 def report(conn: Connection, worker: Worker) -> None:
@@ -63,6 +65,7 @@ def report(conn: Connection, worker: Worker) -> None:
         "failed": {str(number): why for number, why in worker.failed.items()},
         "started_at": worker.started_at,
         "last_seen": worker.last_seen,
+        "pid_space": worker.pid_space,
     }
     result = conn.execute(_REPORT, {"worker_id": worker.id, **values})
     if result.rowcount == 0:
@@ -79,11 +82,12 @@ def leave(conn: Connection, worker_id: str) -> None:
 
 
 def live(conn: Connection, now: float, role: Role) -> list[Worker]:
-    """Workers with a recent heartbeat, without processes of this machine that have ended."""
+    """Workers with a recent heartbeat, without processes that are known to have ended: their pids
+    count here."""
     times = {"since": now - DEAD_AFTER_S, "until": now + DEAD_AFTER_S}
     rows = conn.execute(_LIVE, {"role": role, **times})
     recent = [_from_row(row) for row in rows]
-    return [w for w in recent if w.host != this_host() or _is_running(w.pid)]
+    return [w for w in recent if w.pid_space != pid_space() or _is_running(w.pid)]
 
 
 def forget_dead(conn: Connection, now: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from sqlalchemy import (
     Table,
     create_engine,
     insert,
-    inspect,
     make_url,
     text,
 )
@@ -34,8 +34,9 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from core.errors import MigrationNeeded, StoreError
-from core.store import schema, sqlite
+from core.errors import StoreError
+from core.store import migration, schema, sqlite
+from core.store.clock import DatabaseClock
 from core.store.time_limits import TimeLimits
 
 # Any constant, the same in every process.
@@ -43,10 +44,17 @@ _MIGRATION_LOCK = 7_140_221
 
 
 class Database:
-    def __init__(self, url: str, limits: TimeLimits | None = None) -> None:
-        """Connects when it is first used. Raises StoreError if the URL cannot be used."""
+    def __init__(
+        self,
+        url: str,
+        limits: TimeLimits | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Connects when it is first used. `wall` is this machine's clock. Raises StoreError if the
+        URL cannot be used."""
         limits = limits or TimeLimits()
         parsed = _parsed(url)
+        self.clock = DatabaseClock(wall)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._wal: sqlite.WriteAheadLog | None = None
         self._raw: sqlite.RawConnection | None = None
@@ -122,39 +130,29 @@ class Database:
         sqlite.copy(self._engine, path, spend)
 
     def ensure_schema(self, *, has_backup: bool = False) -> str | None:
-        """Create or migrate the tables. Many processes may do so concurrently. Returns the schema
-        that this call migrated from, if it did.
+        """Create or migrate the tables, and follow the clock. Many processes may do so
+        concurrently. Returns the schema that this call migrated from, if it did.
 
         Before it migrates SQLite it keeps a copy of the file beside it. PostgreSQL it migrates only
         with `has_backup`, and else raises MigrationNeeded. Raises StoreError.
         """
         with self.read() as conn:
-            if _revision(conn) == schema.REVISION:
-                return None
+            is_current = migration.revision(conn) == schema.REVISION
+        earlier = None if is_current else self._ensure_migrated(has_backup)
+        self.follow_clock()
+        return earlier
+
+    def _ensure_migrated(self, has_backup: bool) -> str | None:
         with self.write() as conn, self.unlimited(conn):
             if not self.is_sqlite:
                 conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})
-            revision = _revision(conn)
+            revision = migration.revision(conn)
             if revision == schema.REVISION:
                 return None
             if revision is not None:
-                self._prepare_migration(revision, has_backup)
-            _migrate(conn)
+                migration.prepare(self._engine, revision, has_backup=has_backup)
+            migration.migrate(conn)
             return revision
-
-    def _prepare_migration(self, revision: str, has_backup: bool) -> None:
-        if revision > schema.REVISION:
-            raise StoreError(
-                f"the database has schema {revision}, this release knows {schema.REVISION}; "
-                "install the newer release that made it"
-            )
-        if self.is_sqlite:
-            sqlite.keep_copy(self._engine, f"schema-{revision}")
-        elif not has_backup:
-            raise MigrationNeeded(
-                f"the database has schema {revision}, this release needs {schema.REVISION}; back "
-                "the database up with pg_dump, then run `evergreen migrate --backup-is-made`"
-            )
 
     def unlimited(self, conn: Connection) -> contextlib.AbstractContextManager[None]:
         """Within it, statements of a transaction may take as long as they need (PostgreSQL)."""
@@ -163,6 +161,20 @@ class Database:
         from core.store import postgres
 
         return postgres.unlimited(conn)
+
+    def follow_clock(self) -> None:
+        """Keep `clock` right. Call it once a second, in the background. Never raises."""
+        with contextlib.suppress(StoreError):
+            if not self.is_sqlite and self.clock.is_due:
+                with self.read() as conn:
+                    self.clock.measure(conn)
+            elif self.is_sqlite and not self.clock.is_in_step:
+                with self.read() as conn:
+                    may_share = self.clock.follow_stored(conn)
+                if may_share:
+                    with self.write(durable=False) as conn:
+                        self.clock.share(conn)
+        self.clock.log_offset()
 
     def close(self) -> None:
         if self._raw is not None:
@@ -219,21 +231,3 @@ def _store_error(engine: Engine, error: Exception) -> StoreError:
     where = engine.url.render_as_string(hide_password=True)
     cause = error.orig if isinstance(error, DBAPIError) else error
     return StoreError(f"the database at {where} cannot be used: {cause}")
-
-
-def _revision(conn: Connection) -> str | None:
-    if not inspect(conn).has_table("alembic_version"):
-        return None
-    return conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
-
-
-def _migrate(conn: Connection) -> None:
-    # Imported here: most starts find the schema up to date and do not need it.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", "core.store:migrations")
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = conn
-    command.upgrade(config, "head")

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0007"
+REVISION = "0010"
 
 metadata = MetaData(
     naming_convention={
@@ -226,4 +226,14 @@ workers = Table(
     Column("failed", JSON, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
+    # Where the pid counts. Null: an older release wrote the row.
+    Column("pid_space", String(300)),
+)
+
+# SQLite only: the time at tick 0 of the machine, in one row (`core/store/clock.py`).
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Float, nullable=False),
 )

@@ -7,7 +7,6 @@ prediction, unless the store is remote or there is a batcher: then an I/O thread
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, TypeVarTuple
@@ -131,7 +130,7 @@ class Predictor:
         def record() -> PredictionResult:
             # Before it is hashed, so that what follows the image in its file is not kept.
             kept = without_trailing(image)
-            result = build_prediction(servable.manifest, kept, scores, time.time())
+            result = build_prediction(servable.manifest, kept, scores, self._store.db.clock())
             has_room = self._store.disk.has_room
             if not has_room:
                 metrics.images_not_kept.inc()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from threadpoolctl import threadpool_limits
 
 from core.inputs.pixels import Limits
@@ -46,7 +44,7 @@ class ServingProcess:
         is_on_gpu = self.runtime.is_on_gpu
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
         self.exports = Exports(settings.home / "cache" / "exports", release())
-        self.slot = Slot()
+        self.slot = Slot(store.db.clock, store.db.clock.error_s)
         self.spool = Spool(
             settings.home / "spool", int(settings.spool_mb * 1e6), settings.spool_hours * 3600
         )
@@ -74,7 +72,7 @@ class ServingProcess:
         self.drain = Drain(settings.drain_s, settings.stop_within_s)
         # Set when the other workers of the machine can be reached.
         self.forwarder: Forwarder | None = None
-        self.started_at = time.time()
+        self.started_at = store.db.clock()
         self._checkpoints = Checkpoints(store.db)
 
     @staticmethod

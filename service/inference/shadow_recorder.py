@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -81,7 +80,7 @@ class ShadowRecorder:
             rows = list(answers_of(self._shadows.current, group))
             if rows:
                 with self._store.db.write(durable=False) as conn:
-                    answers.add(conn, rows, time.time())
+                    answers.add(conn, rows, self._store.db.clock())
         except StoreError as error:
             log.warning("shadow.not_recorded", extra={"count": len(group), "error": str(error)})
         except Exception:

@@ -6,7 +6,6 @@ Two threads use it: the swap's own, and a request's if the last poll is too old 
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 
 from core.errors import EvergreenError
@@ -96,7 +95,7 @@ class Executor:
         with self._store.db.write(durable=False) as conn:
             promotions.lock(conn)  # before the clock is read: another worker may hold it
             self._heartbeat.write_row(conn)
-            activation = promotions.advance(conn, time.time(), self._load_within_s)
+            activation = promotions.advance(conn, self._store.db.clock(), self._load_within_s)
         if activation is not None:
             self._store.db.fsync_wal()
             log.info(

@@ -49,7 +49,7 @@ class Follower:
         with self._store.db.read() as conn:
             history = activations.history(conn, _MAX_FALLBACKS)
         # One that is still ahead is scheduled by the first poll.
-        now = time.time()
+        now = self._store.db.clock()
         effective = [
             a for a in history if activations.effective_from(a.activate_at, now) <= now
         ] or history
@@ -99,9 +99,20 @@ class Follower:
             return self._poll()
 
     def _poll(self) -> Latest:
-        polled_at = time.monotonic()
+        polled_at, was_stale = time.monotonic(), self.is_stale
+        before = self._latest.activation
         self._latest = latest.poll(self._store.db, self._latest)
+        if was_stale and self._latest.activation != before:
+            self._catch_up()
         # A pending promotion can take seconds to load, and requests wait for the lock.
         self._executor.execute(replace(self._latest, pending=None))
         self._fresh_until = polled_at + FRESH_S
         return self._latest
+
+    def _catch_up(self) -> None:
+        """This worker was held up. The other workers serve the activation before the newest, if
+        the newest is still ahead, so this one does too."""
+        with self._store.db.read() as conn:
+            missed = activations.history(conn, 2)[1:]
+        for activation in missed:
+            self._executor.execute(Latest(activation=activation))

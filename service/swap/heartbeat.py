@@ -22,7 +22,7 @@ from core.models.backbones import Runtime
 from core.registry import promotions, workers
 from core.registry.workers import Worker
 from core.store.store import Store
-from core.system.host import this_host
+from core.system.host import pid_space, this_host
 from service import metrics
 from service.swap.loaded_versions import LoadedVersions
 from service.swap.slot import Slot
@@ -52,7 +52,7 @@ class Heartbeat:
         self._runtime = runtime
         self._slot = slot
         self._loaded = loaded
-        self._started_at = time.time()
+        self._started_at = store.db.clock()
         # By the id of the promotion.
         self._failures: dict[int, Failure] = {}
         self._sent: tuple[object, ...] = ()
@@ -94,7 +94,7 @@ class Heartbeat:
     def write_row(self, conn: Connection) -> None:
         """Write it in a transaction of the caller."""
         # Read first: what changes meanwhile is sent next time.
-        state, now = self._state(), time.time()
+        state, now = self._state(), self._store.db.clock()
         worker = Worker(
             id=self.worker_id,
             role="serving",
@@ -106,6 +106,7 @@ class Heartbeat:
             failed={number: each.reason for number, each in tuple(self._failures.items())},
             started_at=self._started_at,
             last_seen=now,
+            pid_space=pid_space(),
         )
         workers.report(conn, worker)
         self._sent = state
@@ -121,9 +122,10 @@ class Heartbeat:
         while not self._stop.wait(workers.HEARTBEAT_S):
             try:
                 with self._store.db.execute_once() as conn:
-                    is_known = workers.beat(conn, self.worker_id, time.time())
+                    is_known = workers.beat(conn, self.worker_id, self._store.db.clock())
                 if not is_known:  # it was silent for an hour, and forgotten
                     self._sent = ()
+                self._store.db.follow_clock()
             except StoreError:
                 continue  # the swap's thread logs that the store is away
             except Exception:

@@ -1,6 +1,10 @@
 """The slot: which version answers now in this process, and which from a later time on.
 
 A request takes the reference once and keeps it: the old version lives until its last request ends.
+
+Workers know the time with an error. One that cannot tell whether the time of a switch has come
+waits until it can, so no worker answers with the old version after another has with the new one
+(Corbett et al. 2012, "Spanner").
 """
 
 from __future__ import annotations
@@ -16,8 +20,13 @@ from core.registry.promotions import Activation
 
 
 class Slot:
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, clock: Callable[[], float], error_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """`clock` is the one that times of activations are by, the database's, and `error_s` how
+        wrong it may be."""
         self._clock = clock
+        self._error_s = error_s
         self._lock = threading.Lock()
         self._current: Servable | None = None
         self._next: tuple[float, Servable] | None = None
@@ -26,9 +35,7 @@ class Slot:
 
     def current(self) -> Servable:
         """The version to answer with now. Raises NotReady before the first."""
-        upcoming = self._next
-        if upcoming is not None and self._is_due(upcoming[0]):
-            self._switch()
+        self._settle()
         if self._current is None:
             raise NotReady("no version is loaded yet; try again in a second")
         return self._current
@@ -53,7 +60,7 @@ class Slot:
 
         It replaces one that is not due yet. False if the activation is not newer than the last one.
         """
-        self._switch()  # one that is due is not replaced: it comes first
+        self._settle()  # one that is due is not replaced: it comes first
         with self._lock:
             if activation.id <= self.activation_id:
                 return False
@@ -62,6 +69,12 @@ class Slot:
         self._switch()
         return True
 
+    def _settle(self) -> None:
+        upcoming = self._next
+        if upcoming is not None:
+            self._wait_while_unsure(upcoming[0])
+            self._switch()
+
     def _switch(self) -> None:
         with self._lock:
             if self._next is not None and self._is_due(self._next[0]):
@@ -69,4 +82,12 @@ class Slot:
 
     def _is_due(self, activate_at: float) -> bool:
         now = self._clock()
-        return now >= effective_from(activate_at, now)
+        return now - self._error_s() >= effective_from(activate_at, now)
+
+    def _wait_while_unsure(self, activate_at: float) -> None:
+        """A few milliseconds, or none."""
+        while not self._is_due(activate_at):
+            remaining_s = activate_at + self._error_s() - self._clock()
+            if remaining_s > 2 * self._error_s():
+                return  # surely not
+            time.sleep(max(remaining_s, 1e-4))

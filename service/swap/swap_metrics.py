@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from core.labelling import labels
 from core.registry import activations, workers
 from core.registry.promotions import Activation, Promotion
@@ -23,7 +21,7 @@ class SwapMetrics:
 
     def see(self, pending: Promotion | None) -> None:
         if pending is not None and pending.id != self._promotion_id:
-            self._promotion_id, self._seen_at = pending.id, time.time()
+            self._promotion_id, self._seen_at = pending.id, self._store.db.clock()
 
     def observe(self, activation: Activation, snapshot: int) -> None:
         """A version was scheduled that was trained on the labels up to `snapshot`. Raises
@@ -42,7 +40,7 @@ class SwapMetrics:
             return
         self._newest_label = snapshot
         with self._store.db.read() as conn:
-            live = workers.live(conn, time.time(), "serving")
+            live = workers.live(conn, self._store.db.clock(), "serving")
             if not live or live[0].id != self._worker_id:
                 return
             before = activations.newest_label_before(conn, activation.id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import logging
 import mmap
 import os
@@ -27,6 +28,7 @@ _NUM_ROWS = 256
 _NUM_BYTES = _ROW.size * _NUM_ROWS
 # A worker whose heartbeat is older has ended, or is stuck.
 FRESH_S = 2.0
+_OLD_S = 3600.0
 
 log = logging.getLogger(__name__)
 
@@ -93,21 +95,41 @@ class LoadTable:
         raise OSError(f"more than {_NUM_ROWS} workers share one load table")
 
 
-def open_load_table(folder: Path, host: str) -> LoadTable | None:
+def open_load_table(folder: Path, pid_space: str) -> LoadTable | None:
     """The table that all workers with this parent process share; None if there can be none.
 
-    The host is part of the name: containers may share the folder, and use the same pids.
+    The space of the pids is part of the name: containers may share the folder, and use the same
+    pids.
     """
-    prefix = f"{host}-"
+    prefix = f"{pid_space}-"
     try:
-        for old in folder.glob(f"{prefix}*.load*"):  # tables, and the sockets beside them
-            parent = old.name.removeprefix(prefix).split(".")[0]
-            if parent.isdigit() and not _is_alive(int(parent)):
-                old.unlink(missing_ok=True)
+        for table in folder.glob("*.load"):
+            if _is_abandoned(table, prefix):
+                for old in (table, *folder.glob(f"{glob.escape(table.name)}.*")):  # its sockets
+                    old.unlink(missing_ok=True)
         return LoadTable(folder / f"{prefix}{os.getppid()}.load")
     except OSError as error:
         log.warning("load_table.unavailable", extra={"error": str(error)})
         return None
+
+
+def _is_abandoned(table: Path, prefix: str) -> bool:
+    """Whether its server has ended. Of another container or an earlier boot, only the locks tell,
+    and those of a table that is being made come a moment later."""
+    if table.name.startswith(prefix):
+        parent = table.name.removeprefix(prefix).removesuffix(".load")
+        return parent.isdigit() and not _is_alive(int(parent))
+    is_old = abs(time.time() - table.stat().st_mtime) > _OLD_S
+    return is_old and not _is_locked(table)
+
+
+def _is_locked(table: Path) -> bool:
+    with table.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def _is_alive(pid: int) -> bool:

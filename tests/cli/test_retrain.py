@@ -113,7 +113,7 @@ def test_exit_code_of_retrain_follows_the_run_of_another_trainer(
                 ending = {"outcome": outcome, "version": 2, "reason": "so it is"}
                 leases.finish(conn, claimed.id, "t", state=state, now=time.time(), **ending)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("cli.retrain.time.sleep", another_trainer)
+    monkeypatch.setattr("cli.follow_run.time.sleep", another_trainer)
     result = run("retrain", "--wait")
     assert result.exit_code == code
     assert "so it is" in result.output

@@ -20,6 +20,7 @@ def worker(
     *,
     host: str = "elsewhere",
     pid: int = 1,
+    pid_space: str | None = None,
     last_seen: float = NOW,
 ) -> Worker:
     return Worker(
@@ -33,6 +34,7 @@ def worker(
         failed=failed or {},
         started_at=NOW - 60,
         last_seen=last_seen,
+        pid_space=pid_space,
     )
 
 

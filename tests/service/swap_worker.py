@@ -21,8 +21,9 @@ from core.registry.promotions import Activation, Promotion
 from core.registry.workers import Worker
 from core.settings import Settings
 from core.store import schema
+from core.store.clock import DatabaseClock
 from core.store.store import Store
-from core.system.host import this_host
+from core.system.host import pid_space, this_host
 from service.swap.slot import Slot
 from service.swap.swap import Swap
 from tests.support import tiny
@@ -34,8 +35,8 @@ SOON_S = 10.0
 class RecordingSlot(Slot):
     """Remembers which versions it was given, and for which times."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, clock: DatabaseClock) -> None:
+        super().__init__(clock, clock.error_s)
         self.given: list[tuple[int, float]] = []
 
     def put_at(self, servable: Servable, activation: Activation) -> bool:
@@ -49,7 +50,7 @@ class Process:
     """The parts of a serving process that take part in a swap. A test has several of them."""
 
     def __init__(self, store: Store) -> None:
-        self.slot = RecordingSlot()
+        self.slot = RecordingSlot(store.db.clock)
         self.swap = Swap(store, Runtime("cpu"), self.slot)
 
     def answers_with(self, version: int) -> bool:
@@ -95,7 +96,7 @@ def live(store: Store) -> list[Worker]:
         return workers.live(conn, time.time(), "serving")
 
 
-def activate_behind_its_back(store: Store, version: int) -> None:
+def activate_behind_its_back(store: Store, version: int, ahead_s: float = 0.0) -> None:
     """Write an activation as if all workers counted as dead."""
     now = time.time()
     with store.db.write() as conn:
@@ -103,7 +104,9 @@ def activate_behind_its_back(store: Store, version: int) -> None:
         before = promotions.newest_activation(conn)
         values = {"version": version, "promotion_id": promotion.id, "who": "test", "why": "test"}
         values |= {"before_id": before.id if before else None}
-        conn.execute(insert(schema.activations).values(**values, activate_at=now, created_at=now))
+        conn.execute(
+            insert(schema.activations).values(**values, activate_at=now + ahead_s, created_at=now)
+        )
         conn.execute(update(schema.promotions).values(state="activated"))
 
 
@@ -153,6 +156,7 @@ def report(store: Store, **fields: Any) -> None:
         "ready": (1,),
         "started_at": time.time(),
         "last_seen": time.time(),
+        "pid_space": pid_space(),
     }
     with store.db.write() as conn:
         workers.report(conn, Worker(**(known | fields)))

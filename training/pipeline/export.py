@@ -55,7 +55,7 @@ def export_challenger(
         parent=None,
         run_id=run.id,
         tier=run.tier,
-        created_at=time.time(),
+        created_at=context.store.db.clock(),
         classes=dataset.classes,
         pixels=candidate.pixels,
         backbone_name=candidate.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 
 from core import leases, runs
@@ -71,7 +70,7 @@ class Progress:
             raise RunStarved
         is_new = step != self._step
         self._step, self._fraction = step, fraction
-        now = time.time()
+        now = self._store.db.clock()
         if is_new or abs(now - self._reported_at) >= _REPORT_EVERY_S:
             self._reported_at = now
             call_back(lambda: self._beat(now, step))
@@ -91,7 +90,7 @@ class Progress:
         The work itself asks whether to go on, and notices when the database is gone.
         """
         with contextlib.suppress(RunCancelled, RunHandedBack, StoreError):
-            self._beat(time.time(), "waiting for a core" if is_waiting else self._step)
+            self._beat(self._store.db.clock(), "waiting for a core" if is_waiting else self._step)
 
     def _beat(self, now: float, step: str) -> None:
         if self._is_stopping():

@@ -15,6 +15,7 @@ from core import leases, runs
 from core.errors import EvergreenError, NotReady, StoreError, VersionTaken
 from core.labelling import labels
 from core.labelling.census import check_enough, take_census
+from core.labelling.classes import join_labels_of_older_release
 from core.models.manifest import Manifest
 from core.models.servable import Servable
 from core.registry import promotions, versions
@@ -68,7 +69,7 @@ def attempt(
         fields = {"outcome": outcome.outcome, "version": outcome.version, "reason": outcome.reason}
     except RunHandedBack:
         with context.store.db.write(durable=False) as conn:
-            leases.hand_back(conn, run.id, context.owner, time.time())
+            leases.hand_back(conn, run.id, context.owner, context.store.db.clock())
         log.info("run.handed_back", extra={"run_id": run.id})
         return
     except RunCancelled:
@@ -82,7 +83,8 @@ def attempt(
         log.exception("run.crashed", extra={"run_id": run.id})
         state, fields = "failed", {"error": f"{type(error).__name__}: {error}"}
     with context.store.db.write(durable=False) as conn:
-        leases.finish(conn, run.id, context.owner, state=state, now=time.time(), **fields)
+        now = context.store.db.clock()
+        leases.finish(conn, run.id, context.owner, state=state, now=now, **fields)
     duration_s = round(time.perf_counter() - started, 3)
     log.info(f"run.{state}", extra={"run_id": run.id, "duration_s": duration_s, **fields})
 
@@ -162,6 +164,7 @@ def _read_training_set(
 ) -> TrainingSet:
     """Read all labels of this moment, and the embeddings of their examples."""
     store = context.store
+    join_labels_of_older_release(store.db)
     with store.db.read() as conn:
         snapshot = labels.newest_id(conn)
         rows = labels.current(conn, snapshot)
@@ -211,7 +214,7 @@ def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decisio
         digest = store.blobs.put(numbered.to_bytes())
         try:
             with store.db.write() as conn:
-                now = time.time()
+                now = context.store.db.clock()
                 if not leases.beat(conn, run.id, context.owner, now, "publishing", 0.9):
                     raise RunCancelled
                 versions.add(conn, numbered, digest, decision.to_json())

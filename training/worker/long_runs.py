@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 
 from core import leases, runs
@@ -92,7 +91,7 @@ def do_one(settings: Settings, stop: threading.Event) -> None:
     store = open_store(settings)
     context = open_context(store, recipe, settings, new_id())
     with store.db.write(durable=False) as conn:
-        run = leases.claim(conn, context.owner, time.time(), runs.LONG)
+        run = leases.claim(conn, context.owner, store.db.clock(), runs.LONG)
     if run is not None:
         attempt(context, run, stop.is_set)
     store.db.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 
 from core import leases, runs
 from core.errors import StoreError
@@ -54,7 +53,7 @@ class RequestedRun:
 
     def _do_if_waiting(self) -> bool:
         db = self._context.store.db
-        now = time.time()
+        now = db.clock()
         with db.read() as conn:
             if not leases.is_to_do(runs.get(conn, self._run.id), now):
                 return False
@@ -66,5 +65,5 @@ class RequestedRun:
         if claimed.tier in runs.QUICK:
             # A long run takes minutes that nobody asked for. It waits until somebody does.
             planner = self._context.recipe.planner
-            request_if_planned(self._context.store, planner, time.time())
+            request_if_planned(self._context.store, planner, db.clock())
         return True

@@ -14,7 +14,6 @@ import logging
 import math
 import os
 import threading
-import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -32,7 +31,7 @@ from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.background import run_idle
-from core.system.host import this_host
+from core.system.host import pid_space, this_host
 from training.embeddings import embed
 from training.pipeline.context import open_context
 from training.pipeline.run import attempt
@@ -59,7 +58,7 @@ class Trainer:
         self._store = store
         self._recipe = recipe
         self._id = new_id()
-        self._started_at = time.time()
+        self._started_at = store.db.clock()
         self._context = open_context(store, recipe, settings, self._id)
         self._long_runs = LongRuns()
         self._self_healing = SelfHealing(store) if settings.self_healing else None
@@ -94,13 +93,13 @@ class Trainer:
         log.info("trainer.ready")
         while not self._stop.is_set():
             try:
-                busy = self.tick(time.time())
+                busy = self.tick(self._store.db.clock())
             except StoreError as error:
                 log.warning("trainer.store_unavailable", extra={"error": str(error)})
                 self._stop.wait(1.0)
                 continue
             if not busy:
-                self._stop.wait(self.pause_s(time.time()))
+                self._stop.wait(self.pause_s(self._store.db.clock()))
         self.close()
 
     def pause_s(self, now: float) -> float:
@@ -201,7 +200,7 @@ class Trainer:
 
     def _report_if_possible(self) -> None:
         with contextlib.suppress(StoreError):  # the work itself will raise it
-            self._report(time.time())
+            self._report(self._store.db.clock())
 
     def _report(self, now: float) -> None:
         if abs(now - self._reported_at) < workers.HEARTBEAT_S:
@@ -217,10 +216,12 @@ class Trainer:
             ready=(),
             started_at=self._started_at,
             last_seen=now,
+            pid_space=pid_space(),
         )
         with self._store.db.write(durable=False) as conn:
             workers.report(conn, worker)
             workers.forget_dead(conn, now)
+        self._store.db.follow_clock()
 
 
 def _unless_ahead(at: float | None, now: float) -> float | None:

@@ -54,7 +54,8 @@ async def promote(
                     f"version {body.version} did not become champion: {result.error}; "
                     "the previous champion stays live"
                 )
-            await asyncio.sleep(result.remaining_s(time.time()))
+            clock = serving.store.db.clock
+            await asyncio.sleep(result.remaining_s(clock() - clock.error_s()))
             return await run_in_threadpool(_respond, response, serving)
         await asyncio.sleep(_POLL_EVERY_S)
     response.status_code = 202
@@ -69,7 +70,7 @@ def _request(serving: ServingProcess, body: ChampionRequest, expected: int | Non
             body.version,
             who=body.who,
             why=body.why,
-            now=time.time(),
+            now=serving.store.db.clock(),
             expected_activation=expected,
         ).id
 

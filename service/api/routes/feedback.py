@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
@@ -76,7 +75,7 @@ async def give(
 def take_back(feedback_id: int, serving: ServingDep, who: str = "anonymous") -> FeedbackResponse:
     """Retract a label. The image gets back the label that it had before, if any."""
     return FeedbackResponse.from_record(
-        intake.retract(serving.store, feedback_id, who=who, now=time.time())
+        intake.retract(serving.store, feedback_id, who=who, now=serving.store.db.clock())
     )
 
 
@@ -122,7 +121,7 @@ async def _store_label(
         prediction_id,
         label,
         serving.limits,
-        time.time(),
+        serving.store.db.clock(),
         prepared,
     )
 
@@ -145,5 +144,5 @@ async def _label_image(
         intake.prepare, image, serving.limits, label.source, deadline=deadline
     )
     return await run_in_threadpool(
-        intake.store_label, serving.store, image, new, label, time.time()
+        intake.store_label, serving.store, image, new, label, serving.store.db.clock()
     )

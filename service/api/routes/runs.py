@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -34,7 +33,7 @@ def retrain(
         run, _ = runs.request(
             conn,
             trigger="request",
-            now=time.time(),
+            now=serving.store.db.clock(),
             tier=wanted.tier,
             wanted={"minutes": wanted.minutes} if wanted.minutes else None,
         )
@@ -58,7 +57,7 @@ def one(run_id: str, serving: ServingDep) -> RunResponse:
 def cancel(run_id: str, serving: ServingDep) -> RunResponse:
     """Cancel a run: a waiting one immediately, a running one at its next step."""
     with serving.store.db.write() as conn:
-        return RunResponse.from_record(runs.cancel(conn, run_id, time.time()))
+        return RunResponse.from_record(runs.cancel(conn, run_id, serving.store.db.clock()))
 
 
 def _existing(run_id: str, serving: ServingDep) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import time
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,6 +13,7 @@ from core import runs
 from core.labelling import labels
 from core.labelling.census import describe_missing, read_census
 from core.registry import promotions, workers
+from core.store.clock import MAX_OFFSET_S, Offset
 from core.store.free_disk import FreeDisk
 from service import metrics
 from service.api.dependencies import ServingDep
@@ -50,6 +50,13 @@ class DiskStatus(BaseModel):
     )
 
 
+class ClockStatus(BaseModel):
+    offset_seconds: float = Field(
+        description="How far the clock of the machine that responds is ahead of the database's."
+    )
+    problem: str | None = Field(description="What is wrong with it; null: nothing.")
+
+
 class Status(BaseModel):
     version: int
     classes: int
@@ -61,6 +68,7 @@ class Status(BaseModel):
     workers: list[WorkerStatus]
     trainers: int = Field(description="Live trainers. Without one, no run starts.")
     promotion_waiting: int | None = Field(description="A version that the workers are loading.")
+    clock: ClockStatus
     disk: DiskStatus | None = Field(
         description="Below the blob folder; null if the blobs are in a remote store."
     )
@@ -71,7 +79,7 @@ class Status(BaseModel):
 
 @router.get("/v1/status", response_model=Status)
 def status(serving: ServingDep) -> Status:
-    now = time.time()
+    now = serving.store.db.clock()
     with serving.store.db.read() as conn:
         live = workers.live(conn, now, "serving")
         trainers = workers.live(conn, now, "trainer")
@@ -101,6 +109,7 @@ def status(serving: ServingDep) -> Status:
         ],
         trainers=len(trainers),
         promotion_waiting=waiting.version if waiting else None,
+        clock=_clock(serving.store.db.clock.offset),
         disk=_disk(serving.store.disk),
         labels=LabelStatus(
             waiting=num_waiting,
@@ -111,6 +120,16 @@ def status(serving: ServingDep) -> Status:
         ),
         runs=[RunResponse.from_record(run) for run in unfinished],
         last_run=RunResponse.from_record(last) if last else None,
+    )
+
+
+def _clock(offset: Offset) -> ClockStatus:
+    problem = (
+        f"this machine's clock is {offset.seconds:+.1f} s from the database's, and the limit is "
+        f"{MAX_OFFSET_S} s; synchronise it (NTP)"
+    )
+    return ClockStatus(
+        offset_seconds=round(offset.seconds, 3), problem=problem if offset.is_problem else None
     )
 
 

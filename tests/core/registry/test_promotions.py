@@ -14,7 +14,7 @@ from core.registry import promotions
 from core.registry.promotions import ACTIVATION_LEAD_S, MAX_WAIT_S, Promotion, next_step
 from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Worker
 from core.store.database import Database
-from core.system.host import this_host
+from core.system.host import pid_space
 from tests.core.promotions import (
     NOW,
     activated_versions,
@@ -92,6 +92,17 @@ def test_activation_with_workers_is_a_moment_ahead(db: Database) -> None:
     assert activation.activate_at == NOW + ACTIVATION_LEAD_S
 
 
+def test_promotion_waits_until_the_switch_before_it_is_over(db: Database) -> None:
+    report_workers(db, worker([1, 2]))
+    request(db, 2)
+    assert advance(db) is not None
+    promotion = request(db, 1)
+    assert advance(db, NOW + ACTIVATION_LEAD_S - 0.01) is None
+    assert state_of(db, promotion) == "waiting"
+    assert advance(db, NOW + ACTIVATION_LEAD_S + 0.01) is not None
+    assert activated_versions(db) == [2, 1]
+
+
 def test_promotion_waits_for_the_last_worker(db: Database) -> None:
     late = worker([1])
     report_workers(db, worker([1, 2]), late)
@@ -145,13 +156,13 @@ def test_silent_worker_that_failed_does_not_fail_the_promotion(db: Database) -> 
 def test_ended_process_of_this_machine_is_not_waited_for(db: Database) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
-    report_workers(db, worker([1, 2]), worker([1], host=this_host(), pid=ended.pid))
+    report_workers(db, worker([1, 2]), worker([1], pid_space=pid_space(), pid=ended.pid))
     request(db, 2)
     assert advance(db) is not None
 
 
 def test_live_process_of_this_machine_is_waited_for(db: Database) -> None:
-    report_workers(db, worker([1], host=this_host(), pid=os.getpid()))
+    report_workers(db, worker([1], pid_space=pid_space(), pid=os.getpid()))
     request(db, 2)
     assert advance(db) is None
 

@@ -11,7 +11,7 @@ import pytest
 from core.registry import workers
 from core.registry.workers import DEAD_AFTER_S, HEARTBEAT_S, Role, Worker
 from core.store.store import Store
-from core.system.host import this_host
+from core.system.host import pid_space
 
 NOW = 1_700_000_000.0
 WORKER = Worker(
@@ -78,7 +78,7 @@ def test_clock_that_is_set_back_keeps_no_dead_worker_alive(store: Store) -> None
 def test_ended_process_of_this_machine_is_dead_immediately(store: Store) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
-    here = replace(WORKER, id="here", host=this_host(), pid=os.getpid())
+    here = replace(WORKER, id="here", pid_space=pid_space(), pid=os.getpid())
     report(store, here, replace(here, id="gone", pid=ended.pid))
     assert live(store) == [here]
 
@@ -87,12 +87,43 @@ def test_ended_process_of_this_machine_is_dead_immediately(store: Store) -> None
 def test_ended_process_is_dead_before_its_parent_reaps_it(store: Store) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-        report(store, replace(WORKER, host=this_host(), pid=ended.pid))
+        report(store, replace(WORKER, pid_space=pid_space(), pid=ended.pid))
         assert live(store) == []
 
 
+def test_pid_of_another_container_with_the_same_name_is_not_looked_up(store: Store) -> None:
+    """Both have the pids 1 and so on, and one of them has ended here."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    here = replace(WORKER, host="evergreen", pid=ended.pid, pid_space=pid_space())
+    there = replace(here, id="b", pid_space="another")
+    older_release = replace(here, id="c", pid_space=None)
+    report(store, here, there, older_release)
+    assert live(store) == [there, older_release]
+    assert live(store, NOW + DEAD_AFTER_S) == []
+
+
+def test_workers_of_containers_with_equal_names_and_pids_are_two(store: Store) -> None:
+    here = replace(WORKER, host="evergreen", pid=1, pid_space=pid_space())
+    report(store, here, replace(here, id="b", pid_space="another"))
+    assert [worker.id for worker in live(store)] == ["a", "b"]
+    with store.db.write() as conn:
+        workers.leave(conn, "a")
+    assert [worker.id for worker in live(store)] == ["b"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="needs /proc")
+def test_space_of_pids_is_of_the_boot_and_the_container() -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert pid_space() == f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
+    assert pid_space() in subprocess.check_output(
+        [sys.executable, "-c", "from core.system.host import pid_space; print(pid_space())"],
+        text=True,
+    )
+
+
 def test_process_of_another_user_is_alive(store: Store) -> None:
-    init = replace(WORKER, host=this_host(), pid=1)
+    init = replace(WORKER, pid_space=pid_space(), pid=1)
     report(store, init)
     assert live(store) == [init]
 

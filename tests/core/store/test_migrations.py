@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import func, insert, select, text
@@ -21,66 +19,14 @@ from core.run_tallies import read as read_tallies
 from core.store import schema
 from core.store.database import Database
 from core.store.store import Store
-from tests.core.rows import PREDICTION, num_predictions
+from tests.core.rows import EXAMPLE, PREDICTION, RUN, VERSION, num_predictions
+from tests.core.store.conftest import migrations
 from tests.support.concurrency import in_processes, in_threads
-
-VERSION = {
-    "backbone": "b",
-    "head": "h",
-    "manifest": "m",
-    "classes": ["cat"],
-    "snapshot": 0,
-    "metrics": {},
-    "gate": {},
-    "created_at": 0.0,
-}
-
-
-EXAMPLE = {
-    "id": 1,
-    "image": "a" * 64,
-    "num_bytes": 1,
-    "width": 1,
-    "height": 1,
-    "source": "test",
-    "is_held_out": False,
-    "group_id": "a" * 64,
-    "thumb": b"",
-    **{f"band_{i}": 0 for i in range(4)},
-    "created_at": 0.0,
-}
-
-RUN = {
-    "trigger": "request",
-    "tier": "head",
-    "parameters": {},
-    "step": "",
-    "progress": 1.0,
-    "attempts": 1,
-    "is_cancel_requested": False,
-    "created_at": 0.0,
-}
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database without tables."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'new' / 'evergreen.db'}"
-    url: str = request.getfixturevalue("empty_postgres_url")
-    return url
 
 
 @pytest.fixture
 def db(store: Store) -> Database:
     return store.db
-
-
-def migrations() -> Config:
-    config = Config()
-    config.set_main_option("script_location", "core.store:migrations")
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 def test_migrations_make_exactly_the_tables_of_the_schema(db: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import cast
 
 import pytest
@@ -70,6 +71,28 @@ def test_switch_comes_at_its_time_and_not_before(slot: Slot, clock: Clock) -> No
         clock.now = now
         seen.append(slot.version)
     assert seen == [1, 1, 2, 2, 2]
+
+
+def test_request_waits_while_the_clock_cannot_tell_whether_to_switch(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.now += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    slot = Slot(clock, lambda: 0.01)
+    slot.put(servable(1))
+    put_at(slot, 2, 101.0)
+    clock.now = 100.98
+    assert (slot.version, waits) == (1, [])
+    clock.now = 100.995
+    assert slot.is_switch_ahead
+    assert slot.version == 2
+    assert waits == [pytest.approx(0.015)]
+    assert clock.now >= 101.01
 
 
 def test_put_at_a_time_that_has_passed_takes_effect_immediately(slot: Slot) -> None:

@@ -101,6 +101,45 @@ def test_tables_of_servers_that_have_ended_are_removed(tmp_path: Path) -> None:
     }
 
 
+def test_containers_with_the_same_pids_have_tables_of_their_own(tmp_path: Path) -> None:
+    ours, theirs = (open_load_table(tmp_path, space) for space in ("ours", "theirs"))
+    assert ours is not None
+    assert theirs is not None
+    theirs.write_heartbeat()
+    assert ours.peers() == {}
+    assert ours.socket_path(0) != theirs.socket_path(0)
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize(("is_old", "is_used"), [(True, False), (True, True), (False, False)])
+def test_old_table_of_another_boot_is_removed_unless_it_is_locked(
+    tmp_path: Path, is_old: bool, is_used: bool
+) -> None:
+    table, socket = tmp_path / "boot-1.load", tmp_path / "boot-1.load.0.sock"
+    for path in (table, socket):
+        path.touch()
+        if is_old:
+            os.utime(path, (1.0, 1.0))
+    # A process does not see its own locks.
+    script = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX, 1)\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script if is_used else "print(flush=True)", str(table)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        opened = open_load_table(tmp_path, "here")
+    assert opened is not None
+    opened.close()
+    is_kept = is_used or not is_old
+    assert (table.exists(), socket.exists()) == (is_kept, is_kept)
+
+
 def test_table_that_cannot_be_opened_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
