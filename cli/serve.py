@@ -18,6 +18,10 @@ from core.errors import InvalidRequest, NotReady
 from core.registry import promotions, versions
 from core.settings import PREFIX, Settings, load_settings
 
+# A proxy keeps idle connections for 60 s, as nginx and load balancers of clouds do. If the server
+# closed one first, the proxy's next request on it would fail.
+KEEP_ALIVE_S = 75
+
 
 def serve() -> None:
     """Serve predictions over HTTP, and train in the background.
@@ -77,6 +81,7 @@ def bentoml_command(address: str, settings: Settings) -> list[str]:
         *("--working-dir", str(folder)),
         *("--host", address),
         *("--port", str(settings.port)),
+        *("--timeout-keep-alive", str(KEEP_ALIVE_S)),
         *("--timeout-graceful-shutdown", str(math.ceil(settings.stop_within_s))),
     ]
 

@@ -37,7 +37,7 @@ def test_serve_execs_bentoml_with_absolute_paths(
     assert command[1:6] == ["-P", "-m", "bentoml", "serve", "service.bento:Evergreen"]
     folder = Path(command[command.index("--working-dir") + 1])
     assert (folder / "service" / "bento.py").is_file()
-    assert command[-2:] == ["--timeout-graceful-shutdown", "20"]
+    assert command[-4:] == ["--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "20"]
     assert environment["EVERGREEN_HOME"] == str(tmp_path / "here")
     assert environment["EVERGREEN_DATABASE_URL"] == f"sqlite:///{tmp_path / 'facts.db'}"
     assert environment["EVERGREEN_BLOB_URL"] == str(tmp_path / "bytes")
