@@ -12,6 +12,7 @@ from service.api.problems import Problem
 from service.api.query_parameters import refuse_unknown
 from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
+    bentoml,
     champion,
     feedback,
     oip_infer,
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         oip_metadata,
         oip_infer,
         page,
+        bentoml,
     )
     for module in all_routes:
         app.include_router(module.router)

@@ -16,7 +16,9 @@ async def refuse_unknown(request: Request) -> None:
     if not request.scope["query_string"]:
         return
     route = request.scope["route"]
-    if not isinstance(route, APIRoute) or not route.include_in_schema:
+    if not isinstance(route, APIRoute):
+        return
+    if not route.include_in_schema and request.method == "GET":
         return  # a page that another site links to
     known = _known(request, route)
     counts = Counter(name for name, _ in request.query_params.multi_items())
@@ -34,6 +36,7 @@ async def refuse_unknown(request: Request) -> None:
 
 def _known(request: Request, route: APIRoute) -> set[str]:
     """As the contract says, which FastAPI makes once."""
-    operation = request.app.openapi()["paths"][route.path_format][request.method.lower()]
+    paths = request.app.openapi()["paths"]
+    operation = paths.get(route.path_format, {}).get(request.method.lower(), {})
     parameters = operation.get("parameters", [])
     return {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
