@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import EvergreenError
 from service import metrics
-from service.api import problems, request_bodies
+from service.api import problems, request_bodies, unread_bodies
 from service.api.disconnect import cancel_on_disconnect
 from service.api.routes import bentoml
 from service.api.routes.predict import DEFAULT_TOP, PATH, predict_one
@@ -41,6 +41,8 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif unread_bodies.closes(scope) or self._is_draining():
+            await unread_bodies.respond_then_read(self._handle, scope, receive, send)
         else:
             await self._handle(scope, receive, send)
 
