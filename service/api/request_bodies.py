@@ -155,6 +155,18 @@ def check_complete(scope: Scope, body: bytes, length: int | None) -> None:
         )
 
 
+def check_encoding(scope: Scope) -> None:
+    """Only `/v2` takes compressed bodies. Raises UnsupportedMediaType."""
+    if scope["path"].startswith("/v2/"):
+        return
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            raise UnsupportedMediaType(
+                f"the Content-Encoding is {value.decode('latin-1')[:40]!r}, which this route does "
+                "not take; send the body as it is"
+            )
+
+
 def replay(body: bytes, receive: Receive) -> Receive:
     """Return a `receive` that gives a body that was read, and then what comes after it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

@@ -21,6 +21,7 @@ from service.api import problems, request_bodies, unread_bodies
 from service.api.disconnect import cancel_on_disconnect
 from service.api.routes import bentoml
 from service.api.routes.predict import DEFAULT_TOP, PATH, predict_one
+from service.api.unexpected import ANY_PATH
 from service.traffic.admission import TIMEOUT_HEADER, Admission, Ticket
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -96,13 +97,15 @@ class RequestMiddleware:
         await response(scope, _receive_nothing, send)
 
     async def _read_and_admit(self, scope: Scope, receive: Receive) -> tuple[bytes, Ticket | None]:
-        """Raises BodyTooLarge, SlowBody, Overloaded, ClientDisconnect."""
+        """Raises BodyTooLarge, SlowBody, Overloaded, InvalidRequest, UnsupportedMediaType,
+        ClientDisconnect."""
         length, timeout_s = _announced(scope)
         admission = self._admission(scope)
         if admission is not None:  # a request that would be refused now need not be read
             admission.check(timeout_s)
         body = await request_bodies.read_body(receive, length, self._max_bytes)
         request_bodies.check_complete(scope, body, length)
+        request_bodies.check_encoding(scope)
         if admission is None:
             return body, None
         # Not before the body is there: slow clients would keep others out.
@@ -176,4 +179,4 @@ def _route(scope: Scope) -> str:
     template = getattr(scope.get("route"), "path", None)
     if template is None and scope["path"] in _PREDICT_PATHS:
         return str(scope["path"])
-    return template if isinstance(template, str) and template != "/{path:path}" else "other"
+    return template if isinstance(template, str) and template != ANY_PATH else "other"
