@@ -104,8 +104,8 @@ class RequestMiddleware:
         if admission is not None:  # a request that would be refused now need not be read
             admission.check(timeout_s)
         body = await request_bodies.read_body(receive, length, self._max_bytes)
-        request_bodies.check_complete(scope, body, length)
-        request_bodies.check_encoding(scope)
+        may_be_json = scope["path"] not in _PREDICT_PATHS
+        body = request_bodies.checked(scope, body, length, may_be_json=may_be_json)
         if admission is None:
             return body, None
         # Not before the body is there: slow clients would keep others out.

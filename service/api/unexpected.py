@@ -9,7 +9,8 @@ from typing import Any
 from fastapi import Request
 from fastapi.routing import APIRoute
 
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, UnsupportedMediaType
+from service.api.request_bodies import JSON, media_type
 
 # Of the route that takes what no other does, and refuses it.
 ANY_PATH = "/{path:path}"
@@ -20,21 +21,30 @@ async def refuse_unexpected(request: Request) -> None:
     route = request.scope["route"]
     if not isinstance(route, APIRoute) or route.path == ANY_PATH:
         return
-    # A body is read before its route is called, so its length is known.
-    if not _takes_body(request, route) and await request.body():
-        raise InvalidRequest(
-            f"{request.method} {route.path} takes no body, and this one has "
-            f"{len(await request.body()):,} bytes; send it without"
-        )
+    await _check_body(request, route)
     is_page = request.method == "GET" and not route.include_in_schema  # other sites link to it
     if request.scope["query_string"] and not is_page:
         _check_query(request, route)
 
 
-def _takes_body(request: Request, route: APIRoute) -> bool:
-    if not route.include_in_schema:
-        return request.method != "GET"
-    return "requestBody" in _documented(request, route)
+async def _check_body(request: Request, route: APIRoute) -> None:
+    if route.include_in_schema:
+        types = {*_documented(request, route).get("requestBody", {}).get("content", ())}
+    else:
+        types = {"*/*"} if request.method == "POST" else set()
+    is_other = types == {JSON} and media_type(request) != JSON
+    # A body is read before its route is called, so this waits for nothing.
+    if (types and not is_other) or not await request.body():
+        return
+    if types:
+        raise UnsupportedMediaType(
+            f"the Content-Type is {media_type(request)[:100]!r}; send {JSON} to "
+            f"{request.method} {route.path}"
+        )
+    raise InvalidRequest(
+        f"{request.method} {route.path} takes no body, and this one has "
+        f"{len(await request.body()):,} bytes; send it without"
+    )
 
 
 def _check_query(request: Request, route: APIRoute) -> None:

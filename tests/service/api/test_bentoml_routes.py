@@ -13,7 +13,9 @@ from tests.support import images
 PNG = images.png(32, 32)
 
 
-@pytest.mark.parametrize("content_type", ["image/png", "image/*", "text/plain", "", None])
+@pytest.mark.parametrize(
+    "content_type", ["image/png", "image/*", "text/plain", "application/json", "", None]
+)
 def test_image_is_predicted_under_any_type_that_bentomls_clients_send(
     client: TestClient, content_type: str | None
 ) -> None:

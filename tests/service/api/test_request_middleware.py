@@ -112,6 +112,7 @@ def test_full_worker_refuses_labels_that_bring_their_image(content_type: str, st
     async def test() -> None:
         admission = Admission(limit=1, max_wait_s=60.0)
         client = ready()
+        client.parts = [b"{}"]
         scope = scope_of("/v1/feedback", content_type=content_type)
         with admission.reserve():
             await limited(app, admission)(scope, client.receive, client.send)
