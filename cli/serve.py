@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from cli import home
 from cli.console import count, err
@@ -122,7 +123,9 @@ or open {url} in a browser. Ctrl-C stops it.
 def _absolute_url(url: str) -> str:
     """Make the path of an SQLite URL absolute: `sqlite:///a.db` becomes `sqlite:////folder/a.db`."""
     scheme, _, path = url.partition(":///")
-    return f"{scheme}:///{_absolute_path(path)}" if url.startswith("sqlite") else url
+    if not url.startswith("sqlite") or path.startswith("/"):
+        return url
+    return f"{scheme}:///{quote(str(Path.cwd()))}/{path}"
 
 
 def _absolute_path(path: str) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
+from core.settings import load_settings
 from tests.cli.conftest import Run
 
 
@@ -45,6 +47,21 @@ def test_serve_execs_bentoml_with_absolute_paths(
     assert environment["BENTOML_HOME"] == str(tmp_path / "here" / "bentoml")
     assert environment["BENTOML_DO_NOT_TRACK"] == "true"
     assert "BENTOML_CONTAINERIZED" not in environment
+
+
+def test_serve_quotes_the_current_folder_in_a_url(
+    tmp_path: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "50%25"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("EVERGREEN_HOME", "here")
+    monkeypatch.setenv("EVERGREEN_DATABASE_URL", "sqlite:///facts.db")
+    run("serve")
+    ((_, _, environment),) = execs
+    database = load_settings(environment).database_url
+    assert make_url(database).database == str(folder / "facts.db")
+    assert (folder / "facts.db").is_file()
 
 
 def test_serve_creates_the_home_and_prints_examples(
