@@ -11,12 +11,17 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from cli import home
 from cli.console import count, err
 from core.errors import InvalidRequest, NotReady
 from core.registry import promotions, versions
 from core.settings import PREFIX, Settings, load_settings
+
+# A proxy keeps idle connections for 60 s, as nginx and load balancers of clouds do. If the server
+# closed one first, the proxy's next request on it would fail.
+KEEP_ALIVE_S = 75
 
 
 def serve() -> None:
@@ -77,6 +82,7 @@ def bentoml_command(address: str, settings: Settings) -> list[str]:
         *("--working-dir", str(folder)),
         *("--host", address),
         *("--port", str(settings.port)),
+        *("--timeout-keep-alive", str(KEEP_ALIVE_S)),
         *("--timeout-graceful-shutdown", str(math.ceil(settings.stop_within_s))),
     ]
 
@@ -117,7 +123,9 @@ or open {url} in a browser. Ctrl-C stops it.
 def _absolute_url(url: str) -> str:
     """Make the path of an SQLite URL absolute: `sqlite:///a.db` becomes `sqlite:////folder/a.db`."""
     scheme, _, path = url.partition(":///")
-    return f"{scheme}:///{_absolute_path(path)}" if url.startswith("sqlite") else url
+    if not url.startswith("sqlite") or path.startswith("/"):
+        return url
+    return f"{scheme}:///{quote(str(Path.cwd()))}/{path}"
 
 
 def _absolute_path(path: str) -> str:

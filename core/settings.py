@@ -42,6 +42,17 @@ def _expand_user(path: Path) -> Path:
         raise ValueError(f"{error}; write the whole path") from error
 
 
+def _expand_in_url(url: str) -> str:
+    """A plain path, or that of SQLite, may begin with ~. In a URL, % and ? have a meaning."""
+    if url.startswith("~"):
+        return str(_expand_user(Path(url)))
+    head, slashes, path = url.partition(":///")
+    if head.startswith("sqlite") and path.startswith("~"):
+        user, slash, rest = path.partition("/")
+        return f"{head}{slashes}{quote(str(_expand_user(Path(user))))}{slash}{rest}"
+    return url
+
+
 VersionNumber = Annotated[int, Field(ge=1)]
 
 
@@ -53,10 +64,10 @@ class Settings(BaseModel):
     home: Annotated[Path, AfterValidator(_expand_user)] = Field(
         Path("evergreen-data"), description="folder of the embedded database, blobs and caches"
     )
-    database_url: str = Field(
+    database_url: Annotated[str, AfterValidator(_expand_in_url)] = Field(
         "", description="SQLAlchemy URL; empty means SQLite in the home folder"
     )
-    blob_url: str = Field(
+    blob_url: Annotated[str, AfterValidator(_expand_in_url)] = Field(
         "", description="fsspec URL of the blob store; empty means a folder in the home folder"
     )
     store_connect_s: float = Field(

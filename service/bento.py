@@ -21,15 +21,14 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
 import bentoml
 from bentoml.validators import ContentType
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core import logs
-from core.errors import EvergreenError
 from core.models.onnx_sessions import num_usable_gpus
 from core.settings import adopt_new_names, load_settings
-from service.api import problems
 from service.api.app import create_app
-from service.api.request_middleware import BENTOML_PATH, RequestMiddleware
-from service.api.routes.predict import predict_here
+from service.api.routes import bentoml as bentoml_routes
+from service.api.routes.predict import DEFAULT_TOP, predict_here
 from service.api.schemas import PredictionResponse
 from service.inference.serving_process import ServingProcess
 from service.processes import parent_watch, placement
@@ -63,7 +62,6 @@ if bentoml.server_context.worker_index is None:  # BentoML's master imports this
     parent_watch.announce_master(os.environ)
 else:
     parent_watch.end_with_master(os.environ, SETTINGS.drain_s + SETTINGS.stop_within_s)
-_TOP = 5
 _NUM_GPUS = num_usable_gpus(SETTINGS.device)
 
 app = create_app(SETTINGS)
@@ -103,9 +101,6 @@ class Evergreen:
         gc.collect()
         gc.freeze()
 
-    def __is_ready__(self) -> bool:
-        return self.serving.slot.version is not None and not self.serving.drain.is_on
-
     @bentoml.on_startup
     async def drain_on_request(self) -> None:
         self.serving.drain.install()
@@ -134,25 +129,28 @@ class Evergreen:
         await self.opened.aclose()
         self.serving.stop()
 
-    @bentoml.api(route=BENTOML_PATH)
+    @bentoml.api(route=bentoml_routes.PATH)
     async def predict(
         self, image: Annotated[bytes, ContentType("image/*")], /
     ) -> PredictionResponse:
         """Classify an image, for BentoML's own clients. Others use POST /v1/predict."""
-        try:
-            servable = await self.serving.predictor.servable()
-            return PredictionResponse.from_record(
-                await self.serving.predictor.predict(servable, image), _TOP
-            )
-        except EvergreenError as error:
-            # If it were raised, BentoML would log a traceback, and hide the detail of a 503.
-            return problems.to_response(error)  # type: ignore[return-value]
+        # For the schema, and for calls within the process: over HTTP, the app has this route.
+        servable = await self.serving.predictor.servable()
+        result = await self.serving.predictor.predict(servable, image)
+        return PredictionResponse.from_record(result, DEFAULT_TOP)
 
 
-# The app has a middleware of its own. This one is for the route of `predict`.
-Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
-    RequestMiddleware,
-    state=app.state,
-    max_bytes=SETTINGS.max_body_bytes,
-    only_path=BENTOML_PATH,
-)
+class OursFirst:
+    """ASGI. Every request goes to the app. BentoML's own routes take bodies of any size, ignore
+    what they do not know, and respond to some forms with 500."""
+
+    def __init__(self, bentoml_app: ASGIApp) -> None:
+        self._bentoml_app = bentoml_app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_request = scope["type"] in ("http", "websocket")
+        await (app if is_request else self._bentoml_app)(scope, receive, send)
+
+
+Evergreen.add_asgi_middleware(OursFirst)  # type: ignore[attr-defined]
+app.state.bentoml_schema = Evergreen.schema()  # type: ignore[attr-defined]

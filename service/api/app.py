@@ -9,9 +9,9 @@ from core.release import release
 from core.settings import Settings
 from service.api import problems
 from service.api.problems import Problem
-from service.api.query_parameters import refuse_unknown
 from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
+    bentoml,
     champion,
     feedback,
     lineage,
@@ -23,6 +23,7 @@ from service.api.routes import (
     status,
     versions,
 )
+from service.api.unexpected import ANY_PATH, refuse_unexpected
 
 _REFUSED = ("OPTIONS", "TRACE")
 
@@ -35,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         description="An image classifier that keeps learning from the people who use it.",
         docs_url=None,  # its page loads scripts from the web
         redoc_url=None,
-        dependencies=[Depends(refuse_unknown)],
+        dependencies=[Depends(refuse_unexpected)],
         responses={status: {"model": Problem} for status in problems.DOCUMENTED},
     )
     problems.install(app)
@@ -50,12 +51,13 @@ def create_app(settings: Settings) -> FastAPI:
         oip_metadata,
         oip_infer,
         page,
+        bentoml,
     )
     for module in all_routes:
         app.include_router(module.router)
 
     # Last, so that what no other route takes is refused with a problem of ours.
-    @app.api_route("/{path:path}", methods=[*METHODS, *_REFUSED], include_in_schema=False)
+    @app.api_route(ANY_PATH, methods=[*METHODS, *_REFUSED], include_in_schema=False)
     def nothing(request: Request, path: str) -> None:
         allowed = _allowed_methods(app, request)
         if allowed:

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from core.errors import BodyTooLarge, InvalidRequest, SlowBody, UnsupportedMediaType
+from service.api import json_bodies
 
 _RAW = ("image/", "application/octet-stream")
 FORM = "multipart/form-data"
@@ -84,6 +85,7 @@ async def _read(request: Request, max_images: int) -> tuple[list[bytes], dict[st
 async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], dict[str, str]]:
     images: list[bytes] = []
     fields: dict[str, str] = {}
+    body = await request.body()
     try:
         async with request.form(max_files=max_images, max_fields=_MAX_FIELDS) as form:
             for name, value in form.multi_items():
@@ -100,6 +102,11 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], di
                     )
                 elif name in fields:
                     raise InvalidRequest(f"the form has {name[:40]!r} twice; send it once")
+                elif value.encode() not in body:  # the parser takes other bytes for Latin-1
+                    raise InvalidRequest(
+                        f"the field {name[:40]!r} is not UTF-8; send the fields of the form beside "
+                        "`image` in UTF-8"
+                    )
                 else:
                     fields[name] = value
     except HTTPException as error:
@@ -141,7 +148,24 @@ async def read_body(receive: Receive, length: int | None, max_bytes: int) -> byt
         raise _too_slow(loop.time() >= ends_at) from None
 
 
-def check_complete(scope: Scope, body: bytes, length: int | None) -> None:
+def checked(scope: Scope, body: bytes, length: int | None, *, may_be_json: bool) -> bytes:
+    """The body as the routes read it. Raises InvalidRequest, UnsupportedMediaType, BodyTooLarge."""
+    _check_complete(scope, body, length)
+    if not body or scope["path"].startswith("/v2/"):  # its protocol has rules of its own
+        return body
+    is_json = False
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            raise UnsupportedMediaType(
+                f"the Content-Encoding is {value.decode('latin-1')[:40]!r}, which this route does "
+                "not take; send the body as it is"
+            )
+        if may_be_json and name == b"content-type":
+            is_json = _media_type(value.decode("latin-1")) == JSON
+    return json_bodies.to_utf8(body) if is_json else body
+
+
+def _check_complete(scope: Scope, body: bytes, length: int | None) -> None:
     """The server reads no body behind an offer to upgrade the connection, such as `Upgrade: h2c`,
     which Java's client makes by default. It is never taken for an empty one. Raises InvalidRequest.
     """

@@ -17,14 +17,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import EvergreenError
 from service import metrics
-from service.api import problems, request_bodies
+from service.api import problems, request_bodies, unread_bodies
 from service.api.disconnect import cancel_on_disconnect
+from service.api.routes import bentoml
 from service.api.routes.predict import DEFAULT_TOP, PATH, predict_one
+from service.api.unexpected import ANY_PATH
 from service.traffic.admission import TIMEOUT_HEADER, Admission, Ticket
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-BENTOML_PATH = "/predict"
-_PREDICT_PATHS = (PATH, BENTOML_PATH)
+_PREDICT_PATHS = (PATH, bentoml.PATH)
 _FEEDBACK_PATH = "/v1/feedback"
 _FORM = request_bodies.FORM.encode()
 _TIMEOUT_HEADER = TIMEOUT_HEADER.lower().encode()
@@ -33,18 +34,20 @@ _TIMEOUT_HEADER = TIMEOUT_HEADER.lower().encode()
 class RequestMiddleware:
     """ASGI. `state` is that of the app, and gets its `serving` when the service has started."""
 
-    def __init__(
-        self, app: ASGIApp, state: State, max_bytes: int, only_path: str | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, state: State, max_bytes: int) -> None:
         self._app = app
         self._state = state
         self._max_bytes = max_bytes
-        self._only_path = only_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._only_path not in (None, scope["path"]):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif unread_bodies.closes(scope) or self._is_draining():
+            await unread_bodies.respond_then_read(self._handle, scope, receive, send)
+        else:
+            await self._handle(scope, receive, send)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "HEAD":
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         started = time.perf_counter()
@@ -55,7 +58,8 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._close_if_draining(message)
+                if self._is_draining():  # so that a client sends its next request elsewhere
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
                 if ticket is not None:  # the client may take its time to read the response
                     ticket.release()
             await send(message)
@@ -83,11 +87,9 @@ class RequestMiddleware:
             method = scope["method"] if scope["method"] in METHODS else "other"
             metrics.count(_route(scope), method, status, time.perf_counter() - started)
 
-    def _close_if_draining(self, message: Message) -> None:
-        """So that a client sends its next request elsewhere."""
+    def _is_draining(self) -> bool:
         serving = getattr(self._state, "serving", None)
-        if serving is not None and serving.drain.is_on:
-            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        return serving is not None and serving.drain.is_on
 
     async def _predict(self, scope: Scope, image: bytes, ticket: Ticket, send: Send) -> None:
         serving = self._state.serving
@@ -95,13 +97,15 @@ class RequestMiddleware:
         await response(scope, _receive_nothing, send)
 
     async def _read_and_admit(self, scope: Scope, receive: Receive) -> tuple[bytes, Ticket | None]:
-        """Raises BodyTooLarge, SlowBody, Overloaded, ClientDisconnect."""
+        """Raises BodyTooLarge, SlowBody, Overloaded, InvalidRequest, UnsupportedMediaType,
+        ClientDisconnect."""
         length, timeout_s = _announced(scope)
         admission = self._admission(scope)
         if admission is not None:  # a request that would be refused now need not be read
             admission.check(timeout_s)
         body = await request_bodies.read_body(receive, length, self._max_bytes)
-        request_bodies.check_complete(scope, body, length)
+        may_be_json = scope["path"] not in _PREDICT_PATHS
+        body = request_bodies.checked(scope, body, length, may_be_json=may_be_json)
         if admission is None:
             return body, None
         # Not before the body is there: slow clients would keep others out.
@@ -175,4 +179,4 @@ def _route(scope: Scope) -> str:
     template = getattr(scope.get("route"), "path", None)
     if template is None and scope["path"] in _PREDICT_PATHS:
         return str(scope["path"])
-    return template if isinstance(template, str) and template != "/{path:path}" else "other"
+    return template if isinstance(template, str) and template != ANY_PATH else "other"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from core import ids
 from core.errors import EvergreenError
 from core.labelling.intake import IntakeResult
 from core.predict import PredictionResult
@@ -27,14 +28,20 @@ def moment_or_none(seconds: float | None) -> datetime.datetime | None:
     return None if seconds is None else moment(seconds)
 
 
-def _no_boolean(value: Any) -> Any:
-    """Pydantic takes true for 1."""
+def _plain(value: Any) -> Any:
+    """Pydantic takes true for 1, and the text 1_0 for 10."""
     if isinstance(value, bool):
         raise ValueError("a boolean is not a number")
+    if isinstance(value, str) and "_" in value:
+        raise ValueError("a number has no underscores")
     return value
 
 
-NotBoolean = BeforeValidator(_no_boolean)
+# Numbers of a request, which may come as text.
+PlainNumber = BeforeValidator(_plain)
+WholeNumber = Annotated[int, PlainNumber]
+# An id in any spelling of a UUID: capitals, braces, without hyphens.
+AnyUuid = BeforeValidator(ids.canonical)
 
 
 class ClassScore(BaseModel):
@@ -94,7 +101,7 @@ class PredictionList(BaseModel):
 
 
 class FeedbackRequest(BaseModel, extra="forbid"):
-    prediction_id: str = Field(max_length=36)
+    prediction_id: Annotated[str, AnyUuid] = Field(max_length=36)
     # `core.labelling.labels` checks its length, with the other rules of a label.
     label: str
     who: str = "anonymous"
@@ -130,7 +137,7 @@ class RetrainRequest(BaseModel, extra="forbid"):
         "head",
         description="head takes seconds. blocks also fine-tunes the backbone, which takes minutes.",
     )
-    minutes: Annotated[float | None, NotBoolean] = Field(
+    minutes: Annotated[float | None, PlainNumber] = Field(
         None,
         gt=0,
         le=10_000,
@@ -183,7 +190,7 @@ class RunList(BaseModel):
 
 
 class ChampionRequest(BaseModel, extra="forbid"):
-    version: Annotated[int, NotBoolean]
+    version: WholeNumber
     who: str = Field("anonymous", max_length=100)
     why: str = Field("on request", max_length=1000)
 

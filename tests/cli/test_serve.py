@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
+from core.settings import load_settings
 from tests.cli.conftest import Run
 
 
@@ -37,7 +39,7 @@ def test_serve_execs_bentoml_with_absolute_paths(
     assert command[1:6] == ["-P", "-m", "bentoml", "serve", "service.bento:Evergreen"]
     folder = Path(command[command.index("--working-dir") + 1])
     assert (folder / "service" / "bento.py").is_file()
-    assert command[-2:] == ["--timeout-graceful-shutdown", "20"]
+    assert command[-4:] == ["--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "20"]
     assert environment["EVERGREEN_HOME"] == str(tmp_path / "here")
     assert environment["EVERGREEN_DATABASE_URL"] == f"sqlite:///{tmp_path / 'facts.db'}"
     assert environment["EVERGREEN_BLOB_URL"] == str(tmp_path / "bytes")
@@ -45,6 +47,21 @@ def test_serve_execs_bentoml_with_absolute_paths(
     assert environment["BENTOML_HOME"] == str(tmp_path / "here" / "bentoml")
     assert environment["BENTOML_DO_NOT_TRACK"] == "true"
     assert "BENTOML_CONTAINERIZED" not in environment
+
+
+def test_serve_quotes_the_current_folder_in_a_url(
+    tmp_path: Path, run: Run, execs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "50%25"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("EVERGREEN_HOME", "here")
+    monkeypatch.setenv("EVERGREEN_DATABASE_URL", "sqlite:///facts.db")
+    run("serve")
+    ((_, _, environment),) = execs
+    database = load_settings(environment).database_url
+    assert make_url(database).database == str(folder / "facts.db")
+    assert (folder / "facts.db").is_file()
 
 
 def test_serve_creates_the_home_and_prints_examples(

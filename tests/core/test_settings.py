@@ -191,8 +191,24 @@ def test_home_of_the_user_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load_settings({"EVERGREEN_HOME": "~/data"}).home == tmp_path / "data"
     assert load_settings({"EVERGREEN_RECIPE": "~/r.toml"}).recipe == tmp_path / "r.toml"
-    with pytest.raises(InvalidRequest, match="whole path"):
-        load_settings({"EVERGREEN_HOME": "~no-such-user/data"})
+    assert load_settings({"EVERGREEN_BLOB_URL": "~/b"}).blob_url == str(tmp_path / "b")
+    for name in ("HOME", "BLOB_URL"):
+        with pytest.raises(InvalidRequest, match="whole path"):
+            load_settings({f"EVERGREEN_{name}": "~no-such-user/data"})
+
+
+def test_database_in_the_home_of_the_user_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    user = tmp_path / "50%25"
+    user.mkdir()
+    monkeypatch.setenv("HOME", str(user))
+    settings = load_settings(
+        {"EVERGREEN_HOME": "~/home", "EVERGREEN_DATABASE_URL": "sqlite:///~/facts.db"}
+    )
+    open_store(settings).db.close()
+    assert {path.name for path in user.iterdir()} == {"home", "facts.db"}
+    assert list(tmp_path.iterdir()) == [user]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 from prometheus_client.parser import text_string_to_metric_families
 
+from cli.serve import KEEP_ALIVE_S
 from core.settings import PREFIX, Settings
 from core.store.store import Store
 from service import metrics
@@ -120,8 +121,18 @@ def test_each_deployment_leaves_container_mode_and_stops_in_time() -> None:
     wait = service["command"].index("--timeout-graceful-shutdown")
     assert int(service["command"][wait + 1]) < int(service["stop_grace_period"].rstrip("s"))
     assert service["command"][:3] == ["env", "-u", "BENTOML_CONTAINERIZED"]
-    assert " ".join(service["command"]) in DEPLOYING
+    assert " ".join(service["command"]) in DEPLOYING.replace("\\\n  ", "")
     unit = (DEPLOY / "evergreen.service").read_text()
     assert "UnsetEnvironment=BENTOML_CONTAINERIZED" in unit
     assert "--timeout-graceful-shutdown 20\n" in unit
     assert "TimeoutStopSec=30\n" in unit
+
+
+def test_each_deployment_keeps_idle_connections_longer_than_a_proxy() -> None:
+    kept = f"--timeout-keep-alive {KEEP_ALIVE_S} "
+    assert KEEP_ALIVE_S > 60
+    assert kept in " ".join(compose()["services"]["evergreen"]["command"])
+    assert kept in (DEPLOY / "evergreen.service").read_text()
+    commands = DEPLOYING.replace("\\\n", "").replace("\n", " ").split("bentoml serve")[1:]
+    assert len(commands) == 2
+    assert all(kept in " ".join(command.split()[:9]) + " " for command in commands)

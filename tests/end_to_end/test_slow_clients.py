@@ -10,6 +10,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import httpx
@@ -20,6 +21,7 @@ from core.store.store import Store, open_store
 from tests.end_to_end import tagged_versions
 from tests.end_to_end.consistency_clients import one_to_each_worker, predict
 from tests.support import images, tiny
+from tests.support.processes import tree
 from tests.support.server import Server
 from tests.support.wait import wait_until
 
@@ -136,6 +138,14 @@ def test_clients_that_never_read_delay_no_other_client(server: Server, store: St
         for connection in unread:
             connection.close()
     assert_others_are_served(server, store)
+
+
+def test_every_worker_keeps_idle_connections_as_long_as_the_command_says(server: Server) -> None:
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in tree(server.pid)]
+    workers = [command for command in commands if b"_bentoml_impl.worker.service" in command]
+    assert len(workers) == NUM_WORKERS
+    for command in workers:
+        assert command[command.index(b"--timeout-keep-alive") + 1] == b"75"
 
 
 def num_predicted(server: Server) -> float:

@@ -57,7 +57,7 @@ class Server:
         }
         command = [sys.executable, "-m", "bentoml", "serve", "service.bento:Evergreen"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--working-dir", str(self._root)]
+        command += ["--working-dir", str(self._root), "--timeout-keep-alive", "75"]
         started = time.perf_counter()
         # It shares our session. Linux shares the CPU evenly among sessions (autogroup), so in its
         # own one the priorities of the server's threads would not count.

@@ -41,8 +41,8 @@ async def promote(
     if_match: Annotated[str | None, Header()] = None,
 ) -> ChampionResponse:
     """Make a version the champion. Responds once every worker predicts with it."""
-    expected = _activation_of(if_match)
-    promotion_id = await run_in_threadpool(_request, serving, body, expected)
+    accepted = _activations_of(if_match)
+    promotion_id = await run_in_threadpool(_request, serving, body, accepted)
     serving.swap.wake()
     waiter = PromotionWaiter(serving.store.db, promotion_id)
     deadline = time.monotonic() + _WAIT_S
@@ -62,9 +62,12 @@ async def promote(
     return await run_in_threadpool(_respond, response, serving)
 
 
-def _request(serving: ServingProcess, body: ChampionRequest, expected: int | None) -> int:
+def _request(serving: ServingProcess, body: ChampionRequest, accepted: list[int]) -> int:
     versions.check_loadable(body.version, serving.store.db, serving.store.blobs)
     with serving.store.db.write() as conn:
+        newest = promotions.newest_activation(conn)
+        is_accepted = newest is not None and newest.id in accepted
+        expected = newest.id if newest and is_accepted else next(iter(accepted), None)
         return promotions.request(
             conn,
             body.version,
@@ -85,10 +88,12 @@ def _respond(response: Response, serving: ServingProcess) -> ChampionResponse:
     return ChampionResponse.from_record(newest, previous)
 
 
-def _activation_of(if_match: str | None) -> int | None:
+def _activations_of(if_match: str | None) -> list[int]:
+    """Any of them may be the newest activation; empty: whichever it is. A tag may be weak, as a
+    proxy that compresses makes it, or without quotes. Raises InvalidRequest."""
     if if_match is None or if_match.strip() == "*":
-        return None
-    tag = if_match.strip().removeprefix("W/").strip('"')
-    if not re.fullmatch(r"[0-9]{1,19}", tag):
+        return []
+    tags = [tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,19}", tag) for tag in tags):
         raise InvalidRequest(f"If-Match is {if_match[:40]!r}; send the ETag of GET /v1/champion")
-    return int(tag)
+    return [int(tag) for tag in tags]

@@ -13,7 +13,7 @@ from core.labelling import intake
 from core.labelling.intake import IntakeResult, LabelRequest, PreparedImage
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
-from service.api.schemas import FeedbackRequest, FeedbackResponse
+from service.api.schemas import FeedbackRequest, FeedbackResponse, WholeNumber
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline
 
@@ -72,7 +72,9 @@ async def give(
 
 
 @router.delete("/v1/feedback/{feedback_id}", response_model=FeedbackResponse)
-def take_back(feedback_id: int, serving: ServingDep, who: str = "anonymous") -> FeedbackResponse:
+def take_back(
+    feedback_id: WholeNumber, serving: ServingDep, who: str = "anonymous"
+) -> FeedbackResponse:
     """Retract a label. The image gets back the label that it had before, if any."""
     return FeedbackResponse.from_record(
         intake.retract(serving.store, feedback_id, who=who, now=serving.store.db.clock())

@@ -14,12 +14,14 @@ from core import runs
 from core.labelling.census import require_enough
 from core.runs import Run
 from service.api.dependencies import ServingDep
-from service.api.schemas import RetrainRequest, RunList, RunResponse
+from service.api.schemas import AnyUuid, RetrainRequest, RunList, RunResponse, WholeNumber
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["runs"])
 
 _POLL_EVERY_S = 0.2
+
+RunId = Annotated[str, AnyUuid]
 
 
 @router.post("/v1/retrain", status_code=202, response_model=RunResponse)
@@ -42,25 +44,27 @@ def retrain(
 
 
 @router.get("/v1/runs", response_model=RunList)
-def listing(serving: ServingDep, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> RunList:
+def listing(
+    serving: ServingDep, limit: Annotated[WholeNumber, Query(ge=1, le=1000)] = 50
+) -> RunList:
     """List the runs, newest first."""
     with serving.store.db.read() as conn:
         return RunList(runs=[RunResponse.from_record(run) for run in runs.listing(conn, limit)])
 
 
 @router.get("/v1/runs/{run_id}", response_model=RunResponse)
-def one(run_id: str, serving: ServingDep) -> RunResponse:
+def one(run_id: RunId, serving: ServingDep) -> RunResponse:
     return RunResponse.from_record(_get(serving, run_id))
 
 
 @router.delete("/v1/runs/{run_id}", status_code=202, response_model=RunResponse)
-def cancel(run_id: str, serving: ServingDep) -> RunResponse:
+def cancel(run_id: RunId, serving: ServingDep) -> RunResponse:
     """Cancel a run: a waiting one immediately, a running one at its next step."""
     with serving.store.db.write() as conn:
         return RunResponse.from_record(runs.cancel(conn, run_id, serving.store.db.clock()))
 
 
-def _existing(run_id: str, serving: ServingDep) -> str:
+def _existing(run_id: RunId, serving: ServingDep) -> str:
     """Look the run up before the response starts: a stream cannot become a 404."""
     return _get(serving, run_id).id
 

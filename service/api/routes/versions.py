@@ -15,6 +15,7 @@ from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.shadows import answers, outcomes
 from service.api.dependencies import ServingDep
+from service.api.schemas import WholeNumber
 from service.api.version_schemas import ShadowScore, VersionDetail, VersionList, VersionResponse
 from service.inference.serving_process import ServingProcess
 
@@ -28,8 +29,10 @@ IfNoneMatch = Annotated[
 @router.get("/v1/versions", response_model=VersionList)
 def listing(
     serving: ServingDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    before: Annotated[int | None, Query(description="Only versions below this number.")] = None,
+    limit: Annotated[WholeNumber, Query(ge=1, le=1000)] = 50,
+    before: Annotated[
+        WholeNumber | None, Query(description="Only versions below this number.")
+    ] = None,
 ) -> VersionList:
     """List the versions, newest first, including those that the gate held back."""
     with serving.store.db.read() as conn:
@@ -42,7 +45,7 @@ def listing(
 
 
 @router.get("/v1/versions/{number}", response_model=VersionDetail)
-def one(number: int, serving: ServingDep) -> VersionDetail:
+def one(number: WholeNumber, serving: ServingDep) -> VersionDetail:
     """Return a version with its manifest: classes, pixels, digests, snapshot, metrics, libraries.
 
     `shadow` compares its shadow predictions with the champion's.
@@ -68,7 +71,9 @@ def one(number: int, serving: ServingDep) -> VersionDetail:
     },
 )
 @router.head("/v1/versions/{number}/model.onnx", include_in_schema=False)
-async def model(number: int, serving: ServingDep, if_none_match: IfNoneMatch = None) -> Response:
+async def model(
+    number: WholeNumber, serving: ServingDep, if_none_match: IfNoneMatch = None
+) -> Response:
     """Download the version as one verified ONNX file: uint8 pixels in, probabilities out."""
     version = await run_in_threadpool(_version, number, serving)
     export = serving.exports.known(version.manifest)

@@ -47,12 +47,10 @@ class Client:
         return self.answers[0]["status"] if self.answers else None
 
 
-def limited(
-    app: ASGIApp, admission: Admission, max_bytes: int = 10_000_000, only_path: str | None = None
-) -> RequestMiddleware:
+def limited(app: ASGIApp, admission: Admission, max_bytes: int = 10_000_000) -> RequestMiddleware:
     serving = SimpleNamespace(admission=admission, is_batching=False, drain=Drain(0.0, 1.0))
     state = State({"serving": serving})
-    return RequestMiddleware(app, state, max_bytes, only_path)
+    return RequestMiddleware(app, state, max_bytes)
 
 
 async def nobody(scope: Scope, receive: Receive, send: Send) -> None:

@@ -107,7 +107,7 @@ def test_one_of_two_promotions_with_the_same_etag_wins(learnt: TestClient) -> No
     assert {response.result().status_code for response in sent} == {412}
 
 
-@pytest.mark.parametrize("tag", ["", "version-1", '"1", "2"', '"²"', "9" * 5000, "-1"])
+@pytest.mark.parametrize("tag", ["", "version-1", '"1", 2x', '"²"', "9" * 5000, "-1"])
 def test_malformed_etag_is_refused(learnt: TestClient, tag: str) -> None:
     response = learnt.put(
         "/v1/champion", json={"version": 1}, headers={"If-Match": tag.encode("latin-1")}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import time
 
 import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from core import runs
 from core.errors import InvalidRequest
 from service.api import request_bodies
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.support import images
 
@@ -28,7 +32,8 @@ PNG = {"Content-Type": "image/png"}
 def test_unknown_query_parameter_is_refused(
     client: TestClient, method: str, path: str, takes: str
 ) -> None:
-    response = client.request(method, path, content=images.png(), headers=PNG)
+    content = images.png() if method == "POST" else None
+    response = client.request(method, path, content=content, headers=PNG)
     name = path.partition("?")[2].partition("=")[0]
     assert_problem.problem(response, 422, "invalid-request", name, takes)
 
@@ -98,7 +103,7 @@ def test_lost_body_is_never_taken_for_an_empty_one(
 ) -> None:
     scope = {"type": "http", "method": "POST", "path": "/v1/retrain", "headers": headers}
     with pytest.raises(InvalidRequest, match="without the header Upgrade"):
-        request_bodies.check_complete(scope, b"", length)
+        request_bodies.checked(scope, b"", length, may_be_json=True)
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -115,7 +120,8 @@ def test_lost_body_is_never_taken_for_an_empty_one(
 
 def test_body_that_arrives_behind_an_offer_to_upgrade_is_taken() -> None:
     headers = [(b"upgrade", b"h2c"), (b"content-length", b"2")]
-    request_bodies.check_complete({"type": "http", "headers": headers}, b"{}", 2)
+    scope = {"type": "http", "path": "/v1/retrain", "headers": headers}
+    assert request_bodies.checked(scope, b"{}", 2, may_be_json=True) == b"{}"
 
 
 @pytest.mark.parametrize(
@@ -133,3 +139,90 @@ def test_head_of_what_is_not_there_is_as_get(client: TestClient) -> None:
     response = client.head("/v1/retrain")
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/status"),
+        ("GET", "/v1/runs"),
+        ("GET", "/v1/versions/1"),
+        ("DELETE", "/v1/feedback/1"),
+        ("DELETE", "/v1/runs/1"),
+        ("GET", "/metrics"),
+        ("GET", "/livez"),
+        ("GET", "/"),
+    ],
+)
+def test_body_that_no_route_takes_is_refused(client: TestClient, method: str, path: str) -> None:
+    response = client.request(method, path, json={"limit": 3})
+    assert_problem.problem(response, 422, "invalid-request", "takes no body", "11 bytes", method)
+
+
+def test_body_of_the_protocol_that_no_route_takes_is_refused(client: TestClient) -> None:
+    response = client.request("GET", "/v2", content=b"x")
+    assert response.status_code == 400
+    assert "takes no body" in response.json()["error"]
+
+
+def test_empty_body_is_no_body(client: TestClient) -> None:
+    assert client.request("GET", "/v1/status", content=iter([b""])).status_code == 200
+    assert client.get("/v1/status", headers={"Content-Length": "0"}).status_code == 200
+
+
+def test_path_that_is_nowhere_is_not_found_whatever_comes_with_it(client: TestClient) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        response = client.request(method, "/v1/nowhere?x=1", content=b"body")
+        assert_problem.problem(response, 404, "not-found", "/v1/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b"{", "application/json"),
+        (b" ", "application/json"),
+        (b"\xff\xfe", "application/json"),
+        (b"[]", "application/json"),
+        (b'"head"', "application/json"),
+        (b'{"tier": "blocks"}', "text/plain"),
+        (b"tier=blocks", "application/x-www-form-urlencoded"),
+        (b'{"tier": "blocks"}', None),
+    ],
+)
+def test_unreadable_body_of_retrain_is_never_taken_for_an_empty_one(
+    client: TestClient, content: bytes, content_type: str | None
+) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    response = client.post("/v1/retrain", content=content, headers=headers)
+    assert response.status_code in (415, 422), response.text
+    assert client.get("/v1/runs").json()["runs"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/v1/predict", "image/png"),
+        ("/v1/feedback", "application/json"),
+        ("/v1/retrain", "application/json"),
+        ("/predict", "image/png"),
+    ],
+)
+def test_compressed_body_is_refused_where_it_is_not_read(
+    client: TestClient, path: str, content_type: str
+) -> None:
+    headers = {"Content-Type": content_type, "Content-Encoding": "gzip"}
+    response = client.post(path, content=gzip.compress(b"{}"), headers=headers)
+    assert_problem.problem(response, 415, "unsupported-media-type", "'gzip'", "as it is")
+    headers["Content-Encoding"] = "identity"
+    assert client.post(path, content=b"x", headers=headers).json()["code"] != (
+        "unsupported-media-type"
+    )
+
+
+def test_head_of_the_events_of_a_run_ends(client: TestClient, serving: ServingProcess) -> None:
+    with serving.store.db.write() as conn:
+        run, _ = runs.request(conn, trigger="request", tier="head", wanted=None, now=time.time())
+    response = client.head(f"/v1/runs/{run.id}/events")
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    client.delete(f"/v1/runs/{run.id}")

@@ -1,0 +1,70 @@
+"""What a route does not take is refused: query parameters that it does not know or that come twice,
+and bodies. Otherwise a misspelt parameter would be ignored, and its default would hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+
+from core.errors import InvalidRequest, UnsupportedMediaType
+from service.api.request_bodies import JSON, media_type
+
+# Of the route that takes what no other does, and refuses it.
+ANY_PATH = "/{path:path}"
+
+
+async def refuse_unexpected(request: Request) -> None:
+    """A dependency of every route. Raises InvalidRequest."""
+    route = request.scope["route"]
+    if not isinstance(route, APIRoute) or route.path == ANY_PATH:
+        return
+    await _check_body(request, route)
+    is_page = request.method == "GET" and not route.include_in_schema  # other sites link to it
+    if request.scope["query_string"] and not is_page:
+        _check_query(request, route)
+
+
+async def _check_body(request: Request, route: APIRoute) -> None:
+    if route.include_in_schema:
+        types = {*_documented(request, route).get("requestBody", {}).get("content", ())}
+    else:
+        types = {"*/*"} if request.method == "POST" else set()
+    is_other = types == {JSON} and media_type(request) != JSON
+    # A body is read before its route is called, so this waits for nothing.
+    if (types and not is_other) or not await request.body():
+        return
+    if types:
+        raise UnsupportedMediaType(
+            f"the Content-Type is {media_type(request)[:100]!r}; send {JSON} to "
+            f"{request.method} {route.path}"
+        )
+    raise InvalidRequest(
+        f"{request.method} {route.path} takes no body, and this one has "
+        f"{len(await request.body()):,} bytes; send it without"
+    )
+
+
+def _check_query(request: Request, route: APIRoute) -> None:
+    parameters = _documented(request, route).get("parameters", [])
+    known = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    unknown = sorted(counts.keys() - known)
+    if unknown:
+        takes = ", ".join(sorted(known)) or "none"
+        raise InvalidRequest(
+            f"the query has unknown parameters {[name[:40] for name in unknown[:5]]}; "
+            f"{request.method} {route.path} takes {takes}"
+        )
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if twice:
+        raise InvalidRequest(f"the query has {twice} more than once; send each once")
+
+
+def _documented(request: Request, route: APIRoute) -> dict[str, Any]:
+    """The operation as the contract says, which FastAPI makes once."""
+    operations = request.app.openapi()["paths"].get(route.path_format, {})
+    operation: dict[str, Any] = operations.get(request.method.lower(), {})
+    return operation
