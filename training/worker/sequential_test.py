@@ -28,13 +28,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaln
 
 from core.shadows.answers import Tally
 from core.shadows.outcomes import Outcome, score
 
 # Of heads that share a backbone, a drop of ten points has a p of 0.7 to 0.9.
 P_LOW, P_HIGH = 0.6, 0.95
+# The uniform prior over these p, as the nodes and weights of Gauss and Legendre.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
+_PRIOR = tuple(
+    (float(P_LOW + (P_HIGH - P_LOW) * (node + 1) / 2), float(weight / 2))
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True)
+)
 MAX_ALPHA = 0.1
 # At most one false alarm is expected in so many labels.
 LABELS_PER_FALSE_ALARM = 10_000
@@ -50,12 +55,16 @@ class Verdict:
 
 
 def log_evidence(b: Any, c: Any) -> NDArray[np.float64]:
-    """Return the log of the evidence that the live version is worse. Vectorised over counts."""
+    """Return the log of the evidence that the live version is worse. Vectorised over counts.
+
+    It stays in logarithms: with thousands of labels each ratio is below any float, or above.
+    """
     b, c = np.asarray(b, np.float64), np.asarray(c, np.float64)
-    mass = betainc(b + 1, c + 1, P_HIGH) - betainc(b + 1, c + 1, P_LOW)
-    prior = math.log(P_HIGH - P_LOW)
-    logs = (b + c) * math.log(2) + betaln(b + 1, c + 1) + np.log(np.maximum(mass, 1e-300)) - prior
-    return np.asarray(logs)
+    total = np.full(np.broadcast(b, c).shape, -np.inf)
+    for p, weight in _PRIOR:
+        ratio = b * math.log(2 * p) + c * math.log(2 * (1 - p))
+        total = np.logaddexp(total, ratio + math.log(weight))
+    return total
 
 
 def alpha(num_activations: int) -> float:

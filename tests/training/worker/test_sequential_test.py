@@ -104,6 +104,13 @@ def test_evidence_of_very_many_labels_is_finite() -> None:
     assert (sequential_test.log_evidence(2 * counts, counts) > 100).all()
 
 
+@pytest.mark.parametrize(("b", "c"), [(0, 1100), (0, 50_000), (100, 2000), (1000, 9000)])
+def test_version_that_is_much_better_is_kept_after_thousands_of_labels(b: int, c: int) -> None:
+    assert sequential_test.log_evidence(b, c) < -100
+    found = [*[ONLY_BEFORE] * b, *[ONLY_LIVE] * c]
+    assert not sequential_test.decide(2, 1, found, Tally(1, b + c, 0), 2).is_worse
+
+
 def test_images_that_both_versions_get_wrong_do_not_count() -> None:
     few = sequential_test.decide(2, 1, [ONLY_BEFORE] * 9, Tally(1, 9, 0), 2)
     many = sequential_test.decide(
