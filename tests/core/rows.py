@@ -1,4 +1,4 @@
-"""Rows of the table `predictions`, which the tests of the database write."""
+"""Rows that the tests of the database write."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ PREDICTION = {
     "margin": 0.8,
     "created_at": 0.0,
     "unfamiliar": None,
+}
+
+EXAMPLE = {
+    "id": 1,
+    "image": "a" * 64,
+    "num_bytes": 1,
+    "width": 1,
+    "height": 1,
+    "source": "test",
+    "is_held_out": False,
+    "group_id": "a" * 64,
+    "thumb": b"",
+    **{f"band_{i}": 0 for i in range(4)},
+    "created_at": 0.0,
 }
 
 

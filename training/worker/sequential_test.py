@@ -22,7 +22,7 @@ inference", Statistical Science 38:576-601.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,14 +77,14 @@ def alpha(num_activations: int) -> float:
 
 
 def decide(
-    live: int, before: int, outcomes: Sequence[Outcome], tally: Tally, num_activations: int
+    live: int, before: int, outcomes: Counter[Outcome], tally: Tally, num_activations: int
 ) -> Verdict:
     """Decide from all images that were labelled since the live version was activated.
 
     `tally` counts all predictions of both versions, labelled or not.
     """
-    b = sum(outcome.is_shadow_right and not outcome.is_right for outcome in outcomes)
-    c = sum(outcome.is_right and not outcome.is_shadow_right for outcome in outcomes)
+    b = sum(n for o, n in outcomes.items() if o.is_shadow_right and not o.is_right)
+    c = sum(n for o, n in outcomes.items() if o.is_right and not o.is_shadow_right)
     log_threshold = -math.log(alpha(num_activations))
     log_measured = float(log_evidence(b, c))
     if log_measured < log_threshold:
@@ -106,14 +106,14 @@ def decide(
     return Verdict(True, f"rolled back automatically: {measured}")
 
 
-def is_label_selection_biased(outcomes: Sequence[Outcome], tally: Tally) -> bool:
+def is_label_selection_biased(outcomes: Counter[Outcome], tally: Tally) -> bool:
     """Whether users choose what to label by what was predicted. Then labels can't compare versions.
 
     Users who label only wrong predictions make any live version look worse than any shadow. The
     sign is that agreeing predictions, mostly right ones, are labelled less than differing ones.
     """
-    num_agreeing = sum(outcome.agrees for outcome in outcomes)
-    num_differing = len(outcomes) - num_agreeing
+    num_agreeing = sum(n for outcome, n in outcomes.items() if outcome.agrees)
+    num_differing = outcomes.total() - num_agreeing
     differing = max(1, tally.answers - tally.agreements)
     least = tally.agreements * min(1.0, num_differing / differing) / MAX_LABEL_BIAS
     return num_agreeing < least - math.sqrt(least)
