@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core import runs
 from core.labelling import labels
-from core.labelling.census import Census, take_census
+from core.labelling.census import Census, read_census
 from core.registry import promotions, versions, workers
 from core.registry.promotions import Activation, Promotion
 from core.registry.versions import Version
@@ -37,7 +37,9 @@ def read_status(settings: Settings, store: Store, now: float) -> Status:
     """Read all fields in one transaction, so that they agree."""
     with store.db.read() as conn:
         live = promotions.newest_activation(conn)
-        current = labels.current(conn)
+        held_out = {
+            name: num for name, is_held_out, num in labels.count_current(conn) if is_held_out
+        }
         num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
         return Status(
             home=str(settings.home.absolute()),
@@ -46,8 +48,8 @@ def read_status(settings: Settings, store: Store, now: float) -> Status:
             promotion=promotions.pending(conn),
             serving=workers.live(conn, now, "serving"),
             trainers=workers.live(conn, now, "trainer"),
-            census=take_census(current),
-            held_out=Counter(row.label for row in current if row.is_held_out),
+            census=read_census(conn),
+            held_out=Counter(held_out),
             num_waiting=num_waiting,
             oldest_waiting=oldest,
             unfinished=list(runs.unfinished(conn)),

@@ -94,9 +94,12 @@ def request(
     return get(conn, run_id), True
 
 
-def set_snapshot(conn: Connection, run_id: str, snapshot: int, recipe: dict[str, Any]) -> None:
-    """Store the newest label event that the run trains on, and its recipe."""
-    parameters = get(conn, run_id).parameters | {"recipe": recipe}
+def set_snapshot(
+    conn: Connection, run_id: str, snapshot: int, recipe: dict[str, Any], num_trained: int
+) -> None:
+    """Store the newest label event that the run trains on, its recipe and number of examples."""
+    numbers = {"recipe": recipe, "num_trained": num_trained}
+    parameters = get(conn, run_id).parameters | numbers
     conn.execute(
         update(runs).where(runs.c.id == run_id).values(snapshot=snapshot, parameters=parameters)
     )
@@ -154,13 +157,12 @@ def last_of(
     conn: Connection, tiers: Sequence[str] = (*QUICK, *LONG), *, until: float = math.inf
 ) -> Run | None:
     """The run that ended last, of those that ended before `until`."""
-    row = conn.execute(
-        select(runs)
-        .where(runs.c.finished_at < min(until, _END_OF_TIME), runs.c.tier.in_(tiers))
-        .order_by(runs.c.finished_at.desc())
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else Run(*row)
+    newest = select(runs).where(runs.c.finished_at < min(until, _END_OF_TIME))
+    newest = newest.order_by(runs.c.finished_at.desc()).limit(1)
+    # One tier at a time: the newest run of a rare tier may be behind all runs of the others.
+    found = [conn.execute(newest.where(runs.c.tier == tier)).one_or_none() for tier in tiers]
+    ended = [Run(*row) for row in found if row is not None]
+    return max(ended, key=lambda run: run.finished_at or 0.0, default=None)
 
 
 def lock(conn: Connection) -> None:

@@ -5,6 +5,7 @@ Only the shadows of the current champion are named, so labels stay few.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -20,9 +21,9 @@ _COUNTERS = {
     "evergreen_shadow_agreements": "Shadow answers that agree with the champion's, by version.",
 }
 _GAUGES = {
-    "evergreen_shadow_labelled": "Shadow answers with a label, by version.",
-    "evergreen_shadow_right": "Shadow answers with a label that are right, by version.",
-    "evergreen_shadow_champion_right": "Shadow answers with a label that the champion got right.",
+    "evergreen_shadow_labelled": "Shadow answers with one of the last 1,000 labels.",
+    "evergreen_shadow_right": "Those of them that are right, by version.",
+    "evergreen_shadow_champion_right": "Those of them that the champion got right.",
 }
 
 
@@ -37,9 +38,10 @@ def families(conn: Connection, activation: Activation | None) -> Iterator[Metric
     if activation is not None:
         for tally in answers.recent_tallies(conn, activation.version, MAX_SHADOWS):
             snapshot = versions.get(conn, tally.version).snapshot
-            score = outcomes.score(
-                outcomes.paired(conn, tally.version, after=snapshot, champion=activation.version)
+            recent = outcomes.recent(
+                conn, tally.version, after=snapshot, champion=activation.version
             )
+            score = outcomes.score(Counter(recent))
             values = (
                 tally.answers,
                 tally.agreements,

@@ -15,6 +15,7 @@ from core.backup.pace import Pace
 from core.errors import InvalidRequest
 from core.store import schema
 from core.store.database import Database
+from core.store.tallies import KEPT_BY_TRIGGERS
 
 _ROWS = 500
 
@@ -68,7 +69,10 @@ def _copy_rows(source: Connection, target: Connection, pace: Pace) -> None:
     # Migrations write rows of their own.
     for table in reversed(schema.metadata.sorted_tables):
         target.execute(delete(table))
-    for table in schema.metadata.sorted_tables:
+    by_us = [each for each in schema.metadata.sorted_tables if each not in KEPT_BY_TRIGGERS]
+    for table in (*by_us, *KEPT_BY_TRIGGERS):
+        if table in KEPT_BY_TRIGGERS:
+            target.execute(delete(table))
         # A row may name an earlier one of its table.
         query = select(table).order_by(*table.primary_key.columns)
         rows = source.execute(query.execution_options(yield_per=_ROWS)).mappings()

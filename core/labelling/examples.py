@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, or_, select, union
+from sqlalchemy import Connection, func, insert, select, union
 
 from core.inputs.fingerprint import Fingerprint, from_thumb, is_near_duplicate
-from core.store.schema import examples, labels, predictions
+from core.store.schema import examples, predictions
+from core.store.tallies import class_sizes
 
 HOLD_OUT_SHARE = 0.2
 # The first few examples of a class always train: a class of three photos can spare none.
@@ -98,9 +99,15 @@ def add(conn: Connection, new: NewExample, label: str, now: float) -> Example:
 
 def _near_duplicate_group(conn: Connection, fingerprint: Fingerprint) -> str | None:
     columns = [examples.c.band_0, examples.c.band_1, examples.c.band_2, examples.c.band_3]
+    # Each band by its own index: with OR, all that share one would be read and sorted.
+    of_bands = [
+        select(examples.c.id).where(c == band).order_by(examples.c.id).limit(_MAX_CANDIDATES)
+        for c, band in zip(columns, fingerprint.bands, strict=True)
+    ]
+    found = union(*(select(each.subquery()) for each in of_bands)).subquery()
     candidates = conn.execute(
         select(examples.c.thumb, examples.c.group_id)
-        .where(or_(*(c == band for c, band in zip(columns, fingerprint.bands, strict=True))))
+        .join(found, found.c.id == examples.c.id)
         .order_by(examples.c.id)
         .limit(_MAX_CANDIDATES)
     )
@@ -111,6 +118,5 @@ def _near_duplicate_group(conn: Connection, fingerprint: Fingerprint) -> str | N
 
 
 def _num_of_class(conn: Connection, label: str) -> int:
-    return conn.execute(
-        select(func.count(labels.c.example_id.distinct())).where(labels.c.label == label)
-    ).scalar_one()
+    number = func.coalesce(func.sum(class_sizes.c.examples), 0)
+    return int(conn.execute(select(number).where(class_sizes.c.label == label)).scalar_one())

@@ -5,11 +5,16 @@ The current label of an example is its newest label event that is not retracted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, text
+from sqlalchemy import Connection, Select, func, insert, select, text
 
 from core.store.schema import examples, labels
+from core.store.tallies import class_sizes, current_labels
+
+# So many label events are counted one by one.
+MAX_COUNTED = 1_000
 
 _APPEND_LOCK = 7_140_222
 _CURRENT = select(
@@ -95,24 +100,35 @@ def moment_of(conn: Connection, event_id: int) -> float:
     """Return when the event was acknowledged, or the next one that exists. 0 for ids below 1."""
     if event_id <= 0:
         return 0.0
-    query = select(func.min(labels.c.created_at)).where(labels.c.id >= event_id)
-    return conn.execute(query).scalar_one() or 0.0
+    query = (
+        select(labels.c.created_at).where(labels.c.id >= event_id).order_by(labels.c.id).limit(1)
+    )
+    return conn.execute(query).scalar() or 0.0
 
 
 def count_after(conn: Connection, snapshot: int) -> tuple[int, float | None, float | None]:
-    """Return the number of events after a snapshot, and the times of the oldest and the newest."""
-    row = conn.execute(
-        select(func.count(), func.min(labels.c.created_at), func.max(labels.c.created_at)).where(
-            labels.c.id > snapshot
-        )
+    """Return the number of events after a snapshot, and the times of the oldest and the newest.
+
+    Above `MAX_COUNTED`, the number is that of ids, of which few have no event.
+    """
+    first = select(labels.c.id, labels.c.created_at).where(labels.c.id > snapshot)
+    first_rows = first.order_by(labels.c.id).limit(MAX_COUNTED).subquery("first")
+    times = func.min(first_rows.c.created_at), func.max(first_rows.c.created_at)
+    number, last_id, oldest, newest = conn.execute(
+        select(func.count(), func.max(first_rows.c.id), *times)
     ).one()
-    return row[0], row[1], row[2]
+    if number == MAX_COUNTED:
+        query = select(labels.c.id, labels.c.created_at).order_by(labels.c.id.desc()).limit(1)
+        newest_id, newest_at = conn.execute(query).one()
+        return number + newest_id - last_id, oldest, max(newest, newest_at)
+    return number, oldest, newest
 
 
-def names_after(conn: Connection, snapshot: int) -> set[str | None]:
-    """Return the labels of the events after a snapshot; None stands for retractions."""
-    query = select(labels.c.label).where(labels.c.id > snapshot).distinct()
-    return set(conn.execute(query).scalars())
+def has_any_after(conn: Connection, snapshot: int, names: Sequence[str]) -> bool:
+    """Whether an event after the snapshot gives one of these labels, or retracts one."""
+    is_wanted = labels.c.label.is_(None) | labels.c.label.in_(names)
+    query = select(labels.c.id).where(labels.c.id > snapshot, is_wanted)
+    return conn.execute(query.order_by(labels.c.id).limit(1)).first() is not None
 
 
 def changed_examples_of(conn: Connection, snapshot: int) -> bool:
@@ -164,27 +180,22 @@ def current_page(
     page = list(conn.scalars(ids.limit(limit)))
     if not page:
         return [], None
-    newest = _current_events(snapshot).where(labels.c.example_id.in_(page))
+    newest = _events_of(snapshot).where(labels.c.example_id.in_(page))
     rows = conn.execute(_CURRENT.where(labels.c.id.in_(newest)).order_by(examples.c.id))
     return [CurrentLabel(*row) for row in rows], page[-1] if len(page) == limit else None
 
 
 def current(conn: Connection, snapshot: int | None = None) -> list[CurrentLabel]:
     """Return each example's label as of a snapshot (now, if None), ordered by example id."""
-    events = _current_events(snapshot)
+    events = select(current_labels.c.event_id) if snapshot is None else _events_of(snapshot)
     rows = conn.execute(_CURRENT.where(labels.c.id.in_(events)).order_by(examples.c.id))
     return [CurrentLabel(*row) for row in rows]
 
 
 def count_current(conn: Connection) -> list[tuple[str, bool, int]]:
     """Count the examples by current label. Returns (label, is_held_out, number) rows."""
-    rows = conn.execute(
-        select(labels.c.label, examples.c.is_held_out, func.count())
-        .join(examples, labels.c.example_id == examples.c.id)
-        .where(labels.c.id.in_(_current_events(None)))
-        .group_by(labels.c.label, examples.c.is_held_out)
-    )
-    return [(row[0], row[1], row[2]) for row in rows]
+    rows = conn.execute(select(class_sizes).where(class_sizes.c.examples > 0))
+    return [(row.label, row.is_held_out, row.examples) for row in rows]
 
 
 def newest_of(conn: Connection, who: str) -> dict[str, str]:
@@ -202,14 +213,13 @@ def newest_of(conn: Connection, who: str) -> dict[str, str]:
     return {image: label for image, label in rows}
 
 
-def _current_events(snapshot: int | None) -> Select[tuple[int]]:
+def _events_of(snapshot: int) -> Select[tuple[int]]:
     """Select the id of each example's newest label event not retracted, as of a snapshot."""
     retraction = labels.alias("retraction")
-    retracted = select(retraction.c.retracts).where(retraction.c.retracts.is_not(None))
-    is_label: ColumnElement[bool] = labels.c.label.is_not(None)
-    if snapshot is not None:
-        retracted = retracted.where(retraction.c.id <= snapshot)
-        is_label &= labels.c.id <= snapshot
+    retracted = select(retraction.c.retracts).where(
+        retraction.c.retracts.is_not(None), retraction.c.id <= snapshot
+    )
+    is_label = labels.c.label.is_not(None) & (labels.c.id <= snapshot)
     return (
         select(func.max(labels.c.id))
         .where(is_label, labels.c.id.not_in(retracted))

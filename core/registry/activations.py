@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 
 from core.registry.promotions import Activation
 from core.store.schema import activations, versions
@@ -12,10 +12,12 @@ _BEFORE_NEWEST = select(activations.c.before_id).order_by(activations.c.id.desc(
 _VERSION_BEFORE = select(activations.c.version).where(
     activations.c.id == _BEFORE_NEWEST.scalar_subquery()
 )
+_WAS_CHAMPION = exists().where(
+    activations.c.version == versions.c.number, activations.c.id < bindparam("activation_id")
+)
+# From the newest snapshot down: a version or two were held back, and the next was champion.
 _NEWEST_LABEL_BEFORE = (
-    select(func.coalesce(func.max(versions.c.snapshot), 0))
-    .join(activations, activations.c.version == versions.c.number)
-    .where(activations.c.id < bindparam("activation_id"))
+    select(versions.c.snapshot).where(_WAS_CHAMPION).order_by(versions.c.snapshot.desc()).limit(1)
 )
 
 # More than any activation is planned ahead.
@@ -64,7 +66,5 @@ def version_before(conn: Connection) -> int | None:
 
 def newest_label_before(conn: Connection, activation_id: int) -> int:
     """The newest label event that any champion before this activation was trained on."""
-    snapshot: int = conn.execute(
-        _NEWEST_LABEL_BEFORE, {"activation_id": activation_id}
-    ).scalar_one()
-    return snapshot
+    snapshot = conn.execute(_NEWEST_LABEL_BEFORE, {"activation_id": activation_id}).scalar()
+    return int(snapshot or 0)

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, text, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from core.errors import PromotionConflict
 from core.plain_text import MAX_WHO_CHARACTERS, MAX_WHY_CHARACTERS, check_plain
 from core.registry import versions, workers
+from core.registry.before import activation_before
 from core.registry.workers import Worker
 from core.store.database import Database
 from core.store.schema import activations, promotions
@@ -31,22 +32,9 @@ MAX_WAIT_S = 120.0
 SELF_HEALING = "self-healing"
 _LOCK_KEY = 7_140_223
 
-
-def _select_before() -> Select[Any]:
-    """Walk from the newest activation back through those before it, to the first of the version.
-    Selects what was before that."""
-    columns = (activations.c.id, activations.c.version, activations.c.before_id)
-    chain = select(*columns).where(activations.c.id == bindparam("newest")).cte(recursive=True)
-    chain = chain.union_all(select(*columns).join(chain, activations.c.id == chain.c.before_id))
-    return select(chain.c.before_id).where(chain.c.version == bindparam("version")).limit(1)
-
-
 # Built once: building a statement takes longer than running it.
 NEWEST_PROMOTION = select(promotions).order_by(promotions.c.id.desc()).limit(1)
 NEWEST_ACTIVATION = select(activations).order_by(activations.c.id.desc()).limit(1)
-_WAS_CHAMPION = select(activations.c.id).where(activations.c.version == bindparam("version"))
-_WAS_CHAMPION = _WAS_CHAMPION.limit(1)
-_BEFORE = _select_before()
 _ACTIVATE = insert(activations)
 _FINISH = update(promotions).where(
     promotions.c.id == bindparam("promotion_id"), promotions.c.state == "waiting"
@@ -176,7 +164,7 @@ def advance(conn: Connection, now: float, wait_s: float = MAX_WAIT_S) -> Activat
         "who": promotion.who,
         "why": promotion.why,
         "created_at": now,
-        "before_id": _before(conn, newest, promotion.version),
+        "before_id": activation_before(conn, promotion.version, newest.id) if newest else None,
     }
     result = conn.execute(_ACTIVATE, values)
     _finish(conn, promotion.id, "activated", None)
@@ -232,17 +220,6 @@ def newest_activation(conn: Connection) -> Activation | None:
     """It names the champion, though its time may be a little ahead."""
     row = conn.execute(NEWEST_ACTIVATION).one_or_none()
     return None if row is None else Activation(*row)
-
-
-def _before(conn: Connection, newest: Activation | None, version: int) -> int | None:
-    """The activation that a rollback from this version would return to: the newest one. If the
-    version was champion before, it is what was before it then."""
-    if newest is None:
-        return None
-    if conn.execute(_WAS_CHAMPION, {"version": version}).scalar() is None:
-        return newest.id
-    before = conn.execute(_BEFORE, {"newest": newest.id, "version": version}).one_or_none()
-    return newest.id if before is None else before[0]
 
 
 def _finish(conn: Connection, promotion_id: int, state: str, error: str | None) -> None:

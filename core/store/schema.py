@@ -1,4 +1,5 @@
-"""The tables. A change needs a migration in `core/store/migrations`.
+"""The tables, with those of `core/store/tallies.py`. A change needs a migration in
+`core/store/migrations`.
 
 Times are seconds since the epoch (UTC, float). Ids in URLs are UUIDv7 texts or plain integers.
 """
@@ -7,7 +8,6 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     Column,
     Float,
@@ -15,26 +15,17 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     text,
 )
 
+from core.store import tallies as tallies  # its tables belong to the metadata
+from core.store.metadata import metadata as metadata
+from core.store.metadata import row_id as _row_id
+
 REVISION = "0010"
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# SQLite numbers rows by itself only in a column of type INTEGER.
-_row_id = BigInteger().with_variant(Integer, "sqlite")
 
 examples = Table(
     "examples",
@@ -71,6 +62,12 @@ labels = Table(
     # An id is never used again: the snapshot of a run is the highest id that it saw.
     sqlite_autoincrement=True,
 )
+Index(
+    "ix_labels_of_predictions",
+    labels.c.id,
+    sqlite_where=labels.c.prediction_id.is_not(None),
+    postgresql_where=labels.c.prediction_id.is_not(None),
+)
 
 # Each class that was ever labelled. `core/class_names.py` defines the identity of a name.
 classes = Table(
@@ -104,17 +101,6 @@ shadow_answers = Table(
     Column("label", String(100), nullable=False),
 )
 
-# Counted when answers are written: counting millions of them later would take seconds.
-shadow_tallies = Table(
-    "shadow_tallies",
-    metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("champion", Integer, primary_key=True, autoincrement=False),
-    Column("answers", BigInteger, nullable=False),
-    Column("agreements", BigInteger, nullable=False),
-    Column("last_at", Float, nullable=False),
-)
-
 embeddings = Table(
     "embeddings",
     metadata,
@@ -146,6 +132,7 @@ runs = Table(
     Column("started_at", Float),
     Column("finished_at", Float, index=True),
     Index("ix_runs_state_snapshot", "state", "snapshot"),
+    Index("ix_runs_tier_finished_at", "tier", "finished_at"),
 )
 # The database itself coalesces requests: of each tier at most one run waits and one runs.
 Index(
@@ -157,28 +144,17 @@ Index(
     postgresql_where=text("state IN ('waiting', 'running')"),
 )
 
-# Counted as runs end: the metrics would read every run at each scrape. A row is a bucket of the
-# histogram of durations: runs that took `at_most_s`, and longer than the bucket before it.
-run_tallies = Table(
-    "run_tallies",
-    metadata,
-    Column("outcome", String(20), primary_key=True),
-    Column("at_most_s", Float, primary_key=True),
-    Column("runs", BigInteger, nullable=False),
-    Column("seconds", Float, nullable=False),
-)
-
 versions = Table(
     "versions",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("run_id", String(36), unique=True),
     Column("parent", Integer),
-    Column("backbone", String(64), nullable=False),
+    Column("backbone", String(64), nullable=False, index=True),
     Column("head", String(64), nullable=False),
     Column("manifest", String(64), nullable=False),
     Column("classes", JSON, nullable=False),
-    Column("snapshot", _row_id, nullable=False),
+    Column("snapshot", _row_id, nullable=False, index=True),
     Column("metrics", JSON, nullable=False),
     Column("gate", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
@@ -188,8 +164,8 @@ promotions = Table(
     "promotions",
     metadata,
     Column("id", _row_id, primary_key=True),
-    Column("version", Integer, ForeignKey("versions.number"), nullable=False),
-    Column("state", String(20), nullable=False),
+    Column("version", Integer, ForeignKey("versions.number"), nullable=False, index=True),
+    Column("state", String(20), nullable=False, index=True),
     Column("who", String(100), nullable=False),
     Column("why", Text, nullable=False),
     Column("error", Text),
@@ -201,13 +177,13 @@ activations = Table(
     "activations",
     metadata,
     Column("id", _row_id, primary_key=True),
-    Column("version", Integer, ForeignKey("versions.number"), nullable=False),
+    Column("version", Integer, ForeignKey("versions.number"), nullable=False, index=True),
     # One activation for a promotion, whichever worker writes it.
     Column("promotion_id", _row_id, ForeignKey("promotions.id"), nullable=False, unique=True),
     Column("activate_at", Float, nullable=False),
-    Column("who", String(100), nullable=False),
+    Column("who", String(100), nullable=False, index=True),
     Column("why", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
+    Column("created_at", Float, nullable=False, index=True),
     # The activation that a rollback from this one returns to.
     Column("before_id", _row_id),
     sqlite_autoincrement=True,

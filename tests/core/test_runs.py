@@ -109,8 +109,12 @@ def test_newest_parameters_of_a_waiting_run_hold(db: Database) -> None:
     with db.write() as conn:
         for wanted in ({"depth": 1}, {"depth": 2}, None):
             run, _ = runs.request(conn, trigger="request", now=NOW, tier="blocks", wanted=wanted)
-        runs.set_snapshot(conn, run.id, 3, {"epochs": 4})
-    assert get(db, run.id).parameters == {"wanted": {"depth": 2}, "recipe": {"epochs": 4}}
+        runs.set_snapshot(conn, run.id, 3, {"epochs": 4}, 2)
+    assert get(db, run.id).parameters == {
+        "wanted": {"depth": 2},
+        "recipe": {"epochs": 4},
+        "num_trained": 2,
+    }
 
 
 def test_end_of_a_run_is_stored_with_its_outcome(db: Database) -> None:
@@ -126,9 +130,10 @@ def test_end_of_a_run_is_stored_with_its_outcome(db: Database) -> None:
 def test_snapshot_and_parameters_are_stored_with_the_run(db: Database) -> None:
     run = start(db)
     with db.write() as conn:
-        runs.set_snapshot(conn, run.id, 12, {"head": {"l2": 0.5}})
+        runs.set_snapshot(conn, run.id, 12, {"head": {"l2": 0.5}}, 2)
     found = get(db, run.id)
-    assert (found.snapshot, found.parameters) == (12, {"recipe": {"head": {"l2": 0.5}}})
+    assert found.snapshot == 12
+    assert found.parameters == {"recipe": {"head": {"l2": 0.5}}, "num_trained": 2}
 
 
 def test_newest_snapshot_counts_finished_runs_only(db: Database) -> None:
@@ -137,7 +142,7 @@ def test_newest_snapshot_counts_finished_runs_only(db: Database) -> None:
     for snapshot, state in ((5, "finished"), (9, "failed"), (3, "finished")):
         run = start(db)
         with db.write() as conn:
-            runs.set_snapshot(conn, run.id, snapshot, {})
+            runs.set_snapshot(conn, run.id, snapshot, {}, 2)
         finish(db, run.id, state=state)
     with db.read() as conn:
         assert runs.newest_snapshot(conn) == 5

@@ -51,12 +51,12 @@ class Progress:
         """Map the fractions of later reports to this part of the whole run."""
         self._low, self._high = low, high
 
-    def record_snapshot(self, snapshot: int, recipe: Recipe) -> None:
-        """Record which labels the run learns from, and its recipe."""
+    def record_snapshot(self, snapshot: int, recipe: Recipe, num_trained: int) -> None:
+        """Record which labels the run learns from, its recipe and number of examples."""
 
         def record() -> None:
             with self._store.db.write(durable=False) as conn:
-                runs.set_snapshot(conn, self._run_id, snapshot, recipe.to_json())
+                runs.set_snapshot(conn, self._run_id, snapshot, recipe.to_json(), num_trained)
 
         call_back(record)
 

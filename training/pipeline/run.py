@@ -169,7 +169,8 @@ def _read_training_set(
         snapshot = labels.newest_id(conn)
         rows = labels.current(conn, snapshot)
     check_enough(take_census(rows))
-    progress.record_snapshot(snapshot, context.recipe)
+    num_trained = sum(not row.is_held_out for row in rows)
+    progress.record_snapshot(snapshot, context.recipe, num_trained)
 
     progress.report("embedding", 0.05)
     vectors = embed(

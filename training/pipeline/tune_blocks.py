@@ -77,7 +77,7 @@ def _tune_champion(
         snapshot = run.snapshot or labels.newest_id(conn)
         rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
     check_enough(take_census(rows))
-    progress.record_snapshot(snapshot, context.recipe)
+    progress.record_snapshot(snapshot, context.recipe, len(rows))
     manifest = _champion(store)
     start = _starting_point(store, run, manifest, progress)
     # The first head is fitted on the embeddings of the backbone where tuning starts.

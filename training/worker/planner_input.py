@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core import runs
 from core.labelling import labels
-from core.labelling.census import read_census, take_census
+from core.labelling.census import read_census
 from core.registry import promotions, versions
 from core.store.store import Store
 from training.worker.planner import PastTuning, PlannerInput
@@ -18,8 +18,11 @@ def read_planner_input(store: Store) -> PlannerInput:
         last = runs.last_of(conn, ("blocks",))
         past = None
         if last is not None and last.state == "finished" and last.snapshot is not None:
-            rows = labels.current(conn, last.snapshot)
-            num_trained = sum(take_census(rows).num_trained.values())
+            num_trained = last.parameters.get("num_trained")
+            if num_trained is None:  # a run of an older release
+                num_trained = sum(
+                    not row.is_held_out for row in labels.current(conn, last.snapshot)
+                )
             share = last.parameters.get("wanted", {}).get("share") or 0.0
             past = PastTuning(num_trained, last.outcome == "promoted", share)
     num_by_class = {name: census.num_trained[name] for name in census.classes}

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import logging
 
+from sqlalchemy import Connection
+
 from core.errors import PromotionConflict
 from core.labelling import labels
 from core.registry import activations, promotions, versions
 from core.registry.latest import Latest
 from core.registry.promotions import Activation
-from core.shadows import answers, outcomes
+from core.shadows import answers
+from core.shadows.outcomes import RunningOutcomes
 from core.store.store import Store
 from training.worker import sequential_test
 
-# Labels may come by the hundred, and each check reads all since the activation.
+# Labels may come by the hundred.
 _CHECK_EVERY_S = 0.5
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,9 @@ class SelfHealing:
         # The activation and the newest label of the last check.
         self._checked: tuple[int, int] | None = None
         self._logged_activation = 0
+        # Whose outcomes: the activation, the version before it, and from when on.
+        self._follows = (0, 0, 0.0)
+        self._outcomes = RunningOutcomes(0, after=0, champion=0, since=0.0)
 
     def check(self, now: float, latest: Latest) -> None:
         """If there is a new label, compare, and request a rollback if the champion is worse."""
@@ -51,23 +57,30 @@ class SelfHealing:
                 self._checked = state
                 return
             live = activation.version
-            paired = outcomes.paired(
-                conn,
-                before,
-                after=versions.get(conn, live).snapshot,
-                champion=live,
-                since=began_at,
-            )
+            self._follow(conn, activation, before, began_at)
             tally = answers.tally(conn, before, champion=live)
             since = labels.moment_of(conn, state[1] - sequential_test.LABELS_PER_FALSE_ALARM)
             num_activations = activations.count_since(conn, since)
         self._checked = state
-        verdict = sequential_test.decide(live, before, paired, tally, num_activations)
+        counts = self._outcomes.counts
+        verdict = sequential_test.decide(live, before, counts, tally, num_activations)
         if verdict.is_worse:
             self._roll_back(activation, before, verdict.why, now)
         elif verdict.why and self._logged_activation != activation.id:
             self._logged_activation = activation.id
             log.warning("healing.withheld", extra={"version": live, "why": verdict.why})
+
+    def _follow(
+        self, conn: Connection, activation: Activation, before: int, began_at: float
+    ) -> None:
+        """Bring the outcomes up to date: of these two versions, since the activation."""
+        live = activation.version
+        followed = (activation.id, before, began_at)
+        if followed != self._follows:
+            self._follows = followed
+            after = versions.get(conn, live).snapshot
+            self._outcomes = RunningOutcomes(before, after=after, champion=live, since=began_at)
+        self._outcomes.update(conn)
 
     def _roll_back(self, activation: Activation, before: int, why: str, now: float) -> None:
         try:

@@ -22,19 +22,24 @@ inference", Statistical Science 38:576-601.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaln
 
 from core.shadows.answers import Tally
 from core.shadows.outcomes import Outcome, score
 
 # Of heads that share a backbone, a drop of ten points has a p of 0.7 to 0.9.
 P_LOW, P_HIGH = 0.6, 0.95
+# The uniform prior over these p, as the nodes and weights of Gauss and Legendre.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
+_PRIOR = tuple(
+    (float(P_LOW + (P_HIGH - P_LOW) * (node + 1) / 2), float(weight / 2))
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True)
+)
 MAX_ALPHA = 0.1
 # At most one false alarm is expected in so many labels.
 LABELS_PER_FALSE_ALARM = 10_000
@@ -50,12 +55,16 @@ class Verdict:
 
 
 def log_evidence(b: Any, c: Any) -> NDArray[np.float64]:
-    """Return the log of the evidence that the live version is worse. Vectorised over counts."""
+    """Return the log of the evidence that the live version is worse. Vectorised over counts.
+
+    It stays in logarithms: with thousands of labels each ratio is below any float, or above.
+    """
     b, c = np.asarray(b, np.float64), np.asarray(c, np.float64)
-    mass = betainc(b + 1, c + 1, P_HIGH) - betainc(b + 1, c + 1, P_LOW)
-    prior = math.log(P_HIGH - P_LOW)
-    logs = (b + c) * math.log(2) + betaln(b + 1, c + 1) + np.log(np.maximum(mass, 1e-300)) - prior
-    return np.asarray(logs)
+    total = np.full(np.broadcast(b, c).shape, -np.inf)
+    for p, weight in _PRIOR:
+        ratio = b * math.log(2 * p) + c * math.log(2 * (1 - p))
+        total = np.logaddexp(total, ratio + math.log(weight))
+    return total
 
 
 def alpha(num_activations: int) -> float:
@@ -68,14 +77,14 @@ def alpha(num_activations: int) -> float:
 
 
 def decide(
-    live: int, before: int, outcomes: Sequence[Outcome], tally: Tally, num_activations: int
+    live: int, before: int, outcomes: Counter[Outcome], tally: Tally, num_activations: int
 ) -> Verdict:
     """Decide from all images that were labelled since the live version was activated.
 
     `tally` counts all predictions of both versions, labelled or not.
     """
-    b = sum(outcome.is_shadow_right and not outcome.is_right for outcome in outcomes)
-    c = sum(outcome.is_right and not outcome.is_shadow_right for outcome in outcomes)
+    b = sum(n for o, n in outcomes.items() if o.is_shadow_right and not o.is_right)
+    c = sum(n for o, n in outcomes.items() if o.is_right and not o.is_shadow_right)
     log_threshold = -math.log(alpha(num_activations))
     log_measured = float(log_evidence(b, c))
     if log_measured < log_threshold:
@@ -97,14 +106,14 @@ def decide(
     return Verdict(True, f"rolled back automatically: {measured}")
 
 
-def is_label_selection_biased(outcomes: Sequence[Outcome], tally: Tally) -> bool:
+def is_label_selection_biased(outcomes: Counter[Outcome], tally: Tally) -> bool:
     """Whether users choose what to label by what was predicted. Then labels can't compare versions.
 
     Users who label only wrong predictions make any live version look worse than any shadow. The
     sign is that agreeing predictions, mostly right ones, are labelled less than differing ones.
     """
-    num_agreeing = sum(outcome.agrees for outcome in outcomes)
-    num_differing = len(outcomes) - num_agreeing
+    num_agreeing = sum(n for outcome, n in outcomes.items() if outcome.agrees)
+    num_differing = outcomes.total() - num_agreeing
     differing = max(1, tally.answers - tally.agreements)
     least = tally.agreements * min(1.0, num_differing / differing) / MAX_LABEL_BIAS
     return num_agreeing < least - math.sqrt(least)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -54,11 +55,13 @@ def one(number: WholeNumber, serving: ServingDep) -> VersionDetail:
         version = versions.get(conn, number)
         live = promotions.newest_activation(conn)
         tally = answers.tally(conn, number)
-        score = outcomes.score(outcomes.paired(conn, number, after=version.snapshot))
+        recent = outcomes.recent(conn, number, after=version.snapshot) if tally.answers else []
     summary = VersionResponse.from_record(version, live.version if live else None)
     manifest = json.loads(serving.store.blobs.get(version.manifest, keep=True))
     return VersionDetail(
-        **summary.model_dump(), manifest=manifest, shadow=ShadowScore.from_record(tally, score)
+        **summary.model_dump(),
+        manifest=manifest,
+        shadow=ShadowScore.from_record(tally, outcomes.score(Counter(recent))),
     )
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +14,7 @@ from core.labelling.intake import IntakeResult, LabelRequest
 from core.predictions import Prediction
 from core.shadows import answers, outcomes
 from core.shadows.answers import ShadowAnswer, Tally
-from core.shadows.outcomes import Outcome, Score
+from core.shadows.outcomes import Outcome, RunningOutcomes, Score
 from core.store.store import Store
 from tests.support import images
 
@@ -41,8 +43,14 @@ def label(store: Store, prediction_id: str, name: str) -> IntakeResult:
 
 
 def read(store: Store, after: int = 0, since: float = 0.0) -> list[Outcome]:
+    running = RunningOutcomes(SHADOW, after=after, champion=LIVE, since=since)
     with store.db.read() as conn:
-        return outcomes.paired(conn, SHADOW, after=after, champion=LIVE, since=since)
+        running.update(conn)
+        if since:
+            return list(running.counts.elements())
+        recent = outcomes.recent(conn, SHADOW, after=after, champion=LIVE)
+    assert Counter(recent) == running.counts
+    return recent
 
 
 def test_label_tells_who_was_right(store: Store) -> None:
@@ -107,8 +115,8 @@ def test_outcomes_are_restricted_by_version_time_and_label(store: Store) -> None
 
 
 def test_scores_are_counts() -> None:
-    assert outcomes.score([RIGHT_WRONG, WRONG_RIGHT, BOTH_RIGHT]) == Score(3, 2, 2)
-    assert outcomes.score([]) == Score(0, 0, 0)
+    assert outcomes.score(Counter([RIGHT_WRONG, WRONG_RIGHT, BOTH_RIGHT])) == Score(3, 2, 2)
+    assert outcomes.score(Counter()) == Score(0, 0, 0)
 
 
 def test_tallies_add_up_by_version_and_champion(store: Store) -> None:
@@ -129,3 +137,49 @@ def test_tallies_of_the_versions_that_answered_last_come_first(store: Store, lim
     with store.db.read() as conn:
         tallies = answers.recent_tallies(conn, LIVE, limit)
     assert [tally.version for tally in tallies] == [5, 7][:limit]
+
+
+def test_running_outcomes_follow_what_is_labelled_anew_and_retracted(store: Store) -> None:
+    running = RunningOutcomes(SHADOW, after=0, champion=LIVE, since=0.0)
+    first, second = (predict(store, "cat", "dog", seed=seed) for seed in range(2))
+    seen = []
+    event = label(store, first, "cat").event
+    steps: list[Callable[[], object]] = [
+        lambda: label(store, second, "dog"),
+        lambda: label(store, first, "dog"),
+        lambda: intake.retract(store, event.id, who="ann", now=1.0),
+        lambda: label(store, second, "cow"),
+    ]
+    for step in (lambda: None, *steps):
+        step()
+        with store.db.read() as conn:
+            running.update(conn)
+            fresh = outcomes.recent(conn, SHADOW, after=0, champion=LIVE)
+        assert +running.counts == Counter(fresh)
+        seen.append(running.counts.total())
+    assert seen == [1, 2, 2, 2, 2]
+
+
+def test_running_outcomes_see_an_answer_that_is_written_after_the_label(store: Store) -> None:
+    running = RunningOutcomes(SHADOW, after=0, champion=LIVE, since=0.0)
+    row = Prediction(new_id(), store.blobs.put(images.png()), LIVE, "cat", 0.9, 0.8, time.time())
+    predictions.add(store.db, [row])
+    label(store, row.id, "cat")
+    for late in (True, False):
+        with store.db.read() as conn:
+            running.update(conn)
+        assert running.counts.total() == (0 if late else 1)
+        if late:
+            with store.db.write() as conn:
+                answers.add(conn, [ShadowAnswer(row.id, SHADOW, "dog", LIVE, False)], 1.0)
+
+
+def test_recent_outcomes_are_those_of_the_last_labels(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "RECENT_LABELS", 2)
+    for seed, name in enumerate(("cat", "dog", "dog")):
+        label(store, predict(store, "cat", "dog", seed=seed), name)
+    intake.label_image(store, images.png(seed=9), LabelRequest("cat"), Limits(), time.time())
+    with store.db.read() as conn:
+        assert outcomes.recent(conn, SHADOW, after=0, champion=LIVE) == [WRONG_RIGHT, WRONG_RIGHT]

@@ -13,6 +13,7 @@ from sqlalchemy import func, insert, select, text
 
 from core.class_names import identity
 from core.errors import StoreError
+from core.labelling import labels
 from core.labelling.classes import read_names
 from core.registry import activations
 from core.run_tallies import read as read_tallies
@@ -124,6 +125,28 @@ def test_ended_runs_of_an_older_release_are_counted(empty_url: str) -> None:
         ("held-back", math.inf, 1, 10_000.0),
         ("promoted", 0.5, 2, 0.75),
     ]
+    db.close()
+
+
+def test_labels_of_an_older_release_are_counted(empty_url: str) -> None:
+    db = Database(empty_url)
+    config = migrations()
+    events = [("cat", None), ("dog", None), (None, 2), ("cow", None), (None, 4), ("cat", None)]
+    with db.write() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0007")
+        for i in (1, 2):
+            row = EXAMPLE | {"id": i, "image": str(i) * 64, "is_held_out": i == 2}
+            conn.execute(insert(schema.examples).values(**row))
+        for i, (label, retracts) in enumerate(events, start=1):
+            row = {"id": i, "example_id": 2 if i == 6 else 1, "label": label, "retracts": retracts}
+            conn.execute(insert(schema.labels).values(**row, who="", created_at=0.0))
+    db.ensure_schema()
+    with db.write() as conn:
+        assert sorted(labels.count_current(conn)) == [("cat", False, 1), ("cat", True, 1)]
+        config.attributes["connection"] = conn
+        command.downgrade(config, "0007")
+        conn.execute(insert(schema.labels).values(**row | {"id": 9}, who="", created_at=0.0))
     db.close()
 
 

@@ -144,7 +144,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each time that outcomes were read. There are none to read."""
     times: list[int] = []
     monkeypatch.setattr(
-        "training.worker.self_healing.outcomes.paired", lambda *_, **__: times.append(1) or []
+        "training.worker.self_healing.RunningOutcomes.update", lambda *_: times.append(1)
     )
     return times
 

@@ -6,6 +6,8 @@ Suffixes: S one entry per simulated stream, N one per label.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from core.shadows.answers import Tally
 from core.shadows.outcomes import Outcome
 from training.worker import sequential_test
+from training.worker.sequential_test import Verdict
 
 BOTH_RIGHT = Outcome(is_right=True, is_shadow_right=True, agrees=True)
 BOTH_WRONG = Outcome(is_right=False, is_shadow_right=False, agrees=True)
@@ -24,6 +27,12 @@ ONLY_LIVE = Outcome(is_right=True, is_shadow_right=False, agrees=False)
 # right, after a drop of ten points. The heads share a backbone, so they mostly err on the same
 # images: `bench/drop_detection.py` measured 0.09 to 0.13, and 0.007 to 0.024.
 DROP = (0.12, 0.02)
+
+
+def decide(
+    live: int, before: int, found: Sequence[Outcome], tally: Tally, num_activations: int
+) -> Verdict:
+    return sequential_test.decide(live, before, Counter(found), tally, num_activations)
 
 
 def first_alarms(
@@ -104,18 +113,23 @@ def test_evidence_of_very_many_labels_is_finite() -> None:
     assert (sequential_test.log_evidence(2 * counts, counts) > 100).all()
 
 
+@pytest.mark.parametrize(("b", "c"), [(0, 1100), (0, 50_000), (100, 2000), (1000, 9000)])
+def test_version_that_is_much_better_is_kept_after_thousands_of_labels(b: int, c: int) -> None:
+    assert sequential_test.log_evidence(b, c) < -100
+    found = [*[ONLY_BEFORE] * b, *[ONLY_LIVE] * c]
+    assert not decide(2, 1, found, Tally(1, b + c, 0), 2).is_worse
+
+
 def test_images_that_both_versions_get_wrong_do_not_count() -> None:
-    few = sequential_test.decide(2, 1, [ONLY_BEFORE] * 9, Tally(1, 9, 0), 2)
-    many = sequential_test.decide(
-        2, 1, [*[ONLY_BEFORE] * 9, *[BOTH_RIGHT, BOTH_WRONG] * 50], Tally(1, 109, 100), 2
-    )
+    few = decide(2, 1, [ONLY_BEFORE] * 9, Tally(1, 9, 0), 2)
+    many = decide(2, 1, [*[ONLY_BEFORE] * 9, *[BOTH_RIGHT, BOTH_WRONG] * 50], Tally(1, 109, 100), 2)
     assert few.is_worse
     assert many.is_worse
 
 
 def test_reason_names_counts_and_evidence() -> None:
     found = [*[BOTH_RIGHT] * 80, *[ONLY_BEFORE] * 15, *[ONLY_LIVE] * 2, *[BOTH_WRONG] * 3]
-    verdict = sequential_test.decide(5, 4, found, Tally(4, 100, 83), 2)
+    verdict = decide(5, 4, found, Tally(4, 100, 83), 2)
     assert verdict.is_worse
     for part in ("of 100 images", "version 5 got 82 right", "version 4 before it 95"):
         assert part in verdict.why
@@ -125,19 +139,15 @@ def test_reason_names_counts_and_evidence() -> None:
 
 
 def test_verdict_without_evidence_is_empty() -> None:
-    assert sequential_test.decide(2, 1, [], Tally(1, 0, 0), 1) == sequential_test.Verdict(False)
-    assert sequential_test.decide(
-        2, 1, [ONLY_BEFORE] * 3, Tally(1, 3, 0), 1
-    ) == sequential_test.Verdict(False)
-    assert sequential_test.decide(
-        2, 1, [ONLY_LIVE] * 99, Tally(1, 99, 0), 1
-    ) == sequential_test.Verdict(False)
+    assert decide(2, 1, [], Tally(1, 0, 0), 1) == Verdict(False)
+    assert decide(2, 1, [ONLY_BEFORE] * 3, Tally(1, 3, 0), 1) == Verdict(False)
+    assert decide(2, 1, [ONLY_LIVE] * 99, Tally(1, 99, 0), 1) == Verdict(False)
 
 
 def test_more_activations_need_more_evidence() -> None:
     assert [sequential_test.alpha(n) for n in (0, 1, 10, 20, 1000)] == [0.1, 0.1, 0.1, 0.05, 0.001]
-    assert sequential_test.decide(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 10).is_worse
-    assert not sequential_test.decide(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 100).is_worse
+    assert decide(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 10).is_worse
+    assert not decide(2, 1, [ONLY_BEFORE] * 6, Tally(1, 6, 0), 100).is_worse
 
 
 # Labels that depend on the prediction
@@ -158,9 +168,7 @@ def labelled(
 
 @pytest.mark.parametrize("if_right", [0.0, 0.1, 0.3])
 def test_labels_that_are_corrections_only_do_not_roll_back(if_right: float) -> None:
-    verdicts = [
-        sequential_test.decide(2, 1, *labelled(1500, if_right, 0.9, seed), 2) for seed in range(100)
-    ]
+    verdicts = [decide(2, 1, *labelled(1500, if_right, 0.9, seed), 2) for seed in range(100)]
     assert not any(verdict.is_worse for verdict in verdicts)
     # Without the check of label selection they would have been rolled back.
     assert sum("may be corrections only" in verdict.why for verdict in verdicts) > 90
@@ -169,11 +177,9 @@ def test_labels_that_are_corrections_only_do_not_roll_back(if_right: float) -> N
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_labels_of_random_images_roll_back_after_a_drop(share: float) -> None:
     num = int(300 / share)
-    verdicts = [
-        sequential_test.decide(2, 1, *labelled(num, share, share, s, 0.1), 2) for s in range(100)
-    ]
+    verdicts = [decide(2, 1, *labelled(num, share, share, s, 0.1), 2) for s in range(100)]
     assert sum(verdict.is_worse for verdict in verdicts) >= 90
 
 
 def test_version_that_never_agrees_is_rolled_back() -> None:
-    assert sequential_test.decide(2, 1, [ONLY_BEFORE] * 20, Tally(1, 200, 0), 2).is_worse
+    assert decide(2, 1, [ONLY_BEFORE] * 20, Tally(1, 200, 0), 2).is_worse
