@@ -34,7 +34,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from core.errors import StoreError
+from core.errors import DiskFull, StoreError
 from core.store import schema, sqlite
 
 _CONNECT_WITHIN_S = 5
@@ -46,6 +46,7 @@ _WITHIN = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
+_POSTGRES_DISK_FULL = "53100"
 # Any constant, the same in every process.
 _MIGRATION_LOCK = 7_140_221
 
@@ -193,7 +194,16 @@ def _as_store_error(engine: Engine) -> Iterator[None]:
 def _store_error(engine: Engine, error: Exception) -> StoreError:
     where = engine.url.render_as_string(hide_password=True)
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if _is_full(cause):
+        return DiskFull(
+            "the database cannot be written: its disk is full; free some of it, and try again"
+        )
     return StoreError(f"the database at {where} cannot be used: {cause}")
+
+
+def _is_full(cause: BaseException | None) -> bool:
+    is_sqlite_full = getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return is_sqlite_full or getattr(cause, "sqlstate", None) == _POSTGRES_DISK_FULL
 
 
 def _revision(conn: Connection) -> str | None:
