@@ -31,7 +31,7 @@ def kill_worker(server: Server, chance: random.Random) -> None:
 
 def kill_trainer(server: Server, chance: random.Random) -> None:
     del chance
-    pids = [pid for pid in processes_of(server.home) if b"training" in _command(pid)]
+    pids = [pid for pid in processes_of(server.home) if b"training" in command_of(pid)]
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -88,6 +88,10 @@ def processes_of(home: Path) -> list[int]:
     return [pid for pid in _all_processes() if setting in _environment(pid)]
 
 
+def command_of(pid: int) -> list[bytes]:
+    return _read(pid, "cmdline").split(b"\0")
+
+
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -111,10 +115,6 @@ def _all_processes() -> Iterator[int]:
 
 def _environment(pid: int) -> list[bytes]:
     return _read(pid, "environ").split(b"\0")
-
-
-def _command(pid: int) -> list[bytes]:
-    return _read(pid, "cmdline").split(b"\0")
 
 
 def _read(pid: int, name: str) -> bytes:
