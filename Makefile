@@ -2,17 +2,19 @@
 # make test    set up, and run every test; in CI with the coverage, which has a floor
 # make check   what to run before each commit: formatting, lint, spelling, types, arrows, quick tests
 # make demo    watch it learn, with real images, in two minutes
+# make fuzz    search for inputs that break it, for FUZZ_SECONDS (60)
 # make bench   measure what the README quotes
 # make docs    write the reference pages from the code, and build the site into site/
 
 PYTHON ?= python3
+FUZZ_SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVE_READY := $(VENV)/.serve-ready
 TEST_READY := $(VENV)/.test-ready
 
-.PHONY: serve test check demo bench docs clean
+.PHONY: serve test check demo fuzz bench docs clean
 
 serve: $(SERVE_READY)
 	@$(BIN)/evergreen serve
@@ -30,6 +32,10 @@ check: $(TEST_READY)
 
 demo: $(TEST_READY)
 	@$(BIN)/python -m bench.demo
+
+fuzz: $(TEST_READY)
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(PIP) --editable ".[fuzz]"
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 bench: $(TEST_READY)
 	$(BIN)/python -m bench.loop

@@ -105,6 +105,7 @@ def configure(level: str) -> None:
         logger.handlers = [handler]
         logger.setLevel(level.upper())
         logger.propagate = False
-    # Of damaged images, for each: the error of the request says enough.
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    # Of damaged images and forms, for each: the error of the request says enough.
+    for library in ("PIL", "python_multipart"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -77,7 +77,8 @@ def check_header(image: bytes) -> Header | None:
         elif marker in _FRAMES:
             num_frames += 1
             frame, frame_components = marker, image[at + 9 : at + 10]
-        at += 2 + max((image[at + 2] << 8) + image[at + 3], 2)
+        # A slice: the file may end inside the length.
+        at += 2 + max(int.from_bytes(image[at + 2 : at + 4]), 2)
     return None
 
 

@@ -7,7 +7,6 @@ when it begins, so nothing that it reads changes before it writes.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,22 +20,13 @@ from sqlalchemy import (
     Table,
     create_engine,
     insert,
-    make_url,
     text,
 )
-from sqlalchemy.exc import (
-    ArgumentError,
-    DatabaseError,
-    DBAPIError,
-    IntegrityError,
-    NoSuchModuleError,
-    OperationalError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import StoreError
 from core.store import migration, schema, sqlite
 from core.store.clock import DatabaseClock
+from core.store.driver_errors import as_store_error, parse_url
 from core.store.time_limits import TimeLimits
 
 # Any constant, the same in every process.
@@ -53,7 +43,7 @@ class Database:
         """Connects when it is first used. `wall` is this machine's clock. Raises StoreError if the
         URL cannot be used."""
         limits = limits or TimeLimits()
-        parsed = _parsed(url)
+        parsed = parse_url(url)
         self.clock = DatabaseClock(wall)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._wal: sqlite.WriteAheadLog | None = None
@@ -73,7 +63,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads: all of it sees the rows of one moment."""
-        with _as_store_error(self._engine), self._reader.connect() as conn:
+        with as_store_error(self._engine), self._reader.connect() as conn:
             yield conn
 
     @contextlib.contextmanager
@@ -83,7 +73,7 @@ class Database:
         With `durable` it is fsynced once this returns; without, it survives a crash of the process
         but not a power cut (SQLite; PostgreSQL is always durable).
         """
-        with _as_store_error(self._engine), self._writer.begin() as conn:
+        with as_store_error(self._engine), self._writer.begin() as conn:
             yield conn
         if durable:
             self.fsync_wal()
@@ -97,7 +87,7 @@ class Database:
     def execute_once(self) -> Iterator[Connection]:
         """For one statement, not durable. SQLite's write lock is held only while that statement
         runs, so a thread of low priority does not hold it while it waits for a CPU."""
-        with _as_store_error(self._engine), self._single_writer.begin() as conn:
+        with as_store_error(self._engine), self._single_writer.begin() as conn:
             yield conn
 
     def fetch_row(self, query: Select[Any]) -> tuple[Any, ...]:
@@ -112,7 +102,7 @@ class Database:
         rows that come with every prediction: it costs less than `write`. It waits for SQLite's lock
         for `patience_s`, and without it as long as other writes do."""
         if self._raw is not None:
-            with _as_store_error(self._engine):
+            with as_store_error(self._engine):
                 self._raw.insert(table, rows, patience_s)
             return
         names = table.columns.keys()
@@ -189,45 +179,3 @@ def _create_remote(url: URL, limits: TimeLimits) -> Engine:
     from core.store import postgres
 
     return postgres.create(url, limits)
-
-
-def _parsed(url: str) -> URL:
-    """Raises StoreError, which quotes nothing of the URL, as that may hold a password."""
-    try:
-        parsed = make_url(url)
-        parsed.get_dialect().import_dbapi()
-    except ValueError:
-        reason = "its port is not a number; write %40, %2F and %3A for @, / and : in a password"
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        reason = str(error)
-    else:
-        if parsed.get_backend_name() != "sqlite" or parsed.database not in (None, "", ":memory:"):
-            return parsed
-        reason = "a SQLite database in memory is not shared"
-    raise StoreError(
-        f"the database URL cannot be used ({reason}); write it like "
-        "postgresql+psycopg://user:password@host/name, or leave it empty for SQLite"
-    )
-
-
-@contextlib.contextmanager
-def _as_store_error(engine: Engine) -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except (OperationalError, PoolTimeout, sqlite3.DatabaseError) as error:
-        raise _store_error(engine, error) from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise StoreError("the connection to the database was lost; try again") from error
-        # Exactly this class: a damaged file, or one that is no database.
-        if type(error) is DatabaseError:
-            raise _store_error(engine, error) from error
-        raise
-
-
-def _store_error(engine: Engine, error: Exception) -> StoreError:
-    where = engine.url.render_as_string(hide_password=True)
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return StoreError(f"the database at {where} cannot be used: {cause}")

@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -75,11 +76,22 @@ async def _read(request: Request, max_images: int) -> tuple[list[bytes], dict[st
     if content_type.startswith(_RAW):
         return [await request.body()], {}
     if content_type == FORM:
+        _check_has_end(request.headers["content-type"], await request.body())
         return await _read_form(request, max_images)
     raise UnsupportedMediaType(
         f"the Content-Type is {content_type[:100]!r}; send the image itself as image/jpeg (or png, "
         f"webp, ...), or {FORM} with a field `image`"
     )
+
+
+def _check_has_end(content_type: str, body: bytes) -> None:
+    """The parser would drop an unfinished part, and take the form. Raises InvalidRequest."""
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if boundary is not None and b"--" + boundary + b"--" not in body:
+        raise InvalidRequest(
+            "the form has no end; send a file `image`, and behind the last part the boundary "
+            "between two pairs of hyphens"
+        )
 
 
 async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], dict[str, str]]:

@@ -62,14 +62,19 @@ class SpoolDrain:
                 self._recorder.note_unwell(error)
 
     def _drain_group(self, paths: list[Path]) -> None:
-        rows = []
+        rows, done = [], []
         for path in paths:
-            row = self._read(path)
+            try:
+                row = self._read(path)
+            except OSError as error:  # such as too many open files: tried again at the next drain
+                log.warning("spool.unreadable", extra={"reason": str(error)})
+                continue
+            done.append(path)
             if row is not None:
                 self._store.blobs.put(row[1], durable=False)
                 rows.append(row[0])
         self._add(rows)
-        for path in paths:
+        for path in done:
             self._spool.remove(path)
 
     def _add(self, rows: list[Prediction]) -> None:
@@ -88,11 +93,12 @@ class SpoolDrain:
                 self._add([row])
 
     def _read(self, path: Path) -> tuple[Prediction, bytes] | None:
+        """None if it is to be dropped. Raises OSError."""
         if self._spool.is_too_old(path):
             log.warning("spool.dropped", extra={"reason": "too old", "prediction": path.name})
             return None
         try:
             return self._spool.read(path)
-        except (Damaged, OSError) as error:
+        except Damaged as error:
             log.warning("spool.dropped", extra={"reason": str(error), "prediction": path.name})
             return None

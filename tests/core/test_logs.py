@@ -97,10 +97,11 @@ def test_threads_lose_no_count(log: _Log) -> None:
     assert sum(1 + line.get("left_out", 0) for line in log.lines) == 4_000
 
 
-def test_pillow_writes_nothing_past_the_log() -> None:
+def test_decoders_of_images_and_forms_write_nothing_past_the_log() -> None:
     code = (
         "import logging, warnings; from core import logs; logs.configure('info');"
         "logging.getLogger('PIL.TiffImagePlugin').error('more samples');"
+        "logging.getLogger('python_multipart.multipart').warning('invalid character');"
         "warnings.warn_explicit('damaged', UserWarning, 'x.py', 1, module='PIL.TiffImagePlugin')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

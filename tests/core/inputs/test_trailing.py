@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from core.errors import UndecodableImage
 from core.inputs.pixels import PixelSpec, decode
 from core.inputs.trailing import without_trailing
 from tests.support import images
@@ -53,3 +54,12 @@ def test_image_cut_short_is_kept_as_it_is(name: str) -> None:
     image = IMAGES[name]
     for length in (*range(40), len(image) // 2, len(image) - 1):
         assert without_trailing(image[:length]) == image[:length]
+
+
+# A fuzzer found it: the last marker ends the file, behind bytes of no segment.
+@pytest.mark.parametrize("length", [b"", b"\x00", b"\x00\x02"])
+def test_damaged_jpeg_that_ends_with_a_marker_is_kept_as_it_is(length: bytes) -> None:
+    image = b"\xff\xd8\xff\x00no segment\xff\xe0" + length
+    assert without_trailing(image) == image
+    with pytest.raises(UndecodableImage):
+        decode(image, SPEC)

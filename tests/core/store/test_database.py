@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from core.errors import StoreError
+from core.errors import DiskFull, StoreError
 from core.store import schema
 from core.store.database import Database
 from core.store.store import Store
@@ -37,6 +37,20 @@ def test_nested_write_rolls_back_alone(db: Database) -> None:
             conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
         conn.execute(insert(schema.predictions).values(id="2", **PREDICTION))
     assert num_predictions(db) == 2
+
+
+def test_full_disk_of_the_database_is_an_error_of_its_own(db: Database) -> None:
+    def fill() -> None:
+        with db.write() as conn:
+            if db.is_sqlite:
+                conn.exec_driver_sql("PRAGMA max_page_count=1").close()
+                values = [PREDICTION | {"id": str(i)} for i in range(1000)]
+                conn.execute(insert(schema.predictions), values)
+            else:
+                conn.execute(text("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100'; END $$"))
+
+    with pytest.raises(DiskFull, match="free some of it"):
+        fill()
 
 
 @pytest.mark.parametrize("durable", [True, False])

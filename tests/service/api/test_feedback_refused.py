@@ -101,7 +101,11 @@ def test_form_with_unknown_field_is_refused(client: TestClient) -> None:
 
 
 def test_label_of_what_is_no_image_is_refused(client: TestClient) -> None:
-    for image, code in ((b"nope", "undecodable-image"), (images.bomb_png(), "image-too-large")):
+    for image, code in (
+        (b"nope", "undecodable-image"),
+        (b"\xff\xd8\xff\x00no segment\xff\xe0", "undecodable-image"),
+        (images.bomb_png(), "image-too-large"),
+    ):
         assert_problem.problem(label_image(client, image, "cat"), 422, code)
 
 

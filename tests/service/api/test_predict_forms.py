@@ -65,8 +65,16 @@ def test_file_in_another_field_is_refused(client: TestClient) -> None:
         ),
     ],
 )
-# Starlette leaves the file of a form without end to the garbage collector.
-@pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
 def test_broken_form_is_refused(client: TestClient, content_type: str, body: bytes) -> None:
     response = client.post("/v1/predict", content=body, headers={"Content-Type": content_type})
     assert_problem.problem(response, 422, "invalid-request", "form", "image")
+
+
+def test_form_that_is_cut_in_its_last_field_labels_nothing(client: TestClient) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="'
+    whole = part + b'image"; filename="a"\r\n\r\n' + images.png(8, 8) + b"\r\n"
+    whole += part + b'label"\r\n\r\ncat\r\n' + part + b'who"\r\n\r\nme\r\n--x--\r\n'
+    for cut in (whole[:-4], whole[:-8], whole[:-12]):
+        response = client.post("/v1/feedback", content=cut, headers=FORM)
+        assert_problem.problem(response, 422, "invalid-request", "no end", "boundary")
+    assert client.post("/v1/feedback", content=whole + b"behind", headers=FORM).status_code == 201

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -136,6 +137,23 @@ def test_drain_keeps_what_the_store_does_not_take(
     with pytest.raises(StoreError):
         drain_of(sqlite_store, spool).drain()
     assert spool.depth().num_predictions == 1
+
+
+def test_drain_keeps_what_cannot_be_read_now(
+    sqlite_store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = prediction()
+    spool.put(row, IMAGE)
+
+    def too_many_open_files(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", too_many_open_files)
+        drain_of(sqlite_store, spool).drain()
+    assert spool.holds(row.id)
+    drain_of(sqlite_store, spool).drain()
+    assert get(sqlite_store, row.id) == row
 
 
 def test_predictions_that_come_during_a_drain_do_not_make_the_store_unwell(
