@@ -60,6 +60,12 @@ COMMANDS = (
         "cli.import_folder:import_folder",
         "Label a folder of images, one folder per class.",
     ),
+    Command(
+        "lost-images",
+        _TEACH,
+        "cli.lost_images:list_lost_images",
+        "List the labelled images that are lost, or erase some.",
+    ),
     Command("retrain", _TEACH, "cli.retrain:retrain", "Train on all labels so far."),
     Command(
         "backbone",

@@ -31,7 +31,7 @@ from prometheus_client.registry import Collector
 
 from core import run_tallies, runs
 from core.errors import StoreError
-from core.labelling import labels
+from core.labelling import labels, lost_images
 from core.registry import activations, promotions, workers
 from core.run_tallies import RunTally
 from core.store.store import Store
@@ -165,6 +165,7 @@ class _State(Collector):
             num_healed = activations.count_by(conn, promotions.SELF_HEALING)
             shadows = list(shadow_metrics.families(conn, activation))
             ended = run_tallies.read(conn)
+            num_lost, _ = lost_images.count(conn)
         yield GaugeMetricFamily(
             "evergreen_live_version",
             "The champion.",
@@ -184,6 +185,9 @@ class _State(Collector):
             "evergreen_labels_waiting_seconds",
             "Age of the oldest label that no finished run has trained on.",
             now - oldest if oldest is not None else 0.0,
+        )
+        yield GaugeMetricFamily(
+            "evergreen_lost_images", "Labelled images that are missing or damaged.", num_lost
         )
         yield CounterMetricFamily(
             "evergreen_self_healing",

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0007"
+REVISION = "0008"
 
 metadata = MetaData(
     naming_convention={
@@ -211,6 +211,15 @@ activations = Table(
     # The activation that a rollback from this one returns to.
     Column("before_id", _row_id),
     sqlite_autoincrement=True,
+)
+
+# Named by a row, and found missing or damaged. It may be deleted: they are found again.
+lost_blobs = Table(
+    "lost_blobs",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("problem", String(20), nullable=False),
+    Column("found_at", Float, nullable=False),
 )
 
 workers = Table(

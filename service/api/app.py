@@ -14,6 +14,7 @@ from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
     champion,
     feedback,
+    lost_images,
     oip_infer,
     oip_metadata,
     page,
@@ -44,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         runs,
         versions,
         champion,
+        lost_images,
         status,
         oip_metadata,
         oip_infer,

@@ -11,6 +11,7 @@ from tests.cli.conftest import Run
 
 ALL = (
     *("init", "serve", "worker", "import", "predict", "label", "retrain", "status"),
+    "lost-images",
     *("backbone", "distil", "versions", "promote", "rollback", "export"),
 )
 

@@ -9,9 +9,10 @@ import time
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
+from sqlalchemy import Connection
 
 from core import runs
-from core.labelling import labels
+from core.labelling import labels, lost_images
 from core.labelling.census import describe_missing, read_census
 from core.registry import promotions, workers
 from core.store.free_disk import FreeDisk
@@ -20,6 +21,8 @@ from service.api.dependencies import ServingDep
 from service.api.schemas import RunResponse, moment, moment_or_none
 
 router = APIRouter(tags=["status"])
+
+_MOST_NAMED = 10
 
 
 class WorkerStatus(BaseModel):
@@ -50,6 +53,11 @@ class DiskStatus(BaseModel):
     )
 
 
+class LostImageStatus(BaseModel):
+    count: int = Field(description="Labelled images that are missing or damaged.")
+    examples: list[int] = Field(description="The first few; GET /v1/lost-images lists them all.")
+
+
 class Status(BaseModel):
     version: int
     classes: int
@@ -65,6 +73,7 @@ class Status(BaseModel):
         description="Below the blob folder; null if the blobs are in a remote store."
     )
     labels: LabelStatus
+    lost_images: LostImageStatus
     runs: list[RunResponse] = Field(description="The runs that are waiting or running.")
     last_run: RunResponse | None
 
@@ -80,6 +89,7 @@ def status(serving: ServingDep) -> Status:
         census = read_census(conn)
         unfinished = runs.unfinished(conn)
         last = runs.last_of(conn)
+        lost = _lost_images(conn)
     current = serving.slot.current()
     return Status(
         version=current.version,
@@ -109,9 +119,16 @@ def status(serving: ServingDep) -> Status:
             held_out=census.num_held_out,
             missing=None if census.is_enough else describe_missing(census),
         ),
+        lost_images=lost,
         runs=[RunResponse.from_record(run) for run in unfinished],
         last_run=RunResponse.from_record(last) if last else None,
     )
+
+
+def _lost_images(conn: Connection) -> LostImageStatus:
+    count, _ = lost_images.count(conn)
+    named = lost_images.listing(conn, limit=_MOST_NAMED) if count else []
+    return LostImageStatus(count=count, examples=[lost.example_id for lost in named])
 
 
 def _disk(disk: FreeDisk) -> DiskStatus | None:
