@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 
-from core.errors import PromotionConflict
+from core.errors import PromotionConflict, PromotionFailed
 from core.labelling import labels
-from core.registry import activations, promotions, versions
+from core.registry import activations, promotions, version_files, versions
 from core.registry.latest import Latest
 from core.registry.promotions import Activation
 from core.shadows import answers, outcomes
@@ -65,12 +65,17 @@ class SelfHealing:
         verdict = sequential_test.decide(live, before, paired, tally, num_activations)
         if verdict.is_worse:
             self._roll_back(activation, before, verdict.why, now)
-        elif verdict.why and self._logged_activation != activation.id:
+        elif verdict.why:
+            self._say_withheld(activation, verdict.why)
+
+    def _say_withheld(self, activation: Activation, why: str) -> None:
+        if self._logged_activation != activation.id:
             self._logged_activation = activation.id
-            log.warning("healing.withheld", extra={"version": live, "why": verdict.why})
+            log.warning("healing.withheld", extra={"version": activation.version, "why": why})
 
     def _roll_back(self, activation: Activation, before: int, why: str, now: float) -> None:
         try:
+            version_files.check_loadable(before, self._store)
             with self._store.db.write() as conn:
                 promotions.request(
                     conn,
@@ -82,6 +87,9 @@ class SelfHealing:
                 )
         except PromotionConflict:
             return  # another activation came first
+        except PromotionFailed as error:
+            self._say_withheld(activation, str(error))
+            return
         log.warning(
             "healing.rolled_back",
             extra={"version": activation.version, "to": before, "why": why},
