@@ -52,6 +52,12 @@ COMMANDS = (
         "cli.status:status",
         "Show the champion, the processes, the labels and the runs.",
     ),
+    Command(
+        "doctor",
+        _RUN,
+        "cli.doctor:doctor",
+        "Check every row against every blob, and the database, the disk and the permissions.",
+    ),
     Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
     Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
     Command(

@@ -131,6 +131,11 @@ class Database:
             with self.execute_once() as conn:
                 conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
+    def revision(self) -> str | None:
+        """Of the tables; None: there are none."""
+        with self.read() as conn:
+            return _revision(conn)
+
     def ensure_schema(self) -> None:
         """Create or migrate the tables. Many processes may do so concurrently."""
         with self.read() as conn:

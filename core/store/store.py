@@ -20,14 +20,15 @@ class Store:
     disk: FreeDisk = field(default_factory=FreeDisk)
 
 
-def open_store(settings: Settings) -> Store:
-    """Open both, and create or migrate the tables. Raises StoreError."""
+def open_store(settings: Settings, *, migrate: bool = True) -> Store:
+    """Open both, and create or migrate the tables, unless told not to. Raises StoreError."""
     if not (settings.database_url and settings.blob_url):
         with contextlib.suppress(OSError):  # what needs the folder says what is wrong
             make_private_folder(settings.home)
     blobs = open_blobs(settings.resolved_blob_url)
     db = Database(settings.resolved_database_url)
-    db.ensure_schema()
+    if migrate:
+        db.ensure_schema()
     is_local = isinstance(blobs, LocalBlobs)
     folder = Path(settings.resolved_blob_url.removeprefix("file://")) if is_local else None
     return Store(db, blobs, FreeDisk(folder, settings.min_free_disk_bytes))
