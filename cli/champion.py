@@ -9,14 +9,13 @@ import time
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
 
 from cli import home
 from cli.console import count, err, out
 from cli.exit_codes import FAILED
-from core.errors import NotReady
-from core.registry import activations, promotions, versions, workers
-from core.registry.promotions import Activation, Promotion
+from core.registry import promotions, version_files, workers
+from core.registry.promotions import Promotion
+from core.registry.rollback import choose
 from core.registry.wait import wait_for_promotion
 from core.settings import load_settings
 from core.store.store import Store
@@ -41,7 +40,7 @@ def promote(
         if live is not None and live.version == number and not is_pending:
             out.print(f"Version {number} is the champion already.")
             return
-        versions.check_loadable(number, store.db, store.blobs)
+        version_files.check_loadable(number, store)
         with store.db.write() as conn:
             promotion = promotions.request(conn, number, who=WHO, why=why, now=store.db.clock())
         _wait(store, promotion)
@@ -50,26 +49,23 @@ def promote(
 def rollback(why: _Why = "rollback") -> None:
     """Go back to the previous champion.
 
-    A second rollback goes back further. `evergreen promote N` takes any version.
+    A second rollback goes back further. A version whose files are lost is skipped.
+    `evergreen promote N` takes any version.
     """
     with home.opened_existing(load_settings()) as store:
+        target = choose(store)
+        for reason in target.skipped:
+            err.print(f"Skipped: {reason}", soft_wrap=True)
         with store.db.write() as conn:
-            live, target = _live(conn), activations.version_before(conn)
-            if target is None:
-                raise NotReady(
-                    f"there is nothing to go back to: version {live.version} is the first champion"
-                )
             promotion = promotions.request(
-                conn, target, who=WHO, why=why, now=store.db.clock(), expected_activation=live.id
+                conn,
+                target.version,
+                who=WHO,
+                why=why,
+                now=store.db.clock(),
+                expected_activation=target.live.id,
             )
         _wait(store, promotion)
-
-
-def _live(conn: Connection) -> Activation:
-    live = promotions.newest_activation(conn)
-    if live is None:
-        raise NotReady("no version has been champion yet; create version 1 with `evergreen init`")
-    return live
 
 
 def _wait(store: Store, promotion: Promotion) -> None:

@@ -65,6 +65,12 @@ COMMANDS = (
         "Bring the database to the schema of this release.",
     ),
     Command("restore", _RUN, "cli.backup:restore", "Restore a backup into a new home."),
+    Command(
+        "doctor",
+        _RUN,
+        "cli.doctor:doctor",
+        "Check every row against every blob, and the database, the disk and the permissions.",
+    ),
     Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
     Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
     Command(
@@ -72,6 +78,12 @@ COMMANDS = (
         _TEACH,
         "cli.import_folder:import_folder",
         "Label a folder of images, one folder per class.",
+    ),
+    Command(
+        "lost-images",
+        _TEACH,
+        "cli.lost_images:list_lost_images",
+        "List the labelled images that are lost, or erase some.",
     ),
     Command("retrain", _TEACH, "cli.retrain:retrain", "Train on all labels so far."),
     Command(

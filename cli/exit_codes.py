@@ -1,10 +1,10 @@
 """Exit codes, stable for scripts.
 
 0    done
-1    failed: a run or a promotion failed, or nothing could be imported
+1    failed: a run or a promotion failed, nothing could be imported, or `doctor` found a problem
 2    the command or its input is wrong (InputError)
 3    not possible in this state, or the gate held the version back (StateError)
-4    a file of a version is damaged (ArtifactError)
+4    a file of a version is damaged (ArtifactError), or `doctor` found lost images or files
 5    the database or the blob store is unavailable (StoreError)
 6    the database needs a migration that a person must start; do not restart (MigrationNeeded)
 130  stopped by Ctrl-C
@@ -32,7 +32,7 @@ INTERRUPTED = 130
 
 SUMMARY = (
     "Exit codes: 0 done; 1 failed; 2 wrong input; 3 not possible now, or held back by the gate; "
-    "4 damaged files; 5 storage unavailable; 6 migration needed."
+    "4 damaged or lost files; 5 storage unavailable; 6 migration needed."
 )
 
 _CODES: tuple[tuple[type[EvergreenError], int], ...] = (

@@ -41,13 +41,25 @@ def opened_existing(settings: Settings) -> Iterator[Store]:
 
     Raises NotReady, StoreError.
     """
+    require(settings)
+    with _closing(open_store(settings)) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def opened_as_it_is(settings: Settings) -> Iterator[Store]:
+    """Open an existing store, whose tables may be those of another release. Raises StoreError."""
+    with _closing(open_store(settings, migrate=False)) as store:
+        yield store
+
+
+def require(settings: Settings) -> None:
+    """Raises NotReady if there is no home."""
     if not exists(settings):
         raise NotReady(
             f"there is no home in {settings.home.absolute()}: create one with `evergreen init`, "
             "or name yours with EVERGREEN_HOME"
         )
-    with _closing(open_store(settings)) as store:
-        yield store
 
 
 def exists(settings: Settings) -> bool:

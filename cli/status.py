@@ -48,6 +48,7 @@ def _as_json(record: Status) -> dict[str, Any]:
             "held_out": dict(sorted(record.held_out.items())),
             "is_enough": record.census.is_enough,
         },
+        "degraded": [{**as_json(each), "since": iso(each.since)} for each in record.degraded],
         "runs": [as_json(run) for run in record.unfinished],
         "last_run": as_json(record.last_run) if record.last_run else None,
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from core import runs
+from core import degraded, runs
+from core.degraded import Degraded
 from core.labelling import labels
 from core.labelling.census import Census, read_census
 from core.registry import promotions, versions, workers
@@ -31,6 +32,7 @@ class Status:
     oldest_waiting: float | None
     unfinished: list[Run]
     last_run: Run | None
+    degraded: list[Degraded]
 
 
 def read_status(settings: Settings, store: Store, now: float) -> Status:
@@ -54,4 +56,5 @@ def read_status(settings: Settings, store: Store, now: float) -> Status:
             oldest_waiting=oldest,
             unfinished=list(runs.unfinished(conn)),
             last_run=runs.last_of(conn),
+            degraded=[*degraded.read(conn, now), *degraded.of_disk(store.disk)],
         )

@@ -18,6 +18,9 @@ def print_status(status: Status) -> None:
     # Not in the table, which would wrap a long path, and that cannot be copied.
     out.print(f"{'Home':<{_NAME_WIDTH}}  {status.home}", soft_wrap=True)
     out.print(_facts(status))
+    for each in status.degraded:
+        out.print(f"Degraded  {each.what}, since {ago(each.since)}: {each.reason}", style="red")
+        out.print(f"          {each.remedy}")
     if status.serving or status.trainers:
         out.print(_processes(status))
     if status.census.num_trained or status.held_out:

@@ -12,7 +12,8 @@ from typer.core import TyperGroup
 
 from cli import home
 from cli.console import as_json, count, err, moment, out, percent, print_json, some, table
-from core.registry import promotions, versions
+from core.models.manifest import Manifest
+from core.registry import promotions, version_files, versions
 from core.registry.versions import Version
 from core.settings import load_settings
 
@@ -53,11 +54,12 @@ def listing(
     with home.opened_existing(load_settings()) as store, store.db.read() as conn:
         live = promotions.newest_activation(conn)
         newest = versions.listing(conn, limit=limit)
+        lost = version_files.recorded_lost(conn, newest)
     number = live.version if live else None
     if json:
-        print_json([_as_json(version, number) for version in newest])
+        print_json([_as_json(each, number, lost.get(each.number, {})) for each in newest])
         return
-    out.print(_list(newest, number))
+    out.print(_list(newest, number, lost))
     if len(newest) == limit:
         err.print(f"Only the newest {limit:,} are listed; --limit takes more.")
 
@@ -72,14 +74,20 @@ def show(
         with store.db.read() as conn:
             version = versions.get(conn, number)
             live = promotions.newest_activation(conn)
-        manifest = versions.read_manifest(version, store.blobs)
+        problems = version_files.note(store, version)
+        has_manifest = "manifest.json" not in problems
+        manifest = versions.read_manifest(version, store.blobs) if has_manifest else None
     is_champion = live is not None and live.version == number
     if json:
-        fields = _as_json(version, number if is_champion else None)
-        print_json(fields | {"manifest": json_format.loads(manifest.to_bytes())})
+        lost = version_files.describe(problems)
+        fields = _as_json(version, number if is_champion else None, lost)
+        read = json_format.loads(manifest.to_bytes()) if manifest else None
+        print_json(fields | {"manifest": read})
         return
     out.print(f"Version {number}{', the champion' if is_champion else ''}", style="bold")
-    out.print(_facts(version, manifest.num_trained, manifest.num_held_out))
+    for name, error in problems.items():
+        out.print(f"It cannot be loaded, because of its {name}: {error}", style="red")
+    out.print(_facts(version, manifest))
     checks = version.gate.get("checks", ())
     if checks:
         out.print(_checks(checks))
@@ -105,13 +113,16 @@ def diff(
         print_difference(store, settings, before, after, json)
 
 
-def _list(listed: list[Version], champion_number: int | None) -> Table:
+def _list(
+    listed: list[Version], champion_number: int | None, lost: dict[int, dict[str, str]]
+) -> Table:
     shown = table(
         *("No.", "", "Created", "Classes", "Images", "Accuracy", "Judged by", "Gate"),
         right=("No.", "Images", "Accuracy"),
     )
     for version in listed:
         is_champion = version.number == champion_number
+        gate = "passed" if version.passed_gate else "held back"
         shown.add_row(
             str(version.number),
             "*" if is_champion else "",
@@ -120,14 +131,14 @@ def _list(listed: list[Version], champion_number: int | None) -> Table:
             f"{version.metrics['num_trained']:,}" if "num_trained" in version.metrics else "-",
             _accuracy(version),
             Text(_JUDGES.get(version.metrics.get("judged_by", ""), "-"), no_wrap=True),
-            Text("passed" if version.passed_gate else "held back", no_wrap=True),
+            Text("files lost", "red") if version.number in lost else Text(gate, no_wrap=True),
             style="bold" if is_champion else "",
         )
     shown.caption = "* the champion"
     return shown
 
 
-def _facts(version: Version, num_trained: int, num_held_out: int) -> Table:
+def _facts(version: Version, manifest: Manifest | None) -> Table:
     metrics = version.metrics
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
@@ -135,7 +146,7 @@ def _facts(version: Version, num_trained: int, num_held_out: int) -> Table:
     rows = {
         "Created": moment(version.created_at),
         "Classes": some(version.classes, _MOST_CLASSES),
-        "Trained on": f"{count(num_trained, 'image')}, {num_held_out:,} held out",
+        "Trained on": _trained_on(manifest) if manifest else "",
         "After version": str(version.parent) if version.parent else "",
         "Run": version.run_id or "",
     }
@@ -153,6 +164,10 @@ def _facts(version: Version, num_trained: int, num_held_out: int) -> Table:
         if value:
             grid.add_row(name, value)
     return grid
+
+
+def _trained_on(manifest: Manifest) -> str:
+    return f"{count(manifest.num_trained, 'image')}, {manifest.num_held_out:,} held out"
 
 
 def _checks(checks: list[dict[str, Any]]) -> Table:
@@ -181,10 +196,11 @@ def _accuracy(version: Version) -> str:
     return "-" if accuracy is None else percent(accuracy)
 
 
-def _as_json(version: Version, champion_number: int | None) -> dict[str, Any]:
+def _as_json(version: Version, champion_number: int | None, lost: dict[str, str]) -> dict[str, Any]:
     fields = as_json(version)
     return {
         "version": fields.pop("number"),
         "is_champion": version.number == champion_number,
         **fields,
+        "lost_files": lost,
     }

@@ -7,6 +7,7 @@ processes up through files (PROMETHEUS_MULTIPROC_DIR, `service/metric_files.py`)
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -28,13 +29,15 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from core import run_tallies, runs
+from core import degraded, run_tallies, runs
+from core.degraded import Degraded
 from core.errors import StoreError
-from core.labelling import labels
+from core.labelling import labels, lost_images
 from core.registry import activations, promotions, workers
 from core.run_tallies import RunTally
 from core.store.store import Store
-from service import metric_files, shadow_metrics
+from service import degraded_metrics, metric_files, shadow_metrics
+from service.degraded_metrics import Observer
 
 metric_files.install()
 
@@ -104,10 +107,11 @@ def count(route: str, method: str, status: int, seconds: float) -> None:
     _seconds_of(route).observe(seconds)
 
 
-def render(store: Store, spool: tuple[int, int]) -> bytes:
+def render(store: Store, spool: tuple[int, int], health: Observer | None = None) -> bytes:
     """Return the text format: the sum over the processes of this machine, and the state.
 
-    `spool` has the number of spooled predictions of this machine, and their bytes.
+    `spool` has the number of spooled predictions of this machine, and their bytes. Without
+    `health`, what is degraded is what the database tells.
     """
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR") and not metric_files.MetricFile.is_in_memory:
@@ -116,26 +120,30 @@ def render(store: Store, spool: tuple[int, int]) -> bytes:
     else:
         text = generate_latest(REGISTRY)
     state = CollectorRegistry(auto_describe=False)
-    state.register(_State(store, spool))
+    state.register(_State(store, spool, health))
     return text + generate_latest(state)
 
 
 class _State(Collector):
     """The state of the installation, from the database."""
 
-    def __init__(self, store: Store, spool: tuple[int, int]) -> None:
+    def __init__(self, store: Store, spool: tuple[int, int], health: Observer | None) -> None:
         self._store = store
         self._spool = spool
+        self._health = health
 
     def describe(self) -> Iterator[Metric]:
         """Yield nothing: registration must not read the database."""
         yield from ()
 
     def collect(self) -> Iterator[Metric]:
-        try:
-            state = list(self._collect())
-        except StoreError:
-            state = []  # the counters of the processes are still rendered
+        state: list[Metric] = []
+        found: list[Degraded] | None = None
+        with contextlib.suppress(StoreError):  # the counters of the processes are still rendered
+            state, found = self._read() if self._health is None else self._health.read(self._read)
+        yield degraded_metrics.family(
+            (found or []) if self._health is None else self._health.degraded(found)
+        )
         free = self._store.disk.measure()
         if free is not None:
             yield GaugeMetricFamily(
@@ -159,6 +167,11 @@ class _State(Collector):
         )
         yield from state
 
+    def _read(self) -> tuple[list[Metric], list[Degraded]]:
+        state = list(self._collect())
+        with self._store.db.read() as conn:
+            return state, degraded.read(conn, self._store.db.clock())
+
     def _collect(self) -> Iterator[Metric]:
         now = self._store.db.clock()
         with self._store.db.read() as conn:
@@ -169,6 +182,7 @@ class _State(Collector):
             num_healed = activations.count_by(conn, promotions.SELF_HEALING)
             shadows = list(shadow_metrics.families(conn, activation))
             ended = run_tallies.read(conn)
+            num_lost, _ = lost_images.count(conn)
         yield GaugeMetricFamily(
             "evergreen_live_version",
             "The champion.",
@@ -188,6 +202,9 @@ class _State(Collector):
             "evergreen_labels_waiting_seconds",
             "Age of the oldest label that no finished run has trained on.",
             now - oldest if oldest is not None else 0.0,
+        )
+        yield GaugeMetricFamily(
+            "evergreen_lost_images", "Labelled images that are missing or damaged.", num_lost
         )
         yield CounterMetricFamily(
             "evergreen_self_healing",

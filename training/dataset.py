@@ -69,18 +69,31 @@ class TrainingSet:
     snapshot: int
     # Ids of labelled examples whose images could not be read.
     left_out: tuple[int, ...] = ()
+    # Ids of examples whose images are lost, and whose embeddings are stored.
+    embedded_only: tuple[int, ...] = ()
+
+    def describe_lost(self) -> str:
+        """Name what is lost, for the reason of a run. Empty if nothing is."""
+        text = describe_left_out(self.left_out)
+        if self.embedded_only:
+            named = _name(self.embedded_only)
+            text += f"; trained on stored embeddings, as their images are lost: {named}"
+        return text
 
 
 def describe_left_out(example_ids: Sequence[int]) -> str:
     """Name the first of them, for the reason of a run. Empty if there are none."""
     if not example_ids:
         return ""
+    named = _name(example_ids)
+    return f"; left out, as their images are missing, damaged or above a limit: {named}"
+
+
+def _name(example_ids: Sequence[int]) -> str:
     named = ", ".join(map(str, example_ids[:_MAX_NAMED]))
     more = len(example_ids) - _MAX_NAMED
-    return (
-        f"; left out, as their images are missing, damaged or above a limit: "
-        f"{len(example_ids):,} examples ({named}{f' and {more:,} more' if more > 0 else ''})"
-    )
+    noun = "example" if len(example_ids) == 1 else "examples"
+    return f"{len(example_ids):,} {noun} ({named}{f' and {more:,} more' if more > 0 else ''})"
 
 
 def trainable_classes(rows: Sequence[CurrentLabel], left_out: Sequence[int]) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ Suffixes: B batch, D embedding, H, W pixels.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -18,6 +20,7 @@ from core.inputs.pixels import Limits, PixelSpec
 from core.labelling import embeddings
 from core.labelling.labels import CurrentLabel
 from core.models.backbones import Backbone
+from core.store import lost_blobs
 from core.store.store import Store
 from core.system.background import call_back, run_idle
 
@@ -26,6 +29,15 @@ _MAX_CACHED_BYTES = 256 * 2**20
 
 Vector = NDArray[np.float16]
 _Embedded = tuple[int, NDArray[np.float32]]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What came of a batch: the vectors by example id, and how images are lost, by digest."""
+
+    embedded: list[_Embedded]
+    lost: dict[str, str] = field(default_factory=dict)
+
 
 log = logging.getLogger(__name__)
 
@@ -71,17 +83,21 @@ def embed(
     """Return the embedding of each example [D], by example id. Computes and stores missing ones.
 
     `progress` gets the share that is done, 0 to 1. An example is left out and logged if its image
-    is missing, damaged, or over a limit that was lowered.
+    is missing, damaged, or over a limit that was lowered. A lost image is recorded as lost, and no
+    longer once it can be read.
     """
     vectors = {} if cache is None else cache.get(backbone.digest, rows)
     uncached = [row.example_id for row in rows if row.example_id not in vectors]
     with store.db.read() as conn:
         vectors.update(embeddings.get(conn, backbone.digest, uncached))
+        were_lost = lost_blobs.read(conn).keys()
     missing = [row for row in rows if row.example_id not in vectors]
     for start in range(0, len(missing), _BATCH):
         batch = missing[start : start + _BATCH]
-        fresh = run_idle(partial(_embed_batch, store, backbone, spec, batch, limits))
-        call_back(partial(_put, store, backbone, fresh))
+        result = run_idle(partial(_embed_batch, store, backbone, spec, batch, limits))
+        fresh = result.embedded
+        found = were_lost & {row.image for row in batch} - result.lost.keys()
+        call_back(partial(_put, store, backbone, result, found))
         # float16 as in the store, so that a head doesn't depend on where vectors come from.
         vectors.update((example_id, vector.astype(np.float16)) for example_id, vector in fresh)
         progress((start + len(batch)) / len(missing))
@@ -90,9 +106,11 @@ def embed(
     return vectors
 
 
-def _put(store: Store, backbone: Backbone, fresh: Sequence[_Embedded]) -> None:
+def _put(store: Store, backbone: Backbone, batch: _Batch, found: set[str]) -> None:
     with store.db.write(durable=False) as conn:
-        embeddings.put(conn, backbone.digest, fresh)
+        embeddings.put(conn, backbone.digest, batch.embedded)
+        lost_blobs.record(conn, batch.lost, time.time())
+        lost_blobs.clear(conn, found)
 
 
 def _embed_batch(
@@ -101,8 +119,9 @@ def _embed_batch(
     spec: PixelSpec,
     batch: Sequence[CurrentLabel],
     limits: Limits,
-) -> list[_Embedded]:
+) -> _Batch:
     decoded = []
+    result = _Batch([])
     for row in batch:
         try:
             decoded.append(
@@ -110,7 +129,10 @@ def _embed_batch(
             )
         except UNUSABLE_IMAGE as error:
             log.warning("example.left_out", extra={"example": row.example_id, "error": str(error)})
-    if not decoded:
-        return []
-    vectors_BD = backbone.embed(np.stack([pixels_HWC for _, pixels_HWC in decoded]))
-    return [(row_id, vectors_BD[i]) for i, (row_id, _) in enumerate(decoded)]
+            problem = lost_blobs.problem_of(error)
+            if problem is not None:
+                result.lost[row.image] = problem
+    if decoded:
+        vectors_BD = backbone.embed(np.stack([pixels_HWC for _, pixels_HWC in decoded]))
+        result.embedded = [(row_id, vectors_BD[i]) for i, (row_id, _) in enumerate(decoded)]
+    return result

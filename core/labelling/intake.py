@@ -15,10 +15,11 @@ from core.errors import IdempotencyConflict, InvalidRequest, UnknownFeedback, Un
 from core.inputs.fingerprint import fingerprint
 from core.inputs.pixels import Limits, size_of
 from core.inputs.trailing import without_trailing
-from core.labelling import classes, examples, labels
+from core.labelling import classes, examples, labels, lost_images
 from core.labelling.examples import Example, NewExample
 from core.labelling.labels import LabelEvent
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
+from core.store import lost_blobs
 from core.store.blobs import sha256
 from core.store.store import Store
 
@@ -109,7 +110,10 @@ def label_prediction(
     if prepared is not None:
         # The prediction stored the blob without an fsync. A label needs it durable.
         store.blobs.put(prepared.image)
-    return _append(store, prepared.new if prepared else image, request, prediction_id, now)
+        return _append(store, prepared.new, request, prediction_id, now)
+    result = _append(store, image, request, prediction_id, now)
+    lost_images.note_if_missing(store, image, now)
+    return result
 
 
 def image_of(store: Store, prediction_id: str) -> str:
@@ -156,12 +160,7 @@ def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResul
         if earlier is not None:
             return IntakeResult(earlier, is_new=False)
         retraction = labels.append(
-            conn,
-            example_id=event.example_id,
-            label=None,
-            retracts=event_id,
-            who=who,
-            now=now,
+            conn, example_id=event.example_id, label=None, retracts=event_id, who=who, now=now
         )
         return IntakeResult(retraction, is_new=True)
 
@@ -205,6 +204,8 @@ def _append_to(
         if earlier is not None:
             _check_same(conn, earlier, request, image, key)
             return IntakeResult(earlier, is_new=False)
+    if not isinstance(new, str):  # it has just been stored
+        lost_blobs.clear(conn, [image])
     label = classes.join(conn, request.label)
     example = examples.find(conn, image)
     if example is None:

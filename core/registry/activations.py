@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, exists, func, select
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
 from core.registry.promotions import Activation
 from core.store.schema import activations, versions
+
+
+def _select_chain() -> Select[Any]:
+    """Walk from the newest activation back through those before it."""
+    columns = (activations.c.id, activations.c.version, activations.c.before_id)
+    newest = select(func.max(activations.c.id)).scalar_subquery()
+    chain = select(*columns).where(activations.c.id == newest).cte(recursive=True)
+    chain = chain.union_all(select(*columns).join(chain, activations.c.id == chain.c.before_id))
+    return select(chain.c.version).order_by(chain.c.id.desc()).limit(bindparam("limit"))
+
 
 # Built once: building a statement takes longer than running it.
 _BEFORE_NEWEST = select(activations.c.before_id).order_by(activations.c.id.desc()).limit(1)
@@ -15,6 +27,7 @@ _VERSION_BEFORE = select(activations.c.version).where(
 _WAS_CHAMPION = exists().where(
     activations.c.version == versions.c.number, activations.c.id < bindparam("activation_id")
 )
+_CHAIN = _select_chain()
 # From the newest snapshot down: a version or two were held back, and the next was champion.
 _NEWEST_LABEL_BEFORE = (
     select(versions.c.snapshot).where(_WAS_CHAMPION).order_by(versions.c.snapshot.desc()).limit(1)
@@ -62,6 +75,12 @@ def version_before(conn: Connection) -> int | None:
     """
     version: int | None = conn.execute(_VERSION_BEFORE).scalar()
     return version
+
+
+def versions_before(conn: Connection, limit: int) -> list[int]:
+    """The versions that rollbacks would return to, one after the other, the nearest first."""
+    rows = conn.execute(_CHAIN, {"limit": limit + 1}).scalars().all()
+    return list(dict.fromkeys(rows[1:]))
 
 
 def newest_label_before(conn: Connection, activation_id: int) -> int:

@@ -9,17 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from core.errors import (
-    ArtifactError,
-    PromotionFailed,
-    SpecMismatch,
-    UnknownVersion,
-    VersionTaken,
-)
+from core.errors import SpecMismatch, UnknownVersion, VersionTaken
 from core.models.manifest import Manifest
-from core.registry import workers
 from core.store.blobs import Blobs
-from core.store.database import Database
 from core.store.schema import versions
 
 _MAX_NUMBER = 2**31 - 1
@@ -168,27 +160,6 @@ def read_manifest(version: Version, blobs: Blobs) -> Manifest:
                 "published with; restore it from a backup"
             )
     return manifest
-
-
-def check_loadable(number: int, db: Database, blobs: Blobs) -> None:
-    """Before a promotion: whether what the version consists of is there, unless every live worker
-    has loaded it. Not whether it is intact, which each worker finds out.
-
-    Raises UnknownVersion, PromotionFailed, StoreError.
-    """
-    with db.read() as conn:
-        version = get(conn, number)
-        serving = workers.live(conn, db.clock(), "serving")
-    if serving and all(number in worker.ready for worker in serving):
-        return
-    try:
-        read_manifest(version, blobs)
-        blobs.size(version.backbone)
-        blobs.size(version.head)
-    except ArtifactError as error:
-        raise PromotionFailed(
-            f"version {number} cannot be loaded by any worker: {error}; the champion stays live"
-        ) from error
 
 
 def _passed(gate: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from core.store.schema import workers
 from core.system.host import pid_space
@@ -88,6 +88,13 @@ def live(conn: Connection, now: float, role: Role) -> list[Worker]:
     rows = conn.execute(_LIVE, {"role": role, **times})
     recent = [_from_row(row) for row in rows]
     return [w for w in recent if w.pid_space != pid_space() or _is_running(w.pid)]
+
+
+def last_seen(conn: Connection, role: Role) -> float | None:
+    """When the last worker of the role sent a heartbeat; None: none is remembered."""
+    query = select(func.max(workers.c.last_seen)).where(workers.c.role == role)
+    seen: float | None = conn.execute(query).scalar()
+    return seen
 
 
 def forget_dead(conn: Connection, now: float) -> None:

@@ -115,6 +115,11 @@ class Database:
             with self.execute_once() as conn:
                 conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
+    def revision(self) -> str | None:
+        """Of the tables; None: there are none."""
+        with self.read() as conn:
+            return migration.revision(conn)
+
     def copy_file(self, path: Path, spend: Callable[[int], None] = lambda _: None) -> None:
         """Write SQLite's database as of now to a new file, as `sqlite.copy` does."""
         sqlite.copy(self._engine, path, spend)

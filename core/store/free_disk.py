@@ -27,6 +27,8 @@ class FreeDisk:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.min_bytes = min_bytes
+        # When it became less, as Unix time. None: there is room.
+        self.low_since: float | None = None
         self._folder = folder
         self._clock = clock
         self._has_room = True
@@ -55,6 +57,8 @@ class FreeDisk:
         had_room, self._has_room = self._has_room, free is None or free >= self.min_bytes
         self._check_at = self._clock() + _CHECK_EVERY_S
         if had_room and not self._has_room:
+            self.low_since = time.time()
             log.warning("disk.low", extra={"free_bytes": free, "min_bytes": self.min_bytes})
         elif self._has_room and not had_room:
+            self.low_since = None
             log.info("disk.freed", extra={"free_bytes": free, "min_bytes": self.min_bytes})

@@ -189,6 +189,15 @@ activations = Table(
     sqlite_autoincrement=True,
 )
 
+# Named by a row, and found missing or damaged. It may be deleted: they are found again.
+lost_blobs = Table(
+    "lost_blobs",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("problem", String(20), nullable=False),
+    Column("found_at", Float, nullable=False),
+)
+
 workers = Table(
     "workers",
     metadata,

@@ -23,8 +23,11 @@ class Store:
     disk: FreeDisk = field(default_factory=FreeDisk)
 
 
-def open_store(settings: Settings) -> Store:
-    """Open both, and create or migrate the tables. Raises MigrationNeeded, StoreError."""
+def open_store(settings: Settings, *, migrate: bool = True) -> Store:
+    """Open both, and create or migrate the tables, unless told not to.
+
+    Raises MigrationNeeded, StoreError.
+    """
     if not (settings.database_url and settings.blob_url):
         with contextlib.suppress(OSError):  # what needs the folder says what is wrong
             make_private_folder(settings.home)
@@ -33,7 +36,8 @@ def open_store(settings: Settings) -> Store:
     blobs = open_blobs(settings.resolved_blob_url, limits, cache)
     db = Database(settings.resolved_database_url, limits)
     try:
-        db.ensure_schema()
+        if migrate:
+            db.ensure_schema()
     except BaseException:
         db.close()
         raise

@@ -53,16 +53,26 @@ def sweep(folder: Path, older_than_s: float) -> int:
     """Delete what killed writers left in the folder and those below it, unless it is so new that
     its writer may be alive. Returns how many files and folders that were."""
     num_deleted = 0
-    for path in folder.rglob(f"{UNFINISHED}*"):
+    for path in _unfinished(folder, older_than_s):
         with contextlib.suppress(OSError):
-            if abs(time.time() - path.stat().st_mtime) < older_than_s:
-                continue
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
             num_deleted += 1
     return num_deleted
+
+
+def count_unfinished(folder: Path, older_than_s: float) -> int:
+    """How many files and folders `sweep` would delete."""
+    return sum(1 for _ in _unfinished(folder, older_than_s))
+
+
+def _unfinished(folder: Path, older_than_s: float) -> Iterator[Path]:
+    for path in folder.rglob(f"{UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            if abs(time.time() - path.stat().st_mtime) >= older_than_s:
+                yield path
 
 
 def delete_unfinished(folder: Path) -> None:

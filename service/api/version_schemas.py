@@ -23,9 +23,15 @@ class VersionResponse(BaseModel):
     metrics: dict[str, Any]
     gate: dict[str, Any] = Field(description="The decision of the gate, and the reasons.")
     created_at: datetime.datetime
+    lost_files: dict[str, str] = Field(
+        description="Its files that are missing or damaged in the blob store, by name. It cannot "
+        "be loaded until they are restored."
+    )
 
     @staticmethod
-    def from_record(version: Version, champion: int | None) -> VersionResponse:
+    def from_record(
+        version: Version, champion: int | None, lost_files: dict[str, str] | None = None
+    ) -> VersionResponse:
         return VersionResponse(
             version=version.number,
             is_champion=version.number == champion,
@@ -36,6 +42,7 @@ class VersionResponse(BaseModel):
             metrics=version.metrics,
             gate=version.gate,
             created_at=moment(version.created_at),
+            lost_files=lost_files or {},
         )
 
 
@@ -67,7 +74,7 @@ class ShadowScore(BaseModel):
 
 
 class VersionDetail(VersionResponse):
-    manifest: dict[str, Any]
+    manifest: dict[str, Any] | None = Field(description="null if it is lost.")
     shadow: ShadowScore | None = Field(description="null if it was never a shadow.")
 
 

@@ -56,6 +56,8 @@ class Recorder:
         self._said_at = -_SAY_EVERY_S
         # When the store failed, as Unix time. None: it is well.
         self.unwell_since: float | None = None
+        # When a prediction was first not kept. None: the last one was.
+        self.not_kept_since: float | None = None
 
     def record(self, prediction: Prediction, image: bytes | None) -> None:
         """Store the prediction with its image, or spool it, or count it as not kept.
@@ -70,8 +72,10 @@ class Recorder:
                 self.note_unwell(error)
         if image is not None and self._spool.put(prediction, image):
             metrics.spooled.inc()
+            self.not_kept_since = None
         else:
             metrics.not_kept.inc()
+            self.not_kept_since = self.not_kept_since or time.time()
             if self._may_say():
                 log.warning("predictions.not_kept")
 
@@ -82,7 +86,7 @@ class Recorder:
             log.warning("predictions.spooled", extra={"error": str(error)})
 
     def note_well(self) -> None:
-        self.unwell_since = None
+        self.unwell_since = self.not_kept_since = None
 
     def _store_in_time(self, prediction: Prediction, image: bytes | None) -> None:
         """Raises StoreError."""

@@ -15,6 +15,7 @@ from core.store.store import Store, open_store
 from core.system.host import available_cores
 from service.inference import batcher
 from service.inference.batcher import Batcher
+from service.inference.health import Health
 from service.inference.predictor import Predictor
 from service.inference.recorder import Recorder
 from service.inference.spool import Spool
@@ -68,6 +69,7 @@ class ServingProcess:
             num_io_threads=num_io_threads,
             batcher=Batcher(settings.max_batch) if self.is_batching else None,
         )
+        self.health = Health(self.swap, self.recorder, self.spool, store.disk)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.drain = Drain(settings.drain_s, settings.stop_within_s)
         # Set when the other workers of the machine can be reached.

@@ -42,6 +42,8 @@ class Spool:
         self._max_age_s = max_age_s
         # As of the last look, and what this process has added since.
         self._num_bytes = 0
+        # When it became half full, as Unix time. None: it is not.
+        self.filling_since: float | None = None
 
     def put(self, prediction: Prediction, image: bytes) -> bool:
         """Keep a prediction with its image. Returns whether there was room."""
@@ -66,6 +68,10 @@ class Spool:
             with contextlib.suppress(OSError):  # drained meanwhile
                 sizes.append(path.stat().st_size)
         self._num_bytes = sum(sizes)
+        if self._num_bytes <= self._max_bytes / 2:
+            self.filling_since = None
+        elif self.filling_since is None:
+            self.filling_since = time.time()
         return Depth(len(sizes), self._num_bytes)
 
     def oldest_first(self) -> list[Path]:

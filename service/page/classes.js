@@ -23,7 +23,7 @@ live.watch(async (status) => {
 
 /** Labelled classes, the most labelled first. */
 export function labelled() {
-  const examples = Object.entries(live.now?.labels.examples ?? {});
+  const examples = Object.entries(live.now?.labels?.examples ?? {});
   return examples.sort(([, a], [, b]) => b - a).map(([name]) => name);
 }
 

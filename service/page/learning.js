@@ -46,6 +46,12 @@ function show(status, problem) {
   }
   const { labels } = status;
   setText(byId("live-text"), `Version ${status.version} is live`);
+  if (!labels) {
+    const cause = status.degraded.find((each) => each.what === "database");
+    setText(byId("state-title"), "The database does not answer");
+    say(byId("state-detail"), cause?.reason ?? null);
+    return;
+  }
   const numTrained = Object.values(labels.examples).reduce((sum, n) => sum + n, 0);
   setText(byId("figure-version"), String(status.version));
   setText(byId("figure-classes"), status.classes.toLocaleString("en"));

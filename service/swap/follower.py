@@ -36,6 +36,9 @@ class Follower:
         self._lock = threading.Lock()
         self._latest = Latest()
         self._fresh_until = 0.0
+        # When the last poll that succeeded began, as Unix time.
+        self.answered_at = time.time()
+        self._is_failing = False
         # A request waits for a poll in this thread, because the database may hang.
         self._thread = DaemonPool(1, "poll")
         self._polling: Future[None] | None = None
@@ -68,6 +71,11 @@ class Follower:
         """The last poll is too old to answer by."""
         return time.monotonic() > self._fresh_until
 
+    @property
+    def failing_since(self) -> float | None:
+        """When the last poll that succeeded began, if later ones fail or hang. None: they don't."""
+        return self.answered_at if self._is_failing else None
+
     def ensure_fresh(self) -> None:
         """Poll now, unless another thread just did. Takes at most PATIENCE_S.
 
@@ -81,6 +89,7 @@ class Follower:
             polling.result(PATIENCE_S)
         except TimeoutError:  # it hangs, and goes on in its thread
             log.warning("swap.store_unavailable", extra={"error": "a poll has not ended"})
+            self._is_failing = True
             self._fresh_until = time.monotonic() + FRESH_S
 
     def _poll_if_stale(self) -> None:
@@ -100,8 +109,13 @@ class Follower:
 
     def _poll(self) -> Latest:
         polled_at, was_stale = time.monotonic(), self.is_stale
-        before = self._latest.activation
-        self._latest = latest.poll(self._store.db, self._latest)
+        began_at, before = time.time(), self._latest.activation
+        try:
+            self._latest = latest.poll(self._store.db, self._latest)
+        except StoreError:
+            self._is_failing = True
+            raise
+        self._is_failing, self.answered_at = False, began_at
         if was_stale and self._latest.activation != before:
             self._catch_up()
         # A pending promotion can take seconds to load, and requests wait for the lock.

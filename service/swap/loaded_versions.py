@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Collection
 
-from core.errors import EvergreenError, SpecMismatch, VersionNotLoaded
+from core.errors import EvergreenError, SpecMismatch, StoreError, VersionNotLoaded
 from core.models.backbones import Runtime
 from core.models.servable import Servable, load
-from core.registry import versions
+from core.registry import version_files, versions
 from core.registry.versions import Version
+from core.store import lost_blobs
 from core.store.store import Store
 from core.system.background import trim_memory
 
@@ -62,8 +64,15 @@ class LoadedVersions:
     def _load(self, number: int) -> Servable:
         with self._store.db.read() as conn:
             version = versions.get(conn, number)
+            was_lost = version_files.recorded_lost(conn, [version])
         started = time.perf_counter()
-        servable = self._open(version)
+        try:
+            servable = self._open(version)
+        except lost_blobs.LOST:
+            self._note_files(version)
+            raise
+        if was_lost:
+            self._note_files(version)
         self._by_number[number] = servable
         duration_ms = round((time.perf_counter() - started) * 1000, 1)
         log.info("version.loaded", extra={"version": number, "duration_ms": duration_ms})
@@ -83,6 +92,11 @@ class LoadedVersions:
         except Exception as error:  # a damaged bundle can raise anything
             log.exception("version.unreadable", extra={"version": version.number})
             raise SpecMismatch(f"version {version.number} cannot be loaded: {error!r}") from error
+
+    def _note_files(self, version: Version) -> None:
+        """Record which files are lost, or that they are back."""
+        with contextlib.suppress(StoreError):
+            version_files.note(self._store, version, thorough=True)
 
     def retain(self, wanted: Collection[int | None]) -> None:
         """Unload the others. Requests that have started keep their version until they end."""

@@ -80,6 +80,15 @@ class Swap:
         """The last poll of the activations is too old to answer by."""
         return self._follower.is_stale
 
+    @property
+    def store_failing_since(self) -> float | None:
+        """Since when the database has not answered polls, as Unix time. None: it does."""
+        return self._follower.failing_since
+
+    @property
+    def store_answered_at(self) -> float:
+        return self._follower.answered_at
+
     def ensure_fresh(self) -> None:
         """Poll the activations now, unless another thread just did."""
         self._follower.ensure_fresh()

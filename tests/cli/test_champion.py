@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,26 @@ def test_version_that_nobody_can_load_is_not_promoted_without_a_server(
         newest = promotions.newest_activation(conn)
     assert newest is not None
     assert newest.version == 1
+
+
+def test_rollback_skips_a_version_whose_files_are_lost(opened: Store, run: Run) -> None:
+    run("promote", 2)
+    with opened.db.write() as conn:
+        manifest = versions.read_manifest(versions.get(conn, 1), opened.blobs)
+        versions.publish(conn, opened.blobs, manifest, {"promote": True, "reason": "a test"})
+        lost = versions.get(conn, 2).manifest
+    run("promote", 3)
+    opened.blobs.delete(lost)
+    result = run("rollback")
+    assert result.exit_code == 0
+    assert "Skipped: version 2 cannot be loaded" in result.stderr
+    assert "Version 1 is the champion" in result.stdout
+    assert "files lost" in run("versions").stdout
+    shown = run("versions", 2)
+    assert f"because of its manifest.json: blob {lost}" in " ".join(shown.stdout.split())
+    assert json.loads(run("versions", 2, "--json").stdout)["lost_files"] == {
+        "manifest.json": "missing"
+    }
 
 
 def test_error_about_an_unknown_version_names_the_known_ones(home: Path, run: Run) -> None:

@@ -13,6 +13,7 @@ ALL = (
     *("init", "serve", "worker", "import", "predict", "label", "retrain", "status"),
     *("backup", "restore", "migrate"),
     *("backbone", "distil", "versions", "promote", "rollback", "export", "replay"),
+    *("lost-images", "doctor"),
 )
 
 

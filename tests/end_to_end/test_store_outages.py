@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.postgres]
 
 NUM_DURING = 40
 DRAINED_WITHIN_S = 30.0
+# Two requests, each with a read of the database that ends after half a second.
+STATUS_WITHIN_S = 8.0
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,13 @@ def test_predictions_go_on_without_the_database_and_are_stored_later(
             slowest_s = max(slowest_s, time.monotonic() - began)
             assert server.http.get("/readyz").status_code == 200
         assert spooled(server.home) > 0
+        began = time.monotonic()
+        status = server.http.get("/v1/status").json()
+        assert {"database", "store"} <= {each["what"] for each in status["degraded"]}
+        assert status["labels"] is None
+        text = server.http.get("/metrics").text
+        assert 'evergreen_degraded{what="database"} 1.0' in text
+        assert time.monotonic() - began < STATUS_WITHIN_S
         correction = {"prediction_id": ids[-1], "label": "cup"}
         refused = server.http.post("/v1/feedback", json=correction)
         assert (refused.status_code, refused.json()["code"]) == (503, "not-ready")
@@ -77,4 +86,4 @@ def test_predictions_go_on_without_the_database_and_are_stored_later(
     assert all(row is not None and store.blobs.has(row.image) for row in stored)
     store.db.close()
     assert server.http.post("/v1/feedback", json=correction).status_code == 201
-    assert server.http.get("/v1/status").status_code == 200
+    wait_until(lambda: not server.status()["degraded"], DRAINED_WITHIN_S, "nothing to be degraded")

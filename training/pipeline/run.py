@@ -24,13 +24,14 @@ from core.registry.wait import wait_for_promotion
 from core.runs import Run
 from core.system.background import run_idle, run_low
 from training.backbones.backbone_ref import BackboneRef
-from training.dataset import TrainingSet, assemble, describe_left_out, trainable_classes
+from training.dataset import TrainingSet, assemble, trainable_classes
 from training.embeddings import embed
 from training.gate.champions import load_champions
 from training.gate.evidence import Decision
 from training.pipeline.challenge import fit_challenger, judge
 from training.pipeline.context import RunContext
 from training.pipeline.export import export_challenger
+from training.pipeline.lost_images import find_embedded_only
 from training.pipeline.progress import Progress, RunCancelled, RunHandedBack, RunStarved
 
 _MAX_TRIES = 5
@@ -136,8 +137,7 @@ def _train_challenger(
     progress.report("judging", 0.75)
     challenger = export_challenger(context, run, candidate, training_set, fitted)
     manifest, decision = judge(context, run, training_set, champions, challenger)
-    reason = decision.reason + describe_left_out(training_set.left_out)
-    return manifest, replace(decision, reason=reason)
+    return manifest, replace(decision, reason=decision.reason + training_set.describe_lost())
 
 
 def _choose_backbone(context: RunContext, run: Run, progress: Progress) -> BackboneRef | str | None:
@@ -194,7 +194,8 @@ def _read_training_set(
     classes = trainable_classes(rows, left_out)
     dataset = assemble(rows, vectors, classes)
     champion_dataset = assemble(rows, champion_vectors, classes) if has_other_backbone else dataset
-    return TrainingSet(dataset, champion_dataset, snapshot, left_out)
+    embedded_only = find_embedded_only(store, rows)
+    return TrainingSet(dataset, champion_dataset, snapshot, left_out, embedded_only)
 
 
 def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decision) -> Version:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +23,15 @@ from numpy.typing import NDArray
 from core.errors import UNUSABLE_IMAGE, StoreError
 from core.inputs import pixels
 from core.inputs.pixels import PixelSpec
-from core.labelling import labels
+from core.labelling import labels, lost_images
 from core.labelling.census import check_enough, take_census
 from core.labelling.labels import CurrentLabel
 from core.models.manifest import Manifest
 from core.registry import promotions, versions
 from core.runs import Run
+from core.store import lost_blobs
 from core.store.store import Store
+from core.system.background import call_back
 from core.system.files import allocate
 from training.backbones.backbone import Backbone, from_onnx
 from training.backbones.backbone_ref import BackboneRef
@@ -168,6 +172,7 @@ def _decode(
     allocate(path, path.stat().st_size)
     is_readable_N = np.ones(len(dataset), np.bool_)
     num_read = 0
+    lost: dict[str, str] = {}
     for i, example_id in enumerate(dataset.example_id_N):
         try:
             photo = context.store.blobs.get(images[int(example_id)])
@@ -176,7 +181,11 @@ def _decode(
         except UNUSABLE_IMAGE as error:
             is_readable_N[i] = False
             log.warning("example.left_out", extra={"example": int(example_id), "error": str(error)})
+            problem = lost_blobs.problem_of(error)
+            if problem is not None:
+                lost[images[int(example_id)]] = problem
         progress.report("decoding", 0.05 + 0.1 * i / len(dataset))
+    call_back(partial(lost_images.mark_lost, context.store, lost, time.time()))
     return pixels_NHWC[:num_read], dataset.part(is_readable_N)
 
 

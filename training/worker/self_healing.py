@@ -11,9 +11,9 @@ import logging
 
 from sqlalchemy import Connection
 
-from core.errors import PromotionConflict
+from core.errors import PromotionConflict, PromotionFailed
 from core.labelling import labels
-from core.registry import activations, promotions, versions
+from core.registry import activations, promotions, version_files, versions
 from core.registry.latest import Latest
 from core.registry.promotions import Activation
 from core.shadows import answers
@@ -66,9 +66,13 @@ class SelfHealing:
         verdict = sequential_test.decide(live, before, counts, tally, num_activations)
         if verdict.is_worse:
             self._roll_back(activation, before, verdict.why, now)
-        elif verdict.why and self._logged_activation != activation.id:
+        elif verdict.why:
+            self._say_withheld(activation, verdict.why)
+
+    def _say_withheld(self, activation: Activation, why: str) -> None:
+        if self._logged_activation != activation.id:
             self._logged_activation = activation.id
-            log.warning("healing.withheld", extra={"version": live, "why": verdict.why})
+            log.warning("healing.withheld", extra={"version": activation.version, "why": why})
 
     def _follow(
         self, conn: Connection, activation: Activation, before: int, began_at: float
@@ -84,6 +88,7 @@ class SelfHealing:
 
     def _roll_back(self, activation: Activation, before: int, why: str, now: float) -> None:
         try:
+            version_files.check_loadable(before, self._store)
             with self._store.db.write() as conn:
                 promotions.request(
                     conn,
@@ -95,6 +100,9 @@ class SelfHealing:
                 )
         except PromotionConflict:
             return  # another activation came first
+        except PromotionFailed as error:
+            self._say_withheld(activation, str(error))
+            return
         log.warning(
             "healing.rolled_back",
             extra={"version": activation.version, "to": before, "why": why},

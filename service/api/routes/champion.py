@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Response
 from starlette.concurrency import run_in_threadpool
 
 from core.errors import InvalidRequest, NotReady, PromotionFailed
-from core.registry import activations, promotions, versions
+from core.registry import promotions, rollback, version_files
 from core.registry.wait import PromotionWaiter
 from service.api.dependencies import ServingDep
 from service.api.schemas import ChampionRequest, ChampionResponse
@@ -63,7 +63,7 @@ async def promote(
 
 
 def _request(serving: ServingProcess, body: ChampionRequest, accepted: list[int]) -> int:
-    versions.check_loadable(body.version, serving.store.db, serving.store.blobs)
+    version_files.check_loadable(body.version, serving.store)
     with serving.store.db.write() as conn:
         newest = promotions.newest_activation(conn)
         is_accepted = newest is not None and newest.id in accepted
@@ -81,7 +81,7 @@ def _request(serving: ServingProcess, body: ChampionRequest, accepted: list[int]
 def _respond(response: Response, serving: ServingProcess) -> ChampionResponse:
     with serving.store.db.read() as conn:
         newest = promotions.newest_activation(conn)
-        previous = activations.version_before(conn)
+        previous = rollback.previous(conn)
     if newest is None:
         raise NotReady("no version is published yet; try again in a second")
     response.headers["ETag"] = f'"{newest.id}"'

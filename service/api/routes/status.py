@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
+from functools import partial
+from typing import NamedTuple
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
+from sqlalchemy import Connection
 
-from core import runs
-from core.labelling import labels
+from core import degraded, runs
+from core.degraded import Degraded
+from core.errors import StoreError
+from core.labelling import labels, lost_images
 from core.labelling.census import describe_missing, read_census
 from core.registry import promotions, workers
+from core.registry.workers import Worker
 from core.store.clock import MAX_OFFSET_S, Offset
 from core.store.free_disk import FreeDisk
+from core.store.store import Store
 from service import metrics
+from service.api.degraded_schema import DegradedStatus
 from service.api.dependencies import ServingDep
 from service.api.schemas import RunResponse, moment, moment_or_none
 
 router = APIRouter(tags=["status"])
+
+_MOST_NAMED = 10
 
 
 class WorkerStatus(BaseModel):
@@ -57,6 +68,11 @@ class ClockStatus(BaseModel):
     problem: str | None = Field(description="What is wrong with it; null: nothing.")
 
 
+class LostImageStatus(BaseModel):
+    count: int = Field(description="Labelled images that are missing or damaged.")
+    examples: list[int] = Field(description="The first few; GET /v1/lost-images lists them all.")
+
+
 class Status(BaseModel):
     version: int
     classes: int
@@ -65,29 +81,48 @@ class Status(BaseModel):
         description="Most images in a batch of this process; null: batching is off."
     )
     started_at: datetime.datetime
+    degraded: list[DegradedStatus] = Field(
+        description="What does not work as it should, of this process and of the installation. "
+        "Predictions go on."
+    )
     workers: list[WorkerStatus]
-    trainers: int = Field(description="Live trainers. Without one, no run starts.")
+    trainers: int | None = Field(
+        description="Live trainers. Without one, no run starts. Null: the database does not answer."
+    )
     promotion_waiting: int | None = Field(description="A version that the workers are loading.")
     clock: ClockStatus
     disk: DiskStatus | None = Field(
         description="Below the blob folder; null if the blobs are in a remote store."
     )
-    labels: LabelStatus
+    labels: LabelStatus | None = Field(description="Null: the database does not answer.")
+    lost_images: LostImageStatus | None = Field(description="Null: the database does not answer.")
     runs: list[RunResponse] = Field(description="The runs that are waiting or running.")
+    last_run: RunResponse | None
+
+
+class _State(NamedTuple):
+    """What `/v1/status` reads of the database."""
+
+    workers: list[WorkerStatus]
+    trainers: int | None
+    promotion_waiting: int | None
+    labels: LabelStatus | None
+    lost_images: LostImageStatus | None
+    runs: list[RunResponse]
     last_run: RunResponse | None
 
 
 @router.get("/v1/status", response_model=Status)
 def status(serving: ServingDep) -> Status:
-    now = serving.store.db.clock()
-    with serving.store.db.read() as conn:
-        live = workers.live(conn, now, "serving")
-        trainers = workers.live(conn, now, "trainer")
-        waiting = promotions.pending(conn)
-        num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
-        census = read_census(conn)
-        unfinished = runs.unfinished(conn)
-        last = runs.last_of(conn)
+    """Return the state of the installation.
+
+    It answers within seconds, whatever the database does. Without it, what is read there is null
+    or empty, and `degraded` names it.
+    """
+    known: list[Degraded] | None = None
+    state = _State([], None, None, None, None, [], None)
+    with contextlib.suppress(StoreError):  # the log of the swap says what is wrong
+        state, known = serving.health.read(partial(_read, serving.store, serving.store.db.clock()))
     current = serving.slot.current()
     return Status(
         version=current.version,
@@ -95,31 +130,10 @@ def status(serving: ServingDep) -> Status:
         answered_by=os.getpid(),
         max_batch=serving.settings.max_batch if serving.is_batching else None,
         started_at=moment(serving.started_at),
-        workers=[
-            WorkerStatus(
-                host=w.host,
-                pid=w.pid,
-                version=w.version,
-                ready=list(w.ready),
-                problems=list(w.failed.values()),
-                provider=w.provider,
-                last_seen=moment(w.last_seen),
-            )
-            for w in live
-        ],
-        trainers=len(trainers),
-        promotion_waiting=waiting.version if waiting else None,
+        degraded=[DegradedStatus.from_record(each) for each in serving.health.degraded(known)],
         clock=_clock(serving.store.db.clock.offset),
         disk=_disk(serving.store.disk),
-        labels=LabelStatus(
-            waiting=num_waiting,
-            oldest_waiting=moment_or_none(oldest),
-            examples=census.num_trained,
-            held_out=census.num_held_out,
-            missing=None if census.is_enough else describe_missing(census),
-        ),
-        runs=[RunResponse.from_record(run) for run in unfinished],
-        last_run=RunResponse.from_record(last) if last else None,
+        **state._asdict(),
     )
 
 
@@ -131,6 +145,48 @@ def _clock(offset: Offset) -> ClockStatus:
     return ClockStatus(
         offset_seconds=round(offset.seconds, 3), problem=problem if offset.is_problem else None
     )
+
+
+def _read(store: Store, now: float) -> tuple[_State, list[Degraded]]:
+    with store.db.read() as conn:
+        waiting = promotions.pending(conn)
+        num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
+        census = read_census(conn)
+        last = runs.last_of(conn)
+        state = _State(
+            workers=[_worker(worker) for worker in workers.live(conn, now, "serving")],
+            trainers=len(workers.live(conn, now, "trainer")),
+            promotion_waiting=waiting.version if waiting else None,
+            labels=LabelStatus(
+                waiting=num_waiting,
+                oldest_waiting=moment_or_none(oldest),
+                examples=census.num_trained,
+                held_out=census.num_held_out,
+                missing=None if census.is_enough else describe_missing(census),
+            ),
+            lost_images=_lost_images(conn),
+            runs=[RunResponse.from_record(run) for run in runs.unfinished(conn)],
+            last_run=RunResponse.from_record(last) if last else None,
+        )
+        return state, degraded.read(conn, now)
+
+
+def _worker(worker: Worker) -> WorkerStatus:
+    return WorkerStatus(
+        host=worker.host,
+        pid=worker.pid,
+        version=worker.version,
+        ready=list(worker.ready),
+        problems=list(worker.failed.values()),
+        provider=worker.provider,
+        last_seen=moment(worker.last_seen),
+    )
+
+
+def _lost_images(conn: Connection) -> LostImageStatus:
+    count, _ = lost_images.count(conn)
+    named = lost_images.listing(conn, limit=_MOST_NAMED) if count else []
+    return LostImageStatus(count=count, examples=[lost.example_id for lost in named])
 
 
 def _disk(disk: FreeDisk) -> DiskStatus | None:
@@ -145,5 +201,6 @@ def _disk(disk: FreeDisk) -> DiskStatus | None:
 @router.get("/metrics", response_class=Response, include_in_schema=False)
 def scrape(serving: ServingDep) -> Response:
     return Response(
-        metrics.render(serving.store, serving.spool.depth()), media_type=CONTENT_TYPE_LATEST
+        metrics.render(serving.store, serving.spool.depth(), serving.health),
+        media_type=CONTENT_TYPE_LATEST,
     )

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core.models import servable
 from core.models.standalone import standalone, verify
-from core.registry import promotions, versions
+from core.registry import promotions, version_files, versions
 from core.registry.versions import Version
 from core.shadows import answers, outcomes
 from service.api.dependencies import ServingDep
@@ -39,9 +39,13 @@ def listing(
     with serving.store.db.read() as conn:
         live = promotions.newest_activation(conn)
         listed = versions.listing(conn, limit=limit, before=before)
+        lost = version_files.recorded_lost(conn, listed)
     number = live.version if live else None
     return VersionList(
-        versions=[VersionResponse.from_record(version, number) for version in listed]
+        versions=[
+            VersionResponse.from_record(version, number, lost.get(version.number))
+            for version in listed
+        ]
     )
 
 
@@ -56,8 +60,11 @@ def one(number: WholeNumber, serving: ServingDep) -> VersionDetail:
         live = promotions.newest_activation(conn)
         tally = answers.tally(conn, number)
         recent = outcomes.recent(conn, number, after=version.snapshot) if tally.answers else []
-    summary = VersionResponse.from_record(version, live.version if live else None)
-    manifest = json.loads(serving.store.blobs.get(version.manifest, keep=True))
+    lost = version_files.describe(version_files.note(serving.store, version))
+    summary = VersionResponse.from_record(version, live.version if live else None, lost)
+    manifest = None
+    if "manifest.json" not in lost:
+        manifest = json.loads(serving.store.blobs.get(version.manifest, keep=True))
     return VersionDetail(
         **summary.model_dump(),
         manifest=manifest,

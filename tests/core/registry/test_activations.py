@@ -33,6 +33,8 @@ def test_rollback_goes_to_the_champion_before(
         tiny.activate(store, version)
     with store.db.read() as conn:
         assert activations.version_before(conn) == before
+        chain = activations.versions_before(conn, 10)
+    assert chain[:1] == ([] if before is None else [before])
 
 
 def test_newest_label_before_is_of_earlier_champions(store: Store) -> None:

@@ -11,8 +11,10 @@ from starlette.testclient import TestClient
 
 from core.inputs import pixels
 from core.inputs.pixels import PixelSpec
+from core.registry import versions
 from service.api.routes import versions as routes
 from tests.service import assert_problem, trained_home
+from tests.support import tiny
 
 # onnxruntime may optimise across the border of the two former files.
 PARITY_ATOL = 1e-5
@@ -124,3 +126,18 @@ def test_unknown_version_is_not_found(trained_client: TestClient, tail: str, num
 
 def test_version_that_is_not_a_number_is_refused(trained_client: TestClient) -> None:
     assert_problem.problem(trained_client.get("/v1/versions/new"), 422, "invalid-request", "'new'")
+
+
+def test_version_names_its_lost_files(fresh: TestClient) -> None:
+    store = fresh.app.state.serving.store  # type: ignore[attr-defined]
+    number = tiny.publish(store, tiny.make_manifest(store.blobs))
+    assert fresh.get(f"/v1/versions/{number}").json()["lost_files"] == {}
+    with store.db.read() as conn:
+        version = versions.get(conn, number)
+    store.blobs.delete(version.head)
+    assert fresh.get(f"/v1/versions/{number}").json()["lost_files"] == {"head.onnx": "missing"}
+    store.blobs.delete(version.manifest)
+    shown = fresh.get(f"/v1/versions/{number}").json()
+    assert (shown["manifest"], shown["lost_files"]["manifest.json"]) == (None, "missing")
+    listed = fresh.get("/v1/versions").json()["versions"]
+    assert [len(each["lost_files"]) for each in listed] == [2, 0]

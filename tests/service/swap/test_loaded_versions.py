@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from core.errors import BlobMissing
 from core.models.backbones import Runtime
 from core.models.servable import Servable
+from core.registry import versions
+from core.store import lost_blobs
 from core.store.store import Store
 from service.swap import loaded_versions
 from service.swap.loaded_versions import LoadedVersions
@@ -105,3 +108,21 @@ def test_version_that_two_threads_want_is_loaded_once(
     first, second = in_threads(2, lambda _: loaded.load(number))
     assert first is second
     assert len(num_loads) == 1
+
+
+def test_version_that_cannot_be_loaded_is_recorded_as_lost_until_it_can(
+    sqlite_store: Store,
+) -> None:
+    number = publish(sqlite_store, 1)
+    with sqlite_store.db.read() as conn:
+        digest = versions.get(conn, number).backbone
+    content = sqlite_store.blobs.get(digest)
+    sqlite_store.blobs.delete(digest)
+    with pytest.raises(BlobMissing):
+        LoadedVersions(sqlite_store, Runtime("cpu")).load(number)
+    with sqlite_store.db.read() as conn:
+        assert lost_blobs.read(conn).keys() == {digest}
+    sqlite_store.blobs.put(content)
+    LoadedVersions(sqlite_store, Runtime("cpu")).load(number)
+    with sqlite_store.db.read() as conn:
+        assert lost_blobs.read(conn) == {}

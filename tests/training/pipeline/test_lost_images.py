@@ -11,7 +11,7 @@ import pytest
 from core import leases, runs
 from core.errors import StoreError
 from core.inputs.pixels import Limits
-from core.labelling import labels
+from core.labelling import labels, lost_images
 from core.registry import versions
 from core.runs import Run
 from core.settings import Settings
@@ -45,6 +45,12 @@ def lose(store: Store, settings: Settings, which: Callable[[labels.CurrentLabel]
     return len(lost)
 
 
+def listed(store: Store) -> dict[int, str]:
+    """How images are lost, by the example's id."""
+    with store.db.read() as conn:
+        return {lost.example_id: lost.problem for lost in lost_images.listing(conn, limit=100)}
+
+
 @pytest.mark.slow
 def test_run_goes_on_without_a_missing_and_a_damaged_image_and_names_them(
     starter_store: Store, trainer: Trainer, settings: Settings
@@ -59,6 +65,41 @@ def test_run_goes_on_without_a_missing_and_a_damaged_image_and_names_them(
     assert run.reason is not None
     assert "2 examples (4, 15)" in run.reason
     assert live(starter_store).gate["reason"] == run.reason
+    assert listed(starter_store) == {4: "missing", 15: "damaged"}
+
+
+@pytest.mark.slow
+def test_image_that_is_restored_is_trained_on_again(
+    starter_store: Store, trainer: Trainer, settings: Settings
+) -> None:
+    label(starter_store, digits_of("three")[:10] + digits_of("seven")[:10])
+    with starter_store.db.read() as conn:
+        image = next(row.image for row in labels.current(conn) if row.example_id == 4)
+    content = path_of(settings, image).read_bytes()
+    path_of(settings, image).unlink()
+    retrain(starter_store, trainer)
+    assert listed(starter_store) == {4: "missing"}
+    starter_store.blobs.put(content)
+    run = retrain(starter_store, trainer)
+    assert run.reason is not None
+    assert "images are" not in run.reason
+    assert listed(starter_store) == {}
+
+
+@pytest.mark.slow
+def test_run_names_an_example_that_it_knows_by_its_embedding_only(
+    starter_store: Store, trainer: Trainer, settings: Settings
+) -> None:
+    label(starter_store, digits_of("three")[:10] + digits_of("seven")[:10])
+    retrain(starter_store, trainer)
+    with starter_store.db.read() as conn:
+        lost, back = (row.image for row in labels.current(conn) if row.example_id in (3, 12))
+    path_of(settings, lost).unlink()
+    lost_images.mark_lost(starter_store, {lost: "missing", back: "missing"}, time.time())
+    run = retrain(starter_store, trainer)
+    assert run.reason is not None
+    assert "stored embeddings, as their images are lost: 1 example (3)" in run.reason
+    assert listed(starter_store) == {3: "missing"}
 
 
 @pytest.mark.slow
@@ -82,6 +123,7 @@ def test_image_lost_after_it_was_embedded_is_left_out_of_tuning(
     lose(starter_store, settings, lambda row: row.example_id in (2, 20))
     run = _tune(starter_store, settings)
     assert run.state == "finished", run
+    assert listed(starter_store) == {2: "missing", 20: "missing"}
 
 
 def _tune(store: Store, settings: Settings) -> Run:

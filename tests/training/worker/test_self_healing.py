@@ -12,7 +12,7 @@ from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.predictions import Prediction
-from core.registry import activations, latest, promotions
+from core.registry import activations, latest, promotions, versions
 from core.registry.latest import Latest
 from core.shadows import answers
 from core.shadows.answers import ShadowAnswer
@@ -30,7 +30,7 @@ _seeds = count()
 def healing_store(store: Store) -> Store:
     """Version 3 is champion, after versions 2 and 1."""
     for number in (1, 2, 3):
-        tiny.publish(store)
+        tiny.publish(store, tiny.make_manifest(store.blobs, head_seed=number))
         tiny.activate(store, number, now=time.time() - 100)
     return store
 
@@ -61,6 +61,18 @@ def check_and_advance(store: Store, healing: SelfHealing | None = None) -> promo
         newest = promotions.newest_activation(conn)
     assert newest is not None
     return newest
+
+
+def test_version_whose_files_are_lost_is_not_rolled_back_to(
+    healing_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(ENOUGH):
+        answer(healing_store, 3, 2, is_right=False)
+    with healing_store.db.read() as conn:
+        healing_store.blobs.delete(versions.get(conn, 2).head)
+    with caplog.at_level(logging.WARNING):
+        assert check_and_advance(healing_store).version == 3
+    assert "healing.withheld" in caplog.text
 
 
 def test_worse_version_gives_way_to_the_one_before_it_with_the_reason(
@@ -132,7 +144,7 @@ def test_version_that_a_person_restores_is_tested_anew(healing_store: Store) -> 
 def test_waiting_request_comes_before_a_rollback(healing_store: Store) -> None:
     for _ in range(ENOUGH):
         answer(healing_store, 3, 2, is_right=False)
-    number = tiny.publish(healing_store)
+    number = tiny.publish(healing_store, tiny.make_manifest(healing_store.blobs))
     with healing_store.db.write() as conn:
         promotions.request(conn, number, who="test", why="test", now=time.time())
     healing = SelfHealing(healing_store)
