@@ -7,7 +7,8 @@
                        UnknownVersion, UnknownModel, InvalidRecipe
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
-                       IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged
+                       IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged,
+                       ImageNotKept
       ArtifactError    BlobMissing, ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
         DiskFull
@@ -141,6 +142,10 @@ class BackboneUnavailable(StateError):
 
 class Diverged(StateError):
     code = "training-diverged"
+
+
+class ImageNotKept(StateError):
+    code = "image-not-kept"
 
 
 class ArtifactError(EvergreenError):

@@ -62,7 +62,8 @@ unfamiliar = Counter(
 )
 images_not_kept = Counter(
     "evergreen_images_not_kept",
-    "Images of predictions that were not kept, because the disk has little room.",
+    "Images of predictions that were not kept, by reason.",
+    ["reason"],
 )
 shed = Counter("evergreen_shed", "Predictions rejected because too many were in flight.")
 deadlines_exceeded = Counter(

@@ -10,14 +10,20 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from core import class_names, predictions
-from core.errors import IdempotencyConflict, InvalidRequest, UnknownFeedback, UnknownPrediction
+from core import class_names
+from core.errors import (
+    IdempotencyConflict,
+    InvalidRequest,
+    UnknownFeedback,
+    UnknownPrediction,
+)
 from core.inputs.fingerprint import fingerprint
 from core.inputs.pixels import Limits, size_of
 from core.inputs.trailing import without_trailing
 from core.labelling import classes, examples, labels
 from core.labelling.examples import Example, NewExample
 from core.labelling.labels import LabelEvent
+from core.labelling.predicted_image import prediction_of, read_image
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store.blobs import sha256
 from core.store.store import Store
@@ -99,12 +105,13 @@ def label_prediction(
 ) -> IntakeResult:
     """Label the image of a prediction. Decodes it if it is new, unless it comes `prepared`.
 
-    Raises UnknownPrediction, InvalidLabel, IdempotencyConflict.
+    Raises UnknownPrediction, ImageNotKept, InvalidLabel, IdempotencyConflict.
     """
     request = check(request)
-    image = image_of(store, prediction_id)
+    prediction = prediction_of(store, prediction_id)
+    image = prediction.image
     if prepared is None and not has_example(store, image):
-        content = read_image(store, prediction_id, image)
+        content = read_image(store, prediction)
         prepared = PreparedImage(content, prepare(content, limits, "prediction"))
     if prepared is not None:
         # The prediction stored the blob without an fsync. A label needs it durable.
@@ -112,31 +119,9 @@ def label_prediction(
     return _append(store, prepared.new if prepared else image, request, prediction_id, now)
 
 
-def image_of(store: Store, prediction_id: str) -> str:
-    """The digest of the image of a prediction. Raises UnknownPrediction."""
-    with store.db.read() as conn:
-        prediction = predictions.get(conn, prediction_id)
-    if prediction is None:
-        raise UnknownPrediction(
-            f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
-            "answered with, or send the image itself: a prediction is not kept if it is made "
-            "while the store is down and the spool full"
-        )
-    return prediction.image
-
-
 def has_example(store: Store, image: str) -> bool:
     with store.db.read() as conn:
         return examples.find(conn, image) is not None
-
-
-def read_image(store: Store, prediction_id: str, image: str) -> bytes:
-    """Raises UnknownPrediction if it is not kept any more."""
-    if not store.blobs.has(image):
-        raise UnknownPrediction(
-            f"the image of prediction {prediction_id} is not kept any more; send it again"
-        )
-    return store.blobs.get(image)
 
 
 def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResult:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0007"
+REVISION = "0012"
 
 metadata = MetaData(
     naming_convention={
@@ -93,6 +93,18 @@ predictions = Table(
     Column("created_at", Float, nullable=False, index=True),
     # Null: the version could not say, or an older release predicted.
     Column("unfamiliar", Boolean),
+    # Size of the image, while the sweeper has it to delete some day; 0: an older release kept it,
+    # and its size is unknown. Null: it was not kept, was swept, or became an example.
+    Column("kept_bytes", Integer, server_default="0"),
+    # Why the image was kept or not (`core/retention/capture.py`). Null: an older release kept it.
+    Column("capture", String(20)),
+)
+# The images to sweep, oldest first.
+Index(
+    "ix_predictions_kept",
+    predictions.c.created_at,
+    sqlite_where=predictions.c.kept_bytes.is_not(None),
+    postgresql_where=predictions.c.kept_bytes.is_not(None),
 )
 
 # Answers of shadows. A row may be written a moment after the prediction's.

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from core.inputs.pixels import Limits
 from core.inputs.trailing import without_trailing
 from core.models.servable import Scores, Servable
 from core.predict import PredictionResult, build_prediction
+from core.retention.capture import Capture
 from core.store.store import Store
 from service import metrics
 from service.inference.batcher import Batcher
@@ -45,16 +47,17 @@ class Predictor:
         limits: Limits,
         *,
         recorder: Recorder,
+        capture: Capture,
         max_parallel: int,
         num_io_threads: int,
         batcher: Batcher | None = None,
     ) -> None:
         """`max_parallel` images are computed in parallel. Without I/O threads, which a batcher
         needs, the thread that computes a prediction also records it."""
-        self._store = store
         self._slot = slot
         self._swap = swap
         self._limits = limits
+        self._capture = capture
         self.max_parallel = max_parallel
         self.batcher = batcher
         self._compute_pool = ThreadPoolExecutor(max_parallel, thread_name_prefix="compute")
@@ -132,11 +135,12 @@ class Predictor:
             # Before it is hashed, so that what follows the image in its file is not kept.
             kept = without_trailing(image)
             result = build_prediction(servable.manifest, kept, scores, time.time())
-            has_room = self._store.disk.has_room
-            if not has_room:
-                metrics.images_not_kept.inc()
-            self.recorder.record(result.prediction, kept if has_room else None)
-            return result
+            prediction = self._capture.decide(result.prediction, len(kept))
+            is_kept = prediction.kept_bytes is not None
+            if not is_kept:
+                metrics.images_not_kept.labels(prediction.capture).inc()
+            self.recorder.record(prediction, kept if is_kept else b"")
+            return replace(result, prediction=prediction)
 
         return await _run(self._io_pool, record)
 

@@ -66,8 +66,10 @@ class SpoolDrain:
         for path in paths:
             row = self._read(path)
             if row is not None:
-                self._store.blobs.put(row[1], durable=False)
-                rows.append(row[0])
+                prediction, image = row
+                if image:
+                    self._store.blobs.put(image, durable=False)
+                rows.append(prediction)
         self._add(rows)
         for path in paths:
             self._spool.remove(path)
