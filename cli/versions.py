@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from cli import home
 from cli.console import as_json, count, err, moment, out, percent, print_json, some, table
+from core.models.manifest import Manifest
 from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.settings import load_settings
@@ -72,14 +73,16 @@ def show(
         with store.db.read() as conn:
             version = versions.get(conn, number)
             live = promotions.newest_activation(conn)
-        manifest = versions.read_manifest(version, store.blobs)
+        is_kept = version.retired_at is None
+        manifest = versions.read_manifest(version, store.blobs) if is_kept else None
     is_champion = live is not None and live.version == number
     if json:
         fields = _as_json(version, number if is_champion else None)
-        print_json(fields | {"manifest": json_format.loads(manifest.to_bytes())})
+        manifest_fields = json_format.loads(manifest.to_bytes()) if manifest else None
+        print_json(fields | {"manifest": manifest_fields})
         return
     out.print(f"Version {number}{', the champion' if is_champion else ''}", style="bold")
-    out.print(_facts(version, manifest.num_trained, manifest.num_held_out))
+    out.print(_facts(version, manifest))
     checks = version.gate.get("checks", ())
     if checks:
         out.print(_checks(checks))
@@ -120,14 +123,19 @@ def _list(listed: list[Version], champion_number: int | None) -> Table:
             f"{version.metrics['num_trained']:,}" if "num_trained" in version.metrics else "-",
             _accuracy(version),
             Text(_JUDGES.get(version.metrics.get("judged_by", ""), "-"), no_wrap=True),
-            Text("passed" if version.passed_gate else "held back", no_wrap=True),
+            Text(_gate(version), no_wrap=True),
             style="bold" if is_champion else "",
         )
     shown.caption = "* the champion"
     return shown
 
 
-def _facts(version: Version, num_trained: int, num_held_out: int) -> Table:
+def _gate(version: Version) -> str:
+    decision = "passed" if version.passed_gate else "held back"
+    return decision if version.retired_at is None else f"{decision}, retired"
+
+
+def _facts(version: Version, manifest: Manifest | None) -> Table:
     metrics = version.metrics
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
@@ -135,7 +143,9 @@ def _facts(version: Version, num_trained: int, num_held_out: int) -> Table:
     rows = {
         "Created": moment(version.created_at),
         "Classes": some(version.classes, _MOST_CLASSES),
-        "Trained on": f"{count(num_trained, 'image')}, {num_held_out:,} held out",
+        "Retired": moment(version.retired_at) if version.retired_at else "",
+        "Trained on": manifest
+        and f"{count(manifest.num_trained, 'image')}, {manifest.num_held_out:,} held out",
         "After version": str(version.parent) if version.parent else "",
         "Run": version.run_id or "",
     }

@@ -8,7 +8,7 @@
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged,
-                       ImageNotKept
+                       ImageNotKept, VersionRetired
       ArtifactError    BlobMissing, ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
         DiskFull
@@ -146,6 +146,10 @@ class Diverged(StateError):
 
 class ImageNotKept(StateError):
     code = "image-not-kept"
+
+
+class VersionRetired(StateError):
+    code = "version-retired"
 
 
 class ArtifactError(EvergreenError):

@@ -24,8 +24,9 @@ from core.labelling import classes, examples, labels
 from core.labelling.examples import Example, NewExample
 from core.labelling.labels import LabelEvent
 from core.labelling.predicted_image import prediction_of, read_image
+from core.labelling.swept_images import ImageSwept, check_not_swept
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
-from core.store.blobs import sha256
+from core.store.blobs import Blobs, sha256
 from core.store.store import Store
 
 MAX_KEY_CHARACTERS = 255
@@ -74,7 +75,7 @@ def store_label(
     """Label an image that `prepare` has decoded. Raises InvalidLabel, IdempotencyConflict."""
     request = check(request)
     store.blobs.put(image)
-    return _append(store, new, request, None, now)
+    return _append(store, new, request, None, now, image)
 
 
 def label_prepared(
@@ -86,7 +87,7 @@ def label_prepared(
     """
     checked = [(new, check(request)) for new, request in batch]
     with store.db.write() as conn:
-        return [_append_to(conn, new, request, None, now) for new, request in checked]
+        return [_append_to(conn, store.blobs, new, request, None, now) for new, request in checked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ def label_prediction(
     if prepared is not None:
         # The prediction stored the blob without an fsync. A label needs it durable.
         store.blobs.put(prepared.image)
-    return _append(store, prepared.new if prepared else image, request, prediction_id, now)
+        return _append(store, prepared.new, request, prediction_id, now, prepared.image)
+    return _append(store, image, request, prediction_id, now, None)
 
 
 def has_example(store: Store, image: str) -> bool:
@@ -170,13 +172,22 @@ def _append(
     request: LabelRequest,
     prediction_id: str | None,
     now: float,
+    content: bytes | None,
 ) -> IntakeResult:
-    with store.db.write() as conn:
-        return _append_to(conn, new, request, prediction_id, now)
+    try:
+        with store.db.write() as conn:
+            return _append_to(conn, store.blobs, new, request, prediction_id, now)
+    except ImageSwept:
+        if content is None:
+            raise
+        store.blobs.put(content)
+        with store.db.write() as conn:
+            return _append_to(conn, store.blobs, new, request, prediction_id, now)
 
 
 def _append_to(
     conn: Connection,
+    blobs: Blobs,
     new: NewExample | str,
     request: LabelRequest,
     prediction_id: str | None,
@@ -195,6 +206,7 @@ def _append_to(
     if example is None:
         if isinstance(new, str):  # its example was erased since `label_prediction` read it
             raise UnknownPrediction("the image of this prediction was erased; send it again")
+        check_not_swept(conn, blobs, image)
         example = examples.add(conn, new, label, now)
     event = labels.append(
         conn,

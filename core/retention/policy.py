@@ -44,6 +44,23 @@ class CapturePolicy:
     max_days: NonNegativeFloat = 30.0
 
 
+@dataclass(frozen=True, slots=True, config=STRICT)
+class RetentionPolicy:
+    """How long the rest is kept. 0: no limit. What labels refer to is never swept."""
+
+    # Rows of predictions, with the answers of shadows: so many days, and the newest so many.
+    prediction_days: NonNegativeFloat = 365.0
+    max_predictions: NonNegativeInt = 10_000_000
+    # Runs that have ended.
+    run_days: NonNegativeFloat = 90.0
+    max_runs: NonNegativeInt = 10_000
+    # Versions. Their rows stay, and their files go.
+    version_days: NonNegativeFloat = 90.0
+    max_versions: NonNegativeInt = 1_000
+    # A label that is sent again later than this, with the same key, counts as a new one.
+    idempotency_key_days: NonNegativeFloat = 30.0
+
+
 def load_capture_policy(path: Path | None) -> CapturePolicy:
     """Read it from a recipe file. Raises InvalidRecipe."""
     return CapturePolicy() if path is None else read_toml(path, CapturePolicy, section="capture")

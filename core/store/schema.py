@@ -15,31 +15,22 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     text,
 )
 
+from core.store import retention_schema as retention_schema  # its tables are of the schema
+from core.store.schema_base import metadata as metadata
+from core.store.schema_base import row_id
+
 REVISION = "0012"
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# SQLite numbers rows by itself only in a column of type INTEGER.
-_row_id = BigInteger().with_variant(Integer, "sqlite")
 
 examples = Table(
     "examples",
     metadata,
-    Column("id", _row_id, primary_key=True),
+    Column("id", row_id, primary_key=True),
     Column("image", String(64), nullable=False, unique=True),
     Column("num_bytes", Integer, nullable=False),
     Column("width", Integer, nullable=False),
@@ -59,13 +50,13 @@ examples = Table(
 labels = Table(
     "labels",
     metadata,
-    Column("id", _row_id, primary_key=True),
-    Column("example_id", _row_id, ForeignKey("examples.id"), nullable=False, index=True),
+    Column("id", row_id, primary_key=True),
+    Column("example_id", row_id, ForeignKey("examples.id"), nullable=False, index=True),
     # An event either gives a label or retracts an earlier event.
     Column("label", String(100)),
-    Column("retracts", _row_id, ForeignKey("labels.id"), unique=True),
+    Column("retracts", row_id, ForeignKey("labels.id"), unique=True),
     Column("who", String(100), nullable=False),
-    Column("prediction_id", String(36)),
+    Column("prediction_id", String(36), index=True),
     Column("idempotency_key", String(255), unique=True),
     Column("created_at", Float, nullable=False),
     # An id is never used again: the snapshot of a run is the highest id that it saw.
@@ -130,7 +121,7 @@ shadow_tallies = Table(
 embeddings = Table(
     "embeddings",
     metadata,
-    Column("example_id", _row_id, ForeignKey("examples.id"), primary_key=True),
+    Column("example_id", row_id, ForeignKey("examples.id"), primary_key=True),
     Column("backbone", String(64), primary_key=True),
     Column("vector", LargeBinary, nullable=False),
 )
@@ -142,7 +133,7 @@ runs = Table(
     Column("trigger", String(20), nullable=False),
     Column("tier", String(20), nullable=False),
     Column("state", String(20), nullable=False),
-    Column("snapshot", _row_id),
+    Column("snapshot", row_id),
     Column("parameters", JSON, nullable=False),
     Column("step", String(40), nullable=False),
     Column("progress", Float, nullable=False),
@@ -190,16 +181,18 @@ versions = Table(
     Column("head", String(64), nullable=False),
     Column("manifest", String(64), nullable=False),
     Column("classes", JSON, nullable=False),
-    Column("snapshot", _row_id, nullable=False),
+    Column("snapshot", row_id, nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("gate", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
+    # From then on its files may be gone, and it cannot be promoted. Null: it can.
+    Column("retired_at", Float),
 )
 
 promotions = Table(
     "promotions",
     metadata,
-    Column("id", _row_id, primary_key=True),
+    Column("id", row_id, primary_key=True),
     Column("version", Integer, ForeignKey("versions.number"), nullable=False),
     Column("state", String(20), nullable=False),
     Column("who", String(100), nullable=False),
@@ -212,16 +205,16 @@ promotions = Table(
 activations = Table(
     "activations",
     metadata,
-    Column("id", _row_id, primary_key=True),
+    Column("id", row_id, primary_key=True),
     Column("version", Integer, ForeignKey("versions.number"), nullable=False),
     # One activation for a promotion, whichever worker writes it.
-    Column("promotion_id", _row_id, ForeignKey("promotions.id"), nullable=False, unique=True),
+    Column("promotion_id", row_id, ForeignKey("promotions.id"), nullable=False, unique=True),
     Column("activate_at", Float, nullable=False),
     Column("who", String(100), nullable=False),
     Column("why", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     # The activation that a rollback from this one returns to.
-    Column("before_id", _row_id),
+    Column("before_id", row_id),
     sqlite_autoincrement=True,
 )
 

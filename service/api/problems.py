@@ -41,6 +41,7 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.PromotionFailed: 409,
     errors.VersionNotLoaded: 409,
     errors.ImageNotKept: 409,
+    errors.VersionRetired: 409,
     errors.PromotionConflict: 412,
     errors.NotReady: 503,
     errors.Overloaded: 503,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from core.registry.versions import Version
 from core.shadows.answers import Tally
 from core.shadows.outcomes import Score
-from service.api.schemas import moment
+from service.api.schemas import moment, moment_or_none
 
 
 class VersionResponse(BaseModel):
@@ -23,6 +23,9 @@ class VersionResponse(BaseModel):
     metrics: dict[str, Any]
     gate: dict[str, Any] = Field(description="The decision of the gate, and the reasons.")
     created_at: datetime.datetime
+    retired_at: datetime.datetime | None = Field(
+        description="Since when its files may be gone, so that it cannot be promoted; null: never."
+    )
 
     @staticmethod
     def from_record(version: Version, champion: int | None) -> VersionResponse:
@@ -36,6 +39,7 @@ class VersionResponse(BaseModel):
             metrics=version.metrics,
             gate=version.gate,
             created_at=moment(version.created_at),
+            retired_at=moment_or_none(version.retired_at),
         )
 
 
@@ -65,7 +69,7 @@ class ShadowScore(BaseModel):
 
 
 class VersionDetail(VersionResponse):
-    manifest: dict[str, Any]
+    manifest: dict[str, Any] | None = Field(description="null if the version is retired.")
     shadow: ShadowScore | None = Field(description="null if it was never a shadow.")
 
 

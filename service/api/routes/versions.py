@@ -53,7 +53,8 @@ def one(number: int, serving: ServingDep) -> VersionDetail:
         tally = answers.tally(conn, number)
         score = outcomes.score(outcomes.paired(conn, number, after=version.snapshot))
     summary = VersionResponse.from_record(version, live.version if live else None)
-    manifest = json.loads(serving.store.blobs.get(version.manifest))
+    is_kept = version.retired_at is None
+    manifest = json.loads(serving.store.blobs.get(version.manifest)) if is_kept else None
     return VersionDetail(
         **summary.model_dump(), manifest=manifest, shadow=ShadowScore.from_record(tally, score)
     )
@@ -90,7 +91,7 @@ async def model(number: int, serving: ServingDep, if_none_match: IfNoneMatch = N
 
 def _version(number: int, serving: ServingProcess) -> Version:
     with serving.store.db.read() as conn:
-        return versions.get(conn, number)
+        return versions.get_kept(conn, number)
 
 
 def _compose(version: Version, serving: ServingProcess) -> bytes:
