@@ -28,6 +28,7 @@ from core.registry.bootstrap import ensure_first_version
 from core.registry.latest import Latest
 from core.registry.versions import Version
 from core.registry.workers import Worker
+from core.retention.leased_sweep import LeasedSweep
 from core.retention.sweep import Sweeper
 from core.runs import Run
 from core.settings import Settings
@@ -67,7 +68,7 @@ class Trainer:
         self._self_healing = SelfHealing(store) if settings.self_healing else None
         named = settings.shadow_versions
         sweeper = Sweeper(store, recipe.capture, recipe.retention, self._context.cache, named)
-        self._upkeep = Upkeep(store, sweeper, self._id)
+        self._upkeep = Upkeep(LeasedSweep(sweeper, self._id))
         self._stop = threading.Event()
         self._reported_at = 0.0
         self._latest = Latest()

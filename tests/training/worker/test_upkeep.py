@@ -9,7 +9,8 @@ import pytest
 
 from core.errors import StoreError
 from core.retention import lease, storage
-from core.retention.sweep import Swept
+from core.retention.leased_sweep import LeasedSweep
+from core.retention.sweep import Sweeper, Swept
 from core.store.blobs import sha256
 from core.store.store import Store
 from tests.core.retention.swept_store import NOW, image, predict, sweeper_of
@@ -18,7 +19,7 @@ from training.worker.upkeep import Upkeep
 
 
 def upkeep_of(store: Store, owner: str = "trainer", first_after_s: float = 0.0) -> Upkeep:
-    return Upkeep(store, sweeper_of(store), owner, lambda: NOW, first_after_s)
+    return Upkeep(LeasedSweep(sweeper_of(store), owner, lambda: NOW), first_after_s)
 
 
 def test_thread_sweeps_and_measures(sqlite_store: Store) -> None:
@@ -45,11 +46,11 @@ def test_another_process_that_sweeps_is_not_disturbed(sqlite_store: Store) -> No
     predict(sqlite_store, image(1), 31)
     with sqlite_store.db.write() as conn:
         assert lease.acquire(conn, "another", NOW)
-    assert not upkeep_of(sqlite_store).sweep()
+    upkeep_of(sqlite_store).sweep()
     assert sqlite_store.blobs.has(sha256(image(1)))
     with sqlite_store.db.write() as conn:
         lease.release(conn, "another")
-    assert upkeep_of(sqlite_store).sweep()
+    upkeep_of(sqlite_store).sweep()
     assert not sqlite_store.blobs.has(sha256(image(1)))
 
 
@@ -58,8 +59,9 @@ def test_stop_ends_a_sweep_after_a_piece(sqlite_store: Store) -> None:
         predict(sqlite_store, image(seed), 31)
     upkeep = upkeep_of(sqlite_store)
     upkeep.stop()
-    assert not upkeep.sweep()
-    assert upkeep_of(sqlite_store).sweep()
+    upkeep.sweep()
+    assert any(sqlite_store.blobs.has(sha256(image(seed))) for seed in range(40))
+    upkeep_of(sqlite_store).sweep()
     assert not any(sqlite_store.blobs.has(sha256(image(seed))) for seed in range(40))
 
 
@@ -70,7 +72,7 @@ def test_store_that_fails_is_tried_again_and_said(
         raise StoreError("gone")
 
     upkeep = upkeep_of(sqlite_store)
-    monkeypatch.setattr(type(upkeep._sweeper), "sweep", failing)
+    monkeypatch.setattr(Sweeper, "sweep", failing)
     caplog.set_level(logging.WARNING)
     upkeep.start()
     try:
