@@ -33,9 +33,10 @@ from core import run_tallies, runs
 from core.errors import StoreError
 from core.labelling import labels
 from core.registry import activations, promotions, workers
+from core.retention import storage
 from core.run_tallies import RunTally
 from core.store.store import Store
-from service import metric_files, shadow_metrics
+from service import metric_files, shadow_metrics, storage_metrics
 
 metric_files.install()
 
@@ -166,6 +167,7 @@ class _State(Collector):
             num_healed = activations.count_by(conn, promotions.SELF_HEALING)
             shadows = list(shadow_metrics.families(conn, activation))
             ended = run_tallies.read(conn)
+            used = storage.read(conn)
         yield GaugeMetricFamily(
             "evergreen_live_version",
             "The champion.",
@@ -192,6 +194,7 @@ class _State(Collector):
             num_healed,
         )
         yield from shadows
+        yield from storage_metrics.families(used, self._store.disk.measure())
         yield from _run_metrics(ended)
 
 

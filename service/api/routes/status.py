@@ -14,6 +14,8 @@ from core import runs
 from core.labelling import labels
 from core.labelling.census import describe_missing, read_census
 from core.registry import promotions, workers
+from core.retention import storage
+from core.retention.storage import Storage
 from core.store.free_disk import FreeDisk
 from service import metrics
 from service.api.dependencies import ServingDep
@@ -50,6 +52,27 @@ class DiskStatus(BaseModel):
     )
 
 
+class StorageUse(BaseModel):
+    bytes: int
+    items: int
+
+
+class StorageStatus(BaseModel):
+    measured_at: datetime.datetime | None = Field(
+        description="When the last sweep counted; null: none has yet."
+    )
+    kinds: dict[str, StorageUse] = Field(
+        description="`labelled-images`, `other-images` of predictions, `versions`, `database`, "
+        "`cache` of the trainer's machine, and `to-delete`."
+    )
+    growth_bytes_per_day: float | None = Field(
+        description="Over the last days; null before a day has passed."
+    )
+    days_until_full: float | None = Field(
+        description="Free disk below the blob folder over the growth; null: unknown, or no growth."
+    )
+
+
 class Status(BaseModel):
     version: int
     classes: int
@@ -64,6 +87,7 @@ class Status(BaseModel):
     disk: DiskStatus | None = Field(
         description="Below the blob folder; null if the blobs are in a remote store."
     )
+    storage: StorageStatus
     labels: LabelStatus
     runs: list[RunResponse] = Field(description="The runs that are waiting or running.")
     last_run: RunResponse | None
@@ -80,6 +104,7 @@ def status(serving: ServingDep) -> Status:
         census = read_census(conn)
         unfinished = runs.unfinished(conn)
         last = runs.last_of(conn)
+        used = storage.read(conn)
     current = serving.slot.current()
     return Status(
         version=current.version,
@@ -102,6 +127,7 @@ def status(serving: ServingDep) -> Status:
         trainers=len(trainers),
         promotion_waiting=waiting.version if waiting else None,
         disk=_disk(serving.store.disk),
+        storage=_storage(used, serving.store.disk.measure()),
         labels=LabelStatus(
             waiting=num_waiting,
             oldest_waiting=moment_or_none(oldest),
@@ -120,6 +146,15 @@ def _disk(disk: FreeDisk) -> DiskStatus | None:
         return None
     return DiskStatus(
         free_bytes=free, min_free_bytes=disk.min_bytes, keeps_images=free >= disk.min_bytes
+    )
+
+
+def _storage(used: Storage, free_bytes: int | None) -> StorageStatus:
+    return StorageStatus(
+        measured_at=moment_or_none(used.measured_at),
+        kinds={use.kind: StorageUse(bytes=use.num_bytes, items=use.num_items) for use in used.uses},
+        growth_bytes_per_day=used.growth_per_day,
+        days_until_full=used.days_until_full(free_bytes),
     )
 
 
