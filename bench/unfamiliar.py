@@ -36,6 +36,8 @@ from core.models.references import MAX_REFERENCES, References
 from core.models.servable import Servable, load
 from core.predict import predict
 from core.registry.bootstrap import ensure_first_version
+from core.retention.capture import Capture
+from core.retention.policy import CapturePolicy
 from core.settings import Settings
 from core.store.store import Store, open_store
 from training.dataset import Dataset
@@ -136,11 +138,12 @@ def _take_turns(
 ) -> list[float]:
     """Return the median milliseconds of each. They take turns."""
     limits = Limits()
+    capture = Capture(CapturePolicy(), store.disk)
     taken: tuple[list[float], ...] = ([], [])
     for _ in range(num_rounds):
         for servable, own in zip(pair, taken, strict=True):
             began = time.perf_counter()
-            result = predict(servable, image, store.blobs, limits, time.time())
+            result = predict(servable, image, store.blobs, limits, capture, time.time())
             predictions.add(store.db, [result.prediction])
             own.append(1000 * (time.perf_counter() - began))
     return [statistics.median(own) for own in taken]

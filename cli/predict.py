@@ -20,6 +20,8 @@ from core.models.servable import Servable, load
 from core.predict import PredictionResult
 from core.predict import predict as predict_image
 from core.registry import promotions, versions
+from core.retention.capture import Capture
+from core.retention.policy import load_capture_policy
 from core.settings import Settings, load_settings
 from core.store.store import Store
 
@@ -58,11 +60,13 @@ def _predict_all(
     """Predict each file. Yields its result, or the error."""
     servable = _champion(store, settings)
     limits = Limits(settings.max_pixels)
+    capture = Capture(load_capture_policy(settings.recipe), store.disk)
     for path in files:
         try:
             with naming(path):
                 image = read_image(path, settings)
-                result = predict_image(servable, image, store.blobs, limits, store.db.clock())
+                now = store.db.clock()
+                result = predict_image(servable, image, store.blobs, limits, capture, now)
         except InputError as error:
             yield path, error
             continue

@@ -17,6 +17,7 @@ from cli import home
 from cli.console import count, err
 from core.errors import InvalidRequest, NotReady
 from core.registry import promotions, versions
+from core.retention.policy import load_capture_policy
 from core.settings import PREFIX, Settings, load_settings
 
 # A proxy keeps idle connections for 60 s, as nginx and load balancers of clouds do. If the server
@@ -32,6 +33,7 @@ def serve() -> None:
     settings = load_settings()
     if settings.recipe is not None and not settings.recipe.is_file():
         raise InvalidRequest(f"EVERGREEN_RECIPE names {settings.recipe}, which is not a file")
+    load_capture_policy(settings.recipe)  # here, as a worker that fails to start is started again
     address = free_address(settings.host, settings.port)
     with home.opened(settings) as store, store.db.read() as conn:
         live = promotions.newest_activation(conn)

@@ -74,8 +74,9 @@ def show(
         with store.db.read() as conn:
             version = versions.get(conn, number)
             live = promotions.newest_activation(conn)
-        problems = version_files.note(store, version)
-        has_manifest = "manifest.json" not in problems
+        is_kept = version.retired_at is None
+        problems = version_files.note(store, version) if is_kept else {}
+        has_manifest = is_kept and "manifest.json" not in problems
         manifest = versions.read_manifest(version, store.blobs) if has_manifest else None
     is_champion = live is not None and live.version == number
     if json:
@@ -122,7 +123,6 @@ def _list(
     )
     for version in listed:
         is_champion = version.number == champion_number
-        gate = "passed" if version.passed_gate else "held back"
         shown.add_row(
             str(version.number),
             "*" if is_champion else "",
@@ -131,11 +131,18 @@ def _list(
             f"{version.metrics['num_trained']:,}" if "num_trained" in version.metrics else "-",
             _accuracy(version),
             Text(_JUDGES.get(version.metrics.get("judged_by", ""), "-"), no_wrap=True),
-            Text("files lost", "red") if version.number in lost else Text(gate, no_wrap=True),
+            Text("files lost", "red")
+            if version.number in lost
+            else Text(_gate(version), no_wrap=True),
             style="bold" if is_champion else "",
         )
     shown.caption = "* the champion"
     return shown
+
+
+def _gate(version: Version) -> str:
+    decision = "passed" if version.passed_gate else "held back"
+    return decision if version.retired_at is None else f"{decision}, retired"
 
 
 def _facts(version: Version, manifest: Manifest | None) -> Table:
@@ -146,6 +153,7 @@ def _facts(version: Version, manifest: Manifest | None) -> Table:
     rows = {
         "Created": moment(version.created_at),
         "Classes": some(version.classes, _MOST_CLASSES),
+        "Retired": moment(version.retired_at) if version.retired_at else "",
         "Trained on": _trained_on(manifest) if manifest else "",
         "After version": str(version.parent) if version.parent else "",
         "Run": version.run_id or "",

@@ -8,7 +8,7 @@
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged,
-                       MigrationNeeded
+                       MigrationNeeded, ImageNotKept, VersionRetired
       ArtifactError    BlobMissing, ChecksumMismatch, SpecMismatch, ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
         DiskFull
@@ -146,6 +146,14 @@ class BackboneUnavailable(StateError):
 
 class Diverged(StateError):
     code = "training-diverged"
+
+
+class ImageNotKept(StateError):
+    code = "image-not-kept"
+
+
+class VersionRetired(StateError):
+    code = "version-retired"
 
 
 class ArtifactError(EvergreenError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from core.inputs.trailing import without_trailing
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from core.predictions import Prediction
+from core.retention.capture import Capture
 from core.store.blobs import Blobs, sha256
 
 
@@ -38,17 +39,19 @@ class PredictionResult:
 
 
 def predict(
-    servable: Servable, image: bytes, blobs: Blobs, limits: Limits, now: float
+    servable: Servable, image: bytes, blobs: Blobs, limits: Limits, capture: Capture, now: float
 ) -> PredictionResult:
-    """Predict, and store the image. The prediction is not yet stored.
+    """Predict, and store the image if it is to be kept. The prediction is not yet stored.
 
     Raises UndecodableImage, ImageTooLarge, StoreError.
     """
     scores = score_image(servable, image, limits)
     kept = without_trailing(image)
     result = build_prediction(servable.manifest, kept, scores, now)
-    blobs.put(kept, durable=False, digest=result.prediction.image)
-    return result
+    prediction = capture.decide(result.prediction, len(kept))
+    if prediction.kept_bytes is not None:
+        blobs.put(kept, durable=False, digest=prediction.image)
+    return replace(result, prediction=prediction)
 
 
 def score_image(servable: Servable, image: bytes, limits: Limits) -> Scores:

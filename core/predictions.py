@@ -12,6 +12,18 @@ from core.ids import may_be_id
 from core.store.database import Database
 from core.store.schema import predictions
 
+LOW_DISK = "low disk"
+SWEPT = "swept"
+#: Why the image of a prediction is not there, by what the row says.
+NOT_KEPT = {
+    "none": 'the recipe says keep = "none"',
+    "not sampled": "the recipe keeps a share of the images, and this was not among them",
+    "not doubtful": "the recipe keeps images of doubtful predictions only",
+    "hourly limit": "there were more images in that hour than max_per_hour of the recipe",
+    LOW_DISK: "less disk was free than EVERGREEN_MIN_FREE_DISK_MB",
+    SWEPT: "it was swept, as max_days or max_gb of the recipe says",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -25,6 +37,10 @@ class Prediction:
     created_at: float
     # Whether the image is unlike everything labelled; None: the version cannot say.
     unfamiliar: bool | None = None
+    # Size of the image, which the sweeper deletes some day. 0: unknown. None: it is not kept.
+    kept_bytes: int | None = 0
+    # Why the image was kept or not: see `core/retention/capture.py`.
+    capture: str | None = None
 
 
 _row = attrgetter(*(column.name for column in predictions.columns))
@@ -53,16 +69,5 @@ def add_missing(db: Database, group: Sequence[Prediction]) -> None:
 def get(conn: Connection, prediction_id: str) -> Prediction | None:
     if not may_be_id(prediction_id):
         return None
-    row = conn.execute(
-        select(
-            predictions.c.id,
-            predictions.c.image,
-            predictions.c.version,
-            predictions.c.label,
-            predictions.c.confidence,
-            predictions.c.margin,
-            predictions.c.created_at,
-            predictions.c.unfamiliar,
-        ).where(predictions.c.id == prediction_id)
-    ).one_or_none()
+    row = conn.execute(select(predictions).where(predictions.c.id == prediction_id)).one_or_none()
     return None if row is None else Prediction(*row)

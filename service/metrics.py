@@ -34,9 +34,10 @@ from core.degraded import Degraded
 from core.errors import StoreError
 from core.labelling import labels, lost_images
 from core.registry import activations, promotions, workers
+from core.retention import storage
 from core.run_tallies import RunTally
 from core.store.store import Store
-from service import degraded_metrics, metric_files, shadow_metrics
+from service import degraded_metrics, metric_files, shadow_metrics, storage_metrics
 from service.degraded_metrics import Observer
 
 metric_files.install()
@@ -64,7 +65,8 @@ unfamiliar = Counter(
 )
 images_not_kept = Counter(
     "evergreen_images_not_kept",
-    "Images of predictions that were not kept, because the disk has little room.",
+    "Images of predictions that were not kept, by reason.",
+    ["reason"],
 )
 shed = Counter("evergreen_shed", "Predictions rejected because too many were in flight.")
 deadlines_exceeded = Counter(
@@ -183,6 +185,7 @@ class _State(Collector):
             shadows = list(shadow_metrics.families(conn, activation))
             ended = run_tallies.read(conn)
             num_lost, _ = lost_images.count(conn)
+            used = storage.read(conn)
         yield GaugeMetricFamily(
             "evergreen_live_version",
             "The champion.",
@@ -212,6 +215,7 @@ class _State(Collector):
             num_healed,
         )
         yield from shadows
+        yield from storage_metrics.families(used, self._store.disk.measure())
         yield from _run_metrics(ended)
 
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from training.recipe_file import STRICT, Share, read_toml
+from core.recipe_file import STRICT, Share, read_toml
+from core.retention.policy import CapturePolicy, RetentionPolicy
 
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Strength = Literal["none", "light", "medium", "strong"]
@@ -180,6 +181,9 @@ class Recipe:
     blocks: BlocksRecipe = field(default_factory=BlocksRecipe)
     planner: PlannerPolicy = field(default_factory=PlannerPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
+    # Serving processes and `evergreen gc` read them too, so they are defined in core.
+    capture: CapturePolicy = field(default_factory=CapturePolicy)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

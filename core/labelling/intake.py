@@ -10,17 +10,24 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from core import class_names, predictions
-from core.errors import IdempotencyConflict, InvalidRequest, UnknownFeedback, UnknownPrediction
+from core import class_names
+from core.errors import (
+    IdempotencyConflict,
+    InvalidRequest,
+    UnknownFeedback,
+    UnknownPrediction,
+)
 from core.inputs.fingerprint import fingerprint
 from core.inputs.pixels import Limits, size_of
 from core.inputs.trailing import without_trailing
 from core.labelling import classes, examples, labels, lost_images
 from core.labelling.examples import Example, NewExample
 from core.labelling.labels import LabelEvent
+from core.labelling.predicted_image import prediction_of, read_image
+from core.labelling.swept_images import ImageSwept, check_not_swept
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store import lost_blobs
-from core.store.blobs import sha256
+from core.store.blobs import Blobs, sha256
 from core.store.store import Store
 
 MAX_KEY_CHARACTERS = 255
@@ -69,7 +76,7 @@ def store_label(
     """Label an image that `prepare` has decoded. Raises InvalidLabel, IdempotencyConflict."""
     request = check(request)
     store.blobs.put(image)
-    return _append(store, new, request, None, now)
+    return _append(store, new, request, None, now, image)
 
 
 def label_prepared(
@@ -81,7 +88,7 @@ def label_prepared(
     """
     checked = [(new, check(request)) for new, request in batch]
     with store.db.write() as conn:
-        return [_append_to(conn, new, request, None, now) for new, request in checked]
+        return [_append_to(conn, store.blobs, new, request, None, now) for new, request in checked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,47 +107,26 @@ def label_prediction(
 ) -> IntakeResult:
     """Label the image of a prediction. Decodes it if it is new, unless it comes `prepared`.
 
-    Raises UnknownPrediction, InvalidLabel, IdempotencyConflict.
+    Raises UnknownPrediction, ImageNotKept, InvalidLabel, IdempotencyConflict.
     """
     request = check(request)
-    image = image_of(store, prediction_id)
+    prediction = prediction_of(store, prediction_id)
+    image = prediction.image
     if prepared is None and not has_example(store, image):
-        content = read_image(store, prediction_id, image)
+        content = read_image(store, prediction)
         prepared = PreparedImage(content, prepare(content, limits, "prediction"))
     if prepared is not None:
         # The prediction stored the blob without an fsync. A label needs it durable.
         store.blobs.put(prepared.image)
-        return _append(store, prepared.new, request, prediction_id, now)
-    result = _append(store, image, request, prediction_id, now)
+        return _append(store, prepared.new, request, prediction_id, now, prepared.image)
+    result = _append(store, image, request, prediction_id, now, None)
     lost_images.note_if_missing(store, image, now)
     return result
-
-
-def image_of(store: Store, prediction_id: str) -> str:
-    """The digest of the image of a prediction. Raises UnknownPrediction."""
-    with store.db.read() as conn:
-        prediction = predictions.get(conn, prediction_id)
-    if prediction is None:
-        raise UnknownPrediction(
-            f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
-            "answered with, or send the image itself: a prediction is not kept if it is made "
-            "while the store is down and the spool full"
-        )
-    return prediction.image
 
 
 def has_example(store: Store, image: str) -> bool:
     with store.db.read() as conn:
         return examples.find(conn, image) is not None
-
-
-def read_image(store: Store, prediction_id: str, image: str) -> bytes:
-    """Raises UnknownPrediction if it is not kept any more."""
-    if not store.blobs.has(image):
-        raise UnknownPrediction(
-            f"the image of prediction {prediction_id} is not kept any more; send it again"
-        )
-    return store.blobs.get(image)
 
 
 def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResult:
@@ -184,13 +170,22 @@ def _append(
     request: LabelRequest,
     prediction_id: str | None,
     now: float,
+    content: bytes | None,
 ) -> IntakeResult:
-    with store.db.write() as conn:
-        return _append_to(conn, new, request, prediction_id, now)
+    try:
+        with store.db.write() as conn:
+            return _append_to(conn, store.blobs, new, request, prediction_id, now)
+    except ImageSwept:
+        if content is None:
+            raise
+        store.blobs.put(content)
+        with store.db.write() as conn:
+            return _append_to(conn, store.blobs, new, request, prediction_id, now)
 
 
 def _append_to(
     conn: Connection,
+    blobs: Blobs,
     new: NewExample | str,
     request: LabelRequest,
     prediction_id: str | None,
@@ -211,6 +206,7 @@ def _append_to(
     if example is None:
         if isinstance(new, str):  # its example was erased since `label_prediction` read it
             raise UnknownPrediction("the image of this prediction was erased; send it again")
+        check_not_swept(conn, blobs, image)
         example = examples.add(conn, new, label, now)
     event = labels.append(
         conn,

@@ -36,6 +36,9 @@ _NEWEST_LABEL_BEFORE = (
 # More than any activation is planned ahead.
 _MAX_AHEAD_S = 2.0
 
+# A challenger is compared with so many champions before it, and a rollback may go back to them.
+WINDOW = 20
+
 
 def effective_from(activate_at: float, now: float) -> float:
     """When an activation took effect, or will. One that is far ahead was written before the
@@ -47,6 +50,12 @@ def history(conn: Connection, limit: int) -> list[Activation]:
     """Newest first."""
     rows = conn.execute(select(activations).order_by(activations.c.id.desc()).limit(limit))
     return [Activation(*row) for row in rows]
+
+
+def recent_champions(conn: Connection) -> list[int]:
+    """The champion and the WINDOW champions before it, newest first."""
+    numbers = dict.fromkeys(activation.version for activation in history(conn, 10 * WINDOW))
+    return list(numbers)[: WINDOW + 1]
 
 
 def by_promotion(conn: Connection, promotion_id: int) -> Activation | None:

@@ -107,13 +107,13 @@ def request(
 ) -> Promotion:
     """Request that a version becomes champion. It supersedes a promotion that is pending.
 
-    Raises UnknownVersion, InvalidRequest; PromotionConflict if the newest activation is not the
-    expected one.
+    Raises UnknownVersion, VersionRetired, InvalidRequest; PromotionConflict if the newest
+    activation is not the expected one.
     """
     check_plain("who", who, MAX_WHO_CHARACTERS)
     check_plain("why", why, MAX_WHY_CHARACTERS)
-    versions.get(conn, version)
     lock(conn)
+    versions.get_kept(conn, version)
     if expected_activation is not None:
         newest = newest_activation(conn)
         tag = newest.id if newest else 0

@@ -96,10 +96,10 @@ def check_loadable(number: int, store: Store) -> None:
     """Before a promotion: whether what the version consists of is there, unless every live worker
     has loaded it. Not whether it is intact, which each worker finds out.
 
-    Raises UnknownVersion, PromotionFailed, StoreError.
+    Raises UnknownVersion, VersionRetired, PromotionFailed, StoreError.
     """
     with store.db.read() as conn:
-        version = versions.get(conn, number)
+        version = versions.get_kept(conn, number)
         serving = workers.live(conn, store.db.clock(), "serving")
     if serving and all(number in worker.ready for worker in serving):
         return

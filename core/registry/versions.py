@@ -1,4 +1,4 @@
-"""The registry of versions: immutable rows, each naming the blobs of its bundle."""
+"""The registry of versions: rows that name the blobs of a bundle. Only `retired_at` changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from core.errors import SpecMismatch, UnknownVersion, VersionTaken
+from core.errors import SpecMismatch, UnknownVersion, VersionRetired, VersionTaken
 from core.models.manifest import Manifest
 from core.store.blobs import Blobs
 from core.store.schema import versions
@@ -53,6 +53,8 @@ class Version:
     metrics: dict[str, Any]
     gate: dict[str, Any]
     created_at: float
+    # From then on its files may be gone, and it cannot be promoted.
+    retired_at: float | None = None
 
     @property
     def passed_gate(self) -> bool:
@@ -116,14 +118,22 @@ def get(conn: Connection, number: int) -> Version:
     return _from_row(row)
 
 
+def get_kept(conn: Connection, number: int) -> Version:
+    """Raises UnknownVersion, VersionRetired."""
+    version = get(conn, number)
+    _check_kept(version)
+    return version
+
+
 def by_run(conn: Connection, run_id: str) -> Version | None:
     row = conn.execute(select(versions).where(versions.c.run_id == run_id)).one_or_none()
     return None if row is None else _from_row(row)
 
 
 def first_of_backbone(conn: Connection, backbone: str) -> Version | None:
-    """The oldest version with this backbone, by the sha256 of its backbone.onnx."""
-    query = select(versions).where(versions.c.backbone == backbone)
+    """The oldest version with this backbone, by the sha256 of its backbone.onnx, that is kept."""
+    is_kept = versions.c.retired_at.is_(None)
+    query = select(versions).where(versions.c.backbone == backbone, is_kept)
     row = conn.execute(query.order_by(versions.c.number).limit(1)).one_or_none()
     return None if row is None else _from_row(row)
 
@@ -149,9 +159,16 @@ def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[
     return [_from_row(row) for row in conn.execute(query)]
 
 
+def kept(conn: Connection) -> list[Version]:
+    """The versions that are not retired."""
+    rows = conn.execute(select(versions).where(versions.c.retired_at.is_(None)))
+    return [_from_row(row) for row in rows]
+
+
 def read_manifest(version: Version, blobs: Blobs) -> Manifest:
-    """Raises ChecksumMismatch, StoreError; SpecMismatch if it cannot be read, or differs from what
-    the version was published with."""
+    """Raises VersionRetired, ChecksumMismatch, StoreError; SpecMismatch if it cannot be read, or
+    differs from what the version was published with."""
+    _check_kept(version)
     manifest = Manifest.from_bytes(blobs.get(version.manifest, keep=True))
     for name in ("classes", "backbone", "head"):
         if getattr(manifest, name) != getattr(version, name):
@@ -160,6 +177,14 @@ def read_manifest(version: Version, blobs: Blobs) -> Manifest:
                 "published with; restore it from a backup"
             )
     return manifest
+
+
+def _check_kept(version: Version) -> None:
+    if version.retired_at is not None:
+        raise VersionRetired(
+            f"version {version.number} is retired, and its files are deleted; /v1/versions lists "
+            "those that are kept, and the recipe says for how long ([retention])"
+        )
 
 
 def _passed(gate: dict[str, Any]) -> bool:

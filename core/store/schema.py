@@ -21,16 +21,17 @@ from sqlalchemy import (
     text,
 )
 
-from core.store import tallies as tallies  # its tables belong to the metadata
+from core.store import retention_schema as retention_schema  # its tables are of the schema
+from core.store import tallies as tallies
 from core.store.metadata import metadata as metadata
-from core.store.metadata import row_id as _row_id
+from core.store.metadata import row_id
 
-REVISION = "0010"
+REVISION = "0012"
 
 examples = Table(
     "examples",
     metadata,
-    Column("id", _row_id, primary_key=True),
+    Column("id", row_id, primary_key=True),
     Column("image", String(64), nullable=False, unique=True),
     Column("num_bytes", Integer, nullable=False),
     Column("width", Integer, nullable=False),
@@ -50,13 +51,13 @@ examples = Table(
 labels = Table(
     "labels",
     metadata,
-    Column("id", _row_id, primary_key=True),
-    Column("example_id", _row_id, ForeignKey("examples.id"), nullable=False, index=True),
+    Column("id", row_id, primary_key=True),
+    Column("example_id", row_id, ForeignKey("examples.id"), nullable=False, index=True),
     # An event either gives a label or retracts an earlier event.
     Column("label", String(100)),
-    Column("retracts", _row_id, ForeignKey("labels.id"), unique=True),
+    Column("retracts", row_id, ForeignKey("labels.id"), unique=True),
     Column("who", String(100), nullable=False),
-    Column("prediction_id", String(36)),
+    Column("prediction_id", String(36), index=True),
     Column("idempotency_key", String(255), unique=True),
     Column("created_at", Float, nullable=False),
     # An id is never used again: the snapshot of a run is the highest id that it saw.
@@ -90,6 +91,18 @@ predictions = Table(
     Column("created_at", Float, nullable=False, index=True),
     # Null: the version could not say, or an older release predicted.
     Column("unfamiliar", Boolean),
+    # Size of the image, while the sweeper has it to delete some day; 0: an older release kept it,
+    # and its size is unknown. Null: it was not kept, was swept, or became an example.
+    Column("kept_bytes", Integer, server_default="0"),
+    # Why the image was kept or not (`core/retention/capture.py`). Null: an older release kept it.
+    Column("capture", String(20)),
+)
+# The images to sweep, oldest first.
+Index(
+    "ix_predictions_kept",
+    predictions.c.created_at,
+    sqlite_where=predictions.c.kept_bytes.is_not(None),
+    postgresql_where=predictions.c.kept_bytes.is_not(None),
 )
 
 # Answers of shadows. A row may be written a moment after the prediction's.
@@ -104,7 +117,7 @@ shadow_answers = Table(
 embeddings = Table(
     "embeddings",
     metadata,
-    Column("example_id", _row_id, ForeignKey("examples.id"), primary_key=True),
+    Column("example_id", row_id, ForeignKey("examples.id"), primary_key=True),
     Column("backbone", String(64), primary_key=True),
     Column("vector", LargeBinary, nullable=False),
 )
@@ -116,7 +129,7 @@ runs = Table(
     Column("trigger", String(20), nullable=False),
     Column("tier", String(20), nullable=False),
     Column("state", String(20), nullable=False),
-    Column("snapshot", _row_id),
+    Column("snapshot", row_id),
     Column("parameters", JSON, nullable=False),
     Column("step", String(40), nullable=False),
     Column("progress", Float, nullable=False),
@@ -154,16 +167,18 @@ versions = Table(
     Column("head", String(64), nullable=False),
     Column("manifest", String(64), nullable=False),
     Column("classes", JSON, nullable=False),
-    Column("snapshot", _row_id, nullable=False, index=True),
+    Column("snapshot", row_id, nullable=False, index=True),
     Column("metrics", JSON, nullable=False),
     Column("gate", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
+    # From then on its files may be gone, and it cannot be promoted. Null: it can.
+    Column("retired_at", Float),
 )
 
 promotions = Table(
     "promotions",
     metadata,
-    Column("id", _row_id, primary_key=True),
+    Column("id", row_id, primary_key=True),
     Column("version", Integer, ForeignKey("versions.number"), nullable=False, index=True),
     Column("state", String(20), nullable=False, index=True),
     Column("who", String(100), nullable=False),
@@ -176,16 +191,16 @@ promotions = Table(
 activations = Table(
     "activations",
     metadata,
-    Column("id", _row_id, primary_key=True),
+    Column("id", row_id, primary_key=True),
     Column("version", Integer, ForeignKey("versions.number"), nullable=False, index=True),
     # One activation for a promotion, whichever worker writes it.
-    Column("promotion_id", _row_id, ForeignKey("promotions.id"), nullable=False, unique=True),
+    Column("promotion_id", row_id, ForeignKey("promotions.id"), nullable=False, unique=True),
     Column("activate_at", Float, nullable=False),
     Column("who", String(100), nullable=False, index=True),
     Column("why", Text, nullable=False),
     Column("created_at", Float, nullable=False, index=True),
     # The activation that a rollback from this one returns to.
-    Column("before_id", _row_id),
+    Column("before_id", row_id),
     sqlite_autoincrement=True,
 )
 

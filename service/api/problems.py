@@ -40,6 +40,8 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.RunFinished: 409,
     errors.PromotionFailed: 409,
     errors.VersionNotLoaded: 409,
+    errors.ImageNotKept: 409,
+    errors.VersionRetired: 409,
     errors.PromotionConflict: 412,
     errors.NotReady: 503,
     errors.Overloaded: 503,

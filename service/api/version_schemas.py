@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from core.registry.versions import Version
 from core.shadows.answers import Tally
 from core.shadows.outcomes import Score
-from service.api.schemas import moment
+from service.api.schemas import moment, moment_or_none
 
 
 class VersionResponse(BaseModel):
@@ -26,6 +26,9 @@ class VersionResponse(BaseModel):
     lost_files: dict[str, str] = Field(
         description="Its files that are missing or damaged in the blob store, by name. It cannot "
         "be loaded until they are restored."
+    )
+    retired_at: datetime.datetime | None = Field(
+        description="Since when its files may be gone, so that it cannot be promoted; null: never."
     )
 
     @staticmethod
@@ -43,6 +46,7 @@ class VersionResponse(BaseModel):
             gate=version.gate,
             created_at=moment(version.created_at),
             lost_files=lost_files or {},
+            retired_at=moment_or_none(version.retired_at),
         )
 
 
@@ -74,7 +78,9 @@ class ShadowScore(BaseModel):
 
 
 class VersionDetail(VersionResponse):
-    manifest: dict[str, Any] | None = Field(description="null if it is lost.")
+    manifest: dict[str, Any] | None = Field(
+        description="null if it is lost, or the version retired."
+    )
     shadow: ShadowScore | None = Field(description="null if it was never a shadow.")
 
 

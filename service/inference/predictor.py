@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from core.inputs.pixels import Limits
 from core.inputs.trailing import without_trailing
 from core.models.servable import Scores, Servable
 from core.predict import PredictionResult, build_prediction
+from core.retention.capture import Capture
 from core.store.store import Store
 from service import metrics
 from service.inference.batcher import Batcher
@@ -44,16 +46,18 @@ class Predictor:
         limits: Limits,
         *,
         recorder: Recorder,
+        capture: Capture,
         max_parallel: int,
         num_io_threads: int,
         batcher: Batcher | None = None,
     ) -> None:
         """`max_parallel` images are computed in parallel. Without I/O threads, which a batcher
         needs, the thread that computes a prediction also records it."""
-        self._store = store
+        self._clock = store.db.clock
         self._slot = slot
         self._swap = swap
         self._limits = limits
+        self._capture = capture
         self.max_parallel = max_parallel
         self.batcher = batcher
         self._compute_pool = ThreadPoolExecutor(max_parallel, thread_name_prefix="compute")
@@ -130,12 +134,13 @@ class Predictor:
         def record() -> PredictionResult:
             # Before it is hashed, so that what follows the image in its file is not kept.
             kept = without_trailing(image)
-            result = build_prediction(servable.manifest, kept, scores, self._store.db.clock())
-            has_room = self._store.disk.has_room
-            if not has_room:
-                metrics.images_not_kept.inc()
-            self.recorder.record(result.prediction, kept if has_room else None)
-            return result
+            result = build_prediction(servable.manifest, kept, scores, self._clock())
+            prediction = self._capture.decide(result.prediction, len(kept))
+            is_kept = prediction.kept_bytes is not None
+            if not is_kept:
+                metrics.images_not_kept.labels(prediction.capture).inc()
+            self.recorder.record(prediction, kept if is_kept else b"")
+            return replace(result, prediction=prediction)
 
         return await _run(self._io_pool, record)
 

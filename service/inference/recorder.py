@@ -59,10 +59,10 @@ class Recorder:
         # When a prediction was first not kept. None: the last one was.
         self.not_kept_since: float | None = None
 
-    def record(self, prediction: Prediction, image: bytes | None) -> None:
+    def record(self, prediction: Prediction, image: bytes) -> None:
         """Store the prediction with its image, or spool it, or count it as not kept.
 
-        Without an image, as the disk has little room, only the row is stored.
+        The image is empty where it is not to be kept. Then only the row is stored.
         """
         if self.unwell_since is None:
             try:
@@ -70,7 +70,7 @@ class Recorder:
                 return
             except EvergreenError as error:
                 self.note_unwell(error)
-        if image is not None and self._spool.put(prediction, image):
+        if self._spool.put(prediction, image):
             metrics.spooled.inc()
             self.not_kept_since = None
         else:
@@ -88,7 +88,7 @@ class Recorder:
     def note_well(self) -> None:
         self.unwell_since = self.not_kept_since = None
 
-    def _store_in_time(self, prediction: Prediction, image: bytes | None) -> None:
+    def _store_in_time(self, prediction: Prediction, image: bytes) -> None:
         """Raises StoreError."""
         if self._threads is None:
             self._store_both(prediction, image)
@@ -101,9 +101,9 @@ class Recorder:
             stored.cancel()
             raise StoreError(f"the store has not answered for {self._patience_s} s") from None
 
-    def _store_both(self, prediction: Prediction, image: bytes | None) -> None:
+    def _store_both(self, prediction: Prediction, image: bytes) -> None:
         # Before the row that names it, so that the prediction can be labelled by its id.
-        if image is not None:
+        if image:
             self._store.blobs.put(image, durable=False, digest=prediction.image)
         mine = _Waiting(prediction)
         self._waiting.append(mine)

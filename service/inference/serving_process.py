@@ -10,6 +10,8 @@ from core.models.exports import Exports
 from core.models.onnx_sessions import num_usable_gpus
 from core.registry.bootstrap import ensure_first_version
 from core.release import release
+from core.retention.capture import Capture
+from core.retention.policy import load_capture_policy
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.host import available_cores
@@ -63,6 +65,9 @@ class ServingProcess:
             self.swap,
             self.limits,
             recorder=self.recorder,
+            capture=Capture(
+                load_capture_policy(settings.recipe), store.disk, settings.resolved_workers
+            ),
             max_parallel=placement.num_compute_threads(
                 settings, num_usable_gpus(settings.device) if is_on_gpu else 0, available_cores()
             ),

@@ -1,8 +1,8 @@
 """The spool: predictions that the store could not take, as files on the local disk.
 
 All processes of a machine share one folder. A file is named by its prediction, whose ids are in the
-order of time. It holds the row as one line of JSON, and then the image. It is complete or absent,
-and is not fsynced: as in the database, a prediction may be lost by a power cut.
+order of time. It holds the row as one line of JSON, and then the image if that is to be kept. It is
+complete or absent, and is not fsynced: as in the database, a prediction may be lost by a power cut.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Spool:
             prediction = Prediction(**json.loads(line))
         except (ValueError, TypeError) as error:
             raise Damaged(f"{path.name}: {error}") from error
-        if prediction.id != path.name or prediction.image != sha256(image):
+        is_whole = prediction.image == sha256(image) if image else prediction.kept_bytes is None
+        if prediction.id != path.name or not is_whole:
             raise Damaged(f"{path.name} holds another prediction or image than it names")
         return prediction, image
 

@@ -71,8 +71,10 @@ class SpoolDrain:
                 continue
             done.append(path)
             if row is not None:
-                self._store.blobs.put(row[1], durable=False)
-                rows.append(row[0])
+                prediction, image = row
+                if image:
+                    self._store.blobs.put(image, durable=False)
+                rows.append(prediction)
         self._add(rows)
         for path in done:
             self._spool.remove(path)

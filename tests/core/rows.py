@@ -15,6 +15,8 @@ PREDICTION = {
     "margin": 0.8,
     "created_at": 0.0,
     "unfamiliar": None,
+    "kept_bytes": None,
+    "capture": None,
 }
 
 VERSION = {

@@ -10,8 +10,8 @@ from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from core.errors import InvalidRequest
+from core.recipe_file import STRICT, Share, read_toml
 from training.distil.sources import Source
-from training.recipe_file import STRICT, Share, read_toml
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

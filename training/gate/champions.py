@@ -23,8 +23,6 @@ from core.registry.versions import Version
 from core.store.store import Store
 from training.dataset import Dataset
 
-_MAX_EARLIER = 20
-
 log = logging.getLogger(__name__)
 
 
@@ -95,9 +93,7 @@ def load_champions(
     `loaded` is a cache by version number, and holds exactly these afterwards.
     """
     with store.db.read() as conn:
-        history = activations.history(conn, 10 * _MAX_EARLIER)
-        numbers = list(dict.fromkeys(activation.version for activation in history))
-        rows = [versions.get(conn, number) for number in numbers[: _MAX_EARLIER + 1]]
+        rows = [versions.get(conn, number) for number in activations.recent_champions(conn)]
     live, *before = rows
 
     def trained_on() -> list[CurrentLabel]:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from core import leases, runs
-from core.errors import EvergreenError, NotReady, StoreError, VersionTaken
+from core.errors import EvergreenError, NotReady, StoreError
 from core.labelling import labels
 from core.labelling.census import check_enough, take_census
 from core.labelling.classes import join_labels_of_older_release
 from core.models.manifest import Manifest
 from core.models.servable import Servable
-from core.registry import promotions, versions
-from core.registry.versions import Version
-from core.registry.wait import wait_for_promotion
+from core.registry import versions
 from core.runs import Run
 from core.system.background import run_idle, run_low
 from training.backbones.backbone_ref import BackboneRef
@@ -33,18 +31,9 @@ from training.pipeline.context import RunContext
 from training.pipeline.export import export_challenger
 from training.pipeline.lost_images import find_embedded_only
 from training.pipeline.progress import Progress, RunCancelled, RunHandedBack, RunStarved
-
-_MAX_TRIES = 5
+from training.pipeline.publish import Outcome, promote, publish
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    outcome: str
-    # None: there was nothing to publish.
-    version: int | None
-    reason: str
 
 
 def attempt(
@@ -115,7 +104,7 @@ def execute(context: RunContext, run: Run, progress: Progress) -> Outcome:
     reason = str(published.gate["reason"])
     if not published.passed_gate:
         return Outcome("held-back", published.number, reason)
-    return _promote(context, published, reason, progress)
+    return promote(context, published, reason, progress)
 
 
 def _train_challenger(
@@ -196,58 +185,3 @@ def _read_training_set(
     champion_dataset = assemble(rows, champion_vectors, classes) if has_other_backbone else dataset
     embedded_only = find_embedded_only(store, rows)
     return TrainingSet(dataset, champion_dataset, snapshot, left_out, embedded_only)
-
-
-def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decision) -> Version:
-    """Add the version under the next number, and request its promotion if the gate passed it.
-
-    Raises RunCancelled if the lease was lost.
-    """
-    store = context.store
-    num_tries = 0
-    while True:
-        num_tries += 1
-        with store.db.read() as conn:
-            published = versions.by_run(conn, run.id)
-            numbered = versions.under_next_number(conn, manifest)
-        if published is not None:
-            return published
-        # Predictions wait for the lock of the transaction, so the slow write comes before it.
-        digest = store.blobs.put(numbered.to_bytes())
-        try:
-            with store.db.write() as conn:
-                now = context.store.db.clock()
-                if not leases.beat(conn, run.id, context.owner, now, "publishing", 0.9):
-                    raise RunCancelled
-                versions.add(conn, numbered, digest, decision.to_json())
-                if decision.promote:
-                    why = decision.reason
-                    promotions.request(conn, numbered.version, who="trainer", why=why, now=now)
-                return versions.get(conn, numbered.version)
-        except VersionTaken:  # by another trainer
-            if num_tries == _MAX_TRIES:
-                raise
-
-
-def _promote(context: RunContext, published: Version, reason: str, progress: Progress) -> Outcome:
-    """Wait until the workers have switched. With no live worker, this advances the promotion."""
-    db = context.store.db
-    progress.report("swapping", 0.95)
-    with db.read() as conn:
-        promotion = promotions.newest_promotion_of(conn, published.number)
-    while promotion is not None:
-        result = wait_for_promotion(
-            db,
-            promotion.id,
-            lambda: progress.report("swapping", 0.95),
-            wait_s=context.load_within_s,
-        )
-        if result.activate_at is not None:
-            break
-        failed_id = promotion.id
-        with db.read() as conn:
-            promotion = promotions.newest_promotion_of(conn, published.number)
-        if promotion is None or promotion.id == failed_id:
-            return Outcome("held-back", published.number, f"not swapped in: {result.error}")
-        # Somebody else requested the same version, and that request replaced the run's own.
-    return Outcome("promoted", published.number, reason)

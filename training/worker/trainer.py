@@ -27,6 +27,8 @@ from core.registry.bootstrap import ensure_first_version
 from core.registry.latest import Latest
 from core.registry.versions import Version
 from core.registry.workers import Worker
+from core.retention.leased_sweep import LeasedSweep
+from core.retention.sweep import Sweeper
 from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store, open_store
@@ -42,6 +44,7 @@ from training.worker.long_runs import LongRuns
 from training.worker.planned_runs import request_if_planned
 from training.worker.self_healing import SelfHealing
 from training.worker.triggers import NewLabels
+from training.worker.upkeep import Upkeep
 
 _TICK_S = 0.05
 # Events that write no row, like a process that died, are found within this time.
@@ -62,6 +65,9 @@ class Trainer:
         self._context = open_context(store, recipe, settings, self._id)
         self._long_runs = LongRuns()
         self._self_healing = SelfHealing(store) if settings.self_healing else None
+        named = settings.shadow_versions
+        sweeper = Sweeper(store, recipe.capture, recipe.retention, self._context.cache, named)
+        self._upkeep = Upkeep(LeasedSweep(sweeper, self._id, store.db.clock))
         self._stop = threading.Event()
         self._reported_at = 0.0
         self._latest = Latest()
@@ -91,6 +97,7 @@ class Trainer:
     def serve(self) -> None:
         """Work until `stop`."""
         log.info("trainer.ready")
+        self._upkeep.start()
         while not self._stop.is_set():
             try:
                 busy = self.tick(self._store.db.clock())
@@ -107,8 +114,9 @@ class Trainer:
         return max(0.0, min(_TICK_S, self._due_at - now))
 
     def close(self) -> None:
-        """End the child process, deregister, and close the store."""
+        """End the child process and the upkeep, deregister, and close the store."""
         self._long_runs.stop()
+        self._upkeep.stop()
         with self._store.db.write(durable=False) as conn:
             workers.leave(conn, self._id)
         self._store.db.close()

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from core.errors import InvalidRequest, NotReady, UnsupportedMediaType
-from core.labelling import intake
+from core.labelling import intake, predicted_image
 from core.labelling.intake import IntakeResult, LabelRequest, PreparedImage
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
@@ -100,14 +100,14 @@ async def _label_prediction(
             f"prediction {body.prediction_id} waits on local disk for the store, which could not "
             "take it; try again later, or send the image itself"
         )
-    image = await run_in_threadpool(intake.image_of, serving.store, body.prediction_id)
-    if await run_in_threadpool(intake.has_example, serving.store, image):
+    prediction = await run_in_threadpool(
+        predicted_image.prediction_of, serving.store, body.prediction_id
+    )
+    if await run_in_threadpool(intake.has_example, serving.store, prediction.image):
         return await _store_label(serving, body.prediction_id, label, None)
     # The image is decoded, so it is admitted as one that comes with its label.
     with serving.admission.reserve(deadline.remaining_s if deadline else None):
-        content = await run_in_threadpool(
-            intake.read_image, serving.store, body.prediction_id, image
-        )
+        content = await run_in_threadpool(predicted_image.read_image, serving.store, prediction)
         new = await serving.predictor.compute(
             intake.prepare, content, serving.limits, "prediction", deadline=deadline
         )

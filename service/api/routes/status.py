@@ -20,6 +20,8 @@ from core.labelling import labels, lost_images
 from core.labelling.census import describe_missing, read_census
 from core.registry import promotions, workers
 from core.registry.workers import Worker
+from core.retention import storage
+from core.retention.storage import Storage
 from core.store.clock import MAX_OFFSET_S, Offset
 from core.store.free_disk import FreeDisk
 from core.store.store import Store
@@ -73,6 +75,27 @@ class LostImageStatus(BaseModel):
     examples: list[int] = Field(description="The first few; GET /v1/lost-images lists them all.")
 
 
+class StorageUse(BaseModel):
+    bytes: int
+    items: int
+
+
+class StorageStatus(BaseModel):
+    measured_at: datetime.datetime | None = Field(
+        description="When the last sweep counted; null: none has yet."
+    )
+    kinds: dict[str, StorageUse] = Field(
+        description="`labelled-images`, `other-images` of predictions, `versions`, `database`, "
+        "`cache` of the trainer's machine, and `to-delete`."
+    )
+    growth_bytes_per_day: float | None = Field(
+        description="Over the last days; null before a day has passed."
+    )
+    days_until_full: float | None = Field(
+        description="Free disk below the blob folder over the growth; null: unknown, or no growth."
+    )
+
+
 class Status(BaseModel):
     version: int
     classes: int
@@ -94,6 +117,7 @@ class Status(BaseModel):
     disk: DiskStatus | None = Field(
         description="Below the blob folder; null if the blobs are in a remote store."
     )
+    storage: StorageStatus | None = Field(description="Null: the database does not answer.")
     labels: LabelStatus | None = Field(description="Null: the database does not answer.")
     lost_images: LostImageStatus | None = Field(description="Null: the database does not answer.")
     runs: list[RunResponse] = Field(description="The runs that are waiting or running.")
@@ -106,6 +130,7 @@ class _State(NamedTuple):
     workers: list[WorkerStatus]
     trainers: int | None
     promotion_waiting: int | None
+    storage: StorageStatus | None
     labels: LabelStatus | None
     lost_images: LostImageStatus | None
     runs: list[RunResponse]
@@ -120,7 +145,7 @@ def status(serving: ServingDep) -> Status:
     or empty, and `degraded` names it.
     """
     known: list[Degraded] | None = None
-    state = _State([], None, None, None, None, [], None)
+    state = _State([], None, None, None, None, None, [], None)
     with contextlib.suppress(StoreError):  # the log of the swap says what is wrong
         state, known = serving.health.read(partial(_read, serving.store, serving.store.db.clock()))
     current = serving.slot.current()
@@ -157,6 +182,7 @@ def _read(store: Store, now: float) -> tuple[_State, list[Degraded]]:
             workers=[_worker(worker) for worker in workers.live(conn, now, "serving")],
             trainers=len(workers.live(conn, now, "trainer")),
             promotion_waiting=waiting.version if waiting else None,
+            storage=_storage(storage.read(conn), store.disk.measure()),
             labels=LabelStatus(
                 waiting=num_waiting,
                 oldest_waiting=moment_or_none(oldest),
@@ -195,6 +221,15 @@ def _disk(disk: FreeDisk) -> DiskStatus | None:
         return None
     return DiskStatus(
         free_bytes=free, min_free_bytes=disk.min_bytes, keeps_images=free >= disk.min_bytes
+    )
+
+
+def _storage(used: Storage, free_bytes: int | None) -> StorageStatus:
+    return StorageStatus(
+        measured_at=moment_or_none(used.measured_at),
+        kinds={use.kind: StorageUse(bytes=use.num_bytes, items=use.num_items) for use in used.uses},
+        growth_bytes_per_day=used.growth_per_day,
+        days_until_full=used.days_until_full(free_bytes),
     )
 
 

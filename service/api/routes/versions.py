@@ -60,10 +60,11 @@ def one(number: WholeNumber, serving: ServingDep) -> VersionDetail:
         live = promotions.newest_activation(conn)
         tally = answers.tally(conn, number)
         recent = outcomes.recent(conn, number, after=version.snapshot) if tally.answers else []
-    lost = version_files.describe(version_files.note(serving.store, version))
+    is_kept = version.retired_at is None
+    lost = version_files.describe(version_files.note(serving.store, version) if is_kept else {})
     summary = VersionResponse.from_record(version, live.version if live else None, lost)
     manifest = None
-    if "manifest.json" not in lost:
+    if is_kept and "manifest.json" not in lost:
         manifest = json.loads(serving.store.blobs.get(version.manifest, keep=True))
     return VersionDetail(
         **summary.model_dump(),
@@ -105,7 +106,7 @@ async def model(
 
 def _version(number: int, serving: ServingProcess) -> Version:
     with serving.store.db.read() as conn:
-        return versions.get(conn, number)
+        return versions.get_kept(conn, number)
 
 
 def _compose(version: Version, serving: ServingProcess) -> bytes:

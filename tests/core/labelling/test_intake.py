@@ -7,6 +7,7 @@ from sqlalchemy import event as sqlalchemy_event
 
 from core.errors import (
     IdempotencyConflict,
+    ImageNotKept,
     ImageTooLarge,
     InvalidLabel,
     InvalidRequest,
@@ -202,6 +203,16 @@ def test_unknown_prediction_is_refused(store: Store, prediction_id: str) -> None
     with pytest.raises(UnknownPrediction):
         intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
     assert count(store) == 0
+
+
+def test_image_that_was_not_kept_is_asked_for(store: Store) -> None:
+    prediction_id = predict(store, OTHER)
+    label(store)  # the store is there
+    store.blobs.delete(sha256(OTHER))
+    with pytest.raises(ImageNotKept, match="send the image itself"):
+        intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
+    label(store, image=OTHER)
+    intake.label_prediction(store, prediction_id, CAT, LIMITS, now=2.0)
 
 
 def test_image_is_stored_without_what_follows_it(store: Store) -> None:

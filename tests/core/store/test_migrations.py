@@ -63,13 +63,14 @@ def test_database_of_an_older_release_is_migrated_with_its_rows(
     with db.write() as conn:
         config.attributes["connection"] = conn
         command.upgrade(config, "0001")
-        old = {name: value for name, value in PREDICTION.items() if name != "unfamiliar"}
+        new = {"unfamiliar", "kept_bytes", "capture"}
+        old = {name: value for name, value in PREDICTION.items() if name not in new}
         conn.execute(insert(schema.predictions).values(id="1", **old))
     db.ensure_schema(has_backup=True)
     assert num_predictions(db) == 1
     with db.write() as conn:
         (row,) = conn.execute(select(schema.predictions))
-        assert row._mapping == {"id": "1", **PREDICTION}
+        assert row._mapping == {"id": "1", **PREDICTION, "kept_bytes": 0}
         assert conn.execute(select(func.count()).select_from(schema.shadow_answers)).scalar() == 0
         config.attributes["connection"] = conn
         command.downgrade(config, "0001")

@@ -26,10 +26,10 @@ def test_prediction_goes_on_without_keeping_its_image(
     status = client.get("/v1/status").json()["disk"]
     assert (status["keeps_images"], status["min_free_bytes"]) == (False, 10**18)
     metrics = client.get("/metrics").text
-    assert "evergreen_images_not_kept_total 0.0" not in metrics
+    assert 'evergreen_images_not_kept_total{reason="low disk"} 1.0' in metrics
     assert "evergreen_disk_free_bytes" in metrics
     refused = label_prediction(client, prediction_id, "cat")
-    assert_problem.problem(refused, 404, "unknown-prediction", "not kept any more", "send it again")
+    assert_problem.problem(refused, 409, "image-not-kept", "less disk was free", "send the image")
     assert label_image(client, image, "cat").status_code == 201
 
 

@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
 from starlette.testclient import TestClient
 
 from core import leases
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
+from core.retention import storage
+from core.retention.storage import Use
 from service.api.app import create_app
 from tests.service import assert_problem, trained_home
 from tests.service.conftest import settings_in
@@ -35,6 +38,27 @@ def test_status_lists_the_worker_that_responds(fresh: TestClient) -> None:
     assert (worker["pid"], worker["version"], worker["ready"]) == (os.getpid(), 1, [1])
     assert worker["problems"] == []
     assert worker["provider"] == "CPUExecutionProvider"
+
+
+def test_status_and_metrics_say_what_takes_how_much_room(fresh: TestClient) -> None:
+    status = fresh.get("/v1/status").json()["storage"]
+    assert status == {
+        "measured_at": None,
+        "kinds": {},
+        "growth_bytes_per_day": None,
+        "days_until_full": None,
+    }
+    for days, num_bytes in ((3, 10_000), (1, 30_000)):
+        with store_of(fresh).db.write() as conn:
+            uses = [Use("other-images", num_bytes, 7)]
+            storage.record(conn, uses, time.time() - days * 86_400)
+    status = fresh.get("/v1/status").json()["storage"]
+    assert status["kinds"] == {"other-images": {"bytes": 30_000, "items": 7}}
+    assert status["growth_bytes_per_day"] == pytest.approx(10_000)
+    assert status["days_until_full"] > 0
+    metrics = fresh.get("/metrics").text
+    assert 'evergreen_storage_bytes{kind="other-images"} 30000.0' in metrics
+    assert "\nevergreen_days_until_full " in metrics
 
 
 def test_status_counts_labels_and_says_what_is_missing(fresh: TestClient) -> None:

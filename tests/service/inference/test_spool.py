@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def test_prediction_comes_back_as_it_was_put(spool: Spool) -> None:
     assert spool.holds(row.id)
     (path,) = spool.oldest_first()
     assert spool.read(path) == (row, IMAGE)
+
+
+def test_prediction_without_its_image_comes_back_as_a_row(store: Store, spool: Spool) -> None:
+    row = replace(prediction(), kept_bytes=None, capture="none")
+    assert spool.put(row, b"")
+    assert drain_of(store, spool).drain()
+    assert get(store, row.id) == row
+    assert not store.blobs.has(row.image)
 
 
 def test_spool_is_bounded(spool: Spool) -> None:

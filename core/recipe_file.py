@@ -27,9 +27,12 @@ log = logging.getLogger(__name__)
 
 
 def read_toml(
-    path: Path, cls: type[Recipe], renamed: Mapping[str, str] = MappingProxyType({})
+    path: Path,
+    cls: type[Recipe],
+    renamed: Mapping[str, str] = MappingProxyType({}),
+    section: str | None = None,
 ) -> Recipe:
-    """Read a recipe. Keys that the file leaves out keep their defaults.
+    """Read a recipe, or one table of it. Keys that the file leaves out keep their defaults.
 
     `renamed` maps an old "table.key" to the new key. The old one still works, and is logged.
     Raises InvalidRecipe if the file can't be read, or has unknown keys or wrong values.
@@ -39,10 +42,13 @@ def read_toml(
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRecipe(f"the recipe {path} cannot be read: {error}") from error
     _rename(tables, renamed)
+    prefix = "" if section is None else f"{section}."
     try:
-        return TypeAdapter(cls).validate_python(tables)
+        return TypeAdapter(cls).validate_python(
+            tables if section is None else tables.get(section, {})
+        )
     except ValidationError as error:
-        problems = "; ".join(_describe(problem, cls()) for problem in error.errors())
+        problems = "; ".join(prefix + _describe(problem, cls()) for problem in error.errors())
         raise InvalidRecipe(f"the recipe {path}: {problems}") from error
 
 

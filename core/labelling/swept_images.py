@@ -1,0 +1,22 @@
+"""An image that is labelled while it is swept: its blob may be deleted between the two steps of a
+label, which stores the blob first and then the row."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from core.errors import StoreError
+from core.store.blobs import Blobs
+from core.store.retention_schema import doomed_blobs
+
+
+class ImageSwept(StoreError):
+    """Store the blob again, and then the row."""
+
+
+def check_not_swept(conn: Connection, blobs: Blobs, image: str) -> None:
+    """Raises ImageSwept. The sweeper takes the lock that the caller holds, so from now on the blob
+    stays (`core/retention/doomed.py`)."""
+    doomed = select(doomed_blobs.c.digest).where(doomed_blobs.c.digest == image)
+    if conn.execute(doomed).first() is not None and not blobs.has(image):
+        raise ImageSwept("an image was swept while it was labelled; send it again")
