@@ -18,6 +18,8 @@ from core.store.database import Database
 from core.store.tallies import KEPT_BY_TRIGGERS
 
 _ROWS = 500
+# They say nothing on another machine, or later.
+_OF_THE_MACHINE = (schema.clock, schema.workers)
 
 
 def copy_out(db: Database, path: Path, pace: Pace) -> None:
@@ -69,7 +71,8 @@ def _copy_rows(source: Connection, target: Connection, pace: Pace) -> None:
     # Migrations write rows of their own.
     for table in reversed(schema.metadata.sorted_tables):
         target.execute(delete(table))
-    by_us = [each for each in schema.metadata.sorted_tables if each not in KEPT_BY_TRIGGERS]
+    apart = (*KEPT_BY_TRIGGERS, *_OF_THE_MACHINE)
+    by_us = [each for each in schema.metadata.sorted_tables if each not in apart]
     for table in (*by_us, *KEPT_BY_TRIGGERS):
         if table in KEPT_BY_TRIGGERS:
             target.execute(delete(table))

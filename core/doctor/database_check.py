@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from core import degraded
 from core.doctor.findings import Finding, fact
-from core.errors import ArtifactError, StoreError
+from core.errors import ArtifactError, MigrationNeeded, StoreError
 from core.registry import versions, workers
 from core.store.database import Database
 from core.store.schema import REVISION, embeddings
@@ -27,11 +27,14 @@ def check_schema(db: Database, *, repair: bool) -> Iterator[Finding]:
         yield fact("database", f"schema {revision}, as this release makes it")
         return
     text = f"schema {revision}, and this release makes {REVISION}"
-    repaired = ""
-    if repair:
-        db.ensure_schema()
-        repaired = "migrated"
-    yield Finding("database", text, "start the server, or use --repair", repaired=repaired)
+    repaired, remedy = "", "start the server, or use --repair"
+    try:
+        if repair:
+            db.ensure_schema()
+            repaired = "migrated"
+    except MigrationNeeded as error:
+        remedy = str(error)
+    yield Finding("database", text, remedy, repaired=repaired)
 
 
 def check_integrity(db: Database, *, reads: bool) -> Iterator[Finding]:

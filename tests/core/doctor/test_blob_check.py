@@ -234,7 +234,7 @@ def memory_url() -> Iterator[str]:
 
 
 def test_remote_store_is_checked_too(sqlite_store: Store, memory_url: str) -> None:
-    from core.store.blobs import open_blobs
+    from core.store.store import open_blobs
 
     remote = Store(sqlite_store.db, open_blobs(memory_url))
     label(remote)

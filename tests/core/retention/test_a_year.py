@@ -88,7 +88,7 @@ class Home:
             run, _ = runs.request(conn, trigger="labels", now=now)
             leases.claim(conn, "trainer", now)
             snapshot = labels.newest_id(conn)
-            runs.set_snapshot(conn, run.id, snapshot, {})
+            runs.set_snapshot(conn, run.id, snapshot, {}, num_trained=10)
         manifest = tiny.make_manifest(
             self.store.blobs,
             backbone_seed=day // 60,

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from core import leases, runs
 from core.errors import VersionRetired
 from core.labelling import embeddings
-from core.registry import promotions, versions, workers
+from core.registry import promotions, version_files, versions, workers
 from core.retention.policy import RetentionPolicy
 from core.retention.versions import MIN_VERSIONS
 from core.store import schema
@@ -87,7 +87,7 @@ def test_retired_version_cannot_be_promoted_or_read(old_versions: Store) -> None
     with pytest.raises(VersionRetired, match="version 2 is retired"):
         tiny.activate(old_versions, 2)
     with pytest.raises(VersionRetired):
-        versions.check_loadable(2, old_versions.db, old_versions.blobs)
+        version_files.check_loadable(2, old_versions)
     with pytest.raises(VersionRetired):
         versions.read_manifest(get(old_versions, 2), old_versions.blobs)
 

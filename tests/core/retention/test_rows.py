@@ -33,7 +33,7 @@ from tests.support import tiny
 def end_run(store: Store, days_ago: float, tier: str = "head", snapshot: int = 0) -> str:
     with store.db.write(durable=False) as conn:
         run, _ = runs.request(conn, trigger="request", now=NOW - days_ago * DAY, tier=tier)
-        runs.set_snapshot(conn, run.id, snapshot, {})
+        runs.set_snapshot(conn, run.id, snapshot, {}, num_trained=10)
         runs.end(conn, schema.runs.c.id == run.id, "finished", NOW - days_ago * DAY)
     return run.id
 

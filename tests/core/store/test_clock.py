@@ -105,7 +105,7 @@ def test_offset_is_logged_once_and_when_it_changes(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.postgres
 def test_postgres_gives_the_time_to_a_machine_whose_clock_is_wrong(postgres_url: str) -> None:
-    db = Database(postgres_url, lambda: time.time() + 2.0)
+    db = Database(postgres_url, wall=lambda: time.time() + 2.0)
     db.ensure_schema()
     assert db.clock() == pytest.approx(time.time(), abs=0.05)
     assert db.clock.offset.seconds == pytest.approx(2.0, abs=0.05)
@@ -125,7 +125,7 @@ class Home:
         return time.time() + self.set_by
 
     def process(self) -> Database:
-        db = Database(self._url, self.wall)
+        db = Database(self._url, wall=self.wall)
         self._opened.callback(db.close)
         db.ensure_schema()
         return db

@@ -142,7 +142,7 @@ def test_labels_of_an_older_release_are_counted(empty_url: str) -> None:
         for i, (label, retracts) in enumerate(events, start=1):
             row = {"id": i, "example_id": 2 if i == 6 else 1, "label": label, "retracts": retracts}
             conn.execute(insert(schema.labels).values(**row, who="", created_at=0.0))
-    db.ensure_schema()
+    db.ensure_schema(has_backup=True)
     with db.write() as conn:
         assert sorted(labels.count_current(conn)) == [("cat", False, 1), ("cat", True, 1)]
         config.attributes["connection"] = conn

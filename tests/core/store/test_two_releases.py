@@ -87,7 +87,7 @@ def older(empty_url: str) -> Iterator[Older]:
     found = Older(db, tables_of(db))
     for number in (1, 2, 3):
         found.insert("versions", number=number, **VERSION)
-    db.ensure_schema()
+    db.ensure_schema(has_backup=True)
     yield found
     db.close()
 

@@ -73,7 +73,7 @@ def replicas(url: str, store: Store, walls: Sequence[Wall]) -> Iterator[list[Rep
     with ExitStack() as opened:
         found = []
         for wall in walls:
-            db = Database(url, wall)
+            db = Database(url, wall=wall)
             opened.callback(db.close)
             db.ensure_schema()
             own = Store(db, store.blobs)
