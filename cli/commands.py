@@ -52,6 +52,7 @@ COMMANDS = (
         "cli.status:status",
         "Show the champion, the processes, the labels and the runs.",
     ),
+    Command("key", _RUN, "cli.key:app", "Make, list and revoke keys."),
     Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
     Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
     Command(

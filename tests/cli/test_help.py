@@ -11,7 +11,7 @@ from tests.cli.conftest import Run
 
 ALL = (
     *("init", "serve", "worker", "import", "predict", "label", "retrain", "status"),
-    *("backbone", "distil", "versions", "promote", "rollback", "export"),
+    *("backbone", "distil", "versions", "promote", "rollback", "export", "key"),
 )
 
 
