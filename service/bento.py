@@ -27,6 +27,7 @@ from core.errors import EvergreenError
 from core.models.onnx_sessions import num_usable_gpus
 from core.settings import adopt_new_names, load_settings
 from service.api import problems
+from service.api.access.gate import Gate
 from service.api.app import create_app
 from service.api.request_middleware import BENTOML_PATH, RequestMiddleware
 from service.api.routes.predict import predict_here
@@ -48,6 +49,9 @@ def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> Non
 
 
 keep_data_out_of_bento(Path(__file__).parents[1], os.environ)
+# uvicorn would take the address of a client from what a proxy on this machine says. The gate must
+# see who is connected.
+os.environ["FORWARDED_ALLOW_IPS"] = ""
 SETTINGS = load_settings()
 logs.configure(SETTINGS.log_level)
 adopt_new_names(os.environ)
@@ -149,7 +153,8 @@ class Evergreen:
             return problems.to_response(error)  # type: ignore[return-value]
 
 
-# The app has a middleware of its own. This one is for the route of `predict`.
+# The app has both of its own. These are for the routes of BentoML, and for that of `predict`.
+Evergreen.add_asgi_middleware(Gate, state=app.state, settings=SETTINGS)  # type: ignore[attr-defined]
 Evergreen.add_asgi_middleware(  # type: ignore[attr-defined]
     RequestMiddleware,
     state=app.state,

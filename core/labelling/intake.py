@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from core import class_names, predictions
-from core.errors import IdempotencyConflict, InvalidRequest, UnknownFeedback, UnknownPrediction
+from core.errors import IdempotencyConflict, RoleRequired, UnknownFeedback, UnknownPrediction
 from core.inputs.fingerprint import fingerprint
 from core.inputs.pixels import Limits, size_of
 from core.inputs.trailing import without_trailing
 from core.labelling import classes, examples, labels
 from core.labelling.examples import Example, NewExample
+from core.labelling.label_request import LabelRequest, check
 from core.labelling.labels import LabelEvent
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store.blobs import sha256
 from core.store.store import Store
-
-MAX_KEY_CHARACTERS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +29,6 @@ class IntakeResult:
     event: LabelEvent
     # False if the same request came before: then `event` is the one of that request.
     is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRequest:
-    """A label and its attributes, without the image."""
-
-    label: str
-    who: str = "anonymous"
-    idempotency_key: str | None = None
-    source: str = "feedback"
 
 
 def label_image(
@@ -139,10 +128,12 @@ def read_image(store: Store, prediction_id: str, image: str) -> bytes:
     return store.blobs.get(image)
 
 
-def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResult:
+def retract(
+    store: Store, event_id: int, *, who: str, now: float, only_own: bool = False
+) -> IntakeResult:
     """Retract a label. The label before it, if any, becomes current again.
 
-    Raises UnknownFeedback, InvalidRequest.
+    With `only_own`, one that `who` gave. Raises UnknownFeedback, InvalidRequest, RoleRequired.
     """
     check_plain("who", who, MAX_WHO_CHARACTERS)
     with store.db.write() as conn:
@@ -151,6 +142,10 @@ def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResul
         if event is None or event.retracts is not None:
             raise UnknownFeedback(
                 f"feedback {event_id} does not exist; send the id that the label answered with"
+            )
+        if only_own and event.who != who:
+            raise RoleRequired(
+                f"feedback {event_id} is of somebody else: to retract it needs the role train"
             )
         earlier = labels.retraction_of(conn, event_id)
         if earlier is not None:
@@ -199,11 +194,11 @@ def _append_to(
 ) -> IntakeResult:
     image = new if isinstance(new, str) else new.image
     labels.lock_order(conn)
-    key = request.idempotency_key
+    key = request.stored_key
     if key is not None:
         earlier = labels.by_idempotency_key(conn, key)
         if earlier is not None:
-            _check_same(conn, earlier, request, image, key)
+            _check_same(conn, earlier, request, image)
             return IntakeResult(earlier, is_new=False)
     label = classes.join(conn, request.label)
     example = examples.find(conn, image)
@@ -223,25 +218,11 @@ def _append_to(
     return IntakeResult(event, is_new=True)
 
 
-def _check_same(
-    conn: Connection, earlier: LabelEvent, request: LabelRequest, image: str, key: str
-) -> None:
+def _check_same(conn: Connection, earlier: LabelEvent, request: LabelRequest, image: str) -> None:
     example: Example | None = examples.find(conn, image)
     is_same_class = earlier.label is not None and class_names.is_same(earlier.label, request.label)
     if not is_same_class or example is None or example.id != earlier.example_id:
         raise IdempotencyConflict(
-            f"the Idempotency-Key {key!r} came before with another image or label; "
-            "use a new key for a new label"
+            f"the Idempotency-Key {request.idempotency_key!r} came before with another image or "
+            "label; use a new key for a new label"
         )
-
-
-def check(request: LabelRequest) -> LabelRequest:
-    """Return the request with its label normalised. Raises InvalidLabel, InvalidRequest."""
-    key = request.idempotency_key
-    if key is not None and not (0 < len(key) <= MAX_KEY_CHARACTERS and key.isprintable()):
-        raise InvalidRequest(
-            f"the Idempotency-Key has {len(key):,} characters; send 1 to {MAX_KEY_CHARACTERS}, "
-            "none of them a control character"
-        )
-    check_plain("who", request.who, MAX_WHO_CHARACTERS)
-    return LabelRequest(class_names.normalise(request.label), request.who, key, request.source)

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from core.release import release
 from core.settings import Settings
 from service.api import problems
+from service.api.access.gate import Gate
 from service.api.problems import Problem
 from service.api.query_parameters import refuse_unknown
 from service.api.request_middleware import METHODS, RequestMiddleware
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         raise HTTPException(404)
 
     app.add_middleware(RequestMiddleware, state=app.state, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Gate, state=app.state, settings=settings)  # the last one is the first
     return app
 
 
