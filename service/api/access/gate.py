@@ -32,6 +32,7 @@ from service import metrics
 from service.api import problems
 from service.api.access.browsers import Browsers
 from service.api.access.caller import NOBODY, Caller
+from service.api.access.quotas import Quotas
 from service.api.access.route_roles import Open, need_of
 
 Headers = Mapping[bytes, bytes]
@@ -54,6 +55,7 @@ class Gate:
         self._user_header = settings.trusted_user_header.encode()
         self._user_role = parse_role(settings.trusted_user_role)
         self._proxies = [ipaddress.ip_network(each) for each in settings.trusted_proxies]
+        self._quotas = Quotas()
         self._first: ASGIApp = self._guard
         if settings.cors_origins:  # answers what browsers ask before they send a change
             self._first = CORSMiddleware(
@@ -76,10 +78,14 @@ class Gate:
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             caller = await self._admit(scope, dict(scope["headers"]))
+            if caller.key is not None and (caller.key.request_quota or caller.key.byte_quota):
+                self._quotas.spend(caller.key, _length(scope) or 0)
         except EvergreenError as error:
             await self._refuse(error, scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
+        if caller.key is not None and caller.key.byte_quota and _length(scope) is None:
+            receive = self._quotas.counting(caller.key, receive)
         await self._app(scope, receive, send)
 
     async def _refuse(
@@ -154,6 +160,14 @@ class Gate:
         with suppress(UnicodeError):
             return Caller(self._user_role, check_who(headers[self._user_header].decode().strip()))
         return None
+
+
+def _length(scope: Scope) -> int | None:
+    """As announced."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return None
 
 
 def _token(headers: Headers) -> str | None:
