@@ -68,6 +68,11 @@ class AccessSettings(BaseModel):
     admin_key_file: ExpandedPath | None = Field(
         None, description="file with the key of an admin, beside those of `evergreen key add`"
     )
+    session_secret_file: ExpandedPath | None = Field(
+        None,
+        description="file that signs sign-ins to the page, the same on each machine of a service; "
+        "empty means one that is made in the home folder",
+    )
     hosts: _Hosts = Field(
         (),
         description="names, besides localhost and IP addresses, under which it is reached, such as "

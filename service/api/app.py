@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 from fastapi import Depends, FastAPI, Request
 from starlette.exceptions import HTTPException
 
 from core.release import release
 from core.settings import Settings
 from service.api import problems
+from service.api.access.contract import add_keys
 from service.api.access.gate import Gate
+from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.query_parameters import refuse_unknown
 from service.api.request_middleware import METHODS, RequestMiddleware
@@ -20,6 +24,7 @@ from service.api.routes import (
     page,
     predict,
     runs,
+    session,
     status,
     versions,
 )
@@ -46,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
         versions,
         champion,
         status,
+        session,
         oip_metadata,
         oip_infer,
         page,
@@ -61,6 +67,9 @@ def create_app(settings: Settings) -> FastAPI:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)
 
+    generate = app.openapi
+    app.openapi = functools.cache(lambda: add_keys(generate()))  # type: ignore[method-assign]
+    app.state.sessions = Sessions(settings)
     app.add_middleware(RequestMiddleware, state=app.state, max_bytes=settings.max_body_bytes)
     app.add_middleware(Gate, state=app.state, settings=settings)  # the last one is the first
     return app

@@ -94,7 +94,15 @@ def problem(status: int, code: str, detail: str, path: str = "", **headers: str)
 
 def to_response(error: EvergreenError, path: str = "") -> JSONResponse:
     _note(error)
-    return problem(status_of(error), error.code, _detail(error), path)
+    return problem(status_of(error), error.code, _detail(error), path, **_headers(error))
+
+
+def _headers(error: EvergreenError) -> dict[str, str]:
+    if isinstance(error, errors.KeyRequired):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, errors.QuotaExceeded):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {}
 
 
 def _is_of_protocol(path: str) -> bool:

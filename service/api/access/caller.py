@@ -19,6 +19,8 @@ class Caller:
     # Null: nobody was asked.
     name: str | None = None
     key: Key | None = None
+    # By a cookie that stands for the key.
+    is_signed_in: bool = False
 
     @property
     def idempotency_scope(self) -> str:

@@ -6,7 +6,6 @@ workers forward to each other has passed the gate of the first, on sockets of th
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import time
 from collections.abc import Mapping
@@ -16,14 +15,13 @@ from starlette.datastructures import State
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from core.access.key_ring import PATIENCE_S, KeyRing
+from core.access.key_ring import KeyRing
 from core.access.roles import parse_role
 from core.errors import (
     AccessError,
     EvergreenError,
     KeyRequired,
     NotReady,
-    QuotaExceeded,
     RoleRequired,
 )
 from core.plain_text import check_who
@@ -33,7 +31,9 @@ from service.api import problems
 from service.api.access.browsers import Browsers
 from service.api.access.caller import NOBODY, Caller
 from service.api.access.quotas import Quotas
+from service.api.access.renewal import renewed
 from service.api.access.route_roles import Open, need_of
+from service.api.access.sessions import Sessions
 
 Headers = Mapping[bytes, bytes]
 
@@ -92,13 +92,9 @@ class Gate:
         self, error: EvergreenError, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """The only place where the gate answers. The body has not been read."""
-        response = problems.to_response(error, scope["path"])
         if isinstance(error, AccessError):
             metrics.refused.labels(error.code).inc()
-        if isinstance(error, KeyRequired):
-            response.headers["WWW-Authenticate"] = "Bearer"
-        if isinstance(error, QuotaExceeded):
-            response.headers["Retry-After"] = str(error.retry_after_s)
+        response = problems.to_response(error, scope["path"])
         await response(scope, receive, send)
 
     async def _admit(self, scope: Scope, headers: Headers) -> Caller:
@@ -121,11 +117,13 @@ class Gate:
             return user
         if self._settings.auth == "off":
             return NOBODY
-        ring = await self._renewed_ring()
-        token = _token(headers)
-        key = None if token is None else ring.find(token, time.time())
-        if key is not None:
-            return Caller(key.role, key.name, key)
+        serving = getattr(self._state, "serving", None)
+        if serving is None:
+            raise NotReady("the service is starting; try again in a second")
+        ring = await renewed(serving.key_ring)
+        known = self._with_key(ring, headers) or self._with_session(ring, headers)
+        if known is not None:
+            return known
         if ring.has_keys or self._settings.auth == "keys":
             raise KeyRequired(
                 "this needs a key that is in force: send `Authorization: Bearer eg_...`; "
@@ -138,18 +136,21 @@ class Gate:
             "with `evergreen key add NAME` there, or set EVERGREEN_AUTH=off to serve everyone"
         )
 
-    async def _renewed_ring(self) -> KeyRing:
-        serving = getattr(self._state, "serving", None)
-        if serving is None:
-            raise NotReady("the service is starting; try again in a second")
-        ring: KeyRing = serving.key_ring
-        if ring.is_stale:
-            renewed = asyncio.shield(asyncio.wrap_future(ring.renew()))
-            try:
-                await asyncio.wait_for(renewed, PATIENCE_S)
-            except TimeoutError:
-                ring.go_on()
-        return ring
+    def _with_key(self, ring: KeyRing, headers: Headers) -> Caller | None:
+        token = _token(headers)
+        key = None if token is None else ring.find(token, time.time())
+        return None if key is None else Caller(key.role, key.name, key)
+
+    def _with_session(self, ring: KeyRing, headers: Headers) -> Caller | None:
+        """Without the header Authorization only, so that one request has one key."""
+        if b"cookie" not in headers or b"authorization" in headers:
+            return None
+        sessions: Sessions = self._state.sessions
+        identity = sessions.key_id(headers)
+        key = None if identity is None else ring.in_force(identity, time.time())
+        if key is None or not sessions.is_of(headers, key):
+            return None
+        return Caller(key.role, key.name, key, is_signed_in=True)
 
     def _trusted_user(self, scope: Scope, headers: Headers) -> Caller | None:
         """The user that a proxy has authenticated. Raises InvalidRequest."""

@@ -29,6 +29,7 @@ OPEN = {
     "/v2/health/ready",
     "/",
     "/page/{name}",
+    "/v1/session",
 }
 
 
