@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from core.access.keys import Key
 from core.access.roles import Role
+from core.errors import QuotaExceeded
+from service.api.access.quotas import Quotas
 from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.service.access_clients import Headers, add_key
@@ -60,3 +65,28 @@ def test_bytes_without_an_announced_length_count_too(keyed: TestClient, make: An
     assert codes[0] == 200
     refused = keyed.post("/v1/predict", content=image, headers=mine)
     assert refused.status_code == 429
+
+
+def test_quota_comes_back_little_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000.0 * 60
+    monkeypatch.setattr("service.api.access.quotas.time", SimpleNamespace(time=lambda: now))
+    key = Key("0" * 12, "", "a", Role.PREDICT, request_quota="10/minute", byte_quota="100B/minute")
+    quotas = Quotas()
+
+    def num_taken() -> int:
+        for taken in range(100):
+            with contextlib.suppress(QuotaExceeded):
+                quotas.spend(key, 5)
+                continue
+            return taken
+        raise AssertionError("no limit")
+
+    assert num_taken() == 10
+    assert num_taken() == 0
+    now += 90  # half of the last minute counts
+    assert num_taken() == 5
+    now += 120
+    assert num_taken() == 10
+    with pytest.raises(QuotaExceeded, match="bytes") as raised:
+        Quotas().spend(key, 101)
+    assert 1 <= raised.value.retry_after_s <= 60
