@@ -33,7 +33,7 @@ from core.inputs.pixels import Limits
 from core.inputs.trailing import without_trailing
 from core.labelling import classes, intake, labels
 from core.labelling.examples import NewExample
-from core.labelling.intake import LabelRequest
+from core.labelling.label_request import LabelRequest
 from core.settings import Settings, load_settings
 from core.store.blobs import sha256
 from core.store.store import Store

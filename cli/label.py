@@ -15,7 +15,9 @@ from core.class_names import normalise
 from core.errors import InvalidRequest
 from core.inputs.pixels import Limits
 from core.labelling import intake
-from core.labelling.intake import IntakeResult, LabelRequest
+from core.labelling.intake import IntakeResult
+from core.labelling.label_request import LabelRequest
+from core.plain_text import check_who
 from core.settings import Settings, load_settings
 from core.store.store import Store
 
@@ -35,6 +37,7 @@ def label(
     The image is a file, or that of a prediction. A new label replaces the earlier one.
     """
     settings = load_settings()
+    check_who(who)
     if undo is not None:
         if target is not None:
             raise InvalidRequest("--undo takes the id of a label and nothing else")

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from cli import home
+from cli import home, serve_access
 from cli.console import count, err
+from cli.serve_access import Access
 from core.errors import InvalidRequest, NotReady
 from core.registry import promotions, versions
 from core.retention.policy import load_capture_policy
@@ -29,18 +30,21 @@ def serve() -> None:
     """Serve predictions over HTTP, and train in the background.
 
     EVERGREEN_HOST and EVERGREEN_PORT set the address, EVERGREEN_WORKERS the number of processes.
+    On an address of a network, requests need a key: the first start makes one, and prints it.
     """
     settings = load_settings()
     if settings.recipe is not None and not settings.recipe.is_file():
         raise InvalidRequest(f"EVERGREEN_RECIPE names {settings.recipe}, which is not a file")
     load_capture_policy(settings.recipe)  # here, as a worker that fails to start is started again
     address = free_address(settings.host, settings.port)
-    with home.opened(settings) as store, store.db.read() as conn:
-        live = promotions.newest_activation(conn)
-        if live is None:
-            raise NotReady("there is no champion: promote a version with `evergreen promote N`")
-        num_classes = len(versions.get(conn, live.version).classes)
-    err.print(welcome(settings, live.version, num_classes), soft_wrap=True)
+    with home.opened(settings) as store:
+        with store.db.read() as conn:
+            live = promotions.newest_activation(conn)
+            if live is None:
+                raise NotReady("there is no champion: promote a version with `evergreen promote N`")
+            num_classes = len(versions.get(conn, live.version).classes)
+        access = serve_access.prepare(settings, address, store.db)
+    err.print(welcome(settings, live.version, num_classes, access), soft_wrap=True)
     command = bentoml_command(address, settings)
     # BentoML replaces this process, so signals reach it directly.
     os.execvpe(command[0], command, environment(settings, os.environ))
@@ -97,6 +101,7 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
         "DATABASE_URL": settings.database_url and _absolute_url(settings.database_url),
         "BLOB_URL": settings.blob_url and _absolute_path(settings.blob_url),
         "RECIPE": settings.recipe and settings.recipe.absolute(),
+        "ADMIN_KEY_FILE": settings.admin_key_file and settings.admin_key_file.absolute(),
     }
     variables |= {PREFIX + name: str(path) for name, path in paths.items() if path}
     variables.setdefault("BENTOML_HOME", str(settings.home.absolute() / "bentoml"))
@@ -106,17 +111,18 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
     return variables
 
 
-def welcome(settings: Settings, version: int, num_classes: int) -> str:
+def welcome(settings: Settings, version: int, num_classes: int, access: Access) -> str:
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{settings.port}"
     command = "evergreen" if shutil.which("evergreen") else sys.argv[0]
     return f"""\
 Evergreen starts on {url} with version {version} ({count(num_classes, "class")}).
 It stores everything in {settings.home.absolute()}
+{access.text}
 
 Try, from another terminal:
-  curl -F image=@photo.jpg {url}/v1/predict
-  curl -F image=@photo.jpg -F label=cat {url}/v1/feedback
+  curl{access.curl} -F image=@photo.jpg {url}/v1/predict
+  curl{access.curl} -F image=@photo.jpg -F label=cat {url}/v1/feedback
   {command} status
 or open {url} in a browser. Ctrl-C stops it.
 """

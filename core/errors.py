@@ -5,6 +5,7 @@
                        UnsupportedMediaType, SlowBody, InvalidLabel, InvalidRequest,
                        UnknownPrediction, UnknownFeedback, UnknownExample, UnknownRun,
                        UnknownVersion, UnknownModel, InvalidRecipe
+      AccessError      KeyRequired, RoleRequired, QuotaExceeded, UnknownHost, ForeignOrigin
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged,
@@ -90,6 +91,38 @@ class UnknownModel(InputError):
 
 class InvalidRecipe(InputError):
     code = "invalid-recipe"
+
+
+class AccessError(EvergreenError):
+    """The request is refused, whatever it asks for."""
+
+    code = "access-denied"
+
+
+class KeyRequired(AccessError):
+    """Says nothing of what is wrong with the key that came, if any."""
+
+    code = "key-required"
+
+
+class RoleRequired(AccessError):
+    code = "role-required"
+
+
+class QuotaExceeded(AccessError):
+    code = "quota-exceeded"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UnknownHost(AccessError):
+    code = "unknown-host"
+
+
+class ForeignOrigin(AccessError):
+    code = "foreign-origin"
 
 
 class StateError(EvergreenError):

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
+from core.access_settings import AccessSettings, ExpandedPath, ExpandedUrl
 from core.errors import InvalidRequest
 from core.system.host import available_cores
 
@@ -26,6 +27,8 @@ RENAMED = {
     "EVERGREEN_PROVIDER": "EVERGREEN_DEVICE",
     "EVERGREEN_THREADS": "EVERGREEN_ONNX_THREADS",
 }
+# The key that clients send. The server reads it nowhere, but a shell may have it for both.
+OF_CLIENTS = frozenset({"EVERGREEN_API_KEY"})
 
 log = logging.getLogger(__name__)
 
@@ -34,40 +37,19 @@ def _split(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
 
-def _expand_user(path: Path) -> Path:
-    """Only a shell replaces ~, and not where the setting comes from a file."""
-    try:
-        return path.expanduser()
-    except RuntimeError as error:  # ~name of an unknown user
-        raise ValueError(f"{error}; write the whole path") from error
-
-
-def _expand_in_url(url: str) -> str:
-    """A plain path, or that of SQLite, may begin with ~. In a URL, % and ? have a meaning."""
-    if url.startswith("~"):
-        return str(_expand_user(Path(url)))
-    head, slashes, path = url.partition(":///")
-    if head.startswith("sqlite") and path.startswith("~"):
-        user, slash, rest = path.partition("/")
-        return f"{head}{slashes}{quote(str(_expand_user(Path(user))))}{slash}{rest}"
-    return url
-
-
 VersionNumber = Annotated[int, Field(ge=1)]
 
 
-class Settings(BaseModel):
+class Settings(AccessSettings):
     """Every setting is an environment variable, `EVERGREEN_` and its name in capitals."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    home: Annotated[Path, AfterValidator(_expand_user)] = Field(
+    home: ExpandedPath = Field(
         Path("evergreen-data"), description="folder of the embedded database, blobs and caches"
     )
-    database_url: Annotated[str, AfterValidator(_expand_in_url)] = Field(
+    database_url: ExpandedUrl = Field(
         "", description="SQLAlchemy URL; empty means SQLite in the home folder"
     )
-    blob_url: Annotated[str, AfterValidator(_expand_in_url)] = Field(
+    blob_url: ExpandedUrl = Field(
         "", description="fsspec URL of the blob store; empty means a folder in the home folder"
     )
     store_connect_s: float = Field(
@@ -142,7 +124,7 @@ class Settings(BaseModel):
     stop_within_s: float = Field(
         20.0, ge=1, description="then, seconds to finish the requests in flight"
     )
-    recipe: Annotated[Path, AfterValidator(_expand_user)] | None = Field(
+    recipe: ExpandedPath | None = Field(
         None, description="TOML file that says how to learn; empty means the built-in recipe"
     )
     run_trainer: bool = Field(
@@ -196,7 +178,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     env = os.environ if environ is None else environ
     fields = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
-    unknown = [k for k in env if k.startswith(PREFIX) and k not in fields.keys() | RENAMED.keys()]
+    known = fields.keys() | RENAMED.keys() | OF_CLIENTS
+    unknown = [key for key in env if key.startswith(PREFIX) and key not in known]
     problems = [f"{key} is not a setting{_hint(key, fields)}" for key in sorted(unknown)]
     problems += [
         f"{old} and {new} are one setting; set only {new}"

@@ -47,6 +47,9 @@ def keep_data_out_of_bento(root: Path, environ: MutableMapping[str, str]) -> Non
 
 
 keep_data_out_of_bento(Path(__file__).parents[1], os.environ)
+# uvicorn would take the address of a client from what a proxy on this machine says. The gate must
+# see who is connected.
+os.environ["FORWARDED_ALLOW_IPS"] = ""
 SETTINGS = load_settings()
 logs.configure(SETTINGS.log_level)
 adopt_new_names(os.environ)

@@ -51,6 +51,9 @@ request_seconds = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
+refused = Counter(
+    "evergreen_refused_requests", "Requests refused for what their sender may do.", ["code"]
+)
 predictions = Counter("evergreen_predictions", "Predictions made for clients.")
 spooled = Counter(
     "evergreen_spooled_predictions", "Predictions spooled, because the store could not take them."

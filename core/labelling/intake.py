@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from core import class_names
 from core.errors import (
     IdempotencyConflict,
-    InvalidRequest,
+    RoleRequired,
     UnknownFeedback,
     UnknownPrediction,
 )
@@ -22,6 +22,7 @@ from core.inputs.pixels import Limits, size_of
 from core.inputs.trailing import without_trailing
 from core.labelling import classes, examples, labels, lost_images
 from core.labelling.examples import Example, NewExample
+from core.labelling.label_request import LabelRequest, check
 from core.labelling.labels import LabelEvent
 from core.labelling.predicted_image import prediction_of, read_image
 from core.labelling.swept_images import ImageSwept, check_not_swept
@@ -30,24 +31,12 @@ from core.store import lost_blobs
 from core.store.blobs import Blobs, sha256
 from core.store.store import Store
 
-MAX_KEY_CHARACTERS = 255
-
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
     event: LabelEvent
     # False if the same request came before: then `event` is the one of that request.
     is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRequest:
-    """A label and its attributes, without the image."""
-
-    label: str
-    who: str = "anonymous"
-    idempotency_key: str | None = None
-    source: str = "feedback"
 
 
 def label_image(
@@ -129,10 +118,12 @@ def has_example(store: Store, image: str) -> bool:
         return examples.find(conn, image) is not None
 
 
-def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResult:
+def retract(
+    store: Store, event_id: int, *, who: str, now: float, only_own: bool = False
+) -> IntakeResult:
     """Retract a label. The label before it, if any, becomes current again.
 
-    Raises UnknownFeedback, InvalidRequest.
+    With `only_own`, one that `who` gave. Raises UnknownFeedback, InvalidRequest, RoleRequired.
     """
     check_plain("who", who, MAX_WHO_CHARACTERS)
     with store.db.write() as conn:
@@ -141,6 +132,10 @@ def retract(store: Store, event_id: int, *, who: str, now: float) -> IntakeResul
         if event is None or event.retracts is not None:
             raise UnknownFeedback(
                 f"feedback {event_id} does not exist; send the id that the label answered with"
+            )
+        if only_own and event.who != who:
+            raise RoleRequired(
+                f"feedback {event_id} is of somebody else: to retract it needs the role train"
             )
         earlier = labels.retraction_of(conn, event_id)
         if earlier is not None:
@@ -193,11 +188,11 @@ def _append_to(
 ) -> IntakeResult:
     image = new if isinstance(new, str) else new.image
     labels.lock_order(conn)
-    key = request.idempotency_key
+    key = request.stored_key
     if key is not None:
         earlier = labels.by_idempotency_key(conn, key)
         if earlier is not None:
-            _check_same(conn, earlier, request, image, key)
+            _check_same(conn, earlier, request, image)
             return IntakeResult(earlier, is_new=False)
     if not isinstance(new, str):  # it has just been stored
         lost_blobs.clear(conn, [image])
@@ -220,25 +215,11 @@ def _append_to(
     return IntakeResult(event, is_new=True)
 
 
-def _check_same(
-    conn: Connection, earlier: LabelEvent, request: LabelRequest, image: str, key: str
-) -> None:
+def _check_same(conn: Connection, earlier: LabelEvent, request: LabelRequest, image: str) -> None:
     example: Example | None = examples.find(conn, image)
     is_same_class = earlier.label is not None and class_names.is_same(earlier.label, request.label)
     if not is_same_class or example is None or example.id != earlier.example_id:
         raise IdempotencyConflict(
-            f"the Idempotency-Key {key!r} came before with another image or label; "
-            "use a new key for a new label"
+            f"the Idempotency-Key {request.idempotency_key!r} came before with another image or "
+            "label; use a new key for a new label"
         )
-
-
-def check(request: LabelRequest) -> LabelRequest:
-    """Return the request with its label normalised. Raises InvalidLabel, InvalidRequest."""
-    key = request.idempotency_key
-    if key is not None and not (0 < len(key) <= MAX_KEY_CHARACTERS and key.isprintable()):
-        raise InvalidRequest(
-            f"the Idempotency-Key has {len(key):,} characters; send 1 to {MAX_KEY_CHARACTERS}, "
-            "none of them a control character"
-        )
-    check_plain("who", request.who, MAX_WHO_CHARACTERS)
-    return LabelRequest(class_names.normalise(request.label), request.who, key, request.source)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 from fastapi import Depends, FastAPI, Request
 from starlette.exceptions import HTTPException
 
 from core.release import release
 from core.settings import Settings
 from service.api import problems
+from service.api.access.contract import add_keys
+from service.api.access.gate import Gate
+from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
@@ -21,6 +26,7 @@ from service.api.routes import (
     page,
     predict,
     runs,
+    session,
     status,
     versions,
 )
@@ -50,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         champion,
         lost_images,
         status,
+        session,
         oip_metadata,
         oip_infer,
         page,
@@ -66,7 +73,11 @@ def create_app(settings: Settings) -> FastAPI:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)
 
+    generate = app.openapi
+    app.openapi = functools.cache(lambda: add_keys(generate()))  # type: ignore[method-assign]
+    app.state.sessions = Sessions(settings)
     app.add_middleware(RequestMiddleware, state=app.state, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Gate, state=app.state, settings=settings)  # the last one is the first
     return app
 
 

@@ -36,6 +36,11 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.UnknownRun: 404,
     errors.UnknownVersion: 404,
     errors.UnknownModel: 404,
+    errors.KeyRequired: 401,
+    errors.RoleRequired: 403,
+    errors.ForeignOrigin: 403,
+    errors.QuotaExceeded: 429,
+    errors.UnknownHost: 421,
     errors.NotEnoughLabels: 409,
     errors.RunFinished: 409,
     errors.PromotionFailed: 409,
@@ -91,7 +96,15 @@ def problem(status: int, code: str, detail: str, path: str = "", **headers: str)
 
 def to_response(error: EvergreenError, path: str = "") -> JSONResponse:
     _note(error)
-    return problem(status_of(error), error.code, _detail(error), path)
+    return problem(status_of(error), error.code, _detail(error), path, **_headers(error))
+
+
+def _headers(error: EvergreenError) -> dict[str, str]:
+    if isinstance(error, errors.KeyRequired):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, errors.QuotaExceeded):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {}
 
 
 def _is_of_protocol(path: str) -> bool:

@@ -19,6 +19,8 @@ from core.runs import Run
 from service.api import problems
 from service.api.problems import Problem
 
+WHO = "The author. With a key it is the name of the key, and cannot be given."
+
 
 def moment(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
@@ -104,7 +106,7 @@ class FeedbackRequest(BaseModel, extra="forbid"):
     prediction_id: Annotated[str, AnyUuid] = Field(max_length=36)
     # `core.labelling.labels` checks its length, with the other rules of a label.
     label: str
-    who: str = "anonymous"
+    who: str | None = Field(None, description=WHO)
 
 
 class FeedbackResponse(BaseModel):
@@ -191,7 +193,7 @@ class RunList(BaseModel):
 
 class ChampionRequest(BaseModel, extra="forbid"):
     version: WholeNumber
-    who: str = Field("anonymous", max_length=100)
+    who: str | None = Field(None, max_length=100, description=WHO)
     why: str = Field("on request", max_length=1000)
 
 

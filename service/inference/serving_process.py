@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from threadpoolctl import threadpool_limits
 
+from core.access import keys
+from core.access.key_ring import KeyRing
 from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.models.exports import Exports
@@ -30,6 +34,8 @@ from service.swap.swap import Swap
 from service.traffic.admission import Admission
 from service.traffic.forwarding import Forwarder
 
+log = logging.getLogger(__name__)
+
 
 class ServingProcess:
     def __init__(self, settings: Settings, store: Store, gpu: int = 0) -> None:
@@ -46,6 +52,8 @@ class ServingProcess:
         )
         is_on_gpu = self.runtime.is_on_gpu
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
+        file = settings.admin_key_file
+        self.key_ring = KeyRing(store.db, None if file is None else keys.read_file(file))
         self.exports = Exports(settings.home / "cache" / "exports", release())
         self.slot = Slot(store.db.clock, store.db.clock.error_s)
         self.spool = Spool(
@@ -90,15 +98,24 @@ class ServingProcess:
         store = open_store(settings)
         ensure_first_version(store)
         process = ServingProcess(settings, store, gpu)
+        process.key_ring.renew().result()
+        process._log_access()
         process.swap.start()
         process._checkpoints.start()
         process._spool_drain.start()
         leftovers.sweep_in_background(leftovers.folders_of(settings))
         return process
 
+    def _log_access(self) -> None:
+        if self.settings.auth == "off":
+            log.warning("access.open")
+        elif self.settings.auth == "auto" and not self.key_ring.has_keys:
+            log.info("access.local_only")
+
     def stop(self) -> None:
         self.swap.stop()
         self.predictor.stop()
         self._checkpoints.stop()
         self._spool_drain.stop()
+        self.key_ring.stop()
         self.store.db.close()

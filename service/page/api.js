@@ -9,8 +9,10 @@ export class Problem extends Error {
   }
 }
 
-// `who` of the labels and promotions made on the page.
-const WHO = "page";
+// `who` of the labels and promotions made on the page. With a key it is the key's name, and is not
+// sent.
+let who = "page";
+let hasEntered = false;
 const ATTEMPTS = 3;
 const PAUSE_MS = 700;
 
@@ -23,6 +25,7 @@ async function send(method, path, { headers = {}, body, cache } = {}) {
   }
   const answer = await response.json().catch(() => null);
   if (!response.ok) {
+    if (response.status === 401 && hasEntered) location.reload(); // to the sign-in
     const detail = answer?.detail ?? `the service responded with ${response.status}`;
     throw new Problem(response.status, answer?.code ?? "unknown", detail);
   }
@@ -52,6 +55,19 @@ function newKey() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Who the page is to the service. Fails with status 401 if it needs a key. */
+export async function session() {
+  const { answer } = await send("GET", "v1/session");
+  if (answer.name !== null) who = undefined;
+  hasEntered = true;
+  return answer;
+}
+
+/** Exchange a key for a cookie that no script can read. */
+export const signIn = async (key) => (await send("POST", "v1/session", asJson({ key }))).answer;
+
+export const signOut = () => send("DELETE", "v1/session");
+
 export async function predict(file) {
   // The service detects the format from the bytes, and rejects other files with a reason.
   const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
@@ -61,7 +77,7 @@ export async function predict(file) {
 
 /** One key per click: a request that is sent again stores no second label. */
 export async function labelPrediction(predictionId, label) {
-  const options = asJson({ prediction_id: predictionId, label, who: WHO });
+  const options = asJson({ prediction_id: predictionId, label, who });
   options.headers["Idempotency-Key"] = newKey();
   return (await sendAgain("POST", "v1/feedback", options)).answer;
 }
@@ -69,14 +85,14 @@ export async function labelPrediction(predictionId, label) {
 export async function labelPhoto(file, label) {
   const body = new FormData();
   body.append("label", label);
-  body.append("who", WHO);
+  if (who) body.append("who", who);
   body.append("image", file);
   const options = { headers: { "Idempotency-Key": newKey() }, body };
   return (await sendAgain("POST", "v1/feedback", options)).answer;
 }
 
 export async function takeBack(feedbackId) {
-  return (await sendAgain("DELETE", `v1/feedback/${feedbackId}?who=${WHO}`)).answer;
+  return (await sendAgain("DELETE", `v1/feedback/${feedbackId}${who ? `?who=${who}` : ""}`)).answer;
 }
 
 export const status = async () => (await send("GET", "v1/status")).answer;
@@ -98,7 +114,7 @@ export async function champion() {
 }
 
 export async function promote(version, etag) {
-  const options = asJson({ version, who: WHO, why: "chosen on the page" });
+  const options = asJson({ version, who, why: "chosen on the page" });
   options.headers["If-Match"] = etag;
   const { answer, response } = await send("PUT", "v1/champion", options);
   return { ...answer, isLive: response.status === 200 };

@@ -4,12 +4,15 @@ import { startAsking } from "./ask.js";
 import { startLearning } from "./learning.js";
 import * as live from "./live.js";
 import { ignoreStrayDrops } from "./photos.js";
+import { enter } from "./session.js";
 import { startTeaching } from "./teach.js";
 import { startVersions } from "./versions.js";
 
 ignoreStrayDrops();
-startAsking();
-startTeaching();
-startLearning();
-startVersions();
-live.refresh();
+if (await enter()) {
+  startAsking();
+  startTeaching();
+  startLearning();
+  startVersions();
+  live.refresh();
+}

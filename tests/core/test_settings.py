@@ -219,3 +219,7 @@ def test_value_with_what_a_file_left_in_it_is_refused(value: str, why: str) -> N
     for key in ("EVERGREEN_HOME", "EVERGREEN_BLOB_URL", "EVERGREEN_DATABASE_URL"):
         with pytest.raises(InvalidRequest, match=f"{key}: .*{why}"):
             load_settings({key: value})
+
+
+def test_key_of_clients_may_be_in_the_same_shell() -> None:
+    assert load_settings({"EVERGREEN_API_KEY": "eg_1_2"}) == load_settings({})

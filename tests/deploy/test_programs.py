@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,14 @@ import httpx
 import pytest
 import yaml
 
+from core.access import keys
 from tests.deploy.files import DEPLOY, rules
 from tests.support.external_programs import require
 from tests.support.server import free_port, running
 from tests.support.wait import wait_until
+
+# Where compose puts it.
+KEY_FILE = "/run/secrets/admin_key"
 
 
 @pytest.mark.tool
@@ -28,12 +33,23 @@ from tests.support.wait import wait_until
     [("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")],
     ids=" ".join,
 )
-def test_prometheus_accepts_the_files_and_its_alerts_fire(arguments: tuple[str, ...]) -> None:
+def test_prometheus_accepts_the_files_and_its_alerts_fire(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
     promtool = require("promtool")
+    shutil.copytree(DEPLOY, tmp_path, dirs_exist_ok=True)
+    config = (tmp_path / "prometheus.yml").read_text()
+    (tmp_path / "prometheus.yml").write_text(config.replace(KEY_FILE, str(new_key(tmp_path))))
     result = subprocess.run(
-        [promtool, *arguments], cwd=DEPLOY, capture_output=True, text=True, timeout=60
+        [promtool, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def new_key(folder: Path) -> Path:
+    path = folder / "admin.key"
+    path.write_text(keys.new_key())
+    return path
 
 
 @pytest.mark.tool
@@ -53,7 +69,8 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 @pytest.mark.end_to_end
 def test_prometheus_scrapes_a_server_and_evaluates_the_rules(tmp_path: Path) -> None:
     program = require("prometheus")
-    with running(tmp_path / "home", workers=1) as server:
+    key_file = str(new_key(tmp_path))
+    with running(tmp_path / "home", workers=1, EVERGREEN_ADMIN_KEY_FILE=key_file) as server:
         target = f"127.0.0.1:{server.port}"
         with prometheus(program, tmp_path, target) as api:
             wait_until(lambda: value(api, "evergreen_live_version") == 1, 20, "a scrape")
@@ -93,6 +110,7 @@ def prometheus(program: Path, folder: Path, target: str) -> Iterator[httpx.Clien
     config["global"] = dict.fromkeys(config["global"], "1s")
     config["rule_files"] = [str(DEPLOY / name) for name in config["rule_files"]]
     config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
+    config["scrape_configs"][0]["authorization"]["credentials_file"] = str(folder / "admin.key")
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     address = f"127.0.0.1:{free_port()}"
     command = [program, f"--config.file={folder / 'prometheus.yml'}"]

@@ -9,6 +9,7 @@ from typing import Any
 from core import errors as core_errors
 from core.errors import EvergreenError
 from core.settings import Settings
+from service.api.access.contract import ROLE
 from service.api.app import create_app
 from service.api.problems import status_of
 from tests.docs.tables import Kept, code, meaning, table
@@ -31,8 +32,9 @@ def routes(kept: Kept) -> str:
     for route, operation in _operations():
         statuses = sorted(s for s in operation["responses"] if s.isdigit())
         text = operation.get("description") or meaning(route, kept)
-        rows.append([code(route), ", ".join(statuses), text])
-    return table(["route", "success", "what it does"], rows)
+        role = operation.get(ROLE, "")
+        rows.append([code(route), role, ", ".join(statuses), text])
+    return table(["route", "role", "success", "what it does"], rows)
 
 
 def parameters(kept: Kept) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from core.settings import PREFIX, Settings
+from core.settings import OF_CLIENTS, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -99,7 +99,11 @@ def test_relative_link_stays_in_the_site_and_exists(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=place)
 def test_every_setting_that_a_page_names_exists(path: Path) -> None:
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | COMPOSE_VARIABLES
+    known = (
+        {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+        | COMPOSE_VARIABLES
+        | OF_CLIENTS
+    )
     if place(path) == "reference/settings.md":
         known |= OLD_SETTINGS
     named = set(re.findall(r"EVERGREEN_[A-Z]+(?:_[A-Z]+)*", path.read_text(encoding="utf-8")))

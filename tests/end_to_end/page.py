@@ -29,14 +29,14 @@ _FLAGS = (
 )
 
 
-def open_browser(profile: Path) -> webdriver.Chrome:
+def open_browser(profile: Path, *flags: str) -> webdriver.Chrome:
     chromium, driver = (
         require("chromium", "chromium-browser", "google-chrome"),
         require("chromedriver"),
     )
     options = webdriver.ChromeOptions()
     options.binary_location = str(chromium)
-    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*_FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     return webdriver.Chrome(options, webdriver.ChromeService(str(driver)))

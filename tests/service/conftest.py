@@ -4,9 +4,11 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 with warnings.catch_warnings():
     # It asks for httpx2, which takes httpx's place some day; both will do until then.
@@ -29,7 +31,13 @@ from tests.support import tiny
 
 def client_of(serving: ServingProcess) -> TestClient:
     # An unexpected exception is answered, as a server would.
-    return TestClient(app_of(serving), raise_server_exceptions=False)
+    return local_client(app_of(serving))
+
+
+def local_client(app: ASGIApp, **options: Any) -> TestClient:
+    """A client on this machine, unless it has another address."""
+    options = {"base_url": "http://127.0.0.1", "client": ("127.0.0.1", 50_000), **options}
+    return TestClient(app, raise_server_exceptions=False, **options)
 
 
 def app_of(serving: ServingProcess) -> FastAPI:

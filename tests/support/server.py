@@ -38,7 +38,14 @@ class Server:
         # One client, because making one takes longer than a request. Each request has its own
         # connection, because the worker of a kept-alive connection may be killed.
         no_keep_alive = httpx.Limits(max_keepalive_connections=0)
-        self.http = httpx.Client(base_url=self.url, timeout=30, limits=no_keep_alive)
+        key_file = settings.get("EVERGREEN_ADMIN_KEY_FILE")
+        key = Path(key_file).read_text().strip() if key_file else ""
+        self.http = httpx.Client(
+            base_url=self.url,
+            timeout=30,
+            limits=no_keep_alive,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+        )
         self.log_path = home / "server.log"
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None

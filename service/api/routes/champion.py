@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from core.errors import InvalidRequest, NotReady, PromotionFailed
 from core.registry import promotions, rollback, version_files
 from core.registry.wait import PromotionWaiter
+from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.schemas import ChampionRequest, ChampionResponse
 from service.inference.serving_process import ServingProcess
@@ -38,11 +39,13 @@ async def promote(
     body: ChampionRequest,
     response: Response,
     serving: ServingDep,
+    caller: CallerDep,
     if_match: Annotated[str | None, Header()] = None,
 ) -> ChampionResponse:
     """Make a version the champion. Responds once every worker predicts with it."""
     accepted = _activations_of(if_match)
-    promotion_id = await run_in_threadpool(_request, serving, body, accepted)
+    who = caller.who(body.who)
+    promotion_id = await run_in_threadpool(_request, serving, body, who, accepted)
     serving.swap.wake()
     waiter = PromotionWaiter(serving.store.db, promotion_id)
     deadline = time.monotonic() + _WAIT_S
@@ -62,7 +65,7 @@ async def promote(
     return await run_in_threadpool(_respond, response, serving)
 
 
-def _request(serving: ServingProcess, body: ChampionRequest, accepted: list[int]) -> int:
+def _request(serving: ServingProcess, body: ChampionRequest, who: str, accepted: list[int]) -> int:
     version_files.check_loadable(body.version, serving.store)
     with serving.store.db.write() as conn:
         newest = promotions.newest_activation(conn)
@@ -71,7 +74,7 @@ def _request(serving: ServingProcess, body: ChampionRequest, accepted: list[int]
         return promotions.request(
             conn,
             body.version,
-            who=body.who,
+            who=who,
             why=body.why,
             now=serving.store.db.clock(),
             expected_activation=expected,

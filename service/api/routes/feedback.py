@@ -8,9 +8,12 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from core.access.roles import Role
 from core.errors import InvalidRequest, NotReady, UnsupportedMediaType
 from core.labelling import intake, predicted_image
-from core.labelling.intake import IntakeResult, LabelRequest, PreparedImage
+from core.labelling.intake import IntakeResult, PreparedImage
+from core.labelling.label_request import LabelRequest, check
+from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
 from service.api.schemas import FeedbackRequest, FeedbackResponse, WholeNumber
@@ -54,14 +57,15 @@ async def give(
     response: Response,
     serving: ServingDep,
     deadline: DeadlineDep,
+    caller: CallerDep,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> FeedbackResponse:
     """Label an image. The label is durable when the response arrives."""
     content_type = media_type(request)
     if content_type == JSON:
-        result = await _label_prediction(request, serving, idempotency_key, deadline)
+        result = await _label_prediction(request, serving, caller, idempotency_key, deadline)
     elif content_type == FORM:
-        result = await _label_image(request, serving, idempotency_key, deadline)
+        result = await _label_image(request, serving, caller, idempotency_key, deadline)
     else:
         raise UnsupportedMediaType(
             f"the Content-Type is {content_type[:100]!r}; send {JSON} with `prediction_id` and "
@@ -73,16 +77,28 @@ async def give(
 
 @router.delete("/v1/feedback/{feedback_id}", response_model=FeedbackResponse)
 def take_back(
-    feedback_id: WholeNumber, serving: ServingDep, who: str = "anonymous"
+    feedback_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: str | None = None
 ) -> FeedbackResponse:
-    """Retract a label. The image gets back the label that it had before, if any."""
-    return FeedbackResponse.from_record(
-        intake.retract(serving.store, feedback_id, who=who, now=serving.store.db.clock())
+    """Retract a label. The image gets back the label that it had before, if any.
+
+    A key with the role `label` retracts its own labels only.
+    """
+    retraction = intake.retract(
+        serving.store,
+        feedback_id,
+        who=caller.who(who),
+        now=serving.store.db.clock(),
+        only_own=caller.role < Role.TRAIN,
     )
+    return FeedbackResponse.from_record(retraction)
 
 
 async def _label_prediction(
-    request: Request, serving: ServingProcess, key: str | None, deadline: Deadline | None
+    request: Request,
+    serving: ServingProcess,
+    caller: Caller,
+    key: str | None,
+    deadline: Deadline | None,
 ) -> IntakeResult:
     try:
         body = FeedbackRequest.model_validate_json(await request.body())
@@ -94,7 +110,7 @@ async def _label_prediction(
         raise InvalidRequest(
             f'{problems}; send {{"prediction_id": "...", "label": "cat"}}'
         ) from error
-    label = intake.check(LabelRequest(body.label, body.who, key))
+    label = _checked(caller, body.label, body.who, key)
     if serving.spool.holds(body.prediction_id):
         raise NotReady(
             f"prediction {body.prediction_id} waits on local disk for the store, which could not "
@@ -114,6 +130,10 @@ async def _label_prediction(
         return await _store_label(serving, body.prediction_id, label, PreparedImage(content, new))
 
 
+def _checked(caller: Caller, label: str, who: str | None, key: str | None) -> LabelRequest:
+    return check(LabelRequest(label, caller.who(who), key, key_scope=caller.idempotency_scope))
+
+
 async def _store_label(
     serving: ServingProcess, prediction_id: str, label: LabelRequest, prepared: PreparedImage | None
 ) -> IntakeResult:
@@ -129,7 +149,11 @@ async def _store_label(
 
 
 async def _label_image(
-    request: Request, serving: ServingProcess, key: str | None, deadline: Deadline | None
+    request: Request,
+    serving: ServingProcess,
+    caller: Caller,
+    key: str | None,
+    deadline: Deadline | None,
 ) -> IntakeResult:
     body = await read_image(request)
     unknown = body.fields.keys() - {"label", "who"}
@@ -137,9 +161,7 @@ async def _label_image(
         raise InvalidRequest(f"the form has unknown fields {sorted(unknown)}; it takes label, who")
     if "label" not in body.fields:
         raise InvalidRequest("the form has no field `label`; with curl: -F label=cat")
-    label = intake.check(
-        LabelRequest(body.fields["label"], body.fields.get("who", "anonymous"), key)
-    )
+    label = _checked(caller, body.fields["label"], body.fields.get("who"), key)
     image = await run_in_threadpool(intake.kept, serving.store, body.image)
     # Decoded in a compute thread, as predictions are: a large image takes much memory.
     new = await serving.predictor.compute(

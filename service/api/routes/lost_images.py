@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from core.labelling import lost_images
 from core.labelling.lost_images import LostImage
+from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.schemas import moment
 
@@ -64,10 +65,12 @@ def listing(
 
 
 @router.delete("/v1/lost-images/{example_id}", response_model=Erased)
-def erase(example_id: int, serving: ServingDep, who: str = "anonymous") -> Erased:
+def erase(
+    example_id: int, serving: ServingDep, caller: CallerDep, who: str | None = None
+) -> Erased:
     """Take an example whose image is lost out of learning: its labels are retracted."""
     retractions = lost_images.erase(
-        serving.store, example_id, who=who, now=serving.store.db.clock()
+        serving.store, example_id, who=caller.who(who), now=serving.store.db.clock()
     )
     return Erased(
         example_id=example_id,

@@ -39,6 +39,7 @@ class Client:
         self._scope = {
             **{"type": "http", "method": "POST", "path": path, "raw_path": path.encode()},
             **{"query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http"},
+            "client": ("127.0.0.1", 1),
         }
         self.leaves = asyncio.Event()
         self.status: int | None = None

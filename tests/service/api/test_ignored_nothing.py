@@ -101,7 +101,10 @@ def test_boolean_is_not_a_number(
 def test_lost_body_is_never_taken_for_an_empty_one(
     client: TestClient, headers: list[tuple[bytes, bytes]], length: int | None
 ) -> None:
-    scope = {"type": "http", "method": "POST", "path": "/v1/retrain", "headers": headers}
+    scope = {
+        **{"type": "http", "method": "POST", "path": "/v1/retrain", "headers": headers},
+        "client": ("127.0.0.1", 1),
+    }
     with pytest.raises(InvalidRequest, match="without the header Upgrade"):
         request_bodies.checked(scope, b"", length, may_be_json=True)
     sent: list[Message] = []

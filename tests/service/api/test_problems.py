@@ -140,7 +140,7 @@ def test_every_error_has_a_status_and_a_code_of_its_own(error: type[EvergreenErr
 
 def request_of(path: str, receive_all: list[Message], tmp_path: Any) -> list[Message]:
     """Send a request to the app as a server would; returns what it answered."""
-    app = create_app(settings_in(tmp_path))
+    app = create_app(settings_in(tmp_path).model_copy(update={"auth": "off"}))
     app.state.serving = SimpleNamespace(
         admission=Admission(1, 60.0),
         drain=Drain(0.0, 1.0),  # all that it comes to

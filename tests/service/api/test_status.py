@@ -14,7 +14,7 @@ from core.retention import storage
 from core.retention.storage import Use
 from service.api.app import create_app
 from tests.service import assert_problem, trained_home
-from tests.service.conftest import settings_in
+from tests.service.conftest import local_client, settings_in
 from tests.service.trained_home import start_with_the_starter
 from tests.support import images
 
@@ -96,7 +96,7 @@ def test_labels_of_a_finished_run_no_longer_wait(trained_client: TestClient) -> 
 
 
 def test_every_response_before_the_start_is_not_ready(tmp_path) -> None:
-    client = TestClient(create_app(settings_in(tmp_path)))
+    client = local_client(create_app(settings_in(tmp_path)))
     for path in ("/v1/status", "/metrics", "/v1/versions", "/v1/champion", "/v1/runs"):
         response = client.get(path)
         assert_problem.problem(response, 503, "not-ready", "try again")
@@ -105,7 +105,7 @@ def test_every_response_before_the_start_is_not_ready(tmp_path) -> None:
 
 def test_stopped_worker_is_no_longer_listed(tmp_path) -> None:
     first, second = (start_with_the_starter(settings_in(tmp_path)) for _ in range(2))
-    client = TestClient(create_app(settings_in(tmp_path)))
+    client = local_client(create_app(settings_in(tmp_path)))
     client.app.state.serving = second
     assert len(client.get("/v1/status").json()["workers"]) == 2
     first.stop()

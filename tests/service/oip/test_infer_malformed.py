@@ -16,7 +16,7 @@ from service import metrics
 from service.api.app import create_app
 from service.inference.serving_process import ServingProcess
 from service.oip import messages
-from tests.service.conftest import client_of
+from tests.service.conftest import client_of, local_client
 from tests.service.oip.infer_requests import (
     INFER,
     PHOTOS,
@@ -183,10 +183,14 @@ def test_unexpected_exception_has_the_form_of_the_protocol(
 
 
 def test_server_is_live_but_not_ready_before_the_first_version(serving: ServingProcess) -> None:
-    with TestClient(create_app(serving.settings), raise_server_exceptions=False) as starting:
+    with local_client(create_app(serving.settings)) as starting:
         assert starting.get("/v2/health/live").json() == {"live": True}
-        assert starting.get("/v2").status_code == 200
-        for path in ("/v2/health/ready", "/v2/models/evergreen", "/v2/models/evergreen/ready"):
+        for path in (
+            "/v2",
+            "/v2/health/ready",
+            "/v2/models/evergreen",
+            "/v2/models/evergreen/ready",
+        ):
             response = starting.get(path)
             refused(response, 503, "try again in a second")
             assert response.headers["retry-after"] == "1"

@@ -41,7 +41,7 @@ def concurrently(
 
     async def run() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app_of(serving))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             if per_request:
                 files = [("image", (f"{n}.jpg", LARGE)) for n in range(per_request)]
                 asked = [
@@ -167,7 +167,7 @@ def test_body_that_stops_arriving_is_refused_and_takes_no_place(
             yield LARGE[1000:]
 
         transport = httpx.ASGITransport(app_of(small))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.post("/v1/predict", content=body(), headers=JPEG)
 
     began = time.monotonic()
@@ -188,7 +188,7 @@ def test_body_that_arrives_too_slowly_is_refused(
                 await asyncio.sleep(0.01)
 
         transport = httpx.ASGITransport(app_of(small))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.post("/v1/predict", content=body(), headers=JPEG)
 
     assert_problem.problem(asyncio.run(run()), 408, "slow-body", "incomplete after 0.2 seconds")

@@ -1,0 +1,1 @@
+"""Access: the keys of clients, their roles and quotas."""

@@ -1,0 +1,55 @@
+"""The page's sign-in: a key is pasted once, and a cookie stands for it from then on."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from core.errors import KeyRequired
+from service.api.access.caller import CallerDep
+from service.api.access.renewal import renewed
+from service.api.access.sessions import Sessions
+from service.api.dependencies import ServingDep
+
+router = APIRouter(tags=["session"])
+
+
+class SessionRequest(BaseModel, extra="forbid"):
+    key: str = Field(max_length=200, description="A key that is in force.")
+
+
+class SessionResponse(BaseModel):
+    name: str | None = Field(description="The name of the key or user; null: nobody was asked.")
+    role: str = Field(description="predict, label, train or admin.")
+    is_signed_in: bool = Field(description="By the cookie of POST /v1/session.")
+
+
+@router.post("/v1/session", response_model=SessionResponse)
+async def sign_in(
+    body: SessionRequest, request: Request, response: Response, serving: ServingDep
+) -> SessionResponse:
+    """Exchange a key for a cookie, as the page does. It ends after 12 hours, and with the key."""
+    ring = await renewed(serving.key_ring)
+    key = ring.find(body.key.strip(), time.time())
+    if key is None:
+        raise KeyRequired("this is no key in force: paste the whole key, eg_..., or ask for one")
+    sessions: Sessions = request.app.state.sessions
+    sessions.begin(key, response, request.scope)
+    return SessionResponse(name=key.name, role=key.role.word, is_signed_in=True)
+
+
+@router.get("/v1/session", response_model=SessionResponse)
+async def current(caller: CallerDep) -> SessionResponse:
+    """Return who the caller is."""
+    return SessionResponse(
+        name=caller.name, role=caller.role.word, is_signed_in=caller.is_signed_in
+    )
+
+
+@router.delete("/v1/session", status_code=204)
+async def sign_out(request: Request, response: Response) -> None:
+    """Delete the cookie."""
+    sessions: Sessions = request.app.state.sessions
+    sessions.end(response)
