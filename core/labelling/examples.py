@@ -60,9 +60,9 @@ def find(conn: Connection, image: str) -> Example | None:
 
 
 def captured_digests(conn: Connection) -> list[str]:
-    """Return the digests of all images that clients sent, labelled or not, sorted."""
-    sent = union(select(examples.c.image), select(predictions.c.image))
-    return sorted(conn.execute(sent).scalars())
+    """Return the digests of all kept images that clients sent, labelled or not, sorted."""
+    kept = select(predictions.c.image).where(predictions.c.kept_bytes.is_not(None))
+    return sorted(conn.execute(union(select(examples.c.image), kept)).scalars())
 
 
 def add(conn: Connection, new: NewExample, label: str, now: float) -> Example:

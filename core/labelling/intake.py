@@ -25,7 +25,7 @@ from core.labelling.examples import Example, NewExample
 from core.labelling.label_request import LabelRequest, check
 from core.labelling.labels import LabelEvent
 from core.labelling.predicted_image import prediction_of, read_image
-from core.labelling.swept_images import ImageSwept, check_not_swept
+from core.labelling.swept_images import ImageSwept, check_not_swept, swept_is_store_error
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store import lost_blobs
 from core.store.blobs import Blobs, sha256
@@ -73,10 +73,10 @@ def label_prepared(
 ) -> list[IntakeResult]:
     """Label images in one transaction, in this order. Their blobs must be stored already.
 
-    Raises InvalidLabel or IdempotencyConflict, and then labels none of them.
+    Raises InvalidLabel, IdempotencyConflict or StoreError, and then labels none of them.
     """
     checked = [(new, check(request)) for new, request in batch]
-    with store.db.write() as conn:
+    with swept_is_store_error(), store.db.write() as conn:
         return [_append_to(conn, store.blobs, new, request, None, now) for new, request in checked]
 
 
@@ -171,11 +171,10 @@ def _append(
         with store.db.write() as conn:
             return _append_to(conn, store.blobs, new, request, prediction_id, now)
     except ImageSwept:
-        if content is None:
-            raise
+        assert content is not None  # a known example is never swept
         store.blobs.put(content)
-        with store.db.write() as conn:
-            return _append_to(conn, store.blobs, new, request, prediction_id, now)
+    with swept_is_store_error(), store.db.write() as conn:
+        return _append_to(conn, store.blobs, new, request, prediction_id, now)
 
 
 def _append_to(

@@ -3,6 +3,9 @@ label, which stores the blob first and then the row."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from sqlalchemy import Connection, select
 
 from core.errors import StoreError
@@ -10,8 +13,17 @@ from core.store.blobs import Blobs
 from core.store.retention_schema import doomed_blobs
 
 
-class ImageSwept(StoreError):
-    """Store the blob again, and then the row."""
+class ImageSwept(Exception):
+    """The blob is gone: store it again, and then the row."""
+
+
+@contextlib.contextmanager
+def swept_is_store_error() -> Iterator[None]:
+    """Where the blob is not stored again: the client has to send it once more."""
+    try:
+        yield
+    except ImageSwept as error:
+        raise StoreError(str(error)) from error
 
 
 def check_not_swept(conn: Connection, blobs: Blobs, image: str) -> None:
@@ -19,4 +31,4 @@ def check_not_swept(conn: Connection, blobs: Blobs, image: str) -> None:
     stays (`core/retention/doomed.py`)."""
     doomed = select(doomed_blobs.c.digest).where(doomed_blobs.c.digest == image)
     if conn.execute(doomed).first() is not None and not blobs.has(image):
-        raise ImageSwept("an image was swept while it was labelled; send it again")
+        raise ImageSwept(f"image {image} was swept while it was labelled; send it again")

@@ -40,6 +40,12 @@ def cutoff(conn: Connection, policy: CapturePolicy, now: float) -> Cutoff:
 
 def _full_at(conn: Connection, max_bytes: float) -> float:
     """The time of the newest image with which those from then on take more than `max_bytes`."""
+    # With copies and labelled images. It takes a fraction of the time, and mostly decides.
+    at_most = select(func.sum(predictions.c.kept_bytes)).where(
+        predictions.c.kept_bytes.is_not(None)
+    )
+    if (conn.execute(at_most).scalar_one() or 0) <= max_bytes:
+        return 0.0
     images = _distinct().subquery()
     so_far = func.sum(images.c.num_bytes).over(order_by=images.c.newest.desc())
     summed = select(images.c.newest, so_far.label("total")).subquery()

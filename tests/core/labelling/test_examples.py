@@ -5,9 +5,12 @@ from math import sqrt
 
 import pytest
 
+from core import predictions
+from core.ids import new_id
 from core.inputs.pixels import Limits
 from core.labelling import examples, intake, labels
 from core.labelling.examples import HOLD_OUT_SHARE, NUM_ALWAYS_TRAINED, Example, split
+from core.predictions import Prediction
 from core.store.blobs import sha256
 from core.store.store import Store
 from tests.core import labelled_store
@@ -92,11 +95,13 @@ def test_example_is_found_by_its_image(store: Store) -> None:
         assert examples.find(conn, "0" * 64) is None
 
 
-def test_captured_digests_are_those_of_examples_and_predictions(store: Store) -> None:
+def test_captured_digests_are_those_of_examples_and_of_kept_predictions(store: Store) -> None:
     labelled, predicted = images.png(24, 24, 1), images.png(24, 24, 2)
     labelled_store.label(store, image=labelled)
     for image in (labelled, predicted, predicted):
         labelled_store.predict(store, image)
+    not_kept = Prediction(new_id(), "0" * 64, 1, "dog", 0.6, 0.2, 0.5, kept_bytes=None)
+    predictions.add(store.db, [not_kept])
     with store.db.read() as conn:
         digests = examples.captured_digests(conn)
     assert digests == sorted([sha256(labelled), sha256(predicted)])

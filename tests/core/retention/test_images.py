@@ -182,3 +182,18 @@ def test_image_that_is_stored_again_is_swept_again(store: Store) -> None:
         predict(store, image(1), 31 - days)
         sweep(store, now=NOW + days * 86_400)
         assert not store.blobs.has(sha256(image(1)))
+
+
+def test_import_whose_image_is_swept_before_its_label_is_refused_whole(sqlite_store: Store) -> None:
+    store = sqlite_store
+    predict(store, image(1), 31)
+    requests = [
+        (intake.prepare(content, Limits(), "import"), LabelRequest("cat"))
+        for content in (image(2), image(1))
+    ]
+    store.blobs.put(image(2))
+    sweep(store)
+    with pytest.raises(StoreError, match="swept while it was labelled"):
+        intake.label_prepared(store, requests, NOW)
+    store.blobs.put(image(1))
+    assert len(intake.label_prepared(store, requests, NOW)) == 2
