@@ -19,8 +19,8 @@ from training.worker.trainer import Trainer
 
 def claimed(store: Store) -> Run:
     with store.db.write() as conn:
-        runs.request(conn, trigger="request", now=time.time())
-        run = leases.claim(conn, "me", time.time())
+        runs.request(conn, trigger="request", now=store.db.clock())
+        run = leases.claim(conn, "me", store.db.clock())
     assert run is not None
     return run
 
