@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from core.errors import InvalidRequest, NotReady, UnsupportedMediaType
 from core.labelling import intake
-from core.labelling.intake import IntakeResult, LabelRequest, PreparedImage
+from core.labelling.intake import MAX_KEY_CHARACTERS, IntakeResult, LabelRequest, PreparedImage
+from core.plain_text import MAX_WHO_CHARACTERS
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
 from service.api.schemas import FeedbackRequest, FeedbackResponse, WholeNumber
@@ -31,8 +32,8 @@ _BODY: dict[str, Any] = {
                     "required": ["image", "label"],
                     "properties": {
                         "image": {"type": "string", "format": "binary"},
-                        "label": {"type": "string"},
-                        "who": {"type": "string"},
+                        "label": FeedbackRequest.model_json_schema()["properties"]["label"],
+                        "who": FeedbackRequest.model_json_schema()["properties"]["who"],
                     },
                 }
             },
@@ -55,7 +56,9 @@ async def give(
     response: Response,
     serving: ServingDep,
     deadline: DeadlineDep,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    idempotency_key: Annotated[
+        str | None, Header(json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_CHARACTERS})
+    ] = None,
 ) -> FeedbackResponse:
     """Label an image. The label is durable when the response arrives."""
     content_type = media_type(request)
@@ -74,7 +77,9 @@ async def give(
 
 @router.delete("/v1/feedback/{feedback_id}", response_model=FeedbackResponse)
 def take_back(
-    feedback_id: WholeNumber, serving: ServingDep, who: str = "anonymous"
+    feedback_id: WholeNumber,
+    serving: ServingDep,
+    who: Annotated[str, Query(json_schema_extra={"maxLength": MAX_WHO_CHARACTERS})] = "anonymous",
 ) -> FeedbackResponse:
     """Retract a label. The image gets back the label that it had before, if any."""
     return FeedbackResponse.from_record(
