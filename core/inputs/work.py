@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from core.errors import ImageTooCostly
-from core.inputs import jpeg2000_work, jpeg_work, tiff_work
+from core.inputs import heif_work, jpeg2000_work, jpeg_work, tiff_work
 
 # Pillow reads each in Python, in some 5 us. Programs write IDAT chunks of 8 kB or more.
 MAX_CHUNKS = 20_000
@@ -45,6 +45,8 @@ def check_header(reader: type[ImageFile], image: bytes, max_pixels: int) -> jpeg
         tiff_work.check(image)
     elif reader is Jpeg2KImageFile:
         jpeg2000_work.check(image, max_pixels)
+    elif image[4:8] == b"ftyp":
+        heif_work.check(image, max_pixels)
     return None
 
 

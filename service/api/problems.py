@@ -193,9 +193,20 @@ def _documented(document: dict[str, Any]) -> dict[str, Any]:
         for operation in item.values():
             for body in operation.get("requestBody", {}).get("content", {}).values():
                 document["components"]["schemas"] |= body["schema"].pop("$defs", {})
+        for operation in item.values():
+            for parameter in operation.get("parameters", []):
+                _drop_null(parameter["schema"])
         if _is_of_protocol(path):
             continue
         for operation in item.values():
             for status in DOCUMENTED:
                 operation["responses"][status]["content"] = content
     return document
+
+
+def _drop_null(schema: dict[str, Any]) -> None:
+    """What need not be sent has no null: in a query or a header it would be the word."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del schema["anyOf"]
+        schema |= kinds[0]

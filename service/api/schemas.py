@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from core import ids
+from core.class_names import MAX_LABEL_CHARACTERS
 from core.errors import EvergreenError
 from core.labelling.intake import IntakeResult
+from core.plain_text import MAX_WHO_CHARACTERS
 from core.predict import PredictionResult
 from core.registry.promotions import Activation
 from core.runs import Run
@@ -42,6 +44,8 @@ def _plain(value: Any) -> Any:
 # Numbers of a request, which may come as text.
 PlainNumber = BeforeValidator(_plain)
 WholeNumber = Annotated[int, PlainNumber]
+# How many of a list. Its bounds come first, or the contract would lack them.
+Limit = Annotated[int, Field(ge=1, le=1000), PlainNumber]
 # An id in any spelling of a UUID: capitals, braces, without hyphens.
 AnyUuid = BeforeValidator(ids.canonical)
 
@@ -103,10 +107,12 @@ class PredictionList(BaseModel):
 
 
 class FeedbackRequest(BaseModel, extra="forbid"):
-    prediction_id: Annotated[str, AnyUuid] = Field(max_length=36)
-    # `core.labelling.labels` checks its length, with the other rules of a label.
-    label: str
-    who: str | None = Field(None, description=WHO)
+    prediction_id: Annotated[str, Field(max_length=36), AnyUuid]
+    # `core.labelling` checks their lengths, with the other rules of a label.
+    label: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_LABEL_CHARACTERS})
+    who: str | None = Field(
+        None, description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS}
+    )
 
 
 class FeedbackResponse(BaseModel):

@@ -22,6 +22,8 @@ router = APIRouter(tags=["champion"])
 
 _POLL_EVERY_S = 0.05
 _WAIT_S = 30.0
+_TAG = '(W/)?"?[0-9]{1,19}"?'
+_IF_MATCH = rf"^(\*|{_TAG}(, *{_TAG})*)$"
 
 
 @router.get("/v1/champion", response_model=ChampionResponse)
@@ -40,7 +42,7 @@ async def promote(
     response: Response,
     serving: ServingDep,
     caller: CallerDep,
-    if_match: Annotated[str | None, Header()] = None,
+    if_match: Annotated[str | None, Header(json_schema_extra={"pattern": _IF_MATCH})] = None,
 ) -> ChampionResponse:
     """Make a version the champion. Responds once every worker predicts with it."""
     accepted = _activations_of(if_match)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
@@ -12,7 +12,8 @@ from core.access.roles import Role
 from core.errors import InvalidRequest, NotReady, UnsupportedMediaType
 from core.labelling import intake, predicted_image
 from core.labelling.intake import IntakeResult, PreparedImage
-from core.labelling.label_request import LabelRequest, check
+from core.labelling.label_request import MAX_KEY_CHARACTERS, LabelRequest, check
+from core.plain_text import MAX_WHO_CHARACTERS
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
@@ -33,8 +34,8 @@ _BODY: dict[str, Any] = {
                     "required": ["image", "label"],
                     "properties": {
                         "image": {"type": "string", "format": "binary"},
-                        "label": {"type": "string"},
-                        "who": {"type": "string"},
+                        "label": FeedbackRequest.model_json_schema()["properties"]["label"],
+                        "who": FeedbackRequest.model_json_schema()["properties"]["who"],
                     },
                 }
             },
@@ -58,7 +59,9 @@ async def give(
     serving: ServingDep,
     deadline: DeadlineDep,
     caller: CallerDep,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    idempotency_key: Annotated[
+        str | None, Header(json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_CHARACTERS})
+    ] = None,
 ) -> FeedbackResponse:
     """Label an image. The label is durable when the response arrives."""
     content_type = media_type(request)
@@ -77,7 +80,10 @@ async def give(
 
 @router.delete("/v1/feedback/{feedback_id}", response_model=FeedbackResponse)
 def take_back(
-    feedback_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: str | None = None
+    feedback_id: WholeNumber,
+    serving: ServingDep,
+    caller: CallerDep,
+    who: Annotated[str | None, Query(json_schema_extra={"maxLength": MAX_WHO_CHARACTERS})] = None,
 ) -> FeedbackResponse:
     """Retract a label. The image gets back the label that it had before, if any.
 

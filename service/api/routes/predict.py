@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.api.dependencies import TimeoutHeader, deadline_of, serving_of, ticket_of
 from service.api.request_bodies import read_images
-from service.api.schemas import PredictionList, PredictionResponse, WholeNumber
+from service.api.schemas import Limit, PredictionList, PredictionResponse, WholeNumber
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
 
@@ -45,9 +45,7 @@ _BODY = {
 async def predict(
     request: Request,
     x_request_timeout_ms: TimeoutHeader = None,
-    top: Annotated[
-        WholeNumber, Query(ge=1, le=1000, description="How many classes to list.")
-    ] = DEFAULT_TOP,
+    top: Annotated[Limit, Query(description="How many classes to list.")] = DEFAULT_TOP,
     version: Annotated[
         WholeNumber | None,
         Query(description="Predict with this loaded version instead of the champion."),

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -14,7 +14,7 @@ from core import runs
 from core.labelling.census import require_enough
 from core.runs import Run
 from service.api.dependencies import ServingDep
-from service.api.schemas import AnyUuid, RetrainRequest, RunList, RunResponse, WholeNumber
+from service.api.schemas import AnyUuid, Limit, RetrainRequest, RunList, RunResponse
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["runs"])
@@ -44,9 +44,7 @@ def retrain(
 
 
 @router.get("/v1/runs", response_model=RunList)
-def listing(
-    serving: ServingDep, limit: Annotated[WholeNumber, Query(ge=1, le=1000)] = 50
-) -> RunList:
+def listing(serving: ServingDep, limit: Limit = 50) -> RunList:
     """List the runs, newest first."""
     with serving.store.db.read() as conn:
         return RunList(runs=[RunResponse.from_record(run) for run in runs.listing(conn, limit)])

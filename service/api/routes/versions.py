@@ -16,7 +16,7 @@ from core.registry import promotions, version_files, versions
 from core.registry.versions import Version
 from core.shadows import answers, outcomes
 from service.api.dependencies import ServingDep
-from service.api.schemas import WholeNumber
+from service.api.schemas import Limit, WholeNumber
 from service.api.version_schemas import ShadowScore, VersionDetail, VersionList, VersionResponse
 from service.inference.serving_process import ServingProcess
 
@@ -30,7 +30,7 @@ IfNoneMatch = Annotated[
 @router.get("/v1/versions", response_model=VersionList)
 def listing(
     serving: ServingDep,
-    limit: Annotated[WholeNumber, Query(ge=1, le=1000)] = 50,
+    limit: Limit = 50,
     before: Annotated[
         WholeNumber | None, Query(description="Only versions below this number.")
     ] = None,

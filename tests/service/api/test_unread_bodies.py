@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from service.api import unread_bodies
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Admission
 from tests.service.api.asgi_client import BODY, Client, limited, nobody, ready, run, scope_of
-from tests.service.conftest import app_of, settings_in
+from tests.service.conftest import settings_in
+from tests.service.http_server import listening
 from tests.service.trained_home import start_with_the_starter
-from tests.support.wait import wait_until
 
 MAX_BODY_BYTES = 100_000
 # More than the buffers of a connection hold.
@@ -39,14 +37,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
 @pytest.fixture(scope="module")
 def port(small: ServingProcess) -> Iterator[int]:
     """Of a real server, because only that closes real connections."""
-    config = uvicorn.Config(app_of(small), port=0, log_level="critical", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.started, 10, "the server to start")
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+    with listening(small) as port:
+        yield port
 
 
 def send_all_then_read(port: int, head: str, body: bytes) -> bytes:
