@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=30.0, help="seconds between samples")
     parser.add_argument("--json", action="store_true", help="print a line of JSON per figure")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # stops the server too
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         store = open_store(Settings(home=home, device="cpu"))

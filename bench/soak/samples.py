@@ -70,7 +70,7 @@ def trend(minutes: Sequence[float], values: Sequence[float]) -> Trend:
 def _role(pid: int) -> str | None:
     command = command_of(pid)
     if b"training" in command:
-        return "trainer"
+        return "long run" if b"--one-long-run" in command else "trainer"
     if b"--worker-id" not in command:
         return "master" if b"serve" in command else None
     return "trainer's service" if b"Trainer" in command else "worker"

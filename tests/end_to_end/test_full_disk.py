@@ -1,4 +1,5 @@
-"""A disk that is full for a while: no process dies, and no acknowledged label is lost."""
+"""A disk that is full for a while: no process dies, every prediction is answered, and no
+acknowledged label is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.end_to_end
 
 
 class Load:
-    """Labels one new image after another, and asks for the metrics."""
+    """Labels and predicts one new image after another, and asks for the metrics."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -49,6 +50,10 @@ class Load:
                 if answer.status_code == 201:
                     self.acknowledged.append(answer.json()["id"])
                 self.statuses[answer.status_code] += 1
+                answer = self._server.http.post(
+                    "/v1/predict", content=form["image"], headers={"Content-Type": "image/png"}
+                )
+                self.statuses["predict", answer.status_code] += 1
                 self.statuses["metrics", self._server.http.get("/metrics").status_code] += 1
             except httpx.HTTPError as error:
                 self.statuses[repr(error)] += 1
@@ -63,7 +68,7 @@ def answering(server: Server) -> int:
     return pid
 
 
-def test_full_disk_kills_no_process_and_loses_no_label(tmp_path: Path) -> None:
+def test_full_disk_stops_no_answer_and_loses_no_label(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "disk", 64) as disk,
         running(disk / "home", EVERGREEN_RUN_TRAINER="false") as server,
@@ -80,8 +85,8 @@ def test_full_disk_kills_no_process_and_loses_no_label(tmp_path: Path) -> None:
         assert serving(server) - {killed} > {other}
         num_cut_off = sum(n for key, n in load.statuses.items() if isinstance(key, str))
         assert num_cut_off <= 1, load.statuses  # what the killed worker was answering
-        metrics = {key for key in load.statuses if isinstance(key, tuple)}
-        assert metrics == {("metrics", 200)}, load.statuses
+        others = {key for key in load.statuses if isinstance(key, tuple)}
+        assert others == {("metrics", 200), ("predict", 200)}, load.statuses
         database = sqlite3.connect(server.home / "evergreen.db")
         stored = {number for (number,) in database.execute("SELECT id FROM labels")}
         database.close()

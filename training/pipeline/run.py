@@ -20,7 +20,7 @@ from core.models.manifest import Manifest
 from core.models.servable import Servable
 from core.registry import versions
 from core.runs import Run
-from core.system.background import run_idle, run_low
+from core.system.background import run_idle, run_low, trim_memory
 from training.backbones.backbone_ref import BackboneRef
 from training.dataset import TrainingSet, assemble, trainable_classes
 from training.embeddings import embed
@@ -77,6 +77,8 @@ def attempt(
         leases.finish(conn, run.id, context.owner, state=state, now=now, **fields)
     duration_s = round(time.perf_counter() - started, 3)
     log.info(f"run.{state}", extra={"run_id": run.id, "duration_s": duration_s, **fields})
+    # glibc keeps what fits have freed, and the next fit with one more label needs other sizes.
+    trim_memory()
 
 
 def execute(context: RunContext, run: Run, progress: Progress) -> Outcome:
