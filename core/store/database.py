@@ -36,6 +36,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import StoreError
 from core.store import schema, sqlite
+from core.store.commit_watch import CommitWatch
 
 _CONNECT_WITHIN_S = 5
 # A host that is gone without a word is noticed within half a minute, instead of two hours.
@@ -57,11 +58,14 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._wal: sqlite.WriteAheadLog | None = None
         self._raw: sqlite.RawConnection | None = None
+        self._watch: CommitWatch | None = None
         if self.is_sqlite:
             self._engine = sqlite.create(parsed)
             self._wal = sqlite.WriteAheadLog(Path(parsed.database or ""))
             self._raw = sqlite.RawConnection(self._engine)
+            self._watch = CommitWatch(self._engine)
             self._reader = self._engine.execution_options(begin="BEGIN")
+            self._single = self._engine.execution_options(begin="")
         else:
             self._engine = create_engine(
                 parsed,
@@ -73,8 +77,8 @@ class Database:
             )
             # With "read committed" each statement would see the rows of another moment.
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
+            self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writer = self._engine.execution_options(begin=sqlite.WRITING)
-        self._single_writer = self._engine.execution_options(begin="")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -103,13 +107,21 @@ class Database:
     def execute_once(self) -> Iterator[Connection]:
         """For one statement, not durable. SQLite's write lock is held only while that statement
         runs, so a thread of low priority does not hold it while it waits for a CPU."""
-        with _as_store_error(self._engine), self._single_writer.begin() as conn:
+        with _as_store_error(self._engine), self._single.begin() as conn:
             yield conn
 
     def fetch_row(self, query: Select[Any]) -> tuple[Any, ...]:
-        """The only row of a query."""
-        with self.read() as conn:
+        """The only row of a query, without a transaction around it."""
+        with _as_store_error(self._engine), self._single.connect() as conn:
             return tuple(conn.execute(query).one())
+
+    def commit_mark(self) -> tuple[int, int] | None:
+        """Equal to the mark before it if nothing was committed in between. It costs far less than
+        a query. None: the database cannot tell (PostgreSQL)."""
+        if self._watch is None:
+            return None
+        with _as_store_error(self._engine):
+            return self._watch.mark()
 
     def insert_rows(
         self, table: Table, rows: Sequence[tuple[Any, ...]], patience_s: float | None = None
@@ -151,6 +163,8 @@ class Database:
     def close(self) -> None:
         if self._raw is not None:
             self._raw.close()
+        if self._watch is not None:
+            self._watch.close()
         self._engine.dispose()
 
 

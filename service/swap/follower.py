@@ -14,8 +14,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from core.errors import EvergreenError, StoreError
-from core.registry import activations, latest
-from core.registry.latest import Latest
+from core.registry import activations
+from core.registry.latest import Latest, LatestPoller
 from core.store.store import Store
 from core.system.daemon_pool import DaemonPool
 from service.swap.executor import Executor
@@ -34,7 +34,7 @@ class Follower:
         self._store = store
         self._executor = executor
         self._lock = threading.Lock()
-        self._latest = Latest()
+        self._poller = LatestPoller(store.db)
         self._fresh_until = 0.0
         # A request waits for a poll in this thread, because the database may hang.
         self._thread = DaemonPool(1, "poll")
@@ -100,8 +100,8 @@ class Follower:
 
     def _poll(self) -> Latest:
         polled_at = time.monotonic()
-        self._latest = latest.poll(self._store.db, self._latest)
+        latest = self._poller.poll()
         # A pending promotion can take seconds to load, and requests wait for the lock.
-        self._executor.execute(replace(self._latest, pending=None))
+        self._executor.execute(replace(latest, pending=None))
         self._fresh_until = polled_at + FRESH_S
-        return self._latest
+        return latest
