@@ -62,10 +62,15 @@ class LatestPoller:
         # Of the database, when that was read; None: unknown.
         self._mark: tuple[int, int] | None = None
 
-    def poll(self) -> Latest:
-        """Returns the same object while nothing has changed. Raises StoreError."""
+    def poll(self, *, is_certain: bool = False) -> Latest:
+        """Returns the same object while nothing has changed. Raises StoreError.
+
+        With `is_certain`, it has seen all that was committed before this call. Otherwise it may
+        miss what PostgreSQL has committed in the last milliseconds.
+        """
         mark = self._db.commit_mark()  # before the query, so that no commit falls in between
-        if mark is None or mark != self._mark:
+        is_late = is_certain and not self._db.is_sqlite
+        if mark is None or mark != self._mark or is_late:
             row = self._db.fetch_row(QUERY)
             if row != self._latest.row:
                 self._latest = _from_row(row)

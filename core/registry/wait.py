@@ -38,7 +38,7 @@ class PromotionWaiter:
 
     def poll(self) -> PromotionResult | None:
         """Returns how it ended; None while it is pending. Raises StoreError."""
-        before, self._latest = self._latest, self._poller.poll()
+        before, self._latest = self._latest, self._poller.poll(is_certain=True)
         if self._latest is before:
             return None
         pending = self._latest.pending

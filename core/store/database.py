@@ -37,6 +37,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from core.errors import StoreError
 from core.store import schema, sqlite
 from core.store.commit_watch import CommitWatch
+from core.store.notify_watch import NotifyWatch
 
 _CONNECT_WITHIN_S = 5
 # A host that is gone without a word is noticed within half a minute, instead of two hours.
@@ -58,7 +59,7 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._wal: sqlite.WriteAheadLog | None = None
         self._raw: sqlite.RawConnection | None = None
-        self._watch: CommitWatch | None = None
+        self._watch: CommitWatch | NotifyWatch | None = None
         if self.is_sqlite:
             self._engine = sqlite.create(parsed)
             self._wal = sqlite.WriteAheadLog(Path(parsed.database or ""))
@@ -78,6 +79,8 @@ class Database:
             # With "read committed" each statement would see the rows of another moment.
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
             self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            if parsed.get_driver_name() == "psycopg":
+                self._watch = NotifyWatch(self._engine)
         self._writer = self._engine.execution_options(begin=sqlite.WRITING)
 
     @contextlib.contextmanager
@@ -117,7 +120,7 @@ class Database:
 
     def commit_mark(self) -> tuple[int, int] | None:
         """Equal to the mark before it if nothing was committed in between. It costs far less than
-        a query. None: the database cannot tell (PostgreSQL)."""
+        a query. PostgreSQL's may be some milliseconds late. None: the database cannot tell."""
         if self._watch is None:
             return None
         with _as_store_error(self._engine):

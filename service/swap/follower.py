@@ -24,6 +24,7 @@ from service.swap.executor import Executor
 FRESH_S = 0.15
 #: A request waits for a poll no longer than this.
 PATIENCE_S = 0.5
+_IDLE_AFTER_S = 1.0
 _MAX_FALLBACKS = 20
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Follower:
         self._lock = threading.Lock()
         self._poller = LatestPoller(store.db)
         self._fresh_until = 0.0
+        self._asked_at = 0.0
         # A request waits for a poll in this thread, because the database may hang.
         self._thread = DaemonPool(1, "poll")
         self._polling: Future[None] | None = None
@@ -66,7 +68,8 @@ class Follower:
     @property
     def is_stale(self) -> bool:
         """The last poll is too old to answer by."""
-        return time.monotonic() > self._fresh_until
+        self._asked_at = time.monotonic()
+        return self._asked_at > self._fresh_until
 
     def ensure_fresh(self) -> None:
         """Poll now, unless another thread just did. Takes at most PATIENCE_S.
@@ -94,14 +97,20 @@ class Follower:
                 self._fresh_until = time.monotonic() + FRESH_S
 
     def poll(self) -> Latest:
-        """Poll, and follow the newest activation. Raises StoreError."""
-        with self._lock:
-            return self._poll()
+        """Poll, and follow the newest activation. Raises StoreError.
 
-    def _poll(self) -> Latest:
+        A process that is asked for predictions is certain each time, so that none of them has to
+        poll. An idle one leaves that to the first request.
+        """
+        is_idle = time.monotonic() - self._asked_at > _IDLE_AFTER_S
+        with self._lock:
+            return self._poll(is_certain=self._store.db.is_sqlite or not is_idle)
+
+    def _poll(self, *, is_certain: bool = True) -> Latest:
         polled_at = time.monotonic()
-        latest = self._poller.poll()
+        latest = self._poller.poll(is_certain=is_certain)
         # A pending promotion can take seconds to load, and requests wait for the lock.
         self._executor.execute(replace(latest, pending=None))
-        self._fresh_until = polled_at + FRESH_S
+        if is_certain:
+            self._fresh_until = polled_at + FRESH_S
         return latest

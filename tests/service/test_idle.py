@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from core.settings import Settings
 from tests.service import trained_home
@@ -71,3 +71,25 @@ def test_idle_trainer_asks_at_most_five_statements_a_second(settings: Settings) 
     with statements_counted() as seen, trained_home.running_trainer(settings):
         rate, _ = count_for_a_while(seen)
     assert 0 < rate <= MAX_PER_SECOND
+
+
+@pytest.mark.postgres
+def test_idle_processes_ask_postgresql_at_most_five_statements_a_second(
+    settings: Settings, postgres_url: str
+) -> None:
+    settings = settings.model_copy(update={"database_url": postgres_url})
+    query = text("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+
+    def num_statements() -> int:
+        """Each is a transaction of its own. The server counts it up to a second late."""
+        with serving.store.db.read() as conn:
+            return int(conn.execute(query).scalar_one())
+
+    serving = trained_home.start_with_the_starter(settings)
+    with trained_home.running_trainer(settings):
+        time.sleep(2.0)
+        before, began = num_statements(), time.monotonic()
+        time.sleep(SECONDS)
+        rate = (num_statements() - before) / (time.monotonic() - began)
+    serving.stop()
+    assert 0 < rate <= 2 * MAX_PER_SECOND

@@ -35,11 +35,11 @@ def request(store: Store, version: int) -> int:
 
 def test_poll_sees_whatever_changes(store: Store) -> None:
     poller = LatestPoller(store.db)
-    seen = [poller.poll()]
+    seen = [poller.poll(is_certain=True)]
     assert (seen[0].pending, seen[0].activation, seen[0].newest_version) == (None, None, None)
 
     def polled() -> Latest:
-        seen.append(poller.poll())
+        seen.append(poller.poll(is_certain=True))
         assert seen[-1] == poll(store), "whatever was polled before"
         assert seen[-1] != seen[-2]
         return seen[-1]
@@ -115,8 +115,8 @@ def test_commit_during_a_poll_is_seen_by_the_next(
         return row
 
     monkeypatch.setattr(Database, "fetch_row", fetch_and_commit)
-    assert poller.poll().newest_version is None
-    assert poller.poll().newest_version == 1
+    assert poller.poll(is_certain=True).newest_version is None
+    assert poller.poll(is_certain=True).newest_version == 1
 
 
 def selects(conn: Connection, ask: Callable[[], object]) -> list[tuple[str, Sequence[object]]]:

@@ -187,8 +187,3 @@ def test_commit_mark_changes_with_a_commit_of_any_connection(tmp_path: Path) -> 
     for each in (db, other):
         each.close()
     assert db.commit_mark() not in marks, "it connects again"
-
-
-@pytest.mark.postgres
-def test_postgresql_has_no_commit_mark(postgres_store: Store) -> None:
-    assert postgres_store.db.commit_mark() is None

@@ -29,9 +29,9 @@ def test_poll_that_hangs_holds_up_no_request(
     thawed = threading.Event()
     poll = LatestPoller.poll
 
-    def frozen(poller: LatestPoller) -> Latest:
+    def frozen(poller: LatestPoller, *, is_certain: bool = False) -> Latest:
         thawed.wait(20)
-        return poll(poller)
+        return poll(poller, is_certain=is_certain)
 
     with monkeypatch.context() as outage:
         outage.setattr(LatestPoller, "poll", frozen)
