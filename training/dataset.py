@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ class Dataset:
     """Training rows, followed by held-out rows, so that each part is a view and no copy."""
 
     classes: tuple[str, ...]
-    x_ND: NDArray[np.float32]
+    # In float16, as they are stored: `training/head/chunks.py` reads them in float32.
+    x_ND: NDArray[np.floating[Any]]
     # Indexes `classes`.
     y_N: NDArray[np.intp]
     group_N: NDArray[np.str_]
@@ -120,7 +122,7 @@ def assemble(
     used.sort(key=lambda row: row.is_held_out)
     return Dataset(
         classes,
-        np.stack([vectors[row.example_id] for row in used], dtype=np.float32),
+        np.stack([vectors[row.example_id] for row in used]),
         np.array([index[row.label] for row in used], np.intp),
         np.array([row.group_id for row in used]),
         np.array([row.example_id for row in used], np.int64),

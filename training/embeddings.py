@@ -25,7 +25,8 @@ from core.store.store import Store
 from core.system.background import call_back, run_idle
 
 _BATCH = 16
-_MAX_CACHED_BYTES = 256 * 2**20
+# With more, a run takes long enough that reading them again does not matter.
+_MAX_CACHED_BYTES = 128 * 2**20
 
 Vector = NDArray[np.float16]
 _Embedded = tuple[int, NDArray[np.float32]]
@@ -64,11 +65,14 @@ class EmbeddingCache:
         self, backbone: str, rows: Sequence[CurrentLabel], vectors: dict[int, Vector]
     ) -> None:
         """Keep exactly these, so that nothing of an erased example stays."""
-        self._backbone, self._by_image = backbone, {}
-        if sum(vector.nbytes for vector in vectors.values()) <= self._max_bytes:
-            self._by_image = {
-                row.image: vectors[row.example_id] for row in rows if row.example_id in vectors
-            }
+        before, self._backbone, self._by_image = self._by_image, backbone, {}
+        if sum(vector.nbytes for vector in vectors.values()) > self._max_bytes:
+            return
+        kept = {row.image: vectors[row.example_id] for row in rows if row.example_id in vectors}
+        if not before.keys() <= kept.keys():
+            # They may be rows of one array with what was erased.
+            kept = {image: vector.copy() for image, vector in kept.items()}
+        self._by_image = kept
 
 
 def embed(

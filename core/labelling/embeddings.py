@@ -33,8 +33,12 @@ def put(conn: Connection, backbone: str, rows: Iterable[tuple[int, NDArray[np.fl
 def get(
     conn: Connection, backbone: str, example_ids: Sequence[int]
 ) -> dict[int, NDArray[np.float16]]:
-    """Return the stored vectors by example id. Ids without one are left out."""
+    """Return the stored vectors by example id. Ids without one are left out.
+
+    They are rows of one array: so many small ones would leave holes in the memory of the process.
+    """
     vectors: dict[int, NDArray[np.float16]] = {}
+    stored_ND = np.empty((0, 0), "<f2")
     for start in range(0, len(example_ids), _CHUNK):
         rows = conn.execute(
             select(embeddings.c.example_id, embeddings.c.vector).where(
@@ -42,5 +46,11 @@ def get(
                 embeddings.c.example_id.in_(example_ids[start : start + _CHUNK]),
             )
         )
-        vectors.update((row[0], np.frombuffer(row[1], "<f2")) for row in rows)
+        for example_id, content in rows:
+            vector_D = np.frombuffer(content, "<f2")
+            if not vectors:
+                stored_ND = np.empty((len(example_ids), len(vector_D)), "<f2")
+            at = len(vectors)
+            stored_ND[at] = vector_D
+            vectors[example_id] = stored_ND[at]
     return vectors

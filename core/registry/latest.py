@@ -50,11 +50,32 @@ class Latest:
         """Once this changes, a trainer may have something to do."""
         return self.newest_label, self.num_runs_waiting, self.num_runs_running
 
+    @property
+    def has_unfinished_runs(self) -> bool:
+        return self.num_runs_waiting + self.num_runs_running > 0
 
-def poll(db: Database, before: Latest) -> Latest:
-    """Returns `before` itself if nothing has changed. Raises StoreError."""
-    row = db.fetch_row(QUERY)
-    return before if row == before.row else _from_row(row)
+
+class LatestPoller:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._latest = Latest()
+        # Of the database, when that was read; None: unknown.
+        self._mark: tuple[int, int] | None = None
+
+    def poll(self, *, is_certain: bool = False) -> Latest:
+        """Returns the same object while nothing has changed. Raises StoreError.
+
+        With `is_certain`, it has seen all that was committed before this call. Otherwise it may
+        miss what PostgreSQL has committed in the last milliseconds.
+        """
+        mark = self._db.commit_mark()  # before the query, so that no commit falls in between
+        is_late = is_certain and not self._db.is_sqlite
+        if mark is None or mark != self._mark or is_late:
+            row = self._db.fetch_row(QUERY)
+            if row != self._latest.row:
+                self._latest = _from_row(row)
+            self._mark = mark
+        return self._latest
 
 
 def _from_row(row: tuple[Any, ...]) -> Latest:

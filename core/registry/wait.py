@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.registry import activations, latest, promotions
-from core.registry.latest import Latest
+from core.registry import activations, promotions
+from core.registry.latest import Latest, LatestPoller
 from core.store.database import Database
 
 _POLL_EVERY_S = 0.03
@@ -33,11 +33,12 @@ class PromotionWaiter:
     def __init__(self, db: Database, promotion_id: int) -> None:
         self._db = db
         self._promotion_id = promotion_id
-        self._latest = Latest()
+        self._poller = LatestPoller(db)
+        self._latest: Latest | None = None
 
     def poll(self) -> PromotionResult | None:
         """Returns how it ended; None while it is pending. Raises StoreError."""
-        before, self._latest = self._latest, latest.poll(self._db, self._latest)
+        before, self._latest = self._latest, self._poller.poll(is_certain=True)
         if self._latest is before:
             return None
         pending = self._latest.pending

@@ -26,7 +26,9 @@ from sqlalchemy import (
 from core.errors import StoreError
 from core.store import migration, schema, sqlite
 from core.store.clock import DatabaseClock
+from core.store.commit_watch import CommitWatch
 from core.store.driver_errors import as_store_error, parse_url
+from core.store.notify_watch import NotifyWatch
 from core.store.time_limits import TimeLimits
 
 # Any constant, the same in every process.
@@ -48,17 +50,22 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._wal: sqlite.WriteAheadLog | None = None
         self._raw: sqlite.RawConnection | None = None
+        self._watch: CommitWatch | NotifyWatch | None = None
         if self.is_sqlite:
             self._engine = sqlite.create(parsed, limits.answer_s)
             self._wal = sqlite.WriteAheadLog(Path(parsed.database or ""))
             self._raw = sqlite.RawConnection(self._engine, limits.answer_s)
+            self._watch = CommitWatch(self._engine)
             self._reader = self._engine.execution_options(begin="BEGIN")
+            self._single = self._engine.execution_options(begin="")
         else:
             self._engine = _create_remote(parsed, limits)
             # With "read committed" each statement would see the rows of another moment.
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
+            self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            if parsed.get_driver_name() == "psycopg":
+                self._watch = NotifyWatch(self._engine)
         self._writer = self._engine.execution_options(begin=sqlite.WRITING)
-        self._single_writer = self._engine.execution_options(begin="")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -87,13 +94,21 @@ class Database:
     def execute_once(self) -> Iterator[Connection]:
         """For one statement, not durable. SQLite's write lock is held only while that statement
         runs, so a thread of low priority does not hold it while it waits for a CPU."""
-        with as_store_error(self._engine), self._single_writer.begin() as conn:
+        with as_store_error(self._engine), self._single.begin() as conn:
             yield conn
 
     def fetch_row(self, query: Select[Any]) -> tuple[Any, ...]:
-        """The only row of a query."""
-        with self.read() as conn:
+        """The only row of a query, without a transaction around it."""
+        with as_store_error(self._engine), self._single.connect() as conn:
             return tuple(conn.execute(query).one())
+
+    def commit_mark(self) -> tuple[int, int] | None:
+        """Equal to the mark before it if nothing was committed in between. It costs far less than
+        a query. PostgreSQL's may be some milliseconds late. None: the database cannot tell."""
+        if self._watch is None:
+            return None
+        with as_store_error(self._engine):
+            return self._watch.mark()
 
     def insert_rows(
         self, table: Table, rows: Sequence[tuple[Any, ...]], patience_s: float | None = None
@@ -174,6 +189,8 @@ class Database:
     def close(self) -> None:
         if self._raw is not None:
             self._raw.close()
+        if self._watch is not None:
+            self._watch.close()
         self._engine.dispose()
 
 

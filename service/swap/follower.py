@@ -14,8 +14,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from core.errors import EvergreenError, StoreError
-from core.registry import activations, latest
-from core.registry.latest import Latest
+from core.registry import activations
+from core.registry.latest import Latest, LatestPoller
 from core.store.store import Store
 from core.system.daemon_pool import DaemonPool
 from service.swap.executor import Executor
@@ -24,6 +24,7 @@ from service.swap.executor import Executor
 FRESH_S = 0.15
 #: A request waits for a poll no longer than this.
 PATIENCE_S = 0.5
+_IDLE_AFTER_S = 1.0
 _MAX_FALLBACKS = 20
 
 log = logging.getLogger(__name__)
@@ -34,11 +35,13 @@ class Follower:
         self._store = store
         self._executor = executor
         self._lock = threading.Lock()
+        self._poller = LatestPoller(store.db)
         self._latest = Latest()
         self._fresh_until = 0.0
         # When the last poll that succeeded began, as Unix time.
         self.answered_at = time.time()
         self._is_failing = False
+        self._asked_at = 0.0
         # A request waits for a poll in this thread, because the database may hang.
         self._thread = DaemonPool(1, "poll")
         self._polling: Future[None] | None = None
@@ -69,7 +72,8 @@ class Follower:
     @property
     def is_stale(self) -> bool:
         """The last poll is too old to answer by."""
-        return time.monotonic() > self._fresh_until
+        self._asked_at = time.monotonic()
+        return self._asked_at > self._fresh_until
 
     @property
     def failing_since(self) -> float | None:
@@ -103,25 +107,31 @@ class Follower:
                 self._fresh_until = time.monotonic() + FRESH_S
 
     def poll(self) -> Latest:
-        """Poll, and follow the newest activation. Raises StoreError."""
-        with self._lock:
-            return self._poll()
+        """Poll, and follow the newest activation. Raises StoreError.
 
-    def _poll(self) -> Latest:
-        polled_at, was_stale = time.monotonic(), self.is_stale
-        began_at, before = time.time(), self._latest.activation
+        A process that is asked for predictions is certain each time, so that none of them has to
+        poll. An idle one leaves that to the first request.
+        """
+        is_idle = time.monotonic() - self._asked_at > _IDLE_AFTER_S
+        with self._lock:
+            return self._poll(is_certain=self._store.db.is_sqlite or not is_idle)
+
+    def _poll(self, *, is_certain: bool = True) -> Latest:
+        polled_at, began_at = time.monotonic(), time.time()
+        was_stale, before = polled_at > self._fresh_until, self._latest
         try:
-            self._latest = latest.poll(self._store.db, self._latest)
+            latest = self._poller.poll(is_certain=is_certain)
         except StoreError:
             self._is_failing = True
             raise
-        self._is_failing, self.answered_at = False, began_at
-        if was_stale and self._latest.activation != before:
+        self._is_failing, self.answered_at, self._latest = False, began_at, latest
+        if was_stale and latest.activation != before.activation:
             self._catch_up()
         # A pending promotion can take seconds to load, and requests wait for the lock.
-        self._executor.execute(replace(self._latest, pending=None))
-        self._fresh_until = polled_at + FRESH_S
-        return self._latest
+        self._executor.execute(replace(latest, pending=None))
+        if is_certain:
+            self._fresh_until = polled_at + FRESH_S
+        return latest
 
     def _catch_up(self) -> None:
         """This worker was held up. The other workers serve the activation before the newest, if

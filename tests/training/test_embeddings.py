@@ -41,6 +41,14 @@ def test_cache_keeps_nothing_of_erased_examples() -> None:
     assert cache.get("backbone", ROWS).keys() == {1}
 
 
+def test_cache_does_not_share_an_array_with_what_was_erased() -> None:
+    cache = EmbeddingCache()
+    stored_ND = np.ones((2, 4), np.float16)
+    cache.replace("backbone", ROWS, {1: stored_ND[0], 2: stored_ND[1]})
+    cache.replace("backbone", ROWS[:1], cache.get("backbone", ROWS))
+    assert not np.shares_memory(cache.get("backbone", ROWS)[1], stored_ND)
+
+
 def test_cache_keeps_nothing_above_its_size() -> None:
     cache = EmbeddingCache(max_bytes=15)
     cache.replace("backbone", ROWS, VECTORS)

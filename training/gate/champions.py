@@ -22,6 +22,7 @@ from core.registry import activations, versions
 from core.registry.versions import Version
 from core.store.store import Store
 from training.dataset import Dataset
+from training.head.chunks import in_float32
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,9 @@ class CachedPredictions:
             predicted_N[known_N] = self._predictions[at_N[known_N]]
         new_N = predicted_N < 0
         if new_N.any():
-            logits_NK, _ = self.servable.score(rows.x_ND[new_N])
-            predicted_N[new_N] = logits_NK.argmax(axis=1)
+            predicted_N[new_N] = in_float32(
+                rows.x_ND[new_N], lambda x_BD: self.servable.score(x_BD)[0].argmax(axis=1)
+            )
         order_N = np.argsort(rows.example_id_N)
         self._example_ids, self._predictions = rows.example_id_N[order_N], predicted_N[order_N]
         return predicted_N

@@ -22,6 +22,7 @@ from training.dataset import Dataset, TrainingSet
 from training.gate.champions import CachedPredictions, ChampionModel, Champions
 from training.gate.evidence import Evidence, Method
 from training.gate.rules import choose_method
+from training.head.chunks import in_float32
 from training.head.crossval import out_of_fold
 from training.head.design_matrix import prepare
 from training.head.fit import FittedHead
@@ -119,7 +120,7 @@ def correct_N(servable: Servable, rows: Dataset) -> Bools:
     """Whether the version's most likely class is the row's. A class that it lacks is wrong."""
     if len(rows) == 0:
         return np.zeros(0, np.bool_)
-    logits_NK, _ = servable.score(rows.x_ND)
+    logits_NK = in_float32(rows.x_ND, lambda x_BD: servable.score(x_BD)[0])
     return _names_match(logits_NK.argmax(axis=1), servable.manifest.classes, rows)
 
 
@@ -147,7 +148,7 @@ def refitted_correct_N(
     old = {example_id: index[key] for example_id, key in labelled if key in index}
     old_y_N = np.array([old.get(int(example), -1) for example in rows.example_id_N])
     logits_NK = out_of_fold(
-        fitted.design if is_same_backbone else prepare(rows.x_ND),
+        (is_same_backbone and fitted.design) or prepare(rows.x_ND),
         np.maximum(old_y_N, 0),
         fitted.fold_N,
         len(classes),

@@ -21,6 +21,7 @@ from core.registry import versions
 from core.store.store import Store
 from training.embeddings import embed
 from training.gate.paired_tests import Comparison, compare
+from training.head.chunks import in_float32
 
 Bools = NDArray[np.bool_]
 
@@ -101,8 +102,8 @@ def _predict(
         return {}
     manifest = servable.manifest
     vectors = embed(store, servable.backbone, manifest.pixels, rows, limits, progress)
-    x_ND = np.stack(list(vectors.values())).astype(np.float32)
-    predicted_N = servable.score(x_ND)[0].argmax(axis=1)
+    x_ND = np.stack(list(vectors.values()))
+    predicted_N = in_float32(x_ND, lambda x_BD: servable.score(x_BD)[0].argmax(axis=1))
     return {
         example_id: manifest.classes[k] for example_id, k in zip(vectors, predicted_N, strict=True)
     }

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.system.host import available_cores
 
@@ -17,6 +20,20 @@ _ROWS = 2_048
 _MAX_CORES = 4
 
 Result = TypeVar("Result")
+
+
+def in_float32(
+    x_ND: NDArray[np.floating[Any]], work: Callable[[NDArray[np.float32]], NDArray[Any]]
+) -> NDArray[Any]:
+    """Return what `work` returns of the rows in float32, joined. Embeddings are stored in float16,
+    and a copy of all of them in float32 would take twice their memory."""
+    first = work(x_ND[:_ROWS].astype(np.float32))
+    results = np.empty((len(x_ND), *first.shape[1:]), first.dtype)
+    results[:_ROWS] = first
+    for start in range(_ROWS, len(x_ND), _ROWS):
+        chunk = slice(start, start + _ROWS)
+        results[chunk] = work(x_ND[chunk].astype(np.float32))
+    return results
 
 
 def map_chunks(num_rows: int, work: Callable[[slice], Result]) -> list[Result]:

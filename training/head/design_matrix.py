@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from training.head.chunks import map_chunks
+from training.head.chunks import in_float32, map_chunks
 from training.head.head import Floats, Head, Integers, to_unit_rms
 
 Rows = NDArray[np.bool_] | Integers
@@ -75,7 +75,7 @@ def prepare(x_ND: NDArray[np.floating[Any]]) -> Design:
     backbones this was as good as the better of the two. Costs min(N, D)^3 and N D min(N, D)
     operations. No label is read, so folds may share one design.
     """
-    x_ND = to_unit_rms(np.asarray(x_ND, np.float32))  # a copy, changed in place below
+    x_ND = in_float32(x_ND, to_unit_rms)  # a copy, changed in place below
     mean_D = x_ND.mean(axis=0, dtype=np.float64)
     x_ND -= mean_D.astype(np.float32)
     sums = map_chunks(len(x_ND), lambda rows: _sum_of_squares(x_ND[rows]))

@@ -68,8 +68,8 @@ class FittedHead:
     abstain_below: float | None
     calibration_error: float
     # Of the training rows, to evaluate while held-out examples are few. Rows that were not scored
-    # out of fold are NaN.
-    design: Design
+    # out of fold are NaN. The design takes as much memory as all else: None if it is not needed.
+    design: Design | None
     fold_N: NDArray[np.intp]
     out_of_fold_NK: NDArray[np.float32]
     # The weight of each label, from 0 to 1. None: all weigh 1.
@@ -174,7 +174,7 @@ def fit_head(
         penalty=penalty,
         abstain_below=_abstain_below(probs_NK.max(axis=1), correct_N, precision),
         calibration_error=expected_calibration_error(label_probs_NK, true_N),
-        design=design,
+        design=design if score_all else None,
         fold_N=fold_N,
         out_of_fold_NK=logits_NK,
         label_weight_N=label_weight_N,

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from training.head.chunks import in_float32
+
 Floats = NDArray[np.float32]
 Integers = NDArray[np.integer[Any]]
 
@@ -34,7 +36,7 @@ class Head:
 
     def logits(self, x_ND: NDArray[np.floating[Any]]) -> Floats:
         """Return logits_NK of raw embeddings, not divided by the temperature."""
-        return to_unit_rms(np.asarray(x_ND, np.float32)) @ self.weights_DK + self.bias_K
+        return in_float32(x_ND, lambda x_BD: to_unit_rms(x_BD) @ self.weights_DK + self.bias_K)
 
     def probabilities(self, x_ND: NDArray[np.floating[Any]]) -> Floats:
         """Return probs_NK, each row summing to 1, after the temperature."""

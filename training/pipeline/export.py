@@ -24,6 +24,7 @@ from training.backbones.backbone_ref import BackboneRef
 from training.dataset import Dataset, TrainingSet
 from training.gate.evaluate import Challenger
 from training.gate.evidence import Evidence
+from training.head.chunks import in_float32
 from training.head.fit import FittedHead
 from training.head.head import Head
 from training.pipeline.context import RunContext
@@ -69,7 +70,7 @@ def export_challenger(
         num_trained=dataset.num_trained,
         num_held_out=dataset.num_held_out,
         metrics={},
-        parity=parity(head, session, dataset.x_ND[:_MAX_PARITY_ROWS]),
+        parity=parity(head, session, dataset.x_ND[:_MAX_PARITY_ROWS].astype(np.float32)),
         golden=golden(backbone, session, candidate.pixels),
         recipe=context.recipe.to_json() | {"penalty": asdict(fitted.penalty)},
         libraries=library_versions(),
@@ -153,7 +154,7 @@ def _describe(references: References | None, held_out: Dataset) -> dict[str, Any
     """Describe the references, with the share of held-out examples that they call unfamiliar."""
     if references is None:
         return None
-    flagged_N = references.are_unfamiliar(held_out.x_ND)
+    flagged_N = in_float32(held_out.x_ND, references.are_unfamiliar)
     return {
         "num_references": len(references),
         "threshold": round(references.threshold, 4),

@@ -8,6 +8,8 @@ Suffixes: N rows, M rows that the threshold is measured on, D embedding, R direc
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,7 @@ from core.models.references import (
     project,
 )
 from training.dataset import Dataset
+from training.head.chunks import in_float32
 
 MAX_CHOSEN = 1_024
 """More of them cost time, and find no more. Half a megabyte stays in the cache of a core."""
@@ -44,7 +47,7 @@ def choose_references(dataset: Dataset, *, is_backbone_tuned: bool) -> Reference
     if is_backbone_tuned and len(judges) < _MIN_MEASURED:
         return None
     basis_DR = _rounded(_principal_directions(training.x_ND))
-    projected_NR = project(training.x_ND, basis_DR)
+    projected_NR = in_float32(training.x_ND, lambda x_BD: project(x_BD, basis_DR))
     chosen_N = choose_rows(projected_NR, MAX_CHOSEN)
     group_N = training.group_N[chosen_N]
     _, sizes = np.unique(group_N, return_counts=True)
@@ -52,7 +55,7 @@ def choose_references(dataset: Dataset, *, is_backbone_tuned: bool) -> Reference
         return None
     references_NR = _rounded(projected_NR[chosen_N])
     measured_M = _sample(len(judges))
-    cosine_MN = project(judges.x_ND[measured_M], basis_DR) @ references_NR.T
+    cosine_MN = project(judges.x_ND[measured_M].astype(np.float32), basis_DR) @ references_NR.T
     cosine_MN[judges.group_N[measured_M][:, None] == group_N] = -np.inf
     threshold = np.float32(np.quantile(mean_of_nearest(cosine_MN), _SHARE_BELOW))
     return References(basis_DR, references_NR, float(threshold))
@@ -99,13 +102,13 @@ def _nearest(x_NR: Floats, centre_KR: Floats) -> Rows:
     return nearest_N
 
 
-def _principal_directions(x_ND: Floats) -> Floats:
+def _principal_directions(x_ND: NDArray[np.floating[Any]]) -> Floats:
     """Return orthonormal columns that hold most of the rows' directions [D, R].
 
     Not centred, so that cosines stay as they are. A randomised range finder (Halko et al. 2011)
     takes a tenth of the time of eigenvectors.
     """
-    some_ND = x_ND[_sample(len(x_ND))]
+    some_ND = x_ND[_sample(len(x_ND))].astype(np.float32)
     some_ND = some_ND / np.maximum(np.linalg.norm(some_ND, axis=1, keepdims=True), 1e-12)
     num_rows, size = some_ND.shape
     if num_rows <= _MAX_DIRECTIONS:

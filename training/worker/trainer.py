@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -22,18 +21,16 @@ from core.errors import StoreError
 from core.ids import new_id
 from core.labelling import labels
 from core.labelling.labels import CurrentLabel
-from core.registry import latest, promotions, versions, workers
+from core.registry import promotions, versions
 from core.registry.bootstrap import ensure_first_version
-from core.registry.latest import Latest
+from core.registry.latest import Latest, LatestPoller
 from core.registry.versions import Version
-from core.registry.workers import Worker
 from core.retention.leased_sweep import LeasedSweep
 from core.retention.sweep import Sweeper
 from core.runs import Run
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.background import run_idle
-from core.system.host import pid_space, this_host
 from training.embeddings import embed
 from training.pipeline.context import open_context
 from training.pipeline.run import attempt
@@ -42,6 +39,7 @@ from training.worker import triggers
 from training.worker.learnable import can_learn
 from training.worker.long_runs import LongRuns
 from training.worker.planned_runs import request_if_planned
+from training.worker.presence import Presence
 from training.worker.self_healing import SelfHealing
 from training.worker.triggers import NewLabels
 from training.worker.upkeep import Upkeep
@@ -61,15 +59,15 @@ class Trainer:
         self._store = store
         self._recipe = recipe
         self._id = new_id()
-        self._started_at = store.db.clock()
         self._context = open_context(store, recipe, settings, self._id)
+        self._presence = Presence(store, self._id, self._context.runtime.provider)
         self._long_runs = LongRuns()
         self._self_healing = SelfHealing(store) if settings.self_healing else None
         named = settings.shadow_versions
         sweeper = Sweeper(store, recipe.capture, recipe.retention, self._context.cache, named)
         self._upkeep = Upkeep(LeasedSweep(sweeper, self._id, store.db.clock))
         self._stop = threading.Event()
-        self._reported_at = 0.0
+        self._poller = LatestPoller(store.db)
         self._latest = Latest()
         # If no row changes, there is nothing to do until then.
         self._idle_until = 0.0
@@ -117,14 +115,12 @@ class Trainer:
         """End the child process and the upkeep, deregister, and close the store."""
         self._long_runs.stop()
         self._upkeep.stop()
-        with self._store.db.write(durable=False) as conn:
-            workers.leave(conn, self._id)
+        self._presence.leave()
         self._store.db.close()
 
     def tick(self, now: float) -> bool:
         """Poll once, and do at most one piece of work. Returns whether there was any."""
-        before = self._latest
-        self._latest = latest.poll(self._store.db, before)
+        before, self._latest = self._latest, self._poller.poll()
         if self._self_healing is not None:
             self._self_healing.check(now, self._latest)
         # Promotions and activations are ignored: workers handle them, and need the CPU then.
@@ -138,33 +134,36 @@ class Trainer:
         return is_busy
 
     def _work(self, now: float) -> bool:
-        self._report(now)
-        self._request_if_due(now)
+        self._presence.renew(now)
+        is_requested = self._request_if_due(now)
         if self._latest.pending is not None:
             promotions.advance_committed(  # in case there is no worker
                 self._store.db, wait_s=self._context.load_within_s
             )
-        with self._store.db.read() as conn:
-            unfinished = runs.unfinished(conn)
+        unfinished: Sequence[Run] = ()
+        if is_requested or self._latest.has_unfinished_runs:
+            with self._store.db.read() as conn:
+                unfinished = runs.unfinished(conn)
         if any(run.tier in runs.QUICK and leases.is_to_do(run, now) for run in unfinished):
             with self._store.db.write(durable=False) as conn:
                 run = leases.claim(conn, self._id, now)
             if run is not None:
-                attempt(self._context, run, self._stop.is_set, self._report)
+                attempt(self._context, run, self._stop.is_set, self._presence.renew)
                 request_if_planned(self._store, self._recipe.planner, now)
                 return True
         self._long_runs.poll(unfinished, now)
         return self._embed_ahead()
 
-    def _request_if_due(self, now: float) -> None:
+    def _request_if_due(self, now: float) -> bool:
+        """Request a run if a trigger fires. Returns whether it does."""
         self._due_at = math.inf
         if self._latest.newest_label <= max(self._trained_up_to, self._nothing_to_learn_up_to):
-            return
+            return False
         with self._store.db.read() as conn:
             self._trained_up_to = runs.newest_snapshot(conn)
             num_new, oldest, newest = labels.count_after(conn, self._trained_up_to)
             if num_new == 0 or any(_is_waiting(r, runs.QUICK) for r in runs.unfinished(conn)):
-                return
+                return False
             last = runs.last_of(conn, runs.QUICK, until=now + _MAX_SKEW_S)
             new = NewLabels(
                 num_new,
@@ -177,13 +176,14 @@ class Trainer:
             if trigger is None:
                 times = triggers.trigger_times(new, self._recipe.triggers).values()
                 self._due_at = min(times, default=math.inf)
-                return
+                return False
             # Counting takes long with many labels, so once is enough.
             if not can_learn(conn, self._trained_up_to):
                 self._nothing_to_learn_up_to = self._latest.newest_label
-                return
+                return False
         with self._store.db.write(durable=False) as conn:
             runs.request(conn, trigger=trigger, now=now)
+        return True
 
     def _embed_ahead(self) -> bool:
         """Embed newly labelled examples before a run needs them. Returns whether there were any."""
@@ -208,28 +208,7 @@ class Trainer:
 
     def _report_if_possible(self) -> None:
         with contextlib.suppress(StoreError):  # the work itself will raise it
-            self._report(self._store.db.clock())
-
-    def _report(self, now: float) -> None:
-        if abs(now - self._reported_at) < workers.HEARTBEAT_S:
-            return
-        self._reported_at = now
-        worker = Worker(
-            id=self._id,
-            role="trainer",
-            host=this_host(),
-            pid=os.getpid(),
-            provider=self._context.runtime.provider,
-            version=None,
-            ready=(),
-            started_at=self._started_at,
-            last_seen=now,
-            pid_space=pid_space(),
-        )
-        with self._store.db.write(durable=False) as conn:
-            workers.report(conn, worker)
-            workers.forget_dead(conn, now)
-        self._store.db.follow_clock()
+            self._presence.renew(self._store.db.clock())
 
 
 def _unless_ahead(at: float | None, now: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event
@@ -13,16 +14,18 @@ from core.inputs.pixels import Limits
 from core.labelling import intake, labels
 from core.labelling.intake import LabelRequest
 from core.registry import latest, promotions
-from core.registry.latest import Latest
+from core.registry.latest import Latest, LatestPoller
+from core.store.database import Database
 from core.store.schema import metadata
 from core.store.store import Store
+from tests.core.promotions import report_workers, worker
 from tests.support import images, tiny
 
 NOW = 1_700_000_000.0
 
 
-def read(store: Store, before: Latest | None = None) -> Latest:
-    return latest.poll(store.db, before or Latest())
+def poll(store: Store) -> Latest:
+    return LatestPoller(store.db).poll()
 
 
 def request(store: Store, version: int) -> int:
@@ -31,48 +34,89 @@ def request(store: Store, version: int) -> int:
 
 
 def test_poll_sees_whatever_changes(store: Store) -> None:
-    empty = read(store)
-    assert (empty.pending, empty.activation, empty.newest_version) == (None, None, None)
+    poller = LatestPoller(store.db)
+    seen = [poller.poll(is_certain=True)]
+    assert (seen[0].pending, seen[0].activation, seen[0].newest_version) == (None, None, None)
+
+    def polled() -> Latest:
+        seen.append(poller.poll(is_certain=True))
+        assert seen[-1] == poll(store), "whatever was polled before"
+        assert seen[-1] != seen[-2]
+        return seen[-1]
+
     first = tiny.publish(store)
-    published = read(store, empty)
+    published = polled()
     assert (published.activation, published.newest_version) == (None, first)
     taken = intake.label_image(store, images.png(), LabelRequest("cat"), Limits(), now=NOW)
-    labelled = read(store, published)
+    labelled = polled()
     assert labelled.work == (taken.event.id, 0, 0)
     with store.db.write() as conn:
         run, _ = runs.request(conn, trigger="labels", now=NOW)
-    asked = read(store, labelled)
-    assert asked.work == (taken.event.id, 1, 0)
+    assert polled().work == (taken.event.id, 1, 0)
     with store.db.write() as conn:
         leases.claim(conn, "a trainer", NOW)
-    running = read(store, asked)
-    assert running.work == (taken.event.id, 0, 1)
+    assert polled().work == (taken.event.id, 0, 1)
     with store.db.write() as conn:
         leases.hand_back(conn, run.id, "a trainer", NOW)
     with store.db.write() as conn:
         runs.cancel(conn, run.id, NOW)
     promotion_id = request(store, first)
-    requested = read(store, running)
+    requested = polled()
     assert requested.work == labelled.work
     assert requested.pending is not None
     assert requested.pending.id == promotion_id
     second = request(store, first)
-    replaced = read(store, requested)
+    replaced = polled()
     assert replaced.pending is not None
     assert replaced.pending.id == second
     activation = promotions.advance_committed(store.db)
-    activated = read(store, replaced)
+    activated = polled()
     assert (activated.pending, activated.activation) == (None, activation)
-    for seen in (empty, published, labelled, asked, running, requested, replaced):
-        assert read(store, seen) == activated, "whatever was polled before"
 
 
 def test_poll_returns_the_same_object_while_nothing_changes(store: Store) -> None:
     request(store, tiny.publish(store))
     promotions.advance_committed(store.db)
-    before = read(store)
-    assert read(store, before) is before
+    poller = LatestPoller(store.db)
+    before = poller.poll()
+    assert poller.poll() is before
+    report_workers(store.db, worker((1,), last_seen=NOW))
+    assert poller.poll() is before, "a commit that changes nothing that is polled"
     assert (before.pending, before.activation is None) == (None, False)
+
+
+def test_poll_of_sqlite_queries_only_after_a_commit(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries: list[object] = []
+    fetch_row = Database.fetch_row
+    monkeypatch.setattr(
+        Database, "fetch_row", lambda db, query: queries.append(query) or fetch_row(db, query)
+    )
+    poller = LatestPoller(sqlite_store.db)
+    for _ in range(5):
+        poller.poll()
+    assert len(queries) == 1
+    number = tiny.publish(sqlite_store)
+    assert [poller.poll().newest_version for _ in range(5)] == [number] * 5
+    assert len(queries) == 2
+
+
+def test_commit_during_a_poll_is_seen_by_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poller = LatestPoller(store.db)
+    fetch_row = Database.fetch_row
+
+    def fetch_and_commit(db: Database, query: Any) -> tuple[Any, ...]:
+        row = fetch_row(db, query)
+        monkeypatch.undo()
+        tiny.publish(store)
+        return row
+
+    monkeypatch.setattr(Database, "fetch_row", fetch_and_commit)
+    assert poller.poll(is_certain=True).newest_version is None
+    assert poller.poll(is_certain=True).newest_version == 1
 
 
 def selects(conn: Connection, ask: Callable[[], object]) -> list[tuple[str, Sequence[object]]]:

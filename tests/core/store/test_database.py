@@ -180,3 +180,24 @@ def test_execute_once_is_a_transaction_of_its_own(db: Database) -> None:
             with db.write() as other:
                 other.execute(insert(schema.predictions).values(id="2", **PREDICTION))
     assert num_predictions(db) == (2 if db.is_sqlite else 1)
+
+
+def test_commit_mark_changes_with_a_commit_of_any_connection(tmp_path: Path) -> None:
+    db, other = (Database(f"sqlite:///{tmp_path}/evergreen.db") for _ in range(2))
+    db.ensure_schema()
+    marks = [db.commit_mark()]
+    with db.write() as conn:
+        conn.execute(insert(schema.predictions).values(id="1", **PREDICTION))
+        marks.append(db.commit_mark())
+    assert len(set(marks)) == 1, "nothing was committed yet"
+    for commit in (lambda: None, lambda: insert_predictions(db, "2"), db.checkpoint):
+        commit()
+        marks.append(db.commit_mark())
+    insert_predictions(other, "3")
+    marks += [db.commit_mark(), db.commit_mark()]
+    first, second, third = marks[2], marks[3], marks[5]
+    assert len({marks[0], first, second, third}) == 4
+    assert marks[6] == third
+    for each in (db, other):
+        each.close()
+    assert db.commit_mark() not in marks, "it connects again"

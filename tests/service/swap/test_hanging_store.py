@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from core.registry import latest
-from core.registry.latest import Latest
+from core.registry.latest import Latest, LatestPoller
 from core.store.store import Store
 from tests.service.swap_worker import Process, promote, publish_three
 from tests.support.wait import wait_until
@@ -29,14 +27,14 @@ def test_poll_that_hangs_holds_up_no_request(
 ) -> None:
     process = start()
     thawed = threading.Event()
-    poll = latest.poll
+    poll = LatestPoller.poll
 
-    def frozen(*args: Any) -> Latest:
+    def frozen(poller: LatestPoller, *, is_certain: bool = False) -> Latest:
         thawed.wait(20)
-        return poll(*args)
+        return poll(poller, is_certain=is_certain)
 
     with monkeypatch.context() as outage:
-        outage.setattr(latest, "poll", frozen)
+        outage.setattr(LatestPoller, "poll", frozen)
         wait_until(lambda: process.swap.is_stale)
         began = time.monotonic()
         process.swap.ensure_fresh()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from training.head import chunks
-from training.head.chunks import map_chunks
+from training.head.chunks import in_float32, map_chunks
 from training.head.design_matrix import prepare
 from training.head.regression import fit
 
@@ -17,6 +18,26 @@ ROWS = chunks._ROWS
 def test_chunks_hold_each_row_once_and_in_order(num_rows: int) -> None:
     chunked = map_chunks(num_rows, lambda rows: np.arange(num_rows)[rows])
     assert np.array_equal(np.concatenate([*chunked, []]), np.arange(num_rows))
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, ROWS, ROWS + 1])
+def test_stored_embeddings_are_read_in_float32(num_rows: int) -> None:
+    x_ND = np.arange(2 * num_rows).reshape(-1, 2).astype(np.float16)
+    kinds = set()
+
+    def sums(x_BD: NDArray[np.float32]) -> NDArray[np.float32]:
+        kinds.add((x_BD.dtype, len(x_BD) <= ROWS))
+        return x_BD.sum(axis=1)
+
+    found_N = in_float32(x_ND, sums)
+    assert kinds == {(np.dtype(np.float32), True)}
+    assert np.array_equal(found_N, x_ND.astype(np.float32).sum(axis=1))
+
+
+def test_design_of_stored_embeddings_is_that_of_float32() -> None:
+    x_ND = np.random.default_rng(0).normal(size=(ROWS + 50, 8)).astype(np.float16)
+    stored, exact = prepare(x_ND), prepare(x_ND.astype(np.float32))
+    assert np.array_equal(stored.x_NR, exact.x_NR)
 
 
 def test_error_in_a_chunk_is_raised() -> None:

@@ -12,8 +12,8 @@ from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.predictions import Prediction
-from core.registry import activations, latest, promotions, versions
-from core.registry.latest import Latest
+from core.registry import activations, promotions, versions
+from core.registry.latest import LatestPoller
 from core.shadows import answers
 from core.shadows.answers import ShadowAnswer
 from core.store.store import Store
@@ -49,7 +49,7 @@ def answer(store: Store, live: int, before: int, *, is_right: bool, label: bool 
 
 
 def check(healing: SelfHealing, store: Store, now: float) -> None:
-    healing.check(now, latest.poll(store.db, Latest()))
+    healing.check(now, LatestPoller(store.db).poll())
 
 
 def check_and_advance(store: Store, healing: SelfHealing | None = None) -> promotions.Activation:

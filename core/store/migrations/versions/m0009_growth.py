@@ -36,6 +36,7 @@ _REFRESH = f"""
     INSERT INTO class_sizes (label, is_held_out, examples)
     SELECT label, is_held_out, 1 FROM current_labels WHERE example_id = {{example}}
     ON CONFLICT (label, is_held_out) DO UPDATE SET examples = class_sizes.examples + 1;"""
+_POLLED = ("labels", "runs", "versions", "promotions", "activations")
 _EVENTS = {"insert": "NEW", "update": "NEW", "delete": "OLD"}
 
 
@@ -98,6 +99,16 @@ def _create_triggers() -> None:
         "CREATE TRIGGER labels_change AFTER INSERT OR UPDATE OR DELETE ON labels "
         "FOR EACH ROW EXECUTE FUNCTION evergreen_refresh_label()"
     )
+    # What every process polls: an idle one listens instead.
+    op.execute(
+        "CREATE FUNCTION evergreen_notify() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN NOTIFY evergreen; RETURN NULL; END $$"
+    )
+    for table in _POLLED:
+        op.execute(
+            f"CREATE TRIGGER {table}_notify AFTER INSERT OR UPDATE OR DELETE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION evergreen_notify()"
+        )
 
 
 def downgrade() -> None:
@@ -107,6 +118,9 @@ def downgrade() -> None:
     else:
         op.execute("DROP TRIGGER labels_change ON labels")
         op.execute("DROP FUNCTION evergreen_refresh_label()")
+        for table in _POLLED:
+            op.execute(f"DROP TRIGGER {table}_notify ON {table}")
+        op.execute("DROP FUNCTION evergreen_notify()")
     op.drop_table("class_sizes")
     op.drop_table("current_labels")
     op.drop_index("ix_labels_of_predictions", "labels")
