@@ -31,6 +31,17 @@ EXAMPLE = {
     "created_at": 0.0,
 }
 
+VERSION = {
+    "backbone": "b",
+    "head": "h",
+    "manifest": "m",
+    "classes": ["cat"],
+    "snapshot": 0,
+    "metrics": {},
+    "gate": {},
+    "created_at": 0.0,
+}
+
 
 def num_predictions(db: Database) -> int:
     with db.read() as conn:

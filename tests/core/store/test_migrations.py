@@ -22,19 +22,8 @@ from core.run_tallies import read as read_tallies
 from core.store import schema
 from core.store.database import Database
 from core.store.store import Store
-from tests.core.rows import EXAMPLE, PREDICTION, num_predictions
+from tests.core.rows import EXAMPLE, PREDICTION, VERSION, num_predictions
 from tests.support.concurrency import in_processes, in_threads
-
-VERSION = {
-    "backbone": "b",
-    "head": "h",
-    "manifest": "m",
-    "classes": ["cat"],
-    "snapshot": 0,
-    "metrics": {},
-    "gate": {},
-    "created_at": 0.0,
-}
 
 RUN = {
     "trigger": "request",
