@@ -41,7 +41,7 @@ def promote(
         if live is not None and live.version == number and not is_pending:
             out.print(f"Version {number} is the champion already.")
             return
-        versions.check_loadable(number, store.db, store.blobs)
+        versions.check_loadable(number, store)
         with store.db.write() as conn:
             promotion = promotions.request(conn, number, who=WHO, why=why, now=time.time())
         _wait(store, promotion)

@@ -72,7 +72,7 @@ def show(
         with store.db.read() as conn:
             version = versions.get(conn, number)
             live = promotions.newest_activation(conn)
-        manifest = versions.read_manifest(version, store.blobs)
+        manifest = versions.read_manifest(version, store)
     is_champion = live is not None and live.version == number
     if json:
         fields = _as_json(version, number if is_champion else None)

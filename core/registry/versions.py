@@ -17,11 +17,11 @@ from core.errors import (
     UnknownVersion,
     VersionTaken,
 )
+from core.models import manifest_signature
 from core.models.manifest import Manifest
 from core.registry import workers
-from core.store.blobs import Blobs
-from core.store.database import Database
 from core.store.schema import versions
+from core.store.store import Store
 
 _MAX_NUMBER = 2**31 - 1
 # Built once: building a statement takes longer than running it.
@@ -68,14 +68,19 @@ class Version:
         return _passed(self.gate)
 
 
-def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
+def publish(conn: Connection, store: Store, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
     """Add the version under the next number. The blobs of its files must be stored already.
 
     Returns the manifest with its number. Raises VersionTaken if another process was faster.
     """
     numbered = under_next_number(conn, manifest)
-    add(conn, numbered, blobs.put(numbered.to_bytes()), gate)
+    add(conn, numbered, put_manifest(numbered, store), gate)
     return numbered
+
+
+def put_manifest(manifest: Manifest, store: Store) -> str:
+    """Sign the manifest, if there is a key, and store it. Returns its digest."""
+    return store.blobs.put(manifest_signature.signed(manifest, store.signer).to_bytes())
 
 
 def under_next_number(conn: Connection, manifest: Manifest) -> Manifest:
@@ -158,12 +163,16 @@ def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[
     return [_from_row(row) for row in conn.execute(query)]
 
 
-def read_manifest(version: Version, blobs: Blobs) -> Manifest:
-    """Raises ChecksumMismatch, StoreError; SpecMismatch if it cannot be read, or differs from what
-    the version was published with."""
-    manifest = Manifest.from_bytes(blobs.get(version.manifest, keep=True))
-    for name in ("classes", "backbone", "head"):
-        if getattr(manifest, name) != getattr(version, name):
+def read_manifest(version: Version, store: Store) -> Manifest:
+    """Raises ChecksumMismatch, StoreError; SignatureMismatch if there is a key that did not sign
+    it; SpecMismatch if it cannot be read, or differs from what the version was published with."""
+    content = store.blobs.get(version.manifest, keep=True)
+    manifest_signature.check(content, store.signer, version.number)
+    manifest = Manifest.from_bytes(content)
+    published = {"classes": version.classes, "backbone": version.backbone, "head": version.head}
+    # A signed manifest must not serve under the number of another version.
+    for name, value in (published | {"version": version.number}).items():
+        if getattr(manifest, name) != value:
             raise SpecMismatch(
                 f"the manifest of version {version.number} has other {name} than the version was "
                 "published with; restore it from a backup"
@@ -171,21 +180,21 @@ def read_manifest(version: Version, blobs: Blobs) -> Manifest:
     return manifest
 
 
-def check_loadable(number: int, db: Database, blobs: Blobs) -> None:
+def check_loadable(number: int, store: Store) -> None:
     """Before a promotion: whether what the version consists of is there, unless every live worker
     has loaded it. Not whether it is intact, which each worker finds out.
 
     Raises UnknownVersion, PromotionFailed, StoreError.
     """
-    with db.read() as conn:
+    with store.db.read() as conn:
         version = get(conn, number)
         serving = workers.live(conn, time.time(), "serving")
     if serving and all(number in worker.ready for worker in serving):
         return
     try:
-        read_manifest(version, blobs)
-        blobs.size(version.backbone)
-        blobs.size(version.head)
+        read_manifest(version, store)
+        store.blobs.size(version.backbone)
+        store.blobs.size(version.head)
     except ArtifactError as error:
         raise PromotionFailed(
             f"version {number} cannot be loaded by any worker: {error}; the champion stays live"

@@ -66,6 +66,9 @@ class ShadowScore(BaseModel):
 
 class VersionDetail(VersionResponse):
     manifest: dict[str, Any]
+    signed: bool = Field(
+        description="Whether the key of this server signed the manifest, for this version."
+    )
     shadow: ShadowScore | None = Field(description="null if it was never a shadow.")
 
 

@@ -141,7 +141,7 @@ def _train_challenger(
 def _choose_backbone(context: RunContext, run: Run, progress: Progress) -> BackboneRef | str | None:
     """Return the backbone to train a head on, or why tuning found none. None: the champion's."""
     if run.tier == "backbone":
-        return BackboneRef.from_json(run.parameters["wanted"]["backbone"])
+        return BackboneRef.from_request(run.parameters["wanted"]["backbone"], context.store.signer)
     if run.tier == "blocks":
         try:
             from training.pipeline.tune_blocks import tune_champion
@@ -208,7 +208,7 @@ def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decisio
         if published is not None:
             return published
         # Predictions wait for the lock of the transaction, so the slow write comes before it.
-        digest = store.blobs.put(numbered.to_bytes())
+        digest = versions.put_manifest(numbered, store)
         try:
             with store.db.write() as conn:
                 now = time.time()

@@ -114,7 +114,7 @@ def _champion(store: Store) -> Manifest:
         newest = promotions.newest_activation(conn)
         assert newest is not None  # a store has version 1
         version = versions.get(conn, newest.version)
-    return versions.read_manifest(version, store.blobs)
+    return versions.read_manifest(version, store)
 
 
 def _starting_point(

@@ -62,7 +62,7 @@ async def promote(
 
 
 def _request(serving: ServingProcess, body: ChampionRequest, expected: int | None) -> int:
-    versions.check_loadable(body.version, serving.store.db, serving.store.blobs)
+    versions.check_loadable(body.version, serving.store)
     with serving.store.db.write() as conn:
         return promotions.request(
             conn,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -11,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core.models import servable
 from core.models.standalone import standalone, verify
-from core.registry import promotions, versions
+from core.registry import promotions, signing, versions
 from core.registry.versions import Version
 from core.shadows import answers, outcomes
 from service.api.dependencies import ServingDep
@@ -53,9 +52,12 @@ def one(number: int, serving: ServingDep) -> VersionDetail:
         tally = answers.tally(conn, number)
         score = outcomes.score(outcomes.paired(conn, number, after=version.snapshot))
     summary = VersionResponse.from_record(version, live.version if live else None)
-    manifest = json.loads(serving.store.blobs.get(version.manifest, keep=True))
+    manifest, signed = signing.show_manifest(version, serving.store)
     return VersionDetail(
-        **summary.model_dump(), manifest=manifest, shadow=ShadowScore.from_record(tally, score)
+        **summary.model_dump(),
+        manifest=manifest,
+        signed=signed,
+        shadow=ShadowScore.from_record(tally, score),
     )
 
 
@@ -90,12 +92,15 @@ async def model(number: int, serving: ServingDep, if_none_match: IfNoneMatch = N
 
 def _version(number: int, serving: ServingProcess) -> Version:
     with serving.store.db.read() as conn:
-        return versions.get(conn, number)
+        version = versions.get(conn, number)
+    if serving.store.signer is not None:  # an export is known by the digest that the row names
+        versions.read_manifest(version, serving.store)
+    return version
 
 
 def _compose(version: Version, serving: ServingProcess) -> bytes:
     blobs = serving.store.blobs
-    manifest = versions.read_manifest(version, blobs)
+    manifest = versions.read_manifest(version, serving.store)
     backbone = blobs.get(version.backbone, keep=True)
     content = standalone(backbone, blobs.get(version.head, keep=True), manifest)
     verify(content, servable.load(manifest, blobs, serving.runtime))
