@@ -102,7 +102,7 @@ def show_model(max_batch: int, seconds: float, *, markdown: bool) -> None:
         store = open_store(Settings(home=Path(folder)))
         ensure_first_version(store)
         with store.db.read() as conn:
-            manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
+            manifest = versions.read_manifest(versions.get(conn, 1), store)
         content = store.blobs.get(manifest.backbone)
         store.db.close()
     runtime = Runtime()

@@ -75,7 +75,7 @@ def embedded_digits() -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         store = open_store(Settings(home=Path(folder)))
         ensure_first_version(store, STARTER)
         with store.db.read() as conn:
-            manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
+            manifest = versions.read_manifest(versions.get(conn, 1), store)
         backbone = load(manifest, store.blobs, Runtime("cpu")).backbone
         store.db.close()
     x_ND = np.concatenate(

@@ -81,7 +81,7 @@ def first_manifest(store: Store) -> Manifest:
     """Return the manifest of version 1."""
     with store.db.read() as conn:
         version = versions.get(conn, 1)
-    return versions.read_manifest(version, store.blobs)
+    return versions.read_manifest(version, store)
 
 
 def _publish(store: Store, name: str, content: bytes, pixels: PixelSpec) -> Manifest:
@@ -105,4 +105,4 @@ def _publish(store: Store, name: str, content: bytes, pixels: PixelSpec) -> Mani
     )
     gate = {"promote": True, "reason": "a model to measure"}
     with store.db.write() as conn:
-        return versions.publish(conn, store.blobs, manifest, gate)
+        return versions.publish(conn, store, manifest, gate)

@@ -69,9 +69,9 @@ def prepare(home: Path) -> str:
     store = open_store(Settings(home=home))
     ensure_first_version(store)
     with store.db.write() as conn:
-        first = versions.read_manifest(versions.get(conn, 1), store.blobs)
+        first = versions.read_manifest(versions.get(conn, 1), store)
         copies = [
-            versions.publish(conn, store.blobs, replace(first, parent=1), {"promote": True}).version
+            versions.publish(conn, store, replace(first, parent=1), {"promote": True}).version
             for _ in range(NUM_SHADOWS)
         ]
     store.db.close()

@@ -68,7 +68,7 @@ def _publish(store: Store, manifest: Manifest, backbone: Backbone, seed: int) ->
     )
     gate = {"promote": True, "reason": "a variant of version 1, for measuring swaps"}
     with store.db.write() as conn:
-        return versions.publish(conn, store.blobs, other, gate).version
+        return versions.publish(conn, store, other, gate).version
 
 
 def _perturbed(value: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -101,7 +101,7 @@ def _with_its_pixels(store: Store, candidate: BackboneRef) -> BackboneRef:
         first = versions.first_of_backbone(conn, candidate.digest)
     if first is None:
         return candidate
-    return replace(candidate, pixels=versions.read_manifest(first, store.blobs).pixels)
+    return replace(candidate, pixels=versions.read_manifest(first, store).pixels)
 
 
 def _bundled(store: Store, name: str) -> BackboneRef:
@@ -139,7 +139,7 @@ def int8_(wait: _Wait = False) -> None:
             live = promotions.newest_activation(conn)
             assert live is not None  # an existing home has version 1
             version = versions.get(conn, live.version)
-        manifest = versions.read_manifest(version, store.blobs)
+        manifest = versions.read_manifest(version, store)
         if manifest.quantised_from is not None:
             raise InvalidRequest(
                 f"the champion, version {version.number}, is int8 already; "
@@ -168,7 +168,7 @@ def _request_run(store: Store, settings: Settings, candidate: BackboneRef, wait:
             trigger="request",
             now=now,
             tier="backbone",
-            wanted={"backbone": candidate.to_json()},
+            wanted={"backbone": candidate.to_request(store.signer)},
         )
         has_live_trainer = has_trainer(conn, now)
     if wait:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -46,7 +45,7 @@ def backup(
     pace = Pace(max_mb_s * 1e6)
     with home.opened_existing(load_settings()) as store, _bar() as progress:
         target = Place(place)
-        made = backups.make(store, target, time.time(), pace, progress)
+        made = backups.make(store, target, store.db.clock(), pace, progress)
         num_gone = backups.prune(target, keep) if keep else 0
     out.print(
         f"Backup {made.backup.id}: the database, {count(made.backup.num_blobs, 'blob')}, of them "

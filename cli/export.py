@@ -16,6 +16,7 @@ from core.models.references import FILE_NAME as REFERENCES
 from core.models.servable import load
 from core.models.standalone import standalone, verify
 from core.registry import versions
+from core.registry.versions import Version
 from core.settings import load_settings
 from core.store.store import Store
 from core.system.files import write_whole
@@ -38,8 +39,8 @@ def export(
     with home.opened_existing(load_settings()) as store:
         with store.db.read() as conn:
             version = versions.get(conn, number)
-        manifest = versions.read_manifest(version, store.blobs)
-        files = _bundle(store, manifest) if bundle else {"": _model(store, manifest)}
+        manifest = versions.read_manifest(version, store)
+        files = _bundle(store, version, manifest) if bundle else {"": _model(store, manifest)}
     target = path / f"evergreen-{number}.onnx" if path.is_dir() and not bundle else path
     for name, content in files.items():
         file = target / name if name else target
@@ -59,13 +60,14 @@ def _model(store: Store, manifest: Manifest) -> bytes:
     return content
 
 
-def _bundle(store: Store, manifest: Manifest) -> dict[str, bytes]:
+def _bundle(store: Store, version: Version, manifest: Manifest) -> dict[str, bytes]:
     """Return the files by name. Loading them first checks digests and the golden output."""
     load(manifest, store.blobs, Runtime("cpu"))
     files = {
         "backbone.onnx": store.blobs.get(manifest.backbone, keep=True),
         "head.onnx": store.blobs.get(manifest.head, keep=True),
-        "manifest.json": manifest.to_bytes(),
+        # As it is stored, so that its digest and its signature can be checked.
+        "manifest.json": store.blobs.get(version.manifest, keep=True),
     }
     if manifest.references is not None:
         files[REFERENCES] = store.blobs.get(manifest.references, keep=True)

@@ -40,13 +40,14 @@ def add(
     A quota holds in each serving process.
     """
     wanted = parse_role(role)
-    now = time.time()
-    expires_at = None if expires is None else now + quotas.parse_lifetime(expires)
+    lifetime_s = None if expires is None else quotas.parse_lifetime(expires)
     if requests is not None:
         quotas.parse_requests(requests)
     if num_bytes is not None:
         quotas.parse_bytes(num_bytes)
     with home.opened(load_settings()) as store, store.db.write() as conn:
+        now = store.db.clock()
+        expires_at = None if lifetime_s is None else now + lifetime_s
         row, key = keys.add(
             conn,
             name,
@@ -93,7 +94,7 @@ def revoke(
 ) -> None:
     """Revoke a key. It stops working within a second, wherever the service runs."""
     with home.opened_existing(load_settings()) as store, store.db.write() as conn:
-        revoked = keys.revoke(conn, key, time.time())
+        revoked = keys.revoke(conn, key, store.db.clock())
     for row in revoked:
         out.print(f"Key {row.id} of {row.name!r} is revoked.", soft_wrap=True)
 

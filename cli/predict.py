@@ -80,7 +80,7 @@ def _champion(store: Store, settings: Settings) -> Servable:
         if live is None:
             raise NotReady("there is no champion: promote a version with `evergreen promote N`")
         version = versions.get(conn, live.version)
-    manifest = versions.read_manifest(version, store.blobs)
+    manifest = versions.read_manifest(version, store)
     runtime = Runtime(settings.device, settings.onnx_threads, cache=settings.home / "cache")
     return load(manifest, store.blobs, runtime)
 

@@ -102,6 +102,7 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
         "BLOB_URL": settings.blob_url and _absolute_path(settings.blob_url),
         "RECIPE": settings.recipe and settings.recipe.absolute(),
         "ADMIN_KEY_FILE": settings.admin_key_file and settings.admin_key_file.absolute(),
+        "MANIFEST_KEY_FILE": settings.manifest_key_file and settings.manifest_key_file.absolute(),
     }
     variables |= {PREFIX + name: str(path) for name, path in paths.items() if path}
     variables.setdefault("BENTOML_HOME", str(settings.home.absolute() / "bentoml"))

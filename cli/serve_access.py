@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 from dataclasses import dataclass
 
 from core.access import keys
@@ -45,7 +44,7 @@ def prepare(settings: Settings, address: str, db: Database) -> Access:
             "first key, and from then on every request needs one."
         )
     with db.write() as conn:
-        _, key = keys.add(conn, _FIRST_NAME, Role.ADMIN, now=time.time())
+        _, key = keys.add(conn, _FIRST_NAME, Role.ADMIN, now=db.clock())
     return Access(
         f"Requests need a key. This is the first, of an admin; it is not shown again:\n  {key}\n"
         "`evergreen key add NAME` makes more, with fewer rights.",

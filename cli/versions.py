@@ -1,8 +1,9 @@
-"""`evergreen versions`: list them, show one with the gate's checks, or compare two."""
+"""`evergreen versions`: list them, show one with the gate's checks, compare two, or sign them."""
 
 from __future__ import annotations
 
 import json as json_format
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -77,7 +78,7 @@ def show(
         is_kept = version.retired_at is None
         problems = version_files.note(store, version) if is_kept else {}
         has_manifest = is_kept and "manifest.json" not in problems
-        manifest = versions.read_manifest(version, store.blobs) if has_manifest else None
+        manifest = versions.read_manifest(version, store) if has_manifest else None
     is_champion = live is not None and live.version == number
     if json:
         lost = version_files.describe(problems)
@@ -112,6 +113,29 @@ def diff(
     settings = load_settings()
     with home.opened_existing(settings) as store:
         print_difference(store, settings, before, after, json)
+
+
+@app.command()
+def sign(
+    numbers: Annotated[
+        list[int] | None, typer.Argument(metavar="[N]...", help="The versions; all without.")
+    ] = None,
+    old_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key that signed them until now.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to sign them.")] = False,
+) -> None:
+    """Sign versions with the key of EVERGREEN_MANIFEST_KEY_FILE.
+
+    Each one's files and its golden output are checked first. Sign what you trust only: a version
+    that appears unsigned after the key was set was put there by somebody without it. With
+    --old-key-file, versions that the earlier key signed are signed anew, and no others.
+    """
+    # Imported here: it loads models.
+    from cli.versions_sign import sign_versions
+
+    with home.opened_existing(load_settings()) as store:
+        sign_versions(store, numbers or [], old_key_file, is_confirmed=yes)
 
 
 def _list(

@@ -10,7 +10,8 @@
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged,
                        MigrationNeeded, ImageNotKept, VersionRetired
-      ArtifactError    BlobMissing, ChecksumMismatch, SpecMismatch, ParityFailure
+      ArtifactError    BlobMissing, ChecksumMismatch, SignatureMismatch, SpecMismatch,
+                       ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
         DiskFull
 
@@ -201,6 +202,10 @@ class BlobMissing(ArtifactError):
 
 class ChecksumMismatch(ArtifactError):
     code = "checksum-mismatch"
+
+
+class SignatureMismatch(ArtifactError):
+    code = "signature-mismatch"
 
 
 class SpecMismatch(ArtifactError):

@@ -127,6 +127,10 @@ class Settings(AccessSettings):
     recipe: ExpandedPath | None = Field(
         None, description="TOML file that says how to learn; empty means the built-in recipe"
     )
+    manifest_key_file: ExpandedPath | None = Field(
+        None,
+        description="file with the key that signs versions; empty means that they are not signed",
+    )
     run_trainer: bool = Field(
         True, description="run a trainer with the server; false if `evergreen worker` trains"
     )

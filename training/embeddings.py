@@ -6,7 +6,6 @@ Suffixes: B batch, D embedding, H, W pixels.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -113,7 +112,7 @@ def embed(
 def _put(store: Store, backbone: Backbone, batch: _Batch, found: set[str]) -> None:
     with store.db.write(durable=False) as conn:
         embeddings.put(conn, backbone.digest, batch.embedded)
-        lost_blobs.record(conn, batch.lost, time.time())
+        lost_blobs.record(conn, batch.lost, store.db.clock())
         lost_blobs.clear(conn, found)
 
 

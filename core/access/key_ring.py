@@ -32,6 +32,7 @@ class KeyRing:
     def __init__(self, db: Database, file_key: Key | None = None) -> None:
         """`file_key` is in force beside those in the database."""
         self._db = db
+        self.clock = db.clock
         self._file_key = file_key
         self._by_id: dict[str, Key] = {} if file_key is None else {file_key.id: file_key}
         self._marker: tuple[int, int] | None = None

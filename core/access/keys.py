@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, insert, or_, select, update
 from core.access.roles import Role
 from core.errors import InvalidRequest
 from core.plain_text import MAX_WHO_CHARACTERS, check_name
-from core.store.schema import api_keys
+from core.store.access_schema import api_keys
 
 _ID_BYTES = 6
 _SECRET_BYTES = 24

@@ -43,7 +43,7 @@ class BlobCheck:
                 raise StoreError("it is empty or gone: check that its disk is mounted")
             with self.store.db.read() as conn:
                 known_lost = lost_blobs.read(conn).keys()
-                of_versions, findings = uses.of_versions(conn, self.store.blobs)
+                of_versions, findings = uses.of_versions(conn, self.store)
             self.report.findings.extend(findings)
             for done, prefix in enumerate(PREFIXES):
                 if prefix >= begin:

@@ -102,7 +102,7 @@ def _embedding_sizes(conn: Connection, store: Store) -> Iterator[tuple[str, int]
         version = versions.first_of_backbone(conn, backbone)
         if version is not None:
             try:
-                manifest = versions.read_manifest(version, store.blobs)
+                manifest = versions.read_manifest(version, store)
             except (ArtifactError, StoreError):
                 continue
             yield backbone, manifest.embedding_size

@@ -14,8 +14,8 @@ from core.errors import ArtifactError
 from core.models.manifest import Manifest
 from core.registry import version_files, versions
 from core.registry.versions import Version
-from core.store.blobs import Blobs
 from core.store.schema import examples, labels, predictions
+from core.store.store import Store
 
 _PAGE = 500
 _retraction = labels.alias("retraction")
@@ -33,7 +33,11 @@ def _is_between(column: Column[str]) -> ColumnElement[bool]:
 _EXAMPLES = select(examples.c.image, examples.c.id, _IS_LABELLED).where(
     _is_between(examples.c.image)
 )
-_PREDICTED = select(predictions.c.image).where(_is_between(predictions.c.image)).distinct()
+_PREDICTED = (
+    select(predictions.c.image)
+    .where(_is_between(predictions.c.image), predictions.c.kept_bytes.is_not(None))
+    .distinct()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Use:
 Uses = dict[str, list[Use]]
 
 
-def of_versions(conn: Connection, blobs: Blobs) -> tuple[Uses, list[Finding]]:
+def of_versions(conn: Connection, store: Store) -> tuple[Uses, list[Finding]]:
     """Of all files of versions, and of the backbones that unfinished runs train on, by digest. Also
     finds manifests that differ from their rows. Raises StoreError."""
     uses: Uses = defaultdict(list)
@@ -56,7 +60,7 @@ def of_versions(conn: Connection, blobs: Blobs) -> tuple[Uses, list[Finding]]:
     for version in _all_versions(conn):
         manifest = None
         try:
-            manifest = versions.read_manifest(version, blobs)
+            manifest = versions.read_manifest(version, store)
         except ArtifactError as error:
             findings.append(
                 Finding(
@@ -91,7 +95,7 @@ def of_images(conn: Connection, prefix: str) -> Uses:
 def _all_versions(conn: Connection) -> Iterator[Version]:
     before: int | None = None
     while page := versions.listing(conn, limit=_PAGE, before=before):
-        yield from page
+        yield from (version for version in page if version.retired_at is None)
         before = page[-1].number
 
 

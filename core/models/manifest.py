@@ -62,6 +62,8 @@ class Manifest:
     tuned_from: str | None = None
     # sha256 of references.safetensors; None: too few examples, or an older release made it.
     references: str | None = None
+    # By the key of EVERGREEN_MANIFEST_KEY_FILE; empty: published without one.
+    signature: str = ""
 
     @property
     def precision(self) -> str:
@@ -69,13 +71,15 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         fields = asdict(self) | {"pixels": self.pixels.to_json()}
+        if not self.signature:
+            del fields["signature"]
         return json.dumps(fields, ensure_ascii=False, sort_keys=True, indent=1).encode()
 
     @staticmethod
     def from_bytes(content: bytes) -> Manifest:
         """Raises SpecMismatch if a field is missing or unknown."""
+        fields = read_fields(content)
         try:
-            fields = json.loads(content)
             fields["classes"] = tuple(fields["classes"])
             fields["pixels"] = PixelSpec.from_json(fields["pixels"])
             golden = fields["golden"]
@@ -85,6 +89,17 @@ class Manifest:
             return Manifest(**fields)
         except (ValueError, KeyError, TypeError) as error:
             raise SpecMismatch(f"the manifest cannot be read: {error}") from error
+
+
+def read_fields(content: bytes) -> dict[str, Any]:
+    """The manifest as JSON has it. Raises SpecMismatch."""
+    try:
+        fields = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise SpecMismatch(f"the manifest cannot be read: {error}") from error
+    if not isinstance(fields, dict):
+        raise SpecMismatch("the manifest cannot be read: it is no JSON object")
+    return fields
 
 
 @functools.cache

@@ -28,7 +28,7 @@ def ensure_first_version(store: Store, name: str = pretrained.NAMES[0]) -> bool:
         if versions.newest_number(conn) is not None:
             return False
         manifest = _manifest(store, name)
-        published = versions.publish(conn, store.blobs, manifest, gate)
+        published = versions.publish(conn, store, manifest, gate)
         promotions.request(
             conn, published.version, who="evergreen", why=why, now=manifest.created_at
         )

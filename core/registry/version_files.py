@@ -12,7 +12,6 @@ from core.models.references import FILE_NAME as REFERENCES
 from core.registry import versions, workers
 from core.registry.versions import Version
 from core.store import lost_blobs
-from core.store.blobs import Blobs
 from core.store.store import Store
 
 
@@ -43,14 +42,14 @@ def recorded_lost(conn: Connection, listed: Iterable[Version]) -> dict[int, dict
 
 
 def find_lost(
-    version: Version, blobs: Blobs, *, thorough: bool = False
+    version: Version, store: Store, *, thorough: bool = False
 ) -> dict[str, ArtifactError]:
     """What is wrong with its files in the blob store, by name. Whether large ones are intact is
     read only if `thorough`. Raises StoreError."""
     problems: dict[str, ArtifactError] = {}
     manifest = None
     try:
-        manifest = versions.read_manifest(version, blobs)
+        manifest = versions.read_manifest(version, store)
     except ArtifactError as error:
         problems["manifest.json"] = error
     for name, digest in digests_of(version, manifest).items():
@@ -58,10 +57,10 @@ def find_lost(
             continue
         try:
             if thorough:
-                with blobs.file(digest):
+                with store.blobs.file(digest):
                     pass
             else:
-                blobs.size(digest)
+                store.blobs.size(digest)
         except ArtifactError as error:
             problems[name] = error
     return problems
@@ -69,7 +68,7 @@ def find_lost(
 
 def note(store: Store, version: Version, *, thorough: bool = False) -> dict[str, ArtifactError]:
     """`find_lost`, and record it: also that what was lost is there again. Raises StoreError."""
-    problems = find_lost(version, store.blobs, thorough=thorough)
+    problems = find_lost(version, store, thorough=thorough)
     files = digests_of(version)
     lost = {
         digest: problem

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import SpecMismatch, UnknownVersion, VersionRetired, VersionTaken
+from core.models import manifest_signature
 from core.models.manifest import Manifest
-from core.store.blobs import Blobs
 from core.store.schema import versions
+from core.store.store import Store
 
 _MAX_NUMBER = 2**31 - 1
 # Built once: building a statement takes longer than running it.
@@ -61,14 +62,19 @@ class Version:
         return _passed(self.gate)
 
 
-def publish(conn: Connection, blobs: Blobs, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
+def publish(conn: Connection, store: Store, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
     """Add the version under the next number. The blobs of its files must be stored already.
 
     Returns the manifest with its number. Raises VersionTaken if another process was faster.
     """
     numbered = under_next_number(conn, manifest)
-    add(conn, numbered, blobs.put(numbered.to_bytes()), gate)
+    add(conn, numbered, put_manifest(numbered, store), gate)
     return numbered
+
+
+def put_manifest(manifest: Manifest, store: Store) -> str:
+    """Sign the manifest, if there is a key, and store it. Returns its digest."""
+    return store.blobs.put(manifest_signature.signed(manifest, store.signer).to_bytes())
 
 
 def under_next_number(conn: Connection, manifest: Manifest) -> Manifest:
@@ -165,13 +171,18 @@ def kept(conn: Connection) -> list[Version]:
     return [_from_row(row) for row in rows]
 
 
-def read_manifest(version: Version, blobs: Blobs) -> Manifest:
-    """Raises VersionRetired, ChecksumMismatch, StoreError; SpecMismatch if it cannot be read, or
-    differs from what the version was published with."""
+def read_manifest(version: Version, store: Store) -> Manifest:
+    """Raises VersionRetired, ChecksumMismatch, StoreError; SignatureMismatch if there is a key that
+    did not sign it; SpecMismatch if it cannot be read, or differs from what the version was
+    published with."""
     _check_kept(version)
-    manifest = Manifest.from_bytes(blobs.get(version.manifest, keep=True))
-    for name in ("classes", "backbone", "head"):
-        if getattr(manifest, name) != getattr(version, name):
+    content = store.blobs.get(version.manifest, keep=True)
+    manifest_signature.check(content, store.signer, version.number)
+    manifest = Manifest.from_bytes(content)
+    published = {"classes": version.classes, "backbone": version.backbone, "head": version.head}
+    # A signed manifest must not serve under the number of another version.
+    for name, value in (published | {"version": version.number}).items():
+        if getattr(manifest, name) != value:
             raise SpecMismatch(
                 f"the manifest of version {version.number} has other {name} than the version was "
                 "published with; restore it from a backup"

@@ -21,7 +21,8 @@ from sqlalchemy import (
     text,
 )
 
-from core.store import retention_schema as retention_schema  # its tables are of the schema
+from core.store import access_schema as access_schema  # its tables are of the schema, too
+from core.store import retention_schema as retention_schema
 from core.store import tallies as tallies
 from core.store.metadata import metadata as metadata
 from core.store.metadata import row_id
@@ -236,21 +237,4 @@ clock = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("epoch", Float, nullable=False),
-)
-
-# Rows are never deleted, and a revocation is never taken back (`core/access/key_ring.py`).
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("id", String(12), primary_key=True),
-    # sha256 of the whole key.
-    Column("digest", String(64), nullable=False),
-    Column("name", String(100), nullable=False, index=True),
-    Column("role", String(20), nullable=False),
-    Column("request_quota", String(60)),
-    Column("byte_quota", String(60)),
-    Column("created_at", Float, nullable=False),
-    Column("expires_at", Float),
-    Column("last_used_at", Float),
-    Column("revoked_at", Float),
 )

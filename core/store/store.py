@@ -12,6 +12,7 @@ from core.store.blobs import Blobs, LocalBlobs
 from core.store.database import Database
 from core.store.free_disk import FreeDisk
 from core.store.remote_blobs import RemoteBlobs
+from core.store.signer import Signer
 from core.store.time_limits import TimeLimits
 from core.system.files import make_private_folder
 
@@ -21,13 +22,17 @@ class Store:
     db: Database
     blobs: Blobs
     disk: FreeDisk = field(default_factory=FreeDisk)
+    # Signs versions and checks their signatures. None: neither.
+    signer: Signer | None = None
 
 
 def open_store(settings: Settings, *, migrate: bool = True) -> Store:
     """Open both, and create or migrate the tables, unless told not to.
 
-    Raises MigrationNeeded, StoreError.
+    Raises InvalidRequest if the key file cannot be used, MigrationNeeded, StoreError.
     """
+    key_file = settings.manifest_key_file
+    signer = None if key_file is None else Signer.read(key_file)
     if not (settings.database_url and settings.blob_url):
         with contextlib.suppress(OSError):  # what needs the folder says what is wrong
             make_private_folder(settings.home)
@@ -43,7 +48,7 @@ def open_store(settings: Settings, *, migrate: bool = True) -> Store:
         raise
     is_local = isinstance(blobs, LocalBlobs)
     folder = Path(settings.resolved_blob_url.removeprefix("file://")) if is_local else None
-    return Store(db, blobs, FreeDisk(folder, settings.min_free_disk_bytes))
+    return Store(db, blobs, FreeDisk(folder, settings.min_free_disk_bytes), signer)
 
 
 def open_blobs(

@@ -81,6 +81,9 @@ class VersionDetail(VersionResponse):
     manifest: dict[str, Any] | None = Field(
         description="null if it is lost, or the version retired."
     )
+    signed: bool = Field(
+        description="Whether the key of this server signed the manifest, for this version."
+    )
     shadow: ShadowScore | None = Field(description="null if it was never a shadow.")
 
 

@@ -83,7 +83,7 @@ class LoadedVersions:
         millisecond."""
         blobs = self._store.blobs
         try:
-            manifest = versions.read_manifest(version, blobs)
+            manifest = versions.read_manifest(version, self._store)
             if not self._by_number or self._runtime.has_backbone(manifest.backbone):
                 return load(manifest, blobs, self._runtime)
             return self._runtime.run_in_background(lambda: load(manifest, blobs, self._runtime))

@@ -25,7 +25,7 @@ from training.backbones.names import parse
 def first_backbone() -> str:
     store = open_store(load_settings())
     with store.db.read() as conn:
-        manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
+        manifest = versions.read_manifest(versions.get(conn, 1), store)
     store.db.close()
     return manifest.backbone_name
 

@@ -63,7 +63,7 @@ def test_int8_champion_serves_reports_its_precision_and_is_not_quantised_twice(
 def _check_files(home: Path, model: Path) -> None:
     store: Store = open_store(load_settings())
     with store.db.read() as conn:
-        before, after = (versions.read_manifest(versions.get(conn, n), store.blobs) for n in (2, 3))
+        before, after = (versions.read_manifest(versions.get(conn, n), store) for n in (2, 3))
     assert (before.precision, after.precision) == ("float32", "int8")
     assert after.quantised_from == before.backbone != after.backbone
     sizes = [len(store.blobs.get(manifest.backbone)) for manifest in (before, after)]

@@ -19,8 +19,8 @@ def opened(home: Path) -> Iterator[Store]:
     """A store with a second version, like the first."""
     store = open_store(load_settings())
     with store.db.write() as conn:
-        manifest = versions.read_manifest(versions.get(conn, 1), store.blobs)
-        versions.publish(conn, store.blobs, manifest, {"promote": True, "reason": "a test"})
+        manifest = versions.read_manifest(versions.get(conn, 1), store)
+        versions.publish(conn, store, manifest, {"promote": True, "reason": "a test"})
     yield store
     store.db.close()
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 
 from cli.exit_codes import MIGRATION, STATE, exit_code
 from core.errors import MigrationNeeded
+from core.store.database import Database
 from tests.cli.conftest import Run
+from tests.core.store.conftest import migrations
 
 
 def test_database_of_this_release_is_left_alone(home: Path, run: Run) -> None:
@@ -44,10 +45,12 @@ def test_server_on_an_older_postgresql_ends_with_a_code_of_its_own(
 
 
 def test_older_sqlite_is_migrated_by_the_command(home: Path, run: Run) -> None:
-    with closing(sqlite3.connect(home / "evergreen.db")) as database:
-        database.execute("ALTER TABLE predictions DROP COLUMN unfamiliar")
-        database.execute("UPDATE alembic_version SET version_num = '0006'")
-        database.commit()
+    db = Database(f"sqlite:///{home / 'evergreen.db'}")
+    config = migrations()
+    with db.write() as conn:
+        config.attributes["connection"] = conn
+        command.downgrade(config, "0006")
+    db.close()
     result = run("migrate")
     assert result.exit_code == 0
     assert "from schema 0006 to that of this release" in result.stdout

@@ -137,7 +137,7 @@ def test_manifest_with_other_classes_than_were_published_leaves_the_champion(
 ) -> None:
     number = publish(store)
     with store.db.write() as conn:
-        right = versions.read_manifest(versions.get(conn, number), store.blobs)
+        right = versions.read_manifest(versions.get(conn, number), store)
         wrong = dataclasses.replace(right, classes=right.classes[::-1])
         digest = store.blobs.put(wrong.to_bytes())
         conn.execute(update(table).where(table.c.number == number).values(manifest=digest))

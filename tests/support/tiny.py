@@ -135,7 +135,7 @@ def publish(store: Store, manifest: Manifest | None = None, gate: dict[str, Any]
     """Publish a version, by default one without files. Returns its number."""
     with store.db.write() as conn:
         manifest = manifest or plain_manifest()
-        return versions.publish(conn, store.blobs, manifest, gate).version
+        return versions.publish(conn, store, manifest, gate).version
 
 
 def activate(store: Store, version: int, now: float = 0.0) -> promotions.Activation:

@@ -8,8 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from core.errors import SignatureMismatch
 from core.inputs.pixels import PixelSpec
 from core.models.manifest import Manifest
+from core.store.signer import FIELD, Signer
+
+_KIND = "backbone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,23 @@ class BackboneRef:
             fields.get("quantised_from"),
             fields.get("tuned_from"),
         )
+
+    def to_request(self, signer: Signer | None) -> dict[str, Any]:
+        """Return what a run is asked for with: what `to_json` returns, signed if there is a key."""
+        fields = self.to_json()
+        return fields if signer is None else fields | {FIELD: signer.sign(_KIND, fields)}
+
+    @staticmethod
+    def from_request(fields: dict[str, Any], signer: Signer | None) -> BackboneRef:
+        """Raises SpecMismatch as `from_json` does; SignatureMismatch if there is a key that did not
+        sign it: a version with this backbone would be signed."""
+        if signer is not None and not signer.has_signed(_KIND, fields):
+            raise SignatureMismatch(
+                f"the run asks for the backbone {fields.get('name')!r} and is not signed with the "
+                "key of EVERGREEN_MANIFEST_KEY_FILE; set it for `evergreen backbone` too, and "
+                "request the run again"
+            )
+        return BackboneRef.from_json(fields)
 
     def to_json(self) -> dict[str, Any]:
         return {

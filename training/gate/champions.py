@@ -122,6 +122,6 @@ def load_champions(
 
 
 def _load(store: Store, runtime: Runtime, version: Version) -> Servable:
-    manifest = versions.read_manifest(version, store.blobs)
+    manifest = versions.read_manifest(version, store)
     # It judges labels only, and keeps many of them loaded.
     return load(manifest, store.blobs, runtime, with_references=False)

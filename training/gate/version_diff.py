@@ -62,7 +62,7 @@ def difference(
         pair = [versions.get(conn, number) for number in (before, after)]
         held_out = [row for row in labels.current(conn) if row.is_held_out]
     old, new = (
-        load(versions.read_manifest(version, store.blobs), store.blobs, runtime) for version in pair
+        load(versions.read_manifest(version, store), store.blobs, runtime) for version in pair
     )
     known = set(map(identity, (*old.manifest.classes, *new.manifest.classes)))
     rows = [row for row in held_out if identity(row.label) in known]

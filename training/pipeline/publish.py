@@ -41,7 +41,7 @@ def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decisio
         if published is not None:
             return published
         # Predictions wait for the lock of the transaction, so the slow write comes before it.
-        digest = store.blobs.put(numbered.to_bytes())
+        digest = versions.put_manifest(numbered, store)
         try:
             with store.db.write() as conn:
                 now = context.store.db.clock()

@@ -60,14 +60,14 @@ def replay(
     that this one does not know; ArtifactError, StoreError.
     """
     store = context.store
-    manifest = versions.read_manifest(version, store.blobs)
+    manifest = versions.read_manifest(version, store)
     if manifest.parent is None or not manifest.snapshot:
         raise InvalidRequest(
             f"version {version.number} was not trained on labels; replay one that a run made"
         )
     context = replace(context, recipe=_recipe_of(manifest))
     with store.db.read() as conn:
-        parent = versions.read_manifest(versions.get(conn, manifest.parent), store.blobs)
+        parent = versions.read_manifest(versions.get(conn, manifest.parent), store)
         rows = labels.current(conn, manifest.snapshot)
     candidate = BackboneRef.from_manifest(manifest)
     backbone = context.runtime.backbone(manifest.backbone, store.blobs)

@@ -134,7 +134,7 @@ def _train_challenger(
 def _choose_backbone(context: RunContext, run: Run, progress: Progress) -> BackboneRef | str | None:
     """Return the backbone to train a head on, or why tuning found none. None: the champion's."""
     if run.tier == "backbone":
-        return BackboneRef.from_json(run.parameters["wanted"]["backbone"])
+        return BackboneRef.from_request(run.parameters["wanted"]["backbone"], context.store.signer)
     if run.tier == "blocks":
         try:
             from training.pipeline.tune_blocks import tune_champion

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -118,7 +117,7 @@ def _champion(store: Store) -> Manifest:
         newest = promotions.newest_activation(conn)
         assert newest is not None  # a store has version 1
         version = versions.get(conn, newest.version)
-    return versions.read_manifest(version, store.blobs)
+    return versions.read_manifest(version, store)
 
 
 def _starting_point(
@@ -185,7 +184,7 @@ def _decode(
             if problem is not None:
                 lost[images[int(example_id)]] = problem
         progress.report("decoding", 0.05 + 0.1 * i / len(dataset))
-    call_back(partial(lost_images.mark_lost, context.store, lost, time.time()))
+    call_back(partial(lost_images.mark_lost, context.store, lost, context.store.db.clock()))
     return pixels_NHWC[:num_read], dataset.part(is_readable_N)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from core import runs
+from core.errors import ArtifactError
 from core.store.store import Store
 from training.recipe import PlannerPolicy
 from training.worker.planner import plan
@@ -17,7 +18,10 @@ _HAS_TORCH = importlib.util.find_spec("torch") is not None
 def request_if_planned(store: Store, policy: PlannerPolicy, now: float) -> None:
     if not policy.is_automatic or not _HAS_TORCH:
         return
-    planned = plan(read_planner_input(store), policy)
+    try:
+        planned = plan(read_planner_input(store), policy)
+    except ArtifactError:  # of the champion: runs end with this error
+        return
     if planned.tier != "blocks":
         return
     wanted = {"share": planned.share, "epochs": planned.epochs, "reason": planned.reason}

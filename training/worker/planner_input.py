@@ -27,5 +27,5 @@ def read_planner_input(store: Store) -> PlannerInput:
             past = PastTuning(num_trained, last.outcome == "promoted", share)
     num_by_class = {name: census.num_trained[name] for name in census.classes}
     probe = live.metrics.get("out_of_fold_accuracy") if live is not None else None
-    is_tuned = live is not None and versions.read_manifest(live, store.blobs).tuned_from is not None
+    is_tuned = live is not None and versions.read_manifest(live, store).tuned_from is not None
     return PlannerInput(num_by_class, probe, past, is_tuned)

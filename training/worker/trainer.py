@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from core import leases, runs
-from core.errors import StoreError
+from core.errors import ArtifactError, StoreError
 from core.ids import new_id
 from core.labelling import labels
 from core.labelling.labels import CurrentLabel
@@ -202,8 +202,13 @@ class Trainer:
         return True
 
     def _embed(self, version: Version, rows: Sequence[CurrentLabel]) -> None:
-        manifest = versions.read_manifest(version, self._store.blobs)
-        backbone = self._context.runtime.backbone(version.backbone, self._store.blobs)
+        try:
+            manifest = versions.read_manifest(version, self._store)
+            backbone = self._context.runtime.backbone(version.backbone, self._store.blobs)
+        except ArtifactError as error:  # the next run ends with it
+            extra = {"version": version.number, "error": str(error)}
+            log.warning("version.load_failed", extra=extra)
+            return
         embed(self._store, backbone, manifest.pixels, rows, self._context.limits)
 
     def _report_if_possible(self) -> None:

@@ -7,7 +7,6 @@ workers forward to each other has passed the gate of the first, on sockets of th
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -138,7 +137,7 @@ class Gate:
 
     def _with_key(self, ring: KeyRing, headers: Headers) -> Caller | None:
         token = _token(headers)
-        key = None if token is None else ring.find(token, time.time())
+        key = None if token is None else ring.find(token, ring.clock())
         return None if key is None else Caller(key.role, key.name, key)
 
     def _with_session(self, ring: KeyRing, headers: Headers) -> Caller | None:
@@ -147,7 +146,7 @@ class Gate:
             return None
         sessions: Sessions = self._state.sessions
         identity = sessions.key_id(headers)
-        key = None if identity is None else ring.in_force(identity, time.time())
+        key = None if identity is None else ring.in_force(identity, ring.clock())
         if key is None or not sessions.is_of(headers, key):
             return None
         return Caller(key.role, key.name, key, is_signed_in=True)

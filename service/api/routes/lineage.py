@@ -37,7 +37,7 @@ def prediction(prediction_id: str, serving: ServingDep) -> PredictionDetail:
                 run = runs.get(conn, origin.version.run_id)
             except UnknownRun:  # it was deleted since
                 run = None
-    manifest = versions.read_manifest(origin.version, serving.store.blobs)
+    manifest = versions.read_manifest(origin.version, serving.store)
     return PredictionDetail.from_record(origin, manifest, run)
 
 

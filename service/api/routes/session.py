@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
@@ -32,7 +30,7 @@ async def sign_in(
 ) -> SessionResponse:
     """Exchange a key for a cookie, as the page does. It ends after 12 hours, and with the key."""
     ring = await renewed(serving.key_ring)
-    key = ring.find(body.key.strip(), time.time())
+    key = ring.find(body.key.strip(), ring.clock())
     if key is None:
         raise KeyRequired("this is no key in force: paste the whole key, eg_..., or ask for one")
     sessions: Sessions = request.app.state.sessions

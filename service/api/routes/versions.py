@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core.models import servable
 from core.models.standalone import standalone, verify
-from core.registry import promotions, version_files, versions
+from core.registry import promotions, signing, version_files, versions
 from core.registry.versions import Version
 from core.shadows import answers, outcomes
 from service.api.dependencies import ServingDep
@@ -63,12 +62,13 @@ def one(number: WholeNumber, serving: ServingDep) -> VersionDetail:
     is_kept = version.retired_at is None
     lost = version_files.describe(version_files.note(serving.store, version) if is_kept else {})
     summary = VersionResponse.from_record(version, live.version if live else None, lost)
-    manifest = None
+    manifest, signed = None, False
     if is_kept and "manifest.json" not in lost:
-        manifest = json.loads(serving.store.blobs.get(version.manifest, keep=True))
+        manifest, signed = signing.show_manifest(version, serving.store)
     return VersionDetail(
         **summary.model_dump(),
         manifest=manifest,
+        signed=signed,
         shadow=ShadowScore.from_record(tally, outcomes.score(Counter(recent))),
     )
 
@@ -106,12 +106,15 @@ async def model(
 
 def _version(number: int, serving: ServingProcess) -> Version:
     with serving.store.db.read() as conn:
-        return versions.get_kept(conn, number)
+        version = versions.get_kept(conn, number)
+    if serving.store.signer is not None:  # an export is known by the digest that the row names
+        versions.read_manifest(version, serving.store)
+    return version
 
 
 def _compose(version: Version, serving: ServingProcess) -> bytes:
     blobs = serving.store.blobs
-    manifest = versions.read_manifest(version, blobs)
+    manifest = versions.read_manifest(version, serving.store)
     backbone = blobs.get(version.backbone, keep=True)
     content = standalone(backbone, blobs.get(version.head, keep=True), manifest)
     verify(content, servable.load(manifest, blobs, serving.runtime))

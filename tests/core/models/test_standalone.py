@@ -59,7 +59,7 @@ def test_file_of_a_pretrained_model_predicts_like_the_service(
 ) -> None:
     ensure_first_version(sqlite_store, name)
     with sqlite_store.db.read() as conn:
-        manifest = read_manifest(get(conn, 1), sqlite_store.blobs)
+        manifest = read_manifest(get(conn, 1), sqlite_store)
     servable = load(manifest, sqlite_store.blobs, Runtime("cpu"))
     assert manifest.pixels == pretrained.load(name).pixels
     check_equals_service(joined(manifest, sqlite_store.blobs), servable)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def test_new_installation_serves_a_pretrained_model(store: Store, name: str) -> 
     check_is_first(store.db)
     with store.db.read() as conn:
         version = versions.get(conn, 1)
-    servable = load(versions.read_manifest(version, store.blobs), store.blobs, Runtime("cpu"))
+    servable = load(versions.read_manifest(version, store), store.blobs, Runtime("cpu"))
     assert version.passed_gate
     assert servable.manifest.backbone_name == name
     assert servable.manifest.classes == pretrained.load(name).head.classes
@@ -40,7 +40,7 @@ def test_new_installation_serves_a_pretrained_model(store: Store, name: str) -> 
 def test_default_model_is_efficientnet_lite0(sqlite_store: Store) -> None:
     assert ensure_first_version(sqlite_store)
     with sqlite_store.db.read() as conn:
-        manifest = versions.read_manifest(versions.get(conn, 1), sqlite_store.blobs)
+        manifest = versions.read_manifest(versions.get(conn, 1), sqlite_store)
     assert (manifest.backbone_name, len(manifest.classes)) == (lite0.NAME, 1000)
 
 
@@ -48,7 +48,7 @@ def test_home_of_the_starter_keeps_it(sqlite_store: Store) -> None:
     ensure_first_version(sqlite_store, starter.NAME)
     assert not ensure_first_version(sqlite_store)
     with sqlite_store.db.read() as conn:
-        manifest = versions.read_manifest(versions.get(conn, 1), sqlite_store.blobs)
+        manifest = versions.read_manifest(versions.get(conn, 1), sqlite_store)
     assert manifest.backbone_name == starter.NAME
 
 

@@ -52,7 +52,7 @@ def test_damage_is_found_by_reading_and_recorded_until_it_is_read_whole(store: S
     content = store.blobs.get(version.head)
     path = store.blobs._path(version.head)  # type: ignore[attr-defined]
     path.write_bytes(b"damaged")
-    assert version_files.find_lost(version, store.blobs) == {}
+    assert version_files.find_lost(version, store) == {}
     version_files.note(store, version, thorough=True)
     version_files.note(store, version)
     assert recorded(store, version) == {1: {"head.onnx": "damaged"}}

@@ -31,7 +31,7 @@ def test_published_version_has_its_manifest_and_the_reason_of_the_gate(store: St
     assert (version.run_id, version.parent, version.classes) == ("run", 1, ("cat", "猫"))
     assert (version.snapshot, version.metrics, version.gate) == (12, {"accuracy": 0.97}, gate)
     assert not version.passed_gate
-    kept = versions.read_manifest(version, store.blobs)
+    kept = versions.read_manifest(version, store)
     assert kept.version == number
     assert (kept.backbone, kept.head) == (version.backbone, version.head)
 
@@ -44,7 +44,7 @@ def test_manifest_that_was_tampered_with_is_refused(sqlite_store: Store) -> None
     path = store.blobs._path(version.manifest)  # type: ignore[attr-defined]
     path.write_bytes(path.read_bytes().replace(b"cat", b"cow"))
     with pytest.raises(ChecksumMismatch):
-        versions.read_manifest(version, store.blobs)
+        versions.read_manifest(version, store)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_manifest_that_differs_from_its_version_is_refused(
     with store.db.read() as conn:
         version = replace(versions.get(conn, number), manifest=digest)
     with pytest.raises(SpecMismatch, match=name):
-        versions.read_manifest(version, store.blobs)
+        versions.read_manifest(version, store)
 
 
 def test_versions_published_concurrently_never_share_a_number(store: Store) -> None:
@@ -68,8 +68,8 @@ def test_versions_published_concurrently_never_share_a_number(store: Store) -> N
     try:
         overlapping(
             store.db,
-            lambda conn: versions.publish(conn, store.blobs, tiny.plain_manifest(), tiny.PASSED),
-            lambda conn: versions.publish(conn, store.blobs, tiny.plain_manifest(), tiny.PASSED),
+            lambda conn: versions.publish(conn, store, tiny.plain_manifest(), tiny.PASSED),
+            lambda conn: versions.publish(conn, store, tiny.plain_manifest(), tiny.PASSED),
         )
     except VersionTaken:
         assert not store.db.is_sqlite

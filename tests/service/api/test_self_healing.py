@@ -38,7 +38,7 @@ def publish_swapped(serving: ServingProcess) -> int:
     """Publish version 2 with its classes swapped."""
     with serving.store.db.read() as conn:
         version = versions.get(conn, 2)
-    manifest = versions.read_manifest(version, serving.store.blobs)
+    manifest = versions.read_manifest(version, serving.store)
     swapped = tuple(reversed(manifest.classes))
     bad = replace(manifest, classes=swapped, run_id=None, parent=2, created_at=time.time())
     return tiny.publish(serving.store, bad)

@@ -60,7 +60,7 @@ def manifest_of(serving: ServingProcess, number: int) -> Manifest:
     with serving.store.db.read() as conn:
         version = versions.get(conn, number)
     return replace(
-        versions.read_manifest(version, serving.store.blobs), run_id=None, created_at=time.time()
+        versions.read_manifest(version, serving.store), run_id=None, created_at=time.time()
     )
 
 

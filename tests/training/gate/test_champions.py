@@ -16,7 +16,7 @@ from training.gate.champions import CachedPredictions
 
 @pytest.fixture
 def champion(starter_store) -> Servable:
-    manifest = read_manifest(live(starter_store), starter_store.blobs)
+    manifest = read_manifest(live(starter_store), starter_store)
     return load(manifest, starter_store.blobs, Runtime("cpu"))
 
 

@@ -79,7 +79,7 @@ def test_champion_is_refitted_without_the_row_it_is_judged_on(starter_store, tra
     label(starter_store, digits_of("three", "eight")[:60])
     retrain(starter_store, trainer)
     champion = load(
-        read_manifest(live(starter_store), starter_store.blobs), starter_store.blobs, Runtime("cpu")
+        read_manifest(live(starter_store), starter_store), starter_store.blobs, Runtime("cpu")
     )
     with starter_store.db.read() as conn:
         current = labels.current(conn)

@@ -100,8 +100,6 @@ def test_latency_ratio_is_measured_between_backbones_and_is_one_on_the_same(
 ) -> None:
     runtime = Runtime("cpu")
     small = load(tiny.make_manifest(starter_store.blobs), starter_store.blobs, runtime)
-    large = load(
-        read_manifest(live(starter_store), starter_store.blobs), starter_store.blobs, runtime
-    )
+    large = load(read_manifest(live(starter_store), starter_store), starter_store.blobs, runtime)
     assert latency_ratio(small, small) == 1.0
     assert latency_ratio(large, small) > 1.0

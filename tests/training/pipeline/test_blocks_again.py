@@ -51,7 +51,7 @@ def run_of(store: Store, settings: Settings, tier: str, wanted: object) -> Run:
 
 
 def champion_of(store: Store) -> Manifest:
-    return versions.read_manifest(live(store), store.blobs)
+    return versions.read_manifest(live(store), store)
 
 
 def after(store: Store, settings: Settings, tier: str, wanted: object) -> Manifest:
@@ -93,7 +93,7 @@ def test_retracted_labels_leave_no_trace_in_a_backbone_that_is_tuned_again(
     assert (head.tier, head.backbone) == ("head", first.backbone)
     assert head.tuned_from == pretrained.backbone
     with starter_store.db.read() as conn:
-        bundled = versions.read_manifest(versions.get(conn, 1), starter_store.blobs)
+        bundled = versions.read_manifest(versions.get(conn, 1), starter_store)
     wanted = {"backbone": BackboneRef.from_manifest(bundled).to_json()}
     assert after(starter_store, settings, "backbone", wanted).tuned_from is None
     assert not read_planner_input(starter_store).is_tuned

@@ -58,7 +58,7 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
     assert after.backbone != before.backbone
     assert after.metrics["judged_by"] == "hold-out"
     assert after.metrics["accuracy"] >= before.metrics["accuracy"] - 0.02
-    manifest = versions.read_manifest(after, labelled_store.blobs)
+    manifest = versions.read_manifest(after, labelled_store)
     assert (manifest.tier, manifest.backbone_name) == ("blocks", "starter")
     assert manifest.backbone_snapshot == manifest.snapshot == 700
     assert not (settings.home / "cache" / "runs" / run.id).exists()
@@ -68,7 +68,7 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
     with labelled_store.db.read() as conn:
         head = versions.get(conn, later.version or 0)
     assert head.backbone == after.backbone
-    assert versions.read_manifest(head, labelled_store.blobs).backbone_snapshot == 700
+    assert versions.read_manifest(head, labelled_store).backbone_snapshot == 700
 
 
 def test_handed_back_blocks_run_keeps_its_snapshot_and_checkpoint(

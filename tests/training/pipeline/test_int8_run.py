@@ -58,7 +58,7 @@ def to_int8(store: Store, settings: Settings, recipe: Recipe, candidate: Backbon
 
 
 def manifest_of(store: Store) -> Manifest:
-    return versions.read_manifest(live(store), store.blobs)
+    return versions.read_manifest(live(store), store)
 
 
 def test_int8_that_is_not_faster_is_held_back_and_says_so(
@@ -88,7 +88,7 @@ def test_heads_keep_an_int8_backbone_and_blocks_start_at_its_float32_weights(
     later = retrain(starter_store, Trainer(starter_store, RECIPE, settings))
     with starter_store.db.read() as conn:
         version = versions.get(conn, later.version or 0)
-    head = versions.read_manifest(version, starter_store.blobs)
+    head = versions.read_manifest(version, starter_store)
     assert (head.backbone, head.quantised_from) == (in_int8.backbone, before.digest)
     # Nothing was rounded anew, so nothing is timed.
     assert "int8" not in [check["name"] for check in version.gate["checks"]]
@@ -97,7 +97,7 @@ def test_heads_keep_an_int8_backbone_and_blocks_start_at_its_float32_weights(
     assert tuned.version is not None, tuned.error or tuned.reason
     with starter_store.db.read() as conn:
         version = versions.get(conn, tuned.version)
-    deeper = versions.read_manifest(version, starter_store.blobs)
+    deeper = versions.read_manifest(version, starter_store)
     assert (deeper.precision, deeper.backbone_snapshot) == ("int8", 100)
     assert deeper.tuned_from == before.digest
     assert deeper.quantised_from not in (None, before.digest)

@@ -78,7 +78,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
 
 def _step(store: Store, classes: tuple[str, ...]) -> Step:
     version = live(store)
-    manifest = versions.read_manifest(version, store.blobs)
+    manifest = versions.read_manifest(version, store)
     backbone = load(manifest, store.blobs, Runtime(provider="cpu")).backbone
     with store.db.read() as conn:
         rows = labels.current(conn)

@@ -62,7 +62,7 @@ def test_command_says_whether_the_files_are_the_same(
     assert result.exit_code == 0, result.output
     assert "The files are the same." in result.output
     version = live(starter_store)
-    manifest = versions.read_manifest(version, starter_store.blobs)
+    manifest = versions.read_manifest(version, starter_store)
     other = forge(starter_store, version, libraries=manifest.libraries | {"numpy": "0.1"})
     with starter_store.db.write() as conn:
         labels.append(conn, example_id=1, label="seven", now=3.0)
@@ -110,11 +110,11 @@ def test_recipe_of_another_release_is_named(
 def forge(store: Store, version: Version, **fields: object) -> Version:
     """A version whose manifest says otherwise."""
     manifest: Manifest = replace(
-        versions.read_manifest(version, store.blobs),
+        versions.read_manifest(version, store),
         run_id=None,
         **fields,  # type: ignore[arg-type]
     )
     with store.db.write() as conn:
-        number = versions.publish(conn, store.blobs, manifest, version.gate).version
+        number = versions.publish(conn, store, manifest, version.gate).version
         promotions.request(conn, number, who="test", why="test", now=1.0)
         return versions.get(conn, number)

@@ -38,7 +38,7 @@ def test_labels_become_the_champion_with_their_classes(starter_store: Store, tra
     assert version.parent == 1
     assert version.metrics["judged_by"] == "cross-validation"
     assert version.gate["reason"] == run.reason
-    manifest = versions.read_manifest(version, starter_store.blobs)
+    manifest = versions.read_manifest(version, starter_store)
     assert manifest.run_id == run.id
     assert manifest.recipe["head"] == {
         "num_folds": 5,
@@ -121,11 +121,11 @@ def test_retracted_label_leaves_no_trace_in_the_next_version(
     assert after.classes == ("five", "two")
 
     # The same bits as a version that never saw them, at the same penalty.
-    manifest = versions.read_manifest(after, starter_store.blobs)
+    manifest = versions.read_manifest(after, starter_store)
     again = retrain(starter_store, trainer)
     with starter_store.db.read() as conn:
         repeated = versions.get(conn, again.version or 0)
-    assert versions.read_manifest(repeated, starter_store.blobs).recipe == manifest.recipe
+    assert versions.read_manifest(repeated, starter_store).recipe == manifest.recipe
     assert repeated.head == after.head
 
 
@@ -174,7 +174,7 @@ def test_published_version_predicts_as_it_was_judged(labelled_store: Store, sett
     retrain(labelled_store, Trainer(labelled_store, Recipe(), settings))
     version = live(labelled_store)
     servable = load(
-        versions.read_manifest(version, labelled_store.blobs), labelled_store.blobs, Runtime("cpu")
+        versions.read_manifest(version, labelled_store), labelled_store.blobs, Runtime("cpu")
     )
     with labelled_store.db.read() as conn:
         held_out = [row for row in labels.current(conn) if row.is_held_out]
