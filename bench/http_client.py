@@ -86,7 +86,7 @@ def post(
         after = b"\r\n--%s--\r\n" % _BOUNDARY
         kind = b"multipart/form-data; boundary=%s" % _BOUNDARY
     length = len(before) + len(photo.content) + len(after) + (STAMP_BYTES if stamped else 0)
-    fields = [b"POST %s HTTP/1.1" % path.encode(), b"Host: bench", b"Content-Type: %s" % kind]
+    fields = [b"POST %s HTTP/1.1" % path.encode(), b"Host: localhost", b"Content-Type: %s" % kind]
     fields.append(b"Content-Length: %d" % length)
     if timeout_ms is not None:
         fields.append(b"X-Request-Timeout-Ms: %d" % timeout_ms)

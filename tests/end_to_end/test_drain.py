@@ -33,7 +33,7 @@ def begin_request(server: Server) -> socket.socket:
     """A prediction whose body is still on its way."""
     connection = socket.create_connection(("127.0.0.1", server.port))
     connection.sendall(
-        b"POST /v1/predict HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\n"
+        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(_IMAGE), _IMAGE[:100])
     )
     return connection

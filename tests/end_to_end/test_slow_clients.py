@@ -34,11 +34,11 @@ NUM_CLASSES = 1000
 NUM_PIPELINED = 60
 IMAGE = images.png(16, 16)
 REQUEST = (
-    b"POST /v1/predict?top=1000 HTTP/1.1\r\nHost: evergreen\r\nContent-Type: image/png\r\n"
+    b"POST /v1/predict?top=1000 HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
     b"Content-Length: %d\r\n\r\n%b" % (len(IMAGE), IMAGE)
 )
 # Where a request becomes slow: in its headers, or in its body.
-IN_HEADERS, IN_BODY = REQUEST.index(b"evergreen"), len(REQUEST) - len(IMAGE) + 10
+IN_HEADERS, IN_BODY = REQUEST.index(b"localhost"), len(REQUEST) - len(IMAGE) + 10
 
 
 @pytest.fixture(scope="module")
