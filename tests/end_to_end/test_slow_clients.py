@@ -40,7 +40,7 @@ REQUEST = (
     b"Content-Length: %d\r\n\r\n%b" % (len(IMAGE), IMAGE)
 )
 # Where a request becomes slow: in its headers, or in its body.
-IN_HEADERS, IN_BODY = REQUEST.index(b"evergreen"), len(REQUEST) - len(IMAGE) + 10
+IN_HEADERS, IN_BODY = REQUEST.index(b"localhost"), len(REQUEST) - len(IMAGE) + 10
 
 
 @pytest.fixture(scope="module")
