@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, select
+from sqlalchemy import Connection, Select, bindparam, exists, func, literal, select
 
 from core.registry.promotions import Activation
 from core.store.schema import activations, versions
 
 
 def _select_chain() -> Select[Any]:
-    """Walk from the newest activation back through those before it."""
+    """Walk from the newest activation back through so many before it."""
     columns = (activations.c.id, activations.c.version, activations.c.before_id)
     newest = select(func.max(activations.c.id)).scalar_subquery()
-    chain = select(*columns).where(activations.c.id == newest).cte(recursive=True)
-    chain = chain.union_all(select(*columns).join(chain, activations.c.id == chain.c.before_id))
-    return select(chain.c.version).order_by(chain.c.id.desc()).limit(bindparam("limit"))
+    chain = select(*columns, literal(1).label("step"))
+    chain = chain.where(activations.c.id == newest).cte(recursive=True)
+    further = select(*columns, chain.c.step + 1).join(chain, activations.c.id == chain.c.before_id)
+    chain = chain.union_all(further.where(chain.c.step < bindparam("limit")))
+    return select(chain.c.version).order_by(chain.c.step)
 
 
 # Built once: building a statement takes longer than running it.

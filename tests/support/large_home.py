@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, text
 
 from core.models import starter
+from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.store.store import Store
 
@@ -52,11 +53,21 @@ def fill(store: Store, size: Size) -> None:
         "v": size.versions,
         "flat": b"\x80" * 72,
     }
+    with store.db.read() as conn:
+        first = versions.read_manifest(versions.get(conn, 1), store)
+    # Only these two are loaded. The manifest of a version names its number.
+    named = {
+        number: versions.put_manifest(replace(first, version=number), store)
+        for number in (size.versions - 1, size.versions)
+    }
     with store.db.write() as conn:
         for columns, values, last in _ROWS:
             _insert(conn, columns, values, last, numbers)
         for statement in _AFTER:
             conn.execute(text(statement), numbers)
+        for number, digest in named.items():
+            of_number = "UPDATE versions SET manifest = :digest WHERE number = :number"
+            conn.execute(text(of_number), {"digest": digest, "number": number})
         if conn.dialect.name == "postgresql":
             for table in ("examples", "labels", "promotions", "activations"):
                 conn.execute(

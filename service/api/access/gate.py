@@ -26,7 +26,7 @@ from core.errors import (
 from core.plain_text import check_who
 from core.settings import Settings
 from service import metrics
-from service.api import problems
+from service.api import problems, unread_bodies
 from service.api.access.browsers import Browsers
 from service.api.access.caller import NOBODY, Caller
 from service.api.access.quotas import Quotas
@@ -94,7 +94,10 @@ class Gate:
         if isinstance(error, AccessError):
             metrics.refused.labels(error.code).inc()
         response = problems.to_response(error, scope["path"])
-        await response(scope, receive, send)
+        if unread_bodies.closes(scope):
+            await unread_bodies.respond_then_read(response, scope, receive, send)
+        else:
+            await response(scope, receive, send)
 
     async def _admit(self, scope: Scope, headers: Headers) -> Caller:
         """Raises AccessError, NotReady, StoreError, InvalidRequest."""

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
-from tests.service.conftest import app_of
+from tests.service.conftest import app_of, local_client
 from tests.support import images
 
 PNG = images.png(32, 32)
@@ -121,4 +121,4 @@ def test_schema_is_that_of_bentoml(client: TestClient, serving: ServingProcess) 
     assert_problem.problem(client.get("/schema.json"), 404, "not-found")
     app = app_of(serving)
     app.state.bentoml_schema = {"name": "Evergreen"}
-    assert TestClient(app).get("/schema.json").json() == {"name": "Evergreen"}
+    assert local_client(app).get("/schema.json").json() == {"name": "Evergreen"}

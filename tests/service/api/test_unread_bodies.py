@@ -44,7 +44,7 @@ def port(small: ServingProcess) -> Iterator[int]:
 def send_all_then_read(port: int, head: str, body: bytes) -> bytes:
     """As `http.client`, urllib3 and many others do. Raises ConnectionError."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-        lines = f"{head}\r\nHost: here\r\nContent-Type: image/png\r\n\r\n"
+        lines = f"{head}\r\nHost: localhost\r\nContent-Type: image/png\r\n\r\n"
         connection.sendall(lines.encode() + body)
         parts = list(iter(lambda: connection.recv(65_536), b""))
     return b"".join(parts)
@@ -73,6 +73,13 @@ def test_refusal_before_the_body_reaches_a_client_that_sends_first(port: int, st
         assert b"12,000,000" in answer
 
 
+def test_refusal_at_the_gate_reaches_a_client_that_sends_first(port: int) -> None:
+    start = "POST /v1/feedback HTTP/1.1\r\nConnection: close\r\nOrigin: https://evil.example"
+    answer = send_all_then_read(port, f"{start}\r\nContent-Length: {LARGE}", bytes(LARGE))
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"connection: close" in answer
+
+
 def test_refusal_of_chunks_reaches_a_client_that_sends_first(port: int) -> None:
     start = "POST /v1/predict HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked"
     chunk = b"10000\r\n" + bytes(65_536) + b"\r\n"
@@ -91,7 +98,8 @@ def test_refusal_of_a_full_worker_reaches_a_client_that_sends_first(
 
 
 def test_client_that_reads_while_it_sends_has_its_answer_at_once(port: int) -> None:
-    head = f"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {LARGE}\r\n\r\n"
+    head = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    head += f"Content-Length: {LARGE}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(head.encode())
         assert connection.recv(20).startswith(b"HTTP/1.1 413 ")

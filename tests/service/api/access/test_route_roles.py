@@ -58,7 +58,8 @@ def test_every_route_of_bentoml_is_in_the_table(tmp_path: Path) -> None:
         "import json, service.bento as bento; app = bento.Evergreen.to_asgi()\n"
         "print('ROUTES', json.dumps([[getattr(r, 'path', ''), sorted(getattr(r, 'methods', 0) or "
         "['GET']), type(r).__name__] for r in app.routes]))\n"
-        "print('FIRST', [m.cls.__name__ for m in app.user_middleware])"
+        "print('FIRST', [m.cls.__name__ for m in app.user_middleware])\n"
+        "print('OURS', [m.cls.__name__ for m in bento.app.user_middleware])"
     )
     env = {**os.environ, "EVERGREEN_HOME": str(tmp_path), "BENTOML_HOME": str(tmp_path / "bento")}
     done = subprocess.run(
@@ -72,8 +73,9 @@ def test_every_route_of_bentoml_is_in_the_table(tmp_path: Path) -> None:
         path = f"{path}/{{path:path}}" if kind == "Mount" else path
         for method in set(methods) - {"HEAD"}:
             assert (method, path) in ROUTES, (method, path)
-    # None of ours reads the request before the gate.
-    ours = re.findall(r"'(Gate|RequestMiddleware)'", done.stdout)
+    # Every request goes to our app, and there nothing reads it before the gate.
+    assert "'OursFirst'" in done.stdout.partition("FIRST")[2].partition("OURS")[0]
+    ours = re.findall(r"'(\w+)'", done.stdout.partition("OURS")[2])
     assert ours == ["Gate", "RequestMiddleware"]
 
 
