@@ -14,8 +14,8 @@ def _select_chain() -> Select[Any]:
     """Walk from the newest activation back through so many before it."""
     columns = (activations.c.id, activations.c.version, activations.c.before_id)
     newest = select(func.max(activations.c.id)).scalar_subquery()
-    chain = select(*columns, literal(1).label("step"))
-    chain = chain.where(activations.c.id == newest).cte(recursive=True)
+    first = select(*columns, literal(1).label("step")).where(activations.c.id == newest)
+    chain = first.cte(recursive=True)
     further = select(*columns, chain.c.step + 1).join(chain, activations.c.id == chain.c.before_id)
     chain = chain.union_all(further.where(chain.c.step < bindparam("limit")))
     return select(chain.c.version).order_by(chain.c.step)
