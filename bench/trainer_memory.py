@@ -51,7 +51,7 @@ def fill(store: Store, num_examples: int, num_classes: int) -> int:
     """Returns the width of the embeddings."""
     with store.db.read() as conn:
         version = versions.get(conn, 1)
-    width = versions.read_manifest(version, store.blobs).embedding_size
+    width = versions.read_manifest(version, store).embedding_size
     rng = np.random.default_rng(0)
     centre_KD = rng.standard_normal((num_classes, width), np.float32)
     for start in range(0, num_examples, _CHUNK):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from typer.core import TyperGroup
 
 from cli import home
 from cli.console import as_json, count, err, moment, out, percent, print_json, some, table
+from cli.exit_codes import ARTIFACT
+from core.errors import ArtifactError
 from core.models.manifest import Manifest
 from core.registry import promotions, version_files, versions
 from core.registry.versions import Version
@@ -85,16 +88,24 @@ def show(
         fields = _as_json(version, number if is_champion else None, lost)
         read = json_format.loads(manifest.to_bytes()) if manifest else None
         print_json(fields | {"manifest": read})
+        _end_with(problems)
         return
     out.print(f"Version {number}{', the champion' if is_champion else ''}", style="bold")
-    for name, error in problems.items():
-        out.print(f"It cannot be loaded, because of its {name}: {error}", style="red")
     out.print(_facts(version, manifest))
     checks = version.gate.get("checks", ())
     if checks:
         out.print(_checks(checks))
     if version.metrics.get("classes"):
         out.print(_by_class(version.metrics["classes"]))
+    _end_with(problems)
+
+
+def _end_with(problems: Mapping[str, ArtifactError]) -> None:
+    """Say what is wrong with its files, and end with the code of damaged ones."""
+    for name, error in problems.items():
+        err.print(f"It cannot be loaded, because of its {name}: {error}", soft_wrap=True)
+    if problems:
+        raise typer.Exit(ARTIFACT)
 
 
 @app.command()

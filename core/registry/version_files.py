@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection
 
-from core.errors import ArtifactError, PromotionFailed
+from core.errors import ArtifactError, PromotionFailed, SignatureMismatch
 from core.models.manifest import Manifest
 from core.models.references import FILE_NAME as REFERENCES
 from core.registry import versions, workers
@@ -87,8 +87,14 @@ def note(store: Store, version: Version, *, thorough: bool = False) -> dict[str,
 
 
 def describe(problems: Mapping[str, ArtifactError]) -> dict[str, str]:
-    """Each as missing or damaged, by the name of the file."""
-    return {name: lost_blobs.problem_of(error) or "damaged" for name, error in problems.items()}
+    """Each as missing, damaged or unsigned, by the name of the file."""
+    return {name: _describe(error) for name, error in problems.items()}
+
+
+def _describe(error: ArtifactError) -> str:
+    if isinstance(error, SignatureMismatch):
+        return "unsigned"
+    return lost_blobs.problem_of(error) or "damaged"
 
 
 def check_loadable(number: int, store: Store) -> None:

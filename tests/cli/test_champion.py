@@ -71,8 +71,8 @@ def test_version_that_nobody_can_load_is_not_promoted_without_a_server(
 def test_rollback_skips_a_version_whose_files_are_lost(opened: Store, run: Run) -> None:
     run("promote", 2)
     with opened.db.write() as conn:
-        manifest = versions.read_manifest(versions.get(conn, 1), opened.blobs)
-        versions.publish(conn, opened.blobs, manifest, {"promote": True, "reason": "a test"})
+        manifest = versions.read_manifest(versions.get(conn, 1), opened)
+        versions.publish(conn, opened, manifest, {"promote": True, "reason": "a test"})
         lost = versions.get(conn, 2).manifest
     run("promote", 3)
     opened.blobs.delete(lost)

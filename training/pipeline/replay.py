@@ -76,7 +76,7 @@ def replay(
     with threadpool_limits(1):  # as in a run
         head = fit_challenger(context, candidate, dataset, parent, lambda: False).head
     model = head_onnx(head.weights_DK, head.bias_K, head.temperature, of_unit_rms=True)
-    some_ND = dataset.x_ND[:_MAX_ROWS]
+    some_ND = dataset.x_ND[:_MAX_ROWS].astype(np.float32)
     before = HeadSession(store.blobs.get(manifest.head), context.runtime)
     after = HeadSession(model, context.runtime)
     (_, then_NK), (_, now_NK) = before.score(some_ND), after.score(some_ND)

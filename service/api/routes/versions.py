@@ -63,7 +63,7 @@ def one(number: WholeNumber, serving: ServingDep) -> VersionDetail:
     lost = version_files.describe(version_files.note(serving.store, version) if is_kept else {})
     summary = VersionResponse.from_record(version, live.version if live else None, lost)
     manifest, signed = None, False
-    if is_kept and "manifest.json" not in lost:
+    if is_kept and lost.get("manifest.json") in (None, "unsigned"):
         manifest, signed = signing.show_manifest(version, serving.store)
     return VersionDetail(
         **summary.model_dump(),

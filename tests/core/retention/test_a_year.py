@@ -102,7 +102,7 @@ class Home:
             rows = rows if day % 60 == 0 else rows[-1:]
             vectors = [(row.example_id, np.ones(4, np.float32)) for row in rows]
             embeddings.put(conn, manifest.backbone, vectors)
-            number = versions.publish(conn, self.store.blobs, manifest, tiny.PASSED).version
+            number = versions.publish(conn, self.store, manifest, tiny.PASSED).version
             leases.finish(
                 conn,
                 run.id,
@@ -182,6 +182,6 @@ def test_home_levels_off_and_everything_that_was_learnt_stays(sqlite_store: Stor
     assert len(current) == len(vectors) == NUM_DAYS
     assert [run.snapshot for run in trained] == [row.snapshot for row in rows]
     for row in rows:
-        manifest = versions.read_manifest(row, sqlite_store.blobs)
+        manifest = versions.read_manifest(row, sqlite_store)
         assert load(manifest, sqlite_store.blobs, Runtime("cpu")).version == row.number
     tiny.activate(sqlite_store, before, BEGIN + NUM_DAYS * DAY)

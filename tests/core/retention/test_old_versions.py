@@ -30,15 +30,16 @@ class _Quick:
     """Blobs without fsync, which would take most of the time of these tests."""
 
     def __init__(self, store: Store) -> None:
-        self.blobs = store.blobs
+        self._blobs = store.blobs
 
     def put(self, content: bytes) -> str:
-        return self.blobs.put(content, durable=False)
+        return self._blobs.put(content, durable=False)
 
 
 def publish_old(store: Store, number: int) -> None:
     """Publish versions that were made a year ago, each with a head of its own."""
     blobs = cast(Blobs, _Quick(store))
+    quick = replace(store, blobs=blobs)
     with store.db.write() as conn:
         for i in range(number):
             manifest = tiny.plain_manifest(
@@ -46,7 +47,7 @@ def publish_old(store: Store, number: int) -> None:
                 backbone=blobs.put(f"backbone {i % 3}".encode()),
                 created_at=NOW - 365 * DAY,
             )
-            versions.publish(conn, blobs, manifest, tiny.PASSED)
+            versions.publish(conn, quick, manifest, tiny.PASSED)
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_retired_version_cannot_be_promoted_or_read(old_versions: Store) -> None
     with pytest.raises(VersionRetired):
         version_files.check_loadable(2, old_versions)
     with pytest.raises(VersionRetired):
-        versions.read_manifest(get(old_versions, 2), old_versions.blobs)
+        versions.read_manifest(get(old_versions, 2), old_versions)
 
 
 def test_champions_pending_named_and_loaded_versions_are_kept(old_versions: Store) -> None:
@@ -109,7 +110,7 @@ def test_champions_pending_named_and_loaded_versions_are_kept(old_versions: Stor
     assert not {1, 3, 4, 5, 6, 7, 8} & set(retired(store))
     assert {2, 9} <= set(retired(store))
     champion = get(store, 3)
-    versions.read_manifest(champion, store.blobs)
+    versions.read_manifest(champion, store)
     assert store.blobs.has(champion.head)
 
 
@@ -122,7 +123,7 @@ def test_too_many_versions_are_retired_although_they_are_young(old_versions: Sto
 def test_files_that_a_kept_version_names_stay(old_versions: Store) -> None:
     store = old_versions
     shared, origin = get(store, 2).head, store.blobs.put(b"the pretrained backbone")
-    newest = versions.read_manifest(get(store, NUM), store.blobs)
+    newest = versions.read_manifest(get(store, NUM), store)
     tiny.publish(store, replace(newest, head=shared, tuned_from=origin))
     sweep(store)
     assert 2 in retired(store)

@@ -150,11 +150,11 @@ def test_poll_that_fails_is_known_until_one_succeeds(
     serving: Any = fresh.app.state.serving  # type: ignore[attr-defined]
     swap: Swap = serving.swap
 
-    def refused(*_: Any) -> Any:
+    def refused(*_: Any, **__: Any) -> Any:
         raise StoreError("it is away")
 
     with monkeypatch.context() as outage:
-        outage.setattr("core.registry.latest.poll", refused)
+        outage.setattr("core.registry.latest.LatestPoller.poll", refused)
         with pytest.raises(StoreError):
             swap._follower.poll()
         assert swap.store_failing_since == swap.store_answered_at

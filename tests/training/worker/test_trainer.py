@@ -17,6 +17,7 @@ from core.store.database import Database
 from core.store.store import Store
 from tests.training.digits_store import digits_of, finish, label, live, published, retrain
 from training.gate import rules
+from training.pipeline import publish as publish_module
 from training.pipeline import run as run_module
 from training.recipe import Recipe, TriggerRecipe
 from training.worker.trainer import Trainer
@@ -62,7 +63,7 @@ def test_run_whose_trainer_died_after_publishing_publishes_nothing_twice(
         raise StoreError("the power went")
 
     with monkeypatch.context() as patched:
-        patched.setattr(run_module, "_promote", die)
+        patched.setattr(run_module, "promote", die)
         with pytest.raises(StoreError):
             trainer.tick(time.time())
     assert len(published(starter_store)) == 2
@@ -82,7 +83,7 @@ def test_run_follows_another_request_for_its_version(
     starter_store: Store, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     label(starter_store, digits_of("two", "five")[:20])
-    wait = run_module.wait_for_promotion
+    wait = publish_module.wait_for_promotion
 
     def overtaken(
         db: Database, promotion_id: int, meanwhile: Callable[[], None], wait_s: float
@@ -92,7 +93,7 @@ def test_run_follows_another_request_for_its_version(
         assert state_of(starter_store, promotion_id) == "superseded"
         return wait(db, promotion_id, meanwhile, wait_s=wait_s)
 
-    monkeypatch.setattr(run_module, "wait_for_promotion", overtaken)
+    monkeypatch.setattr(publish_module, "wait_for_promotion", overtaken)
     assert retrain(starter_store, trainer).outcome == "promoted"
     assert live(starter_store).number == 2
 
