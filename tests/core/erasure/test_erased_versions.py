@@ -31,14 +31,14 @@ def publish(store: Store, snapshot: int, seed: int, **fields: object) -> None:
 
 
 @pytest.fixture
-def seen(sqlite_store: Store) -> Store:
+def seen(store: Store) -> Store:
     """Version 1 saw nothing. 2 and 3 saw both examples, and 3 is the champion after 1 and 2."""
-    label(sqlite_store)
-    label(sqlite_store, LabelRequest("dog"), OTHER)
+    label(store)
+    label(store, LabelRequest("dog"), OTHER)
     for number, snapshot in ((1, 0), (2, 2), (3, 2)):
-        publish(sqlite_store, snapshot, number)
-        tiny.activate(sqlite_store, number)
-    return sqlite_store
+        publish(store, snapshot, number)
+        tiny.activate(store, number)
+    return store
 
 
 def retired(store: Store) -> list[int]:
