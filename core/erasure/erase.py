@@ -125,7 +125,10 @@ class Eraser:
         blanking.retract_all(conn, example_id, who=who, now=now)
         first, last = blanking.first_and_last_event(conn, example_id)
         blanked = blanking.blank(conn, example_id)
-        erased.add_versions(conn, [each.version for each in sights if each.by_examples], now)
+        by_examples = [each.version for each in sights if each.by_examples]
+        erased.add_versions(conn, by_examples, now)
+        if self.retention.erased_versions != "never":
+            promotions.withdraw(conn, by_examples, "an example that it saw was erased")
         again = [run for run in runs.unfinished(conn) if _is_tuning_on(run, first)]
         for run in again:
             runs.cancel(conn, run.id, now)

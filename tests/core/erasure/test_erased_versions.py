@@ -104,6 +104,18 @@ def test_promoted_or_named_versions_stay(seen: Store) -> None:
     assert retired(seen) == [2]
 
 
+def test_pending_promotion_of_a_version_that_saw_it_is_withdrawn(seen: Store) -> None:
+    tiny.activate(seen, 1)
+    with seen.db.write() as conn:
+        wanted = promotions.request(conn, 2, who="ann", why="", now=seen.db.clock())
+    eraser(seen, NEXT).erase_example(1, "bob")
+    with seen.db.read() as conn:
+        ended = promotions.promotion(conn, wanted.id)
+    assert (ended.state, ended.error) == ("failed", "an example that it saw was erased")
+    sweep(seen, NEXT)
+    assert retired(seen) == [2, 3]
+
+
 def test_rollback_skips_what_was_retired(seen: Store) -> None:
     eraser(seen, AT_ONCE).erase_example(1, "bob")
     chosen = rollback.choose(seen)
