@@ -87,6 +87,7 @@ COMMANDS = (
         "cli.lost_images:list_lost_images",
         "List the labelled images that are lost, or erase some.",
     ),
+    Command("erase", _TEACH, "cli.erase:app", "Erase an image and what was made of it."),
     Command("retrain", _TEACH, "cli.retrain:retrain", "Train on all labels so far."),
     Command(
         "backbone",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, select
 
+from core import erased
 from core.errors import UnknownExample, UnknownPrediction
 from core.labelling import labels
 from core.labelling.labels import LabelEvent
@@ -77,6 +78,10 @@ def example(conn: Connection, example_id: int) -> ExampleRecord:
         row = conn.execute(query.where(schema.examples.c.id == example_id)).one_or_none()
     if row is None:
         raise UnknownExample(f"example {example_id} does not exist")
+    if erased.is_erased(row.image):
+        raise UnknownExample(
+            f"example {example_id} was erased; DELETE /v1/examples/{example_id} answers its receipt"
+        )
     return ExampleRecord(*row)
 
 

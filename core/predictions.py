@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from sqlalchemy import Connection, insert, select
 
+from core import erased
 from core.ids import may_be_id
 from core.store.database import Database
 from core.store.schema import predictions
@@ -55,11 +56,16 @@ def add(db: Database, group: Sequence[Prediction], patience_s: float | None = No
 
 
 def add_missing(db: Database, group: Sequence[Prediction]) -> None:
-    """Insert those predictions that are not there yet. Raises StoreError."""
+    """Insert those predictions that are not there yet, unless their image was erased since.
+
+    Raises StoreError.
+    """
     if not group:
         return
     ids = [prediction.id for prediction in group]
     with db.write(durable=False) as conn:
+        gone = erased.from_before(conn, [(each.image, each.created_at) for each in group])
+        group = [each for each in group if (each.image, each.created_at) not in gone]
         known = set(conn.scalars(select(predictions.c.id).where(predictions.c.id.in_(ids))))
         rows = [asdict(prediction) for prediction in group if prediction.id not in known]
         if rows:

@@ -105,6 +105,11 @@ def set_snapshot(
     )
 
 
+def forget_snapshot(conn: Connection, run_id: str) -> None:
+    """Let the run read the labels anew when it is done again."""
+    conn.execute(update(runs).where(runs.c.id == run_id).values(snapshot=None))
+
+
 def cancel(conn: Connection, run_id: str, now: float) -> Run:
     """Cancel a waiting run immediately; request a running one to stop.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, ColumnElement, Connection, bindparam, exists, select
 
-from core import runs
+from core import erased, runs
 from core.doctor.findings import Finding
 from core.errors import ArtifactError
 from core.models.manifest import Manifest
@@ -31,7 +31,7 @@ def _is_between(column: Column[str]) -> ColumnElement[bool]:
 
 # Built once: building a statement takes longer than running it.
 _EXAMPLES = select(examples.c.image, examples.c.id, _IS_LABELLED).where(
-    _is_between(examples.c.image)
+    _is_between(examples.c.image), erased.has_image()
 )
 _PREDICTED = (
     select(predictions.c.image)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.store.schema import embeddings
+from core import erased
+from core.store.schema import embeddings, examples
 
 # Below SQLite's limit on the parameters of a statement.
 _CHUNK = 500
@@ -25,6 +26,11 @@ def put(conn: Connection, backbone: str, rows: Iterable[tuple[int, NDArray[np.fl
         }
         for example_id, vector in rows
     ]
+    gone = select(examples.c.id).where(
+        examples.c.id.in_([value["example_id"] for value in values]), ~erased.has_image()
+    )
+    erased_ids = set(conn.scalars(gone))  # they were erased while they were embedded
+    values = [value for value in values if value["example_id"] not in erased_ids]
     if values:
         dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
         conn.execute(dialect.insert(embeddings).on_conflict_do_nothing(), values)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, union
 
+from core import erased
 from core.inputs.fingerprint import Fingerprint, from_thumb, is_near_duplicate
 from core.store.schema import examples, predictions
 from core.store.tallies import class_sizes
@@ -62,7 +63,8 @@ def find(conn: Connection, image: str) -> Example | None:
 def captured_digests(conn: Connection) -> list[str]:
     """Return the digests of all kept images that clients sent, labelled or not, sorted."""
     kept = select(predictions.c.image).where(predictions.c.kept_bytes.is_not(None))
-    return sorted(conn.execute(union(select(examples.c.image), kept)).scalars())
+    labelled = select(examples.c.image).where(erased.has_image())
+    return sorted(conn.execute(union(labelled, kept)).scalars())
 
 
 def add(conn: Connection, new: NewExample, label: str, now: float) -> Example:

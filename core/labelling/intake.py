@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from core import class_names
+from core import class_names, predictions
 from core.errors import (
     IdempotencyConflict,
     RoleRequired,
@@ -25,7 +25,12 @@ from core.labelling.examples import Example, NewExample
 from core.labelling.label_request import LabelRequest, check
 from core.labelling.labels import LabelEvent
 from core.labelling.predicted_image import prediction_of, read_image
-from core.labelling.swept_images import ImageSwept, check_not_swept, swept_is_store_error
+from core.labelling.swept_images import (
+    ImageSwept,
+    check_not_swept,
+    doom_again,
+    swept_is_store_error,
+)
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store import lost_blobs
 from core.store.blobs import Blobs, sha256
@@ -107,7 +112,12 @@ def label_prediction(
     if prepared is not None:
         # The prediction stored the blob without an fsync. A label needs it durable.
         store.blobs.put(prepared.image)
-        return _append(store, prepared.new, request, prediction_id, now, prepared.image)
+        try:
+            return _append(store, prepared.new, request, prediction_id, now, prepared.image)
+        except UnknownPrediction:
+            with store.db.write() as conn:
+                doom_again(conn, image)
+            raise
     result = _append(store, image, request, prediction_id, now, None)
     lost_images.note_if_missing(store, image, now)
     return result
@@ -193,13 +203,15 @@ def _append_to(
         if earlier is not None:
             _check_same(conn, earlier, request, image)
             return IntakeResult(earlier, is_new=False)
+    if prediction_id is not None and predictions.get(conn, prediction_id) is None:
+        raise UnknownPrediction("this prediction was erased; send the image with its label")
     if not isinstance(new, str):  # it has just been stored
         lost_blobs.clear(conn, [image])
     label = classes.join(conn, request.label)
     example = examples.find(conn, image)
     if example is None:
         if isinstance(new, str):  # its example was erased since `label_prediction` read it
-            raise UnknownPrediction("the image of this prediction was erased; send it again")
+            raise UnknownPrediction("the image was erased; send it again")
         check_not_swept(conn, blobs, image)
         example = examples.add(conn, new, label, now)
     event = labels.append(

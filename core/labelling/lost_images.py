@@ -1,19 +1,19 @@
 """Lost images: those of labelled examples that are missing or damaged in the blob store.
 
 Such an example is named in runs, and trained on only as long as its embedding is stored. Restoring
-the image, or sending it again, ends that. Erasing takes its labels out of learning.
+the image, or sending it again, ends that. Erasing takes its labels out of learning, and
+`core/erasure/` blanks them too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Join, Select, delete, exists, func, select
+from sqlalchemy import Connection, Join, delete, exists, func, select
 
 from core.errors import BlobMissing, StoreError, UnknownExample
-from core.labelling import labels
+from core.labelling import blanking, labels
 from core.labelling.labels import LabelEvent
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store import lost_blobs
@@ -75,12 +75,7 @@ def erase(store: Store, example_id: int, *, who: str, now: float) -> list[LabelE
         raise UnknownExample(f"the image of example {example_id} is there again, and is not lost")
     with store.db.write() as conn:
         labels.lock_order(conn)
-        retractions = [
-            labels.append(
-                conn, example_id=example_id, label=None, retracts=event_id, who=who, now=now
-            )
-            for event_id in conn.scalars(_events_of(example_id)).all()
-        ]
+        retractions = blanking.retract_all(conn, example_id, who=who, now=now)
         conn.execute(delete(embeddings).where(embeddings.c.example_id == example_id))
         lost_blobs.clear(conn, [found[0].image])
     return retractions
@@ -133,12 +128,3 @@ def _joined() -> Join:
     )
     with_example = lost.join(examples, examples.c.image == lost.c.digest)
     return with_example.join(events, events.c.id == newest)
-
-
-def _events_of(example_id: int) -> Select[Any]:
-    """The label events of an example that are not retracted, newest first."""
-    return (
-        select(events.c.id)
-        .where(events.c.example_id == example_id, events.c.label.is_not(None), ~_IS_RETRACTED)
-        .order_by(events.c.id.desc())
-    )

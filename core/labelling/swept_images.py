@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from core.errors import StoreError
 from core.store.blobs import Blobs
@@ -24,6 +24,12 @@ def swept_is_store_error() -> Iterator[None]:
         yield
     except ImageSwept as error:
         raise StoreError(str(error)) from error
+
+
+def doom_again(conn: Connection, image: str) -> None:
+    """Let the sweeper delete the blob of an erased image, which was stored again meanwhile."""
+    is_doomed = doomed_blobs.c.digest == image
+    conn.execute(update(doomed_blobs).where(is_doomed).values(deleted_at=None))
 
 
 def check_not_swept(conn: Connection, blobs: Blobs, image: str) -> None:

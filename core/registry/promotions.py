@@ -9,7 +9,7 @@ one. Any process may `advance` the pending promotion, so none of them has to sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -200,6 +200,13 @@ def pending(conn: Connection) -> Promotion | None:
     row = conn.execute(NEWEST_PROMOTION).one_or_none()
     newest = None if row is None else Promotion(*row)
     return newest if newest is not None and newest.is_pending else None
+
+
+def withdraw(conn: Connection, numbers: Collection[int], why: str) -> None:
+    """End the pending promotion, if it is of one of these versions."""
+    waiting = pending(conn)
+    if waiting is not None and waiting.version in numbers:
+        _finish(conn, waiting.id, "failed", why)
 
 
 def promotion(conn: Connection, promotion_id: int) -> Promotion:

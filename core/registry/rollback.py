@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from core.errors import NotReady, PromotionFailed
+from core.errors import NotReady, PromotionFailed, VersionRetired
 from core.registry import activations, promotions, version_files, versions
 from core.registry.promotions import Activation
 from core.store.store import Store
@@ -41,7 +41,7 @@ def choose(store: Store) -> Rollback:
     for number in before:
         try:
             version_files.check_loadable(number, store)
-        except PromotionFailed as error:
+        except (PromotionFailed, VersionRetired) as error:
             skipped.append(str(error))
         else:
             return Rollback(live, number, tuple(skipped))
@@ -52,6 +52,7 @@ def choose(store: Store) -> Rollback:
 
 def previous(conn: Connection) -> int | None:
     """The version that a rollback returns to, as far as it was recorded which files are lost."""
-    before = activations.versions_before(conn, _MAX_VERSIONS)
-    lost = version_files.recorded_lost(conn, (versions.get(conn, number) for number in before))
-    return next((number for number in before if number not in lost), None)
+    before = [versions.get(conn, n) for n in activations.versions_before(conn, _MAX_VERSIONS)]
+    kept = [version for version in before if version.retired_at is None]
+    lost = version_files.recorded_lost(conn, kept)
+    return next((version.number for version in kept if version.number not in lost), None)

@@ -19,7 +19,9 @@ _MAX_NUMBER = 2**31 - 1
 # Built once: building a statement takes longer than running it.
 _BY_NUMBER = select(versions).where(versions.c.number == bindparam("number"))
 _REF = select(versions.c.number, versions.c.backbone)
-_REFS = _REF.where(versions.c.number.in_(bindparam("numbers", expanding=True)))
+_REFS = _REF.where(
+    versions.c.number.in_(bindparam("numbers", expanding=True)), versions.c.retired_at.is_(None)
+)
 _LAST = (
     _REF.add_columns(versions.c.gate, versions.c.created_at)
     .order_by(versions.c.number.desc())
@@ -145,7 +147,7 @@ def first_of_backbone(conn: Connection, backbone: str) -> Version | None:
 
 
 def get_refs(conn: Connection, numbers: Collection[int]) -> dict[int, VersionRef]:
-    """The versions of these numbers, without those that do not exist."""
+    """The versions of these numbers, without those that do not exist or are retired."""
     valid = [number for number in numbers if 0 < number <= _MAX_NUMBER]
     return {row.number: VersionRef(*row) for row in conn.execute(_REFS, {"numbers": valid})}
 

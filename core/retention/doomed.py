@@ -76,10 +76,21 @@ def delete_images(store: Store, now: float) -> Deleted:
     with store.db.write(durable=False) as conn:
         labels.lock_order(conn)
         sizes = _next(conn, IMAGE, _at_a_time(store.blobs))
-        named = set(conn.scalars(select(examples.c.image).where(examples.c.image.in_(sizes))))
-        is_kept = predictions.c.image.in_(sizes) & predictions.c.kept_bytes.is_not(None)
-        named.update(conn.scalars(select(predictions.c.image).where(is_kept)))
-        return _delete(conn, store.blobs, sizes, named, now)
+        return _delete(conn, store.blobs, sizes, _named(conn, sizes), now)
+
+
+def delete_image(store: Store, image: str, now: float) -> None:
+    """Delete a doomed image, unless an example or a kept prediction names it again."""
+    with store.db.write(durable=False) as conn:
+        labels.lock_order(conn)
+        _delete(conn, store.blobs, {image: 0}, _named(conn, [image]), now)
+
+
+def _named(conn: Connection, images: Collection[str]) -> set[str]:
+    """Those that an example or a kept prediction names."""
+    named = set(conn.scalars(select(examples.c.image).where(examples.c.image.in_(images))))
+    is_kept = predictions.c.image.in_(images) & predictions.c.kept_bytes.is_not(None)
+    return named | set(conn.scalars(select(predictions.c.image).where(is_kept)))
 
 
 def delete_files(

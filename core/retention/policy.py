@@ -8,7 +8,7 @@ file that `EVERGREEN_RECIPE` names. A row in the database would be known a momen
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PlainValidator
 from pydantic.dataclasses import dataclass
@@ -59,8 +59,18 @@ class RetentionPolicy:
     max_versions: NonNegativeInt = 1_000
     # A label that is sent again later than this, with the same key, counts as a new one.
     idempotency_key_days: NonNegativeFloat = 30.0
+    # When versions that saw an erased example are retired: "at-once", all but the champion, which
+    # goes as soon as another one serves; "next-promotion", all of them then; "never".
+    erased_versions: Literal["at-once", "next-promotion", "never"] = "next-promotion"
 
 
 def load_capture_policy(path: Path | None) -> CapturePolicy:
     """Read it from a recipe file. Raises InvalidRecipe."""
     return CapturePolicy() if path is None else read_toml(path, CapturePolicy, section="capture")
+
+
+def load_retention_policy(path: Path | None) -> RetentionPolicy:
+    """Read it from a recipe file. Raises InvalidRecipe."""
+    if path is None:
+        return RetentionPolicy()
+    return read_toml(path, RetentionPolicy, section="retention")

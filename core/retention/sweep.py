@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from core import runs
 from core.registry import versions as registry
-from core.retention import caches, doomed, images, rows, versions
+from core.retention import caches, doomed, images, rows, stragglers, versions
 from core.retention.policy import CapturePolicy, RetentionPolicy
 from core.retention.rows import Place
 from core.store.store import Store
@@ -46,6 +46,7 @@ class Sweeper:
 
     def sweep(self, now: float) -> Iterator[Swept]:
         """Yields after each piece. Raises StoreError, or what else the store raises."""
+        yield from self._erased(now)
         yield from self._measure_images()
         yield from self._images(now)
         yield from self._predictions(now)
@@ -75,7 +76,7 @@ class Sweeper:
             Swept("images", *old, f"max_days = {capture.max_days:g}"),
             Swept("images", over[0] - old[0], over[1] - old[1], f"max_gb = {capture.max_gb:g}"),
             Swept("predictions", predictions, 0, "prediction_days, max_predictions"),
-            Swept("versions", len(retired), 0, "version_days, max_versions"),
+            Swept("versions", len(retired), 0, "version_days, max_versions, erased_versions"),
             Swept("embeddings", *embeddings, "no kept version has their backbone"),
             Swept("runs", num_runs, 0, "run_days, max_runs"),
             Swept(
@@ -84,6 +85,9 @@ class Sweeper:
             Swept("cache", len(cached), sum(file.num_bytes for file in cached), "not in use"),
         ]
         return [swept for swept in every if swept.num_items]
+
+    def _erased(self, now: float) -> Iterator[Swept]:
+        yield Swept("predictions", stragglers.delete_late(self.store, now))
 
     def _measure_images(self) -> Iterator[Swept]:
         """Once in a process: only older releases store no sizes."""

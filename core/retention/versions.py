@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from core import erased
 from core.errors import BlobMissing
 from core.registry import activations, promotions, workers
 from core.registry import versions as registry
@@ -46,7 +47,8 @@ def protected(conn: Connection, named: Collection[int], now: float) -> set[int]:
 def to_retire(
     conn: Connection, policy: RetentionPolicy, named: Collection[int], now: float
 ) -> list[int]:
-    """The kept versions that are too old or too many, without the protected ones. Oldest first."""
+    """The kept versions that are too old or too many, without the protected ones, and those that
+    saw what was erased. Oldest first."""
     too_old = now - policy.version_days * DAY_S if policy.version_days else 0.0
     kept = (
         select(versions.c.number, versions.c.created_at)
@@ -55,9 +57,20 @@ def to_retire(
     )
     rows = conn.execute(kept).all()
     num_over = max(0, len(rows) - policy.max_versions) if policy.max_versions else 0
-    old = [row.number for i, row in enumerate(rows) if i < num_over or row.created_at <= too_old]
+    old = {row.number for i, row in enumerate(rows) if i < num_over or row.created_at <= too_old}
     keep = protected(conn, named, now) if old else set()
-    return [number for number in old if number not in keep]
+    saw = _saw_erased(conn, policy, named)
+    return [row.number for row in rows if row.number in saw or row.number in old - keep]
+
+
+def _saw_erased(conn: Connection, policy: RetentionPolicy, named: Collection[int]) -> set[int]:
+    """The versions to retire because they saw an example that was erased since. The champion stays,
+    and what is being promoted or named by a setting."""
+    saw = set() if policy.erased_versions == "never" else erased.versions(conn)
+    live, pending = promotions.newest_activation(conn), promotions.pending(conn)
+    if saw and live is not None and live.version in saw and policy.erased_versions != "at-once":
+        return set()
+    return saw - {*named, *(each.version for each in (live, pending) if each is not None)}
 
 
 @dataclass(slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, String, Table
 
-from core.store.metadata import metadata
+from core.store.metadata import metadata, row_id
 
 # Blobs that a row named until the transaction that added them here (`core/retention/doomed.py`).
 doomed_blobs = Table(
@@ -43,4 +43,27 @@ sweep_lease = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("owner", String(36), nullable=False),
     Column("expires_at", Float, nullable=False),
+)
+
+# What was erased (`core/erased.py`). Rows are never deleted: they say what no row may bring back.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("image", String(64), nullable=False, index=True),
+    Column("example_id", row_id, unique=True),
+    Column("prediction_id", String(36), unique=True),
+    Column("first_event", row_id),
+    Column("last_event", row_id),
+    Column("created_at", Float, nullable=False, index=True),
+    Column("finished_at", Float),
+    Column("receipt", JSON, nullable=False),
+)
+
+# Versions that saw an example which was erased since.
+erased_versions = Table(
+    "erased_versions",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("erased_at", Float, nullable=False),
 )

@@ -27,7 +27,7 @@ from core.store import tallies as tallies
 from core.store.metadata import metadata as metadata
 from core.store.metadata import row_id
 
-REVISION = "0012"
+REVISION = "0013"
 
 examples = Table(
     "examples",

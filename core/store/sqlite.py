@@ -12,7 +12,9 @@
     own steps grow to 100 ms.
  8. A serving process checkpoints passively every second, which waits for nobody.
  9. Without one, the commit that makes the WAL longer than 32 MiB checkpoints.
-10. SQLite fsyncs the WAL itself before a checkpoint moves pages into the database file.
+10. What is deleted is overwritten with zeros (`secure_delete`, the default of some builds), so that
+    an erasure leaves no copy from when a page was split.
+11. SQLite fsyncs the WAL itself before a checkpoint moves pages into the database file.
 
 The tests copy the fsynced files and kill processes. No test can cut the power: that the protocol is
 durable rests on the documents above.
@@ -68,6 +70,7 @@ def create(url: URL, patience_s: float) -> Engine:
         _set_busy_timeout(connection, patience_s)
         connection.execute("PRAGMA foreign_keys=ON").close()
         connection.execute("PRAGMA synchronous=NORMAL").close()
+        connection.execute("PRAGMA secure_delete=ON").close()
         connection.execute(f"PRAGMA wal_autocheckpoint={_LONG_WAL_PAGES}").close()
         # The first change of a new file to WAL raises where others are busy, whatever the timeout.
         _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode=WAL").close(), patience_s)

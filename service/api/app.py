@@ -18,6 +18,7 @@ from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
     bentoml,
     champion,
+    erasures,
     feedback,
     lineage,
     lost_images,
@@ -55,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         lineage,
         champion,
         lost_images,
+        erasures,
         status,
         session,
         oip_metadata,

@@ -155,7 +155,7 @@ class RetrainRequest(BaseModel, extra="forbid"):
 
 class RunResponse(BaseModel):
     id: str
-    trigger: str = Field(description="request, labels, quiet or schedule.")
+    trigger: str = Field(description="request, labels, quiet, schedule or erasure.")
     tier: str
     state: str = Field(description="waiting, running, finished, failed or cancelled.")
     step: str

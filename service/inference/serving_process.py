@@ -15,7 +15,7 @@ from core.models.onnx_sessions import num_usable_gpus
 from core.registry.bootstrap import ensure_first_version
 from core.release import release
 from core.retention.capture import Capture
-from core.retention.policy import load_capture_policy
+from core.retention.policy import load_capture_policy, load_retention_policy
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.host import available_cores
@@ -24,7 +24,7 @@ from service.inference.batcher import Batcher
 from service.inference.health import Health
 from service.inference.predictor import Predictor
 from service.inference.recorder import Recorder
-from service.inference.spool import Spool
+from service.inference.spool import open_spool
 from service.inference.spool_drain import SpoolDrain
 from service.processes import leftovers, placement
 from service.processes.drain import Drain
@@ -56,9 +56,8 @@ class ServingProcess:
         self.key_ring = KeyRing(store.db, None if file is None else keys.read_file(file))
         self.exports = Exports(settings.home / "cache" / "exports", release())
         self.slot = Slot(store.db.clock, store.db.clock.error_s)
-        self.spool = Spool(
-            settings.home / "spool", int(settings.spool_mb * 1e6), settings.spool_hours * 3600
-        )
+        self.spool = open_spool(settings)
+        self.retention = load_retention_policy(settings.recipe)
         num_io_threads = placement.num_io_threads(settings, is_batching=self.is_batching)
         self.recorder = Recorder(
             store, self.spool, num_io_threads if placement.is_store_remote(settings) else 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.predictions import Prediction
+from core.settings import Settings
 from core.store.blobs import sha256
 from core.system.files import write_whole
 
@@ -33,6 +34,12 @@ class Depth(NamedTuple):
 
 class Damaged(Exception):
     """A file that no process of this release wrote."""
+
+
+def open_spool(settings: Settings) -> Spool:
+    """The spool of this machine."""
+    max_bytes, max_age_s = int(settings.spool_mb * 1e6), settings.spool_hours * 3600
+    return Spool(settings.home / "spool", max_bytes, max_age_s)
 
 
 class Spool:
@@ -96,6 +103,16 @@ class Spool:
     def remove(self, path: Path) -> None:
         with contextlib.suppress(OSError):  # it is drained again, which changes nothing
             path.unlink()
+
+    def remove_image(self, image: str) -> int:
+        """Delete the predictions of an image, by its digest. Returns how many."""
+        number = 0
+        for path in self.oldest_first():
+            with contextlib.suppress(OSError, Damaged):  # drained meanwhile, or of another release
+                if self.read(path)[0].image == image:
+                    path.unlink()
+                    number += 1
+        return number
 
     def is_too_old(self, path: Path) -> bool:
         try:

@@ -6,7 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
-from core import predictions
+from core import erased, predictions
 from core.errors import StoreError
 from core.predictions import Prediction
 from core.store.store import Store
@@ -62,7 +62,7 @@ class SpoolDrain:
                 self._recorder.note_unwell(error)
 
     def _drain_group(self, paths: list[Path]) -> None:
-        rows, done = [], []
+        read, rows, done = [], [], []
         for path in paths:
             try:
                 row = self._read(path)
@@ -71,10 +71,16 @@ class SpoolDrain:
                 continue
             done.append(path)
             if row is not None:
-                prediction, image = row
-                if image:
-                    self._store.blobs.put(image, durable=False)
-                rows.append(prediction)
+                read.append(row)
+        with self._store.db.read() as conn:
+            made = [(prediction.image, prediction.created_at) for prediction, _ in read]
+            gone = erased.from_before(conn, made)
+        for prediction, image in read:
+            if (prediction.image, prediction.created_at) in gone:
+                continue
+            if image:
+                self._store.blobs.put(image, durable=False)
+            rows.append(prediction)
         self._add(rows)
         for path in done:
             self._spool.remove(path)

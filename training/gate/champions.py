@@ -108,7 +108,11 @@ def load_champions(
         return loaded[version.number]
 
     # Versions on another backbone would keep that backbone in memory as well.
-    sharing = [version for version in before if version.backbone == live.backbone]
+    sharing = [
+        version
+        for version in before
+        if version.backbone == live.backbone and version.retired_at is None
+    ]
     for number in loaded.keys() - {version.number for version in (live, *sharing)}:
         del loaded[number]
     champion = load_once(live)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from core import erased
 from core.models.manifest import Manifest
 from core.runs import Run
 from training.backbones.backbone_ref import BackboneRef
@@ -40,7 +41,7 @@ def fit_challenger(
         training,
         context.recipe.head,
         score_all=method == "cross-validation",
-        penalty=_read_penalty(parent) if candidate.digest == parent.backbone else None,
+        penalty=_read_penalty(context, parent) if candidate.digest == parent.backbone else None,
         calibrate_on=dataset.held_out if by_held_out else None,
         should_stop=should_stop,
     )
@@ -88,6 +89,10 @@ def _policy(recipe: Recipe, run: Run) -> GatePolicy:
     return recipe.gate
 
 
-def _read_penalty(manifest: Manifest) -> Penalty | None:
+def _read_penalty(context: RunContext, manifest: Manifest) -> Penalty | None:
+    """None too if the parent saw an example that was erased since: nothing of that goes on."""
+    with context.store.db.read() as conn:
+        if erased.saw_erased(conn, manifest.snapshot):
+            return None
     fields = manifest.recipe.get("penalty")
     return Penalty(**fields) if fields else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core import leases
+from core import erased, leases
 from core.errors import VersionTaken
 from core.models.manifest import Manifest
 from core.registry import promotions, versions
@@ -18,6 +18,10 @@ from training.pipeline.progress import Progress, RunCancelled
 _MAX_TRIES = 5
 
 
+class SawErased(Exception):
+    """The run has seen an example that was erased since. It is done again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     outcome: str
@@ -29,7 +33,7 @@ class Outcome:
 def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decision) -> Version:
     """Add the version under the next number, and request its promotion if the gate passed it.
 
-    Raises RunCancelled if the lease was lost.
+    Raises RunCancelled if the lease was lost, SawErased if an example was erased since.
     """
     store = context.store
     num_tries = 0
@@ -47,6 +51,9 @@ def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decisio
                 now = context.store.db.clock()
                 if not leases.beat(conn, run.id, context.owner, now, "publishing", 0.9):
                     raise RunCancelled
+                promotions.lock(conn)  # an erasure is before, or lists this version
+                if any(erased.saw_erased(conn, snapshot) for snapshot in _snapshots(numbered)):
+                    raise SawErased
                 versions.add(conn, numbered, digest, decision.to_json())
                 if decision.promote:
                     why = decision.reason
@@ -55,6 +62,13 @@ def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decisio
         except VersionTaken:  # by another trainer
             if num_tries == _MAX_TRIES:
                 raise
+
+
+def _snapshots(manifest: Manifest) -> set[int]:
+    """The newest label events that the run has trained on. A backbone of an earlier run may have
+    seen what was erased since, which the receipt says."""
+    is_tuned = manifest.tier == "blocks"
+    return {manifest.snapshot, *([manifest.backbone_snapshot] if is_tuned else [])}
 
 
 def promote(context: RunContext, published: Version, reason: str, progress: Progress) -> Outcome:

@@ -31,7 +31,7 @@ from training.pipeline.context import RunContext
 from training.pipeline.export import export_challenger
 from training.pipeline.lost_images import find_embedded_only
 from training.pipeline.progress import Progress, RunCancelled, RunHandedBack, RunStarved
-from training.pipeline.publish import Outcome, promote, publish
+from training.pipeline.publish import Outcome, SawErased, promote, publish
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,12 @@ def attempt(
         with context.store.db.write(durable=False) as conn:
             leases.hand_back(conn, run.id, context.owner, context.store.db.clock())
         log.info("run.handed_back", extra={"run_id": run.id})
+        return
+    except SawErased:
+        with context.store.db.write(durable=False) as conn:
+            runs.forget_snapshot(conn, run.id)
+            leases.hand_back(conn, run.id, context.owner, context.store.db.clock())
+        log.info("run.repeated", extra={"run_id": run.id, "reason": "an example was erased"})
         return
     except RunCancelled:
         state, fields = "cancelled", {"reason": "cancelled on request"}

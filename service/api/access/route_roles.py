@@ -50,6 +50,9 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/v1/versions/{number}/examples"): Role.LABEL,
     ("GET", "/v1/lost-images"): Role.LABEL,
     ("DELETE", "/v1/lost-images/{example_id}"): Role.TRAIN,
+    # Nobody can undo it, and all predictions of the image go, whoever asked for them.
+    ("DELETE", "/v1/examples/{example_id}"): Role.TRAIN,
+    ("DELETE", "/v1/predictions/{prediction_id}"): Role.TRAIN,
     ("POST", "/v1/retrain"): Role.TRAIN,
     ("DELETE", "/v1/runs/{run_id}"): Role.TRAIN,
     # The model is what others would steal.

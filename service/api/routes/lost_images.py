@@ -68,7 +68,8 @@ def listing(
 def erase(
     example_id: int, serving: ServingDep, caller: CallerDep, who: str | None = None
 ) -> Erased:
-    """Take an example whose image is lost out of learning: its labels are retracted."""
+    """Take an example whose image is lost out of learning: its labels are retracted. DELETE
+    /v1/examples/{example_id} blanks them too, and erases what else there is of it."""
     retractions = lost_images.erase(
         serving.store, example_id, who=caller.who(who), now=serving.store.db.clock()
     )

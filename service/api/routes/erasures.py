@@ -1,0 +1,49 @@
+"""Erase an image, and all that was made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from core.erasure.erase import Eraser
+from core.plain_text import MAX_WHO_CHARACTERS
+from service.api.access.caller import CallerDep
+from service.api.dependencies import ServingDep
+from service.api.erasure_schemas import Receipt
+from service.api.schemas import WHO, WholeNumber
+from service.inference import erasing
+from service.inference.serving_process import ServingProcess
+
+router = APIRouter(tags=["erasure"])
+
+_Who = Annotated[
+    str | None, Query(description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS})
+]
+
+
+@router.delete("/v1/examples/{example_id}", response_model=Receipt)
+def example(
+    example_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: _Who = None
+) -> Receipt:
+    """Erase a labelled image: its bytes, thumbnail, embeddings and predictions are deleted, its
+    labels are retracted and blanked, and the next version is trained without it. Near-duplicates
+    are other examples, and stay. Once more, it answers the same receipt."""
+    erasure = _eraser(serving).erase_example(example_id, caller.who(who))
+    return Receipt.from_record(erasure)
+
+
+@router.delete("/v1/predictions/{prediction_id}", response_model=Receipt)
+def prediction(
+    prediction_id: str, serving: ServingDep, caller: CallerDep, who: _Who = None
+) -> Receipt:
+    """Erase the image of a prediction: all predictions of the same image are deleted, and if it was
+    labelled, its example is erased too. Once more, it answers the same receipt."""
+    eraser, author = _eraser(serving), caller.who(who)
+    return Receipt.from_record(
+        erasing.erase_prediction(eraser, serving.spool, prediction_id, author)
+    )
+
+
+def _eraser(serving: ServingProcess) -> Eraser:
+    return erasing.eraser(serving.settings, serving.store, serving.spool, serving.retention)
