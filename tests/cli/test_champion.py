@@ -82,7 +82,7 @@ def test_rollback_skips_a_version_whose_files_are_lost(opened: Store, run: Run) 
     assert "Version 1 is the champion" in result.stdout
     assert "files lost" in run("versions").stdout
     shown = run("versions", 2)
-    assert f"because of its manifest.json: blob {lost}" in " ".join(shown.stdout.split())
+    assert f"because of its manifest.json: blob {lost}" in " ".join(shown.stderr.split())
     assert json.loads(run("versions", 2, "--json").stdout)["lost_files"] == {
         "manifest.json": "missing"
     }
