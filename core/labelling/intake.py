@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from core import class_names
+from core.audit import Actor
 from core.errors import (
     IdempotencyConflict,
     RoleRequired,
@@ -20,7 +21,7 @@ from core.errors import (
 from core.inputs.fingerprint import fingerprint
 from core.inputs.pixels import Limits, size_of
 from core.inputs.trailing import without_trailing
-from core.labelling import classes, examples, labels, lost_images
+from core.labelling import classes, examples, label_audit, labels, lost_images
 from core.labelling.examples import Example, NewExample
 from core.labelling.label_request import LabelRequest, check
 from core.labelling.labels import LabelEvent
@@ -69,15 +70,19 @@ def store_label(
 
 
 def label_prepared(
-    store: Store, batch: Sequence[tuple[NewExample, LabelRequest]], now: float
+    store: Store, batch: Sequence[tuple[NewExample, LabelRequest]], now: float, by: Actor
 ) -> list[IntakeResult]:
     """Label images in one transaction, in this order. Their blobs must be stored already.
 
     Raises InvalidLabel, IdempotencyConflict or StoreError, and then labels none of them.
     """
-    checked = [(new, check(request)) for new, request in batch]
+    checked = [(image, check(request)) for image, request in batch]
     with swept_is_store_error(), store.db.write() as conn:
-        return [_append_to(conn, store.blobs, new, request, None, now) for new, request in checked]
+        results = [
+            _append_to(conn, store.blobs, image, request, None, now) for image, request in checked
+        ]
+        label_audit.record_imported(conn, by, [r.event for r in results if r.is_new], now)
+    return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,13 @@ def has_example(store: Store, image: str) -> bool:
 
 
 def retract(
-    store: Store, event_id: int, *, who: str, now: float, only_own: bool = False
+    store: Store,
+    event_id: int,
+    *,
+    who: str,
+    now: float,
+    only_own: bool = False,
+    by: Actor | None = None,
 ) -> IntakeResult:
     """Retract a label. The label before it, if any, becomes current again.
 
@@ -143,6 +154,7 @@ def retract(
         retraction = labels.append(
             conn, example_id=event.example_id, label=None, retracts=event_id, who=who, now=now
         )
+        label_audit.record_retracted(conn, by or Actor(who), retraction, now)
         return IntakeResult(retraction, is_new=True)
 
 
@@ -169,12 +181,26 @@ def _append(
 ) -> IntakeResult:
     try:
         with store.db.write() as conn:
-            return _append_to(conn, store.blobs, new, request, prediction_id, now)
+            return _give(conn, store.blobs, new, request, prediction_id, now)
     except ImageSwept:
         assert content is not None  # a known example is never swept
         store.blobs.put(content)
     with swept_is_store_error(), store.db.write() as conn:
-        return _append_to(conn, store.blobs, new, request, prediction_id, now)
+        return _give(conn, store.blobs, new, request, prediction_id, now)
+
+
+def _give(
+    conn: Connection,
+    blobs: Blobs,
+    new: NewExample | str,
+    request: LabelRequest,
+    prediction_id: str | None,
+    now: float,
+) -> IntakeResult:
+    result = _append_to(conn, blobs, new, request, prediction_id, now)
+    if result.is_new:
+        label_audit.record_given(conn, request.by, result.event, now)
+    return result
 
 
 def _append_to(

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from core import audit
+from core.audit import TRAINER, Actor
 from core.errors import BlobMissing
 from core.registry import activations, promotions, workers
 from core.registry import versions as registry
@@ -102,7 +104,12 @@ class Files:
 
 
 def retire(
-    store: Store, files: Files, policy: RetentionPolicy, named: Collection[int], now: float
+    store: Store,
+    files: Files,
+    policy: RetentionPolicy,
+    named: Collection[int],
+    now: float,
+    by: Actor = TRAINER,
 ) -> int:
     """Retire some versions, and doom their files. Returns how many."""
     kept = files.load()
@@ -122,6 +129,8 @@ def retire(
         conn.execute(delete(shadow_tallies).where(shadow_tallies.c.version.in_(still)))
         gone = set().union(*(digests[number] for number in still))
         doomed.doom(conn, doomed.FILE, {digest: sizes[digest] for digest in gone})
+        for number in sorted(still):
+            audit.record(conn, by, "version.retired", f"version {number}", now)
     return len(still)
 
 

@@ -21,12 +21,13 @@ from sqlalchemy import (
     text,
 )
 
-from core.store import retention_schema as retention_schema  # its tables are of the schema
+from core.store import audit_schema as audit_schema  # its tables are of the schema, as those of
+from core.store import retention_schema as retention_schema
 from core.store import tallies as tallies
 from core.store.metadata import metadata as metadata
 from core.store.metadata import row_id
 
-REVISION = "0012"
+REVISION = "0014"
 
 examples = Table(
     "examples",

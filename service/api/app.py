@@ -18,6 +18,7 @@ from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
     bentoml,
     champion,
+    events,
     feedback,
     lineage,
     lost_images,
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         champion,
         lost_images,
         status,
+        events,
         session,
         oip_metadata,
         oip_infer,

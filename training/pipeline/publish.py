@@ -47,7 +47,8 @@ def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decisio
                 now = context.store.db.clock()
                 if not leases.beat(conn, run.id, context.owner, now, "publishing", 0.9):
                     raise RunCancelled
-                versions.add(conn, numbered, digest, decision.to_json())
+                promotions.lock(conn)
+                versions.add(conn, numbered, digest, decision.to_json(), now=now)
                 if decision.promote:
                     why = decision.reason
                     promotions.request(conn, numbered.version, who="trainer", why=why, now=now)

@@ -69,8 +69,10 @@ def erase(
     example_id: int, serving: ServingDep, caller: CallerDep, who: str | None = None
 ) -> Erased:
     """Take an example whose image is lost out of learning: its labels are retracted."""
+    who = caller.who(who)
+    now = serving.store.db.clock()
     retractions = lost_images.erase(
-        serving.store, example_id, who=caller.who(who), now=serving.store.db.clock()
+        serving.store, example_id, who=who, now=now, by=caller.actor(who)
     )
     return Erased(
         example_id=example_id,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.audit import SERVICE
 from core.errors import ImageNotKept, StoreError
 from core.inputs.pixels import Limits
 from core.labelling import intake
@@ -194,6 +195,6 @@ def test_import_whose_image_is_swept_before_its_label_is_refused_whole(sqlite_st
     store.blobs.put(image(2))
     sweep(store)
     with pytest.raises(StoreError, match="swept while it was labelled"):
-        intake.label_prepared(store, requests, NOW)
+        intake.label_prepared(store, requests, NOW, SERVICE)
     store.blobs.put(image(1))
-    assert len(intake.label_prepared(store, requests, NOW)) == 2
+    assert len(intake.label_prepared(store, requests, NOW, SERVICE)) == 2
