@@ -21,6 +21,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.loop import memory_of_workers, one_by_one, quantile
+from core.audit import Actor
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
@@ -106,7 +107,7 @@ def label_all(home: Path, examples: Iterator[Digit], count: int) -> None:
             new = intake.prepare(example.image, Limits(), "import")
             store.blobs.put(example.image, durable=False)
             requests.append((new, LabelRequest(example.label, "bench", source="import")))
-        intake.label_prepared(store, requests, time.time())
+        intake.label_prepared(store, requests, time.time(), Actor("bench"))
     store.db.close()
 
 

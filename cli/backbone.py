@@ -11,9 +11,10 @@ import typer
 from rich.table import Table
 
 from cli import home
+from cli.actor import actor
 from cli.console import err, out
 from cli.follow_run import follow, has_trainer
-from core import runs
+from core import audit, runs
 from core.errors import InvalidRequest, NotReady
 from core.inputs.pixels import Limits
 from core.labelling.census import require_enough
@@ -169,7 +170,10 @@ def _request_run(store: Store, settings: Settings, candidate: BackboneRef, wait:
             now=now,
             tier="backbone",
             wanted={"backbone": candidate.to_request(store.signer)},
+            by=actor(),
         )
+        detail = {"run": run.id, "digest": candidate.digest}
+        audit.record(conn, actor(), "backbone.chosen", f"backbone {candidate.name}", now, **detail)
         has_live_trainer = has_trainer(conn, now)
     if wait:
         raise typer.Exit(follow(store, settings, run.id))

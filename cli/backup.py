@@ -10,15 +10,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli import home
+from cli.actor import actor
 from cli.console import count, err, moment, out, table
 from cli.exit_codes import ARTIFACT
+from core import audit
 from core.backup import backups
 from core.backup import restore as restoring
 from core.backup.backups import Backup
 from core.backup.pace import Pace
 from core.backup.place import Place
 from core.settings import load_settings
-from core.store.store import open_store
+from core.store.store import Store, open_store
 from core.system.priority import be_idle
 
 _PlaceArgument = Annotated[
@@ -46,6 +48,7 @@ def backup(
     with home.opened_existing(load_settings()) as store, _bar() as progress:
         target = Place(place)
         made = backups.make(store, target, store.db.clock(), pace, progress)
+        _record(store, "backup.made", made.backup, place)
         num_gone = backups.prune(target, keep) if keep else 0
     out.print(
         f"Backup {made.backup.id}: the database, {count(made.backup.num_blobs, 'blob')}, of them "
@@ -83,9 +86,18 @@ def restore(
     settings = load_settings()
     with contextlib.closing((store := open_store(settings)).db), _bar() as progress:
         restored = restoring.restore(source, chosen, store, progress)
+        _record(store, "backup.restored", chosen, place)
     out.print(f"Restored backup {chosen.id} to {settings.home.absolute()}", soft_wrap=True)
     _end_with(restored.problems)
     out.print("Next: evergreen serve")
+
+
+def _record(store: Store, action: str, which: Backup, place: str) -> None:
+    with store.db.write() as conn:
+        # A URL may hold a password.
+        where = place.partition("://")[0] if "://" in place else "folder"
+        now, subject = store.db.clock(), f"backup {which.id}"
+        audit.record(conn, actor(), action, subject, now, blobs=which.num_blobs, where=where)
 
 
 def _verify(place: Place, chosen: Backup, pace: Pace) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cli import home
+from cli.actor import actor
 from cli.console import count, err, out
 from cli.exit_codes import FAILED
 from core.registry import promotions, version_files, workers
@@ -42,7 +43,8 @@ def promote(
             return
         version_files.check_loadable(number, store)
         with store.db.write() as conn:
-            promotion = promotions.request(conn, number, who=WHO, why=why, now=store.db.clock())
+            now = store.db.clock()
+            promotion = promotions.request(conn, number, who=WHO, why=why, now=now, by=actor())
         _wait(store, promotion)
 
 
@@ -64,6 +66,7 @@ def rollback(why: _Why = "rollback") -> None:
                 why=why,
                 now=store.db.clock(),
                 expected_activation=target.live.id,
+                by=actor(),
             )
         _wait(store, promotion)
 

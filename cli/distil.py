@@ -12,7 +12,9 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli import home
+from cli.actor import actor
 from cli.console import err, out
+from core import audit
 from core.errors import InvalidRequest, NotReady
 from core.labelling import examples
 from core.settings import load_settings
@@ -116,6 +118,7 @@ def _captured(store: Store) -> Source:
         raise InvalidRequest(
             "no client has sent an image yet: send predictions first, or name a folder by --images"
         )
+    audit.record_read(store.db, actor(), "images.read", "images to distil", count=len(digests))
     return Captured(digests, store.blobs.get)
 
 

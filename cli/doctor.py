@@ -11,8 +11,10 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli import home
+from cli.actor import actor
 from cli.console import count, err, out, print_json
 from cli.exit_codes import ARTIFACT, FAILED, INTERRUPTED, STORE
+from core import audit
 from core.doctor import database_check, home_check
 from core.doctor.blob_check import BlobCheck
 from core.doctor.blob_check import Progress as OnProgress
@@ -85,6 +87,10 @@ def _examine(
         check = BlobCheck(store, folder, report, repair, reads)
         with _progress(is_silent) as on_progress:
             check.run(on_progress, begin)
+        if repaired := [finding.area for finding in report.findings if finding.repaired]:
+            with store.db.write() as conn:
+                now = store.db.clock()
+                audit.record(conn, actor(), "home.repaired", "home", now, areas=sorted(repaired))
     return report
 
 

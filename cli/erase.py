@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import home
+from cli.actor import actor
 from cli.console import as_json, count, err, out, print_json
 from core.erased import Erasure
 from core.erasure.erase import Eraser
@@ -32,7 +33,7 @@ def example(
 ) -> None:
     """Erase a labelled image, with its labels. Near-duplicates are other examples, and stay."""
     with _opened() as (eraser, _):
-        erasure = eraser.erase_example(example_id, who)
+        erasure = eraser.erase_example(example_id, who, actor())
     _print(erasure, json)
 
 
@@ -44,7 +45,7 @@ def prediction(
 ) -> None:
     """Erase the image of a prediction, all predictions of it, and its labels if it has any."""
     with _opened() as (eraser, spool):
-        erasure = erasing.erase_prediction(eraser, spool, prediction_id, who)
+        erasure = erasing.erase_prediction(eraser, spool, prediction_id, who, actor())
     _print(erasure, json)
 
 

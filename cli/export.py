@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from cli import home
+from cli.actor import actor
 from cli.console import out
+from core import audit
 from core.errors import InvalidRequest
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest
@@ -41,6 +43,7 @@ def export(
             version = versions.get(conn, number)
         manifest = versions.read_manifest(version, store)
         files = _bundle(store, version, manifest) if bundle else {"": _model(store, manifest)}
+        audit.record_read(store.db, actor(), "model.exported", f"version {number}")
     target = path / f"evergreen-{number}.onnx" if path.is_dir() and not bundle else path
     for name, content in files.items():
         file = target / name if name else target

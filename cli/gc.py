@@ -13,6 +13,7 @@ from rich.filesize import decimal
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from cli import home
+from cli.actor import actor
 from cli.console import err, out, print_json, table
 from cli.exit_codes import DONE, INTERRUPTED
 from core.errors import NotReady
@@ -52,7 +53,9 @@ def _sweeper(store: Store, settings: Settings) -> Sweeper:
 
     recipe = load_recipe(settings.recipe)
     cache = settings.home / "cache"
-    return Sweeper(store, recipe.capture, recipe.retention, cache, settings.shadow_versions)
+    return Sweeper(
+        store, recipe.capture, recipe.retention, cache, settings.shadow_versions, actor()
+    )
 
 
 def _sweep(sweep: LeasedSweep) -> tuple[list[Swept], bool]:

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from cli import home
+from cli.actor import actor
 from cli.console import err
 from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.image_file import read_image
@@ -187,7 +188,7 @@ def _append(batch: list[tuple[LabelledFile, _Prepared]], job: _Import, report: R
             for file, prepared in batch
             if prepared.new is not None
         ]
-        intake.label_prepared(job.store, requests, job.store.db.clock())
+        intake.label_prepared(job.store, requests, job.store.db.clock(), actor())
     for file, prepared in batch:
         report.count(file.label, prepared.verdict)
     batch.clear()

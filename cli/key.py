@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import home
+from cli.actor import actor
 from cli.console import ago, as_json, err, moment, out, print_json, table
 from core.access import keys, quotas
 from core.access.keys import Key
@@ -56,6 +57,7 @@ def add(
             expires_at=expires_at,
             request_quota=requests,
             byte_quota=num_bytes,
+            by=actor(),
         )
     until = "" if expires_at is None else f" until {moment(expires_at)}"
     err.print(
@@ -94,7 +96,7 @@ def revoke(
 ) -> None:
     """Revoke a key. It stops working within a second, wherever the service runs."""
     with home.opened_existing(load_settings()) as store, store.db.write() as conn:
-        revoked = keys.revoke(conn, key, store.db.clock())
+        revoked = keys.revoke(conn, key, store.db.clock(), actor())
     for row in revoked:
         out.print(f"Key {row.id} of {row.name!r} is revoked.", soft_wrap=True)
 

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from cli import home
+from cli.actor import actor
 from cli.console import out
 from cli.image_file import naming, read_image
 from core import predictions
 from core.class_names import normalise
 from core.errors import InvalidRequest
 from core.inputs.pixels import Limits
-from core.labelling import intake
+from core.labelling import intake, retractions
 from core.labelling.intake import IntakeResult
 from core.labelling.label_request import LabelRequest
 from core.plain_text import check_who
@@ -49,7 +50,7 @@ def label(
             "two things are needed: an image and its label, as in `evergreen label photo.jpg cat`"
         )
     with home.opened(settings) as store:
-        result = _label(store, settings, target, LabelRequest(name, who))
+        result = _label(store, settings, target, LabelRequest(name, who, actor=actor()))
     stored = result.event.label
     is_other = stored != normalise(name)
     spelling = ", as this class was spelled when it was first labelled" if is_other else ""
@@ -74,7 +75,7 @@ def _label(store: Store, settings: Settings, target: str, request: LabelRequest)
 
 
 def _undo(store: Store, event_id: int, who: str) -> None:
-    result = intake.retract(store, event_id, who=who, now=store.db.clock())
+    result = retractions.retract(store, event_id, who=who, now=store.db.clock(), by=actor())
     out.print(
         f"Label {event_id} is retracted."
         if result.is_new

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import home
+from cli.actor import actor
 from cli.console import ago, as_json, count, err, out, print_json, table
 from core.labelling import lost_images
 from core.labelling.lost_images import LostImage
@@ -29,7 +30,8 @@ def list_lost_images(
     """
     with home.opened_existing(load_settings()) as store:
         for example_id in erase or ():
-            events = lost_images.erase(store, example_id, who=who, now=store.db.clock())
+            now = store.db.clock()
+            events = lost_images.erase(store, example_id, who=who, now=now, by=actor())
             done = f"Example {example_id} is erased: {count(len(events), 'label')} retracted."
             (err if json else out).print(done)
         if erase:

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from cli import home
+from cli.actor import actor
 from cli.console import out
+from core import audit
 from core.errors import NotReady
 from core.settings import load_settings
 from core.store.database import Database
@@ -31,6 +33,10 @@ def migrate(
         )
     with contextlib.closing(Database(settings.resolved_database_url)) as db:
         earlier = db.ensure_schema(has_backup=backup_is_made)
+        if earlier is not None:
+            change = {"before": earlier, "after": db.revision()}
+            with db.write() as conn:
+                audit.record(conn, actor(), "schema.migrated", "database", db.clock(), **change)
     if earlier is None:
         out.print("The database has the schema of this release.")
     else:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import home
+from cli.actor import actor
 from cli.console import out
 from cli.follow_run import follow, has_trainer
 from core import runs
@@ -54,6 +55,7 @@ def retrain(
                 now=now,
                 tier="blocks" if blocks else "head",
                 wanted={"minutes": minutes} if blocks and minutes else None,
+                by=actor(),
             )
             has_live_trainer = has_trainer(conn, now)
         if wait:

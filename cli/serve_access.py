@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from cli.actor import actor
 from core.access import keys
 from core.access.roles import Role
 from core.settings import Settings
@@ -44,7 +45,7 @@ def prepare(settings: Settings, address: str, db: Database) -> Access:
             "first key, and from then on every request needs one."
         )
     with db.write() as conn:
-        _, key = keys.add(conn, _FIRST_NAME, Role.ADMIN, now=db.clock())
+        _, key = keys.add(conn, _FIRST_NAME, Role.ADMIN, now=db.clock(), by=actor())
     return Access(
         f"Requests need a key. This is the first, of an admin; it is not shown again:\n  {key}\n"
         "`evergreen key add NAME` makes more, with fewer rights.",

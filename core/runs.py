@@ -17,7 +17,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
-from core import run_tallies
+from core import audit, run_tallies
+from core.audit import TRAINER, Actor
 from core.errors import RunFinished, UnknownRun
 from core.ids import may_be_id, new_id
 from core.store.schema import runs
@@ -65,6 +66,7 @@ def request(
     now: float,
     tier: str = "head",
     wanted: dict[str, Any] | None = None,
+    by: Actor = TRAINER,
 ) -> tuple[Run, bool]:
     """Request a run. Returns the run that waits, and whether it is new.
 
@@ -75,6 +77,7 @@ def request(
     if waiting is not None:
         if wanted is not None:
             _set_wanted(conn, waiting, wanted)
+            audit.record(conn, by, "run.changed", f"run {waiting.id}", now, tier=tier)
         return get(conn, waiting.id), False
     run_id = new_id()
     conn.execute(
@@ -91,6 +94,7 @@ def request(
             created_at=now,
         )
     )
+    audit.record(conn, by, "run.requested", f"run {run_id}", now, tier=tier, trigger=trigger)
     return get(conn, run_id), True
 
 
@@ -110,7 +114,7 @@ def forget_snapshot(conn: Connection, run_id: str) -> None:
     conn.execute(update(runs).where(runs.c.id == run_id).values(snapshot=None))
 
 
-def cancel(conn: Connection, run_id: str, now: float) -> Run:
+def cancel(conn: Connection, run_id: str, now: float, by: Actor = TRAINER) -> Run:
     """Cancel a waiting run immediately; request a running one to stop.
 
     Raises UnknownRun, RunFinished.
@@ -128,6 +132,7 @@ def cancel(conn: Connection, run_id: str, now: float) -> Run:
             .where(runs.c.id == run_id, runs.c.state == "running")
             .values(is_cancel_requested=True)
         )
+    audit.record(conn, by, "run.cancelled", f"run {run_id}", now, was=run.state)
     return get(conn, run_id)
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
+from core import audit
 from core.access.roles import Role
+from core.audit import SERVICE, Actor
 from core.errors import InvalidRequest
 from core.plain_text import MAX_WHO_CHARACTERS, check_name
 from core.store.access_schema import api_keys
@@ -77,6 +79,7 @@ def add(
     expires_at: float | None = None,
     request_quota: str | None = None,
     byte_quota: str | None = None,
+    by: Actor = SERVICE,
 ) -> tuple[Key, str]:
     """Returns the row and the key itself, which is nowhere else. Raises InvalidRequest."""
     check_name("the name of a key", name, MAX_WHO_CHARACTERS)
@@ -107,10 +110,12 @@ def add(
             expires_at=expires_at,
         )
     )
+    detail = {"name": name, "role": role.word, "expires_at": expires_at}
+    audit.record(conn, by, "key.made", f"key {row.id}", now, **detail)
     return row, secret
 
 
-def revoke(conn: Connection, name_or_id: str, now: float) -> list[Key]:
+def revoke(conn: Connection, name_or_id: str, now: float, by: Actor = SERVICE) -> list[Key]:
     """Returns the keys that were in force until now. Raises InvalidRequest."""
     wanted = or_(api_keys.c.id == name_or_id, api_keys.c.name == name_or_id)
     found = [row for row in _read(conn, wanted) if row.revoked_at is None]
@@ -121,6 +126,8 @@ def revoke(conn: Connection, name_or_id: str, now: float) -> list[Key]:
     conn.execute(
         update(api_keys).where(wanted, api_keys.c.revoked_at.is_(None)).values(revoked_at=now)
     )
+    for row in found:
+        audit.record(conn, by, "key.revoked", f"key {row.id}", now, name=row.name)
     return found
 
 

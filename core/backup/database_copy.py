@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text
 from core.backup.pace import Pace
 from core.errors import InvalidRequest
 from core.store import schema
+from core.store.audit_schema import audit_events
 from core.store.database import Database
 from core.store.tallies import KEPT_BY_TRIGGERS
 
@@ -47,8 +48,8 @@ def copy_in(path: Path, db: Database) -> None:
         with copy.read() as source, db.write() as target:
             if not is_empty(target):
                 raise InvalidRequest(
-                    "the database holds versions, labels or predictions already; restore into an "
-                    "empty one"
+                    "the database holds versions, labels, predictions or audit events already; "
+                    "restore into an empty one"
                 )
             _copy_rows(source, target, Pace(0))
             if not db.is_sqlite:
@@ -59,7 +60,7 @@ def copy_in(path: Path, db: Database) -> None:
 
 def is_empty(conn: Connection) -> bool:
     """Whether nobody has used the database."""
-    used = (schema.versions, schema.examples, schema.labels, schema.predictions)
+    used = (schema.versions, schema.examples, schema.labels, schema.predictions, audit_events)
     return not any(conn.execute(select(table).limit(1)).first() for table in used)
 
 
@@ -70,7 +71,8 @@ def open_file(path: Path) -> Database:
 def _copy_rows(source: Connection, target: Connection, pace: Pace) -> None:
     # Migrations write rows of their own.
     for table in reversed(schema.metadata.sorted_tables):
-        target.execute(delete(table))
+        if table is not audit_events:  # it is empty, and refuses
+            target.execute(delete(table))
     apart = (*KEPT_BY_TRIGGERS, *_OF_THE_MACHINE)
     by_us = [each for each in schema.metadata.sorted_tables if each not in apart]
     for table in (*by_us, *KEPT_BY_TRIGGERS):

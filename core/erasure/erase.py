@@ -19,7 +19,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from core import erased, predictions, runs
+from core import audit, erased, predictions, runs
+from core.audit import Actor
 from core.erased import Erasure
 from core.erasure import remains, saw
 from core.errors import UnknownExample, UnknownPrediction
@@ -51,8 +52,8 @@ class Eraser:
     # Versions that a setting names.
     named: Collection[int] = ()
 
-    def erase_example(self, example_id: int, who: str) -> Erasure:
-        """Erase the image of an example. Once more, it answers the same.
+    def erase_example(self, example_id: int, who: str, by: Actor | None = None) -> Erasure:
+        """Erase the image of an example. Once more, it answers the same. `by` is for the audit.
 
         Raises UnknownExample, InvalidRequest, StoreError.
         """
@@ -66,9 +67,9 @@ class Eraser:
                 raise UnknownExample(f"example {example_id} does not exist")
             return earlier or str(image)
 
-        return self._finish(self._begin(find, who, None))
+        return self._finish(self._begin(find, by or Actor(who), who, None))
 
-    def erase_prediction(self, prediction_id: str, who: str) -> Erasure:
+    def erase_prediction(self, prediction_id: str, who: str, by: Actor | None = None) -> Erasure:
         """Erase the image of a prediction, with all predictions of it, and its example if it was
         labelled. Once more, it answers the same.
 
@@ -87,10 +88,14 @@ class Eraser:
                 )
             return earlier
 
-        return self._finish(self._begin(find, who, prediction_id))
+        return self._finish(self._begin(find, by or Actor(who), who, prediction_id))
 
     def _begin(
-        self, find: Callable[[Connection], Erasure | str], who: str, prediction_id: str | None
+        self,
+        find: Callable[[Connection], Erasure | str],
+        by: Actor,
+        who: str,
+        prediction_id: str | None,
     ) -> Erasure:
         check_plain("who", who, MAX_WHO_CHARACTERS)
         with self.store.db.write() as conn:
@@ -101,7 +106,12 @@ class Eraser:
             found = find(conn)
             if isinstance(found, Erasure):
                 return found
-            return self._erase_rows(conn, found, who, prediction_id)
+            erasure = self._erase_rows(conn, found, who, prediction_id)
+            example, prediction = erasure.example_id, erasure.prediction_id
+            subject = f"prediction {prediction}" if example is None else f"example {example}"
+            detail = {"erasure": erasure.id, "prediction": prediction}
+            audit.record(conn, by, "example.erased", subject, erasure.created_at, **detail)
+            return erasure
 
     def _erase_rows(
         self, conn: Connection, image: str, who: str, prediction_id: str | None

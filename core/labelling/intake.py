@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from core import class_names, predictions
+from core.audit import Actor
 from core.errors import (
     IdempotencyConflict,
-    RoleRequired,
-    UnknownFeedback,
     UnknownPrediction,
 )
 from core.inputs.fingerprint import fingerprint
 from core.inputs.pixels import Limits, size_of
 from core.inputs.trailing import without_trailing
-from core.labelling import classes, examples, labels, lost_images
+from core.labelling import classes, examples, label_audit, labels, lost_images
 from core.labelling.examples import Example, NewExample
 from core.labelling.label_request import LabelRequest, check
 from core.labelling.labels import LabelEvent
@@ -31,7 +30,6 @@ from core.labelling.swept_images import (
     doom_again,
     swept_is_store_error,
 )
-from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store import lost_blobs
 from core.store.blobs import Blobs, sha256
 from core.store.store import Store
@@ -74,15 +72,19 @@ def store_label(
 
 
 def label_prepared(
-    store: Store, batch: Sequence[tuple[NewExample, LabelRequest]], now: float
+    store: Store, batch: Sequence[tuple[NewExample, LabelRequest]], now: float, by: Actor
 ) -> list[IntakeResult]:
     """Label images in one transaction, in this order. Their blobs must be stored already.
 
     Raises InvalidLabel, IdempotencyConflict or StoreError, and then labels none of them.
     """
-    checked = [(new, check(request)) for new, request in batch]
+    checked = [(image, check(request)) for image, request in batch]
     with swept_is_store_error(), store.db.write() as conn:
-        return [_append_to(conn, store.blobs, new, request, None, now) for new, request in checked]
+        results = [
+            _append_to(conn, store.blobs, image, request, None, now) for image, request in checked
+        ]
+        label_audit.record_imported(conn, by, [r.event for r in results if r.is_new], now)
+    return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,34 +130,6 @@ def has_example(store: Store, image: str) -> bool:
         return examples.find(conn, image) is not None
 
 
-def retract(
-    store: Store, event_id: int, *, who: str, now: float, only_own: bool = False
-) -> IntakeResult:
-    """Retract a label. The label before it, if any, becomes current again.
-
-    With `only_own`, one that `who` gave. Raises UnknownFeedback, InvalidRequest, RoleRequired.
-    """
-    check_plain("who", who, MAX_WHO_CHARACTERS)
-    with store.db.write() as conn:
-        labels.lock_order(conn)
-        event = labels.get(conn, event_id)
-        if event is None or event.retracts is not None:
-            raise UnknownFeedback(
-                f"feedback {event_id} does not exist; send the id that the label answered with"
-            )
-        if only_own and event.who != who:
-            raise RoleRequired(
-                f"feedback {event_id} is of somebody else: to retract it needs the role train"
-            )
-        earlier = labels.retraction_of(conn, event_id)
-        if earlier is not None:
-            return IntakeResult(earlier, is_new=False)
-        retraction = labels.append(
-            conn, example_id=event.example_id, label=None, retracts=event_id, who=who, now=now
-        )
-        return IntakeResult(retraction, is_new=True)
-
-
 def prepare(image: bytes, limits: Limits, source: str) -> NewExample:
     """Decode and fingerprint an image. Raises UndecodableImage, ImageTooLarge."""
     width, height = size_of(image, limits)
@@ -179,12 +153,26 @@ def _append(
 ) -> IntakeResult:
     try:
         with store.db.write() as conn:
-            return _append_to(conn, store.blobs, new, request, prediction_id, now)
+            return _give(conn, store.blobs, new, request, prediction_id, now)
     except ImageSwept:
         assert content is not None  # a known example is never swept
         store.blobs.put(content)
     with swept_is_store_error(), store.db.write() as conn:
-        return _append_to(conn, store.blobs, new, request, prediction_id, now)
+        return _give(conn, store.blobs, new, request, prediction_id, now)
+
+
+def _give(
+    conn: Connection,
+    blobs: Blobs,
+    new: NewExample | str,
+    request: LabelRequest,
+    prediction_id: str | None,
+    now: float,
+) -> IntakeResult:
+    result = _append_to(conn, blobs, new, request, prediction_id, now)
+    if result.is_new:
+        label_audit.record_given(conn, request.by, result.event, now)
+    return result
 
 
 def _append_to(

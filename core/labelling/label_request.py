@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from core import class_names
+from core.audit import Actor
 from core.errors import InvalidRequest
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store.blobs import sha256
@@ -22,6 +23,12 @@ class LabelRequest:
     source: str = "feedback"
     # Whose the key is: the same key of another client is another key.
     key_scope: str = ""
+    # For the audit; null: whom the label names.
+    actor: Actor | None = None
+
+    @property
+    def by(self) -> Actor:
+        return self.actor or Actor(self.who)
 
     @property
     def stored_key(self) -> str | None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Join, delete, exists, func, select
 
+from core import audit
+from core.audit import Actor
 from core.errors import BlobMissing, StoreError, UnknownExample
 from core.labelling import blanking, labels
 from core.labelling.labels import LabelEvent
@@ -58,8 +60,11 @@ def count(conn: Connection) -> tuple[int, float | None]:
     return row[0], row[1]
 
 
-def erase(store: Store, example_id: int, *, who: str, now: float) -> list[LabelEvent]:
-    """Retract the labels of an example whose image is lost. Returns the retractions.
+def erase(
+    store: Store, example_id: int, *, who: str, now: float, by: Actor | None = None
+) -> list[LabelEvent]:
+    """Retract the labels of an example whose image is lost. Returns the retractions. `by` is for
+    the audit: `who`, if it is None.
 
     Raises UnknownExample if it is not lost, or has come back; InvalidRequest, StoreError.
     """
@@ -78,6 +83,9 @@ def erase(store: Store, example_id: int, *, who: str, now: float) -> list[LabelE
         retractions = blanking.retract_all(conn, example_id, who=who, now=now)
         conn.execute(delete(embeddings).where(embeddings.c.example_id == example_id))
         lost_blobs.clear(conn, [found[0].image])
+        retracted = [event.retracts for event in retractions]
+        subject = f"example {example_id}"
+        audit.record(conn, by or Actor(who), "example.erased", subject, now, retracted=retracted)
     return retractions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.audit import SERVICE
 from core.models import pretrained
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
@@ -28,7 +29,7 @@ def ensure_first_version(store: Store, name: str = pretrained.NAMES[0]) -> bool:
         if versions.newest_number(conn) is not None:
             return False
         manifest = _manifest(store, name)
-        published = versions.publish(conn, store, manifest, gate)
+        published = versions.publish(conn, store, manifest, gate, SERVICE)
         promotions.request(
             conn, published.version, who="evergreen", why=why, now=manifest.created_at
         )

@@ -15,6 +15,8 @@ from typing import Literal
 
 from sqlalchemy import Connection, bindparam, insert, select, text, update
 
+from core import audit
+from core.audit import Actor
 from core.errors import PromotionConflict
 from core.plain_text import MAX_WHO_CHARACTERS, MAX_WHY_CHARACTERS, check_plain
 from core.registry import versions, workers
@@ -104,8 +106,10 @@ def request(
     why: str,
     now: float,
     expected_activation: int | None = None,
+    by: Actor | None = None,
 ) -> Promotion:
-    """Request that a version becomes champion. It supersedes a promotion that is pending.
+    """Request that a version becomes champion. It supersedes a promotion that is pending. `by` is
+    for the audit: `who`, if it is None.
 
     Raises UnknownVersion, VersionRetired, InvalidRequest; PromotionConflict if the newest
     activation is not the expected one.
@@ -134,6 +138,8 @@ def request(
     )
     key = result.inserted_primary_key
     assert key is not None
+    subject = f"version {version}"
+    audit.record(conn, by or Actor(who), "promotion.requested", subject, now, promotion=key[0])
     return Promotion(key[0], version, "waiting", who, why, None, now)
 
 
@@ -170,6 +176,12 @@ def advance(conn: Connection, now: float, wait_s: float = MAX_WAIT_S) -> Activat
     _finish(conn, promotion.id, "activated", None)
     key = result.inserted_primary_key
     assert key is not None
+    # A person may promote an older version, too: that is a rollback as well.
+    is_back = newest is not None and promotion.version < newest.version
+    action = "version.rolled_back" if is_back else "version.promoted"
+    detail = {"activation": key[0], "promotion": promotion.id, "before": newest and newest.version}
+    by = Actor(promotion.who)
+    audit.record(conn, by, action, f"version {promotion.version}", now, **detail)
     return Activation(id=key[0], **values)  # type: ignore[arg-type]
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from core import audit
+from core.audit import TRAINER, Actor
 from core.errors import SpecMismatch, UnknownVersion, VersionRetired, VersionTaken
 from core.models import manifest_signature
 from core.models.manifest import Manifest
@@ -64,13 +66,19 @@ class Version:
         return _passed(self.gate)
 
 
-def publish(conn: Connection, store: Store, manifest: Manifest, gate: dict[str, Any]) -> Manifest:
+def publish(
+    conn: Connection,
+    store: Store,
+    manifest: Manifest,
+    gate: dict[str, Any],
+    by: Actor = TRAINER,
+) -> Manifest:
     """Add the version under the next number. The blobs of its files must be stored already.
 
     Returns the manifest with its number. Raises VersionTaken if another process was faster.
     """
     numbered = under_next_number(conn, manifest)
-    add(conn, numbered, put_manifest(numbered, store), gate)
+    add(conn, numbered, put_manifest(numbered, store), gate, by)
     return numbered
 
 
@@ -83,8 +91,16 @@ def under_next_number(conn: Connection, manifest: Manifest) -> Manifest:
     return replace(manifest, version=(newest_number(conn) or 0) + 1)
 
 
-def add(conn: Connection, manifest: Manifest, digest: str, gate: dict[str, Any]) -> None:
-    """Add a version whose manifest is stored too.
+def add(
+    conn: Connection,
+    manifest: Manifest,
+    digest: str,
+    gate: dict[str, Any],
+    by: Actor = TRAINER,
+    now: float | None = None,
+) -> None:
+    """Add a version whose manifest is stored too. If it is to be promoted in this transaction, the
+    caller holds `promotions.lock`, which comes before that of the audit.
 
     Raises VersionTaken if another version has its number, or is of its run.
     """
@@ -107,6 +123,9 @@ def add(conn: Connection, manifest: Manifest, digest: str, gate: dict[str, Any])
         raise VersionTaken(
             f"version {manifest.version} exists already, or one of run {manifest.run_id}"
         ) from error
+    subject = f"version {manifest.version}"
+    detail = {"run": manifest.run_id, "passed": _passed(gate)}
+    audit.record(conn, by, "version.published", subject, now or manifest.created_at, **detail)
 
 
 def newest_number(conn: Connection) -> int | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
+from core import audit
 from core.retention import lease, storage
 from core.retention.sweep import Sweeper, Swept
 
@@ -28,8 +30,12 @@ class LeasedSweep:
         """
         store = self.sweeper.store
         renewed_at = time.monotonic()
+        deleted: Counter[str] = Counter()
+        num_bytes = 0
         try:
             for swept in self.sweeper.sweep(self.clock()):
+                deleted[swept.kind] += swept.num_items
+                num_bytes += swept.num_bytes
                 yield swept
                 if time.monotonic() - renewed_at > lease.LEASE_S / 3:
                     if not self.begin():
@@ -41,3 +47,6 @@ class LeasedSweep:
         finally:
             with store.db.write(durable=False) as conn:
                 lease.release(conn, self.owner)
+                if deleted.total():
+                    detail = {"bytes": num_bytes, **+deleted}
+                    audit.record(conn, self.sweeper.by, "gc.swept", "store", self.clock(), **detail)

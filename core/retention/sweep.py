@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core import runs
+from core.audit import TRAINER, Actor
 from core.registry import versions as registry
 from core.retention import caches, doomed, images, rows, stragglers, versions
 from core.retention.policy import CapturePolicy, RetentionPolicy
@@ -36,6 +37,7 @@ class Sweeper:
     cache: Path | None = None
     # Versions that a setting names, so they are kept.
     named: Collection[int] = ()
+    by: Actor = TRAINER
     files: versions.Files = field(init=False)
     # The backbones in use when the embeddings were last swept.
     _swept_backbones: set[str] = field(default_factory=set)
@@ -116,7 +118,8 @@ class Sweeper:
         yield from _all("images", lambda: doomed.delete_images(self.store, now))
 
     def _versions(self, now: float) -> Iterator[Swept]:
-        while number := versions.retire(self.store, self.files, self.retention, self.named, now):
+        retention, named = self.retention, self.named
+        while number := versions.retire(self.store, self.files, retention, named, now, self.by):
             yield Swept("versions", number)
 
     def _delete_files(self, now: float) -> Iterator[Swept]:

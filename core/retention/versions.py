@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from core import erased
+from core import audit, erased
+from core.audit import TRAINER, Actor
 from core.errors import BlobMissing
 from core.registry import activations, promotions, workers
 from core.registry import versions as registry
@@ -115,7 +116,12 @@ class Files:
 
 
 def retire(
-    store: Store, files: Files, policy: RetentionPolicy, named: Collection[int], now: float
+    store: Store,
+    files: Files,
+    policy: RetentionPolicy,
+    named: Collection[int],
+    now: float,
+    by: Actor = TRAINER,
 ) -> int:
     """Retire some versions, and doom their files. Returns how many."""
     kept = files.load()
@@ -135,6 +141,8 @@ def retire(
         conn.execute(delete(shadow_tallies).where(shadow_tallies.c.version.in_(still)))
         gone = set().union(*(digests[number] for number in still))
         doomed.doom(conn, doomed.FILE, {digest: sizes[digest] for digest in gone})
+        for number in sorted(still):
+            audit.record(conn, by, "version.retired", f"version {number}", now)
     return len(still)
 
 

@@ -22,12 +22,13 @@ from sqlalchemy import (
 )
 
 from core.store import access_schema as access_schema  # its tables are of the schema, too
+from core.store import audit_schema as audit_schema
 from core.store import retention_schema as retention_schema
 from core.store import tallies as tallies
 from core.store.metadata import metadata as metadata
 from core.store.metadata import row_id
 
-REVISION = "0013"
+REVISION = "0014"
 
 examples = Table(
     "examples",

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field
 from core.labelling.labels import CurrentLabel, LabelEvent
 from core.lineage import ExampleRecord, PredictionOrigin, Sight
 from core.models.manifest import Manifest
+from core.registry.versions import Version
 from core.runs import Run
-from service.api.schemas import RunResponse, moment
+from service.api.schemas import RunResponse, moment, moment_or_none
 
 
 class LabelEventResponse(BaseModel):
@@ -39,24 +40,28 @@ class VersionOrigin(BaseModel):
 
     version: int
     parent: int | None
-    tier: str
     snapshot: int = Field(description="The newest label event that it was trained on.")
     backbone: str = Field(description="SHA-256 of its backbone.onnx.")
     head: str = Field(description="SHA-256 of its head.onnx.")
-    code_revision: str = Field(description="The commit that trained it; empty for a package.")
-    libraries: dict[str, str]
+    retired_at: datetime.datetime | None = Field(description="Since when its files may be gone.")
+    tier: str | None = Field(description="As `code_revision` and `libraries` null without files.")
+    code_revision: str | None = Field(
+        description="The commit that trained it; empty for a package."
+    )
+    libraries: dict[str, str] | None
 
     @staticmethod
-    def from_record(manifest: Manifest) -> VersionOrigin:
+    def from_record(version: Version, manifest: Manifest | None) -> VersionOrigin:
         return VersionOrigin(
-            version=manifest.version,
-            parent=manifest.parent,
-            tier=manifest.tier,
-            snapshot=manifest.snapshot,
-            backbone=manifest.backbone,
-            head=manifest.head,
-            code_revision=manifest.code_revision,
-            libraries=manifest.libraries,
+            version=version.number,
+            parent=version.parent,
+            snapshot=version.snapshot,
+            backbone=version.backbone,
+            head=version.head,
+            retired_at=moment_or_none(version.retired_at),
+            tier=None if manifest is None else manifest.tier,
+            code_revision=None if manifest is None else manifest.code_revision,
+            libraries=None if manifest is None else manifest.libraries,
         )
 
 
@@ -75,7 +80,7 @@ class PredictionDetail(BaseModel):
 
     @staticmethod
     def from_record(
-        origin: PredictionOrigin, manifest: Manifest, run: Run | None
+        origin: PredictionOrigin, manifest: Manifest | None, run: Run | None
     ) -> PredictionDetail:
         prediction = origin.prediction
         return PredictionDetail(
@@ -86,7 +91,7 @@ class PredictionDetail(BaseModel):
             unfamiliar=prediction.unfamiliar,
             image=prediction.image,
             created_at=moment(prediction.created_at),
-            version=VersionOrigin.from_record(manifest),
+            version=VersionOrigin.from_record(origin.version, manifest),
             run=None if run is None else RunResponse.from_record(run),
             example_id=origin.example_id,
             labels=[LabelEventResponse.from_record(event) for event in origin.events],

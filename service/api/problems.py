@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from core import errors
 from core.errors import EvergreenError, describe_invalid
 from service import metrics
+from service.api import request_ids
 
 MEDIA_TYPE = "application/problem+json"
 DOCUMENTED: tuple[int | str, ...] = ("4XX", "5XX")
@@ -94,8 +95,8 @@ def problem(status: int, code: str, detail: str, path: str = "", **headers: str)
     return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
-def to_response(error: EvergreenError, path: str = "") -> JSONResponse:
-    _note(error)
+def to_response(error: EvergreenError, path: str, request_id: str | None) -> JSONResponse:
+    _note(error, request_id)
     return problem(status_of(error), error.code, _detail(error), path, **_headers(error))
 
 
@@ -113,7 +114,7 @@ def _is_of_protocol(path: str) -> bool:
 
 def to_problem(error: EvergreenError) -> Problem:
     """The problem itself, as a part of a response."""
-    _note(error)
+    _note(error, None)
     return _shape(status_of(error), error.code, _detail(error))
 
 
@@ -126,14 +127,18 @@ def _detail(error: EvergreenError) -> str:
     return str(error)
 
 
-def _note(error: EvergreenError) -> None:
+def _note(error: EvergreenError, request_id: str | None) -> None:
     """Count refusals, of which there are thousands under load; log what is wrong with us."""
     if isinstance(error, errors.Overloaded):
         metrics.shed.inc()
     elif isinstance(error, errors.DeadlineExceeded):
         metrics.deadlines_exceeded.inc()
     elif status_of(error) >= 500:
-        log.error("request.failed", extra={"error": str(error)}, exc_info=error)
+        log.error(
+            "request.failed",
+            extra={"error": str(error), "request_id": request_id},
+            exc_info=error,
+        )
 
 
 def _shape(status: int, code: str, detail: str) -> Problem:
@@ -152,7 +157,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(EvergreenError)
     async def _evergreen(request: Request, error: EvergreenError) -> JSONResponse:
-        return to_response(error, request.url.path)
+        return to_response(error, request.url.path, request_ids.of_scope(request.scope))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -175,7 +180,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("request.crashed", exc_info=error)
+        request_id = request_ids.of_scope(request.scope)
+        log.error("request.crashed", extra={"request_id": request_id}, exc_info=error)
         detail = "something is wrong in the service; its log says what"
         return problem(500, "internal-error", detail, request.url.path)
 

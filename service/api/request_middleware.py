@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import EvergreenError
 from service import metrics
-from service.api import problems, request_bodies, unread_bodies
+from service.api import problems, request_bodies, request_ids, unread_bodies
 from service.api.disconnect import cancel_on_disconnect
 from service.api.routes import bentoml
 from service.api.routes.predict import DEFAULT_TOP, PATH, predict_one
@@ -78,7 +78,8 @@ class RequestMiddleware:
             else:
                 await work
         except EvergreenError as error:
-            await problems.to_response(error, scope["path"])(scope, receive, respond)
+            response = problems.to_response(error, scope["path"], request_ids.of_scope(scope))
+            await response(scope, receive, respond)
         except ClientDisconnect:  # nobody reads a response
             status = 400
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.audit import Actor
 from core.erased import Erasure
 from core.erasure.erase import Eraser
 from core.errors import NotReady
@@ -16,11 +17,13 @@ def eraser(settings: Settings, store: Store, spool: Spool, retention: RetentionP
     return Eraser(store, retention, cache, spool.remove_image, named)
 
 
-def erase_prediction(eraser: Eraser, spool: Spool, prediction_id: str, who: str) -> Erasure:
+def erase_prediction(
+    eraser: Eraser, spool: Spool, prediction_id: str, who: str, by: Actor
+) -> Erasure:
     """Raises NotReady if it is still spooled, and what `Eraser.erase_prediction` raises."""
     if spool.holds(prediction_id):
         raise NotReady(
             f"prediction {prediction_id} waits on the local disk to be stored; erase it when the "
             "store is back"
         )
-    return eraser.erase_prediction(prediction_id, who)
+    return eraser.erase_prediction(prediction_id, who, by)

@@ -9,7 +9,7 @@ from sqlalchemy import delete
 
 from bench.durability.ledger import Label, Ledger, check
 from core.inputs.pixels import Limits
-from core.labelling import intake
+from core.labelling import intake, retractions
 from core.labelling.intake import LabelRequest
 from core.store import schema
 from core.store.blobs import sha256
@@ -26,7 +26,7 @@ def ledger(sqlite_store: Store) -> Ledger:
     request = LabelRequest("cat", idempotency_key="one")
     event = intake.label_image(sqlite_store, IMAGE, request, Limits(), now).event
     ledger.note_label("one", Label(event.id, sha256(IMAGE), "cat"))
-    again = intake.retract(sqlite_store, event.id, who="test", now=now).event
+    again = retractions.retract(sqlite_store, event.id, who="test", now=now).event
     ledger.note_retraction(event.id, again.id)
     ledger.note_prediction("a prediction", sha256(IMAGE))
     return ledger

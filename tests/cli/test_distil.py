@@ -31,6 +31,7 @@ def test_distil_trains_a_backbone_on_the_images_that_clients_sent(
     options = ["distil", "--teacher", "starter", "--steps", 2, "--recipe", recipe]
     done = run(*options)
     assert done.exit_code == 0, done.stderr
+    assert "images.read" in run("audit", "--json").stdout
     weights = home / "distil" / "student.safetensors"
     assert str(weights) in done.stdout.replace("\n", "")
     assert "evergreen backbone use starter" in " ".join(done.stderr.split())

@@ -16,6 +16,7 @@ ALL = (
     *("lost-images", "doctor"),
     "gc",
     "erase",
+    "audit",
     "key",
 )
 

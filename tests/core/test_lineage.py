@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from core import lineage
 from core.errors import UnknownExample, UnknownPrediction
-from core.labelling import intake, labels
+from core.labelling import intake, labels, retractions
 from core.labelling.intake import LabelRequest
 from core.store import schema
 from core.store.store import Store
@@ -31,8 +31,8 @@ def relabelled(store: Store) -> Store:
     label(store)
     label(store, LabelRequest("bird"), OTHER)
     label(store, LabelRequest("dog", who="ann"))
-    intake.retract(store, 3, who="bob", now=2.0)
-    intake.retract(store, 1, who="bob", now=3.0)
+    retractions.retract(store, 3, who="bob", now=2.0)
+    retractions.retract(store, 1, who="bob", now=3.0)
     for snapshot in range(6):
         assert publish_at(store, snapshot) == snapshot + 1
     return store

@@ -54,7 +54,7 @@ def publish(context: RunContext, run: Run, manifest: Manifest, decision: Decisio
                 promotions.lock(conn)  # an erasure is before, or lists this version
                 if any(erased.saw_erased(conn, snapshot) for snapshot in _snapshots(numbered)):
                     raise SawErased
-                versions.add(conn, numbered, digest, decision.to_json())
+                versions.add(conn, numbered, digest, decision.to_json(), now=now)
                 if decision.promote:
                     why = decision.reason
                     promotions.request(conn, numbered.version, who="trainer", why=why, now=now)

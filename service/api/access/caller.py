@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from core.access.keys import Key
 from core.access.roles import Role
+from core.audit import Actor
 from core.errors import InvalidRequest
 from core.plain_text import check_who
 
@@ -21,6 +22,7 @@ class Caller:
     key: Key | None = None
     # By a cookie that stands for the key.
     is_signed_in: bool = False
+    request_id: str | None = None
 
     @property
     def idempotency_scope(self) -> str:
@@ -40,6 +42,11 @@ class Caller:
             )
         return self.name
 
+    def actor(self, who: str | None = None) -> Actor:
+        """For the audit. `who` is what the request calls itself, where nobody was asked."""
+        key_id = None if self.key is None else self.key.id
+        return Actor(self.name or who or "anonymous", key_id, self.request_id)
+
 
 # On this machine, where nobody is asked.
 NOBODY = Caller(Role.ADMIN)
@@ -47,7 +54,7 @@ NOBODY = Caller(Role.ADMIN)
 
 async def caller_of(request: Request) -> Caller:
     caller: Caller = request.state.caller  # from `gate.py`; without it no route is reached
-    return caller
+    return replace(caller, request_id=request.state.request_id)
 
 
 CallerDep = Annotated[Caller, Depends(caller_of)]

@@ -26,7 +26,7 @@ from core.errors import (
 from core.plain_text import check_who
 from core.settings import Settings
 from service import metrics
-from service.api import problems, unread_bodies
+from service.api import problems, request_ids, unread_bodies
 from service.api.access.browsers import Browsers
 from service.api.access.caller import NOBODY, Caller
 from service.api.access.quotas import Quotas
@@ -38,7 +38,7 @@ Headers = Mapping[bytes, bytes]
 
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 _SENT = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match")
-_READ = ("ETag", "Evergreen-Worker", "Location", "Retry-After")
+_READ = ("ETag", "Evergreen-Worker", "Location", "Retry-After", "X-Request-Id")
 # A proxy on this machine speaks for others.
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
@@ -75,14 +75,18 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id = request_ids.request_id_of(headers)
+        send = request_ids.answering(send, request_id)
         try:
-            caller = await self._admit(scope, dict(scope["headers"]))
+            caller = await self._admit(scope, headers)
             if caller.key is not None and (caller.key.request_quota or caller.key.byte_quota):
                 self._quotas.spend(caller.key, _length(scope) or 0)
         except EvergreenError as error:
             await self._refuse(error, scope, receive, send)
             return
-        scope.setdefault("state", {})["caller"] = caller
+        state["caller"] = caller
         if caller.key is not None and caller.key.byte_quota and _length(scope) is None:
             receive = self._quotas.counting(caller.key, receive)
         await self._app(scope, receive, send)
@@ -93,7 +97,7 @@ class Gate:
         """The only place where the gate answers. The body has not been read."""
         if isinstance(error, AccessError):
             metrics.refused.labels(error.code).inc()
-        response = problems.to_response(error, scope["path"])
+        response = problems.to_response(error, scope["path"], request_ids.of_scope(scope))
         if unread_bodies.closes(scope):
             await unread_bodies.respond_then_read(response, scope, receive, send)
         else:

@@ -57,6 +57,8 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("DELETE", "/v1/runs/{run_id}"): Role.TRAIN,
     # The model is what others would steal.
     ("GET", "/v1/versions/{number}/model.onnx"): Role.TRAIN,
+    # Who did what is for few.
+    ("GET", "/v1/events"): Role.ADMIN,
     # It overrules the gate.
     ("PUT", "/v1/champion"): Role.ADMIN,
     ("GET", "/v2"): Role.PREDICT,

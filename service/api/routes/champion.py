@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 from starlette.concurrency import run_in_threadpool
 
+from core.audit import Actor
 from core.errors import InvalidRequest, NotReady, PromotionFailed
 from core.registry import promotions, rollback, version_files
 from core.registry.wait import PromotionWaiter
@@ -47,7 +48,8 @@ async def promote(
     """Make a version the champion. Responds once every worker predicts with it."""
     accepted = _activations_of(if_match)
     who = caller.who(body.who)
-    promotion_id = await run_in_threadpool(_request, serving, body, who, accepted)
+    by = caller.actor(who)
+    promotion_id = await run_in_threadpool(_request, serving, body, by, accepted)
     serving.swap.wake()
     waiter = PromotionWaiter(serving.store.db, promotion_id)
     deadline = time.monotonic() + _WAIT_S
@@ -67,7 +69,7 @@ async def promote(
     return await run_in_threadpool(_respond, response, serving)
 
 
-def _request(serving: ServingProcess, body: ChampionRequest, who: str, accepted: list[int]) -> int:
+def _request(serving: ServingProcess, body: ChampionRequest, by: Actor, accepted: list[int]) -> int:
     version_files.check_loadable(body.version, serving.store)
     with serving.store.db.write() as conn:
         newest = promotions.newest_activation(conn)
@@ -76,10 +78,11 @@ def _request(serving: ServingProcess, body: ChampionRequest, who: str, accepted:
         return promotions.request(
             conn,
             body.version,
-            who=who,
+            who=by.who,
             why=body.why,
             now=serving.store.db.clock(),
             expected_activation=expected,
+            by=by,
         ).id
 
 

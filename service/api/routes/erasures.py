@@ -29,7 +29,8 @@ def example(
     """Erase a labelled image: its bytes, thumbnail, embeddings and predictions are deleted, its
     labels are retracted and blanked, and the next version is trained without it. Near-duplicates
     are other examples, and stay. Once more, it answers the same receipt."""
-    erasure = _eraser(serving).erase_example(example_id, caller.who(who))
+    author = caller.who(who)
+    erasure = _eraser(serving).erase_example(example_id, author, caller.actor(author))
     return Receipt.from_record(erasure)
 
 
@@ -41,7 +42,7 @@ def prediction(
     labelled, its example is erased too. Once more, it answers the same receipt."""
     eraser, author = _eraser(serving), caller.who(who)
     return Receipt.from_record(
-        erasing.erase_prediction(eraser, serving.spool, prediction_id, author)
+        erasing.erase_prediction(eraser, serving.spool, prediction_id, author, caller.actor(author))
     )
 
 

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core.access.roles import Role
 from core.errors import InvalidRequest, NotReady, UnsupportedMediaType
-from core.labelling import intake, predicted_image
+from core.labelling import intake, predicted_image, retractions
 from core.labelling.intake import IntakeResult, PreparedImage
 from core.labelling.label_request import MAX_KEY_CHARACTERS, LabelRequest, check
 from core.plain_text import MAX_WHO_CHARACTERS
@@ -89,12 +89,14 @@ def take_back(
 
     A key with the role `label` retracts its own labels only.
     """
-    retraction = intake.retract(
+    who = caller.who(who)
+    retraction = retractions.retract(
         serving.store,
         feedback_id,
-        who=caller.who(who),
+        who=who,
         now=serving.store.db.clock(),
         only_own=caller.role < Role.TRAIN,
+        by=caller.actor(who),
     )
     return FeedbackResponse.from_record(retraction)
 
@@ -137,7 +139,9 @@ async def _label_prediction(
 
 
 def _checked(caller: Caller, label: str, who: str | None, key: str | None) -> LabelRequest:
-    return check(LabelRequest(label, caller.who(who), key, key_scope=caller.idempotency_scope))
+    who = caller.who(who)
+    scope = caller.idempotency_scope
+    return check(LabelRequest(label, who, key, key_scope=scope, actor=caller.actor(who)))
 
 
 async def _store_label(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from core import lineage, runs
-from core.errors import UnknownRun
+from core import audit, lineage, runs
+from core.errors import ArtifactError, UnknownRun, VersionRetired
 from core.labelling import labels
 from core.registry import versions
 from core.runs import Run
+from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.lineage_schemas import (
     ExampleDetail,
@@ -25,7 +27,7 @@ _Limit = Annotated[int, Query(ge=1, le=1000, description="Most entries of the li
 
 
 @router.get("/v1/predictions/{prediction_id}", response_model=PredictionDetail)
-def prediction(prediction_id: str, serving: ServingDep) -> PredictionDetail:
+def prediction(prediction_id: str, serving: ServingDep, caller: CallerDep) -> PredictionDetail:
     """Return a prediction, and where it comes from: its version, the run and the code that made
     that version, and the labels of its image. `/v1/versions/{n}/examples` has the labels that the
     version learned from."""
@@ -37,7 +39,11 @@ def prediction(prediction_id: str, serving: ServingDep) -> PredictionDetail:
                 run = runs.get(conn, origin.version.run_id)
             except UnknownRun:  # it was deleted since
                 run = None
-    manifest = versions.read_manifest(origin.version, serving.store)
+    manifest = None
+    with contextlib.suppress(ArtifactError, VersionRetired):  # its files are lost, or deleted
+        manifest = versions.read_manifest(origin.version, serving.store)
+    subject = f"prediction {origin.prediction.id}"
+    audit.record_read(serving.store.db, caller.actor(), "prediction.read", subject)
     return PredictionDetail.from_record(origin, manifest, run)
 
 
@@ -45,6 +51,7 @@ def prediction(prediction_id: str, serving: ServingDep) -> PredictionDetail:
 def example(
     example_id: int,
     serving: ServingDep,
+    caller: CallerDep,
     limit: _Limit = 100,
     before: Annotated[int | None, Query(description="Only versions below this number.")] = None,
 ) -> ExampleDetail:
@@ -55,6 +62,7 @@ def example(
         events = lineage.events_of(conn, example_id)
         sights = lineage.sights_of(conn, example_id, limit=limit, before=before)
         newest = labels.newest_id(conn)
+    audit.record_read(serving.store.db, caller.actor(), "example.read", f"example {record.id}")
     return ExampleDetail.from_record(record, events, lineage.label_at(events, newest), sights)
 
 
@@ -62,6 +70,7 @@ def example(
 def examples_of_version(
     number: int,
     serving: ServingDep,
+    caller: CallerDep,
     limit: _Limit = 100,
     after: Annotated[int, Query(ge=0, lt=2**63, description="Only examples above this id.")] = 0,
 ) -> ExamplesOfVersion:
@@ -70,6 +79,14 @@ def examples_of_version(
     with serving.store.db.read() as conn:
         version = versions.get(conn, number)
         rows, next_after = labels.current_page(conn, version.snapshot, after=after, limit=limit)
+    audit.record_read(
+        serving.store.db,
+        caller.actor(),
+        "examples.read",
+        f"version {number}",
+        after=after,
+        count=len(rows),
+    )
     return ExamplesOfVersion(
         examples=[ExampleOfVersion.from_record(row) for row in rows], next_after=next_after
     )

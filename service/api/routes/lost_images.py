@@ -70,8 +70,10 @@ def erase(
 ) -> Erased:
     """Take an example whose image is lost out of learning: its labels are retracted. DELETE
     /v1/examples/{example_id} blanks them too, and erases what else there is of it."""
+    who = caller.who(who)
+    now = serving.store.db.clock()
     retractions = lost_images.erase(
-        serving.store, example_id, who=caller.who(who), now=serving.store.db.clock()
+        serving.store, example_id, who=who, now=now, by=caller.actor(who)
     )
     return Erased(
         example_id=example_id,

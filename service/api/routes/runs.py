@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from core import runs
 from core.labelling.census import require_enough
 from core.runs import Run
+from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.schemas import AnyUuid, Limit, RetrainRequest, RunList, RunResponse
 from service.inference.serving_process import ServingProcess
@@ -26,7 +27,10 @@ RunId = Annotated[str, AnyUuid]
 
 @router.post("/v1/retrain", status_code=202, response_model=RunResponse)
 def retrain(
-    response: Response, serving: ServingDep, body: RetrainRequest | None = None
+    response: Response,
+    serving: ServingDep,
+    caller: CallerDep,
+    body: RetrainRequest | None = None,
 ) -> RunResponse:
     """Request a run on all labels so far. If one is waiting already, that one is returned."""
     with serving.store.db.write() as conn:
@@ -38,6 +42,7 @@ def retrain(
             now=serving.store.db.clock(),
             tier=wanted.tier,
             wanted={"minutes": wanted.minutes} if wanted.minutes else None,
+            by=caller.actor(),
         )
     response.headers["Location"] = f"/v1/runs/{run.id}"
     return RunResponse.from_record(run)
@@ -56,10 +61,11 @@ def one(run_id: RunId, serving: ServingDep) -> RunResponse:
 
 
 @router.delete("/v1/runs/{run_id}", status_code=202, response_model=RunResponse)
-def cancel(run_id: RunId, serving: ServingDep) -> RunResponse:
+def cancel(run_id: RunId, serving: ServingDep, caller: CallerDep) -> RunResponse:
     """Cancel a run: a waiting one immediately, a running one at its next step."""
+    now = serving.store.db.clock()
     with serving.store.db.write() as conn:
-        return RunResponse.from_record(runs.cancel(conn, run_id, serving.store.db.clock()))
+        return RunResponse.from_record(runs.cancel(conn, run_id, now, caller.actor()))
 
 
 def _existing(run_id: RunId, serving: ServingDep) -> str:

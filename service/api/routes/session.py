@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
+from core import audit
+from core.audit import Actor
 from core.errors import KeyRequired
+from core.store.database import Database
 from service.api.access.caller import CallerDep
 from service.api.access.renewal import renewed
 from service.api.access.sessions import Sessions
@@ -35,6 +39,8 @@ async def sign_in(
         raise KeyRequired("this is no key in force: paste the whole key, eg_..., or ask for one")
     sessions: Sessions = request.app.state.sessions
     sessions.begin(key, response, request.scope)
+    by = Actor(key.name, key.id, request.state.request_id)
+    await run_in_threadpool(_record, serving.store.db, by, "session.begun")
     return SessionResponse(name=key.name, role=key.role.word, is_signed_in=True)
 
 
@@ -47,7 +53,20 @@ async def current(caller: CallerDep) -> SessionResponse:
 
 
 @router.delete("/v1/session", status_code=204)
-async def sign_out(request: Request, response: Response) -> None:
+async def sign_out(request: Request, response: Response, serving: ServingDep) -> None:
     """Delete the cookie."""
     sessions: Sessions = request.app.state.sessions
     sessions.end(response)
+    ring = await renewed(serving.key_ring)
+    headers = dict(request.scope["headers"])
+    identity = sessions.key_id(headers)
+    key = None if identity is None else ring.in_force(identity, ring.clock())
+    # Anyone may send this. Only a session in force ends.
+    if key is not None and sessions.is_of(headers, key):
+        by = Actor(key.name, key.id, request.state.request_id)
+        await run_in_threadpool(_record, serving.store.db, by, "session.ended")
+
+
+def _record(db: Database, by: Actor, action: str) -> None:
+    with db.write() as conn:
+        audit.record(conn, by, action, f"key {by.key_id}", db.clock())

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
+from core import audit
 from core.models import servable
 from core.models.standalone import standalone, verify
 from core.registry import promotions, signing, version_files, versions
 from core.registry.versions import Version
 from core.shadows import answers, outcomes
+from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.schemas import Limit, WholeNumber
 from service.api.version_schemas import ShadowScore, VersionDetail, VersionList, VersionResponse
@@ -83,7 +85,10 @@ def one(number: WholeNumber, serving: ServingDep) -> VersionDetail:
 )
 @router.head("/v1/versions/{number}/model.onnx", include_in_schema=False)
 async def model(
-    number: WholeNumber, serving: ServingDep, if_none_match: IfNoneMatch = None
+    number: WholeNumber,
+    serving: ServingDep,
+    caller: CallerDep,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Download the version as one verified ONNX file: uint8 pixels in, probabilities out."""
     version = await run_in_threadpool(_version, number, serving)
@@ -96,6 +101,13 @@ async def model(
     tag = f'"{export.sha256}"'
     if if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*"):
         return Response(status_code=304, headers={"ETag": tag})
+    await run_in_threadpool(
+        audit.record_read,
+        serving.store.db,
+        caller.actor(),
+        "model.downloaded",
+        f"version {number}",
+    )
     return FileResponse(
         export.path,
         media_type="application/octet-stream",

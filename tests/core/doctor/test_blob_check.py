@@ -13,7 +13,7 @@ from core.doctor.blob_check import BlobCheck
 from core.doctor.bundled import Bundled
 from core.doctor.findings import Report
 from core.errors import StoreError
-from core.labelling import intake
+from core.labelling import retractions
 from core.labelling.intake import LabelRequest
 from core.models import starter
 from core.registry import version_files, versions
@@ -108,7 +108,7 @@ def test_damage_is_found_by_reading_and_kept_in_mind_by_a_quick_check(
 def test_what_nothing_needs_is_no_problem(sqlite_full: Store, url: str) -> None:
     sqlite_full.blobs.delete(sha256(OTHER))  # of a prediction without a label
     event = label(sqlite_full, LabelRequest("dog"), images.png(24, 20, 9)).event
-    intake.retract(sqlite_full, event.id, who="me", now=2.0)
+    retractions.retract(sqlite_full, event.id, who="me", now=2.0)
     sqlite_full.blobs.delete(sha256(images.png(24, 20, 9)))
     report = check(sqlite_full, url)
     assert report.is_sound

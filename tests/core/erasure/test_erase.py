@@ -120,10 +120,10 @@ def test_no_file_has_a_byte_of_it(sqlite_store: Store, settings: Settings) -> No
     with sqlite_store.db.write() as conn:  # only this one has the vector
         others = schema.embeddings.c.example_id != example_id
         conn.execute(update(schema.embeddings).where(others).values(vector=b"x" * 192))
-    traces = [IMAGE[20:], fingerprint(IMAGE, LIMITS).thumb, VECTOR_BYTES, b"ann"]
+    traces = [IMAGE[20:], fingerprint(IMAGE, LIMITS).thumb, VECTOR_BYTES]
     assert all(files_with(settings.home, trace) for trace in traces)
     eraser(sqlite_store).erase_example(example_id, "bob")
-    assert [files_with(settings.home, trace) for trace in traces] == [[], [], [], []]
+    assert [files_with(settings.home, trace) for trace in traces] == [[], [], []]
 
 
 def test_reader_of_the_log_leaves_the_erasure_to_be_finished(

@@ -6,7 +6,7 @@ import pytest
 
 from core import runs
 from core.erased import Erasure
-from core.labelling import intake
+from core.labelling import retractions
 from core.labelling.label_request import LabelRequest
 from core.registry import promotions, rollback, versions
 from core.retention.policy import CapturePolicy, RetentionPolicy
@@ -129,7 +129,7 @@ def test_versions_on_a_backbone_that_was_tuned_with_it_are_listed(seen: Store) -
     with seen.db.write() as conn:
         run, _ = runs.request(conn, trigger="request", now=1.0, tier="blocks")
     publish(seen, 2, 4, run_id=run.id, backbone_seed=7, tier="blocks", backbone_snapshot=2)
-    intake.retract(seen, 1, who="ann", now=1.0)
+    retractions.retract(seen, 1, who="ann", now=1.0)
     publish(seen, 3, 5, backbone_seed=7)
     erasure = eraser(seen, NEXT).erase_example(1, "bob")
     listed = {each["version"]: each["by"] for each in erasure.receipt["versions"]}

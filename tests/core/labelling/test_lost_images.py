@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import UnknownExample
-from core.labelling import intake, lost_images
+from core.labelling import intake, lost_images, retractions
 from core.labelling.intake import LabelRequest
 from core.store import lost_blobs
 from core.store.blobs import LocalBlobs, sha256
@@ -55,7 +55,7 @@ def test_list_is_bounded_and_goes_on_after_an_id(store: Store) -> None:
 
 def test_lost_blob_that_is_no_labelled_example_is_no_lost_image(store: Store) -> None:
     result = label(store)
-    intake.retract(store, result.event.id, who="me", now=2.0)
+    retractions.retract(store, result.event.id, who="me", now=2.0)
     predict(store, OTHER)
     lose(store)
     lose(store, OTHER)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from core.audit import SERVICE
 from core.errors import ImageNotKept, StoreError
 from core.inputs.pixels import Limits
-from core.labelling import intake
+from core.labelling import intake, retractions
 from core.labelling.intake import LabelRequest
 from core.retention import doomed, images
 from core.retention.policy import CapturePolicy, RetentionPolicy
@@ -54,7 +55,7 @@ def test_image_whose_label_was_retracted_stays(store: Store) -> None:
     content = image(1)
     predict(store, content, 400)
     label(store, content)
-    intake.retract(store, 1, who="ann", now=NOW)
+    retractions.retract(store, 1, who="ann", now=NOW)
     sweep(store)
     assert store.blobs.has(sha256(content))
 
@@ -194,6 +195,6 @@ def test_import_whose_image_is_swept_before_its_label_is_refused_whole(sqlite_st
     store.blobs.put(image(2))
     sweep(store)
     with pytest.raises(StoreError, match="swept while it was labelled"):
-        intake.label_prepared(store, requests, NOW)
+        intake.label_prepared(store, requests, NOW, SERVICE)
     store.blobs.put(image(1))
-    assert len(intake.label_prepared(store, requests, NOW)) == 2
+    assert len(intake.label_prepared(store, requests, NOW, SERVICE)) == 2

@@ -9,7 +9,7 @@ import pytest
 from core import predictions
 from core.ids import new_id
 from core.inputs.pixels import Limits
-from core.labelling import intake
+from core.labelling import intake, retractions
 from core.labelling.intake import IntakeResult, LabelRequest
 from core.predictions import Prediction
 from core.shadows import answers, outcomes
@@ -84,9 +84,9 @@ def test_retracted_label_does_not_count(store: Store) -> None:
     prediction_id = predict(store, "cat", "dog")
     first = label(store, prediction_id, "cat")
     second = label(store, prediction_id, "dog")
-    intake.retract(store, second.event.id, who="test", now=time.time())
+    retractions.retract(store, second.event.id, who="test", now=time.time())
     assert read(store) == [RIGHT_WRONG]
-    intake.retract(store, first.event.id, who="test", now=time.time())
+    retractions.retract(store, first.event.id, who="test", now=time.time())
     assert read(store) == []
 
 
@@ -147,7 +147,7 @@ def test_running_outcomes_follow_what_is_labelled_anew_and_retracted(store: Stor
     steps: list[Callable[[], object]] = [
         lambda: label(store, second, "dog"),
         lambda: label(store, first, "dog"),
-        lambda: intake.retract(store, event.id, who="ann", now=1.0),
+        lambda: retractions.retract(store, event.id, who="ann", now=1.0),
         lambda: label(store, second, "cow"),
     ]
     for step in (lambda: None, *steps):

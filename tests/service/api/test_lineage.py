@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
+from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem, trained_home
 from tests.service.client import JPEG
 from tests.service.trained_home import tinted
@@ -70,3 +72,17 @@ def test_unknown_is_404(trained_client: TestClient, path: str, code: str) -> Non
 )
 def test_invalid_page_is_refused(trained_client: TestClient, query: str) -> None:
     assert_problem.problem(trained_client.get(f"/v1/{query}"), 422, "invalid-request")
+
+
+def test_prediction_of_a_retired_version_says_what_is_left(
+    trained_client: TestClient, trained_serving: ServingProcess
+) -> None:
+    sent = trained_client.post("/v1/predict", content=tinted("red", 78), headers=JPEG)
+    path = f"/v1/predictions/{sent.json()['prediction_id']}"
+    with trained_serving.store.db.write() as conn:
+        conn.execute(text("UPDATE versions SET retired_at = 1.0 WHERE number = 2"))
+    found = trained_client.get(path).json()["version"]
+    with trained_serving.store.db.write() as conn:
+        conn.execute(text("UPDATE versions SET retired_at = NULL WHERE number = 2"))
+    assert (found["version"], found["tier"], found["libraries"]) == (2, None, None)
+    assert found["retired_at"].startswith("1970-01-01")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core import leases, runs
-from core.labelling import intake
+from core.labelling import retractions
 from core.models.manifest import Manifest
 from core.registry import versions
 from core.runs import Run
@@ -80,7 +80,7 @@ def test_retracted_labels_leave_no_trace_in_a_backbone_that_is_tuned_again(
     assert misled.tuned_from == pretrained.backbone
     assert misled.backbone != first.backbone
     for taken in wrong:
-        intake.retract(starter_store, taken.event.id, who="test", now=time.time())
+        retractions.retract(starter_store, taken.event.id, who="test", now=time.time())
 
     again = after(starter_store, settings, "blocks", QUICKLY)
     assert (again.backbone, again.tuned_from) == (first.backbone, pretrained.backbone)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cli.__main__ import app
 from core.errors import InvalidRequest
-from core.labelling import intake, labels
+from core.labelling import labels, retractions
 from core.models.manifest import Manifest
 from core.registry import promotions, versions
 from core.registry.versions import Version
@@ -41,7 +41,7 @@ def test_head_is_the_same_bytes_whatever_came_later(
     retrain(starter_store, trainer)
     version = live(starter_store)
     label(starter_store, digits_of("three")[10:14])
-    intake.retract(starter_store, 1, who="me", now=2.0)
+    retractions.retract(starter_store, 1, who="me", now=2.0)
     retrain(starter_store, trainer)
     for each in (version, live(starter_store)):
         result = replay(each)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from core import runs
 from core.inputs import pixels
-from core.labelling import intake, labels
+from core.labelling import labels, retractions
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest
 from core.models.servable import Servable, load
@@ -113,7 +113,7 @@ def test_retracted_label_leaves_no_trace_in_the_next_version(
     retrain(starter_store, trainer)
     assert "nine" in live(starter_store).classes
     for taken in wrong:
-        intake.retract(starter_store, taken.event.id, who="test", now=time.time())
+        retractions.retract(starter_store, taken.event.id, who="test", now=time.time())
     with starter_store.db.read() as conn:
         assert labels.current(conn) == clean
     retrain(starter_store, trainer)

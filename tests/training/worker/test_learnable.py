@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 
 from core.inputs.pixels import Limits
-from core.labelling import intake, labels
+from core.labelling import intake, labels, retractions
 from core.labelling.intake import LabelRequest
 from core.store.store import Store
 from tests.support.digits import Digit
@@ -71,5 +71,5 @@ def test_example_that_moves_to_a_new_class_is_worth_a_run(sqlite_store: Store) -
 def test_label_that_is_taken_back_is_worth_a_run(sqlite_store: Store) -> None:
     label(sqlite_store, [*digits_of("two")[:12], *digits_of("five")[:12]])
     trained = newest(sqlite_store)
-    intake.retract(sqlite_store, trained, who="test", now=time.time())
+    retractions.retract(sqlite_store, trained, who="test", now=time.time())
     assert is_worth_a_run(sqlite_store, trained)
