@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from cli.actor import actor
 from cli.console import count, err, moment, out, some, table
 from cli.exit_codes import ARTIFACT
 from core.errors import ArtifactError, EvergreenError, InvalidRequest, StoreError
@@ -72,7 +73,7 @@ def _sign(store: Store, unsigned: list[Version], old: Signer | None) -> list[str
     problems = []
     for version in unsigned:
         try:
-            signing.sign(version, store, runtime, old)
+            signing.sign(version, store, runtime, actor(), old)
         except StoreError:
             raise
         except EvergreenError as error:

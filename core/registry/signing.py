@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import update
 
+from core import audit
+from core.audit import Actor
 from core.errors import SignatureMismatch
 from core.models.backbones import Runtime
 from core.models.manifest import read_fields
@@ -28,7 +30,9 @@ def show_manifest(version: Version, store: Store) -> tuple[dict[str, Any], bool]
     return fields, is_signed(fields, store.signer) and fields.get("version") == version.number
 
 
-def sign(version: Version, store: Store, runtime: Runtime, old: Signer | None = None) -> None:
+def sign(
+    version: Version, store: Store, runtime: Runtime, by: Actor, old: Signer | None = None
+) -> None:
     """Sign the version with the store's key, after checking its files and its golden output.
 
     With `old`, the version must be signed with that key, and without it must not be signed. If it
@@ -46,3 +50,5 @@ def sign(version: Version, store: Store, runtime: Runtime, old: Signer | None = 
     same = (rows.c.number == version.number) & (rows.c.manifest == version.manifest)
     with store.db.write() as conn:
         conn.execute(update(rows).where(same).values(manifest=digest))
+        subject = f"version {version.number}"
+        audit.record(conn, by, "version.signed", subject, store.db.clock(), manifest=digest)

@@ -109,6 +109,7 @@ def test_listing_pages_by_id(store: Store) -> None:
     assert [e.id for e in events(store, after=2, before=5)] == [4, 3]
     assert [e.id for e in events(store, who="bob", before=5)] == [3, 1]
     assert events(store, action="key.made") == []
+    assert events(store, who="bo\0b") == []
     assert events(store, after=2**70) == []
     assert len(events(store, before=2**70)) == 5
 

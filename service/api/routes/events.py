@@ -11,11 +11,12 @@ from pydantic import BaseModel, Field
 from core import audit
 from core.audit import AuditEvent
 from service.api.dependencies import ServingDep
-from service.api.schemas import Limit, WholeNumber, moment
+from service.api.schemas import Limit, PlainNumber, moment
 
 router = APIRouter(tags=["events"])
 
-_Id = Annotated[WholeNumber, Field(ge=0)]
+# Its bound comes first, or the contract would lack it.
+_Id = Annotated[int, Field(ge=0), PlainNumber]
 
 
 class EventResponse(BaseModel):

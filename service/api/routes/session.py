@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from core import audit
 from core.audit import Actor
-from core.errors import KeyRequired
+from core.errors import KeyRequired, StoreError
 from core.store.database import Database
 from service.api.access.caller import CallerDep
 from service.api.access.renewal import renewed
 from service.api.access.sessions import Sessions
 from service.api.dependencies import ServingDep
+from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["session"])
 
@@ -57,11 +60,16 @@ async def sign_out(request: Request, response: Response, serving: ServingDep) ->
     """Delete the cookie."""
     sessions: Sessions = request.app.state.sessions
     sessions.end(response)
+    with suppress(StoreError):  # the browser's cookie goes, whether or not the database answers
+        await _record_end(request, sessions, serving)
+
+
+async def _record_end(request: Request, sessions: Sessions, serving: ServingProcess) -> None:
+    """Anyone may send this, and only a session in force ends. Raises StoreError."""
     ring = await renewed(serving.key_ring)
     headers = dict(request.scope["headers"])
     identity = sessions.key_id(headers)
     key = None if identity is None else ring.in_force(identity, ring.clock())
-    # Anyone may send this. Only a session in force ends.
     if key is not None and sessions.is_of(headers, key):
         by = Actor(key.name, key.id, request.state.request_id)
         await run_in_threadpool(_record, serving.store.db, by, "session.ended")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.audit import Actor
 from core.errors import ArtifactError, SignatureMismatch
 from core.models.backbones import Runtime
 from core.models.manifest import Golden
@@ -37,7 +38,7 @@ def store(sqlite_store: Store) -> Store:
 def test_version_is_read_once_it_is_signed(store: Store, old: Signer | None) -> None:
     version = publish(store, old)
     before = versions.read_manifest(version, replace(store, signer=None))
-    signing.sign(version, store, Runtime("cpu"), old)
+    signing.sign(version, store, Runtime("cpu"), Actor("me"), old)
     after = versions.read_manifest(get(store, 1), store)
     assert replace(after, signature="") == replace(before, signature="")
     fields, is_signed = signing.show_manifest(get(store, 1), store)
@@ -52,7 +53,7 @@ def test_version_of_somebody_else_is_not_signed(
 ) -> None:
     version = publish(store, by)
     with pytest.raises(SignatureMismatch):
-        signing.sign(version, store, Runtime("cpu"), old)
+        signing.sign(version, store, Runtime("cpu"), Actor("me"), old)
     assert get(store, 1) == version
 
 
@@ -65,7 +66,7 @@ def test_version_that_cannot_be_loaded_is_not_signed(store: Store, damage: str) 
         store.blobs.delete(manifest.head)
     version = get(store, tiny.publish(replace(store, signer=None), manifest))
     with pytest.raises(ArtifactError):
-        signing.sign(version, store, Runtime("cpu"))
+        signing.sign(version, store, Runtime("cpu"), Actor("me"))
     assert get(store, 1) == version
 
 
@@ -76,16 +77,16 @@ def test_interrupted_signing_leaves_the_version_as_it_was(
     with monkeypatch.context() as patched:
         patched.setattr(store.db, "write", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            signing.sign(version, store, Runtime("cpu"))
+            signing.sign(version, store, Runtime("cpu"), Actor("me"))
     assert get(store, 1) == version
     assert not versions.read_manifest(version, replace(store, signer=None)).signature
-    signing.sign(version, store, Runtime("cpu"))
+    signing.sign(version, store, Runtime("cpu"), Actor("me"))
     versions.read_manifest(get(store, 1), store)
 
 
 def test_process_that_read_the_row_before_still_finds_its_manifest(store: Store) -> None:
     version = publish(store, None)
-    signing.sign(version, store, Runtime("cpu"))
+    signing.sign(version, store, Runtime("cpu"), Actor("me"))
     assert versions.read_manifest(version, replace(store, signer=None)).version == 1
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from core import audit
 from core.access.roles import Role
 from core.audit import TRAINER
+from core.errors import StoreError
 from core.settings import Settings
 from service.api.app import create_app
 from service.inference.serving_process import ServingProcess
@@ -137,6 +139,34 @@ def test_what_fails_or_changes_nothing_is_no_event(admin: TestClient) -> None:
     assert admin.post("/v1/session", json={"key": "eg_no"}, headers=SAME).status_code == 401
     assert client_of_nobody(admin).delete("/v1/session", headers=SAME).status_code == 204
     assert events(admin, after=last) == []
+
+
+def test_sign_out_without_the_database_deletes_the_cookie(
+    admin: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object, **__: object) -> None:
+        raise StoreError("away")
+
+    key = admin.headers["Authorization"].removeprefix("Bearer ")
+    monkeypatch.setattr(audit, "record", unavailable)
+    assert admin.post("/v1/session", json={"key": key}, headers=SAME).status_code == 503
+    monkeypatch.undo()
+    assert admin.post("/v1/session", json={"key": key}, headers=SAME).status_code == 200
+    monkeypatch.setattr(audit, "record", unavailable)
+    ended = admin.delete("/v1/session", headers=SAME)
+    assert ended.status_code == 204
+    assert "Max-Age=0" in ended.headers["Set-Cookie"]
+
+
+def test_read_that_cannot_be_recorded_is_refused(
+    admin: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object, **__: object) -> None:
+        raise StoreError("away")
+
+    monkeypatch.setattr(audit, "record", unavailable)
+    assert admin.get("/v1/versions/2/model.onnx").status_code == 503
+    assert admin.get("/v1/examples/1").status_code == 503
 
 
 def client_of_nobody(admin: TestClient) -> TestClient:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from core import leases, runs
+from core.audit import Actor
 from core.models import starter
 from core.models.backbones import Runtime
 from core.registry import promotions, signing, versions
@@ -31,7 +32,7 @@ OWN, OTHER = Signer(b"k" * 32), Signer(b"x" * 32)
 def signing_store(starter_store: Store) -> Store:
     """Opened with the key. Its champion, the starter, is signed."""
     store = replace(starter_store, signer=OWN)
-    signing.sign(live(store), store, Runtime("cpu"))
+    signing.sign(live(store), store, Runtime("cpu"), Actor("me"))
     return store
 
 
