@@ -29,6 +29,8 @@ from bench.load_results import (
 from bench.photo_mix import Photo, request_order
 from bench.swap_statistics import Cycle, Parts, growth, old_after_new, p99_ratio, slope, split
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 PHOTO = Photo("photo", b"the image", "image/jpeg", 1)
 Answer = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
 

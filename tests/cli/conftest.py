@@ -52,3 +52,10 @@ def run() -> Run:
         return result
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def _stays_at_its_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle priority is for good, and the tests after this one need their own."""
+    for name in ("cli.backup.be_idle", "cli.doctor.yield_to_others"):
+        monkeypatch.setattr(name, lambda: None)

@@ -25,6 +25,8 @@ from tests.cli.photo_folder import write_photos
 from tests.core.store.conftest import migrations
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 # They change nothing themselves. What the service does is in it by its name.
 READING = {"serve", "worker", "status", "predict", "versions", "audit", "replay"}
 # Tested with torch, in `test_distil.py`.

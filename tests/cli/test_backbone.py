@@ -21,6 +21,8 @@ from training.backbones.backbone_ref import BackboneRef
 from training.backbones.costs import MEASURED
 from training.backbones.names import parse
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def first_backbone() -> str:
     store = open_store(load_settings())

@@ -14,16 +14,12 @@ from core.store.store import open_store
 from tests.cli.conftest import Run
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path / "backups"
-
-
-@pytest.fixture(autouse=True)
-def _stays_at_its_priority(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Idle priority is for good, and the tests after this one need their own."""
-    monkeypatch.setattr("cli.backup.be_idle", lambda: None)
 
 
 def predicted(run: Run, photo: Path) -> dict[str, Any]:

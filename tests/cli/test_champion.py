@@ -13,6 +13,8 @@ from core.settings import load_settings
 from core.store.store import Store, open_store
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.fixture
 def opened(home: Path) -> Iterator[Store]:

@@ -12,6 +12,8 @@ from core.store.blobs import sha256
 from tests.cli.conftest import Run
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def blob(home: Path, digest: str) -> Path:
     return home / "blobs" / digest[:2] / digest

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from core.settings import Settings
 from core.store.blobs import sha256
 from core.store.store import open_store
 from tests.cli.conftest import Run
 from tests.support import images
+
+pytestmark = pytest.mark.slow  # not in `make check`
 
 
 def test_example_is_erased_and_the_receipt_printed(home: Path, run: Run, tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import pytest
 
 from core.store.blobs import sha256
 from tests.cli.conftest import Run
+
+pytestmark = pytest.mark.slow  # not in `make check`
 
 
 def test_exported_model_runs_in_onnxruntime(home: Path, tmp_path: Path, run: Run) -> None:

@@ -19,6 +19,8 @@ from core.store.blobs import sha256
 from core.store.store import Store, open_store
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 IMAGE = b"an image that nobody labelled"
 
 

@@ -12,6 +12,8 @@ from tests.cli.conftest import Run
 from tests.cli.photo_folder import cloud, row_of, write_photos
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def test_import_counts_the_files_that_are_no_images(home: Path, tmp_path: Path, run: Run) -> None:
     folder = write_photos(tmp_path / "album", per_class=3)

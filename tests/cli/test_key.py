@@ -8,6 +8,8 @@ import pytest
 from core.access import keys
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def test_key_is_printed_once_and_alone(home: Path, run: Run) -> None:
     made = run("key", "add", "camera", "--role", "label", "--expires", "90d")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from core.labelling import lost_images
 from core.settings import Settings
 from core.store.blobs import sha256
 from core.store.store import open_store
 from tests.cli.conftest import Run
 from tests.support import images
+
+pytestmark = pytest.mark.slow  # not in `make check`
 
 
 def test_lost_images_are_listed_and_erased(home: Path, run: Run, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from core.store.database import Database
 from tests.cli.conftest import Run
 from tests.core.store.conftest import migrations
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def test_database_of_this_release_is_left_alone(home: Path, run: Run) -> None:
     result = run("migrate")

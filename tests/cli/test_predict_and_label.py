@@ -8,6 +8,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.cli.photo_folder import cloud
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:

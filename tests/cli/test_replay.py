@@ -9,6 +9,8 @@ import pytest
 from cli.exit_codes import INPUT
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.mark.parametrize(
     ("which", "message"),

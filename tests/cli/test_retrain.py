@@ -15,6 +15,8 @@ from core.store.store import Store, open_store
 from tests.cli.conftest import Run
 from tests.cli.photo_folder import write_photos
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.fixture
 def opened(home: Path) -> Iterator[Store]:

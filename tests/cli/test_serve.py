@@ -12,6 +12,8 @@ from sqlalchemy import make_url
 from core.settings import load_settings
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.fixture
 def execs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -10,6 +10,8 @@ from core.access import keys
 from tests.cli.conftest import Run
 from tests.cli.test_serve import execs
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 __all__ = ["execs"]
 
 

@@ -17,6 +17,8 @@ from core.store.store import open_store
 from tests.cli.conftest import Run
 from tests.support import images, tiny
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.fixture
 def photos(home: Path, tmp_path: Path) -> tuple[Path, Path]:

@@ -3,8 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run
 from tests.cli.photo_folder import write_photos
+
+pytestmark = pytest.mark.slow  # not in `make check`
 
 
 def test_diff_shows_change_intervals_and_flips(home: Path, tmp_path: Path, run: Run) -> None:

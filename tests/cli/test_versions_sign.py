@@ -11,6 +11,8 @@ from cli.__main__ import app
 from core.settings import load_settings
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 SETTING = "EVERGREEN_MANIFEST_KEY_FILE"
 
 

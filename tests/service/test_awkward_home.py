@@ -15,6 +15,8 @@ from tests.service.client import label_image, new_image
 from tests.service.conftest import client_of
 from tests.service.trained_home import start_with_the_starter
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 NAME = """100% 50%25 a%20b ~x $HOME it's "b" c#d e?f=g&h ;i ::j {k} [l] *m ä\\n"""
 
 

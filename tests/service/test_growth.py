@@ -18,6 +18,8 @@ from tests.support.large_home import Size
 from tests.support.large_home_reads import operations
 from training.worker import sequential_test
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 YOUNG, OLD = (Size(n, n, n, n) for n in (500, 2_000))
 # PostgreSQL scans smaller tables, which costs less than an index.
 POSTGRES_YOUNG, POSTGRES_OLD = (Size(n, n, n, n) for n in (1_000, 4_000))

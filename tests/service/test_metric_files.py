@@ -15,6 +15,8 @@ from service.metric_files import MetricFile
 from service.traffic.load_table import open_load_table
 from tests.support.small_disk import filled, small_disk
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 ROOT = Path(__file__).parents[2]
 _MANY = 2_000  # keys of more than 64 KiB together
 _COUNT = f"""

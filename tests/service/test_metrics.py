@@ -18,6 +18,8 @@ from core.labelling.intake import LabelRequest
 from core.store.schema import runs as runs_table
 from tests.support import concurrency, images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 Key = tuple[str, frozenset[tuple[str, str]]]
 JPEG = {"Content-Type": "image/jpeg"}
 EVERY_ROUTE = (

@@ -16,6 +16,8 @@ from tests.core.backup.conftest import UNBOUNDED, ignore, make, rows
 from tests.core.labelled_store import count, current, label
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def test_restored_home_has_the_same_rows_and_blobs(
     filled: Store, place: Place, new_home: Store

@@ -24,6 +24,8 @@ from tests.core.erasure.erasing import VECTOR_BYTES, embed, eraser, files_with
 from tests.core.labelled_store import IMAGE, LIMITS, OTHER, count, label, predict
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def class_counts(store: Store) -> dict[str, int]:
     with store.db.read() as conn:

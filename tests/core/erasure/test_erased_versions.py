@@ -17,6 +17,8 @@ from tests.core.erasure.erasing import eraser
 from tests.core.labelled_store import OTHER, label
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 AT_ONCE = RetentionPolicy(erased_versions="at-once")
 NEXT = RetentionPolicy(erased_versions="next-promotion")
 NEVER = RetentionPolicy(erased_versions="never")

@@ -17,6 +17,8 @@ from core.store.blobs import LocalBlobs
 from core.store.store import Store
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 NUM_IMAGES = 3
 
 

@@ -22,6 +22,8 @@ from tests.core.promotions import (
 )
 from tests.support.concurrency import in_threads, overlapping
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def test_advance_from_many_threads_activates_once(db: Database) -> None:
     for version in (2, 3, 4):

@@ -24,6 +24,8 @@ from core.store.database import Database
 from tests.core.rows import EXAMPLE, PREDICTION, RUN, VERSION
 from tests.core.store.conftest import migrations
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 # The newest of release 0.1.0.
 OLDER = "0004"
 

@@ -7,6 +7,8 @@ import time
 import pytest
 from starlette.testclient import TestClient
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.mark.parametrize(
     ("by", "problem"),

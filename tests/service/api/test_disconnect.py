@@ -17,6 +17,8 @@ from tests.service.conftest import app_of, settings_in
 from tests.service.trained_home import start_with_the_starter
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 _WITHIN_S = 30.0
 
 

@@ -16,6 +16,8 @@ from tests.service.client import JPEG
 from tests.service.conftest import client_of
 from tests.service.trained_home import tinted
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 RED = tinted("red", 77)
 
 

@@ -19,6 +19,8 @@ from tests.service.api.test_lost_images import lose
 from tests.service.client import label_image, label_prediction, new_image, predict
 from tests.service.conftest import client_of
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 # A prediction is no event, and pays nothing.
 PREDICTIONS = {
     ("POST", "/v1/predict"),

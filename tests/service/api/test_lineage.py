@@ -9,6 +9,8 @@ from tests.service import assert_problem, trained_home
 from tests.service.client import JPEG
 from tests.service.trained_home import tinted
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def test_prediction_leads_to_its_version_its_run_and_its_labels(
     trained_client: TestClient,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from starlette.testclient import TestClient
 
 from core.labelling import lost_images
 from core.store.blobs import sha256
 from tests.service import assert_problem
 from tests.service.client import label_image, new_image
+
+pytestmark = pytest.mark.slow  # not in `make check`
 
 
 def lose(client: TestClient, image: bytes) -> None:

@@ -18,6 +18,8 @@ from tests.service import assert_problem
 from tests.service.client import JSON, new_image, predict
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 # With it, a promotion that is valid ends before it takes its time.
 OTHER_TAG = {"If-Match": '"999999"'}
 

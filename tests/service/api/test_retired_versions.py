@@ -10,6 +10,8 @@ from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.fixture(scope="module")
 def number(serving: ServingProcess) -> int:

@@ -19,6 +19,8 @@ from tests.service import assert_problem, trained_home
 from tests.service.conftest import client_of
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.fixture(scope="module")
 def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:

@@ -18,6 +18,8 @@ from tests.service.conftest import local_client, settings_in
 from tests.service.trained_home import start_with_the_starter
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def store_of(client: TestClient):
     return client.app.state.serving.store

@@ -15,6 +15,8 @@ from tests.service.test_metrics import added, scrape
 from tests.service.trained_home import FAMILIAR, UNFAMILIAR
 from tests.support.wait import wait_until
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 COUNTER = "evergreen_unfamiliar_predictions_total"
 
 

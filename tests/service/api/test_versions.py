@@ -16,6 +16,8 @@ from service.api.routes import versions as routes
 from tests.service import assert_problem, trained_home
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 # onnxruntime may optimise across the border of the two former files.
 PARITY_ATOL = 1e-5
 

@@ -21,6 +21,8 @@ from tests.service.trained_home import FAMILIAR, UNFAMILIAR, start_with_the_star
 from tests.support import images
 from tests.support.wait import wait_until
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 JPEG = {"Content-Type": "image/jpeg"}
 # A batch may be added up in another order than one image.
 ATOL = 1e-4

@@ -23,6 +23,8 @@ from tests.service.blocking_servable import (
 )
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def test_batcher_serves_one_event_loop_after_another(
     batcher: Batcher, make_blocking: Callable[[int], BlockingServable]

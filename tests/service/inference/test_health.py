@@ -26,6 +26,8 @@ from service.inference.recorder import Recorder
 from service.inference.spool import Spool
 from service.swap.swap import Swap
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 IMAGE = b"i" * 1_000
 
 

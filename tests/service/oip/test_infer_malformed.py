@@ -29,6 +29,8 @@ from tests.service.oip.infer_requests import (
 )
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def test_json_alone_is_enough(client: TestClient) -> None:
     response = post(client, tensor(), id="x")

@@ -18,6 +18,8 @@ from service.swap.swap import Swap
 from tests.service.oip.infer_requests import INFER, black, post, refused, tensor
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def test_response_comes_from_one_version_during_a_swap(
     trained_serving: ServingProcess, trained_client: TestClient, monkeypatch: pytest.MonkeyPatch

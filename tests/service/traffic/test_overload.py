@@ -19,6 +19,8 @@ from tests.service.conftest import app_of, settings_in
 from tests.service.trained_home import start_with_the_starter
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 JPEG = {"Content-Type": "image/jpeg"}
 LARGE = images.encode(images.scene(2400, 1800, seed=1), "JPEG")
 

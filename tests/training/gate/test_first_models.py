@@ -13,6 +13,8 @@ from training.gate.rules import decide
 from training.head.fit import fit_head
 from training.recipe import HeadRecipe
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 NUM_DRAWS = 20
 NOTHING_KNOWN = frozenset({"starter's"})
 

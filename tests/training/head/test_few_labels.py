@@ -11,6 +11,8 @@ from training.head.fit import fit_head
 from training.head.regression import tolerance_to_judge
 from training.recipe import HeadRecipe
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 NUM_DRAWS = 10
 
 

@@ -20,6 +20,8 @@ from training.head.head import ABSENT_BIAS
 from training.head.label_noise import estimate_label_weights, has_enough_labels, posterior_correct
 from training.recipe import HeadRecipe
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 CLASSES = tuple("abcd")
 SAMPLING = 0.015  # of a share among thousands of rows
 TENTH = 0.1

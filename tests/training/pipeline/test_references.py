@@ -17,6 +17,8 @@ from training.dataset import Dataset
 from training.pipeline import references
 from training.pipeline.references import choose_references, choose_rows
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 SIZE = 200
 
 

@@ -20,6 +20,8 @@ from core.store.store import Store
 from tests.support import images, tiny
 from training.worker.self_healing import SelfHealing
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 # Enough, if all of them go against the live version.
 ENOUGH = 10
 

@@ -18,6 +18,8 @@ from core.shadows.outcomes import Outcome
 from training.worker import sequential_test
 from training.worker.sequential_test import Verdict
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 BOTH_RIGHT = Outcome(is_right=True, is_shadow_right=True, agrees=True)
 BOTH_WRONG = Outcome(is_right=False, is_shadow_right=False, agrees=True)
 ONLY_BEFORE = Outcome(is_right=False, is_shadow_right=True, agrees=False)

@@ -11,6 +11,8 @@ from service.api.app import create_app
 from tests.service import assert_problem
 from tests.service.conftest import local_client
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 CHANGES = [(method, path) for method, path in ROUTES if method != "GET"]
 FOREIGN = (
     {"Origin": "http://evil.example"},

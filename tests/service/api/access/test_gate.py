@@ -20,6 +20,8 @@ from tests.service.access_clients import Headers, add_key
 from tests.service.client import JPEG, new_image
 from tests.service.conftest import local_client
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 ABROAD = ("192.0.2.7", 50_000)
 Make = Callable[..., TestClient]
 

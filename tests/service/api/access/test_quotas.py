@@ -19,6 +19,8 @@ from tests.service import assert_problem
 from tests.service.access_clients import Headers, add_key
 from tests.service.client import JPEG, new_image
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 @pytest.fixture
 def make(keyed_serving: ServingProcess) -> Any:

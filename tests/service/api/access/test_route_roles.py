@@ -20,6 +20,8 @@ from service.api.access.route_roles import ROUTES, Open, need_of
 from service.api.app import create_app
 from tests.service.access_clients import Headers
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 READS = {"GET", "HEAD"}
 OPEN = {
     "/livez",

@@ -23,6 +23,8 @@ from tests.service import assert_problem
 from tests.service.access_clients import Headers, add_key
 from tests.service.conftest import client_of
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 SAME = {"Sec-Fetch-Site": "same-origin"}
 KEY = Key("0" * 12, "a" * 64, "ann", Role.LABEL)
 

@@ -11,6 +11,8 @@ from tests.service import assert_problem
 from tests.service.access_clients import Headers
 from tests.service.client import label_image, label_prediction, new_image, predict
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 Roles = dict[Role, Headers]
 
 
