@@ -6,6 +6,7 @@ import json as json_format
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from cli import home
 from cli.console import as_json, err, iso, moment, out, print_json, table
@@ -52,5 +53,6 @@ def _print(found: list[AuditEvent]) -> None:
     for event in found:
         who = event.who if event.key_id is None else f"{event.who} ({event.key_id})"
         detail = ", ".join(f"{k} {json_format.dumps(v)}" for k, v in event.detail.items())
-        shown.add_row(str(event.id), moment(event.at), who, event.action, event.subject, detail)
+        action = Text(event.action, no_wrap=True)
+        shown.add_row(str(event.id), moment(event.at), who, action, event.subject, detail)
     out.print(shown)

@@ -9,6 +9,7 @@ import typer
 from cli import home
 from cli.console import count, out, some
 from cli.exit_codes import FAILED
+from core import erased
 from core.errors import InvalidRequest
 from core.ids import may_be_id, new_id
 from core.registry import versions
@@ -35,6 +36,8 @@ def replay(
     settings = load_settings()
     with home.opened_existing(settings) as store:
         version = _find(store, which)
+        with store.db.read() as conn:
+            has_seen_erased = erased.saw_erased(conn, version.snapshot)
         result = train_again(open_context(store, Recipe(), settings, new_id()), version)
     out.print(f"Version {result.version}, trained again on {count(result.num_trained, 'example')}")
     out.print(f"published  {result.published}", soft_wrap=True)
@@ -45,6 +48,8 @@ def replay(
     if result.is_same:
         out.print("The files are the same.")
         return
+    if has_seen_erased:
+        out.print("An example that it saw was erased since, so another file is right.")
     out.print(f"Probabilities differ by at most {result.largest_difference:.2g}.")
     for name, (then, now) in result.changes.items():
         out.print(f"{name} was {then or 'absent'}, and is {now or 'absent'}")
