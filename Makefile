@@ -59,6 +59,7 @@ $(TEST_READY): pyproject.toml
 	@echo "Setting up in $(VENV) with torch and the test tools; this takes a few minutes."
 	@$(PIP) "torch==2.13.0"
 	@$(PIP) --editable ".[training,dev]"
+	@$(PIP) --editable ".[test-tools]"
 	@touch $@ $(SERVE_READY)
 
 clean:
