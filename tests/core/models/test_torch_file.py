@@ -17,6 +17,8 @@ import pytest
 from core.errors import SpecMismatch
 from core.models.torch_file import read_tensors
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 MACHINE = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"int": 4}}
 

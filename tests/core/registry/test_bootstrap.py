@@ -15,6 +15,8 @@ from core.store.store import Store, open_store
 from tests.support import tiny
 from tests.support.concurrency import in_processes
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 
 def check_is_first(db: Database) -> None:
     with db.read() as conn:

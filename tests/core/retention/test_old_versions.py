@@ -23,6 +23,8 @@ from tests.core import promotions as support
 from tests.core.retention.swept_store import DAY, NOW, image, label, sweep, sweeper_of
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 NUM = MIN_VERSIONS + 10
 
 

@@ -13,6 +13,8 @@ import pytest
 from core.system import background
 from core.system.background import call_back, run_idle, run_low, trim_memory
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 needs_idle_priority = pytest.mark.skipif(
     not hasattr(os, "SCHED_IDLE"), reason="only Linux has an idle priority"
 )

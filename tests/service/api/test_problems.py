@@ -24,6 +24,8 @@ from tests.service.conftest import settings_in
 from tests.support import images
 from tests.support.wait import wait_until
 
+pytestmark = pytest.mark.slow  # not in `make check`
+
 JPEG = {"Content-Type": "image/jpeg"}
 
 
