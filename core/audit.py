@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, text
 
-from core.store.audit_schema import audit_events
 from core.store.database import Database
+from core.store.tables.audit import audit_events
 
 _ORDER_LOCK = 7_140_226
 _MAX_SUBJECT_CHARACTERS = 300

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.store.retention_schema import erased_versions, erasures
 from core.store.schema import examples
+from core.store.tables.retention import erased_versions, erasures
 
 _PREFIX = "erased-"
 # A prediction that began before an erasure has ended by then.

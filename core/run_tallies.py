@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Executable, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.store.tallies import run_tallies
+from core.store.tables.tallies import run_tallies
 
 BUCKETS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, math.inf)
 

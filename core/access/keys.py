@@ -19,7 +19,7 @@ from core.access.roles import Role
 from core.audit import SERVICE, Actor
 from core.errors import InvalidRequest
 from core.plain_text import MAX_WHO_CHARACTERS, check_name
-from core.store.access_schema import api_keys
+from core.store.tables.access import api_keys
 
 _ID_BYTES = 6
 _SECRET_BYTES = 24

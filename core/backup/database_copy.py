@@ -14,9 +14,9 @@ from sqlalchemy import Connection, delete, func, insert, select, text
 from core.backup.pace import Pace
 from core.errors import InvalidRequest
 from core.store import schema
-from core.store.audit_schema import audit_events
 from core.store.database import Database
-from core.store.tallies import KEPT_BY_TRIGGERS
+from core.store.tables.audit import audit_events
+from core.store.tables.tallies import KEPT_BY_TRIGGERS
 
 _ROWS = 500
 # They say nothing on another machine, or later.

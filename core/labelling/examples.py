@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, insert, select, union
 from core import erased
 from core.inputs.fingerprint import Fingerprint, from_thumb, is_near_duplicate
 from core.store.schema import examples, predictions
-from core.store.tallies import class_sizes
+from core.store.tables.tallies import class_sizes
 
 HOLD_OUT_SHARE = 0.2
 # The first few examples of a class always train: a class of three photos can spare none.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, func, insert, select, text
 
 from core.store.schema import examples, labels
-from core.store.tallies import class_sizes, current_labels
+from core.store.tables.tallies import class_sizes, current_labels
 
 # So many label events are counted one by one.
 MAX_COUNTED = 1_000

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from core.errors import StoreError
 from core.store.blobs import Blobs
-from core.store.retention_schema import doomed_blobs
+from core.store.tables.retention import doomed_blobs
 
 
 class ImageSwept(Exception):

@@ -21,9 +21,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core import runs
 from core.labelling import labels
 from core.store.blobs import Blobs, LocalBlobs
-from core.store.retention_schema import doomed_blobs
 from core.store.schema import examples, predictions
 from core.store.store import Store
+from core.store.tables.retention import doomed_blobs
 
 IMAGE = "image"
 FILE = "file"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from core.store.retention_schema import sweep_lease
+from core.store.tables.retention import sweep_lease
 
 LEASE_S = 30.0
 _ROW = 1

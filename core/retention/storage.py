@@ -12,9 +12,9 @@ from core.errors import BlobMissing
 from core.retention import caches, doomed, images
 from core.retention.images import DAY_S
 from core.retention.versions import Files
-from core.store.retention_schema import storage_use
 from core.store.schema import examples
 from core.store.store import Store
+from core.store.tables.retention import storage_use
 
 _GROWTH_DAYS = 7
 

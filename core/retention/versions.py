@@ -22,7 +22,7 @@ from core.retention.images import DAY_S
 from core.retention.policy import RetentionPolicy
 from core.store.schema import embeddings, examples, versions
 from core.store.store import Store
-from core.store.tallies import shadow_tallies
+from core.store.tables.tallies import shadow_tallies
 
 #: The newest versions are kept, whatever their age: the gate's next decisions depend on them.
 MIN_VERSIONS = 20

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Executable, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.store.schema import shadow_answers
-from core.store.tallies import shadow_tallies
+from core.store.tables.tallies import shadow_tallies
 
 
 @dataclass(frozen=True, slots=True)

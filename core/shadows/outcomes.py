@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
 
 from core.class_names import is_same
 from core.store.schema import labels, predictions, shadow_answers
-from core.store.tallies import current_labels
+from core.store.tables.tallies import current_labels
 
 # What a page or a scrape compares: it takes no longer with a million labels.
 RECENT_LABELS = 1_000

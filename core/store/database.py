@@ -26,10 +26,10 @@ from sqlalchemy import (
 from core.errors import StoreError
 from core.store import migration, schema, sqlite
 from core.store.clock import DatabaseClock
-from core.store.commit_watch import CommitWatch
-from core.store.driver_errors import as_store_error, parse_url
-from core.store.notify_watch import NotifyWatch
-from core.store.time_limits import TimeLimits
+from core.store.drivers.commit_watch import CommitWatch
+from core.store.drivers.errors import as_store_error, parse_url
+from core.store.drivers.notify_watch import NotifyWatch
+from core.store.drivers.time_limits import TimeLimits
 
 # Any constant, the same in every process.
 _MIGRATION_LOCK = 7_140_221
@@ -168,7 +168,7 @@ class Database:
         """Within it, statements of a transaction may take as long as they need (PostgreSQL)."""
         if self._engine.dialect.driver != "psycopg":
             return contextlib.nullcontext()
-        from core.store import postgres
+        from core.store.drivers import postgres
 
         return postgres.unlimited(conn)
 
@@ -198,6 +198,6 @@ def _create_remote(url: URL, limits: TimeLimits) -> Engine:
     if url.get_driver_name() != "psycopg":  # its connections wait as that driver does
         return create_engine(url, pool_pre_ping=True, pool_timeout=limits.connect_s)
     # Imported here: the driver is in the extra `postgres`.
-    from core.store import postgres
+    from core.store.drivers import postgres
 
     return postgres.create(url, limits)

@@ -18,7 +18,7 @@ import fsspec
 from core.errors import StoreError
 from core.store.blob_cache import BlobCache
 from core.store.blobs import checked, is_digest, reason, sha256, unreadable
-from core.store.time_limits import TimeLimits
+from core.store.drivers.time_limits import TimeLimits
 
 # A version's files are large, and nobody's request waits for them.
 _TIMES_LONGER = 8

@@ -1,4 +1,4 @@
-"""The tables, with those of `core/store/tallies.py`. A change needs a migration in
+"""The tables, with those of `core/store/tables/tallies.py`. A change needs a migration in
 `core/store/migrations`.
 
 Times are seconds since the epoch (UTC, float). Ids in URLs are UUIDv7 texts or plain integers.
@@ -21,12 +21,9 @@ from sqlalchemy import (
     text,
 )
 
-from core.store import access_schema as access_schema  # its tables are of the schema, too
-from core.store import audit_schema as audit_schema
-from core.store import retention_schema as retention_schema
-from core.store import tallies as tallies
-from core.store.metadata import metadata as metadata
-from core.store.metadata import row_id
+from core.store.tables import tallies as tallies
+from core.store.tables.metadata import metadata as metadata
+from core.store.tables.metadata import row_id
 
 REVISION = "0014"
 

@@ -10,10 +10,10 @@ from core.settings import Settings
 from core.store.blob_cache import BlobCache
 from core.store.blobs import Blobs, LocalBlobs
 from core.store.database import Database
+from core.store.drivers.time_limits import TimeLimits
 from core.store.free_disk import FreeDisk
 from core.store.remote_blobs import RemoteBlobs
 from core.store.signer import Signer
-from core.store.time_limits import TimeLimits
 from core.system.files import make_private_folder
 
 

@@ -17,8 +17,8 @@ from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.label_request import LabelRequest
 from core.registry import promotions
-from core.store.audit_schema import audit_events
 from core.store.store import Store
+from core.store.tables.audit import audit_events
 from tests.support import images, tiny
 from tests.support.concurrency import in_threads
 

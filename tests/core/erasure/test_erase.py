@@ -18,7 +18,7 @@ from core.settings import Settings
 from core.store import schema
 from core.store.blobs import sha256
 from core.store.store import Store
-from core.store.tallies import class_sizes
+from core.store.tables.tallies import class_sizes
 from tests.core import labelled_store
 from tests.core.erasure.erasing import VECTOR_BYTES, embed, eraser, files_with
 from tests.core.labelled_store import IMAGE, LIMITS, OTHER, count, label, predict

@@ -13,7 +13,7 @@ from core.labelling import labels
 from core.labelling.census import read_census
 from core.store import schema
 from core.store.store import Store
-from core.store.tallies import class_sizes, current_labels
+from core.store.tables.tallies import class_sizes, current_labels
 from tests.core.rows import EXAMPLE
 from tests.support.concurrency import in_threads
 

@@ -14,9 +14,9 @@ from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.registry import promotions
 from core.registry.latest import LatestPoller
-from core.store import notify_watch
 from core.store.database import Database
-from core.store.notify_watch import NotifyWatch
+from core.store.drivers import notify_watch
+from core.store.drivers.notify_watch import NotifyWatch
 from core.store.store import Store
 from tests.core.promotions import report_workers, worker
 from tests.core.rows import insert_predictions

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from core.errors import StoreError
 from core.store.database import Database
-from core.store.time_limits import TimeLimits
+from core.store.drivers.time_limits import TimeLimits
 from tests.support import postgres
 from tests.support.wait import wait_until
 

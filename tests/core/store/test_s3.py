@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from core.errors import ChecksumMismatch, StoreError
+from core.store.drivers.time_limits import TimeLimits
 from core.store.remote_blobs import RemoteBlobs
-from core.store.time_limits import TimeLimits
 from tests.support import s3
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,8 @@ from core.errors import StoreError
 from core.settings import Settings
 from core.store import schema, sqlite
 from core.store.database import Database
+from core.store.drivers.time_limits import TimeLimits
 from core.store.store import Store
-from core.store.time_limits import TimeLimits
 from tests.core.rows import PREDICTION, insert_predictions, num_predictions
 from tests.support.concurrency import in_threads
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, String, Table
 
-from core.store.metadata import metadata
+from core.store.tables.metadata import metadata
 
 # Rows are never deleted, and a revocation is never taken back (`core/access/key_ring.py`).
 api_keys = Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, String, Table
 
-from core.store.metadata import metadata, row_id
+from core.store.tables.metadata import metadata, row_id
 
 # Blobs that a row named until the transaction that added them here (`core/retention/doomed.py`).
 doomed_blobs = Table(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table
 
-from core.store.metadata import metadata, row_id
+from core.store.tables.metadata import metadata, row_id
 
 # By version that shadows and version that was champion.
 shadow_tallies = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Float, Index, String, Table
 
-from core.store.metadata import metadata, row_id
+from core.store.tables.metadata import metadata, row_id
 
 # What an erasure has to blank is not in it: no label, no image, no secret.
 audit_events = Table(

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from core.store.time_limits import TimeLimits
+from core.store.drivers.time_limits import TimeLimits
 
 _CANCEL_WITHIN_S = 1.0
 

@@ -1,0 +1,1 @@
+"""The tables beside those of `core/store/schema.py`."""
