@@ -1,4 +1,4 @@
-"""The tables, with those of `core/store/tables/tallies.py`. A change needs a migration in
+"""The tables, with those of `core/store/tables`. A change needs a migration in
 `core/store/migrations`.
 
 Times are seconds since the epoch (UTC, float). Ids in URLs are UUIDv7 texts or plain integers.
@@ -21,11 +21,16 @@ from sqlalchemy import (
     text,
 )
 
+from core.store.tables import access as access
+from core.store.tables import audit as audit
+from core.store.tables import retention as retention
+from core.store.tables import review as review
 from core.store.tables import tallies as tallies
+from core.store.tables.clock import clock as clock
 from core.store.tables.metadata import metadata as metadata
 from core.store.tables.metadata import row_id
 
-REVISION = "0014"
+REVISION = "0015"
 
 examples = Table(
     "examples",
@@ -44,7 +49,8 @@ examples = Table(
     Column("band_1", Integer, nullable=False, index=True),
     Column("band_2", Integer, nullable=False, index=True),
     Column("band_3", Integer, nullable=False, index=True),
-    Column("created_at", Float, nullable=False),
+    Column("created_at", Float, nullable=False, index=True),
+    Index("ix_examples_source_id", "source", "id"),
 )
 
 labels = Table(
@@ -59,6 +65,9 @@ labels = Table(
     Column("prediction_id", String(36), index=True),
     Column("idempotency_key", String(255), unique=True),
     Column("created_at", Float, nullable=False),
+    # Of `label_batches`. Null: the event came alone.
+    Column("batch_id", row_id),
+    Index("ix_labels_label_id", "label", "id"),
     # An id is never used again: the snapshot of a run is the highest id that it saw.
     sqlite_autoincrement=True,
 )
@@ -67,6 +76,13 @@ Index(
     labels.c.id,
     sqlite_where=labels.c.prediction_id.is_not(None),
     postgresql_where=labels.c.prediction_id.is_not(None),
+)
+Index(
+    "ix_labels_of_batches",
+    labels.c.batch_id,
+    labels.c.id,
+    sqlite_where=labels.c.batch_id.is_not(None),
+    postgresql_where=labels.c.batch_id.is_not(None),
 )
 
 # Each class that was ever labelled. `core/class_names.py` defines the identity of a name.
@@ -95,6 +111,9 @@ predictions = Table(
     Column("kept_bytes", Integer, server_default="0"),
     # Why the image was kept or not (`core/retention/capture.py`). Null: an older release kept it.
     Column("capture", String(20)),
+    # Its direction, as int8 [D], by the backbone of its version. Null: the image is not kept, or an
+    # older release predicted.
+    Column("embedding", LargeBinary),
 )
 # The images to sweep, oldest first.
 Index(
@@ -227,12 +246,4 @@ workers = Table(
     Column("last_seen", Float, nullable=False),
     # Where the pid counts. Null: an older release wrote the row.
     Column("pid_space", String(300)),
-)
-
-# SQLite only: the time at tick 0 of the machine, in one row (`core/store/clock.py`).
-clock = Table(
-    "clock",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("epoch", Float, nullable=False),
 )

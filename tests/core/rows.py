@@ -17,6 +17,7 @@ PREDICTION = {
     "unfamiliar": None,
     "kept_bytes": None,
     "capture": None,
+    "embedding": None,
 }
 
 VERSION = {

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, String, Table
 
 from core.store.tables.metadata import metadata, row_id
 
@@ -40,6 +40,8 @@ current_labels = Table(
     Column("event_id", row_id, nullable=False),
     Column("label", String(100), nullable=False),
     Column("is_held_out", Boolean, nullable=False),
+    Index("ix_current_labels_label_is_held_out_example_id", "label", "is_held_out", "example_id"),
+    Index("ix_current_labels_is_held_out_example_id", "is_held_out", "example_id"),
 )
 
 # How many examples have the label now. Rows of 0 stay.

@@ -63,7 +63,7 @@ def test_database_of_an_older_release_is_migrated_with_its_rows(
     with db.write() as conn:
         config.attributes["connection"] = conn
         command.upgrade(config, "0001")
-        new = {"unfamiliar", "kept_bytes", "capture"}
+        new = {"unfamiliar", "kept_bytes", "capture", "embedding"}
         old = {name: value for name, value in PREDICTION.items() if name not in new}
         conn.execute(insert(schema.predictions).values(id="1", **old))
     db.ensure_schema(has_backup=True)

@@ -1,0 +1,1 @@
+"""Labelled images in and out: archives, their layouts and formats."""

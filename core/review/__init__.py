@@ -1,0 +1,1 @@
+"""What people need to review labels: lists, queues, neighbours, comparisons."""
