@@ -77,6 +77,12 @@ COMMANDS = (
     Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
     Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
     Command(
+        "classes",
+        _TEACH,
+        "cli.classes:app",
+        "List the classes, or rename, merge or delete some.",
+    ),
+    Command(
         "import",
         _TEACH,
         "cli.import_folder:import_folder",

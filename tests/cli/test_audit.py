@@ -40,6 +40,7 @@ CHANGING = {
     "gc": "gc.swept",
     "key": "key.revoked",
     "label": "label.given",
+    "classes": "class.renamed",
     "import": "labels.imported",
     "lost-images": "example.erased",
     "erase": "example.erased",
@@ -125,6 +126,9 @@ def do(name: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> An
             return run("key", "revoke", "camera")
         case "label":
             return run("label", photo(folder), "cat")
+        case "classes":
+            run("label", photo(folder), "cat")
+            return run("classes", "rename", "cat", "kitten")
         case "lost-images":
             run("label", photo(folder), "cat")
             with_store(lose)

@@ -14,6 +14,7 @@ ALL = (
     *("backup", "restore", "migrate"),
     *("backbone", "distil", "versions", "promote", "rollback", "export", "replay"),
     *("lost-images", "doctor"),
+    "classes",
     "gc",
     "erase",
     "audit",
