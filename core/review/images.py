@@ -12,6 +12,7 @@ from core.labelling import lost_images
 from core.predictions import NOT_KEPT
 from core.store import lost_blobs
 from core.store.schema import examples
+from core.store.schema import lost_blobs as lost_rows
 from core.store.schema import predictions as prediction_rows
 from core.store.store import Store
 
@@ -41,6 +42,12 @@ def of_prediction(conn: Connection, prediction_id: str) -> str:
     if not named(conn, [prediction.image]):
         raise ImageNotKept(_not_kept(prediction_id, NOT_KEPT.get(prediction.capture or "")))
     return prediction.image
+
+
+def problem_of(conn: Connection, image: str) -> str | None:
+    """How the image is lost, `missing` or `damaged`, if somebody found that. None: it is not."""
+    query = select(lost_rows.c.problem).where(lost_rows.c.digest == image)
+    return conn.execute(query).scalar()
 
 
 def named(conn: Connection, images: Collection[str]) -> set[str]:
