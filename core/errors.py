@@ -9,7 +9,7 @@
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, ClassTaken, RunFinished, BackboneUnavailable, Diverged,
-                       MigrationNeeded, ImageNotKept, VersionRetired
+                       MigrationNeeded, ImageNotKept, ImageLost, VersionRetired
       ArtifactError    BlobMissing, ChecksumMismatch, SignatureMismatch, SpecMismatch,
                        ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
@@ -196,6 +196,10 @@ class Diverged(StateError):
 
 class ImageNotKept(StateError):
     code = "image-not-kept"
+
+
+class ImageLost(StateError):
+    code = "image-lost"
 
 
 class VersionRetired(StateError):

@@ -16,6 +16,8 @@ from core.registry import versions as registry
 from core.retention import caches, doomed, images, rows, stragglers, versions
 from core.retention.policy import CapturePolicy, RetentionPolicy
 from core.retention.rows import Place
+from core.review import thumbnails
+from core.review.thumbnails import ThumbnailCache
 from core.store.store import Store
 
 
@@ -167,7 +169,11 @@ class Sweeper:
             unfinished = {run.id for run in runs.unfinished(conn)}
         backbones = {version.backbone for version in kept}
         manifests = {version.manifest for version in kept}
-        return caches.unused(self.cache, backbones, manifests, unfinished)
+        shown = ThumbnailCache(thumbnails.folder_in(self.cache), 0).unnamed(self.store.db)
+        return [
+            *caches.unused(self.cache, backbones, manifests, unfinished),
+            *(caches.CacheFile(path, caches.size(path)) for path in shown),
+        ]
 
 
 def _all(kind: str, delete: Callable[[], doomed.Deleted | None]) -> Iterator[Swept]:

@@ -27,6 +27,7 @@ from service.inference.predictor import Predictor
 from service.inference.recorder import Recorder
 from service.inference.spool import open_spool
 from service.inference.spool_drain import SpoolDrain
+from service.inference.thumbnails import Thumbnails
 from service.processes import leftovers, placement
 from service.processes.drain import Drain
 from service.processes.wal_checkpoints import Checkpoints
@@ -85,6 +86,7 @@ class ServingProcess:
         )
         self.health = Health(self.swap, self.recorder, self.spool, store.disk)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
+        self.thumbnails = Thumbnails(settings, store, self.predictor, self.admission)
         self.drain = Drain(settings.drain_s, settings.stop_within_s)
         # Set when the other workers of the machine can be reached.
         self.forwarder: Forwarder | None = None
@@ -104,6 +106,7 @@ class ServingProcess:
         process.swap.start()
         process._checkpoints.start()
         process._spool_drain.start()
+        process.thumbnails.start()
         leftovers.sweep_in_background(leftovers.folders_of(settings))
         return process
 
@@ -115,6 +118,7 @@ class ServingProcess:
 
     def stop(self) -> None:
         self.swap.stop()
+        self.thumbnails.stop()
         self.predictor.stop()
         self._checkpoints.stop()
         self._spool_drain.stop()

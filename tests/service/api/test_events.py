@@ -31,6 +31,10 @@ READS = {
     ("GET", "/v1/versions/{number}/model.onnx"): "model.downloaded",
     ("GET", "/v1/predictions/{prediction_id}"): "prediction.read",
     ("GET", "/v1/examples/{example_id}"): "example.read",
+    ("GET", "/v1/examples"): "examples.read",
+    ("GET", "/v1/examples/{example_id}/image"): "image.read",
+    ("GET", "/v1/predictions"): "predictions.read",
+    ("GET", "/v1/predictions/{prediction_id}/image"): "image.read",
     ("GET", "/v1/versions/{number}/examples"): "examples.read",
 }
 CHANGES = {
@@ -113,8 +117,10 @@ def call(admin: TestClient, method: str, path: str) -> Any:
             return admin.delete(f"/v1/predictions/{predict(admin)}")
         case "GET", "/v1/predictions/{prediction_id}":
             return admin.get(f"/v1/predictions/{predict(admin)}")
-        case "GET", "/v1/examples/{example_id}":
-            return admin.get("/v1/examples/1")
+        case "GET", "/v1/predictions/{prediction_id}/image":
+            return admin.get(f"/v1/predictions/{predict(admin)}/image?size=thumbnail")
+        case "GET", "/v1/examples/{example_id}" | "/v1/examples/{example_id}/image":
+            return admin.get(path.format(example_id=1))
         case _:
             return admin.get(path.format(number=2))
 
