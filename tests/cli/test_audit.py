@@ -42,6 +42,7 @@ CHANGING = {
     "label": "label.given",
     "import": "labels.imported",
     "lost-images": "example.erased",
+    "queue": "queue.read",
     "erase": "example.erased",
     "retrain": "run.requested",
     "backbone": "backbone.chosen",

@@ -14,6 +14,7 @@ ALL = (
     *("backup", "restore", "migrate"),
     *("backbone", "distil", "versions", "promote", "rollback", "export", "replay"),
     *("lost-images", "doctor"),
+    "queue",
     "gc",
     "erase",
     "audit",

@@ -32,6 +32,8 @@ READS = {
     ("GET", "/v1/predictions/{prediction_id}"): "prediction.read",
     ("GET", "/v1/examples/{example_id}"): "example.read",
     ("GET", "/v1/versions/{number}/examples"): "examples.read",
+    ("GET", "/v1/queue"): "queue.read",
+    ("GET", "/v1/neighbours"): "neighbours.read",
 }
 CHANGES = {
     ("POST", "/v1/feedback"): "label.given",
@@ -97,6 +99,8 @@ def call(admin: TestClient, method: str, path: str) -> Any:
             return admin.get(f"/v1/predictions/{predict(admin)}")
         case "GET", "/v1/examples/{example_id}":
             return admin.get("/v1/examples/1")
+        case "GET", "/v1/neighbours":
+            return admin.get("/v1/neighbours?example=1")
         case _:
             return admin.get(path.format(number=2))
 
