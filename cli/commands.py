@@ -89,6 +89,12 @@ COMMANDS = (
         "Label a folder of images, one folder per class.",
     ),
     Command(
+        "queue",
+        _TEACH,
+        "cli.queue:queue",
+        "List what is most worth a person's time to label.",
+    ),
+    Command(
         "lost-images",
         _TEACH,
         "cli.lost_images:list_lost_images",

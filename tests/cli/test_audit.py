@@ -43,6 +43,7 @@ CHANGING = {
     "classes": "class.renamed",
     "import": "labels.imported",
     "lost-images": "example.erased",
+    "queue": "queue.read",
     "erase": "example.erased",
     "retrain": "run.requested",
     "backbone": "backbone.chosen",

@@ -36,6 +36,8 @@ READS = {
     ("GET", "/v1/predictions"): "predictions.read",
     ("GET", "/v1/predictions/{prediction_id}/image"): "image.read",
     ("GET", "/v1/versions/{number}/examples"): "examples.read",
+    ("GET", "/v1/queue"): "queue.read",
+    ("GET", "/v1/neighbours"): "neighbours.read",
 }
 CHANGES = {
     ("POST", "/v1/feedback"): "label.given",
@@ -121,6 +123,8 @@ def call(admin: TestClient, method: str, path: str) -> Any:
             return admin.get(f"/v1/predictions/{predict(admin)}/image?size=thumbnail")
         case "GET", "/v1/examples/{example_id}" | "/v1/examples/{example_id}/image":
             return admin.get(path.format(example_id=1))
+        case "GET", "/v1/neighbours":
+            return admin.get("/v1/neighbours?example=1")
         case _:
             return admin.get(path.format(number=2))
 
