@@ -18,6 +18,7 @@ from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
     bentoml,
     champion,
+    comparison,
     erasures,
     events,
     feedback,
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         feedback,
         runs,
         versions,
+        comparison,
         lineage,
         champion,
         lost_images,

@@ -27,6 +27,7 @@ from service.inference.predictor import Predictor
 from service.inference.recorder import Recorder
 from service.inference.spool import open_spool
 from service.inference.spool_drain import SpoolDrain
+from service.inference.version_scorer import VersionScorer
 from service.processes import leftovers, placement
 from service.processes.drain import Drain
 from service.processes.wal_checkpoints import Checkpoints
@@ -84,6 +85,7 @@ class ServingProcess:
             batcher=Batcher(settings.max_batch) if self.is_batching else None,
         )
         self.health = Health(self.swap, self.recorder, self.spool, store.disk)
+        self.version_scorer = VersionScorer(store, self.runtime)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.drain = Drain(settings.drain_s, settings.stop_within_s)
         # Set when the other workers of the machine can be reached.
