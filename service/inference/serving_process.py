@@ -29,6 +29,7 @@ from service.inference.recorder import Recorder
 from service.inference.spool import open_spool
 from service.inference.spool_drain import SpoolDrain
 from service.inference.thumbnails import Thumbnails
+from service.inference.version_scorer import VersionScorer
 from service.processes import leftovers, placement
 from service.processes.drain import Drain
 from service.processes.wal_checkpoints import Checkpoints
@@ -87,6 +88,7 @@ class ServingProcess:
             batcher=Batcher(settings.max_batch) if self.is_batching else None,
         )
         self.health = Health(self.swap, self.recorder, self.spool, store.disk)
+        self.version_scorer = VersionScorer(store, self.runtime)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.thumbnails = Thumbnails(settings, store, self.predictor, self.admission)
         self.drain = Drain(settings.drain_s, settings.stop_within_s)
