@@ -13,7 +13,7 @@ from typing import NamedTuple
 from core import runs
 from core.audit import TRAINER, Actor
 from core.registry import versions as registry
-from core.retention import caches, doomed, images, rows, stragglers, versions
+from core.retention import analyses, caches, doomed, images, rows, stragglers, versions
 from core.retention.policy import CapturePolicy, RetentionPolicy
 from core.retention.rows import Place
 from core.review import thumbnails
@@ -57,6 +57,7 @@ class Sweeper:
         yield from self._delete_images(now)
         yield from self._versions(now)
         yield from self._delete_files(now)
+        yield from self._analyses(now)
         yield from self._embeddings()
         yield from self._runs(now)
         yield from self._keys(now)
@@ -130,6 +131,10 @@ class Sweeper:
                 return
         self.files.load()
         yield from _all("files", lambda: doomed.delete_files(self.store, self.files.needed, now))
+
+    def _analyses(self, now: float) -> Iterator[Swept]:
+        yield Swept("analyses", analyses.delete_old(self.store))
+        yield from _all("analyses", lambda: doomed.delete_analyses(self.store, now))
 
     def _embeddings(self) -> Iterator[Swept]:
         with self.store.db.read() as conn:
