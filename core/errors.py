@@ -4,12 +4,13 @@
       InputError       UndecodableImage, ImageTooLarge, ImageTooCostly, BodyTooLarge,
                        UnsupportedMediaType, SlowBody, InvalidLabel, InvalidRequest,
                        UnknownPrediction, UnknownFeedback, UnknownExample, UnknownRun,
-                       UnknownVersion, UnknownModel, InvalidRecipe
+                       UnknownVersion, UnknownModel, UnknownImport, InvalidRecipe,
+                       InvalidArchive
       AccessError      KeyRequired, RoleRequired, QuotaExceeded, UnknownHost, ForeignOrigin
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged,
-                       MigrationNeeded, ImageNotKept, VersionRetired
+                       MigrationNeeded, ImageNotKept, VersionRetired, ImportFinished
       ArtifactError    BlobMissing, ChecksumMismatch, SignatureMismatch, SpecMismatch,
                        ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
@@ -88,6 +89,16 @@ class UnknownVersion(InputError):
 
 class UnknownModel(InputError):
     code = "unknown-model"
+
+
+class UnknownImport(InputError):
+    code = "unknown-import"
+
+
+class InvalidArchive(InputError):
+    """Of labelled images: a damaged or dangerous one, or one that says no labels."""
+
+    code = "invalid-archive"
 
 
 class InvalidRecipe(InputError):
@@ -188,6 +199,10 @@ class ImageNotKept(StateError):
 
 class VersionRetired(StateError):
     code = "version-retired"
+
+
+class ImportFinished(StateError):
+    code = "import-finished"
 
 
 class ArtifactError(EvergreenError):
