@@ -62,6 +62,7 @@ def append(
     who: str = "anonymous",
     prediction_id: str | None = None,
     idempotency_key: str | None = None,
+    batch_id: int | None = None,
 ) -> LabelEvent:
     result = conn.execute(
         insert(labels).values(
@@ -71,6 +72,7 @@ def append(
             who=who,
             prediction_id=prediction_id,
             idempotency_key=idempotency_key,
+            batch_id=batch_id,
             created_at=now,
         )
     )
