@@ -22,6 +22,7 @@ from core.system.host import available_cores
 from service.inference import batcher
 from service.inference.batcher import Batcher
 from service.inference.health import Health
+from service.inference.importer import Importer
 from service.inference.predictor import Predictor
 from service.inference.recorder import Recorder
 from service.inference.spool import open_spool
@@ -82,6 +83,7 @@ class ServingProcess:
             batcher=Batcher(settings.max_batch) if self.is_batching else None,
         )
         self.health = Health(self.swap, self.recorder, self.spool, store.disk)
+        self.importer = Importer(store, settings)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.drain = Drain(settings.drain_s, settings.stop_within_s)
         # Set when the other workers of the machine can be reached.
@@ -102,6 +104,7 @@ class ServingProcess:
         process.swap.start()
         process._checkpoints.start()
         process._spool_drain.start()
+        process.importer.start()
         leftovers.sweep_in_background(leftovers.folders_of(settings))
         return process
 
@@ -112,6 +115,7 @@ class ServingProcess:
             log.info("access.local_only")
 
     def stop(self) -> None:
+        self.importer.stop()
         self.swap.stop()
         self.predictor.stop()
         self._checkpoints.stop()
