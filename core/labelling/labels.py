@@ -74,7 +74,6 @@ def append(
             who=who,
             prediction_id=prediction_id,
             idempotency_key=idempotency_key,
-            batch_id=batch_id,
             created_at=now,
             batch_id=batch_id,
         )
