@@ -16,11 +16,14 @@ from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
+    batches,
     bentoml,
     champion,
+    classes,
     erasures,
     events,
     feedback,
+    feedback_batch,
     lineage,
     lost_images,
     oip_infer,
@@ -52,6 +55,9 @@ def create_app(settings: Settings) -> FastAPI:
     all_routes = (
         predict,
         feedback,
+        feedback_batch,
+        batches,
+        classes,
         runs,
         versions,
         lineage,
