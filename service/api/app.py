@@ -16,12 +16,15 @@ from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
+    batches,
     bentoml,
     champion,
+    classes,
     erasures,
     events,
     export,
     feedback,
+    feedback_batch,
     imports,
     lineage,
     lost_images,
@@ -54,6 +57,9 @@ def create_app(settings: Settings) -> FastAPI:
     all_routes = (
         predict,
         feedback,
+        feedback_batch,
+        batches,
+        classes,
         runs,
         versions,
         lineage,
