@@ -15,6 +15,7 @@ ALL = (
     *("backbone", "distil", "versions", "promote", "rollback", "export", "replay"),
     *("lost-images", "doctor"),
     "gc",
+    "export-labels",
     "erase",
     "audit",
     "key",

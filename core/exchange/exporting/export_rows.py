@@ -17,6 +17,7 @@ from core.exchange.reading.splits import HELD_OUT, TRAINED
 from core.inputs.formats import reader_of
 
 Format = Literal["folder", "jsonl", "label-studio"]
+FORMATS: tuple[Format, ...] = ("folder", "jsonl", "label-studio")
 _COLUMNS = ("image", "label", "split", "who", "labelled_at", "source", "sha256", "id")
 _SUFFIXES = {
     "JPEG": "jpg",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from core.audit import Actor
 from core.class_names import is_same
@@ -18,12 +18,11 @@ from core.exchange.importing.loading import Loaded
 from core.exchange.importing.report import Report
 from core.exchange.reading.items import Item, Kind
 from core.exchange.reading.source import shown
-from core.labelling import classes, examples, label_audit, labels
+from core.labelling import batches, classes, examples, label_audit, labels
 from core.labelling.labels import LabelEvent
 from core.labelling.swept_images import check_not_swept, swept_is_store_error
 from core.store import lost_blobs
 from core.store.blobs import Blobs
-from core.store.tables.review import label_batches
 
 _SIDES = {True: "held out", False: "trained on"}
 
@@ -71,7 +70,7 @@ class Labeller:
             return
         labels.lock_order(conn)
         if self.batch_id is None:
-            self.batch_id = self._begin_batch(conn, now)
+            self.batch_id = batches.add(conn, "import", self.who, self.detail, now)
         known = known_labels(conn, [each.image for each in to_label])
         images = [each.image for each in to_label]
         lost_blobs.clear(conn, images)
@@ -86,12 +85,6 @@ class Labeller:
                     events.append(event)
                 self.count(each.item, "conflicts" if why else kind, why)
         label_audit.record_imported(conn, self.by, events, now)
-
-    def _begin_batch(self, conn: Connection, now: float) -> int:
-        values = {"kind": "import", "who": self.who, "detail": dict(self.detail), "created_at": now}
-        key = conn.execute(insert(label_batches).values(values)).inserted_primary_key
-        assert key is not None
-        return int(key[0])
 
     def count(self, item: Item, kind: Kind, why: str = "") -> None:
         self.report.count(kind, item.file.path, why)

@@ -29,6 +29,7 @@ KINDS: tuple[Kind, ...] = (
 )
 # How the folders are read. `classes`: those at the top are classes, whatever they are called.
 Layout = Literal["auto", "classes"]
+LAYOUTS: tuple[Layout, ...] = ("auto", "classes")
 
 
 @dataclass(frozen=True, slots=True)
