@@ -1,0 +1,10 @@
+// Try.
+
+import { heading } from "../components/heading.js";
+
+export const title = "Try";
+
+export function mount(root) {
+  root.append(heading(title));
+  return () => {};
+}
