@@ -47,7 +47,7 @@ def test_page_corrects_teaches_and_rolls_back(
 
     page.choose(photos["red"][0])
     card = page.one(".card")
-    first_guess = card.find_element(By.TAG_NAME, "h3").text
+    first_guess = card.find_element(By.TAG_NAME, "h2").text
     assert first_guess
     assert "version 1" in card.text
 
@@ -77,7 +77,7 @@ def test_page_corrects_teaches_and_rolls_back(
     assert page.text("figure-classes") == "2"
     # The photo is answered again by itself, and says what changed.
     page.until(lambda: f"version {newest}" in card.text, "the new answer")
-    assert card.find_element(By.TAG_NAME, "h3").text == "red"
+    assert card.find_element(By.TAG_NAME, "h2").text == "red"
 
     (tmp_path / "white.png").write_bytes(UNFAMILIAR)
     page.choose(tmp_path / "white.png")
@@ -126,7 +126,7 @@ def test_photos_can_be_dropped_or_pasted(
 ) -> None:
     encoded = base64.b64encode(photos["red"][2].read_bytes()).decode()
     page.browser.execute_script(_HAND_OVER, way, encoded)
-    page.until(lambda: page.all('.card[aria-busy="false"] h3'), "the prediction")
+    page.until(lambda: page.all('.card[aria-busy="false"] h2'), "the prediction")
     assert page.one(".card img").get_attribute("alt") == "held.png"
     assert page.console() == []
 

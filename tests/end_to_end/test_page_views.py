@@ -29,7 +29,7 @@ def test_first_start_leads_to_a_model_of_two_classes(
     page.until(lambda: page.text("figure-classes") == "2", "a version of the two classes")
     page.until(lambda: not page.one(".guide").is_displayed(), "the guide to go")
     page.choose(photos["blue"][8])
-    assert page.one(".card h3").text == "blue"
+    page.until(lambda: page.one(".card h2").text == "blue", "the answer of the newest version")
     assert page.console() == []
 
 
@@ -62,7 +62,7 @@ def test_cards_stay_while_other_views_are_shown(page: Page, photos: dict[str, li
 def test_card_is_labelled_and_undone_by_keyboard(page: Page, photos: dict[str, list[Path]]) -> None:
     page.choose(photos["red"][5])
     card = page.one(".card")
-    guess = card.find_element(By.TAG_NAME, "h3").text
+    guess = card.find_element(By.TAG_NAME, "h2").text
     other = card.find_element(By.CSS_SELECTOR, ".choice span").text
     page.browser.execute_script("arguments[0].focus()", card)
     thanks = card.find_element(By.CLASS_NAME, "thanks")
