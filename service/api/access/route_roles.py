@@ -29,7 +29,7 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/v2/health/live"): Open.PROBE,
     ("GET", "/v2/health/ready"): Open.PROBE,
     ("GET", "/"): Open.PAGE,
-    ("GET", "/page/{name}"): Open.PAGE,
+    ("GET", "/page/{path:path}"): Open.PAGE,
     ("POST", "/v1/session"): Open.PAGE,
     ("DELETE", "/v1/session"): Open.PAGE,
     ("GET", "/v1/session"): Role.PREDICT,
