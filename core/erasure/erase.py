@@ -27,7 +27,7 @@ from core.errors import UnknownExample, UnknownPrediction
 from core.labelling import blanking, labels
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.registry import promotions
-from core.retention import doomed, stragglers, versions
+from core.retention import analyses, doomed, stragglers, versions
 from core.retention.policy import RetentionPolicy
 from core.review import thumbnails
 from core.review.thumbnails import ThumbnailCache
@@ -154,6 +154,7 @@ class Eraser:
             "labels": blanked.labels,
             "idempotency_keys": blanked.num_keys,
             "near_duplicates": near,
+            "analyses": 0 if first is None else analyses.delete_since(conn, first),
             "versions": [saw.to_json(conn, each, self.retention) for each in sights],
             "runs": [run.id for run in again],
         }
@@ -164,6 +165,8 @@ class Eraser:
             return erasure
         store, now = self.store, self.store.db.clock()
         doomed.delete_image(store, erasure.image, now)
+        while doomed.delete_analyses(store, now).num_items:
+            pass
         receipt = dict(erasure.receipt)
         receipt["spooled"] += self.unspool(erasure.image)
         cache = ThumbnailCache(thumbnails.folder_in(self.cache), 0)

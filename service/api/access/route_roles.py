@@ -29,7 +29,7 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/v2/health/live"): Open.PROBE,
     ("GET", "/v2/health/ready"): Open.PROBE,
     ("GET", "/"): Open.PAGE,
-    ("GET", "/page/{name}"): Open.PAGE,
+    ("GET", "/page/{path:path}"): Open.PAGE,
     ("POST", "/v1/session"): Open.PAGE,
     ("DELETE", "/v1/session"): Open.PAGE,
     ("GET", "/v1/session"): Role.PREDICT,
@@ -63,6 +63,8 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/v1/versions/{number}/examples"): Role.LABEL,
     ("GET", "/v1/queue"): Role.LABEL,
     ("GET", "/v1/neighbours"): Role.LABEL,
+    ("GET", "/v1/versions/{a}/diff/{b}"): Role.LABEL,
+    ("GET", "/v1/versions/{number}/confusion"): Role.LABEL,
     ("GET", "/v1/lost-images"): Role.LABEL,
     ("DELETE", "/v1/lost-images/{example_id}"): Role.TRAIN,
     # Nobody can undo it, and all predictions of the image go, whoever asked for them.
@@ -70,6 +72,13 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("DELETE", "/v1/predictions/{prediction_id}"): Role.TRAIN,
     ("POST", "/v1/retrain"): Role.TRAIN,
     ("DELETE", "/v1/runs/{run_id}"): Role.TRAIN,
+    ("POST", "/v1/imports"): Role.TRAIN,
+    ("GET", "/v1/imports"): Role.TRAIN,
+    ("GET", "/v1/imports/{import_id}"): Role.TRAIN,
+    ("GET", "/v1/imports/{import_id}/events"): Role.TRAIN,
+    ("DELETE", "/v1/imports/{import_id}"): Role.TRAIN,
+    # All images and labels at once.
+    ("GET", "/v1/export"): Role.TRAIN,
     # The model is what others would steal.
     ("GET", "/v1/versions/{number}/model.onnx"): Role.TRAIN,
     # Who did what is for few.
