@@ -10,7 +10,8 @@
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, ClassTaken, RunFinished, BackboneUnavailable, Diverged,
-                       MigrationNeeded, ImageNotKept, VersionRetired, ImportFinished
+                       MigrationNeeded, ImageNotKept, ImageLost, VersionRetired,
+                       ImportFinished
       ArtifactError    BlobMissing, ChecksumMismatch, SignatureMismatch, SpecMismatch,
                        ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
@@ -207,6 +208,10 @@ class Diverged(StateError):
 
 class ImageNotKept(StateError):
     code = "image-not-kept"
+
+
+class ImageLost(StateError):
+    code = "image-lost"
 
 
 class VersionRetired(StateError):

@@ -54,6 +54,7 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.VersionNotLoaded: 409,
     errors.ImageNotKept: 409,
     errors.VersionRetired: 409,
+    errors.ImageLost: 410,
     errors.PromotionConflict: 412,
     errors.NotReady: 503,
     errors.Overloaded: 503,

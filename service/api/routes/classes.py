@@ -9,14 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field
 
-from core.class_names import MAX_LABEL_CHARACTERS, NONE_OF_THESE, identity
-from core.labelling import class_changes, classes
-from core.labelling.census import read_census
+from core.class_names import MAX_LABEL_CHARACTERS, NONE_OF_THESE
+from core.labelling import class_changes
 from core.labelling.class_changes import MAX_MERGED, ClassChange
-from core.labelling.classes import ClassRow
 from core.plain_text import MAX_WHO_CHARACTERS
-from core.registry import promotions, versions
-from core.registry.versions import Version
+from core.review.class_list import ListedClass, read_class_list
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.schemas import WHO, Limit, moment_or_none
@@ -39,16 +36,15 @@ class ClassResponse(BaseModel):
     in_champion: bool = Field(description="The champion can predict it.")
 
     @staticmethod
-    def from_record(row: ClassRow, champion: _Champion) -> ClassResponse:
-        judged, right = champion.counts.get(identity(row.name), (0, 0))
+    def from_record(listed: ListedClass) -> ClassResponse:
         return ClassResponse(
-            name=row.name,
-            examples=row.examples,
-            held_out=row.held_out,
-            accuracy=right / judged if judged else None,
-            judged=judged,
-            last_label_at=moment_or_none(row.last_label_at),
-            in_champion=identity(row.name) in champion.classes,
+            name=listed.name,
+            examples=listed.examples,
+            held_out=listed.held_out,
+            accuracy=listed.accuracy,
+            judged=listed.judged,
+            last_label_at=moment_or_none(listed.last_label_at),
+            in_champion=listed.in_champion,
         )
 
 
@@ -57,7 +53,7 @@ class NoneOfThese(BaseModel):
     examples: int
 
 
-class ClassList(BaseModel):
+class ClassListResponse(BaseModel):
     classes: list[ClassResponse] = Field(description="By name.")
     next_after: str | None = Field(description="Send it as `after` for the next ones; null: none.")
     none_of_these: NoneOfThese = Field(description="The label of images that are in no class.")
@@ -96,23 +92,9 @@ class ClassChangeResponse(BaseModel):
         )
 
 
-class _Champion:
-    """What the champion knows, by the identity of a class."""
-
-    def __init__(self, version: Version | None) -> None:
-        known = () if version is None else version.classes
-        metrics = {} if version is None else version.metrics.get("classes") or {}
-        self.classes = frozenset(map(identity, known))
-        # Judged, and right.
-        self.counts = {
-            identity(name): (int(each["judged"]), int(each["right"]))
-            for name, each in metrics.items()
-        }
-
-
 @router.get(
     "/v1/classes",
-    response_model=ClassList,
+    response_model=ClassListResponse,
     responses={304: {"description": "Nothing has changed, as the client's `If-None-Match` says."}},
 )
 def listing(
@@ -127,17 +109,12 @@ def listing(
 ) -> Response:
     """List the classes that examples have, by name."""
     with serving.store.db.read() as conn:
-        rows = classes.listing(conn, limit=limit + 1, after=after)
-        num_none = classes.num_examples(conn, NONE_OF_THESE)
-        census = read_census(conn)
-        live = promotions.newest_activation(conn)
-        champion = _Champion(versions.get(conn, live.version) if live else None)
-    more = len(rows) > limit
-    content = ClassList(
-        classes=[ClassResponse.from_record(row, champion) for row in rows[:limit]],
-        next_after=rows[limit - 1].name if more else None,
-        none_of_these=NoneOfThese(name=NONE_OF_THESE, examples=num_none),
-        can_learn=census.is_enough,
+        found = read_class_list(conn, limit=limit, after=after)
+    content = ClassListResponse(
+        classes=[ClassResponse.from_record(each) for each in found.classes],
+        next_after=found.next_after,
+        none_of_these=NoneOfThese(name=NONE_OF_THESE, examples=found.num_none_of_these),
+        can_learn=found.can_learn,
     ).model_dump_json()
     tag = f'"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import zipfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from core.exchange.exporting.export import Export
 from core.settings import Settings
 from service.api import uploads as bodies
 from service.inference.serving_process import ServingProcess
 from tests.core.exchange.archives import packed, photos
 from tests.service import trained_home
-from tests.service.api.uploads import ZIP, followed, imported, importer_stopped, upload
+from tests.service.api.uploads import ZIP, followed, imported, importer_stopped, request_of, upload
 from tests.service.conftest import app_of, client_of
 
 pytestmark = pytest.mark.slow  # not in `make check`
@@ -156,32 +153,6 @@ def test_archive_that_the_disk_has_no_room_for_is_refused(
     serving.stop()
 
 
-def request_of(messages: list[Message], sent: list[Message], length: int) -> tuple[dict, object]:  # type: ignore[type-arg]
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/imports",
-        "raw_path": b"/v1/imports",
-        "query_string": b"",
-        "http_version": "1.1",
-        "scheme": "http",
-        "server": ("127.0.0.1", 3000),
-        "client": ("127.0.0.1", 50_000),
-        "headers": [
-            (b"host", b"127.0.0.1"),
-            (b"content-type", b"application/zip"),
-            (b"content-length", str(length).encode()),
-        ],
-    }
-
-    async def receive() -> Message:
-        if not messages:
-            await asyncio.sleep(3600)
-        return messages.pop(0)
-
-    return scope, receive
-
-
 @pytest.mark.parametrize("last", [{"type": "http.disconnect"}, None])
 def test_client_that_leaves_or_stalls_leaves_no_file(
     serving: ServingProcess, monkeypatch: pytest.MonkeyPatch, last: Message | None
@@ -189,12 +160,12 @@ def test_client_that_leaves_or_stalls_leaves_no_file(
     monkeypatch.setattr(bodies, "IDLE_S", 0.05)
     messages: list[Message] = [{"type": "http.request", "body": FOUR[:100], "more_body": True}]
     sent: list[Message] = []
-    scope, receive = request_of(messages + ([last] if last else []), sent, len(FOUR))
+    scope, receive = request_of(messages + ([last] if last else []), len(FOUR))
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(app_of(serving)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(app_of(serving)(scope, receive, send))
     assert not list(serving.importer.files.folder.iterdir())
     statuses = [message["status"] for message in sent if message["type"].endswith("start")]
     assert statuses == ([] if last else [408])
@@ -203,7 +174,7 @@ def test_client_that_leaves_or_stalls_leaves_no_file(
 def test_timer_of_bentoml_is_stopped_before_the_body_is_read(serving: ServingProcess) -> None:
     """It ends with the first message, which a server refuses."""
     scope, receive = request_of(
-        [{"type": "http.request", "body": FOUR, "more_body": False}], [], len(FOUR)
+        [{"type": "http.request", "body": FOUR, "more_body": False}], len(FOUR)
     )
     sent: list[Message] = []
 
@@ -212,64 +183,9 @@ def test_timer_of_bentoml_is_stopped_before_the_body_is_read(serving: ServingPro
         if len(sent) == 1:
             raise RuntimeError("Expected ASGI message 'http.response.start'")
 
-    asyncio.run(app_of(serving)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(app_of(serving)(scope, receive, send))
     assert [message["type"] for message in sent][1:] == [
         "http.response.start",
         "http.response.body",
     ]
     assert sent[1]["status"] == 202
-
-
-@pytest.mark.parametrize("format", ["folder", "jsonl", "label-studio"])
-def test_export_is_sent_with_a_name_and_comes_in_again(fresh: TestClient, format: str) -> None:
-    imported(fresh, FOUR)
-    response = fresh.get(f"/v1/export?format={format}")
-    assert response.status_code == 200
-    assert response.headers["Content-Type"] == "application/zip"
-    assert f"evergreen-{format}-4.zip" in response.headers["Content-Disposition"]
-    report = json.loads(zipfile.ZipFile(BytesIO(response.content)).read("report.json"))
-    assert report["exported"] == 4
-    assert imported(fresh, response.content)["counts"]["already"] == 4
-    only_labels = fresh.get(f"/v1/export?format={format}&images=false")
-    assert only_labels.headers["Content-Type"] != "application/zip"
-    assert b"cat" in only_labels.content
-
-
-def test_client_that_leaves_ends_the_export(
-    serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[int] = []
-
-    def pieces(_: Export) -> Iterator[bytes]:
-        for number in range(1_000):
-            made.append(number)
-            yield bytes(1_000)
-
-    monkeypatch.setattr(Export, "pieces", pieces)
-    scope, _ = request_of([], [], 0)
-    scope |= {"method": "GET", "path": "/v1/export", "headers": scope["headers"][:1]}
-    num_sent = 0
-    is_gone = asyncio.Event()
-
-    bodies = [{"type": "http.request", "body": b"", "more_body": False}]
-
-    async def receive() -> Message:
-        if bodies:
-            return bodies.pop()
-        await is_gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        nonlocal num_sent
-        num_sent += 1
-        if num_sent > 5:
-            is_gone.set()
-            await asyncio.sleep(0.01)
-
-    asyncio.run(app_of(serving)(scope, receive, send))  # type: ignore[arg-type]
-    assert len(made) < 100
-
-
-def test_bad_export_is_refused(client: TestClient) -> None:
-    for query in ("format=other", "images=maybe", "nothing=1"):
-        assert client.get(f"/v1/export?{query}").status_code == 422

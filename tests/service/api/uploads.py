@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive
 
 from service.inference.importer import Importer
 from service.inference.serving_process import ServingProcess
@@ -45,3 +47,30 @@ def importer_stopped(serving: ServingProcess) -> Iterator[None]:
         patch.setattr(Importer, "tick", lambda _: False)
         yield
     serving.importer.wake()
+
+
+def request_of(messages: list[Message], length: int) -> tuple[dict[str, Any], Receive]:
+    """An upload by ASGI, which stalls behind its messages."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/imports",
+        "raw_path": b"/v1/imports",
+        "query_string": b"",
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 3000),
+        "client": ("127.0.0.1", 50_000),
+        "headers": [
+            (b"host", b"127.0.0.1"),
+            (b"content-type", b"application/zip"),
+            (b"content-length", str(length).encode()),
+        ],
+    }
+
+    async def receive() -> Message:
+        if not messages:
+            await asyncio.sleep(3600)
+        return messages.pop(0)
+
+    return scope, receive
