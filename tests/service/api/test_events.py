@@ -32,6 +32,7 @@ READS = {
     ("GET", "/v1/predictions/{prediction_id}"): "prediction.read",
     ("GET", "/v1/examples/{example_id}"): "example.read",
     ("GET", "/v1/versions/{number}/examples"): "examples.read",
+    ("GET", "/v1/versions/{a}/diff/{b}"): "versions.compared",
 }
 CHANGES = {
     ("POST", "/v1/feedback"): "label.given",
@@ -98,7 +99,7 @@ def call(admin: TestClient, method: str, path: str) -> Any:
         case "GET", "/v1/examples/{example_id}":
             return admin.get("/v1/examples/1")
         case _:
-            return admin.get(path.format(number=2))
+            return admin.get(path.format(number=2, a=1, b=2))
 
 
 def events(admin: TestClient, **query: object) -> list[dict[str, Any]]:
