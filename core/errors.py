@@ -3,13 +3,13 @@
     EvergreenError
       InputError       UndecodableImage, ImageTooLarge, ImageTooCostly, BodyTooLarge,
                        UnsupportedMediaType, SlowBody, InvalidLabel, InvalidRequest,
-                       UnknownPrediction, UnknownFeedback, UnknownExample, UnknownRun,
-                       UnknownVersion, UnknownModel, InvalidRecipe
+                       UnknownPrediction, UnknownFeedback, UnknownExample, UnknownBatch,
+                       UnknownClass, UnknownRun, UnknownVersion, UnknownModel, InvalidRecipe
       AccessError      KeyRequired, RoleRequired, QuotaExceeded, UnknownHost, ForeignOrigin
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
-                       IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged,
-                       MigrationNeeded, ImageNotKept, VersionRetired
+                       IdempotencyConflict, ClassTaken, RunFinished, BackboneUnavailable, Diverged,
+                       MigrationNeeded, ImageNotKept, ImageLost, VersionRetired
       ArtifactError    BlobMissing, ChecksumMismatch, SignatureMismatch, SpecMismatch,
                        ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
@@ -76,6 +76,14 @@ class UnknownFeedback(InputError):
 
 class UnknownExample(InputError):
     code = "unknown-example"
+
+
+class UnknownBatch(InputError):
+    code = "unknown-batch"
+
+
+class UnknownClass(InputError):
+    code = "unknown-class"
 
 
 class UnknownRun(InputError):
@@ -170,6 +178,10 @@ class IdempotencyConflict(StateError):
     code = "idempotency-conflict"
 
 
+class ClassTaken(StateError):
+    code = "class-taken"
+
+
 class RunFinished(StateError):
     code = "run-finished"
 
@@ -184,6 +196,10 @@ class Diverged(StateError):
 
 class ImageNotKept(StateError):
     code = "image-not-kept"
+
+
+class ImageLost(StateError):
+    code = "image-lost"
 
 
 class VersionRetired(StateError):

@@ -69,6 +69,11 @@ class Settings(AccessSettings):
         description="most that is kept on local disk of what versions have in an object store, "
         "in MB (10^6 bytes)",
     )
+    thumbnail_cache_mb: float = Field(
+        200.0,
+        ge=0,
+        description="most that is kept on local disk of thumbnails, in MB (10^6 bytes)",
+    )
     host: str = Field("127.0.0.1", description="address to serve on")
     port: int = Field(3000, ge=1, le=65535, description="port to serve on")
     workers: int = Field(
@@ -169,6 +174,10 @@ class Settings(AccessSettings):
     @property
     def blob_cache_bytes(self) -> int:
         return int(self.blob_cache_mb * 1_000_000)
+
+    @property
+    def thumbnail_cache_bytes(self) -> int:
+        return int(self.thumbnail_cache_mb * 1_000_000)
 
     @property
     def min_free_disk_bytes(self) -> int:

@@ -13,9 +13,11 @@ from typing import NamedTuple
 from core import runs
 from core.audit import TRAINER, Actor
 from core.registry import versions as registry
-from core.retention import caches, doomed, images, rows, stragglers, versions
+from core.retention import analyses, caches, doomed, images, rows, stragglers, versions
 from core.retention.policy import CapturePolicy, RetentionPolicy
 from core.retention.rows import Place
+from core.review import thumbnails
+from core.review.thumbnails import ThumbnailCache
 from core.store.store import Store
 
 
@@ -55,6 +57,7 @@ class Sweeper:
         yield from self._delete_images(now)
         yield from self._versions(now)
         yield from self._delete_files(now)
+        yield from self._analyses(now)
         yield from self._embeddings()
         yield from self._runs(now)
         yield from self._keys(now)
@@ -129,6 +132,10 @@ class Sweeper:
         self.files.load()
         yield from _all("files", lambda: doomed.delete_files(self.store, self.files.needed, now))
 
+    def _analyses(self, now: float) -> Iterator[Swept]:
+        yield Swept("analyses", analyses.delete_old(self.store))
+        yield from _all("analyses", lambda: doomed.delete_analyses(self.store, now))
+
     def _embeddings(self) -> Iterator[Swept]:
         with self.store.db.read() as conn:
             used = versions.backbones(conn)
@@ -167,7 +174,11 @@ class Sweeper:
             unfinished = {run.id for run in runs.unfinished(conn)}
         backbones = {version.backbone for version in kept}
         manifests = {version.manifest for version in kept}
-        return caches.unused(self.cache, backbones, manifests, unfinished)
+        shown = ThumbnailCache(thumbnails.folder_in(self.cache), 0).unnamed(self.store.db)
+        return [
+            *caches.unused(self.cache, backbones, manifests, unfinished),
+            *(caches.CacheFile(path, caches.size(path)) for path in shown),
+        ]
 
 
 def _all(kind: str, delete: Callable[[], doomed.Deleted | None]) -> Iterator[Swept]:

@@ -40,8 +40,10 @@ CHANGING = {
     "gc": "gc.swept",
     "key": "key.revoked",
     "label": "label.given",
+    "classes": "class.renamed",
     "import": "labels.imported",
     "lost-images": "example.erased",
+    "queue": "queue.read",
     "erase": "example.erased",
     "retrain": "run.requested",
     "backbone": "backbone.chosen",
@@ -125,6 +127,9 @@ def do(name: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> An
             return run("key", "revoke", "camera")
         case "label":
             return run("label", photo(folder), "cat")
+        case "classes":
+            run("label", photo(folder), "cat")
+            return run("classes", "rename", "cat", "kitten")
         case "lost-images":
             run("label", photo(folder), "cat")
             with_store(lose)

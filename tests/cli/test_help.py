@@ -14,6 +14,8 @@ ALL = (
     *("backup", "restore", "migrate"),
     *("backbone", "distil", "versions", "promote", "rollback", "export", "replay"),
     *("lost-images", "doctor"),
+    "classes",
+    "queue",
     "gc",
     "erase",
     "audit",
