@@ -86,7 +86,13 @@ COMMANDS = (
         "import",
         _TEACH,
         "cli.import_folder:import_folder",
-        "Label a folder of images, one folder per class.",
+        "Label a folder or an archive of images.",
+    ),
+    Command(
+        "export-labels",
+        _TEACH,
+        "cli.export_labels:export_labels",
+        "Write all labelled images to a zip archive.",
     ),
     Command(
         "queue",

@@ -86,6 +86,9 @@ class Settings(AccessSettings):
         "auto", description="where models run: auto, cpu or cuda; auto uses a GPU if there is one"
     )
     max_body_mb: float = Field(25.0, gt=0, description="largest request body, in MB (10^6 bytes)")
+    max_import_mb: float = Field(
+        4096.0, gt=0, description="largest archive of labelled images to import, in MB (10^6 bytes)"
+    )
     max_pixels: int = Field(50_000_000, ge=1, description="largest image, in pixels")
     min_free_disk_mb: float = Field(
         500.0, ge=0, description="free disk, in MB, below which images of predictions are not kept"
@@ -170,6 +173,10 @@ class Settings(AccessSettings):
     @property
     def max_body_bytes(self) -> int:
         return int(self.max_body_mb * 1_000_000)
+
+    @property
+    def max_import_bytes(self) -> int:
+        return int(self.max_import_mb * 1_000_000)
 
     @property
     def blob_cache_bytes(self) -> int:

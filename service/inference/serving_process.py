@@ -24,6 +24,7 @@ from core.system.host import available_cores
 from service.inference import batcher
 from service.inference.batcher import Batcher
 from service.inference.health import Health
+from service.inference.importer import Importer
 from service.inference.predictor import Predictor
 from service.inference.recorder import Recorder
 from service.inference.spool import open_spool
@@ -89,6 +90,7 @@ class ServingProcess:
         )
         self.health = Health(self.swap, self.recorder, self.spool, store.disk)
         self.version_scorer = VersionScorer(store, self.runtime)
+        self.importer = Importer(store, settings)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.thumbnails = Thumbnails(settings, store, self.predictor, self.admission)
         self.drain = Drain(settings.drain_s, settings.stop_within_s)
@@ -111,6 +113,7 @@ class ServingProcess:
         process._checkpoints.start()
         process._spool_drain.start()
         process.thumbnails.start()
+        process.importer.start()
         leftovers.sweep_in_background(leftovers.folders_of(settings))
         return process
 
@@ -121,6 +124,7 @@ class ServingProcess:
             log.info("access.local_only")
 
     def stop(self) -> None:
+        self.importer.stop()
         self.swap.stop()
         self.thumbnails.stop()
         self.predictor.stop()

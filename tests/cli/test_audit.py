@@ -50,6 +50,7 @@ CHANGING = {
     "promote": "promotion.requested",
     "rollback": "promotion.requested",
     "export": "model.exported",
+    "export-labels": "labels.exported",
 }
 
 
@@ -142,6 +143,8 @@ def do(name: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> An
         case "retrain" | "backbone":
             run("import", write_photos(folder / "album"))
             return run("retrain") if name == "retrain" else run("backbone", "use", "starter")
+        case "export-labels":
+            return run("export-labels", folder / "labels.zip")
         case "export":
             return run("export", 1, folder / "model.onnx")
         case _:

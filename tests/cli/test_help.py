@@ -17,6 +17,7 @@ ALL = (
     "classes",
     "queue",
     "gc",
+    "export-labels",
     "erase",
     "audit",
     "key",

@@ -29,7 +29,7 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/v2/health/live"): Open.PROBE,
     ("GET", "/v2/health/ready"): Open.PROBE,
     ("GET", "/"): Open.PAGE,
-    ("GET", "/page/{name}"): Open.PAGE,
+    ("GET", "/page/{path:path}"): Open.PAGE,
     ("POST", "/v1/session"): Open.PAGE,
     ("DELETE", "/v1/session"): Open.PAGE,
     ("GET", "/v1/session"): Role.PREDICT,
@@ -72,6 +72,13 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("DELETE", "/v1/predictions/{prediction_id}"): Role.TRAIN,
     ("POST", "/v1/retrain"): Role.TRAIN,
     ("DELETE", "/v1/runs/{run_id}"): Role.TRAIN,
+    ("POST", "/v1/imports"): Role.TRAIN,
+    ("GET", "/v1/imports"): Role.TRAIN,
+    ("GET", "/v1/imports/{import_id}"): Role.TRAIN,
+    ("GET", "/v1/imports/{import_id}/events"): Role.TRAIN,
+    ("DELETE", "/v1/imports/{import_id}"): Role.TRAIN,
+    # All images and labels at once.
+    ("GET", "/v1/export"): Role.TRAIN,
     # The model is what others would steal.
     ("GET", "/v1/versions/{number}/model.onnx"): Role.TRAIN,
     # Who did what is for few.
