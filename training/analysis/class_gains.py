@@ -33,9 +33,7 @@ def class_gains(measured: Measured, laws: PowerLaws, classes: tuple[str, ...]) -
     num_classes, label_M = len(classes), measured.label_M
     judged_K = np.bincount(label_M, minlength=num_classes)
     early_K, now_K = (_errors(measured, p, judged_K) for p in (_EARLY, _LAST))
-    all_early, all_now = (
-        1 - float(measured.points[p].correct_RM.mean()) for p in (_EARLY, _LAST)
-    )
+    all_early, all_now = (1 - float(measured.points[p].correct_RM.mean()) for p in (_EARLY, _LAST))
     smooth_K = (now_K * judged_K + all_now * _ROWS_TO_TRUST) / (judged_K + _ROWS_TO_TRUST)
     evidence_K = early_K * judged_K
     own_fall_K = 1 - now_K / np.maximum(early_K, 1e-12)

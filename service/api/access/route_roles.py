@@ -49,6 +49,8 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/v1/examples/{example_id}"): Role.LABEL,
     ("GET", "/v1/versions/{number}/examples"): Role.LABEL,
     ("GET", "/v1/lost-images"): Role.LABEL,
+    ("GET", "/v1/map"): Role.LABEL,
+    ("GET", "/v1/learning-curve"): Role.LABEL,
     ("DELETE", "/v1/lost-images/{example_id}"): Role.TRAIN,
     # Nobody can undo it, and all predictions of the image go, whoever asked for them.
     ("DELETE", "/v1/examples/{example_id}"): Role.TRAIN,

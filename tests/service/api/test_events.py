@@ -32,6 +32,7 @@ READS = {
     ("GET", "/v1/predictions/{prediction_id}"): "prediction.read",
     ("GET", "/v1/examples/{example_id}"): "example.read",
     ("GET", "/v1/versions/{number}/examples"): "examples.read",
+    ("GET", "/v1/map"): "examples.read",
 }
 CHANGES = {
     ("POST", "/v1/feedback"): "label.given",
