@@ -1,7 +1,7 @@
 """Erase an image and all that was made of it, at the wish of whom it shows.
 
 1. One durable transaction takes it out of every row, notes the erasure, and so out of learning.
-2. Files follow: the image, spooled predictions, caches of runs, and SQLite's log.
+2. Files follow: the image, its thumbnail, spooled predictions, caches of runs, and SQLite's log.
 
 A crash leaves the erasure unfinished, and erasing once more does the second step again. What a
 prediction, a label or a run that began before brings back is refused where it is written: by
@@ -29,6 +29,8 @@ from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.registry import promotions
 from core.retention import analyses, doomed, stragglers, versions
 from core.retention.policy import RetentionPolicy
+from core.review import thumbnails
+from core.review.thumbnails import ThumbnailCache
 from core.runs import Run
 from core.store.empty_wal import empty_wal
 from core.store.schema import examples
@@ -167,6 +169,8 @@ class Eraser:
             pass
         receipt = dict(erasure.receipt)
         receipt["spooled"] += self.unspool(erasure.image)
+        cache = ThumbnailCache(thumbnails.folder_in(self.cache), 0)
+        receipt["thumbnails"] = receipt.get("thumbnails", 0) + cache.remove(erasure.image)
         for run_id in receipt["runs"]:
             shutil.rmtree(self.cache / "runs" / run_id, ignore_errors=True)
         if self.retention.erased_versions == "at-once":

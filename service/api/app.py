@@ -15,12 +15,21 @@ from service.api.access.gate import Gate
 from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.request_middleware import METHODS, RequestMiddleware
+from service.api.review_thread import ReviewThread
 from service.api.routes import (
+    batches,
     bentoml,
     champion,
+    classes,
+    comparison,
     erasures,
     events,
+    examples,
+    export,
     feedback,
+    feedback_batch,
+    images,
+    imports,
     insights,
     lineage,
     lost_images,
@@ -28,11 +37,15 @@ from service.api.routes import (
     oip_metadata,
     page,
     predict,
+    predictions,
+    queue,
     runs,
     session,
     status,
+    stream,
     versions,
 )
+from service.api.status.streams import Streams
 from service.api.unexpected import ANY_PATH, refuse_unexpected
 
 _REFUSED = ("OPTIONS", "TRACE")
@@ -53,14 +66,25 @@ def create_app(settings: Settings) -> FastAPI:
     all_routes = (
         predict,
         feedback,
+        feedback_batch,
+        batches,
+        classes,
         runs,
         versions,
+        comparison,
         lineage,
+        examples,
+        predictions,
+        images,
         champion,
+        queue,
         lost_images,
         erasures,
+        imports,
+        export,
         insights,
         status,
+        stream,
         events,
         session,
         oip_metadata,
@@ -82,6 +106,8 @@ def create_app(settings: Settings) -> FastAPI:
     generate = app.openapi
     app.openapi = functools.cache(lambda: add_keys(generate()))  # type: ignore[method-assign]
     app.state.sessions = Sessions(settings)
+    app.state.review_thread = ReviewThread()
+    app.state.streams = Streams()
     app.add_middleware(RequestMiddleware, state=app.state, max_bytes=settings.max_body_bytes)
     app.add_middleware(Gate, state=app.state, settings=settings)  # the last one is the first
     return app

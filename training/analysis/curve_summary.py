@@ -11,8 +11,8 @@ import numpy as np
 
 from core.class_names import is_class
 from core.review.analysis import Analysis
+from core.review.paired_tests import wilson
 from training.analysis.curve_points import measure
-from training.analysis.intervals import wilson
 from training.analysis.learning_curve import TOO_EARLY, describe
 from training.analysis.out_of_fold import OutOfFold
 from training.analysis.subject import Subject
@@ -92,8 +92,9 @@ def _classes(subject: Subject, analysis: Analysis, gains: dict[str, float]) -> l
         )
         if not is_class(name) or not num_examples:
             continue
-        accuracy = float(right_N[own_N & scored_N].mean()) if num_judged else None
-        interval = None if accuracy is None else wilson(accuracy, num_judged)
+        num_right = int(np.count_nonzero(right_N & own_N & scored_N))
+        accuracy = num_right / num_judged if num_judged else None
+        interval = None if accuracy is None else wilson(num_right, num_judged)
         found.append(
             {
                 "name": name,

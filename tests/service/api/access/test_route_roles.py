@@ -30,7 +30,7 @@ OPEN = {
     "/v2/health/live",
     "/v2/health/ready",
     "/",
-    "/page/{name}",
+    "/page/{path:path}",
     "/v1/session",
 }
 
@@ -105,6 +105,8 @@ def test_route_is_refused_without_a_key_and_with_a_lesser_role(
         forbidden = keyed.request(method, url, headers=lesser)
         assert forbidden.status_code == 403
         assert need.word in forbidden.text
+    if path == "/v1/stream":  # its answer has no end
+        method = "HEAD"
     allowed = keyed.request(method, url, headers=as_role[need])
     assert allowed.status_code not in (401, 403)
 
@@ -116,7 +118,7 @@ def test_head_needs_what_get_needs(keyed: TestClient, as_role: dict[Role, Header
 
 
 @pytest.mark.parametrize(
-    "path", ["//v1/predict", "/v1/predict/", "/V1/predict", "/livez/", "/page/a/b", "/v2/health"]
+    "path", ["//v1/predict", "/v1/predict/", "/V1/predict", "/livez/", "/page", "/v2/health"]
 )
 def test_path_that_is_no_route_needs_an_admin(path: str) -> None:
     assert need_of("GET", path) is Role.ADMIN
