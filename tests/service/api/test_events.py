@@ -42,6 +42,7 @@ READS = {
     ("GET", "/v1/versions/{a}/diff/{b}"): "versions.compared",
     ("GET", "/v1/queue"): "queue.read",
     ("GET", "/v1/neighbours"): "neighbours.read",
+    ("GET", "/v1/map"): "examples.read",
 }
 CHANGES = {
     ("POST", "/v1/feedback"): "label.given",
