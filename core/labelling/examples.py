@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, insert, select, union
 
 from core import erased
+from core.errors import UnknownExample
 from core.inputs.fingerprint import Fingerprint, from_thumb, is_near_duplicate
 from core.store.schema import examples, predictions
 from core.store.tables.tallies import class_sizes
@@ -60,6 +61,19 @@ def find(conn: Connection, image: str) -> Example | None:
     return None if row is None else Example(*row)
 
 
+def image_of(conn: Connection, example_id: int) -> str:
+    """The digest of its image. Raises UnknownExample, also if it was erased."""
+    image: str | None = None
+    if 0 < example_id < 2**63:
+        query = select(examples.c.image).where(examples.c.id == example_id)
+        image = conn.execute(query).scalar()
+    if image is None:
+        raise UnknownExample(f"example {example_id} does not exist; GET /v1/examples lists them")
+    if erased.is_erased(image):
+        raise UnknownExample(f"example {example_id} was erased; nothing of its image is left")
+    return image
+
+
 def captured_digests(conn: Connection) -> list[str]:
     """Return the digests of all kept images that clients sent, labelled or not, sorted."""
     kept = select(predictions.c.image).where(predictions.c.kept_bytes.is_not(None))
@@ -67,12 +81,17 @@ def captured_digests(conn: Connection) -> list[str]:
     return sorted(conn.execute(union(labelled, kept)).scalars())
 
 
-def add(conn: Connection, new: NewExample, label: str, now: float) -> Example:
-    """Add a new example. A near-duplicate joins the group and the side of the earlier one."""
+def add(
+    conn: Connection, new: NewExample, label: str, now: float, wished: bool | None = None
+) -> Example:
+    """Add a new example. A near-duplicate joins the group and the side of the earlier one.
+
+    `wished`: whether to hold it out, where no earlier one decides.
+    """
     group_id = _near_duplicate_group(conn, new.fingerprint)
     if group_id is None:
         group_id = new.image
-        is_held_out = split(group_id, _num_of_class(conn, label))
+        is_held_out = split(group_id, _num_of_class(conn, label)) if wished is None else wished
     else:
         is_held_out = bool(
             conn.execute(
