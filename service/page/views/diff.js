@@ -42,7 +42,7 @@ function show(diff, showMore) {
         figure(`Version ${before}`, percent(overall.before)),
         figure(`Version ${after}`, percent(overall.after)),
         figure("Change", `${points(overall.change)} points`, `90 % interval ${points(overall.interval[0])} to ${points(overall.interval[1])}`)),
-      el("p", { class: "quiet fine" }, `On ${count(judged, "photo")} that neither was trained on. `, diff.note,
+      el("p", { class: "quiet fine" }, `On ${count(judged, "held-out photo")}. `, diff.note,
         !diff.note && diff.not_embedded > 0 && `${count(diff.not_embedded, "photo")} could not be compared.`)),
     panel("By class", byClass(diff)),
     panel("What each confuses", el("div", { class: "two" },
