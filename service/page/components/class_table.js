@@ -54,9 +54,9 @@ export function makeClassTable(onChange) {
     fill(share, examples / most, "--trained");
     return el("tr", {},
       el("th", { scope: "row" }, el("a", { href: address("review", { by: "examples", class: name }) }, name), !isKnown && el("span", { class: "badge", title: "The live version does not know it yet" }, "new"), share),
-      el("td", { class: "number" }, whole(examples)), el("td", { class: "number" }, whole(heldOut)),
-      el("td", { class: "number", title: judged ? `of ${count(judged, "held-out photo")}` : "no held-out photo yet" }, accuracy === null ? "–" : percent(accuracy)),
-      el("td", {}, last ? when(last) : "–"),
+      el("td", { class: "number", "data-name": "to train on" }, whole(examples)), el("td", { class: "number", "data-name": "held out" }, whole(heldOut)),
+      el("td", { class: "number", "data-name": "accuracy", title: judged ? `of ${count(judged, "held-out photo")}` : "no held-out photo yet" }, accuracy === null ? "–" : percent(accuracy)),
+      el("td", { "data-name": "last label" }, last ? when(last) : "–"),
       el("td", {}, may("train") && el("div", { class: "buttons" },
         action("Rename", name, () => rename(name)),
         action("Merge", name, () => merge(name)),

@@ -23,6 +23,6 @@ export function exportPanel() {
   show();
   return panel("Export",
     el("p", { class: "quiet" }, "Everything labelled, with the side of the hold-out that each photo is on. It can be imported again."),
-    el("label", { class: "check" }, images, " with the photos"),
+    el("label", { class: "check-field" }, images, " with the photos"),
     el("ul", { class: "exports" }, ...links.map(({ item }) => item)));
 }

@@ -15,7 +15,7 @@ const CHOICES = {
     ["held_out", "Used for", YES_NO("evaluation", "training")],
     ["suspected", "Suspect", YES_NO("yes", "no")],
     ["unfamiliar", "Unfamiliar", YES_NO("yes", "no")],
-    ["sort", "Order", [["", "newest first"], ["oldest", "oldest first"], ["suspect", "most suspect first"]]],
+    ["sort", "Order", [["", "newest first"], ["oldest", "oldest first"], ["suspicion", "most suspect first"], ["similarity", "least familiar first"]]],
   ],
   predictions: [
     ["label", "Model says", null],
@@ -36,7 +36,7 @@ const NOTHING = {
 export function makeFilters() {
   const tabs = el("nav", { class: "sources", "aria-label": "What to review" });
   const choices = el("div", { class: "filters" });
-  const about = el("p", { class: "quiet fine" });
+  const about = el("p", { class: "quiet" });
 
   function show(source, names) {
     put(tabs, SOURCES.map(([name, title]) => el("a", {
@@ -65,5 +65,5 @@ export function makeFilters() {
     return [el("p", {}, text), el("a", { class: "button plain", href: to }, more)];
   }
 
-  return { nothing, element: el("div", { class: "review-head" }, tabs, about, choices), show };
+  return { nothing, show, tabs, about, choices };
 }

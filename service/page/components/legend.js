@@ -8,7 +8,7 @@ const ACTIONS = [
   ["accept", "Accept", "A", "Accept the model's answer"],
   ["keep", "Keep", "K", "Keep the label as it is: it is right"],
   ["reject", "None", "X", "None of these: keep it out of training"],
-  ["skip", "Skip", "Space", "Move on without a label"],
+  ["skip", "Skip", "␣", "Move on without a label"],
   ["undo", "Undo", "⌫", "Undo the last action"],
   ["help", "Keys", "?", "Show the keys"],
 ];
@@ -18,10 +18,10 @@ export function makeLegend(act) {
   const chips = el("div", { class: "legend-classes", role: "group", "aria-label": "Set a class" });
   const chosen = el("p", { class: "legend-chosen", role: "status" });
   const buttons = new Map(ACTIONS.map(([name, text, key, title]) => [name,
-    el("button", { type: "button", class: "plain", title, "aria-keyshortcuts": key === "⌫" ? "Backspace" : key, onclick: () => act({ name }) },
+    el("button", { type: "button", class: "plain", title, "aria-keyshortcuts": { "⌫": "Backspace", "␣": "Space" }[key] ?? key, onclick: () => act({ name }) },
       text, el("kbd", { "aria-hidden": "true" }, key))]));
   const element = el("div", { class: "legend", role: "toolbar", "aria-label": "Label" },
-    chips, el("div", { class: "legend-actions" }, chosen, ...buttons.values()));
+    chosen, chips, el("div", { class: "legend-actions" }, ...buttons.values()));
   let shown = "";
 
   function refresh({ numSelected, numShown, canUndo, hasLabels }) {
@@ -33,7 +33,7 @@ export function makeLegend(act) {
         names.map((name, k) => el("button", { type: "button", class: "chip", title: name, "aria-keyshortcuts": String(k + 1), onclick: () => act({ name: "digit", digit: k + 1 }) },
           el("kbd", { "aria-hidden": "true" }, String(k + 1)), el("span", {}, name))),
         el("button", { type: "button", class: "chip", "aria-keyshortcuts": "/", onclick: () => act({ name: "pick" }) },
-          el("kbd", { "aria-hidden": "true" }, "/"), el("span", {}, names.length ? "another…" : "choose a class…")));
+          el("kbd", { "aria-hidden": "true" }, "/"), el("span", {}, names.length ? "other" : "choose a class")));
     }
     setText(chosen, numSelected ? `${count(numSelected, "photo")} selected` : "");
     buttons.get("undo").disabled = !canUndo;

@@ -49,7 +49,7 @@ export function drawMap(canvas, points, { view, colours, only, chosen, under, li
   const height = canvas.height / ratio;
   context.clearRect(0, 0, width, height);
   const radius = radiusOf(points, view);
-  const at = (i) => [view.dx + view.scale * points.x[i], view.dy + view.scale * points.y[i]];
+  const at = (i) => [view.dx + view.scale * view.stretch * points.x[i], view.dy + view.scale * points.y[i]];
   const groups = points.order.map(() => []);
   for (let i = 0; i < points.length; i += 1) {
     const [x, y] = at(i);

@@ -11,27 +11,31 @@ export function readPoints({ ids, x, y, labels, names, predicted, held_out: held
   return { ids, x, y, labels, names, predicted, heldOut, counts, order, places, length: ids.length };
 }
 
-/** A view of the map: pixels = offset + scale * coordinate. It fits the square of -1 to 1. */
+// The axes mean nothing by themselves: a wide window may stretch the map so much.
+const MAX_STRETCH = 1.7;
+
+/** A view of the map: pixels = offset + scale * coordinate, and across `stretch` times as much. It fits
+ * -1 to 1 both ways. */
 export function fitted(width, height, margin = 16) {
   const scale = Math.max(1, Math.min(width, height) / 2 - margin);
-  return { scale, dx: width / 2, dy: height / 2 };
+  return { scale, stretch: Math.min(MAX_STRETCH, Math.max(1, (width / 2 - margin) / scale)), dx: width / 2, dy: height / 2 };
 }
 
 /** The view zoomed by a factor, with the pixel (px, py) in its place. */
-export function zoomed({ scale, dx, dy }, factor, px, py, smallest, largest) {
+export function zoomed({ scale, stretch, dx, dy }, factor, px, py, smallest, largest) {
   const next = Math.min(largest, Math.max(smallest, scale * factor));
   const ratio = next / scale;
-  return { scale: next, dx: px - (px - dx) * ratio, dy: py - (py - dy) * ratio };
+  return { scale: next, stretch, dx: px - (px - dx) * ratio, dy: py - (py - dy) * ratio };
 }
 
 /** The index of the point nearest to a pixel, at most `within` pixels away; -1: none. */
-export function nearest(points, { scale, dx, dy }, px, py, within, isShown) {
-  const x = (px - dx) / scale;
+export function nearest(points, { scale, stretch, dx, dy }, px, py, within, isShown) {
+  const x = (px - dx) / scale / stretch;
   const y = (py - dy) / scale;
   let best = -1;
   let least = (within / scale) ** 2;
   for (let i = 0; i < points.length; i += 1) {
-    const distance = (points.x[i] - x) ** 2 + (points.y[i] - y) ** 2;
+    const distance = ((points.x[i] - x) * stretch) ** 2 + (points.y[i] - y) ** 2;
     if (distance < least && isShown(i)) {
       least = distance;
       best = i;
@@ -41,8 +45,8 @@ export function nearest(points, { scale, dx, dy }, px, py, within, isShown) {
 }
 
 /** The indices of the points within a closed line of pixels [[px, py], ...]. */
-export function inside(points, { scale, dx, dy }, line, isShown) {
-  const corners = line.map(([px, py]) => [(px - dx) / scale, (py - dy) / scale]);
+export function inside(points, { scale, stretch, dx, dy }, line, isShown) {
+  const corners = line.map(([px, py]) => [(px - dx) / scale / stretch, (py - dy) / scale]);
   const found = [];
   for (let i = 0; i < points.length; i += 1) {
     if (isShown(i) && isWithin(points.x[i], points.y[i], corners)) found.push(i);

@@ -22,7 +22,7 @@ export function describeNext(status) {
 /** Returns `{element, close}`. */
 export function makeSittingBar() {
   const done = el("strong", {}, "0");
-  const training = el("span", { class: "quiet" });
+  const training = el("span", { class: "quiet wide" });
   const next = el("span", { class: "quiet" });
   const progress = progressBar("Progress of the next version");
   const element = el("div", { class: "sitting" },

@@ -2,6 +2,7 @@
 // chose. The address holds all of it, so that a view can be shared and reloaded.
 
 import * as api from "../api/review.js";
+import { isSameClass } from "../format.js";
 
 export const SOURCES = [
   ["doubt", "Most doubtful", "Predictions whose labels would teach the most."],
@@ -13,11 +14,12 @@ export const SOURCES = [
 
 // The filters that each list of the API takes.
 const FILTERS = {
-  examples: ["class", "held_out", "source", "since", "until", "agrees", "suspected", "unfamiliar", "predicted", "sort"],
+  examples: ["class", "held_out", "source", "since", "until", "agrees", "suspected", "unfamiliar", "labelled", "predicted", "sort"],
   predictions: ["label", "version", "unfamiliar", "since", "until"],
 };
 const PAGE = 200;
 const QUEUE = 100;
+const MAX_PAGES = 10; // read in a row for one that has a match
 export const MAX_IDS = 500;
 
 /** Read the parameters of the address: `{name, filters, ids}`; `name` is of SOURCES, or `ids`. */
@@ -44,10 +46,10 @@ export const isQueue = ({ name }) => ["doubt", "suspect", "unfamiliar"].includes
 /** Whether a photo leaves the source once it is labelled. */
 export const isEmptied = (source) => isQueue(source) || source.name === "predictions";
 
-export function fromExample(example, why = null, isSuspect = false) {
+export function fromExample(example, why = null) {
   return {
     key: `example:${example.id}`, kind: "example", id: example.id, label: example.label, predicted: example.predicted,
-    probability: example.label_probability, unfamiliar: example.unfamiliar, heldOut: example.held_out, isSuspect, why,
+    probability: example.label_probability, unfamiliar: example.unfamiliar, heldOut: example.held_out, why,
   };
 }
 
@@ -64,28 +66,49 @@ export function fromPrediction(prediction, why = null) {
  */
 export function openSource(source) {
   let after = null;
-  const rest = source.ids ? [...source.ids] : null;
 
   async function next() {
-    if (rest) return nextOfIds();
+    if (source.ids) return nextOfIds();
     if (isQueue(source)) {
       const { items, waiting } = await api.queue(source.name, QUEUE);
       return { items: items.map(fromQueue), waiting, isLast: true };
     }
-    const list = await api[source.name]({ ...source.filters, limit: PAGE, after });
+    return source.name === "examples" ? nextOfExamples() : nextOfPredictions();
+  }
+
+  async function nextOfPredictions() {
+    const list = await api.predictions({ ...source.filters, limit: PAGE, after });
     after = list.next_after;
-    const items = source.name === "examples" ? list.examples.map((each) => fromExample(each)) : list.predictions.map((each) => fromPrediction(each));
-    return { items, isLast: after === null };
+    return { items: list.predictions.map((each) => fromPrediction(each)), isLast: after === null };
+  }
+
+  /** What the model says is compared here: the API knows only whether it agrees with the label. */
+  async function nextOfExamples() {
+    const { predicted, ...filters } = source.filters;
+    if (predicted && filters.class) filters.agrees = String(isSameClass(predicted, filters.class));
+    let items = [];
+    for (let k = 0; k < MAX_PAGES && !items.length; k += 1) {
+      const list = await api.examples({ ...filters, limit: PAGE, after });
+      after = list.next_after;
+      items = list.examples.filter((each) => !predicted || (each.predicted && isSameClass(each.predicted, predicted)));
+      if (after === null) break;
+    }
+    return { items: items.map((each) => fromExample(each)), isLast: after === null };
   }
 
   const fromQueue = ({ prediction, example, why }) =>
-    prediction ? fromPrediction(prediction, why) : fromExample(example, why, source.name === "suspect");
+    prediction ? fromPrediction(prediction, why) : fromExample(example, why);
 
+  /** The photos of the map, which has all that a tile shows. */
   async function nextOfIds() {
-    const ids = rest.splice(0, PAGE);
-    if (!ids.length) return { items: [], isLast: true };
-    const list = await api.examples({ ids: ids.join(","), limit: PAGE });
-    return { items: list.examples.map((each) => fromExample(each)), isLast: !rest.length };
+    const map = await api.map();
+    const places = new Map(map.ids.map((id, k) => [id, k]));
+    const nameAt = (k) => map.names[k] ?? null;
+    const items = source.ids.filter((id) => places.has(id)).map((id) => {
+      const k = places.get(id);
+      return fromExample({ id, label: nameAt(map.labels[k]), predicted: nameAt(map.predicted[k]), label_probability: null, unfamiliar: null, held_out: map.held_out[k] });
+    });
+    return { items, isLast: true };
   }
 
   return { next };

@@ -9,7 +9,7 @@ export const imageOf = ({ kind, id }, size = "thumbnail") =>
 
 /** What is shown and said of an item: two lines and marks. */
 export function describe(item) {
-  const marks = [item.heldOut && "held out", item.unfamiliar && "unfamiliar", item.isSuspect && "suspect"].filter(Boolean);
+  const marks = [item.heldOut && "held out", item.unfamiliar && "unfamiliar"].filter(Boolean);
   if (item.problem) return { title: item.given ?? item.label ?? item.predicted, detail: item.problem, marks: ["not stored"] };
   if (item.given) return { title: item.given, detail: item.isWaiting ? "waits for the server" : was(item), marks };
   if (item.kind === "prediction") return { title: `${item.predicted}?`, number: share(item.confidence), detail: item.why ?? `version ${item.version}`, marks };
@@ -19,7 +19,11 @@ export function describe(item) {
 }
 
 const share = (value) => (value === null || value === undefined ? null : percent(value));
-const was = ({ kind, label, predicted }) => (kind === "example" ? `was ${label ?? "not labelled"}` : `model: ${predicted}`);
+
+function was({ kind, label, predicted, given }) {
+  if (kind === "prediction") return given === predicted ? "model agrees" : `model: ${predicted}`;
+  return given === label ? "label kept" : `was ${label ?? "not labelled"}`;
+}
 
 export function drawTile(node, item) {
   const { title, number, detail, differs, marks } = describe(item);

@@ -47,7 +47,10 @@ export function mount(root, params) {
   });
   const sizes = makeSizes(grid.setSide);
 
-  root.append(heading(title, sizes), filters.element, bar.element, message, grid.element, legend.element);
+  root.append(
+    heading(title, filters.tabs, sizes),
+    el("div", { class: "review-line" }, filters.about, bar.element), filters.choices,
+    message, grid.element, legend.element);
   root.classList.add("review");
   document.addEventListener("keydown", actions.onKey);
 
