@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from core.errors import InvalidLabel
 
 MAX_LABEL_CHARACTERS = 100
+# Reserved: an example with this label is in no class.
+NONE_OF_THESE = "none of these"
 _JOINER = "\u200d"
 _VARIATION_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 # Unicode counts them as letters, marks or symbols, and fonts draw nothing.
