@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from core import degraded, runs
+from core.class_names import is_class
 from core.degraded import Degraded
 from core.labelling import labels
 from core.labelling.census import Census, read_census
@@ -40,7 +41,9 @@ def read_status(settings: Settings, store: Store, now: float) -> Status:
     with store.db.read() as conn:
         live = promotions.newest_activation(conn)
         held_out = {
-            name: num for name, is_held_out, num in labels.count_current(conn) if is_held_out
+            name: num
+            for name, is_held_out, num in labels.count_current(conn)
+            if is_held_out and is_class(name)
         }
         num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
         return Status(

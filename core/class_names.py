@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from core.errors import InvalidLabel
 
 MAX_LABEL_CHARACTERS = 100
+# The label of an image that is in no class. It is never trained on, counts for no figure of a
+# version but `unfamiliar`, and serves there as a known unknown. Every spelling becomes this one.
+NONE_OF_THESE = "none of these"
 _JOINER = "\u200d"
 _VARIATION_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 # Unicode counts them as letters, marks or symbols, and fonts draw nothing.
@@ -21,7 +24,8 @@ _REMEDY = "type the label anew instead of pasting it"
 
 
 def normalise(label: str) -> str:
-    """Return the display form: Unicode form NFC, with single spaces. Raises InvalidLabel."""
+    """Return the display form: Unicode form NFC, with single spaces. Every spelling of
+    `NONE_OF_THESE` becomes that. Raises InvalidLabel."""
     cleaned = unicodedata.normalize("NFC", label).strip()
     if all(_is_invisible(c) or unicodedata.category(c) == "Zs" for c in cleaned):
         raise InvalidLabel("the label is empty; send the name of a class, such as 'cat'")
@@ -31,7 +35,8 @@ def normalise(label: str) -> str:
             "send the name of a class, such as 'cat'"
         )
     _check_visible(cleaned)
-    return " ".join(cleaned.split())
+    spaced = " ".join(cleaned.split())
+    return spaced if is_class(spaced) else NONE_OF_THESE
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -51,6 +56,11 @@ def identity(label: str) -> str:
 def is_same(one: str, other: str) -> bool:
     """Whether two names are of one class."""
     return one == other or identity(one) == identity(other)
+
+
+def is_class(label: str) -> bool:
+    """Whether a label names a class, which no spelling of `NONE_OF_THESE` does."""
+    return not is_same(label, NONE_OF_THESE)
 
 
 def known_among(names: Iterable[str], known: Iterable[str]) -> frozenset[str]:

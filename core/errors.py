@@ -3,12 +3,12 @@
     EvergreenError
       InputError       UndecodableImage, ImageTooLarge, ImageTooCostly, BodyTooLarge,
                        UnsupportedMediaType, SlowBody, InvalidLabel, InvalidRequest,
-                       UnknownPrediction, UnknownFeedback, UnknownExample, UnknownRun,
-                       UnknownVersion, UnknownModel, InvalidRecipe
+                       UnknownPrediction, UnknownFeedback, UnknownExample, UnknownBatch,
+                       UnknownClass, UnknownRun, UnknownVersion, UnknownModel, InvalidRecipe
       AccessError      KeyRequired, RoleRequired, QuotaExceeded, UnknownHost, ForeignOrigin
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
-                       IdempotencyConflict, RunFinished, BackboneUnavailable, Diverged,
+                       IdempotencyConflict, ClassTaken, RunFinished, BackboneUnavailable, Diverged,
                        MigrationNeeded, ImageNotKept, VersionRetired
       ArtifactError    BlobMissing, ChecksumMismatch, SignatureMismatch, SpecMismatch,
                        ParityFailure
@@ -76,6 +76,14 @@ class UnknownFeedback(InputError):
 
 class UnknownExample(InputError):
     code = "unknown-example"
+
+
+class UnknownBatch(InputError):
+    code = "unknown-batch"
+
+
+class UnknownClass(InputError):
+    code = "unknown-class"
 
 
 class UnknownRun(InputError):
@@ -168,6 +176,10 @@ class VersionNotLoaded(StateError):
 
 class IdempotencyConflict(StateError):
     code = "idempotency-conflict"
+
+
+class ClassTaken(StateError):
+    code = "class-taken"
 
 
 class RunFinished(StateError):

@@ -46,6 +46,7 @@ _READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _CODEC_FREE_BRANDS = {b"mif1", b"msf1"}
+_UNKNOWN = "application/octet-stream"
 
 # libtiff writes its errors to the standard error of the process, one for each damaged row. They say
 # nothing that Pillow's exception does not. A Pillow without libtiff, or one that hides its
@@ -67,6 +68,18 @@ def reader_of(image: bytes) -> type[ImageFile] | None:
             return AvifImageFile if _AVIF_BRANDS.intersection(brands) else _heic_reader()
         return None
     return next((reader for magic, reader in _READERS if image.startswith(magic)), None)
+
+
+def media_type(image: bytes) -> str:
+    """Of a stored image, for browsers; application/octet-stream if the format is unknown."""
+    brands = _brands(image)
+    if brands and not _AVIF_BRANDS.intersection(brands):
+        is_heic = brands[0] in _HEIC_BRANDS | _CODEC_FREE_BRANDS
+        return "image/heic" if is_heic else _UNKNOWN
+    reader = reader_of(image)
+    if reader is Jpeg2KImageFile:
+        return "image/j2c" if image.startswith(b"\xff\x4f") else "image/jp2"
+    return _UNKNOWN if reader is None else f"image/{str(reader.format).lower()}"
 
 
 def describe(image: bytes) -> str:

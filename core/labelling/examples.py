@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, insert, select, union
 
 from core import erased
+from core.errors import UnknownExample
 from core.inputs.fingerprint import Fingerprint, from_thumb, is_near_duplicate
 from core.store.schema import examples, predictions
 from core.store.tables.tallies import class_sizes
@@ -58,6 +59,19 @@ def find(conn: Connection, image: str) -> Example | None:
         )
     ).one_or_none()
     return None if row is None else Example(*row)
+
+
+def image_of(conn: Connection, example_id: int) -> str:
+    """The digest of its image. Raises UnknownExample, also if it was erased."""
+    image: str | None = None
+    if 0 < example_id < 2**63:
+        query = select(examples.c.image).where(examples.c.id == example_id)
+        image = conn.execute(query).scalar()
+    if image is None:
+        raise UnknownExample(f"example {example_id} does not exist; GET /v1/examples lists them")
+    if erased.is_erased(image):
+        raise UnknownExample(f"example {example_id} was erased; nothing of its image is left")
+    return image
 
 
 def captured_digests(conn: Connection) -> list[str]:

@@ -14,6 +14,7 @@ from core import class_names, predictions
 from core.audit import Actor
 from core.errors import (
     IdempotencyConflict,
+    UnknownExample,
     UnknownPrediction,
 )
 from core.inputs.fingerprint import fingerprint
@@ -121,6 +122,19 @@ def label_prediction(
                 doom_again(conn, image)
             raise
     result = _append(store, image, request, prediction_id, now, None)
+    lost_images.note_if_missing(store, image, now)
+    return result
+
+
+def label_example(store: Store, example_id: int, request: LabelRequest, now: float) -> IntakeResult:
+    """Label an example again. Raises UnknownExample, InvalidLabel, IdempotencyConflict."""
+    request = check(request)
+    with store.db.read() as conn:
+        image = examples.image_of(conn, example_id)
+    try:
+        result = _append(store, image, request, None, now, None)
+    except UnknownPrediction:  # it was erased since
+        raise UnknownExample(f"example {example_id} was erased") from None
     lost_images.note_if_missing(store, image, now)
     return result
 

@@ -31,6 +31,8 @@ class LabelEvent:
     who: str
     prediction_id: str | None
     created_at: float
+    # Of `label_batches`. None: it came alone.
+    batch_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ def append(
     who: str = "anonymous",
     prediction_id: str | None = None,
     idempotency_key: str | None = None,
+    batch_id: int | None = None,
 ) -> LabelEvent:
     result = conn.execute(
         insert(labels).values(
@@ -72,11 +75,12 @@ def append(
             prediction_id=prediction_id,
             idempotency_key=idempotency_key,
             created_at=now,
+            batch_id=batch_id,
         )
     )
     key = result.inserted_primary_key
     assert key is not None
-    return LabelEvent(key[0], example_id, label, retracts, who, prediction_id, now)
+    return LabelEvent(key[0], example_id, label, retracts, who, prediction_id, now, batch_id)
 
 
 def get(conn: Connection, event_id: int) -> LabelEvent | None:
@@ -125,17 +129,9 @@ def count_after(conn: Connection, snapshot: int) -> tuple[int, float | None, flo
 
 
 def has_any_after(conn: Connection, snapshot: int, names: Sequence[str]) -> bool:
-    """Whether an event after the snapshot gives one of these labels, or retracts one."""
-    is_wanted = labels.c.label.is_(None) | labels.c.label.in_(names)
-    query = select(labels.c.id).where(labels.c.id > snapshot, is_wanted)
+    """Whether an event after the snapshot gives one of these labels."""
+    query = select(labels.c.id).where(labels.c.id > snapshot, labels.c.label.in_(names))
     return conn.execute(query.order_by(labels.c.id).limit(1)).first() is not None
-
-
-def changed_examples_of(conn: Connection, snapshot: int) -> bool:
-    """Whether an example of the snapshot has an event after it."""
-    new = select(labels.c.example_id).where(labels.c.id > snapshot)
-    query = select(labels.c.id).where(labels.c.id <= snapshot, labels.c.example_id.in_(new))
-    return conn.execute(query.limit(1)).first() is not None
 
 
 def times_between(conn: Connection, after: int, up_to: int) -> list[float]:
@@ -228,15 +224,6 @@ def _events_of(snapshot: int) -> Select[tuple[int]]:
 
 
 def _one(conn: Connection, condition: object) -> LabelEvent | None:
-    row = conn.execute(
-        select(
-            labels.c.id,
-            labels.c.example_id,
-            labels.c.label,
-            labels.c.retracts,
-            labels.c.who,
-            labels.c.prediction_id,
-            labels.c.created_at,
-        ).where(condition)  # type: ignore[arg-type]
-    ).one_or_none()
+    columns = (labels.c[name] for name in LabelEvent.__dataclass_fields__)
+    row = conn.execute(select(*columns).where(condition)).one_or_none()  # type: ignore[arg-type]
     return None if row is None else LabelEvent(*row)

@@ -1,7 +1,9 @@
 """Outcomes: whether the primary answer and the shadow answer to a labelled prediction were right.
 
 Only images without a label at the time of the prediction count, since no version can have trained
-on them. Each image counts once, by its current label. An image without a current label does not.
+on them. Each image counts once, by its current label. An image without a current label does not,
+nor does one that is labelled `none of these`: no answer is right about it. Nor does one whose label
+came from a change of a class: the versions answered before the class had that name.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
 
-from core.class_names import is_same
+from core.class_names import is_class, is_same
 from core.store.schema import labels, predictions, shadow_answers
+from core.store.tables.review import label_batches
 from core.store.tables.tallies import current_labels
 
 # What a page or a scrape compares: it takes no longer with a million labels.
@@ -113,6 +116,7 @@ def _by_example(
         .join(current_labels, current_labels.c.example_id == given.c.example_id)
         .where(
             given.c.label.is_not(None),
+            ~_came_from_a_change_of_class(current_labels.c.event_id),
             shadow_answers.c.version == shadow,
             predictions.c.created_at >= since,
             ~_is_retracted(given.c.id),
@@ -124,6 +128,8 @@ def _by_example(
         query = query.where(predictions.c.version == champion)
     by_example: dict[int, Outcome] = {}
     for example_id, primary, shadow_label, label in conn.execute(query):
+        if not is_class(label):
+            continue
         outcome = Outcome(
             is_same(primary, label), is_same(shadow_label, label), is_same(primary, shadow_label)
         )
@@ -142,3 +148,12 @@ def score(counts: Counter[Outcome]) -> Score:
 def _is_retracted(event_id: ColumnElement[int]) -> ColumnElement[bool]:
     retraction = labels.alias("retraction")
     return exists().where(retraction.c.retracts == event_id)
+
+
+def _came_from_a_change_of_class(event_id: ColumnElement[int]) -> ColumnElement[bool]:
+    event = labels.alias("event")
+    return exists().where(
+        event.c.id == event_id,
+        label_batches.c.id == event.c.batch_id,
+        label_batches.c.kind.in_(("rename", "merge")),
+    )

@@ -30,8 +30,10 @@ from service.api.routes import (
     runs,
     session,
     status,
+    stream,
     versions,
 )
+from service.api.status.streams import Streams
 from service.api.unexpected import ANY_PATH, refuse_unexpected
 
 _REFUSED = ("OPTIONS", "TRACE")
@@ -59,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         lost_images,
         erasures,
         status,
+        stream,
         events,
         session,
         oip_metadata,
@@ -80,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     generate = app.openapi
     app.openapi = functools.cache(lambda: add_keys(generate()))  # type: ignore[method-assign]
     app.state.sessions = Sessions(settings)
+    app.state.streams = Streams()
     app.add_middleware(RequestMiddleware, state=app.state, max_bytes=settings.max_body_bytes)
     app.add_middleware(Gate, state=app.state, settings=settings)  # the last one is the first
     return app

@@ -16,6 +16,7 @@ from core.registry.bootstrap import ensure_first_version
 from core.release import release
 from core.retention.capture import Capture
 from core.retention.policy import load_capture_policy, load_retention_policy
+from core.review.analyses import AnalysisCache
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.host import available_cores
@@ -54,6 +55,7 @@ class ServingProcess:
         self.is_batching = settings.batching == "on" or (settings.batching == "auto" and is_on_gpu)
         file = settings.admin_key_file
         self.key_ring = KeyRing(store.db, None if file is None else keys.read_file(file))
+        self.analyses = AnalysisCache(store)
         self.exports = Exports(settings.home / "cache" / "exports", release())
         self.slot = Slot(store.db.clock, store.db.clock.error_s)
         self.spool = open_spool(settings)

@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 import core.models.onnx_sessions  # noqa: F401
+from core.class_names import is_class
 from core.errors import UNUSABLE_IMAGE, InvalidRequest, NotEnoughLabels, SpecMismatch
 from core.inputs import pixels
 from core.inputs.pixels import Limits, PixelSpec
@@ -96,7 +97,8 @@ def labelled_photos(store: Store, spec: PixelSpec, limits: Limits) -> NDArray[np
     Raises NotEnoughLabels if fewer than 20 photos can be read.
     """
     with store.db.read() as conn:
-        images = [row.image for row in labels.current(conn) if not row.is_held_out]
+        current = labels.current(conn)
+    images = [row.image for row in current if not row.is_held_out and is_class(row.label)]
     photos = []
     for image in (images[i] for i in evenly(len(images))):
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.class_names import identity, is_same
+from core.class_names import identity, is_class, is_same
 from core.inputs.pixels import Limits
 from core.labelling import labels
 from core.labelling.labels import CurrentLabel
@@ -60,7 +60,7 @@ def difference(
     """
     with store.db.read() as conn:
         pair = [versions.get(conn, number) for number in (before, after)]
-        held_out = [row for row in labels.current(conn) if row.is_held_out]
+        held_out = [row for row in labels.current(conn) if row.is_held_out and is_class(row.label)]
     old, new = (
         load(versions.read_manifest(version, store), store.blobs, runtime) for version in pair
     )

@@ -12,6 +12,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from core import leases, runs
+from core.class_names import is_class
 from core.errors import EvergreenError, NotReady, StoreError
 from core.labelling import labels
 from core.labelling.census import check_enough, take_census
@@ -166,7 +167,7 @@ def _read_training_set(
         snapshot = labels.newest_id(conn)
         rows = labels.current(conn, snapshot)
     check_enough(take_census(rows))
-    num_trained = sum(not row.is_held_out for row in rows)
+    num_trained = sum(not row.is_held_out and is_class(row.label) for row in rows)
     progress.record_snapshot(snapshot, context.recipe, num_trained)
 
     progress.report("embedding", 0.05)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.class_names import is_class
 from core.errors import UNUSABLE_IMAGE, StoreError
 from core.inputs import pixels
 from core.inputs.pixels import PixelSpec
@@ -78,7 +79,8 @@ def _tune_champion(
     store = context.store
     with store.db.read() as conn:
         snapshot = run.snapshot or labels.newest_id(conn)
-        rows = [row for row in labels.current(conn, snapshot) if not row.is_held_out]
+        current = labels.current(conn, snapshot)
+    rows = [row for row in current if not row.is_held_out and is_class(row.label)]
     check_enough(take_census(rows))
     progress.record_snapshot(snapshot, context.recipe, len(rows))
     manifest = _champion(store)

@@ -1,7 +1,8 @@
 """Whether new labels change what a run learns.
 
 A class joins with its second training example. Until then its first label changes nothing, and a
-run would train the same head again.
+run would train the same head again. The label `none of these` changes something only if it takes
+an example out of a class.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from core.labelling import labels
-from core.labelling.census import read_census
+from core.labelling.census import has_left_a_class, read_census
 
 
 def can_learn(conn: Connection, snapshot: int) -> bool:
@@ -18,6 +19,4 @@ def can_learn(conn: Connection, snapshot: int) -> bool:
     if not census.is_enough:
         return False
     # The first is mostly true, and then costs nothing. Both read no more than the new labels.
-    return labels.has_any_after(conn, snapshot, census.classes) or labels.changed_examples_of(
-        conn, snapshot
-    )
+    return labels.has_any_after(conn, snapshot, census.classes) or has_left_a_class(conn, snapshot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core import runs
+from core.class_names import is_class
 from core.labelling import labels
 from core.labelling.census import read_census
 from core.registry import promotions, versions
@@ -21,7 +22,8 @@ def read_planner_input(store: Store) -> PlannerInput:
             num_trained = last.parameters.get("num_trained")
             if num_trained is None:  # a run of an older release
                 num_trained = sum(
-                    not row.is_held_out for row in labels.current(conn, last.snapshot)
+                    not row.is_held_out and is_class(row.label)
+                    for row in labels.current(conn, last.snapshot)
                 )
             share = last.parameters.get("wanted", {}).get("share") or 0.0
             past = PastTuning(num_trained, last.outcome == "promoted", share)

@@ -87,6 +87,7 @@ class Gate:
             await self._refuse(error, scope, receive, send)
             return
         state["caller"] = caller
+        state["gate"] = self
         if caller.key is not None and caller.key.byte_quota and _length(scope) is None:
             receive = self._quotas.counting(caller.key, receive)
         await self._app(scope, receive, send)
@@ -116,6 +117,16 @@ class Gate:
         if caller.role < need:
             raise RoleRequired(f"this needs a key with the role {need.word}")
         return caller
+
+    async def still_admits(self, scope: Scope) -> bool:
+        """Whether a request that is still answered would be admitted now."""
+        try:
+            await self._admit(scope, dict(scope["headers"]))
+        except AccessError:
+            return False
+        except EvergreenError:  # as long as that is not known
+            return True
+        return True
 
     async def _caller(self, scope: Scope, headers: Headers) -> Caller:
         user = self._trusted_user(scope, headers)

@@ -35,6 +35,7 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/v1/session"): Role.PREDICT,
     ("POST", "/v1/predict"): Role.PREDICT,
     ("GET", "/v1/status"): Role.PREDICT,
+    ("GET", "/v1/stream"): Role.PREDICT,
     ("GET", "/v1/versions"): Role.PREDICT,
     ("GET", "/v1/versions/{number}"): Role.PREDICT,
     ("GET", "/v1/champion"): Role.PREDICT,

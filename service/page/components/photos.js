@@ -24,13 +24,16 @@ export function acceptPhotos(zone, input, take) {
   });
 }
 
+/** Returns the function that ends it. */
 export function acceptPaste(take) {
-  document.addEventListener("paste", (event) => {
+  const hear = (event) => {
     const files = [...(event.clipboardData?.files ?? [])].filter((f) => f.type.startsWith("image/"));
     if (!files.length) return;
     event.preventDefault();
     take(files);
-  });
+  };
+  document.addEventListener("paste", hear);
+  return () => document.removeEventListener("paste", hear);
 }
 
 /** A photo dropped outside a zone must not replace the page. */

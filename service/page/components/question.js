@@ -1,28 +1,37 @@
 // "Is it right?": confirm, choose another class, or type one. Then thanks, with an undo.
 
-import * as api from "./api.js";
-import { isSameClass, labelled } from "./classes.js";
-import { el, fill, percent, say } from "./dom.js";
-import * as live from "./live.js";
+import { labelled } from "../classes.js";
+import { el, fill, put, say } from "../dom.js";
+import { isSameClass, NONE_OF_THESE, percent } from "../format.js";
+import * as outbox from "../outbox.js";
+import { refresh } from "../stream.js";
 
-const MAX_SUGGESTED = 4;
+const MAX_CHOICES = 9; // one for each digit
+const FOR_TOP = 5;
 
-/** `stored` is the label given here before, or null; `onStored` is called when it changes. */
-export function makeQuestion(answer, stored, onStored) {
+/** `given` is the label given here before, or null: {label, promise, feedback_id}; `onGiven` is
+ * called when it changes. Returns {element, press(key), isTypedIn()}. */
+export function makeQuestion(answer, given, onGiven) {
   const [best, ...others] = answer.top;
-  // A taught class is often not yet one of the live version.
-  const suggested = labelled().filter((name) => !answer.top.some((listed) => isSameClass(listed.label, name))).slice(0, MAX_SUGGESTED);
+  const names = choices(answer);
   const buttons = new Map();
+  let problemText = null;
 
-  const choice = (name, likelihood) => {
+  const choice = (name, i) => {
+    const likelihood = others.find((other) => other.label === name)?.confidence;
     const button = el("button", { type: "button", class: "choice", onclick: () => give(name) },
-      el("span", {}, name), likelihood !== undefined && el("span", { class: "quiet" }, percent(likelihood)));
+      el("kbd", { "aria-hidden": "true" }, String(i + 1)), el("span", {}, name),
+      likelihood !== undefined && el("span", { class: "quiet number" }, percent(likelihood)));
     fill(button, likelihood ?? 0);
     buttons.set(name, button);
     return button;
   };
-  const correct = el("button", { type: "button", class: "correct", onclick: () => give(best.label) }, "✓ Correct!");
+  const correct = el("button", { type: "button", class: "correct", "aria-keyshortcuts": "a", onclick: () => give(best.label) },
+    "✓ Correct", el("kbd", { "aria-hidden": "true" }, "a"));
   buttons.set(best.label, correct);
+  const none = el("button", { type: "button", class: "choice none", "aria-keyshortcuts": "x", onclick: () => give(NONE_OF_THESE) },
+    el("kbd", { "aria-hidden": "true" }, "x"), el("span", {}, NONE_OF_THESE));
+  buttons.set(NONE_OF_THESE, none);
   const input = el("input", {
     type: "text", list: "classes", maxlength: 100, autocomplete: "off", autocapitalize: "off", spellcheck: "false",
     "aria-label": "What is it really?", placeholder: "something else…",
@@ -31,20 +40,21 @@ export function makeQuestion(answer, stored, onStored) {
   const fields = el("fieldset", {},
     el("legend", { class: "unseen" }, "What is it really?"),
     correct,
-    others.length + suggested.length > 0 && el("p", { class: "quiet fine" }, "or is it…"),
-    el("div", { class: "choices" }, ...others.map((other) => choice(other.label, other.confidence))),
-    suggested.length > 0 && el("div", { class: "chips" }, ...suggested.map((name) => choice(name))),
+    el("div", { class: "chips" }, names.map(choice), none),
     form);
   const undo = el("button", { type: "button", class: "link", onclick: takeBack }, "Undo");
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
   const thanks = el("p", { class: "thanks", role: "status" });
+  const element = el("div", { class: "question" }, fields, problem, thanks);
 
   function show() {
-    fields.disabled = stored !== null;
-    for (const [name, button] of buttons) button.classList.toggle("chosen", stored !== null && isSameClass(name, stored.label));
-    thanks.hidden = stored === null;
-    if (stored) thanks.replaceChildren("Thanks — ", el("b", {}, stored.label), ` is stored as label ${stored.id}. `, undo);
-    else thanks.replaceChildren();
+    fields.disabled = given !== null;
+    for (const [name, button] of buttons) button.classList.toggle("chosen", given !== null && isSameClass(name, given.label));
+    thanks.hidden = given === null;
+    say(problem, problemText);
+    if (!given) put(thanks);
+    else if (given.feedback_id) put(thanks, "Thanks — ", el("b", {}, given.label), ` is stored as label ${given.feedback_id}. `, undo);
+    else put(thanks, el("b", {}, given.label), " is on its way to the server. ", undo);
   }
 
   function submit(event) {
@@ -54,31 +64,63 @@ export function makeQuestion(answer, stored, onStored) {
     else input.focus();
   }
 
+  /** Shown at once as given; taken back if the server refuses it. */
   async function give(label) {
-    fields.disabled = true; // a second click must not store a second label
-    await change(() => api.labelPrediction(answer.prediction_id, label));
-    // The button that had the focus is disabled now.
-    (stored ? undo : buttons.get(label) ?? input).focus({ preventScroll: true });
+    if (given) return;
+    const hadFocus = element.contains(document.activeElement);
+    const promise = outbox.give({ prediction_id: answer.prediction_id, label });
+    const mine = { label, promise, feedback_id: null };
+    change(mine);
+    if (hadFocus) undo.focus({ preventScroll: true }); // the button that had it is disabled now
+    try {
+      const stored = await promise;
+      // As stored: an earlier spelling of the class, if there is one.
+      if (given === mine) change({ ...mine, label: stored.label, feedback_id: stored.feedback_id });
+    } catch (error) {
+      if (given === mine) change(null, error.message);
+    }
+    refresh();
   }
 
   async function takeBack() {
-    const { id, label } = stored;
-    await change(() => api.takeBack(id).then(() => null));
-    if (!stored) (buttons.get(label) ?? input).focus({ preventScroll: true });
+    const taken = given;
+    const hadFocus = element.contains(document.activeElement);
+    change(null);
+    if (hadFocus) (buttons.get(taken.label) ?? input).focus({ preventScroll: true });
+    try {
+      await outbox.undo(taken.promise);
+    } catch (error) {
+      if (!given) change(taken, error.message);
+    }
+    refresh();
   }
 
-  async function change(work) {
-    say(problem, null);
-    try {
-      stored = await work();
-      onStored(stored);
-    } catch (error) {
-      say(problem, error.message);
-    }
+  function change(now, text = null) {
+    given = now;
+    problemText = text;
+    onGiven(now);
     show();
-    live.refresh();
+  }
+
+  function press(key) {
+    if (key === "Backspace") {
+      if (!given) return false;
+      takeBack();
+      return true;
+    }
+    const name = key === "a" ? best.label : key === "x" ? NONE_OF_THESE : /^[1-9]$/.test(key) ? names[key - 1] : undefined;
+    if (name === undefined || given) return false;
+    give(name);
+    return true;
   }
 
   show();
-  return el("div", { class: "question" }, fields, problem, thanks);
+  return { element, press, isTypedIn: () => input.value !== "" && document.activeElement === input };
+}
+
+/** The model's other guesses, then classes that were taught: often not yet in the live version. */
+function choices({ top: [best, ...others] }) {
+  const guesses = others.slice(0, FOR_TOP).map(({ label }) => label);
+  const taught = labelled().filter((name) => ![best.label, ...guesses].some((listed) => isSameClass(listed, name)));
+  return [...guesses, ...taught].slice(0, MAX_CHOICES);
 }

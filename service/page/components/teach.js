@@ -1,101 +1,113 @@
 // "Teach it": one label for many photos.
 
-import * as api from "./api.js";
-import { byId, count, el, fill, say } from "./dom.js";
-import * as live from "./live.js";
-import { acceptPhotos, makeQueue } from "./photos.js";
+import { el, fill, put, say } from "../dom.js";
+import { count } from "../format.js";
+import * as outbox from "../outbox.js";
+import { refresh as refreshStatus } from "../stream.js";
+import { progressBar } from "./bar.js";
+import { acceptPhotos } from "./photos.js";
 import { announce } from "./toast.js";
 
-// Enough to keep the connection busy, and few enough for other clients.
-const CONCURRENT = 3;
+/** The form. It keeps what was chosen while other views are shown. */
+export function makeTeaching() {
+  let chosen = [];
+  let isSending = false;
 
-let chosen = [];
-let sending = false;
-
-export function startTeaching() {
-  acceptPhotos(byId("teach-drop"), byId("teach-files"), (files) => {
-    if (sending) return;
-    chosen = chosen.concat(files);
+  const label = el("input", {
+    id: "teach-label", type: "text", list: "classes", maxlength: 100, autocomplete: "off", autocapitalize: "off",
+    spellcheck: "false", placeholder: "for example: tulip", oninput: refresh,
+  });
+  const files = el("input", { id: "teach-files", class: "unseen", type: "file", accept: "image/*", multiple: true });
+  const chosenText = el("strong", { id: "teach-chosen" });
+  const drop = el("label", { class: "drop small", id: "teach-drop" }, files, chosenText,
+    el("span", { class: "quiet with-mouse" }, "or drop them here, or a whole folder"));
+  const button = el("button", { id: "teach-send", type: "submit" });
+  const bar = progressBar("Photos stored", { id: "teach-bar", hidden: true });
+  const result = el("p", { id: "teach-result", class: "fine", hidden: true });
+  const problems = el("ul", { id: "teach-problems", class: "problems", hidden: true });
+  const form = el("form", { id: "teach", onsubmit: submit },
+    el("label", { for: "teach-label" }, "What is on the photos?"), label, drop, button);
+  acceptPhotos(drop, files, (added) => {
+    if (isSending) return;
+    chosen = chosen.concat(added);
     refresh();
+    if (!label.value.trim()) label.focus();
   });
-  byId("teach-label").addEventListener("input", refresh);
-  byId("teach").addEventListener("submit", (event) => {
+
+  function submit(event) {
     event.preventDefault();
-    const label = byId("teach-label").value.trim();
-    if (sending) return;
-    if (!label) byId("teach-label").focus();
-    else if (!chosen.length) byId("teach-files").focus();
-    else send(label);
-  });
-  refresh();
-}
-
-function refresh() {
-  const label = byId("teach-label").value.trim();
-  byId("teach-chosen").textContent = chosen.length
-    ? `${count(chosen.length, "photo")} chosen` : "Choose the photos";
-  byId("teach-send").ariaDisabled = String(sending || !label || !chosen.length);
-  byId("teach-send").textContent = chosen.length && label
-    ? `Teach ${count(chosen.length, "photo")} of “${label}”` : "Teach";
-}
-
-async function send(label) {
-  const files = chosen;
-  chosen = [];
-  sending = true;
-  refresh();
-  const stored = [];
-  let name = label; // as stored: an earlier spelling of the class, if there is one
-  const refused = [];
-  showProblems(refused);
-  showProgress(0, files.length);
-  const queue = makeQueue(CONCURRENT, async (file) => {
-    try {
-      const given = await api.labelPhoto(file, label);
-      stored.push(given.id);
-      name = given.label;
-    } catch (problem) {
-      refused.push({ name: file.name, detail: problem.message });
-      showProblems(refused);
-    }
-    showProgress(stored.length + refused.length, files.length);
-  });
-  await Promise.all(files.map(queue));
-  sending = false;
-  byId("teach-bar").hidden = true;
-  showResult(name, stored, refused.length);
-  refresh();
-  live.refresh();
-}
-
-function showProgress(done, all) {
-  byId("teach-bar").hidden = false;
-  fill(byId("teach-bar"), done / all);
-  say(byId("teach-result"), `${done} of ${count(all, "photo")}…`);
-}
-
-function showProblems(refused) {
-  const list = byId("teach-problems");
-  list.hidden = refused.length === 0;
-  list.replaceChildren(...refused.map(({ name, detail }) => el("li", {}, el("b", {}, name), `: ${detail}`)));
-}
-
-function showResult(label, stored, numRefused) {
-  const line = byId("teach-result");
-  const text = numRefused ? `${count(numRefused, "photo")} rejected, ${stored.length} stored as ` : `${count(stored.length, "photo")} stored as `;
-  line.replaceChildren(text, el("b", {}, label), ". ");
-  if (stored.length) line.append(el("button", { type: "button", class: "link", onclick: undo }, "Undo"));
-  line.hidden = false;
-  announce(`${text}${label}`);
-
-  async function undo() {
-    let failed = 0;
-    const queue = makeQueue(CONCURRENT, (id) => api.takeBack(id).catch(() => { failed += 1; }));
-    line.replaceChildren("Taking them back…");
-    await Promise.all(stored.map(queue));
-    line.replaceChildren(failed
-      ? `${count(failed, "label")} could not be taken back; try again later.`
-      : `${count(stored.length, "label")} taken back.`);
-    live.refresh();
+    const name = label.value.trim();
+    if (isSending) return;
+    if (!name) label.focus();
+    else if (!chosen.length) files.focus();
+    else send(name);
   }
+
+  function refresh() {
+    const name = label.value.trim();
+    chosenText.textContent = chosen.length ? `${count(chosen.length, "photo")} chosen` : "Choose the photos";
+    button.ariaDisabled = String(isSending || !name || !chosen.length);
+    button.textContent = chosen.length && name ? `Teach ${count(chosen.length, "photo")} of “${name}”` : "Teach";
+  }
+
+  async function send(given) {
+    const photos = chosen;
+    chosen = [];
+    isSending = true;
+    refresh();
+    const stored = [];
+    const refused = [];
+    let name = given; // as stored: an earlier spelling of the class, if there is one
+    showProblems(refused);
+    showProgress(0, photos.length);
+    await Promise.all(photos.map(async (file) => {
+      try {
+        const answer = await outbox.givePhoto(file, given);
+        stored.push(answer.feedback_id);
+        name = answer.label;
+      } catch (problem) {
+        refused.push({ name: file.name, detail: problem.message });
+        showProblems(refused);
+      }
+      showProgress(stored.length + refused.length, photos.length);
+    }));
+    isSending = false;
+    bar.hidden = true;
+    label.value = "";
+    showResult(name, stored, refused.length);
+    refresh();
+    refreshStatus();
+  }
+
+  function showProgress(done, all) {
+    bar.hidden = false;
+    fill(bar, done / all);
+    say(result, `${done} of ${count(all, "photo")}…`);
+  }
+
+  function showProblems(refused) {
+    problems.hidden = refused.length === 0;
+    put(problems, refused.map(({ name, detail }) => el("li", {}, el("b", {}, name), `: ${detail}`)));
+  }
+
+  function showResult(name, stored, numRefused) {
+    const text = numRefused ? `${count(numRefused, "photo")} rejected, ${stored.length} stored as ` : `${count(stored.length, "photo")} stored as `;
+    const undo = el("button", { type: "button", class: "link", onclick: () => takeBack(stored) }, "Undo");
+    put(result, text, el("b", {}, name), ". ", stored.length > 0 && undo);
+    result.hidden = false;
+    announce(`${text}${name}`);
+  }
+
+  async function takeBack(stored) {
+    say(result, "Taking them back…");
+    const done = await Promise.allSettled(stored.map((feedback_id) => outbox.takeBack({ feedback_id })));
+    const numFailed = done.filter(({ status }) => status === "rejected").length;
+    say(result, numFailed
+      ? `${count(numFailed, "label")} could not be taken back; try again later.`
+      : `${count(stored.length, "label")} taken back.`);
+    refreshStatus();
+  }
+
+  refresh();
+  return el("div", { class: "teaching" }, form, bar, result, problems);
 }

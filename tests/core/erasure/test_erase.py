@@ -21,7 +21,7 @@ from core.store.store import Store
 from core.store.tables.tallies import class_sizes
 from tests.core import labelled_store
 from tests.core.erasure.erasing import VECTOR_BYTES, embed, eraser, files_with
-from tests.core.labelled_store import IMAGE, LIMITS, OTHER, count, label, predict
+from tests.core.labelled_store import DIRECTION, IMAGE, LIMITS, OTHER, count, label, predict
 from tests.support import images
 
 pytestmark = pytest.mark.slow  # not in `make check`
@@ -122,10 +122,10 @@ def test_no_file_has_a_byte_of_it(sqlite_store: Store, settings: Settings) -> No
     with sqlite_store.db.write() as conn:  # only this one has the vector
         others = schema.embeddings.c.example_id != example_id
         conn.execute(update(schema.embeddings).where(others).values(vector=b"x" * 192))
-    traces = [IMAGE[20:], fingerprint(IMAGE, LIMITS).thumb, VECTOR_BYTES]
+    traces = [IMAGE[20:], fingerprint(IMAGE, LIMITS).thumb, VECTOR_BYTES, DIRECTION]
     assert all(files_with(settings.home, trace) for trace in traces)
     eraser(sqlite_store).erase_example(example_id, "bob")
-    assert [files_with(settings.home, trace) for trace in traces] == [[], [], []]
+    assert [files_with(settings.home, trace) for trace in traces] == [[]] * len(traces)
 
 
 def test_reader_of_the_log_leaves_the_erasure_to_be_finished(

@@ -5,17 +5,19 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import insert
 
 from core import predictions
 from core.ids import new_id
 from core.inputs.pixels import Limits
-from core.labelling import intake, retractions
+from core.labelling import intake, labels, retractions
 from core.labelling.intake import IntakeResult, LabelRequest
 from core.predictions import Prediction
 from core.shadows import answers, outcomes
 from core.shadows.answers import ShadowAnswer, Tally
 from core.shadows.outcomes import Outcome, RunningOutcomes, Score
 from core.store.store import Store
+from core.store.tables.review import label_batches
 from tests.support import images
 
 LIVE, SHADOW = 2, 1
@@ -78,6 +80,24 @@ def test_label_of_the_image_itself_changes_the_outcome(store: Store) -> None:
     request = LabelRequest("dog")
     intake.label_image(store, images.png(48, 48, 0), request, Limits(), time.time())
     assert read(store) == [WRONG_RIGHT]
+
+
+@pytest.mark.parametrize("name", ["none of these", "None of these"])
+def test_image_that_is_none_of_these_does_not_count(store: Store, name: str) -> None:
+    label(store, predict(store, "cat", "dog"), name)
+    assert read(store) == []
+
+
+@pytest.mark.parametrize(("kind", "counts"), [("rename", 0), ("merge", 0), ("feedback", 1)])
+def test_label_that_comes_from_a_change_of_class_does_not_count(
+    store: Store, kind: str, counts: int
+) -> None:
+    event = label(store, predict(store, "cat", "dog"), "cat").event
+    with store.db.write() as conn:
+        values = {"id": 7, "kind": kind, "who": "ann", "detail": {}, "created_at": 1.0}
+        conn.execute(insert(label_batches).values(values))
+        labels.append(conn, example_id=event.example_id, label="dog", now=time.time(), batch_id=7)
+    assert read(store) == [WRONG_RIGHT] * counts
 
 
 def test_retracted_label_does_not_count(store: Store) -> None:

@@ -25,6 +25,7 @@ PUBLIC = {
     ("get", "/v1/champion"),
     ("put", "/v1/champion"),
     ("get", "/v1/status"),
+    ("get", "/v1/stream"),
     ("get", "/v1/session"),
     ("post", "/v1/session"),
     ("delete", "/v1/session"),

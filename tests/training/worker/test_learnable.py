@@ -73,3 +73,15 @@ def test_label_that_is_taken_back_is_worth_a_run(sqlite_store: Store) -> None:
     trained = newest(sqlite_store)
     retractions.retract(sqlite_store, trained, who="test", now=time.time())
     assert is_worth_a_run(sqlite_store, trained)
+
+
+def test_label_none_of_these_is_worth_a_run_if_it_takes_an_example_out_of_a_class(
+    sqlite_store: Store,
+) -> None:
+    label(sqlite_store, [*digits_of("two")[:12], *digits_of("five")[:12]])
+    trained = newest(sqlite_store)
+    name(sqlite_store, digits_of("seven")[:8], "none of these")
+    retractions.retract(sqlite_store, newest(sqlite_store), who="test", now=time.time())
+    assert not is_worth_a_run(sqlite_store, trained)
+    name(sqlite_store, digits_of("two")[:1], "none of these")
+    assert is_worth_a_run(sqlite_store, trained)

@@ -105,6 +105,8 @@ def test_route_is_refused_without_a_key_and_with_a_lesser_role(
         forbidden = keyed.request(method, url, headers=lesser)
         assert forbidden.status_code == 403
         assert need.word in forbidden.text
+    if path == "/v1/stream":  # its answer has no end
+        method = "HEAD"
     allowed = keyed.request(method, url, headers=as_role[need])
     assert allowed.status_code not in (401, 403)
 

@@ -1,0 +1,82 @@
+"""The stored analyses: a row each, which names the blob, and the one that is read of late.
+
+They may be deleted at any time. Without one, everything works that does not show it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from core.errors import BlobMissing, ChecksumMismatch, SpecMismatch
+from core.review.analysis import Analysis
+from core.store.store import Store
+from core.store.tables.review import analyses
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRow:
+    # That scored the held-out examples, and whose backbone and references all of it is by.
+    version: int
+    digest: str
+    num_bytes: int
+    # The newest label event among the examples.
+    snapshot: int
+    # Such as the learning curve, as JSON.
+    summary: Mapping[str, Any]
+    created_at: float
+
+
+def newest(conn: Connection) -> AnalysisRow | None:
+    row = conn.execute(select(analyses).order_by(analyses.c.version.desc()).limit(1)).first()
+    return None if row is None else AnalysisRow(**row._mapping)
+
+
+def add(conn: Connection, row: AnalysisRow) -> None:
+    """Store the row, in place of an earlier one of the same version."""
+    conn.execute(delete(analyses).where(analyses.c.version == row.version))
+    conn.execute(insert(analyses).values(asdict(row)))
+
+
+class AnalysisCache:
+    """The newest analysis, read once for each digest. Threads may share it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._held: tuple[str, Analysis] | None = None
+        self._unreadable = ""
+
+    def get(self) -> tuple[AnalysisRow, Analysis] | None:
+        """None if there is none, or if its file cannot be read. Raises StoreError."""
+        with self._store.db.read() as conn:
+            row = newest(conn)
+        # One thread reads the file, and the others wait for it.
+        with self._lock:
+            if row is None:
+                self._held = None
+                return None
+            if self._held is None or self._held[0] != row.digest:
+                self._held = None
+                analysis = self._read(row)
+                if analysis is None:
+                    return None
+                self._held = row.digest, analysis
+            return row, self._held[1]
+
+    def _read(self, row: AnalysisRow) -> Analysis | None:
+        try:
+            return Analysis.from_bytes(self._store.blobs.get(row.digest))
+        except (BlobMissing, ChecksumMismatch, SpecMismatch) as error:
+            if self._unreadable != row.digest:
+                extra = {"version": row.version, "error": str(error)}
+                log.warning("analysis.unreadable", extra=extra)
+            self._unreadable = row.digest
+            return None
