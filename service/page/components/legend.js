@@ -20,7 +20,7 @@ export function makeLegend(act) {
   const buttons = new Map(ACTIONS.map(([name, text, key, title]) => [name,
     el("button", { type: "button", class: "plain", title, "aria-keyshortcuts": { "⌫": "Backspace", "␣": "Space" }[key] ?? key, onclick: () => act({ name }) },
       text, el("kbd", { "aria-hidden": "true" }, key))]));
-  const element = el("div", { class: "legend", role: "toolbar", "aria-label": "Label" },
+  const element = el("div", { class: "legend", role: "group", "aria-label": "Label" },
     chosen, chips, el("div", { class: "legend-actions" }, ...buttons.values()));
   let shown = "";
 

@@ -54,7 +54,7 @@ export function drawMap(canvas, points, { view, colours, only, chosen, under, li
   for (let i = 0; i < points.length; i += 1) {
     const [x, y] = at(i);
     if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
-    groups[points.places[points.labels[i]]].push(x, y);
+    groups[points.places[points.labels[i]]]?.push(x, y);
   }
   // The small classes last, above the large ones.
   groups.forEach((group, place) => {

@@ -3,7 +3,7 @@
 /** Columns of /v1/map. */
 export function readPoints({ ids, x, y, labels, names, predicted, held_out: heldOut }) {
   const counts = names.map(() => 0);
-  for (const label of labels) counts[label] += 1;
+  for (const label of labels) if (label >= 0) counts[label] += 1;
   // The classes by how many points they have: this order gives them their colours.
   const order = names.map((_, k) => k).filter((k) => counts[k] > 0).sort((one, other) => counts[other] - counts[one]);
   const places = names.map(() => -1);

@@ -115,8 +115,7 @@ export function makeActions({ grid, list, changed }) {
   return {
     act, onKey,
     swiped(key, way) {
-      act({ name: "clear" });
-      ACTIONS[way === "right" ? "accept" : "reject"]([key], {});
+      ACTIONS[way === "right" ? "accept" : "reject"](selection.has(key) ? selection.targets() : [key], {});
       changed();
     },
   };

@@ -34,6 +34,7 @@ export function makeSittingBar() {
     setText(training, status?.labels ? `${count(status.labels.waiting, "label waits", "labels wait")} for training` : "");
     setText(next, status ? describeNext(status) : "");
     const run = status?.runs.find((each) => each.state === "running");
+    progress.ariaHidden = String(!run);
     progress.classList.toggle("idle", !run); // it keeps its room, so that nothing jumps
     fill(progress, run?.progress ?? 0);
   }

@@ -10,7 +10,7 @@ import { makeSizes } from "../components/sizes.js";
 import { canUndo, hearSitting } from "../components/sitting.js";
 import { makeSittingBar } from "../components/sitting_bar.js";
 import { isEmptied, isQueue, openSource, readSource } from "../components/source.js";
-import { announce, toast } from "../components/toast.js";
+import { announce } from "../components/toast.js";
 import { drawTile, nameTile } from "../components/tile.js";
 import { makeWorklist } from "../components/worklist.js";
 import { el, put } from "../dom.js";
@@ -20,6 +20,7 @@ export const title = "Review";
 export const role = "label";
 
 const LOW = 40; // photos left in the grid when the queue is asked for more
+const LOOK_AGAIN_MS = 5000; // a queue that was empty may have filled
 
 export function mount(root, params) {
   let source = null;
@@ -29,6 +30,8 @@ export function mount(root, params) {
   let isLast = false;
   let hasLoaded = false;
   let problem = null;
+  let lookedAt = 0;
+  let again = 0;
 
   const filters = makeFilters();
   const bar = makeSittingBar();
@@ -94,7 +97,10 @@ export function mount(root, params) {
     const isFirst = !hasLoaded;
     hasLoaded = true;
     show();
-    if (isFirst) announce(grid.items.length ? `${grid.items.length} photos` : "Nothing to show");
+    if (!isFirst) return;
+    announce(grid.items.length ? `${grid.items.length} photos` : "Nothing to show");
+    // The keys work at once, unless a person is elsewhere by now.
+    if ([document.body, root.querySelector("h1")].includes(document.activeElement)) grid.element.focus({ preventScroll: true });
   }
 
   function show(restored = []) {
@@ -126,7 +132,7 @@ export function mount(root, params) {
   }
 
   /** A new version is live: it has other doubts. What is on the screen stays where it is. */
-  async function renew(version) {
+  async function renew() {
     if (!isQueue(source) || !hasLoaded) return;
     const into = list;
     const answer = await reader.next().catch(() => null);
@@ -134,17 +140,36 @@ export function mount(root, params) {
     const keys = [...grid.selection.selected(), grid.selection.focusKey].filter(Boolean);
     isLast = false;
     into.refresh(answer.items, grid.element.hidden ? 0 : grid.lastShown(), keys);
-    toast(`Version ${version} is live, and the queue is new below`);
+    announce("The queue is new below what is shown");
+  }
+
+  /** Labels given here, or a change at the server: a queue may have more. */
+  function refill() {
+    if (!isQueue(source) || !hasLoaded || list.shown.length >= LOW || problem) return;
+    clearTimeout(again);
+    const wait = lookedAt + (list.shown.length ? LOOK_AGAIN_MS : LOOK_AGAIN_MS / 5) - Date.now();
+    if (wait > 0) {
+      again = setTimeout(refill, wait);
+      return;
+    }
+    lookedAt = Date.now();
+    isLast = false;
+    load();
   }
 
   let version = null;
   const stops = [
     subscribe("status", (status) => {
-      if (status && version !== null && status.version !== version) renew(status.version);
-      version = status?.version ?? version;
+      if (!status) return;
+      if (version !== null && status.version !== version) renew();
+      else refill();
+      version = status.version;
     }),
     subscribe("connection", (connection) => { if (connection === "live" && problem) load(); }),
-    hearSitting(refreshBars),
+    hearSitting(() => {
+      refreshBars();
+      refill();
+    }),
   ];
   loadClasses().catch(() => null).then(() => {
     filters.show(source, allNames());
@@ -155,6 +180,7 @@ export function mount(root, params) {
   return {
     update,
     unmount() {
+      clearTimeout(again);
       for (const stop of stops) stop();
       document.removeEventListener("keydown", actions.onKey);
       root.classList.remove("review");
