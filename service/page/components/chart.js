@@ -10,7 +10,8 @@ const MARGIN = { left: 44, right: 14, top: 12, bottom: 40 };
 const POINT = 4;
 
 /** `series`: [{kind: "measured" | "forecast", points: [{x, y, low, high, text, href, kind}]}], each
- * sorted by x; without `low`, a point has no interval. `x`: {name, format, ticks}. `columns`: the
+ * sorted by x; without `low`, a point has no
+ * interval, and without `text` only the line goes through it. `x`: {name, format, ticks}. `columns`: the
  * heads of the table, whose rows are `rows`. */
 export function makeChart({ name, summary, series, x, columns, rows }) {
   const frame = el("div", { class: "chart-frame" });
@@ -42,7 +43,7 @@ function drawing({ name, summary, series, x, width }) {
       svg("text", { x: MARGIN.left - 7, y: atY(share) + 4, "text-anchor": "end" }, `${Math.round(100 * share)} %`))),
     horizontalTicks(all, x, inner.width).map((value) => svg("text", { class: "tick", x: atX(value), y: HEIGHT - MARGIN.bottom + 17, "text-anchor": "middle", "aria-hidden": "true" }, x.format(value))),
     svg("text", { class: "axis", x: width - MARGIN.right, y: HEIGHT - 5, "text-anchor": "end", "aria-hidden": "true" }, x.name),
-    series.map(({ kind, points }) => svg("g", { class: `series ${kind}` }, line(points, atX, atY), points.map((point) => mark(point, atX, atY)))));
+    series.map(({ kind, points }) => svg("g", { class: `series ${kind}` }, line(points, atX, atY), points.filter(({ text }) => text).map((point) => mark(point, atX, atY)))));
 }
 
 function line(points, atX, atY) {

@@ -12,12 +12,14 @@ export function curve({ points, forecast, verdict, text, classes, version }) {
   const sentence = el("p", { class: "sentence" }, el("span", { class: `badge ${VERDICTS[verdict] ?? ""}` }, verdict), " ", text);
   if (!points.length) return [sentence];
   const at = ({ labels, accuracy, interval: [low, high] }) => ({ x: labels, y: accuracy, low, high, text: `${whole(labels)} labels: ${percent(accuracy)} right (${percent(low)} to ${percent(high)})` });
-  const expected = forecast.length ? [points.at(-1), ...forecast].map(at) : [];
+  const measured = points.map(at);
+  // It begins where the measured line ends.
+  const expected = forecast.length ? [{ ...measured.at(-1), text: null }, ...forecast.map(at)] : [];
   return [
     sentence,
     makeChart({
       name: "Learning curve", summary: text,
-      series: [{ kind: "forecast", points: expected }, { kind: "measured", points: points.map(at) }],
+      series: [{ kind: "forecast", points: expected }, { kind: "measured", points: measured }],
       x: { name: "labels", format: whole },
       columns: ["Labels", "Accuracy", "95 % interval", ""],
       rows: [

@@ -9,15 +9,15 @@ const TRIGGERS = {
   request: "on request", labels: "new labels", quiet: "labels paused", schedule: "by the clock", erasure: "after an erasure", plan: "the planner",
 };
 
-export function runsTable(runs) {
+export function runsList(runs) {
   if (!runs.length) return el("p", { class: "quiet" }, "Nothing has run yet.");
-  return el("ul", { class: "runs" }, runs.map((run) => {
+  return el("ol", { class: "runs" }, runs.map((run) => {
     const plan = describePlan(run);
     const reason = run.error ?? run.reason;
     return el("li", { "data-run": run.id },
       el("div", { class: "run-head" },
         outcome(run),
-        el("span", {}, run.tier === "blocks" ? "blocks" : "head", ", ", TRIGGERS[run.trigger] ?? run.trigger),
+        el("span", {}, run.tier === "blocks" ? "blocks" : "head", " · ", TRIGGERS[run.trigger] ?? run.trigger),
         el("span", { class: "quiet fine" }, took(run)),
         el("span", { class: "quiet fine" }, when(run.finished_at ?? run.created_at))),
       plan && el("p", { class: "fine quiet sentence" }, plan),

@@ -6,12 +6,14 @@ import { curve } from "../components/curve.js";
 import { heading, panel } from "../components/heading.js";
 import { makeLoader, throttle } from "../components/load.js";
 import { makeRunPanel } from "../components/run.js";
-import { runsTable } from "../components/runs.js";
+import { runsList } from "../components/runs.js";
 import { el, put } from "../dom.js";
 import { get, subscribe, watch } from "../state.js";
 
 export const title = "Learn";
 export const role = "label";
+
+const RUNS = 6;
 
 export function mount(root) {
   const run = makeRunPanel();
@@ -20,7 +22,13 @@ export function mount(root) {
   const ofRuns = el("div", {});
   const learning = makeLoader(api.learningCurve, (answer) => put(ofCurve, curve(answer)));
   const classes = makeLoader(api.classes, ({ classes: all }) => put(ofClasses, balance(all)));
-  const runs = makeLoader(api.runs, (all) => put(ofRuns, runsTable(all)));
+  const runs = makeLoader(() => api.runs(limit + 1), showRuns);
+  let limit = RUNS;
+  function showRuns(all) {
+    const older = el("button", { type: "button", class: "plain small", onclick: () => { limit += 4 * RUNS; runs.load(); } }, "Show older");
+    put(ofRuns, runsList(all.slice(0, limit)), all.length > limit && older);
+  }
+
   root.append(heading(title), el("div", { class: "with-side" },
     el("div", { class: "stack" },
       run.element,
