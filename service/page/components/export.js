@@ -4,7 +4,7 @@ import { el } from "../dom.js";
 import { panel } from "./heading.js";
 
 const FORMATS = [
-  ["folder", "Folders", "train and test, a folder for each class"],
+  ["folder", "Folders", "a folder for each class, and labels.csv"],
   ["jsonl", "JSONL", "one line for each photo"],
   ["label-studio", "Label Studio", "its JSON, to be imported there"],
 ];

@@ -12,6 +12,7 @@ const CHOICES = {
     ["class", "Class", null],
     ["predicted", "Model says", null],
     ["agrees", "Label and model", YES_NO("agree", "differ")],
+    ["labelled", "Label", [["", "given"], ["false", "taken back"]]],
     ["held_out", "Used for", YES_NO("evaluation", "training")],
     ["suspected", "Suspect", YES_NO("yes", "no")],
     ["unfamiliar", "Unfamiliar", YES_NO("yes", "no")],
