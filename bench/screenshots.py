@@ -84,7 +84,8 @@ def _teach(server: Server, photos: Iterator[tuple[str, bytes]]) -> None:
     """Label, a few of them wrongly, and predict, so that every view has something to show."""
     some = [next(photos) for _ in range(_NUM_OF_CLASS * len(SIGNS))]
     names = sorted({name for name, _ in some})
-    wrong = {i * 17: names[(names.index(some[i * 17][0]) + 1) % len(names)] for i in range(_NUM_WRONG)}
+    following = dict(zip(names, names[1:] + names[:1], strict=True))
+    wrong = {i: following[some[i][0]] for i in range(0, 17 * _NUM_WRONG, 17)}
     _label(server, [(wrong.get(i, name), image) for i, (name, image) in enumerate(some)])
     until_learnt(server, timeout_s=300)
     _label(server, [next(photos) for _ in range(_NUM_LATER * len(SIGNS))])

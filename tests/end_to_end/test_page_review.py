@@ -111,12 +111,14 @@ def test_labels_given_while_the_server_is_away_are_sent_when_it_is_back(
     before = num_labelled(server)
     digit = page.digit_of("blue")
     server.stop()
-    page.select(3)
-    page.press(digit)
-    page.press(digit)  # the focused one, alone
-    page.until(lambda: page.num_shown() == num - 4, "the photos to leave")
-    page.until(lambda: "4\xa0labels wait for the server" in page.text("outbox"), "the message")
-    server.start()
+    try:
+        page.select(3)
+        page.press(digit)
+        page.press(digit)  # the focused one, alone
+        page.until(lambda: page.num_shown() == num - 4, "the photos to leave")
+        page.until(lambda: "4 labels wait for the server" in page.text("outbox"), "the message")
+    finally:
+        server.start()
     page.until(lambda: not page.at("outbox").is_displayed(), "the labels to be sent")
     wait_until(lambda: num_labelled(server) == before + 4, 10, "the labels to be stored")
     page.press(Keys.BACKSPACE, Keys.BACKSPACE)
