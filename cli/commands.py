@@ -77,10 +77,28 @@ COMMANDS = (
     Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
     Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
     Command(
+        "classes",
+        _TEACH,
+        "cli.classes:app",
+        "List the classes, or rename, merge or delete some.",
+    ),
+    Command(
         "import",
         _TEACH,
         "cli.import_folder:import_folder",
-        "Label a folder of images, one folder per class.",
+        "Label a folder or an archive of images.",
+    ),
+    Command(
+        "export-labels",
+        _TEACH,
+        "cli.export_labels:export_labels",
+        "Write all labelled images to a zip archive.",
+    ),
+    Command(
+        "queue",
+        _TEACH,
+        "cli.queue:queue",
+        "List what is most worth a person's time to label.",
     ),
     Command(
         "lost-images",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, case, func, insert, select, update
 
 from core.class_names import NONE_OF_THESE, identity
 from core.labelling.labels import lock_order
@@ -22,6 +24,52 @@ _WITHOUT_CLASS = (
 _OTHER_NONE = select(classes.c.name).where(
     classes.c.identity == identity(NONE_OF_THESE), classes.c.name != NONE_OF_THESE
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    name: str
+    # That have it now, and those of them that are held out.
+    examples: int
+    held_out: int
+    # When the newest label of this name was given.
+    last_label_at: float | None
+
+
+def listing(conn: Connection, *, limit: int, after: str | None = None) -> list[ClassRow]:
+    """Return the classes that examples have, by name; with `after`, those behind that name."""
+    if "\0" in (after or ""):  # PostgreSQL refuses it, and no name has it
+        return []
+    number = func.sum(class_sizes.c.examples)
+    held_out = func.sum(case((class_sizes.c.is_held_out, class_sizes.c.examples), else_=0))
+    sizes = (
+        select(class_sizes.c.label, number.label("number"), held_out.label("held_out"))
+        .where(class_sizes.c.label != NONE_OF_THESE)
+        .group_by(class_sizes.c.label)
+        .having(number > 0)
+        .order_by(class_sizes.c.label)
+        .limit(limit)
+    )
+    if after is not None:
+        sizes = sizes.where(class_sizes.c.label > after)
+    page = sizes.subquery("page")
+    last = (
+        select(labels.c.created_at)
+        .where(labels.c.label == page.c.label)
+        .order_by(labels.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = conn.execute(
+        select(page.c.label, page.c.number, page.c.held_out, last).order_by(page.c.label)
+    )
+    return [ClassRow(row[0], int(row[1]), int(row[2]), row[3]) for row in rows]
+
+
+def num_examples(conn: Connection, label: str) -> int:
+    """How many examples have exactly this label."""
+    number = func.coalesce(func.sum(class_sizes.c.examples), 0)
+    return int(conn.execute(select(number).where(class_sizes.c.label == label)).scalar_one())
 
 
 def join(conn: Connection, label: str) -> str:

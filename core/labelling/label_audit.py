@@ -26,3 +26,11 @@ def record_imported(conn: Connection, by: Actor, events: Sequence[LabelEvent], n
 def record_retracted(conn: Connection, by: Actor, retraction: LabelEvent, now: float) -> None:
     detail = {"example": retraction.example_id, "retraction": retraction.id}
     audit.record(conn, by, "label.retracted", f"label {retraction.retracts}", now, **detail)
+
+
+def record_batch(
+    conn: Connection, by: Actor, batch_id: int, event_ids: Sequence[int], now: float
+) -> None:
+    """One event for all labels of a batch."""
+    detail = {"first": event_ids[0], "last": event_ids[-1], "count": len(event_ids)}
+    audit.record(conn, by, "labels.given", f"batch {batch_id}", now, **detail)

@@ -59,12 +59,14 @@ class Analysis:
     def __len__(self) -> int:
         return len(self.example_id_N)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, made_at: float = 0.0) -> bytes:
+        """`made_at` makes the file differ from that of an equal analysis, which may be deleted at
+        the same moment."""
         tensors: dict[str, NDArray[Any]] = {
             name: np.ascontiguousarray(getattr(self, name), kind) for name, kind in _TYPES.items()
         }
         tensors["names"] = np.frombuffer(json.dumps(self.names).encode(), np.uint8)
-        return safetensors.numpy.save(tensors)
+        return safetensors.numpy.save(tensors, {"made_at": repr(made_at)})
 
     @staticmethod
     def from_bytes(content: bytes) -> Analysis:

@@ -15,18 +15,29 @@ from service.api.access.gate import Gate
 from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.request_middleware import METHODS, RequestMiddleware
+from service.api.review_thread import ReviewThread
 from service.api.routes import (
+    batches,
     bentoml,
     champion,
+    classes,
+    comparison,
     erasures,
     events,
+    examples,
+    export,
     feedback,
+    feedback_batch,
+    images,
+    imports,
     lineage,
     lost_images,
     oip_infer,
     oip_metadata,
     page,
     predict,
+    predictions,
+    queue,
     runs,
     session,
     status,
@@ -54,12 +65,22 @@ def create_app(settings: Settings) -> FastAPI:
     all_routes = (
         predict,
         feedback,
+        feedback_batch,
+        batches,
+        classes,
         runs,
         versions,
+        comparison,
         lineage,
+        examples,
+        predictions,
+        images,
         champion,
+        queue,
         lost_images,
         erasures,
+        imports,
+        export,
         status,
         stream,
         events,
@@ -83,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     generate = app.openapi
     app.openapi = functools.cache(lambda: add_keys(generate()))  # type: ignore[method-assign]
     app.state.sessions = Sessions(settings)
+    app.state.review_thread = ReviewThread()
     app.state.streams = Streams()
     app.add_middleware(RequestMiddleware, state=app.state, max_bytes=settings.max_body_bytes)
     app.add_middleware(Gate, state=app.state, settings=settings)  # the last one is the first

@@ -174,7 +174,7 @@ def checked(scope: Scope, body: bytes, length: int | None, *, may_be_json: bool)
             )
         if may_be_json and name == b"content-type":
             is_json = _media_type(value.decode("latin-1")) == JSON
-    return json_bodies.to_utf8(body) if is_json else body
+    return json_bodies.to_utf8(body, scope["path"]) if is_json else body
 
 
 def _check_complete(scope: Scope, body: bytes, length: int | None) -> None:

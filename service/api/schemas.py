@@ -6,9 +6,10 @@ Those of versions are in `service/api/version_schemas.py`.
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from core import ids
 from core.class_names import MAX_LABEL_CHARACTERS
@@ -41,6 +42,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _plus_kept(value: Any) -> Any:
+    """In a query, a plus that was not written as %2B is a space."""
+    return value.replace(" ", "+") if isinstance(value, str) and value.count(" ") == 1 else value
+
+
+# A time in a query, in ISO 8601 with its offset.
+Time = Annotated[AwareDatetime, BeforeValidator(_plus_kept)]
 # Numbers of a request, which may come as text.
 PlainNumber = BeforeValidator(_plain)
 WholeNumber = Annotated[int, PlainNumber]
@@ -106,10 +114,22 @@ class PredictionList(BaseModel):
         )
 
 
-class FeedbackRequest(BaseModel, extra="forbid"):
-    prediction_id: Annotated[str, Field(max_length=36), AnyUuid]
+class LabelOfOne(BaseModel, extra="forbid"):
+    """A label, and what it is for: one of the two ids."""
+
+    prediction_id: Annotated[str, Field(max_length=36), AnyUuid] | SkipJsonSchema[None] = None
+    example_id: Annotated[WholeNumber, Field(ge=1, lt=2**63)] | SkipJsonSchema[None] = None
     # `core.labelling` checks their lengths, with the other rules of a label.
     label: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_LABEL_CHARACTERS})
+
+    @model_validator(mode="after")
+    def _check_one_id(self) -> Self:
+        if (self.prediction_id is None) == (self.example_id is None):
+            raise ValueError("send either prediction_id or example_id")
+        return self
+
+
+class FeedbackRequest(LabelOfOne):
     who: str | None = Field(
         None, description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS}
     )

@@ -40,14 +40,17 @@ CHANGING = {
     "gc": "gc.swept",
     "key": "key.revoked",
     "label": "label.given",
+    "classes": "class.renamed",
     "import": "labels.imported",
     "lost-images": "example.erased",
+    "queue": "queue.read",
     "erase": "example.erased",
     "retrain": "run.requested",
     "backbone": "backbone.chosen",
     "promote": "promotion.requested",
     "rollback": "promotion.requested",
     "export": "model.exported",
+    "export-labels": "labels.exported",
 }
 
 
@@ -125,6 +128,9 @@ def do(name: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> An
             return run("key", "revoke", "camera")
         case "label":
             return run("label", photo(folder), "cat")
+        case "classes":
+            run("label", photo(folder), "cat")
+            return run("classes", "rename", "cat", "kitten")
         case "lost-images":
             run("label", photo(folder), "cat")
             with_store(lose)
@@ -137,6 +143,8 @@ def do(name: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> An
         case "retrain" | "backbone":
             run("import", write_photos(folder / "album"))
             return run("retrain") if name == "retrain" else run("backbone", "use", "starter")
+        case "export-labels":
+            return run("export-labels", folder / "labels.zip")
         case "export":
             return run("export", 1, folder / "model.onnx")
         case _:

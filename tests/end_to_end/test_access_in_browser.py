@@ -120,7 +120,8 @@ def test_person_signs_in_teaches_and_signs_out(
 
     browser.get(server.url)
     page.until(lambda: page.at("sign-in").is_displayed(), "the way to sign in")
-    assert not page.at("ask").is_displayed()
+    assert page.all("#ask") == []
+    assert not page.at("views").is_displayed()
     page.at("sign-in-key").send_keys("eg_wrong")
     page.click(page.at("sign-in-send"))
     page.until(lambda: "no key in force" in page.text("sign-in-problem"), "the refusal")

@@ -18,6 +18,7 @@ from functools import partial
 
 from core import leases, runs
 from core.errors import ArtifactError, StoreError
+from core.exchange.importing import jobs as imports
 from core.ids import new_id
 from core.labelling import labels
 from core.labelling.labels import CurrentLabel
@@ -171,6 +172,7 @@ class Trainer:
                 _unless_ahead(newest, now),
                 last.finished_at if last else None,
                 last is not None and last.state == "failed",
+                imports.is_any_held(conn, now),
             )
             trigger = triggers.due_trigger(new, now, self._recipe.triggers)
             if trigger is None:

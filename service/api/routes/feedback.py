@@ -1,4 +1,4 @@
-"""POST /v1/feedback: labels, for a prediction or for an image. DELETE retracts one."""
+"""POST /v1/feedback: labels, for a prediction, an example or an image. DELETE retracts one."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ async def give(
         result = await _label_image(request, serving, caller, idempotency_key, deadline)
     else:
         raise UnsupportedMediaType(
-            f"the Content-Type is {content_type[:100]!r}; send {JSON} with `prediction_id` and "
-            f"`label`, or {FORM} with `image` and `label`"
+            f"the Content-Type is {content_type[:100]!r}; send {JSON} with `label` and "
+            f"`prediction_id` or `example_id`, or {FORM} with `image` and `label`"
         )
     response.status_code = 201 if result.is_new else 200
     return FeedbackResponse.from_record(result)
@@ -119,6 +119,9 @@ async def _label_prediction(
             f'{problems}; send {{"prediction_id": "...", "label": "cat"}}'
         ) from error
     label = _checked(caller, body.label, body.who, key)
+    if body.prediction_id is None:
+        now, example_id = serving.store.db.clock(), body.example_id or 0
+        return await run_in_threadpool(intake.label_example, serving.store, example_id, label, now)
     if serving.spool.holds(body.prediction_id):
         raise NotReady(
             f"prediction {body.prediction_id} waits on local disk for the store, which could not "

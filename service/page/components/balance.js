@@ -23,7 +23,7 @@ export function balance(classes) {
       const parts = el("span", { class: "bar parts", "aria-hidden": "true" }, el("span", {}), el("span", {}));
       fill(parts, (examples - heldOut) / most);
       fill(parts, heldOut / most, "--second-fill");
-      return el("li", {}, el("a", { class: "name", href: address("review", { class: name }) }, name), parts,
+      return el("li", {}, el("a", { class: "name", href: address("review", { by: "examples", class: name }) }, name), parts,
         el("span", { class: "number", title: `${whole(examples - heldOut)} to train on, ${whole(heldOut)} held out` }, whole(examples)));
     })),
     sorted.length > MOST && el("p", { class: "quiet fine" }, `and ${count(sorted.length - MOST, "more class", "more classes")}`),

@@ -67,7 +67,7 @@ export function makeCard(file, { onRemove }) {
     question = may("label") ? makeQuestion(answer, given, (now) => { given = now; }) : null;
     const nearest = el("div", { class: "nearest", hidden: true });
     put(body,
-      el("div", { class: "answer" }, el("h3", {}, answer.label), el("span", { class: "confidence" }, percent(answer.confidence))),
+      el("div", { class: "answer" }, el("h2", {}, answer.label), el("span", { class: "confidence" }, percent(answer.confidence))),
       confidence,
       el("div", { class: "signs" },
         answer.abstains && el("span", { class: "badge warn", title: "The model is too unsure: tell it what this is." }, "unsure"),

@@ -4,6 +4,7 @@
 
 import { el, put, svg } from "../dom.js";
 import { percent } from "../format.js";
+import { makeTable } from "./table.js";
 
 const HEIGHT = 220;
 const MARGIN = { left: 44, right: 14, top: 12, bottom: 40 };
@@ -25,9 +26,7 @@ export function makeChart({ name, summary, series, x, columns, rows }) {
   new ResizeObserver(draw).observe(frame); // it ends with the element
   return el("figure", { class: "chart" }, frame,
     el("details", { class: "fine" }, el("summary", {}, "The figures"),
-      el("div", { class: "table-frame" }, el("table", {},
-        el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col" }, column)))),
-        el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell) => el("td", { class: "number" }, cell)))))))));
+      makeTable(`The figures: ${name}`, columns, rows)));
 }
 
 function drawing({ name, summary, series, x, width }) {

@@ -4,6 +4,7 @@ import { el } from "../dom.js";
 import { percent, points as asPoints, whole } from "../format.js";
 import { address } from "../router.js";
 import { interval, makeChart } from "./chart.js";
+import { makeTable } from "./table.js";
 
 const MOST_CLASSES = 8;
 const VERDICTS = { "worth it": "good", "levelling off": "warn", "too early": "" };
@@ -33,12 +34,12 @@ export function curve({ points, forecast, verdict, text, classes, version }) {
 
 function whereLabelsHelp(classes, version) {
   return el("details", { class: "fine", open: true }, el("summary", {}, "Where labels help most"),
-    el("div", { class: "table-frame" }, el("table", {},
-      el("thead", {}, el("tr", {}, ["Class", "Examples", "Accuracy", "Expected gain"].map((name, i) => el("th", { scope: "col", class: i ? "number" : "" }, name)))),
-      el("tbody", {}, classes.slice(0, MOST_CLASSES).map(({ name, examples, accuracy, gain_expected: gain }) => el("tr", {},
-        el("th", { scope: "row" }, el("a", { href: address("review", { class: name }) }, name)),
-        el("td", { class: "number" }, whole(examples)),
-        el("td", { class: "number" }, accuracy === null ? "–" : percent(accuracy)),
-        el("td", { class: "number" }, typeof gain === "number" ? `${asPoints(gain)} points` : "–")))))),
+    makeTable("Where labels help most", ["Class", "Examples", "Accuracy", "Expected gain"],
+      classes.slice(0, MOST_CLASSES).map(({ name, examples, accuracy, gain_expected: gain }) => [
+        el("a", { href: address("review", { by: "examples", class: name }) }, name),
+        whole(examples),
+        accuracy === null ? "–" : percent(accuracy),
+        typeof gain === "number" ? `${asPoints(gain)} points` : "–",
+      ])),
     classes.length > MOST_CLASSES && el("p", { class: "quiet" }, `and ${classes.length - MOST_CLASSES} more, as measured with version ${version}`));
 }

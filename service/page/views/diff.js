@@ -5,6 +5,7 @@ import { confusion } from "../components/confusion.js";
 import { heading, panel } from "../components/heading.js";
 import { makeLoader } from "../components/load.js";
 import { thumb } from "../components/nearest.js";
+import { makeTable } from "../components/table.js";
 import { el, put } from "../dom.js";
 import { count, percent, points, whole } from "../format.js";
 import { address } from "../router.js";
@@ -67,12 +68,11 @@ function flipped({ example_id: id, label, before, after, mended }) {
 
 function byClass({ classes, before, after }) {
   const rows = Object.entries(classes).sort(([, one], [, other]) => one.change - other.change);
-  return el("div", { class: "table-frame" }, el("table", {},
-    el("thead", {}, el("tr", {}, ["Class", "Photos", `Version ${before}`, `Version ${after}`, "Change"].map((name, i) => el("th", { scope: "col", class: i ? "number" : "" }, name)))),
-    el("tbody", {}, rows.map(([name, pair]) => el("tr", {},
-      el("th", { scope: "row" }, el("a", { href: address("review", { by: "examples", class: name }) }, name)),
-      el("td", { class: "number" }, whole(pair.judged)),
-      el("td", { class: "number" }, percent(pair.before)),
-      el("td", { class: "number" }, percent(pair.after)),
-      el("td", { class: `number ${pair.change > 0 ? "up" : pair.change < 0 ? "down" : ""}` }, points(pair.change)))))));
+  return makeTable("By class", ["Class", "Photos", `Version ${before}`, `Version ${after}`, "Change"], rows.map(([name, pair]) => [
+    el("a", { href: address("review", { by: "examples", class: name }) }, name),
+    whole(pair.judged),
+    percent(pair.before),
+    percent(pair.after),
+    { class: pair.change > 0 ? "up" : pair.change < 0 ? "down" : "", content: points(pair.change) },
+  ]));
 }

@@ -1,6 +1,7 @@
 // Versions: how accurate each was, why the gate let it pass or not, and which one is champion.
 
 import * as api from "../api/versions.js";
+import { interval } from "../components/chart.js";
 import { heading } from "../components/heading.js";
 import { makeLoader } from "../components/load.js";
 import { promote } from "../components/promote.js";
@@ -8,7 +9,6 @@ import { makeRows } from "../components/rows.js";
 import { measured, timeline } from "../components/timeline.js";
 import { el, put, say } from "../dom.js";
 import { count, percent, when } from "../format.js";
-import { interval } from "../components/chart.js";
 import { address, navigate } from "../router.js";
 import { may } from "../session.js";
 import { watch } from "../state.js";
@@ -107,11 +107,10 @@ function makeRow(version, report) {
       el("span", { class: "quiet fine" }, when(version.created_at))),
     el("p", { class: "fine" }, describe(version)),
     isHeldBack && el("p", { class: "fine sentence" }, String(version.gate.reason ?? "")),
-    why(version, isHeldBack),
-    el("div", { class: "buttons" },
+    el("div", { class: "version-more" }, why(version, isHeldBack), el("div", { class: "buttons" },
       may("admin") && !version.is_champion && !version.retired_at && make,
       may("label") && version.parent !== null && el("a", { class: "fine", href: address(`versions/${version.parent}/diff/${number}`) }, `Compare with version ${version.parent}`),
-      may("train") && !version.retired_at && el("a", { href: api.modelOf(number), download: `evergreen-${number}.onnx`, class: "fine" }, "Download model.onnx")));
+      may("train") && !version.retired_at && el("a", { href: api.modelOf(number), download: `evergreen-${number}.onnx`, class: "fine" }, "Download model.onnx"))));
 }
 
 function why({ gate, is_champion: isChampion }, isHeldBack) {

@@ -31,11 +31,22 @@ READS = {
     ("GET", "/v1/versions/{number}/model.onnx"): "model.downloaded",
     ("GET", "/v1/predictions/{prediction_id}"): "prediction.read",
     ("GET", "/v1/examples/{example_id}"): "example.read",
+    ("GET", "/v1/examples"): "examples.read",
+    ("GET", "/v1/examples/{example_id}/image"): "image.read",
+    ("GET", "/v1/predictions"): "predictions.read",
+    ("GET", "/v1/predictions/{prediction_id}/image"): "image.read",
     ("GET", "/v1/versions/{number}/examples"): "examples.read",
+    ("GET", "/v1/queue"): "queue.read",
+    ("GET", "/v1/neighbours"): "neighbours.read",
 }
 CHANGES = {
     ("POST", "/v1/feedback"): "label.given",
     ("DELETE", "/v1/feedback/{feedback_id}"): "label.retracted",
+    ("POST", "/v1/feedback/batch"): "labels.given",
+    ("DELETE", "/v1/batches/{batch_id}"): "batch.undone",
+    ("POST", "/v1/classes/rename"): "class.renamed",
+    ("POST", "/v1/classes/merge"): "class.merged",
+    ("POST", "/v1/classes/delete"): "class.deleted",
     ("POST", "/v1/retrain"): "run.requested",
     ("DELETE", "/v1/runs/{run_id}"): "run.cancelled",
     ("PUT", "/v1/champion"): "promotion.requested",
@@ -71,6 +82,19 @@ def call(admin: TestClient, method: str, path: str) -> Any:
         case "DELETE", "/v1/feedback/{feedback_id}":
             given = label_image(admin, new_image(), "red").json()
             return admin.delete(f"/v1/feedback/{given['id']}")
+        case "POST", "/v1/feedback/batch":
+            return batch(admin)
+        case "DELETE", "/v1/batches/{batch_id}":
+            return admin.delete(f"/v1/batches/{batch(admin).json()['batch_id']}")
+        case "POST", "/v1/classes/rename":
+            label_image(admin, new_image(), "old name")
+            return admin.post(path, json={"from": "old name", "to": "new name"})
+        case "POST", "/v1/classes/merge":
+            label_image(admin, new_image(), "part")
+            return admin.post(path, json={"from": ["part"], "to": "whole"})
+        case "POST", "/v1/classes/delete":
+            label_image(admin, new_image(), "gone")
+            return admin.post(path, json={"name": "gone"})
         case "POST", "/v1/retrain":
             return admin.post("/v1/retrain")
         case "DELETE", "/v1/runs/{run_id}":
@@ -95,10 +119,20 @@ def call(admin: TestClient, method: str, path: str) -> Any:
             return admin.delete(f"/v1/predictions/{predict(admin)}")
         case "GET", "/v1/predictions/{prediction_id}":
             return admin.get(f"/v1/predictions/{predict(admin)}")
-        case "GET", "/v1/examples/{example_id}":
-            return admin.get("/v1/examples/1")
+        case "GET", "/v1/predictions/{prediction_id}/image":
+            return admin.get(f"/v1/predictions/{predict(admin)}/image?size=thumbnail")
+        case "GET", "/v1/examples/{example_id}" | "/v1/examples/{example_id}/image":
+            return admin.get(path.format(example_id=1))
+        case "GET", "/v1/neighbours":
+            return admin.get("/v1/neighbours?example=1")
         case _:
             return admin.get(path.format(number=2))
+
+
+def batch(admin: TestClient) -> Any:
+    example = label_image(admin, new_image(), "red").json()["example_id"]
+    body = {"labels": [{"example_id": example, "label": "blue"}]}
+    return admin.post("/v1/feedback/batch", json=body)
 
 
 def events(admin: TestClient, **query: object) -> list[dict[str, Any]]:

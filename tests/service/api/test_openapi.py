@@ -142,7 +142,9 @@ def test_predict_documents_its_bodies_as_binary(document: dict[str, Any]) -> Non
 def test_feedback_documents_both_bodies_and_both_responses(document: dict[str, Any]) -> None:
     operation = document["paths"]["/v1/feedback"]["post"]
     content = operation["requestBody"]["content"]
-    assert content["application/json"]["schema"]["required"] == ["prediction_id", "label"]
+    schema = content["application/json"]["schema"]
+    assert schema["required"] == ["label"]
+    assert schema["properties"].keys() == {"prediction_id", "example_id", "label", "who"}
     assert content["multipart/form-data"]["schema"]["required"] == ["image", "label"]
     assert operation["responses"].keys() >= {"200", "201"}
     headers = {p["name"].lower() for p in operation["parameters"] if p["in"] == "header"}

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, bdtrc
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -54,27 +53,54 @@ def tango_z(b: Counts, c: Counts, n: Counts, difference: Any) -> Floats:
 
 def mcnemar_p(b: Counts, c: Counts) -> Floats:
     """Return McNemar's exact one-sided p: how often equal versions look at least this bad."""
+    # Imported here: a serving process shows intervals only, and need not load scipy.
+    from scipy.special import bdtr
+
     return np.asarray(bdtr(b, np.asarray(b) + c, 0.5), dtype=np.float64)
 
 
 def binomial_tail_p(count: Counts, n: Counts, rate: float) -> Floats:
     """Return P(X >= count) for a binomial X of n trials."""
+    from scipy.special import bdtrc
+
     below = np.maximum(np.asarray(count) - 1, 0)
     return np.where(np.asarray(count) > 0, bdtrc(below, n, rate), 1.0)
 
 
 def interval(b: int, c: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the two-sided score interval for the change in accuracy; (-1, 1) if n is 0."""
-    if n == 0:
-        return -1.0, 1.0
+    low, high = intervals(np.array([b]), np.array([c]), np.array([n]), confidence)
+    return float(low[0]), float(high[0])
+
+
+def intervals(
+    b_K: Counts, c_K: Counts, n_K: Counts, confidence: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Return the ends of many `interval`s."""
     z = quantile((1 + confidence) / 2)
-    targets = np.array([z, -z])
-    low, high = np.full(2, -1.0), np.full(2, 1.0)
+    targets = np.array([[z], [-z]])
+    low, high = np.full((2, len(n_K)), -1.0), np.full((2, len(n_K)), 1.0)
+    n_or_1 = np.maximum(n_K, 1)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        is_below = tango_z(b, c, n, middle) > targets
+        is_below = tango_z(b_K, c_K, n_or_1, middle) > targets
         low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
-    return float(low[0]), float(high[1])
+    is_judged = np.asarray(n_K) > 0
+    return np.where(is_judged, low[0], -1.0), np.where(is_judged, high[1], 1.0)
+
+
+def wilson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval for an accuracy; (0, 1) if n is 0.
+
+    Wilson E. B. (1927), "Probable inference, the law of succession, and statistical inference",
+    Journal of the American Statistical Association 22:209-212.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    z2 = quantile((1 + confidence) / 2) ** 2
+    middle = (right + z2 / 2) / (n + z2)
+    half = np.sqrt(z2 * (right * (n - right) / n + z2 / 4)) / (n + z2)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 @dataclass(frozen=True, slots=True)

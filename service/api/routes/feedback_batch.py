@@ -1,0 +1,177 @@
+"""POST /v1/feedback/batch: labels by the hundred, each with its own result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from core.errors import EvergreenError, NotReady, Overloaded
+from core.labelling import intake, predicted_image
+from core.labelling.bulk.targets import MAX_LABELS, BulkLabel, Target, find_targets
+from core.labelling.bulk.write import BulkResult, BulkResults, store_labels
+from core.labelling.examples import NewExample
+from core.labelling.label_request import MAX_KEY_CHARACTERS, LabelRequest, check
+from core.plain_text import MAX_WHO_CHARACTERS
+from core.predictions import Prediction
+from service.api.access.caller import CallerDep
+from service.api.dependencies import DeadlineDep, ServingDep
+from service.api.schemas import WHO, LabelOfOne
+from service.inference.serving_process import ServingProcess
+from service.traffic.admission import Deadline
+
+router = APIRouter(tags=["feedback"])
+
+# Less than the 60 seconds after which BentoML refuses a request.
+_DEFAULT_TIMEOUT_MS = 40_000
+_TRY_AGAIN_S = 0.05
+
+Prepared = dict[str, NewExample | EvergreenError]
+
+
+class FeedbackBatchRequest(BaseModel, extra="forbid"):
+    labels: list[LabelOfOne] = Field(
+        min_length=1, max_length=MAX_LABELS, description="Each with one of the two ids."
+    )
+    who: str | None = Field(
+        None, description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS}
+    )
+
+
+class LabelProblem(BaseModel):
+    code: str
+    detail: str
+
+
+class BulkLabelResponse(BaseModel):
+    status: Literal["stored", "already", "refused"] = Field(
+        description="already: it is the current label of the example, by the same author."
+    )
+    feedback_id: int | None = Field(description="DELETE /v1/feedback/{id} retracts it.")
+    example_id: int | None
+    problem: LabelProblem | None = Field(description="Why it was refused.")
+
+    @staticmethod
+    def from_record(result: BulkResult) -> BulkLabelResponse:
+        error = result.error
+        return BulkLabelResponse(
+            status=result.status,
+            feedback_id=result.event_id,
+            example_id=result.example_id,
+            problem=None if error is None else LabelProblem(code=error.code, detail=str(error)),
+        )
+
+
+class FeedbackBatchResponse(BaseModel):
+    batch_id: int | None = Field(
+        description="DELETE /v1/batches/{id} undoes the batch. Null: nothing was stored."
+    )
+    results: list[BulkLabelResponse] = Field(description="In the order of the labels.")
+
+    @staticmethod
+    def from_record(stored: BulkResults) -> FeedbackBatchResponse:
+        return FeedbackBatchResponse(
+            batch_id=stored.batch_id,
+            results=[BulkLabelResponse.from_record(result) for result in stored.results],
+        )
+
+
+@router.post("/v1/feedback/batch", response_model=FeedbackBatchResponse)
+async def give(
+    body: FeedbackBatchRequest,
+    serving: ServingDep,
+    deadline: DeadlineDep,
+    caller: CallerDep,
+    idempotency_key: Annotated[
+        str | None, Header(json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_CHARACTERS})
+    ] = None,
+) -> FeedbackBatchResponse:
+    """Label up to 500 images at once. What can be stored is stored in one transaction, and is
+    durable when the response arrives; each other label says what is wrong with it.
+
+    With an Idempotency-Key, a repeated request stores nothing twice.
+    """
+    who = caller.who(body.who)
+    request = check(
+        LabelRequest(
+            "any",
+            who,
+            idempotency_key,
+            key_scope=caller.idempotency_scope,
+            actor=caller.actor(who),
+        )
+    )
+    wanted = [BulkLabel(each.label, each.example_id, each.prediction_id) for each in body.labels]
+    targets = await run_in_threadpool(find_targets, serving.store, wanted)
+    targets = [
+        _if_it_waits(serving, each.prediction_id, target)
+        for each, target in zip(wanted, targets, strict=True)
+    ]
+    prepared = await _prepare(serving, targets, deadline or Deadline.after(_DEFAULT_TIMEOUT_MS))
+    now = serving.store.db.clock()
+    stored = await run_in_threadpool(store_labels, serving.store, targets, prepared, request, now)
+    return FeedbackBatchResponse.from_record(stored)
+
+
+def _if_it_waits(
+    serving: ServingProcess, prediction_id: str | None, target: Target | EvergreenError
+) -> Target | EvergreenError:
+    if prediction_id is None or isinstance(target, Target):
+        return target
+    if not serving.spool.holds(prediction_id):
+        return target
+    return NotReady(
+        f"prediction {prediction_id} waits on local disk for the store, which could not take it; "
+        "try again later"
+    )
+
+
+async def _prepare(
+    serving: ServingProcess, targets: Sequence[Target | EvergreenError], deadline: Deadline
+) -> Prepared:
+    """Decode and store the images that are no examples yet, by digest. A few at a time, so that
+    predictions come in between."""
+    waiting = {
+        target.image: target.prediction
+        for target in targets
+        if isinstance(target, Target) and target.example_id is None and target.prediction
+    }
+    prepared: Prepared = {}
+
+    async def work() -> None:
+        while waiting:
+            image, prediction = waiting.popitem()
+            try:
+                prepared[image] = await _prepare_one(serving, prediction, deadline)
+            except EvergreenError as error:
+                prepared[image] = error
+
+    await asyncio.gather(*(work() for _ in range(max(1, serving.predictor.max_parallel // 2))))
+    return prepared
+
+
+async def _prepare_one(
+    serving: ServingProcess, prediction: Prediction, deadline: Deadline
+) -> NewExample:
+    """Raises ImageNotKept, UndecodableImage and the like, Overloaded, DeadlineExceeded."""
+    while True:
+        deadline.check()
+        try:
+            ticket = serving.admission.reserve(deadline.remaining_s)
+            break
+        except Overloaded:
+            if deadline.remaining_s < 2 * _TRY_AGAIN_S:
+                raise
+            await asyncio.sleep(_TRY_AGAIN_S)
+    with ticket:
+        content = await run_in_threadpool(predicted_image.read_image, serving.store, prediction)
+        new = await serving.predictor.compute(
+            intake.prepare, content, serving.limits, "prediction", deadline=deadline
+        )
+    # The prediction stored it without an fsync. A label needs it durable.
+    await run_in_threadpool(serving.store.blobs.put, content)
+    return new
