@@ -56,7 +56,7 @@ def _two_components(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     return directions_D2
 
 
-def _scaled(position_N2: Points) -> Points:
+def _scaled(position_N2: NDArray[np.floating[Any]]) -> Points:
     reach_2 = np.quantile(np.abs(position_N2), 1 - _SHARE_BEYOND, axis=0)
     scaled_N2: Points = np.clip(position_N2 / np.maximum(reach_2, 1e-12), -1, 1).astype(np.float32)
     return scaled_N2

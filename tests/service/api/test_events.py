@@ -38,6 +38,7 @@ READS = {
     ("GET", "/v1/versions/{number}/examples"): "examples.read",
     ("GET", "/v1/queue"): "queue.read",
     ("GET", "/v1/neighbours"): "neighbours.read",
+    ("GET", "/v1/map"): "examples.read",
 }
 CHANGES = {
     ("POST", "/v1/feedback"): "label.given",
