@@ -98,6 +98,17 @@ def teach_colours(server: Server, num_of_each: int) -> None:
     until_learnt(server)
 
 
+def until_analysed(server: Server, timeout_s: float = 3 * WAIT_S) -> None:
+    """Wait until the live version has an analysis, which knows the suspects and the map."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        analysis = server.http.get("/v1/examples?limit=1").json()["analysis"]
+        if analysis and analysis["version"] == server.status()["version"]:
+            return
+        assert time.monotonic() < deadline, analysis
+        time.sleep(0.1)
+
+
 def until_learnt(server: Server, timeout_s: float = 3 * WAIT_S) -> None:
     """Wait until no label and no run is waiting, and a run has ended."""
     deadline = time.monotonic() + timeout_s

@@ -16,7 +16,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.end_to_end.page import open_browser
-from tests.end_to_end.review_page import ReviewPage, label, teach_colours, until_learnt
+from tests.end_to_end.review_page import (
+    ReviewPage,
+    label,
+    teach_colours,
+    until_analysed,
+    until_learnt,
+)
 from tests.service.trained_home import tinted
 from tests.support.server import Server
 from tests.support.wait import wait_until
@@ -36,6 +42,7 @@ def _labelled(server: Server) -> None:
     label(server, _TRICK, tinted("red", 4712))
     label(server, _TRICK, tinted("red", 4713))
     until_learnt(server)
+    until_analysed(server)
 
 
 @pytest.fixture(scope="module")

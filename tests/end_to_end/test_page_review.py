@@ -16,6 +16,7 @@ from tests.end_to_end.review_page import (
     label_of,
     predict,
     teach_colours,
+    until_analysed,
     until_learnt,
 )
 from tests.service.trained_home import tinted
@@ -41,6 +42,7 @@ def planted(server: Server) -> int:
     for i in range(_NUM_PREDICTED):
         predict(server, tinted(("red", "blue")[i % 2], 9000 + i))
     until_learnt(server)
+    until_analysed(server)
     return example
 
 

@@ -5,6 +5,7 @@ import * as api from "../api/review.js";
 import { el, put, setText } from "../dom.js";
 import { count } from "../format.js";
 import { navigate } from "../router.js";
+import { get } from "../state.js";
 import { drawMap, lookOf, readColours } from "./map_drawing.js";
 import { fitted, inside, nearest, readPoints, zoomed } from "./map_points.js";
 import { MAX_IDS } from "./source.js";
@@ -13,6 +14,8 @@ import { imageOf } from "./tile.js";
 const NEAR = 12; // pixels
 const CLICK = 5; // pixels that a press may move
 const ZOOM = 1.5;
+const LOOK_AGAIN_MS = 5000; // an analysis follows a version after some seconds
+const MAX_LOOKS = 24;
 const MAX_CLASSES = 24; // in the legend; the list of classes has them all
 
 /** Returns `{element, load(), close()}`. */
@@ -32,6 +35,8 @@ export function makeMap() {
   const element = el("div", {}, empty, tools, body);
 
   let points = null;
+  let version = null;
+  let timer = 0;
   let view = fitted(1, 1);
   let only = null;
   let chosen = [];
@@ -44,7 +49,9 @@ export function makeMap() {
 
   const isShown = (i) => only === null || points.places[points.labels[i]] === only;
 
-  async function load() {
+  /** Read the map of the live version, again until there is one. */
+  async function load(looks = 0) {
+    clearTimeout(timer);
     let answer;
     try {
       answer = await api.map();
@@ -52,6 +59,9 @@ export function makeMap() {
       setText(empty, problem.message);
       return;
     }
+    if (answer.version !== get("status")?.version && looks < MAX_LOOKS) timer = setTimeout(load, LOOK_AGAIN_MS, looks + 1);
+    if (answer.version === version && points) return; // what is chosen stays
+    version = answer.version;
     const isEmpty = !answer.ids.length;
     if (isEmpty) setText(empty, "The map is drawn after a run: it shows how the model sees the labelled photos.");
     empty.hidden = !isEmpty;
@@ -201,6 +211,7 @@ export function makeMap() {
   return {
     element, load,
     close() {
+      clearTimeout(timer);
       resized.disconnect();
       dark.removeEventListener("change", drawSoon);
     },

@@ -87,6 +87,7 @@ export function mount(root, params) {
       if (into !== list) return;
       // Photos of a queue that were skipped come again; only others count as more.
       const added = into.add(answer.items);
+      lookedAt = Date.now();
       isLast = answer.isLast && (!isQueue(source) || added === 0);
       problem = null;
     } catch (caught) {
@@ -114,7 +115,12 @@ export function mount(root, params) {
     grid.element.hidden = shown.length === 0;
     showMessage(shown.length === 0 ? describeEmpty() : null);
     refreshBars();
-    if (hasLoaded && !problem && !isLast && isQueue(source) && shown.length < LOW) load();
+    if (!hasLoaded || problem || !isQueue(source)) return;
+    if (!isLast && shown.length < LOW) load();
+    else if (!shown.length) {
+      clearTimeout(again); // it fills without a word, after an analysis for one
+      again = setTimeout(refill, LOOK_AGAIN_MS);
+    }
   }
 
   function showMessage(content) {
