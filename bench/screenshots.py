@@ -132,8 +132,7 @@ def _picture(
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    page.go(view)
-    page.until(lambda: page.text("live-text").endswith("is live"), "the page to be filled")
+    page.open(view)
     time.sleep(_SETTLE_S)
     _shrink(browser, path)
     print(f"{path}: {path.stat().st_size // 1000} kB")

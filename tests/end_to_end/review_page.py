@@ -15,14 +15,9 @@ from tests.support.server import Server
 
 
 class ReviewPage(Page):
-    def go(self, view: str) -> None:
-        """Open a view by its address, as a link does."""
-        self.browser.get("about:blank")
-        self.browser.get(f"{self.server.url}/#/{view}")
-
     def review(self, query: str, at_least: int = 1) -> None:
         """Open Review, with the focus in the grid."""
-        self.go(f"review?{query}")
+        self.open(f"review?{query}")
         self.until(lambda: len(self.tiles()) >= at_least, f"{at_least} photos")
         self.browser.execute_script("document.querySelector('.grid').focus()")
 
@@ -48,7 +43,8 @@ class ReviewPage(Page):
         chips = self.all(".legend-classes .chip")[:-1]
         return [str(chip.get_attribute("title")) for chip in chips]
 
-    def press(self, *keys: str, holding: str | None = None) -> None:
+    def keys(self, *keys: str, holding: str | None = None) -> None:
+        """Press keys one after the other, while another is held down."""
         actions = ActionChains(self.browser, duration=0)
         if holding:
             actions.key_down(holding)
@@ -60,8 +56,8 @@ class ReviewPage(Page):
 
     def select(self, num: int) -> None:
         """Select the first photos by keyboard."""
-        self.press(Keys.HOME)
-        self.press(*[Keys.ARROW_RIGHT] * (num - 1), holding=Keys.SHIFT)
+        self.keys(Keys.HOME)
+        self.keys(*[Keys.ARROW_RIGHT] * (num - 1), holding=Keys.SHIFT)
         self.until(lambda: self.num_selected() == num, f"{num} selected photos")
 
     def answer(self, path: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.end_to_end.page import open_browser
 from tests.end_to_end.review_page import (
     ReviewPage,
     label,
@@ -45,20 +43,13 @@ def _labelled(server: Server) -> None:
     until_analysed(server)
 
 
-@pytest.fixture(scope="module")
-def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    browser = open_browser(tmp_path_factory.mktemp("profile"))
-    browser.set_window_size(1280, 1000)
-    yield browser
-    browser.quit()
-
-
 @pytest.fixture
-def page(server: Server, _labelled: None, _browser: webdriver.Chrome) -> ReviewPage:
+def page(server: Server, _labelled: None, browser: webdriver.Chrome) -> ReviewPage:
     for kind in ("browser", "performance"):
-        _browser.get_log(kind)  # clear what earlier tests logged
-    opened = ReviewPage(_browser, server)
-    opened.go("data")
+        browser.get_log(kind)  # clear what earlier tests logged
+    browser.set_window_size(1280, 1000)
+    opened = ReviewPage(browser, server)
+    opened.open("data")
     opened.until(lambda: opened.all(".classes tbody tr"), "the classes")
     return opened
 
@@ -90,7 +81,7 @@ def test_classes_are_renamed_merged_and_deleted_and_each_undone(
 
     act(page, "Rename", "red")
     page.until(lambda: page.at("dialog-field").is_displayed(), "the dialog")
-    page.press("crimson", Keys.ENTER)
+    page.keys("crimson", Keys.ENTER)
     page.until(lambda: "crimson" in names(page), "the new name")
     assert "red" not in names(page)
     undo(page)
@@ -98,7 +89,7 @@ def test_classes_are_renamed_merged_and_deleted_and_each_undone(
 
     act(page, "Merge", "red")
     page.until(lambda: page.all("#picker-name"), "the picker")
-    page.press("blue", Keys.ENTER)
+    page.keys("blue", Keys.ENTER)
     page.until(lambda: "red" not in names(page), "the merge")
     assert examples_of(server)["blue"] == before["red"] + before["blue"]
     undo(page)
@@ -152,7 +143,7 @@ def test_lasso_on_the_map_opens_the_photos_in_the_grid(page: ReviewPage) -> None
     actions.release().perform()
     total = len(map_of(page)["ids"])
     page.until(lambda: f"{total} photos chosen" in page.one(".map-found").text, "the choice")
-    page.press(Keys.ENTER)  # the button has the focus
+    page.keys(Keys.ENTER)  # the button has the focus
     page.until(lambda: "ids=" in page.browser.current_url, "the ids in the address")
     page.until(lambda: page.num_shown() == total, "the photos")
     assert page.console() == []

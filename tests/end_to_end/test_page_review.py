@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from selenium import webdriver
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-from tests.end_to_end.page import open_browser
 from tests.end_to_end.review_page import (
     ReviewPage,
     label,
@@ -46,21 +43,12 @@ def planted(server: Server) -> int:
     return example
 
 
-@pytest.fixture(scope="module")
-def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    browser = open_browser(tmp_path_factory.mktemp("profile"))
-    browser.set_window_size(1280, 900)
-    yield browser
-    browser.quit()
-
-
 @pytest.fixture
-def page(server: Server, planted: int, _browser: webdriver.Chrome) -> Iterator[ReviewPage]:
+def page(server: Server, planted: int, browser: webdriver.Chrome) -> ReviewPage:
     for kind in ("browser", "performance"):
-        _browser.get_log(kind)  # clear what earlier tests logged
-    yield ReviewPage(_browser, server)
-    # With labels that are still on their way, leaving would be asked about.
-    _browser.execute_script("window.onbeforeunload = null")
+        browser.get_log(kind)  # clear what earlier tests logged
+    browser.set_window_size(1280, 900)
+    return ReviewPage(browser, server)
 
 
 def num_labelled(server: Server) -> int:
@@ -75,14 +63,14 @@ def test_twenty_photos_are_labelled_by_keyboard_and_undone_as_one(
     page.review("by=predictions", _BULK)
     num = page.num_shown()
     page.select(_BULK)
-    page.press(page.digit_of("red"))
+    page.keys(page.digit_of("red"))
     page.until(lambda: page.num_shown() == num - _BULK, "the labelled photos to leave")
     wait_until(lambda: num_labelled(server) == before + _BULK, 10, "the labels to be stored")
     assert page.num_selected() == 0
     page.until(lambda: f"{_BULK} labelled" in page.one(".sitting").text, "the count")
     batch = page.answer("/v1/batches?limit=1")["batches"][0]
 
-    page.press(Keys.BACKSPACE)
+    page.keys(Keys.BACKSPACE)
     page.until(lambda: page.num_shown() == num, "the photos to come back")
     wait_until(lambda: num_labelled(server) == before, 10, "the labels to be taken back")
     assert page.answer("/v1/batches?limit=1")["batches"][0]["id"] == batch["id"]
@@ -99,9 +87,9 @@ def test_planted_wrong_label_is_the_first_suspect_and_mended_by_one_key(
     assert first.get_attribute("data-key") == f"example:{planted}"
     assert "blue" in first.text
     assert "model: red" in first.text
-    page.press("a")
+    page.keys("a")
     wait_until(lambda: label_of(server, planted) == "red", 10, "the label to be mended")
-    page.press(Keys.BACKSPACE)
+    page.keys(Keys.BACKSPACE)
     wait_until(lambda: label_of(server, planted) == "blue", 10, "the label to be taken back")
 
 
@@ -115,15 +103,15 @@ def test_labels_given_while_the_server_is_away_are_sent_when_it_is_back(
     server.stop()
     try:
         page.select(3)
-        page.press(digit)
-        page.press(digit)  # the focused one, alone
+        page.keys(digit)
+        page.keys(digit)  # the focused one, alone
         page.until(lambda: page.num_shown() == num - 4, "the photos to leave")
         page.until(lambda: "4 labels wait for the server" in page.text("outbox"), "the message")
     finally:
         server.start()
     page.until(lambda: not page.at("outbox").is_displayed(), "the labels to be sent")
     wait_until(lambda: num_labelled(server) == before + 4, 10, "the labels to be stored")
-    page.press(Keys.BACKSPACE, Keys.BACKSPACE)
+    page.keys(Keys.BACKSPACE, Keys.BACKSPACE)
     page.until(lambda: page.num_shown() == num, "the photos to come back")
     wait_until(lambda: num_labelled(server) == before, 10, "the labels to be taken back")
 
@@ -131,14 +119,14 @@ def test_labels_given_while_the_server_is_away_are_sent_when_it_is_back(
 def test_name_of_a_new_class_stays_text(page: ReviewPage, server: Server) -> None:
     page.review("by=predictions", 2)
     num = page.num_shown()
-    page.press("/")
+    page.keys("/")
     page.until(lambda: page.all("#picker-name"), "the picker")
-    page.press(_TRICK, Keys.ENTER)
+    page.keys(_TRICK, Keys.ENTER)
     page.until(lambda: _TRICK in page.classes_with_digits(), "the class with a digit")
     assert _TRICK in page.one(".legend-classes").text
     assert page.browser.title.startswith("Review")
     assert [each for each in page.all("img") if each.get_attribute("src").endswith("/x")] == []
-    page.press(Keys.BACKSPACE)
+    page.keys(Keys.BACKSPACE)
     page.until(lambda: page.num_shown() == num, "the photo to come back")
     assert page.console() == []
 
@@ -158,9 +146,9 @@ def test_pointer_selects_a_range_and_a_rectangle(page: ReviewPage) -> None:
     actions.move_to_element(tiles[0]).click_and_hold().move_to_element(tiles[2]).release()
     actions.perform()
     assert page.num_selected() == 3
-    page.press("a", holding=Keys.CONTROL)
+    page.keys("a", holding=Keys.CONTROL)
     assert page.num_selected() == num
-    page.press(Keys.ESCAPE)
+    page.keys(Keys.ESCAPE)
     assert page.num_selected() == 0
 
 
@@ -179,9 +167,9 @@ def test_filters_are_in_the_address_and_last_a_reload(page: ReviewPage) -> None:
 
 def test_keys_are_listed_and_everything_has_a_name(page: ReviewPage) -> None:
     page.review("by=examples")
-    page.press("?")
+    page.keys("?")
     page.until(lambda: "Accept the model's answer" in page.text("dialog"), "the list of keys")
-    page.press(Keys.ESCAPE)
+    page.keys(Keys.ESCAPE)
     controls = [e for e in page.all("button, input, a, select, .tile") if e.is_displayed()]
     nameless = [e for e in controls if not e.accessible_name]
     assert [e.get_attribute("outerHTML") for e in nameless] == []

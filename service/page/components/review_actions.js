@@ -104,10 +104,8 @@ export function makeActions({ grid, list, changed }) {
     const isInGrid = grid.element.contains(event.target);
     const isControl = event.target.closest("a, button, summary");
     if (isControl && ["open", "skip", "toggle"].includes(action.name)) return; // it presses the control
-    if (!isInGrid && (action.isMove || action.name === "all")) {
-      if (isControl || event.target !== document.body) return;
-      grid.element.focus({ preventScroll: true });
-    }
+    if (!isInGrid && !isControl) grid.element.focus({ preventScroll: true }); // they need no click first
+    else if (!isInGrid && (action.isMove || action.name === "all")) return;
     event.preventDefault();
     act(action);
   }

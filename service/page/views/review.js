@@ -98,10 +98,7 @@ export function mount(root, params) {
     const isFirst = !hasLoaded;
     hasLoaded = true;
     show();
-    if (!isFirst) return;
-    announce(grid.items.length ? `${grid.items.length} photos` : "Nothing to show");
-    // The keys work at once, unless a person is elsewhere by now.
-    if ([document.body, root.querySelector("h1")].includes(document.activeElement)) grid.element.focus({ preventScroll: true });
+    if (isFirst) announce(grid.items.length ? `${grid.items.length} photos` : "Nothing to show");
   }
 
   function show(restored = []) {
