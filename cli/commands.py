@@ -86,7 +86,25 @@ COMMANDS = (
         "import",
         _TEACH,
         "cli.import_folder:import_folder",
-        "Label a folder of images, one folder per class.",
+        "Label a folder or an archive of images.",
+    ),
+    Command(
+        "export-labels",
+        _TEACH,
+        "cli.export_labels:export_labels",
+        "Write all labelled images to a zip archive.",
+    ),
+    Command(
+        "queue",
+        _TEACH,
+        "cli.queue:queue",
+        "List what is most worth a person's time to label.",
+    ),
+    Command(
+        "learning-curve",
+        _TEACH,
+        "cli.learning_curve:learning_curve",
+        "Show whether more labels are worth it, and of which class.",
     ),
     Command(
         "lost-images",

@@ -1,16 +1,15 @@
-"""`evergreen import`: label the images of a folder that holds one folder per class.
+"""`evergreen import`: label the images of a folder or of a zip archive.
 
-Several threads read, check and store the images. Labels are appended in the order of the folder,
-one batch per transaction, so an interrupted import keeps its batches.
+Several threads read, check and store the images. Labels are appended in the order of the files, one
+batch per transaction, so an interrupted import keeps its batches.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -20,175 +19,146 @@ from cli import home
 from cli.actor import actor
 from cli.console import err
 from cli.exit_codes import DONE, FAILED, INTERRUPTED
-from cli.image_file import read_image
-from cli.import_report import Report, print_report, progress_bar
-from cli.labelled_folder import LabelledFile, Verdict, decide, join_classes, scan
-from core.errors import (
-    BodyTooLarge,
-    ImageTooCostly,
-    ImageTooLarge,
-    InvalidRequest,
-    UndecodableImage,
-)
-from core.inputs.pixels import Limits
-from core.inputs.trailing import without_trailing
-from core.labelling import classes, intake, labels
-from core.labelling.examples import NewExample
-from core.labelling.label_request import LabelRequest
-from core.settings import Settings, load_settings
-from core.store.blobs import sha256
+from cli.import_report import ByClass, as_json, print_report, progress_bar
+from core.errors import InvalidRequest
+from core.exchange.importing.known import WHO
+from core.exchange.importing.loading import Loaded, Loader
+from core.exchange.importing.report import Report
+from core.exchange.reading.archive import Archive
+from core.exchange.reading.folder import Folder
+from core.exchange.reading.items import LAYOUTS, Item, Layout
+from core.exchange.reading.plan import Plan, make_plan
+from core.exchange.reading.source import Source
+from core.labelling import classes
+from core.settings import load_settings
 from core.store.store import Store
 from core.system.host import available_cores
 
-WHO = "import"
+# Files that a thread loads at a time, and labels of a transaction.
+_LOADED = 8
 _BATCH = 32
 _MAX_THREADS = 8
 
 
 def import_folder(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds one folder per class.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR|FILE.zip",
+            help="Holds one folder per class, or images with a label file: CSV, JSON lines, or "
+            "Label Studio's JSON.",
+        ),
+    ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print what would be imported.")
     ] = False,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|classes",
+            help="classes: each folder in DIR is a class, even one called train or test.",
+        ),
+    ] = "auto",
+    as_record: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Label a folder of images, one folder per class.
+    """Label a folder or an archive of images.
 
-    DIR/cat/1.jpg is labelled cat, and so is DIR/cat/2024/may/2.jpg. Repeat it as often as you like:
-    it skips imported images and relabels images that moved to another folder. Labels that users
-    corrected after an import stay as they are.
+    DIR/cat/1.jpg is labelled cat, and so is DIR/cat/2024/may/2.jpg. Images in DIR/train/cat are
+    trained on, and those in DIR/test/cat are held out. Repeat it as often as you like: it skips
+    imported images and relabels images that moved to another folder. Labels that users corrected
+    after an import stay as they are.
     """
     settings = load_settings()
-    scanned = scan(folder)
-    report = Report(is_dry_run=dry_run)
-    for path in scanned.strays:
-        report.skip(None, "not in a folder of a class", path)
     with contextlib.ExitStack() as stack:
+        opened = _open(source, stack)
+        chosen = _layout(layout)
         store = None
         if not dry_run or home.exists(settings):
             store = stack.enter_context(home.opened(settings))
-        job = _Import.read(store, settings, dry_run)
-        files, report.joined = join_classes(scanned.files, job.names)
-        has_stopped = _import(files, job, report)
-        print_report(report, store)
+        plan = make_plan(opened, _known_names(store), chosen)
+        detail = {"name": source.name}
+        labeller = ByClass(WHO, actor(), Report(), detail, joined=plan.joined)
+        loader = Loader.of(opened, store, settings, dry=dry_run)
+        has_stopped = _import(plan, loader, labeller)
+        if as_record:
+            as_json(labeller, is_dry_run=dry_run)
+        else:
+            print_report(labeller, store, is_dry_run=dry_run)
     if has_stopped:
         err.print("Stopped. The images above are stored. The same command continues.")
         raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(DONE if report.num_usable else FAILED)
+    raise typer.Exit(DONE if labeller.report.num_usable else FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Import:
-    store: Store | None
-    settings: Settings
-    is_dry_run: bool
-    # By image: the current label, and the one that the last import gave.
-    current: dict[str, str] = field(default_factory=dict)
-    imported: dict[str, str] = field(default_factory=dict)
-    # By identity of a class: its stored name.
-    names: dict[str, str] = field(default_factory=dict)
-
-    @staticmethod
-    def read(store: Store | None, settings: Settings, is_dry_run: bool) -> _Import:
-        if store is None:
-            return _Import(None, settings, is_dry_run)
-        with store.db.read() as conn:
-            current = {row.image: row.label for row in labels.current(conn)}
-            imported = labels.newest_of(conn, WHO)
-            names = classes.read_names(conn)
-            return _Import(store, settings, is_dry_run, current, imported, names)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    image: str
-    verdict: Verdict
-    # None if there is nothing to label.
-    new: NewExample | None = None
-
-
-def _import(files: list[LabelledFile], job: _Import, report: Report) -> bool:
-    """Import the files. Returns whether Ctrl-C ended it early."""
-    first_of_image: dict[str, LabelledFile] = {}
-    batch: list[tuple[LabelledFile, _Prepared]] = []
-    prepared_all = _prepare_all(files, job)
+def _open(path: Path, stack: contextlib.ExitStack) -> Source:
+    """Raises InvalidRequest, InvalidArchive."""
+    if not path.is_file():
+        return Folder(path)
     try:
-        with progress_bar(len(files)) as advance, contextlib.closing(prepared_all):
-            for file, result in prepared_all:
-                advance()
-                if isinstance(result, str):
-                    report.skip(file.label, result, file.path)
-                    continue
-                first = first_of_image.setdefault(result.image, file)
-                if first.label != file.label:
-                    report.skip(file.label, "also in another class", file.path)
-                elif first is not file:
-                    report.count(file.label, "already there")
-                elif result.new is None:
-                    report.count(file.label, result.verdict)
-                else:
-                    batch.append((file, result))
-                if len(batch) == _BATCH:
-                    _append(batch, job, report)
-            _append(batch, job, report)
+        return stack.enter_context(Archive(path))
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _layout(text: str) -> Layout:
+    for known in LAYOUTS:
+        if text == known:
+            return known
+    raise InvalidRequest(f"the layout is {text[:40]!r}; choose one of {', '.join(LAYOUTS)}")
+
+
+def _known_names(store: Store | None) -> dict[str, str]:
+    if store is None:
+        return {}
+    with store.db.read() as conn:
+        return classes.read_names(conn)
+
+
+def _import(plan: Plan, loader: Loader, labeller: ByClass) -> bool:
+    """Import the files. Returns whether Ctrl-C ended it early."""
+    to_label: list[Loaded] = []
+    all_loaded = _load_all(plan.items, loader)
+    try:
+        with progress_bar(len(plan.items)) as advance, contextlib.closing(all_loaded):
+            for part in all_loaded:
+                for loaded in part:
+                    to_label += labeller.settle([loaded])
+                    if len(to_label) == _BATCH:
+                        _label(to_label, loader, labeller)
+                _advance(advance, len(part))
+            _label(to_label, loader, labeller)
     except KeyboardInterrupt:
         return True
     return False
 
 
-def _prepare_all(
-    files: list[LabelledFile], job: _Import
-) -> Generator[tuple[LabelledFile, _Prepared | str], None, None]:
-    """Prepare the files in threads, a few ahead of the consumer. Yields them in order."""
+def _load_all(items: Sequence[Item], loader: Loader) -> Generator[list[Loaded], None, None]:
+    """Load the files in threads, a few ahead of the consumer. Yields them in order."""
     num_threads = min(available_cores(), _MAX_THREADS)
-    ahead: deque[tuple[LabelledFile, Future[_Prepared | str]]] = deque()
+    ahead: deque[Future[list[Loaded]]] = deque()
     pool = ThreadPoolExecutor(num_threads)
     try:
-        for file in files:
-            ahead.append((file, pool.submit(_prepare, file, job)))
-            if len(ahead) > 4 * num_threads:
-                first, future = ahead.popleft()
-                yield first, future.result()
-        for first, future in ahead:
-            yield first, future.result()
+        for start in range(0, len(items), _LOADED):
+            ahead.append(pool.submit(loader.load, items[start : start + _LOADED]))
+            if len(ahead) > 2 * num_threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(file: LabelledFile, job: _Import) -> _Prepared | str:
-    """Check one file, and store its bytes if its label is new. Or return why it is skipped."""
-    try:
-        content = read_image(file.path, job.settings)
-        if not content:
-            return "empty"
-        image = sha256(content)
-        if image not in job.current:  # where an earlier release has stored it whole
-            content = without_trailing(content)
-            image = sha256(content)
-        verdict = decide(file.label, job.current.get(image), job.imported.get(image))
-        if verdict in ("already there", "corrected since"):
-            return _Prepared(image, verdict)
-        new = intake.prepare(content, Limits(job.settings.max_pixels), "import")
-    except (BodyTooLarge, ImageTooLarge):
-        return "too large"
-    except ImageTooCostly:
-        return "too costly to decode"
-    except UndecodableImage:
-        return "not a readable image"
-    except InvalidRequest:
-        return "not a file, or not readable"
-    if job.store is not None and not job.is_dry_run:
-        job.store.blobs.put(content)
-    return _Prepared(image, verdict, new)
+def _label(to_label: list[Loaded], loader: Loader, labeller: ByClass) -> None:
+    store = loader.store
+    if store is None or loader.is_dry_run:
+        for loaded in to_label:
+            labeller.count(loaded.item, loaded.kind)
+    elif to_label:
+        with store.db.write() as conn:
+            labeller.label(conn, store.blobs, to_label, store.db.clock())
+    to_label.clear()
 
 
-def _append(batch: list[tuple[LabelledFile, _Prepared]], job: _Import, report: Report) -> None:
-    if job.store is not None and not job.is_dry_run:
-        requests = [
-            (prepared.new, LabelRequest(file.label, WHO, source="import"))
-            for file, prepared in batch
-            if prepared.new is not None
-        ]
-        intake.label_prepared(job.store, requests, job.store.db.clock(), actor())
-    for file, prepared in batch:
-        report.count(file.label, prepared.verdict)
-    batch.clear()
+def _advance(advance: Callable[[], None], number: int) -> None:
+    for _ in range(number):
+        advance()

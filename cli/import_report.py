@@ -6,7 +6,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.progress import (
     BarColumn,
@@ -19,40 +18,38 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from cli.console import count, err, out, table
-from cli.labelled_folder import Verdict
+from cli.console import count, err, out, print_json, table
+from core.exchange.importing.labeller import Labeller
+from core.exchange.reading.items import KINDS, Item, Kind
+from core.exchange.reading.source import shown
 from core.labelling import labels
 from core.labelling.census import MIN_CLASSES, MIN_EXAMPLES_OF_CLASS, take_census
 from core.registry import workers
 from core.store.store import Store
 
-_COLUMNS: tuple[Verdict, ...] = ("added", "already there", "relabelled")
+_THERE: tuple[Kind, ...] = ("already", "kept corrections", "duplicates")
+_SKIPPED: tuple[Kind, ...] = ("conflicts", "unreadable")
 
 
 @dataclass(slots=True)
-class Report:
-    is_dry_run: bool
-    by_class: dict[str, Counter[str]] = field(default_factory=dict)
-    # By reason: how many files were skipped, and the first of them.
-    skipped: dict[str, tuple[int, Path]] = field(default_factory=dict)
-    # By class: the spellings in folders, where one differs from the stored label.
+class ByClass(Labeller):
+    """Counts by class, too."""
+
+    by_class: dict[str, Counter[Kind]] = field(default_factory=dict)
+    # By what is wrong with files: how many there are, and the first of them.
+    problems: dict[str, tuple[int, str]] = field(default_factory=dict)
+    # By class: the spellings in the source, where one differs from the stored label.
     joined: dict[str, list[str]] = field(default_factory=dict)
 
-    def count(self, label: str, verdict: Verdict) -> None:
-        self.by_class.setdefault(label, Counter())[verdict] += 1
-
-    def skip(self, label: str | None, reason: str, path: Path) -> None:
-        if label is not None:
-            self.by_class.setdefault(label, Counter())["skipped"] += 1
-        number, first = self.skipped.get(reason, (0, path))
-        self.skipped[reason] = (number + 1, first)
-
-    def total(self, verdict: str) -> int:
-        return sum(counts[verdict] for counts in self.by_class.values())
-
-    @property
-    def num_usable(self) -> int:
-        return sum(self.total(verdict) for verdict in (*_COLUMNS, "corrected since"))
+    def count(self, item: Item, kind: Kind, why: str = "") -> None:
+        self.report.count(kind, item.file.path, why)
+        if item.label:
+            self.by_class.setdefault(item.label, Counter())[kind] += 1
+        if kind in _SKIPPED or kind == "ignored":
+            title = "Ignored" if kind == "ignored" else "Skipped"
+            reason = f"{title}, {why.partition(':')[0]}"
+            number, first = self.problems.get(reason, (0, item.file.path))
+            self.problems[reason] = (number + 1, first)
 
 
 class _Rate(ProgressColumn):
@@ -75,31 +72,42 @@ def progress_bar(total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def print_report(report: Report, store: Store | None) -> None:
-    title = "Would be imported" if report.is_dry_run else None
-    shown = table(
+def print_report(done: ByClass, store: Store | None, *, is_dry_run: bool) -> None:
+    by_class = table(
         *("Class", "Added", "Already there", "Relabelled", "Skipped"),
         right=("Added", "Already there", "Relabelled", "Skipped"),
-        title=title,
+        title="Would be imported" if is_dry_run else None,
     )
-    for label, counts in sorted(report.by_class.items()):
-        there = counts["already there"] + counts["corrected since"]
-        row = (counts["added"], there, counts["relabelled"], counts["skipped"])
-        shown.add_row(label, *(f"{number:,}" if number else "-" for number in row))
-    out.print(shown)
-    for name, spellings in sorted(report.joined.items()):
+    for label, counts in sorted(done.by_class.items()):
+        there, skipped = (sum(counts[kind] for kind in kinds) for kinds in (_THERE, _SKIPPED))
+        row = (counts["added"], there, counts["relabelled"], skipped)
+        by_class.add_row(label, *(f"{number:,}" if number else "-" for number in row))
+    out.print(by_class)
+    for name, spellings in sorted(done.joined.items()):
         quoted = ", ".join(map(repr, spellings))
         out.print(
-            f"One class, {name!r}: {count(len(spellings), 'folder')} {quoted}", soft_wrap=True
+            f"One class, {name!r}: {count(len(spellings), 'spelling')} {quoted}", soft_wrap=True
         )
-    for reason, (number, first) in sorted(report.skipped.items()):
+    for reason, (number, first) in sorted(done.problems.items()):
         others = f" and {number - 1:,} more" if number > 1 else ""
-        out.print(f"Skipped, {reason}: {first}{others}", soft_wrap=True)
-    corrected = report.total("corrected since")
-    if corrected:
-        out.print(f"{count(corrected, 'image')} corrected after an import: left unchanged.")
-    if store is not None and not report.is_dry_run:
-        _print_next(store, bool(report.total("added") or report.total("relabelled")))
+        out.print(f"{reason}: {shown(first)}{others}", soft_wrap=True)
+    counts = done.report.counts
+    if counts["kept corrections"]:
+        corrected = count(counts["kept corrections"], "image")
+        out.print(f"{corrected} corrected after an import: left unchanged.")
+    if store is not None and not is_dry_run:
+        _print_next(store, bool(counts["added"] or counts["relabelled"]))
+
+
+def as_json(done: ByClass, *, is_dry_run: bool) -> None:
+    by_class = {
+        label: {kind: counts[kind] for kind in KINDS if counts[kind]}
+        for label, counts in sorted(done.by_class.items())
+    }
+    report = done.report.to_json()
+    report["problems"] = [{"file": path, "what": why} for path, why in report["problems"]]
+    more = {"classes": by_class, "spellings": done.joined, "batch_id": done.batch_id}
+    print_json({**report, **more, "is_dry_run": is_dry_run})
 
 
 def _print_next(store: Store, is_changed: bool) -> None:

@@ -58,7 +58,7 @@ def _predict_all(
     files: list[Path], store: Store, settings: Settings
 ) -> Iterator[tuple[Path, PredictionResult | InputError]]:
     """Predict each file. Yields its result, or the error."""
-    servable = _champion(store, settings)
+    servable = load_champion(store, settings)
     limits = Limits(settings.max_pixels)
     capture = Capture(load_capture_policy(settings.recipe), store.disk)
     for path in files:
@@ -74,7 +74,8 @@ def _predict_all(
         yield path, result
 
 
-def _champion(store: Store, settings: Settings) -> Servable:
+def load_champion(store: Store, settings: Settings) -> Servable:
+    """Raises NotReady, ArtifactError, StoreError."""
     with store.db.read() as conn:
         live = promotions.newest_activation(conn)
         if live is None:

@@ -8,22 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 from typer.core import TyperGroup
 
-from cli import home
-from cli.console import as_json, count, err, moment, out, percent, print_json, some, table
+from cli import home, versions_tables
+from cli.console import as_json, err, out, print_json
 from cli.exit_codes import ARTIFACT
 from core.errors import ArtifactError
-from core.models.manifest import Manifest
 from core.registry import promotions, version_files, versions
 from core.registry.versions import Version
 from core.settings import load_settings
-
-_MOST_NAMES = 5
-_MOST_CLASSES = 20
-_JUDGES = {"hold-out": "hold-out", "cross-validation": "cross-val."}
 
 
 class _NumberShows(TyperGroup):
@@ -63,7 +56,7 @@ def listing(
     if json:
         print_json([_as_json(each, number, lost.get(each.number, {})) for each in newest])
         return
-    out.print(_list(newest, number, lost))
+    out.print(versions_tables.list_of(newest, number, lost))
     if len(newest) == limit:
         err.print(f"Only the newest {limit:,} are listed; --limit takes more.")
 
@@ -91,12 +84,12 @@ def show(
         _end_with(problems)
         return
     out.print(f"Version {number}{', the champion' if is_champion else ''}", style="bold")
-    out.print(_facts(version, manifest))
+    out.print(versions_tables.facts(version, manifest))
     checks = version.gate.get("checks", ())
     if checks:
-        out.print(_checks(checks))
+        out.print(versions_tables.checks(checks))
     if version.metrics.get("classes"):
-        out.print(_by_class(version.metrics["classes"]))
+        out.print(versions_tables.by_class(version.metrics["classes"]))
     _end_with(problems)
 
 
@@ -127,6 +120,22 @@ def diff(
 
 
 @app.command()
+def confusion(
+    number: Annotated[int, typer.Argument(metavar="N", help="The number of the version.")],
+    json: _Json = False,
+) -> None:
+    """Show what a version takes for what, on today's held-out examples.
+
+    Lists the labels that it confuses most often. With --json, prints the whole matrix.
+    """
+    from cli.versions_diff import print_confusion
+
+    settings = load_settings()
+    with home.opened_existing(settings) as store:
+        print_confusion(store, settings, number, json)
+
+
+@app.command()
 def sign(
     numbers: Annotated[
         list[int] | None, typer.Argument(metavar="[N]...", help="The versions; all without.")
@@ -147,96 +156,6 @@ def sign(
 
     with home.opened_existing(load_settings()) as store:
         sign_versions(store, numbers or [], old_key_file, is_confirmed=yes)
-
-
-def _list(
-    listed: list[Version], champion_number: int | None, lost: dict[int, dict[str, str]]
-) -> Table:
-    shown = table(
-        *("No.", "", "Created", "Classes", "Images", "Accuracy", "Judged by", "Gate"),
-        right=("No.", "Images", "Accuracy"),
-    )
-    for version in listed:
-        is_champion = version.number == champion_number
-        shown.add_row(
-            str(version.number),
-            "*" if is_champion else "",
-            Text(moment(version.created_at), no_wrap=True),
-            some(version.classes, _MOST_NAMES),
-            f"{version.metrics['num_trained']:,}" if "num_trained" in version.metrics else "-",
-            _accuracy(version),
-            Text(_JUDGES.get(version.metrics.get("judged_by", ""), "-"), no_wrap=True),
-            Text("files lost", "red")
-            if version.number in lost
-            else Text(_gate(version), no_wrap=True),
-            style="bold" if is_champion else "",
-        )
-    shown.caption = "* the champion"
-    return shown
-
-
-def _gate(version: Version) -> str:
-    decision = "passed" if version.passed_gate else "held back"
-    return decision if version.retired_at is None else f"{decision}, retired"
-
-
-def _facts(version: Version, manifest: Manifest | None) -> Table:
-    metrics = version.metrics
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    rows = {
-        "Created": moment(version.created_at),
-        "Classes": some(version.classes, _MOST_CLASSES),
-        "Retired": moment(version.retired_at) if version.retired_at else "",
-        "Trained on": _trained_on(manifest) if manifest else "",
-        "After version": str(version.parent) if version.parent else "",
-        "Run": version.run_id or "",
-    }
-    if metrics.get("accuracy") is not None:
-        judged = f"{count(metrics['num_judged'], 'image')} by {metrics['judged_by']}"
-        rows["Accuracy"] = f"{_accuracy(version)} of {judged}"
-    if metrics.get("precision") == "int8":
-        rows["Precision"] = "int8"
-    unfamiliar = metrics.get("unfamiliar")
-    if unfamiliar is not None:
-        nearest = f"{count(unfamiliar['num_references'], 'reference')}"
-        rows["Unfamiliar"] = f"below {unfamiliar['threshold']:.3f} to the nearest of {nearest}"
-    rows["Gate"] = str(version.gate.get("reason", ""))
-    for name, value in rows.items():
-        if value:
-            grid.add_row(name, value)
-    return grid
-
-
-def _trained_on(manifest: Manifest) -> str:
-    return f"{count(manifest.num_trained, 'image')}, {manifest.num_held_out:,} held out"
-
-
-def _checks(checks: list[dict[str, Any]]) -> Table:
-    shown = table("Check", "", "Finding")
-    for check in checks:
-        shown.add_row(
-            check["name"],
-            Text("passed") if check["passed"] else Text("failed", style="red"),
-            check["detail"],
-        )
-    return shown
-
-
-def _by_class(classes: dict[str, dict[str, int]]) -> Table:
-    shown = table("Class", "Judged", "Right", right=("Judged", "Right"))
-    for name, counts in list(classes.items())[:_MOST_CLASSES]:
-        share = f"  {percent(counts['right'] / counts['judged'])}" if counts["judged"] else ""
-        shown.add_row(name, f"{counts['judged']:,}", f"{counts['right']:,}{share}")
-    if len(classes) > _MOST_CLASSES:
-        shown.caption = f"and {len(classes) - _MOST_CLASSES:,} more: --json lists them"
-    return shown
-
-
-def _accuracy(version: Version) -> str:
-    accuracy = version.metrics.get("accuracy")
-    return "-" if accuracy is None else percent(accuracy)
 
 
 def _as_json(version: Version, champion_number: int | None, lost: dict[str, str]) -> dict[str, Any]:

@@ -4,12 +4,14 @@
       InputError       UndecodableImage, ImageTooLarge, ImageTooCostly, BodyTooLarge,
                        UnsupportedMediaType, SlowBody, InvalidLabel, InvalidRequest,
                        UnknownPrediction, UnknownFeedback, UnknownExample, UnknownBatch,
-                       UnknownClass, UnknownRun, UnknownVersion, UnknownModel, InvalidRecipe
+                       UnknownClass, UnknownRun, UnknownVersion, UnknownModel, UnknownImport,
+                       InvalidRecipe, InvalidArchive
       AccessError      KeyRequired, RoleRequired, QuotaExceeded, UnknownHost, ForeignOrigin
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, ClassTaken, RunFinished, BackboneUnavailable, Diverged,
-                       MigrationNeeded, ImageNotKept, VersionRetired
+                       MigrationNeeded, ImageNotKept, ImageLost, VersionRetired,
+                       ImportFinished
       ArtifactError    BlobMissing, ChecksumMismatch, SignatureMismatch, SpecMismatch,
                        ParityFailure
       StoreError       the database or the blob store cannot be used; `__cause__` says why
@@ -96,6 +98,16 @@ class UnknownVersion(InputError):
 
 class UnknownModel(InputError):
     code = "unknown-model"
+
+
+class UnknownImport(InputError):
+    code = "unknown-import"
+
+
+class InvalidArchive(InputError):
+    """Of labelled images: a damaged or dangerous one, or one that says no labels."""
+
+    code = "invalid-archive"
 
 
 class InvalidRecipe(InputError):
@@ -198,8 +210,16 @@ class ImageNotKept(StateError):
     code = "image-not-kept"
 
 
+class ImageLost(StateError):
+    code = "image-lost"
+
+
 class VersionRetired(StateError):
     code = "version-retired"
+
+
+class ImportFinished(StateError):
+    code = "import-finished"
 
 
 class ArtifactError(EvergreenError):

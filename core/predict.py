@@ -48,7 +48,7 @@ def predict(
     scores = score_image(servable, image, limits)
     kept = without_trailing(image)
     result = build_prediction(servable.manifest, kept, scores, now)
-    prediction = capture.decide(result.prediction, len(kept))
+    prediction = capture.decide(result.prediction, len(kept), result.embedding_D)
     if prediction.kept_bytes is not None:
         blobs.put(kept, durable=False, digest=prediction.image)
     return replace(result, prediction=prediction)

@@ -46,6 +46,8 @@ class Prediction:
     embedding: bytes | None = None
 
 
+# Without the embedding, which few readers need, and which is larger than all the rest.
+_BRIEF = select(*(column for column in predictions.columns if column.name != "embedding"))
 _row = attrgetter(*(column.name for column in predictions.columns))
 
 
@@ -75,7 +77,8 @@ def add_missing(db: Database, group: Sequence[Prediction]) -> None:
 
 
 def get(conn: Connection, prediction_id: str) -> Prediction | None:
+    """Return a prediction, without its embedding."""
     if not may_be_id(prediction_id):
         return None
-    row = conn.execute(select(predictions).where(predictions.c.id == prediction_id)).one_or_none()
+    row = conn.execute(_BRIEF.where(predictions.c.id == prediction_id)).one_or_none()
     return None if row is None else Prediction(*row)

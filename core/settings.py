@@ -69,6 +69,11 @@ class Settings(AccessSettings):
         description="most that is kept on local disk of what versions have in an object store, "
         "in MB (10^6 bytes)",
     )
+    thumbnail_cache_mb: float = Field(
+        200.0,
+        ge=0,
+        description="most that is kept on local disk of thumbnails, in MB (10^6 bytes)",
+    )
     host: str = Field("127.0.0.1", description="address to serve on")
     port: int = Field(3000, ge=1, le=65535, description="port to serve on")
     workers: int = Field(
@@ -81,6 +86,9 @@ class Settings(AccessSettings):
         "auto", description="where models run: auto, cpu or cuda; auto uses a GPU if there is one"
     )
     max_body_mb: float = Field(25.0, gt=0, description="largest request body, in MB (10^6 bytes)")
+    max_import_mb: float = Field(
+        4096.0, gt=0, description="largest archive of labelled images to import, in MB (10^6 bytes)"
+    )
     max_pixels: int = Field(50_000_000, ge=1, description="largest image, in pixels")
     min_free_disk_mb: float = Field(
         500.0, ge=0, description="free disk, in MB, below which images of predictions are not kept"
@@ -167,8 +175,16 @@ class Settings(AccessSettings):
         return int(self.max_body_mb * 1_000_000)
 
     @property
+    def max_import_bytes(self) -> int:
+        return int(self.max_import_mb * 1_000_000)
+
+    @property
     def blob_cache_bytes(self) -> int:
         return int(self.blob_cache_mb * 1_000_000)
+
+    @property
+    def thumbnail_cache_bytes(self) -> int:
+        return int(self.thumbnail_cache_mb * 1_000_000)
 
     @property
     def min_free_disk_bytes(self) -> int:

@@ -46,6 +46,9 @@ class TriggerRecipe:
     # Least time between the end of a run and the next. Under a steady stream of labels, the machine
     # rests for so long, and these labels are embedded meanwhile.
     min_interval_s: NonNegativeFloat = 0.2
+    # The same while an archive is imported, whose labels come for minutes. At its end a run starts
+    # as ever.
+    importing_interval_s: NonNegativeFloat = 30.0
     pause_after_failure_s: NonNegativeFloat = 60.0
 
 

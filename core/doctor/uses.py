@@ -14,6 +14,7 @@ from core.errors import ArtifactError
 from core.models.manifest import Manifest
 from core.registry import version_files, versions
 from core.registry.versions import Version
+from core.review import analyses
 from core.store.schema import examples, labels, predictions
 from core.store.store import Store
 
@@ -53,8 +54,8 @@ Uses = dict[str, list[Use]]
 
 
 def of_versions(conn: Connection, store: Store) -> tuple[Uses, list[Finding]]:
-    """Of all files of versions, and of the backbones that unfinished runs train on, by digest. Also
-    finds manifests that differ from their rows. Raises StoreError."""
+    """Of all files of versions, of their analyses, and of the backbones that unfinished runs train
+    on, by digest. Also finds manifests that differ from their rows. Raises StoreError."""
     uses: Uses = defaultdict(list)
     findings = []
     for version in _all_versions(conn):
@@ -77,6 +78,8 @@ def of_versions(conn: Connection, store: Store) -> tuple[Uses, list[Finding]]:
         backbone = run.parameters.get("wanted", {}).get("backbone")
         if isinstance(backbone, dict) and isinstance(backbone.get("digest"), str):
             uses[backbone["digest"]].append(Use(f"run {run.id}: the backbone to train on"))
+    for row in analyses.listing(conn):
+        uses[row.digest].append(Use(f"analysis of version {row.version}", is_needed=False))
     return dict(uses), findings
 
 

@@ -1,7 +1,7 @@
 """Erase an image and all that was made of it, at the wish of whom it shows.
 
 1. One durable transaction takes it out of every row, notes the erasure, and so out of learning.
-2. Files follow: the image, spooled predictions, caches of runs, and SQLite's log.
+2. Files follow: the image, its thumbnail, spooled predictions, caches of runs, and SQLite's log.
 
 A crash leaves the erasure unfinished, and erasing once more does the second step again. What a
 prediction, a label or a run that began before brings back is refused where it is written: by
@@ -27,8 +27,10 @@ from core.errors import UnknownExample, UnknownPrediction
 from core.labelling import blanking, labels
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.registry import promotions
-from core.retention import doomed, stragglers, versions
+from core.retention import analyses, doomed, stragglers, versions
 from core.retention.policy import RetentionPolicy
+from core.review import thumbnails
+from core.review.thumbnails import ThumbnailCache
 from core.runs import Run
 from core.store.empty_wal import empty_wal
 from core.store.schema import examples
@@ -152,6 +154,7 @@ class Eraser:
             "labels": blanked.labels,
             "idempotency_keys": blanked.num_keys,
             "near_duplicates": near,
+            "analyses": 0 if first is None else analyses.delete_since(conn, first),
             "versions": [saw.to_json(conn, each, self.retention) for each in sights],
             "runs": [run.id for run in again],
         }
@@ -162,8 +165,12 @@ class Eraser:
             return erasure
         store, now = self.store, self.store.db.clock()
         doomed.delete_image(store, erasure.image, now)
+        while doomed.delete_analyses(store, now).num_items:
+            pass
         receipt = dict(erasure.receipt)
         receipt["spooled"] += self.unspool(erasure.image)
+        cache = ThumbnailCache(thumbnails.folder_in(self.cache), 0)
+        receipt["thumbnails"] = receipt.get("thumbnails", 0) + cache.remove(erasure.image)
         for run_id in receipt["runs"]:
             shutil.rmtree(self.cache / "runs" / run_id, ignore_errors=True)
         if self.retention.erased_versions == "at-once":

@@ -17,6 +17,8 @@ def describe(store: Store, moment: float, receipt: dict[str, Any], is_emptied: b
         f"backups from before {at}, until `evergreen backup --keep` deletes them: after one of "
         "them is restored, erase again",
         "spools of other machines: what they hold of the image is dropped, not stored",
+        "thumbnails on other machines, which are no longer shown, and are deleted within minutes",
+        "browsers that have shown the image, in their caches",
         "the audit: who labelled it and who read it, without the label",
     ]
     if store.db.is_sqlite:

@@ -111,12 +111,17 @@ def captured_digests(conn: Connection) -> list[str]:
     return sorted(conn.execute(union(labelled, kept)).scalars())
 
 
-def add(conn: Connection, new: NewExample, label: str, now: float) -> Example:
-    """Add a new example. A near-duplicate joins the group and the side of the earlier one."""
+def add(
+    conn: Connection, new: NewExample, label: str, now: float, wished: bool | None = None
+) -> Example:
+    """Add a new example. A near-duplicate joins the group and the side of the earlier one.
+
+    `wished`: whether to hold it out, where no earlier one decides.
+    """
     group_id = _near_duplicate_group(conn, new.fingerprint)
     if group_id is None:
         group_id = new.image
-        is_held_out = split(group_id, _num_of_class(conn, label))
+        is_held_out = split(group_id, _num_of_class(conn, label)) if wished is None else wished
     else:
         is_held_out = bool(conn.execute(_SIDE_OF_GROUP, {"group_id": group_id}).scalar_one())
     bands = new.fingerprint.bands

@@ -47,9 +47,13 @@ class References:
         return len(self.references_NR)
 
     def are_unfamiliar(self, embedding_BD: Floats) -> NDArray[np.bool_]:
-        cosine_BN = project(embedding_BD, self.basis_DR) @ self.references_NR.T
-        unfamiliar_B: NDArray[np.bool_] = mean_of_nearest(cosine_BN) < self.threshold
+        unfamiliar_B: NDArray[np.bool_] = self.similarity(embedding_BD) < self.threshold
         return unfamiliar_B
+
+    def similarity(self, embedding_BD: Floats) -> Floats:
+        """Return the mean cosine to the five nearest references."""
+        cosine_BN = project(embedding_BD, self.basis_DR) @ self.references_NR.T
+        return mean_of_nearest(cosine_BN)
 
     def to_bytes(self) -> bytes:
         tensors: dict[str, NDArray[Any]] = {

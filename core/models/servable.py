@@ -113,13 +113,7 @@ def load(
     Without its references, a version takes less memory and cannot say what is unfamiliar. Raises
     BlobMissing, ChecksumMismatch, SpecMismatch or StoreError; the version must then not serve.
     """
-    with blobs.file(manifest.head) as path:
-        head = HeadSession(path, runtime)
-    if head.num_classes != len(manifest.classes):
-        raise SpecMismatch(
-            f"head.onnx of version {manifest.version} has {head.num_classes} outputs, "
-            f"its manifest {len(manifest.classes)} classes; train again"
-        )
+    head = load_head(manifest, blobs, runtime)
     backbone = runtime.backbone(manifest.backbone, blobs)
     references = None
     if with_references and manifest.references is not None:
@@ -128,6 +122,21 @@ def load(
     servable = Servable(manifest, backbone, head, references)
     _check_golden(servable)
     return servable
+
+
+def load_head(manifest: Manifest, blobs: Blobs, runtime: Runtime) -> HeadSession:
+    """Load the head alone, for embeddings that are there already.
+
+    Raises BlobMissing, ChecksumMismatch, SpecMismatch or StoreError.
+    """
+    with blobs.file(manifest.head) as path:
+        head = HeadSession(path, runtime)
+    if head.num_classes != len(manifest.classes):
+        raise SpecMismatch(
+            f"head.onnx of version {manifest.version} has {head.num_classes} outputs, "
+            f"its manifest {len(manifest.classes)} classes; train again"
+        )
+    return head
 
 
 def golden(backbone: Backbone, head: HeadSession, spec: PixelSpec, seed: int = 0) -> Golden:

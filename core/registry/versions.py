@@ -148,7 +148,7 @@ def get(conn: Connection, number: int) -> Version:
 def get_kept(conn: Connection, number: int) -> Version:
     """Raises UnknownVersion, VersionRetired."""
     version = get(conn, number)
-    _check_kept(version)
+    check_kept(version)
     return version
 
 
@@ -196,7 +196,7 @@ def read_manifest(version: Version, store: Store) -> Manifest:
     """Raises VersionRetired, ChecksumMismatch, StoreError; SignatureMismatch if there is a key that
     did not sign it; SpecMismatch if it cannot be read, or differs from what the version was
     published with."""
-    _check_kept(version)
+    check_kept(version)
     content = store.blobs.get(version.manifest, keep=True)
     manifest_signature.check(content, store.signer, version.number)
     manifest = Manifest.from_bytes(content)
@@ -211,7 +211,8 @@ def read_manifest(version: Version, store: Store) -> Manifest:
     return manifest
 
 
-def _check_kept(version: Version) -> None:
+def check_kept(version: Version) -> None:
+    """Raises VersionRetired."""
     if version.retired_at is not None:
         raise VersionRetired(
             f"version {version.number} is retired, and its files are deleted; /v1/versions lists "

@@ -9,6 +9,10 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from core.models.directions import to_int8
 from core.predictions import LOW_DISK, Prediction
 from core.retention.policy import CapturePolicy
 from core.store.free_disk import FreeDisk
@@ -50,14 +54,20 @@ class Capture:
         self._num_in_hour = 0
         self._lock = threading.Lock()
 
-    def decide(self, prediction: Prediction, num_bytes: int) -> Prediction:
-        """Return the prediction with the decision on its image of `num_bytes`."""
+    def decide(
+        self, prediction: Prediction, num_bytes: int, embedding_D: NDArray[np.float32]
+    ) -> Prediction:
+        """Return the prediction with the decision on its image of `num_bytes`, and with the
+        direction of its embedding if that is kept."""
         is_kept, why = choose(self._policy, prediction)
         if is_kept and not self._disk.has_room:
             is_kept, why = False, LOW_DISK
         if is_kept and not self._is_within_limit(prediction.created_at):
             is_kept, why = False, "hourly limit"
-        return replace(prediction, kept_bytes=num_bytes if is_kept else None, capture=why)
+        if not is_kept:
+            return replace(prediction, kept_bytes=None, capture=why)
+        embedding = to_int8(embedding_D)
+        return replace(prediction, kept_bytes=num_bytes, capture=why, embedding=embedding)
 
     def _is_within_limit(self, now: float) -> bool:
         if not self._max_per_hour:

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from core import runs
 from core.labelling import labels
+from core.review import analyses
 from core.store.blobs import Blobs, LocalBlobs
 from core.store.schema import examples, predictions
 from core.store.store import Store
@@ -27,6 +28,9 @@ from core.store.tables.retention import doomed_blobs
 
 IMAGE = "image"
 FILE = "file"
+# Unlike the file of a version, it is never stored before a row that is added later: each has a
+# digest of its own. So no run delays its end.
+ANALYSIS = "analysis"
 # Far longer than a label takes from storing its image to its row.
 _REMEMBER_S = 3600.0
 _PENDING = doomed_blobs.c.deleted_at.is_(None)
@@ -91,6 +95,14 @@ def _named(conn: Connection, images: Collection[str]) -> set[str]:
     named = set(conn.scalars(select(examples.c.image).where(examples.c.image.in_(images))))
     is_kept = predictions.c.image.in_(images) & predictions.c.kept_bytes.is_not(None)
     return named | set(conn.scalars(select(predictions.c.image).where(is_kept)))
+
+
+def delete_analyses(store: Store, now: float) -> Deleted:
+    """Delete the files of some doomed analyses."""
+    with store.db.write(durable=False) as conn:
+        sizes = _next(conn, ANALYSIS, _at_a_time(store.blobs))
+        named = {row.digest for row in analyses.listing(conn)}
+        return _delete(conn, store.blobs, sizes, named, now)
 
 
 def delete_files(

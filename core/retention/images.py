@@ -102,8 +102,14 @@ def release(store: Store, moment: float) -> int:
     if rows:
         # Durable, so that no row names a deleted blob after a power cut.
         with store.db.write() as conn:
-            _update(conn, labelled, kept_bytes=None)
-            _update(conn, [row.id for row in swept], kept_bytes=None, capture=SWEPT)
+            _update(conn, labelled, kept_bytes=None, embedding=None)
+            _update(
+                conn,
+                [row.id for row in swept],
+                kept_bytes=None,
+                embedding=None,
+                capture=SWEPT,
+            )
             doomed.doom(conn, doomed.IMAGE, {row.image: row.kept_bytes for row in swept})
     return len(rows)
 
@@ -123,7 +129,7 @@ def measure_unknown(store: Store, after: float) -> float | None:
     if sizes:
         with store.db.write(durable=False) as conn:
             for prediction_id, size in sizes.items():
-                _update(conn, [prediction_id], kept_bytes=size)
+                _update(conn, [prediction_id], kept_bytes=size, embedding=None)
     return float(rows[-1].created_at) if len(rows) == BATCH else None
 
 

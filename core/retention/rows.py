@@ -1,4 +1,5 @@
-"""Old rows: predictions with the answers of shadows, ended runs, and keys of label events.
+"""Old rows: predictions with the answers of shadows, ended runs and imports, and keys of label
+events.
 
 A prediction that a label names stays, as the label is compared with it. So do the runs of kept
 versions, and those that the trainer plans by.
@@ -17,6 +18,7 @@ from core.retention.images import BATCH, DAY_S
 from core.retention.policy import RetentionPolicy
 from core.store.schema import labels, predictions, runs, shadow_answers, versions
 from core.store.store import Store
+from core.store.tables.review import imports
 
 #: The newest runs stay, whatever their age: `/v1/runs` lists them.
 MIN_RUNS = 100
@@ -123,6 +125,30 @@ def delete_runs(store: Store, moment: float) -> int:
     if ids:
         with store.db.write(durable=False) as conn:
             conn.execute(delete(runs).where(runs.c.id.in_(ids)))
+    return len(ids)
+
+
+def import_cutoff(conn: Connection, policy: RetentionPolicy, now: float) -> float:
+    """As old as runs. The newest ones stay, which `/v1/imports` lists."""
+    by_age = now - policy.run_days * DAY_S if policy.run_days else 0.0
+    return min(by_age, _newest_at(conn, imports.c.finished_at, MIN_RUNS))
+
+
+def _old_imports(moment: float) -> Select[tuple[str]]:
+    return select(imports.c.id).where(imports.c.finished_at <= moment)
+
+
+def count_imports(conn: Connection, moment: float) -> int:
+    return _count(conn, _old_imports(moment))
+
+
+def delete_imports(store: Store, moment: float) -> int:
+    """Delete some imports that ended up to a moment. Returns how many."""
+    with store.db.read() as conn:
+        ids = list(conn.scalars(_old_imports(moment).limit(BATCH)))
+    if ids:
+        with store.db.write(durable=False) as conn:
+            conn.execute(delete(imports).where(imports.c.id.in_(ids)))
     return len(ids)
 
 

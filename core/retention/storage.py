@@ -12,6 +12,7 @@ from core.errors import BlobMissing
 from core.retention import caches, doomed, images
 from core.retention.images import DAY_S
 from core.retention.versions import Files
+from core.review import analyses
 from core.store.schema import examples
 from core.store.store import Store
 from core.store.tables.retention import storage_use
@@ -49,12 +50,14 @@ def measure(store: Store, files: Files, cache: Path | None) -> list[Use]:
         num_doomed, doomed_bytes = doomed.total(conn)
         size = func.coalesce(func.sum(examples.c.num_bytes), 0)
         num_examples, example_bytes = conn.execute(select(func.count(), size)).one()
+        analysed = analyses.listing(conn)
         database = _database_bytes(conn)
     digests: set[str] = set().union(*(files.of(version) for version in kept))
     return [
         Use("labelled-images", int(example_bytes), num_examples),
         Use("other-images", image_bytes, num_images),
         Use("versions", sum(_size(store, digest) for digest in digests), len(kept)),
+        Use("analyses", sum(row.num_bytes for row in analysed), len(analysed)),
         Use("to-delete", doomed_bytes, num_doomed),
         Use("database", database, 1),
         Use("cache", caches.size(cache) if cache is not None else 0, 1),

@@ -13,9 +13,11 @@ from typing import NamedTuple
 from core import runs
 from core.audit import TRAINER, Actor
 from core.registry import versions as registry
-from core.retention import caches, doomed, images, rows, stragglers, versions
+from core.retention import analyses, caches, doomed, images, rows, stragglers, versions
 from core.retention.policy import CapturePolicy, RetentionPolicy
 from core.retention.rows import Place
+from core.review import thumbnails
+from core.review.thumbnails import ThumbnailCache
 from core.store.store import Store
 
 
@@ -55,8 +57,10 @@ class Sweeper:
         yield from self._delete_images(now)
         yield from self._versions(now)
         yield from self._delete_files(now)
+        yield from self._analyses(now)
         yield from self._embeddings()
         yield from self._runs(now)
+        yield from self._imports(now)
         yield from self._keys(now)
         yield from self._caches()
         doomed.forget(self.store, now)
@@ -72,6 +76,7 @@ class Sweeper:
             retired = versions.to_retire(conn, retention, self.named, now)
             embeddings = versions.count_embeddings(conn)
             num_runs = rows.count_runs(conn, rows.run_cutoff(conn, retention, now))
+            num_imports = rows.count_imports(conn, rows.import_cutoff(conn, retention, now))
             num_keys = rows.count_keys(conn, self._keys_before(now))
         cached = self._unused_cache()
         every = [
@@ -81,6 +86,7 @@ class Sweeper:
             Swept("versions", len(retired), 0, "version_days, max_versions, erased_versions"),
             Swept("embeddings", *embeddings, "no kept version has their backbone"),
             Swept("runs", num_runs, 0, "run_days, max_runs"),
+            Swept("imports", num_imports, 0, f"run_days = {retention.run_days:g}"),
             Swept(
                 "keys", num_keys, 0, f"idempotency_key_days = {retention.idempotency_key_days:g}"
             ),
@@ -129,6 +135,10 @@ class Sweeper:
         self.files.load()
         yield from _all("files", lambda: doomed.delete_files(self.store, self.files.needed, now))
 
+    def _analyses(self, now: float) -> Iterator[Swept]:
+        yield Swept("analyses", analyses.delete_old(self.store))
+        yield from _all("analyses", lambda: doomed.delete_analyses(self.store, now))
+
     def _embeddings(self) -> Iterator[Swept]:
         with self.store.db.read() as conn:
             used = versions.backbones(conn)
@@ -145,6 +155,12 @@ class Sweeper:
             moment = rows.run_cutoff(conn, self.retention, now)
         while number := rows.delete_runs(self.store, moment):
             yield Swept("runs", number)
+
+    def _imports(self, now: float) -> Iterator[Swept]:
+        with self.store.db.read() as conn:
+            moment = rows.import_cutoff(conn, self.retention, now)
+        while number := rows.delete_imports(self.store, moment):
+            yield Swept("imports", number)
 
     def _keys(self, now: float) -> Iterator[Swept]:
         while number := rows.forget_keys(self.store, self._keys_before(now)):
@@ -167,7 +183,11 @@ class Sweeper:
             unfinished = {run.id for run in runs.unfinished(conn)}
         backbones = {version.backbone for version in kept}
         manifests = {version.manifest for version in kept}
-        return caches.unused(self.cache, backbones, manifests, unfinished)
+        shown = ThumbnailCache(thumbnails.folder_in(self.cache), 0).unnamed(self.store.db)
+        return [
+            *caches.unused(self.cache, backbones, manifests, unfinished),
+            *(caches.CacheFile(path, caches.size(path)) for path in shown),
+        ]
 
 
 def _all(kind: str, delete: Callable[[], doomed.Deleted | None]) -> Iterator[Swept]:

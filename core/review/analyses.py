@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,10 +39,27 @@ def newest(conn: Connection) -> AnalysisRow | None:
     return None if row is None else AnalysisRow(**row._mapping)
 
 
+def of_version(conn: Connection, number: int) -> AnalysisRow | None:
+    row = conn.execute(select(analyses).where(analyses.c.version == number)).first()
+    return None if row is None else AnalysisRow(**row._mapping)
+
+
+def listing(conn: Connection, *, snapshot_from: int = 0) -> list[AnalysisRow]:
+    """Newest first; those of older snapshots are left out. There are a few."""
+    query = select(analyses).where(analyses.c.snapshot >= snapshot_from)
+    rows = conn.execute(query.order_by(analyses.c.version.desc()))
+    return [AnalysisRow(**row._mapping) for row in rows]
+
+
 def add(conn: Connection, row: AnalysisRow) -> None:
     """Store the row, in place of an earlier one of the same version."""
     conn.execute(delete(analyses).where(analyses.c.version == row.version))
     conn.execute(insert(analyses).values(asdict(row)))
+
+
+def remove(conn: Connection, rows: Collection[AnalysisRow]) -> None:
+    """Delete the rows. The caller dooms the files."""
+    conn.execute(delete(analyses).where(analyses.c.version.in_([row.version for row in rows])))
 
 
 class AnalysisCache:

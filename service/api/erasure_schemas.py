@@ -40,6 +40,9 @@ class Receipt(BaseModel):
     predictions: int = Field(description="Rows of the image, which are deleted.")
     shadow_answers: int = Field(description="Answers of shadows to them, which are deleted.")
     spooled: int = Field(description="Spooled predictions of this machine, which are deleted.")
+    thumbnails: int = Field(
+        0, description="Cached pictures of it on this machine, which are deleted."
+    )
     labels: list[int] = Field(
         default_factory=list,
         description="Label events that keep their ids only: label, author, prediction and key are "

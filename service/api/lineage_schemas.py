@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
+from core.inputs import thumbnail
 from core.labelling.labels import CurrentLabel, LabelEvent
 from core.lineage import ExampleRecord, PredictionOrigin, Sight
 from core.models.manifest import Manifest
 from core.registry.versions import Version
+from core.review.items import ExampleItem, Found
 from core.runs import Run
+from service.api.review_schemas import (
+    ANALYSIS,
+    LABEL_PROBABILITY,
+    PREDICTED,
+    UNFAMILIAR,
+    AnalysisOf,
+)
 from service.api.schemas import RunResponse, moment, moment_or_none
 
 
@@ -103,6 +113,15 @@ class SightResponse(BaseModel):
     label: str = Field(description="The label that the version saw.")
 
 
+@dataclass(frozen=True, slots=True)
+class ExampleReview:
+    """What is known of an example beside its lineage."""
+
+    item: ExampleItem
+    found: Found | None
+    image_problem: str | None
+
+
 class ExampleDetail(BaseModel):
     id: int
     image: str = Field(description="SHA-256 of the image.")
@@ -113,7 +132,16 @@ class ExampleDetail(BaseModel):
     is_held_out: bool = Field(description="It judges versions and trains none, for good.")
     group_id: str = Field(description="Near-duplicates share it, and the side of the hold-out.")
     created_at: datetime.datetime
+    image_problem: str | None = Field(
+        description="How the image is lost: missing or damaged. Null: it is there."
+    )
+    thumbnail_width: int
+    thumbnail_height: int
     label: str | None = Field(description="Null if its labels were retracted.")
+    predicted: str | None = Field(description=PREDICTED)
+    label_probability: float | None = Field(description=LABEL_PROBABILITY)
+    unfamiliar: bool | None = Field(description=UNFAMILIAR)
+    analysis: AnalysisOf | None = Field(description=ANALYSIS)
     labels: list[LabelEventResponse] = Field(description="Oldest first.")
     versions: list[SightResponse] = Field(description="Versions that saw it, newest first.")
 
@@ -123,7 +151,10 @@ class ExampleDetail(BaseModel):
         events: Sequence[LabelEvent],
         label: str | None,
         sights: Sequence[Sight],
+        review: ExampleReview,
     ) -> ExampleDetail:
+        width, height = thumbnail.size_of_thumbnail(record.width, record.height)
+        item, found = review.item, review.found
         return ExampleDetail(
             id=record.id,
             image=record.image,
@@ -134,7 +165,14 @@ class ExampleDetail(BaseModel):
             is_held_out=record.is_held_out,
             group_id=record.group_id,
             created_at=moment(record.created_at),
+            image_problem=review.image_problem,
+            thumbnail_width=width,
+            thumbnail_height=height,
             label=label,
+            predicted=item.predicted,
+            label_probability=item.label_probability,
+            unfamiliar=item.unfamiliar,
+            analysis=None if found is None else AnalysisOf.from_record(found[0]),
             labels=[LabelEventResponse.from_record(event) for event in events],
             versions=[SightResponse(version=each.version, label=each.label) for each in sights],
         )

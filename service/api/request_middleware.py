@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import EvergreenError
 from service import metrics
-from service.api import problems, request_bodies, request_ids, unread_bodies
+from service.api import problems, request_bodies, request_ids, unread_bodies, uploads
 from service.api.disconnect import cancel_on_disconnect
 from service.api.routes import bentoml
 from service.api.routes.predict import DEFAULT_TOP, PATH, predict_one
@@ -65,8 +65,12 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            body, ticket = await self._read_and_admit(scope, receive)
             work: Awaitable[None]
+            if _is_upload(scope):  # its route writes the body to a file, as it comes
+                await uploads.stop_timeout(send)
+                await self._app(scope, receive, respond)
+                return
+            body, ticket = await self._read_and_admit(scope, receive)
             if ticket is not None and _is_plain(scope):
                 work = self._predict(scope, body, ticket, respond)
             else:
@@ -135,6 +139,11 @@ def _without_body(send: Send) -> Send:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     return send_start
+
+
+def _is_upload(scope: Scope) -> bool:
+    is_path: bool = scope["path"] == uploads.PATH
+    return is_path and scope["method"] == "POST"
 
 
 def _is_form(scope: Scope) -> bool:

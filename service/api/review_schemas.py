@@ -11,6 +11,17 @@ from core.review import items
 from core.review.analyses import AnalysisRow
 from service.api.schemas import moment, moment_or_none
 
+PREDICTED = "The most likely class, by a fit that has not seen the example."
+LABEL_PROBABILITY = (
+    "0 to 1, of the label, by the same fit. Null too if the label was given since the analysis."
+)
+UNFAMILIAR = "It is unlike everything else labelled. Null: the analysis does not know."
+ANALYSIS = "The newest analysis. Null: there is none yet."
+NEXT_AFTER = (
+    "Send it as `after` for the next ones, with the other parameters as they are; null: there are "
+    "none."
+)
+
 
 class ExampleItem(BaseModel):
     """An example in a list. What an analysis says is null where it does not know the example."""
@@ -22,13 +33,9 @@ class ExampleItem(BaseModel):
     source: str = Field(description="`feedback`, `prediction`, `import` and the like.")
     created_at: datetime.datetime
     labelled_at: datetime.datetime | None = Field(description="When its label was given.")
-    predicted: str | None = Field(
-        description="The most likely class, by a fit that has not seen the example."
-    )
-    label_probability: float | None = Field(
-        description="0 to 1, of the label, by the same fit. Null too if the label was given since."
-    )
-    unfamiliar: bool | None = Field(description="It is unlike everything else labelled.")
+    predicted: str | None = Field(description=PREDICTED)
+    label_probability: float | None = Field(description=LABEL_PROBABILITY)
+    unfamiliar: bool | None = Field(description=UNFAMILIAR)
     width: int
     height: int
 
@@ -61,16 +68,12 @@ class AnalysisOf(BaseModel):
         return AnalysisOf(version=row.version, at=moment(row.created_at))
 
 
-NEXT_AFTER = "Send it as `after` for the next ones, with the other parameters as they are; null: \
-there are none."
-
-
 class ExampleList(BaseModel):
     examples: list[ExampleItem] = Field(
         description="There may be fewer than `limit`, and still a `next_after`."
     )
     next_after: str | None = Field(description=NEXT_AFTER)
-    analysis: AnalysisOf | None = Field(description="Null: there is none yet.")
+    analysis: AnalysisOf | None = Field(description=ANALYSIS)
 
 
 class PredictionItem(BaseModel):

@@ -135,7 +135,7 @@ class Predictor:
             # Before it is hashed, so that what follows the image in its file is not kept.
             kept = without_trailing(image)
             result = build_prediction(servable.manifest, kept, scores, self._clock())
-            prediction = self._capture.decide(result.prediction, len(kept))
+            prediction = self._capture.decide(result.prediction, len(kept), result.embedding_D)
             is_kept = prediction.kept_bytes is not None
             if not is_kept:
                 metrics.images_not_kept.labels(prediction.capture).inc()

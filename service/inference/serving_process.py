@@ -17,16 +17,21 @@ from core.release import release
 from core.retention.capture import Capture
 from core.retention.policy import load_capture_policy, load_retention_policy
 from core.review.analyses import AnalysisCache
+from core.review.neighbours import NeighbourIndex
 from core.settings import Settings
 from core.store.store import Store, open_store
 from core.system.host import available_cores
 from service.inference import batcher
 from service.inference.batcher import Batcher
 from service.inference.health import Health
+from service.inference.importer import Importer
 from service.inference.predictor import Predictor
 from service.inference.recorder import Recorder
+from service.inference.review_thread import ReviewThread
 from service.inference.spool import open_spool
 from service.inference.spool_drain import SpoolDrain
+from service.inference.thumbnails import Thumbnails
+from service.inference.version_scorer import VersionScorer
 from service.processes import leftovers, placement
 from service.processes.drain import Drain
 from service.processes.wal_checkpoints import Checkpoints
@@ -56,6 +61,8 @@ class ServingProcess:
         file = settings.admin_key_file
         self.key_ring = KeyRing(store.db, None if file is None else keys.read_file(file))
         self.analyses = AnalysisCache(store)
+        self.neighbours = NeighbourIndex(store)
+        self.review_thread = ReviewThread()
         self.exports = Exports(settings.home / "cache" / "exports", release())
         self.slot = Slot(store.db.clock, store.db.clock.error_s)
         self.spool = open_spool(settings)
@@ -84,7 +91,10 @@ class ServingProcess:
             batcher=Batcher(settings.max_batch) if self.is_batching else None,
         )
         self.health = Health(self.swap, self.recorder, self.spool, store.disk)
+        self.version_scorer = VersionScorer(store, self.runtime)
+        self.importer = Importer(store, settings)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
+        self.thumbnails = Thumbnails(settings, store, self.predictor, self.admission)
         self.drain = Drain(settings.drain_s, settings.stop_within_s)
         # Set when the other workers of the machine can be reached.
         self.forwarder: Forwarder | None = None
@@ -104,6 +114,8 @@ class ServingProcess:
         process.swap.start()
         process._checkpoints.start()
         process._spool_drain.start()
+        process.thumbnails.start()
+        process.importer.start()
         leftovers.sweep_in_background(leftovers.folders_of(settings))
         return process
 
@@ -114,7 +126,9 @@ class ServingProcess:
             log.info("access.local_only")
 
     def stop(self) -> None:
+        self.importer.stop()
         self.swap.stop()
+        self.thumbnails.stop()
         self.predictor.stop()
         self._checkpoints.stop()
         self._spool_drain.stop()

@@ -1,12 +1,14 @@
 """The spool: predictions that the store could not take, as files on the local disk.
 
 All processes of a machine share one folder. A file is named by its prediction, whose ids are in the
-order of time. It holds the row as one line of JSON, and then the image if that is to be kept. It is
-complete or absent, and is not fsynced: as in the database, a prediction may be lost by a power cut.
+order of time. It holds the row as one line of JSON, and then the image if that is to be kept. Its
+embedding is in base64; files of older releases have none. A file is complete or absent, and is not
+fsynced: as in the database, a prediction may be lost by a power cut.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -54,7 +56,7 @@ class Spool:
 
     def put(self, prediction: Prediction, image: bytes) -> bool:
         """Keep a prediction with its image. Returns whether there was room."""
-        content = json.dumps(asdict(prediction)).encode() + b"\n" + image
+        content = _to_line(prediction) + b"\n" + image
         if self._num_bytes + len(content) > self._max_bytes:
             return False
         try:
@@ -92,8 +94,8 @@ class Spool:
         """Raises OSError, Damaged."""
         line, _, image = path.read_bytes().partition(b"\n")
         try:
-            prediction = Prediction(**json.loads(line))
-        except (ValueError, TypeError) as error:
+            prediction = _from_line(line)
+        except (ValueError, TypeError, AttributeError) as error:
             raise Damaged(f"{path.name}: {error}") from error
         is_whole = prediction.image == sha256(image) if image else prediction.kept_bytes is None
         if prediction.id != path.name or not is_whole:
@@ -135,3 +137,17 @@ class Spool:
                 yield False
                 return
             yield True
+
+
+def _to_line(prediction: Prediction) -> bytes:
+    row = asdict(prediction)
+    if prediction.embedding is not None:
+        row["embedding"] = base64.b64encode(prediction.embedding).decode()
+    return json.dumps(row).encode()
+
+
+def _from_line(line: bytes) -> Prediction:
+    """Raises ValueError, TypeError."""
+    row = json.loads(line)
+    text = row.get("embedding")
+    return Prediction(**row | {"embedding": None if text is None else base64.b64decode(text)})

@@ -1,41 +1,32 @@
-// Suggested labels: the classes labelled so far, then the classes of the model.
+// Suggested labels: the classes labelled so far, then the classes of the live version.
 
-import * as api from "./api.js";
-import { byId, el } from "./dom.js";
-import * as live from "./live.js";
+import { version } from "./api/versions.js";
+import { byId, el, put } from "./dom.js";
+import { get, set, subscribe, watch } from "./state.js";
 
 let known = [];
 let knownOf = null;
-let shown = "";
 
-live.watch(async (status) => {
-  if (!status) return;
-  if (status.version !== knownOf) {
+export function startClasses() {
+  watch("status", async (status) => {
+    if (!status) return;
+    offer();
+    if (status.version === knownOf) return;
     knownOf = status.version;
     try {
-      known = await api.classesOf(status.version);
+      known = (await version(status.version)).classes;
+      offer();
     } catch {
-      knownOf = null; // the next poll tries again
+      knownOf = null; // the next status tries again
     }
-  }
-  offer([...new Set([...labelled(), ...known])]);
-});
+  });
+  subscribe("classes", (names) => put(byId("classes"), names.map((name) => el("option", { value: name }))));
+}
 
 /** Labelled classes, the most labelled first. */
 export function labelled() {
-  const examples = Object.entries(live.now?.labels?.examples ?? {});
-  return examples.sort(([, a], [, b]) => b - a).map(([name]) => name);
+  const examples = Object.entries(get("status")?.labels?.examples ?? {});
+  return examples.sort(([one, a], [other, b]) => b - a || one.localeCompare(other)).map(([name]) => name);
 }
 
-/** Whether two names are spellings of one class. The server decides it more strictly. */
-export function isSameClass(one, other) {
-  const fold = (name) => name.normalize("NFKC").toLowerCase().trim().replace(/\s+/g, " ");
-  return fold(one) === fold(other);
-}
-
-function offer(names) {
-  const key = JSON.stringify(names);
-  if (key === shown) return;
-  shown = key;
-  byId("classes").replaceChildren(...names.map((name) => el("option", { value: name })));
-}
+const offer = () => set("classes", [...new Set([...labelled(), ...known])]);

@@ -1,50 +1,65 @@
 // Signing in with a key, and out. Without keys there is nothing to see of it.
 
-import * as api from "./api.js";
+import { whenKeyRequired } from "./api/http.js";
+import * as api from "./api/session.js";
 import { byId, say, setText } from "./dom.js";
+import { get, set } from "./state.js";
 
-/** Returns whether the page may start: false while a key is needed. */
-export async function enter() {
-  let session = null;
-  try {
-    session = await api.session();
-  } catch (problem) {
-    if (problem.status !== 401) return true; // the page itself says what is wrong
-    askForKey();
-    return false;
-  }
-  if (session.is_signed_in) {
-    setText(byId("session-name"), `Signed in as ${session.name}, who may ${session.role}`);
-    byId("session").hidden = false;
-    byId("sign-out").addEventListener("click", leave);
-  }
-  return true;
+const ROLES = ["predict", "label", "train", "admin"];
+
+let resolveEntry = null;
+
+/** Whether whoever is signed in may do what needs this role. The server checks it as well. */
+export function may(role) {
+  const mine = get("session")?.role;
+  return mine === undefined || ROLES.indexOf(mine) >= ROLES.indexOf(role);
 }
 
+/** Resolves once the page may start: at once, or when a key has been given. */
+export async function enter() {
+  byId("sign-in-form").addEventListener("submit", signIn);
+  byId("sign-out").addEventListener("click", leave);
+  whenKeyRequired(askForKey);
+  try {
+    become(await api.session());
+  } catch (problem) {
+    // Without an answer, the page itself says what is wrong.
+    if (problem.status === 401) await new Promise((resolve) => { resolveEntry = resolve; });
+  }
+}
+
+function become(session) {
+  set("session", { ...session, since: Date.now() }); // a sign-in counts, even of the same key
+  byId("session").hidden = !session.is_signed_in;
+  setText(byId("session-name"), `Signed in as ${session.name}, who may ${session.role}`);
+}
+
+/** The page stays behind the form, with what it holds: labels that wait are sent afterwards. */
 function askForKey() {
+  if (document.body.classList.contains("signed-out")) return;
   document.body.classList.add("signed-out");
   byId("sign-in").hidden = false;
-  byId("sign-in-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    signIn();
-  });
   byId("sign-in-key").focus();
 }
 
-async function signIn() {
+async function signIn(event) {
+  event.preventDefault();
   const field = byId("sign-in-key");
   const button = byId("sign-in-send");
   say(byId("sign-in-problem"), null);
   button.disabled = true;
   try {
-    await api.signIn(field.value.trim());
+    const session = await api.signIn(field.value.trim());
     field.value = ""; // the browser keeps no copy in the page
-    location.reload();
+    document.body.classList.remove("signed-out");
+    byId("sign-in").hidden = true;
+    become(session);
+    resolveEntry?.();
   } catch (problem) {
     say(byId("sign-in-problem"), problem.message);
-    button.disabled = false;
     field.select();
   }
+  button.disabled = false;
 }
 
 async function leave() {

@@ -26,6 +26,7 @@ def folders_of(settings: Settings) -> list[Path]:
     return [
         settings.home / "cache",
         settings.home / "spool",
+        settings.home / "imports",
         *([] if "://" in blobs else [Path(blobs)]),
     ]
 

@@ -28,7 +28,7 @@ from tests.support import images
 pytestmark = pytest.mark.slow  # not in `make check`
 
 # They change nothing themselves. What the service does is in it by its name.
-READING = {"serve", "worker", "status", "predict", "versions", "audit", "replay"}
+READING = {"serve", "worker", "status", "predict", "versions", "audit", "replay", "learning-curve"}
 # Tested with torch, in `test_distil.py`.
 ELSEWHERE = {"distil": "images.read"}
 CHANGING = {
@@ -43,12 +43,14 @@ CHANGING = {
     "classes": "class.renamed",
     "import": "labels.imported",
     "lost-images": "example.erased",
+    "queue": "queue.read",
     "erase": "example.erased",
     "retrain": "run.requested",
     "backbone": "backbone.chosen",
     "promote": "promotion.requested",
     "rollback": "promotion.requested",
     "export": "model.exported",
+    "export-labels": "labels.exported",
 }
 
 
@@ -141,6 +143,8 @@ def do(name: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> An
         case "retrain" | "backbone":
             run("import", write_photos(folder / "album"))
             return run("retrain") if name == "retrain" else run("backbone", "use", "starter")
+        case "export-labels":
+            return run("export-labels", folder / "labels.zip")
         case "export":
             return run("export", 1, folder / "model.onnx")
         case _:

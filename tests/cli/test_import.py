@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli import import_folder
-from core.labelling import intake
+from core.exchange.importing.labeller import Labeller
 from tests.cli.conftest import Run
 from tests.cli.photo_folder import cloud, row_of, write_photos
 from tests.support import images
@@ -24,9 +24,9 @@ def test_import_counts_the_files_that_are_no_images(home: Path, tmp_path: Path, 
     result = run("import", folder)
     assert result.exit_code == 0
     assert row_of("blue", result.stdout) == ["blue", "3", "-", "-", "1"]
-    assert row_of("red", result.stdout) == ["red", "3", "-", "-", "3"]
-    assert "Skipped, not a readable image" in result.stdout
-    assert "notes.txt" in result.stdout or "broken.jpg and 1 more" in result.stdout
+    assert row_of("red", result.stdout) == ["red", "3", "-", "-", "2"]
+    assert "Skipped, not a readable image: red/broken.jpg" in result.stdout
+    assert "Ignored, a text or a document: red/notes.txt" in result.stdout
     assert "Skipped, empty" in result.stdout
     assert "Skipped, too large" in result.stdout
 
@@ -65,8 +65,8 @@ def test_folders_of_one_class_are_joined_and_named(home: Path, tmp_path: Path, r
     (folder / "Red" / "new.jpg").write_bytes(cloud("red", 50))
     run("label", folder / "blue" / "0.jpg", "BLUE")
     result = run("import", folder)
-    assert "One class, 'BLUE': 1 folder 'blue'" in result.stdout
-    assert "One class, 'Red': 2 folders 'Red', 'red'" in result.stdout
+    assert "One class, 'BLUE': 1 spelling 'blue'" in result.stdout
+    assert "One class, 'Red': 2 spellings 'Red', 'red'" in result.stdout
     assert row_of("BLUE", result.stdout) == ["BLUE", "2", "1", "-", "-"]
     assert row_of("Red", result.stdout) == ["Red", "4", "-", "-", "-"]
     assert run("import", folder).stdout.rstrip().endswith("Nothing is new.")
@@ -95,16 +95,16 @@ def test_interrupted_import_keeps_its_batches_and_can_be_continued(
 ) -> None:
     folder = write_photos(tmp_path / "album", per_class=4)
     monkeypatch.setattr(import_folder, "_BATCH", 3)
-    append = intake.label_prepared
+    label = Labeller.label
     calls: list[Any] = []
 
     def interrupted(*arguments: Any) -> Any:
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return append(*arguments)
+        return label(*arguments)
 
-    monkeypatch.setattr(intake, "label_prepared", interrupted)
+    monkeypatch.setattr(Labeller, "label", interrupted)
     result = run("import", folder)
     assert result.exit_code == 130
     assert "The same command continues" in " ".join(result.stderr.split())
@@ -116,8 +116,10 @@ def test_interrupted_import_keeps_its_batches_and_can_be_continued(
 
 def test_import_fails_if_every_file_is_skipped(home: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "album" / "red").mkdir(parents=True)
-    (tmp_path / "album" / "red" / "notes.txt").write_text("not an image")
+    (tmp_path / "album" / "red" / "notes.jpg").write_text("not an image")
     assert run("import", tmp_path / "album").exit_code == 1
+    (tmp_path / "album" / "red" / "notes.jpg").rename(tmp_path / "album" / "red" / "notes.txt")
+    assert run("import", tmp_path / "album").exit_code == 2
 
 
 def test_markup_in_a_name_is_printed_literally(home: Path, tmp_path: Path, run: Run) -> None:
@@ -126,6 +128,37 @@ def test_markup_in_a_name_is_printed_literally(home: Path, tmp_path: Path, run: 
     (folder / "1.jpg").write_bytes(cloud("red", 0))
     assert row_of("[red]:cat:", run("import", folder.parent).stdout)[1] == "1"
     assert "[red]:cat:" in run("status").stdout
+
+
+def test_split_folders_are_sides_and_mixed_ones_are_refused(
+    home: Path, tmp_path: Path, run: Run
+) -> None:
+    write_photos(tmp_path / "album" / "train", per_class=3)
+    (tmp_path / "album" / "test" / "red").mkdir(parents=True)
+    (tmp_path / "album" / "test" / "red" / "9.jpg").write_bytes(cloud("red", 9))
+    done = json.loads(run("import", tmp_path / "album", "--json").stdout)
+    assert done["classes"] == {"blue": {"added": 3}, "red": {"added": 4}}
+    assert json.loads(run("status", "--json").stdout)["labels"]["held_out"] == {"red": 1}
+    (tmp_path / "album" / "cat").mkdir()
+    (tmp_path / "album" / "cat" / "1.jpg").write_bytes(cloud("red", 20))
+    refused = run("import", tmp_path / "album")
+    assert refused.exit_code == 2
+    assert "'test', 'train'" in refused.stderr
+    insisted = json.loads(run("import", tmp_path / "album", "--layout", "classes", "--json").stdout)
+    assert set(insisted["classes"]) == {"cat", "test", "train"}
+
+
+def test_archive_of_an_export_brings_everything_into_an_empty_home(
+    home: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("import", write_photos(tmp_path / "album", per_class=8))
+    for format in ("folder", "jsonl", "label-studio"):
+        before = run("export-labels", tmp_path / "all.zip", "--format", format)
+        assert "16 images" in before.stdout
+        monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / f"home-{format}"))
+        done = json.loads(run("import", tmp_path / "all.zip", "--json").stdout)
+        assert done["counts"]["added"] == 16
+        monkeypatch.setenv("EVERGREEN_HOME", str(home))
 
 
 def _num_labels(run: Run) -> int:

@@ -16,6 +16,7 @@ from tests.support import images
 LIMITS = Limits()
 IMAGE = images.png(24, 20, 1)
 OTHER = images.png(24, 20, 2)
+DIRECTION = bytes(range(1, 101))
 CAT = LabelRequest("cat")
 
 
@@ -32,6 +33,7 @@ def predict(store: Store, image: bytes = IMAGE) -> str:
         confidence=0.6,
         margin=0.2,
         created_at=0.5,
+        embedding=DIRECTION,
     )
     predictions.add(store.db, [prediction])
     return prediction.id

@@ -8,6 +8,7 @@ from typing import Any
 
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
@@ -49,9 +50,24 @@ class Page:
         self.browser = browser
         self.server = server
 
-    def open(self) -> None:
-        self.browser.get(self.server.url)
+    def open(self, view: str = "") -> None:
+        """Load the page anew, at a view such as `versions/1/diff/2`."""
+        self.browser.get("about:blank")  # a change after # alone loads nothing
+        self.browser.get(f"{self.server.url}/#/{view}" if view else self.server.url)
         self.until(lambda: self.text("live-text").endswith("is live"), "the page to be filled")
+
+    def go(self, place: str) -> None:
+        """Go to a view by the navigation."""
+        self.click(self.one(f'#views [data-place="{place}"]'))
+        self.until(lambda: self.view() == place, f"the view {place}")
+
+    def view(self) -> str:
+        """The view of the address, without its parameters."""
+        hash_: str = self.browser.execute_script("return location.hash")
+        return hash_.removeprefix("#/").partition("?")[0]
+
+    def heading(self) -> str:
+        return str(self.one("main h1").text)
 
     def at(self, identity: str) -> WebElement:
         return self.browser.find_element(By.ID, identity)
@@ -84,7 +100,19 @@ class Page:
         field.send_keys(label)
         self.at("teach-files").send_keys("\n".join(map(str, photos)))
         self.click(self.at("teach-send"))
-        self.until(lambda: label in self.text("teach-result"), f"the result of teaching {label}")
+        self.until(
+            lambda: f"stored as {label}" in self.text("teach-result"),
+            f"the result of teaching {label}",
+        )
+
+    def press(self, keys: str) -> None:
+        """Press keys, whatever has the focus."""
+        ActionChains(self.browser).send_keys(keys).perform()
+
+    def focused(self) -> str:
+        """The text, or else the name, of what has the focus."""
+        element = self.browser.switch_to.active_element
+        return str(element.text or element.accessible_name)
 
     def click(self, element: WebElement) -> None:
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
@@ -94,7 +122,7 @@ class Page:
         return [entry["message"] for entry in self.browser.get_log("browser")]
 
     def requested(self) -> list[str]:
-        """The URLs that the page requested from the network."""
+        """The URLs that the page asked the network for."""
         events = [json.loads(e["message"])["message"] for e in self.browser.get_log("performance")]
         urls = [
             e["params"]["request"]["url"]

@@ -3,7 +3,7 @@
 Up to 1,024 examples, all are references. Beyond that, k-means chooses, because each reference costs
 time in every prediction. Held-out examples are never references.
 
-Suffixes: N rows, M rows that the threshold is measured on, D embedding, R directions, K clusters.
+Suffixes: N rows, M rows that the threshold is measured on, D embedding, R directions.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.models.k_means import NUM_ROUNDS, Rows, k_means, nearest_to_centres
 from core.models.references import (
     NUM_NEIGHBOURS,
     Floats,
@@ -31,8 +32,6 @@ _SHARE_BELOW = 0.05
 # With fewer values, the quantile is one outlier.
 _MIN_MEASURED = 20
 _MAX_SAMPLED = 1_000
-_NUM_ROUNDS = 2
-Rows = NDArray[np.intp]
 
 
 def choose_references(dataset: Dataset, *, is_backbone_tuned: bool) -> References | None:
@@ -69,37 +68,14 @@ def choose_rows(x_NR: Floats, most: int) -> Rows:
     if len(x_NR) <= most:
         return np.arange(len(x_NR))
     rng = np.random.default_rng(0)
-    _, cluster_N = _k_means(x_NR, int(np.sqrt(most)), rng)
+    _, cluster_N = k_means(x_NR, int(np.sqrt(most)), rng)
     chosen = []
     for k in np.unique(cluster_N):
         rows = np.flatnonzero(cluster_N == k)
         own_NR = x_NR[rows]
-        centre_KR, part_N = _k_means(own_NR, max(1, len(rows) * most // len(x_NR)), rng)
-        distance_N = np.square(own_NR - centre_KR[part_N]).sum(axis=1)
-        nearest_first = np.lexsort((distance_N, part_N))
-        _, first = np.unique(part_N[nearest_first], return_index=True)
-        chosen.append(rows[nearest_first[first]])
+        parts = k_means(own_NR, max(1, len(rows) * most // len(x_NR)), rng)
+        chosen.append(rows[nearest_to_centres(own_NR, *parts)])
     return np.sort(np.concatenate(chosen))[:most]
-
-
-def _k_means(x_NR: Floats, num_clusters: int, rng: np.random.Generator) -> tuple[Floats, Rows]:
-    """Return the centres and the cluster of each row. More rounds change the outcome little."""
-    centre_KR = x_NR[rng.choice(len(x_NR), num_clusters, replace=False)]
-    for _ in range(_NUM_ROUNDS):
-        cluster_N = _nearest(x_NR, centre_KR)
-        size_K = np.bincount(cluster_N, minlength=num_clusters)
-        starts_K = np.cumsum(size_K) - size_K
-        full_K = size_K > 0
-        in_order_NR = x_NR[np.argsort(cluster_N, kind="stable")]
-        sum_KR = np.add.reduceat(in_order_NR, starts_K[full_K])
-        centre_KR[full_K] = sum_KR / size_K[full_K, None]
-    return centre_KR, _nearest(x_NR, centre_KR)
-
-
-def _nearest(x_NR: Floats, centre_KR: Floats) -> Rows:
-    half_K = np.square(centre_KR).sum(axis=1) / 2
-    nearest_N: Rows = (x_NR @ centre_KR.T - half_K).argmax(axis=1)
-    return nearest_N
 
 
 def _principal_directions(x_ND: NDArray[np.floating[Any]]) -> Floats:
@@ -115,7 +91,7 @@ def _principal_directions(x_ND: NDArray[np.floating[Any]]) -> Floats:
         return np.asarray(np.linalg.qr(some_ND.T)[0])
     num_directions = min(_MAX_DIRECTIONS, size)
     basis_DR = np.random.default_rng(0).standard_normal((size, num_directions), np.float32)
-    for _ in range(_NUM_ROUNDS):
+    for _ in range(NUM_ROUNDS):
         basis_DR, _ = np.linalg.qr(some_ND.T @ (some_ND @ basis_DR))
     return basis_DR
 

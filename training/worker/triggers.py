@@ -16,6 +16,8 @@ class NewLabels:
     newest_at: float | None
     last_run_ended_at: float | None
     last_run_failed: bool
+    # Whether an archive is being imported, which labels for as long as it takes.
+    is_importing: bool = False
 
 
 def due_trigger(new: NewLabels, now: float, recipe: TriggerRecipe) -> str | None:
@@ -34,6 +36,9 @@ def trigger_times(new: NewLabels, recipe: TriggerRecipe) -> dict[str, float]:
     if new.last_run_ended_at is not None:
         pause_s = recipe.pause_after_failure_s if new.last_run_failed else recipe.min_interval_s
         earliest = new.last_run_ended_at + pause_s
+    if new.is_importing:  # each of its transactions would start a run
+        last_at = max(new.oldest_at, new.last_run_ended_at or 0.0)
+        earliest = max(earliest, last_at + recipe.importing_interval_s)
     times = {}
     if 0 < recipe.after_labels <= new.num_new:
         times["labels"] = earliest

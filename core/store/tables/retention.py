@@ -11,7 +11,7 @@ doomed_blobs = Table(
     "doomed_blobs",
     metadata,
     Column("digest", String(64), primary_key=True),
-    # `image`, or `file` of a version.
+    # `image`, `file` of a version, or `analysis`.
     Column("kind", String(20), nullable=False),
     Column("num_bytes", BigInteger, nullable=False),
     # Null: not yet. Kept for an hour, so that a label of the same image knows of it.

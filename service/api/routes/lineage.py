@@ -11,12 +11,14 @@ from core import audit, lineage, runs
 from core.errors import ArtifactError, UnknownRun, VersionRetired
 from core.labelling import labels
 from core.registry import versions
+from core.review import images, items
 from core.runs import Run
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.lineage_schemas import (
     ExampleDetail,
     ExampleOfVersion,
+    ExampleReview,
     ExamplesOfVersion,
     PredictionDetail,
 )
@@ -56,14 +58,22 @@ def example(
     before: Annotated[int | None, Query(description="Only versions below this number.")] = None,
 ) -> ExampleDetail:
     """Return a labelled image: its label events, oldest first, and the versions that saw it,
-    newest first. A version that saw it was trained on it, or judged on it if it is held out."""
+    newest first. A version that saw it was trained on it, or judged on it if it is held out.
+
+    `GET /v1/examples/{id}/image` returns the image itself.
+    """
+    found = serving.analyses.get()
     with serving.store.db.read() as conn:
         record = lineage.example(conn, example_id)
         events = lineage.events_of(conn, example_id)
         sights = lineage.sights_of(conn, example_id, limit=limit, before=before)
         newest = labels.newest_id(conn)
+        (item,) = items.read_items(conn, [example_id], found)
+        review = ExampleReview(item, found, images.problem_of(conn, record.image))
     audit.record_read(serving.store.db, caller.actor(), "example.read", f"example {record.id}")
-    return ExampleDetail.from_record(record, events, lineage.label_at(events, newest), sights)
+    return ExampleDetail.from_record(
+        record, events, lineage.label_at(events, newest), sights, review
+    )
 
 
 @router.get("/v1/versions/{number}/examples", response_model=ExamplesOfVersion)

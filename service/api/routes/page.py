@@ -13,6 +13,8 @@ router = APIRouter(include_in_schema=False)
 
 _FOLDER = Path(__file__).parents[2] / "page"
 _INDEX = "index.html"
+# Of index.html: replaced by a link for each module, as a browser finds one import after the other.
+_MODULES = b"<!-- modulepreload: the service lists every module here -->"
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -39,19 +41,30 @@ class PageFile:
     headers: dict[str, str]
 
     @staticmethod
-    def read(path: Path) -> PageFile:
-        content = path.read_bytes()
+    def of(name: str, content: bytes) -> PageFile:
         etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-        media_type = _MEDIA_TYPES[path.suffix]
+        media_type = _MEDIA_TYPES[Path(name).suffix]
         return PageFile(content, {**_HEADERS, "ETag": etag, "Content-Type": media_type})
 
 
-# Read once. A name is looked up here and never on the disk, so no path can leave the folder.
-_FILES = {
-    path.name: PageFile.read(path)
-    for path in sorted(_FOLDER.iterdir())
-    if path.suffix in _MEDIA_TYPES
-}
+def _read(folder: Path) -> dict[str, PageFile]:
+    """The files of the page by their path below the folder."""
+    contents = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in _MEDIA_TYPES
+    }
+    links = [
+        f'<link rel="modulepreload" href="page/{name}">'.encode()
+        for name in contents
+        if name.endswith(".js")
+    ]
+    contents[_INDEX] = contents[_INDEX].replace(_MODULES, b"\n  ".join(links))
+    return {name: PageFile.of(name, content) for name, content in contents.items()}
+
+
+# Read once. A path is looked up here and never on the disk, so none can leave the folder.
+_FILES = _read(_FOLDER)
 
 
 @router.get("/")
@@ -59,11 +72,11 @@ async def index(request: Request) -> Response:
     return _respond(request, _FILES[_INDEX])
 
 
-@router.get("/page/{name}")
-async def file(request: Request, name: str) -> Response:
-    if name not in _FILES:
+@router.get("/page/{path:path}")
+async def file(request: Request, path: str) -> Response:
+    if path not in _FILES:
         raise HTTPException(404)
-    return _respond(request, _FILES[name])
+    return _respond(request, _FILES[path])
 
 
 def _respond(request: Request, page_file: PageFile) -> Response:

@@ -75,7 +75,7 @@ class Home:
             seed = 10 * day + 1 if i == PREDICTIONS_A_DAY - 1 else 10 * (day + 1) + i
             content = images.png(8, 8, seed)
             row = Prediction(new_id(), sha256(content), 1, "cat", 0.9, 0.8, now + i)
-            row = capture.decide(row, len(content))
+            row = capture.decide(row, len(content), np.ones(4, np.float32))
             self.store.blobs.put(content, durable=False)
             predictions.add(self.store.db, [row])
             with self.store.db.write(durable=False) as conn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.errors import InvalidRecipe
@@ -14,6 +15,7 @@ from core.retention.policy import CapturePolicy, load_capture_policy
 from core.store.free_disk import FreeDisk
 
 NOW = 1_800_000_000.0
+EMBEDDING = np.array([0.5, -1.0, 0.25], np.float32)
 
 
 def prediction(margin: float = 0.9, unfamiliar: bool | None = None) -> Prediction:
@@ -21,12 +23,13 @@ def prediction(margin: float = 0.9, unfamiliar: bool | None = None) -> Predictio
 
 
 def decide(policy: CapturePolicy, row: Prediction, disk: FreeDisk | None = None) -> Prediction:
-    return Capture(policy, disk or FreeDisk()).decide(row, 100)
+    return Capture(policy, disk or FreeDisk()).decide(row, 100, EMBEDDING)
 
 
 def test_all_images_are_kept_by_default() -> None:
     row = decide(CapturePolicy(), prediction())
     assert (row.kept_bytes, row.capture) == (100, "all")
+    assert row.embedding == np.array([64, -127, 32], np.int8).tobytes()
 
 
 def test_share_is_kept_and_depends_on_the_id_alone() -> None:
@@ -62,7 +65,7 @@ def test_doubtful_and_unfamiliar_images_are_kept(
 
 def test_none_keeps_none() -> None:
     row = decide(CapturePolicy(keep="none"), prediction(0.0, True))
-    assert (row.kept_bytes, row.capture) == (None, "none")
+    assert (row.kept_bytes, row.capture, row.embedding) == (None, "none", None)
 
 
 def test_low_disk_keeps_none(tmp_path: Path) -> None:
@@ -72,10 +75,10 @@ def test_low_disk_keeps_none(tmp_path: Path) -> None:
 
 def test_hourly_limit_is_shared_by_processes_and_begins_again() -> None:
     capture = Capture(CapturePolicy(max_per_hour=6), FreeDisk(), num_processes=2)
-    reasons = [capture.decide(prediction(), 1).capture for _ in range(5)]
+    reasons = [capture.decide(prediction(), 1, EMBEDDING).capture for _ in range(5)]
     assert reasons == ["all"] * 3 + ["hourly limit"] * 2
     later = Prediction(new_id(), "a" * 64, 1, "cat", 0.9, 0.9, NOW + 3600)
-    assert capture.decide(later, 1).capture == "all"
+    assert capture.decide(later, 1, EMBEDDING).capture == "all"
 
 
 def test_policy_is_read_from_its_table_alone(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from core.audit import SERVICE
 from core.errors import ImageNotKept, StoreError
@@ -14,6 +15,7 @@ from core.labelling import intake, retractions
 from core.labelling.intake import LabelRequest
 from core.retention import doomed, images
 from core.retention.policy import CapturePolicy, RetentionPolicy
+from core.store import schema
 from core.store.blobs import LocalBlobs, sha256
 from core.store.store import Store
 from tests.core.retention.swept_store import (
@@ -28,10 +30,20 @@ from tests.core.retention.swept_store import (
 )
 
 
+def embedding_of(store: Store, prediction_id: str) -> bytes | None:
+    with store.db.read() as conn:
+        columns = schema.predictions.c
+        query = select(columns.embedding).where(columns.id == prediction_id)
+        embedding: bytes | None = conn.execute(query).scalar_one()
+    return embedding
+
+
 def test_old_image_goes_and_its_row_says_so(store: Store) -> None:
     old, new = image(1), image(2)
-    old_id, new_id = predict(store, old, 31), predict(store, new, 29)
+    direction = {"embedding": b"\x7f\x01"}
+    old_id, new_id = predict(store, old, 31, **direction), predict(store, new, 29, **direction)
     sweep(store)
+    assert (embedding_of(store, old_id), embedding_of(store, new_id)) == (None, b"\x7f\x01")
     assert not store.blobs.has(sha256(old))
     row = get(store, old_id)
     assert row is not None
@@ -44,9 +56,10 @@ def test_old_image_goes_and_its_row_says_so(store: Store) -> None:
 
 def test_labelled_image_stays_and_can_be_labelled_again(store: Store) -> None:
     content = image(1)
-    prediction_id = predict(store, content, 300)
+    prediction_id = predict(store, content, 300, embedding=b"\x7f")
     label(store, content)
     sweep(store)
+    assert embedding_of(store, prediction_id) is None
     assert store.blobs.get(sha256(content)) == content
     label_by_id(store, prediction_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 from dataclasses import replace
@@ -48,6 +49,18 @@ def test_prediction_comes_back_as_it_was_put(spool: Spool) -> None:
     assert spool.holds(row.id)
     (path,) = spool.oldest_first()
     assert spool.read(path) == (row, IMAGE)
+
+
+def test_embedding_comes_back_and_a_file_without_one_is_read(spool: Spool) -> None:
+    row = replace(prediction(), embedding=bytes(range(256)))
+    spool.put(row, IMAGE)
+    (path,) = spool.oldest_first()
+    assert spool.read(path) == (row, IMAGE)
+    line, _, image = path.read_bytes().partition(b"\n")
+    older = json.loads(line)
+    del older["embedding"]
+    path.write_bytes(json.dumps(older).encode() + b"\n" + image)
+    assert spool.read(path) == (replace(row, embedding=None), IMAGE)
 
 
 def test_prediction_without_its_image_comes_back_as_a_row(store: Store, spool: Spool) -> None:

@@ -44,6 +44,17 @@ def test_trigger_of_zero_is_off(name: str) -> None:
     assert due_trigger(waiting_long, NOW, TriggerRecipe(**on)) is not None
 
 
+def test_labels_of_an_import_start_few_runs() -> None:
+    """They come in hundreds of transactions."""
+    recipe = TriggerRecipe(after_labels=1, importing_interval_s=30)
+    importing = NewLabels(500, NOW - 20, NOW, None, False, is_importing=True)
+    assert due_trigger(importing, NOW, recipe) is None
+    assert due_trigger(importing, NOW + 10, recipe) == "labels"
+    after_a_run = replace(importing, last_run_ended_at=NOW - 10)
+    assert due_trigger(after_a_run, NOW + 10, recipe) is None
+    assert due_trigger(replace(after_a_run, is_importing=False), NOW, recipe) == "labels"
+
+
 def test_trigger_is_due_from_its_time_on() -> None:
     for new in (BUSY, replace(BUSY, last_run_ended_at=NOW), replace(BUSY, num_new=10)):
         first = min(trigger_times(new, RECIPE).values())

@@ -1,0 +1,66 @@
+"""`evergreen export-labels`: write the labelled set to disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import home
+from cli.actor import actor
+from cli.console import count, err, out
+from core import audit
+from core.errors import InvalidRequest
+from core.exchange.exporting.export import Export
+from core.exchange.exporting.export_rows import FORMATS, Format
+from core.settings import load_settings
+from core.system.files import writing_whole
+
+
+def export_labels(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="The file to write, or a folder to write it to.")
+    ],
+    format: Annotated[
+        str, typer.Option(metavar="|".join(FORMATS), help="How labels and images are laid out.")
+    ] = "folder",
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Only the file of labels, without an archive.")
+    ] = False,
+) -> None:
+    """Write all labelled images to a zip archive.
+
+    It has the label, the side, the author and the time of each image, and `evergreen import` takes
+    it. A folder archive has train and held_out with one folder per class, and labels.csv. Images
+    that are lost are left out, and named.
+    """
+    with home.opened_existing(load_settings()) as store:
+        export = Export.begin(store, _format(format), not no_images)
+        audit.record_read(
+            store.db,
+            actor(),
+            "labels.exported",
+            f"labels up to {export.snapshot}",
+            format=format,
+            images=not no_images,
+        )
+        target = path / export.file_name if path.is_dir() else path
+        try:
+            with writing_whole(target, is_private=False) as unfinished, unfinished.open("wb") as to:
+                num_bytes = sum(to.write(piece) for piece in export.pieces())
+        except OSError as error:
+            raise InvalidRequest(f"{target} cannot be written: {error.strerror}") from error
+    images = count(export.num_exported, "image")
+    out.print(f"{target}  {images}, {num_bytes:,} bytes", soft_wrap=True)
+    for left_out in export.left_out:
+        err.print(f"Left out, {left_out['why']}: example {left_out['id']}", soft_wrap=True)
+    if export.num_left_out > len(export.left_out):
+        err.print(f"Left out, all in all: {export.num_left_out:,}")
+
+
+def _format(text: str) -> Format:
+    for known in FORMATS:
+        if text == known:
+            return known
+    raise InvalidRequest(f"the format is {text[:40]!r}; choose one of {', '.join(FORMATS)}")

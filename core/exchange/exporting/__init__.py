@@ -1,0 +1,1 @@
+"""The labelled set as an archive or a file."""

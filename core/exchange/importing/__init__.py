@@ -1,0 +1,1 @@
+"""From files to label events, with a report of what became of each."""

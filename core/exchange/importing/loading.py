@@ -1,0 +1,124 @@
+"""Loading: the files of an import are read, checked, decoded and stored, before they are labelled.
+
+No lock is held meanwhile, and no row is written. What is known and unchanged is not decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from core.errors import ImageTooCostly, ImageTooLarge, UndecodableImage
+from core.exchange.importing.known import Known, decide, known_labels
+from core.exchange.reading.items import Item, Kind
+from core.exchange.reading.source import Source, Unreadable
+from core.inputs.pixels import Limits
+from core.inputs.trailing import without_trailing
+from core.labelling import intake
+from core.labelling.examples import NewExample
+from core.settings import Settings
+from core.store.blobs import sha256
+from core.store.store import Store
+
+# Images are looked up together, unless they take more memory than this.
+_MAX_BYTES = 32_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    item: Item
+    # What becomes of it, as far as its own bytes say.
+    kind: Kind
+    why: str = ""
+    # The digest of what is kept of its bytes; empty: they could not be read.
+    image: str = ""
+    # For what is to be labelled.
+    new: NewExample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    source: Source
+    # None: nothing is stored yet.
+    store: Store | None
+    limits: Limits
+    max_bytes: int
+    is_dry_run: bool = False
+
+    @staticmethod
+    def of(source: Source, store: Store | None, settings: Settings, *, dry: bool = False) -> Loader:
+        limits = Limits(max_pixels=settings.max_pixels)
+        return Loader(source, store, limits, settings.max_body_bytes, dry)
+
+    def load(self, items: Sequence[Item]) -> list[Loaded]:
+        """In their order. `items` are few. Raises StoreError."""
+        return [loaded for part in self._parts(items) for loaded in self._load_part(part)]
+
+    def identify(self, item: Item) -> str:
+        """The digest that `load` would give. Empty: it is not read."""
+        try:
+            content = b"" if item.kind else self.source.read(item.file, self.max_bytes)
+        except Unreadable:
+            return ""
+        return sha256(without_trailing(content)) if content else ""
+
+    def _parts(self, items: Sequence[Item]) -> Iterator[list[tuple[Item, bytes | Loaded]]]:
+        part: list[tuple[Item, bytes | Loaded]] = []
+        num_bytes = 0
+        for item in items:
+            content = self._read(item)
+            part.append((item, content))
+            num_bytes += len(content) if isinstance(content, bytes) else 0
+            if num_bytes > _MAX_BYTES:
+                yield part
+                part, num_bytes = [], 0
+        yield part
+
+    def _read(self, item: Item) -> bytes | Loaded:
+        if item.kind is not None:
+            return Loaded(item, item.kind, item.why)
+        try:
+            return self.source.read(item.file, self.max_bytes) or Loaded(
+                item, "unreadable", "empty"
+            )
+        except Unreadable as error:
+            return Loaded(item, "unreadable", str(error))
+
+    def _load_part(self, part: Sequence[tuple[Item, bytes | Loaded]]) -> Iterator[Loaded]:
+        digests: dict[int, tuple[str, str, bytes]] = {}
+        for at, (_, content) in enumerate(part):
+            if isinstance(content, bytes):
+                kept = without_trailing(content)
+                whole = sha256(content)
+                digests[at] = whole, whole if kept is content else sha256(kept), kept
+        known = self._known({digest for each in digests.values() for digest in each[:2]})
+        for at, (item, content) in enumerate(part):
+            if isinstance(content, Loaded):
+                yield content
+                continue
+            whole, image, kept = digests[at]
+            if whole in known:  # an earlier release has stored it whole
+                image, kept = whole, content
+            yield self._check(item, image, kept, known.get(image, Known()))
+
+    def _known(self, digests: set[str]) -> dict[str, Known]:
+        if self.store is None or not digests:
+            return {}
+        with self.store.db.read() as conn:
+            return known_labels(conn, digests)
+
+    def _check(self, item: Item, image: str, content: bytes, known: Known) -> Loaded:
+        kind = decide(item.label, known)
+        if kind in ("already", "kept corrections"):
+            return Loaded(item, kind, image=image)
+        try:
+            new = intake.prepare(content, self.limits, "import")
+        except ImageTooLarge:
+            return Loaded(item, "unreadable", "too large", image)
+        except ImageTooCostly:
+            return Loaded(item, "unreadable", "too costly to decode", image)
+        except UndecodableImage:
+            return Loaded(item, "unreadable", "not a readable image", image)
+        if self.store is not None and not self.is_dry_run:
+            self.store.blobs.put(content, digest=image)
+        return Loaded(item, kind, image=image, new=new)

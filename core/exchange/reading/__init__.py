@@ -1,0 +1,1 @@
+"""What labelled images come from, and which label each has."""

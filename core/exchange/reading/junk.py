@@ -1,0 +1,52 @@
+"""Files that computers put beside photos, and others that no photo has the name of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TEXT = "a text or a document"
+_FOLDERS = {
+    "__macosx": "made by macOS",
+    "@eadir": "made by a network drive",
+    "#recycle": "a recycle bin",
+    "$recycle.bin": "a recycle bin",
+    "system volume information": "made by Windows",
+}
+_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+_ARCHIVES = {"zip", "tar", "gz", "tgz", "bz2", "xz", "zst", "7z", "rar", "cab", "iso", "jar"}
+_TEXTS = {
+    *("txt", "md", "rst", "csv", "tsv", "json", "jsonl", "xml", "yaml", "yml", "toml"),
+    *(
+        "ndjson",
+        "html",
+        "htm",
+        "css",
+        "js",
+        "py",
+        "ini",
+        "cfg",
+        "log",
+        "pdf",
+        "doc",
+        "docx",
+        "xls",
+        "xlsx",
+    ),
+    *("ipynb", "sh", "bat", "lock", "license"),
+}
+
+
+def why_ignored(parts: Sequence[str]) -> str | None:
+    """Why a file is no photo by its name alone; None: it may be one."""
+    for part in parts:
+        if part.casefold() in _FOLDERS:
+            return _FOLDERS[part.casefold()]
+        if part.startswith("."):
+            return "hidden"
+    name = parts[-1].casefold()
+    if name in _FILES:
+        return "made by the system"
+    suffix = name.rpartition(".")[2] if "." in name else ""
+    if suffix in _ARCHIVES:
+        return "an archive, whose content is not looked at"
+    return TEXT if suffix in _TEXTS else None

@@ -1,0 +1,133 @@
+"""The pool: kept predictions without a label, from which the queue chooses what to show.
+
+The newest ones, each image once. Those of a version with the champion's backbone have a direction,
+so the champion scores them anew without their images.
+
+N predictions with a direction, D embedding, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Select, select
+
+from core.models.directions import from_int8
+from core.models.servable import Servable
+from core.predictions import Prediction
+from core.store.schema import examples, predictions, versions
+from core.store.tables.tallies import current_labels
+
+MAX_POOL = 2_000
+# Of the newest kept predictions so many are looked at, where most are labelled, or copies.
+MAX_LABELLED = 50_000
+MAX_READ = 10_000
+# Below SQLite's limit on the parameters of a statement.
+_CHUNK = 500
+# Rows that are scored in one run: others come in between.
+_SCORED = 256
+
+# A subquery of one value, so that no database joins all examples to find a few.
+_LABEL = (
+    select(current_labels.c.event_id)
+    .join(examples, examples.c.id == current_labels.c.example_id)
+    .where(examples.c.image == predictions.c.image)
+    .scalar_subquery()
+)
+_BRIEF = [column for column in predictions.columns if column.name != "embedding"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    # With a direction, newest first.
+    placed: Sequence[Prediction]
+    # Of length 1.
+    x_ND: NDArray[np.float32]
+    # Without one, by the margin that their own versions gave.
+    others: Sequence[Prediction]
+
+    def __len__(self) -> int:
+        return len(self.placed) + len(self.others)
+
+
+def read_pool(conn: Connection, champion: Servable) -> Pool:
+    """Read the pool. Scores are those of the versions that predicted."""
+    newest = _newest(conn)
+    usable = _usable(conn, {each.version for each in newest}, champion.manifest.backbone)
+    ids = [each.id for each in newest if each.version in usable]
+    size = champion.manifest.embedding_size
+    stored = {
+        row.id: row.embedding
+        for start in range(0, len(ids), _CHUNK)
+        for row in conn.execute(_embeddings_of(ids[start : start + _CHUNK]))
+        if len(row.embedding) == size
+    }
+    placed = [each for each in newest if each.id in stored]
+    others = sorted((e for e in newest if e.id not in stored), key=lambda e: e.margin)
+    return Pool(placed, from_int8([stored[each.id] for each in placed]), others)
+
+
+def scored_anew(pool: Pool, champion: Servable) -> Pool:
+    """Return the pool as the champion would predict it now, where predictions have a direction."""
+    manifest = champion.manifest
+    if manifest.run_id is None:  # a pretrained head takes more than the direction
+        return pool
+    old = [i for i, each in enumerate(pool.placed) if each.version != manifest.version]
+    placed = list(pool.placed)
+    for start in range(0, len(old), _SCORED):
+        rows = old[start : start + _SCORED]
+        _, probabilities_NK = champion.score(pool.x_ND[rows])
+        first_N = probabilities_NK.argmax(axis=1).tolist()
+        # The two largest, ascending.
+        best_N2 = np.partition(probabilities_NK, -2, axis=1)[:, -2:].tolist()
+        for i, first, (second, confidence) in zip(rows, first_N, best_N2, strict=True):
+            placed[i] = replace(
+                placed[i],
+                version=champion.version,
+                label=manifest.classes[first],
+                confidence=confidence,
+                margin=confidence - second,
+            )
+    return replace(pool, placed=placed)
+
+
+def _newest(conn: Connection) -> list[Prediction]:
+    """The newest prediction of each image, newest first."""
+    is_kept = predictions.c.kept_bytes.is_not(None)
+    query = (
+        select(*_BRIEF)
+        .where(is_kept, _LABEL.is_(None))
+        .order_by(predictions.c.created_at.desc(), predictions.c.id.desc())
+        .limit(MAX_READ)
+    )
+    oldest = select(predictions.c.created_at).where(is_kept)
+    oldest = oldest.order_by(predictions.c.created_at.desc()).offset(MAX_LABELLED).limit(1)
+    moment = conn.execute(oldest).scalar()
+    if moment is not None:
+        query = query.where(predictions.c.created_at > moment)
+    found: dict[str, Prediction] = {}
+    with conn.execute(query.execution_options(yield_per=_CHUNK)) as rows:
+        for row in rows:
+            if row.image not in found:
+                found[row.image] = Prediction(*row)
+                if len(found) == MAX_POOL:
+                    break
+    return list(found.values())
+
+
+def _usable(conn: Connection, numbers: set[int], backbone: str) -> set[int]:
+    """Those of the versions that have the backbone."""
+    known = select(versions.c.number).where(
+        versions.c.number.in_(numbers), versions.c.backbone == backbone
+    )
+    return set(conn.scalars(known))
+
+
+def _embeddings_of(ids: Sequence[str]) -> Select[tuple[str, bytes]]:
+    columns = predictions.c
+    return select(columns.id, columns.embedding).where(
+        columns.id.in_(ids), columns.embedding.is_not(None)
+    )

@@ -1,0 +1,134 @@
+"""What to label next, and the labelled images that an image is like."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query
+from numpy.typing import NDArray
+
+from core import audit
+from core.errors import InvalidRequest
+from core.inputs import pixels
+from core.models.directions import unit
+from core.models.servable import Servable
+from core.plain_text import MAX_WHO_CHARACTERS, check_plain
+from core.review import neighbours, queue
+from service.api.access.caller import Caller, CallerDep
+from service.api.dependencies import ServingDep
+from service.api.queue_schemas import NeighbourItem, NeighbourList, QueueResponse
+from service.api.schemas import AnyUuid, PlainNumber, WholeNumber
+from service.inference.serving_process import ServingProcess
+
+router = APIRouter(tags=["review"])
+
+_Shown = Annotated[
+    int,
+    Query(ge=1, le=queue.MAX_SHOWN, description="Most items of the answer."),
+    PlainNumber,
+]
+
+
+@router.get("/v1/queue", response_model=QueueResponse)
+async def listing(
+    serving: ServingDep,
+    caller: CallerDep,
+    by: Annotated[
+        queue.By,
+        Query(
+            description="doubt: kept predictions that teach most. unfamiliar: those unlike "
+            "everything labelled. suspect: labels that are probably wrong."
+        ),
+    ] = "doubt",
+    limit: _Shown = 20,
+    reviewer: Annotated[
+        str | None,
+        Query(
+            max_length=MAX_WHO_CHARACTERS,
+            description="Who labels them: two people are never shown one item within two "
+            "minutes. By default the name of the key.",
+        ),
+    ] = None,
+) -> QueueResponse:
+    """List what is most worth a person's time to label, and reserve it for the reviewer. No two
+    items are near-duplicates. What is labelled is not listed again."""
+    name = _name_of(caller, reviewer)
+    champion = await serving.predictor.servable()
+
+    def show() -> QueueResponse:
+        found = serving.analyses.get()
+        shown = queue.show(
+            serving.store,
+            champion,
+            found,
+            by=by,
+            limit=limit,
+            reviewer=name,
+            actor=caller.actor(name),
+        )
+        return QueueResponse.from_record(shown, None if found is None else found[0])
+
+    return await serving.review_thread.run(show)
+
+
+@router.get("/v1/neighbours", response_model=NeighbourList)
+async def nearest(
+    serving: ServingDep,
+    caller: CallerDep,
+    example: Annotated[WholeNumber | None, Query(description="The id of an example.")] = None,
+    prediction: Annotated[str | None, Query(description="The id of a prediction."), AnyUuid] = None,
+    limit: _Shown = 3,
+) -> NeighbourList:
+    """List the labelled images that are most like an image, by the champion's backbone. Name one
+    example or one prediction. The image itself is not among them, its near-duplicates may be."""
+    champion = await serving.predictor.servable()
+    backbone = champion.manifest.backbone
+
+    def read() -> neighbours.Query:
+        with serving.store.db.read() as conn:
+            if example is not None and prediction is None:
+                return neighbours.of_example(conn, example, backbone)
+            if prediction is not None and example is None:
+                return neighbours.of_prediction(conn, prediction, backbone)
+        raise InvalidRequest("send either `example` or `prediction`, the id of one")
+
+    query = await serving.review_thread.run(read)
+    x_D = query.x_D
+    if x_D is None:
+        x_D = await _embed(serving, champion, query)
+
+    def compare() -> list[neighbours.Neighbour]:
+        found = serving.analyses.get()
+        subject = f"example {example}" if prediction is None else f"prediction {prediction}"
+        near = serving.neighbours.nearest(query, x_D, backbone, limit, found)
+        by, db = caller.actor(), serving.store.db
+        audit.record_read(db, by, "neighbours.read", subject, count=len(near))
+        return near
+
+    near = await serving.review_thread.run(compare)
+    return NeighbourList(
+        version=champion.version, neighbours=[NeighbourItem.from_record(each) for each in near]
+    )
+
+
+async def _embed(
+    serving: ServingProcess, champion: Servable, query: neighbours.Query
+) -> neighbours.Floats:
+    """Embed the image as a prediction would, in turn with predictions. Raises ImageNotKept."""
+
+    def decode() -> NDArray[np.uint8]:
+        content = neighbours.read_image_of(serving.store, query)
+        return pixels.decode(content, champion.manifest.pixels, serving.limits)
+
+    pixels_HWC = await serving.review_thread.run(decode)
+    scores = await serving.predictor.score_batch(champion, pixels_HWC[np.newaxis], None)
+    x_D: neighbours.Floats = unit(scores.embedding_BD[:1].astype(np.float32))[0]
+    return x_D
+
+
+def _name_of(caller: Caller, reviewer: str | None) -> str:
+    """Raises InvalidRequest."""
+    name = reviewer or caller.name or "anonymous"
+    check_plain("reviewer", name, MAX_WHO_CHARACTERS)
+    return name
