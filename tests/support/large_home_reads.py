@@ -22,6 +22,7 @@ from service.api.routes import versions as version_routes
 from service.inference.serving_process import ServingProcess
 from tests.support import images, large_home
 from tests.support.large_home import Size
+from tests.support.large_home_lists import lists
 from training.recipe import Recipe, TriggerRecipe
 from training.worker.learnable import can_learn
 from training.worker.planner_input import read_planner_input
@@ -55,6 +56,7 @@ def operations(settings: Settings, store: Store, size: Size) -> Operations:
         "GET /v1/classes": lambda: class_routes.listing(serving, 100, None, None),
         "GET /v1/batches": lambda: batch_routes.listing(serving, 100, None),
         "GET /v1/runs": lambda: run_routes.listing(serving, 50),
+        **lists(serving, store),
         "POST /v1/feedback, a new image": Feedback(store).label_new,
         "POST /v1/feedback, a prediction": lambda: _label_prediction(store),
         "count of rollbacks (count_by)": reading(activations.count_by, promotions.SELF_HEALING),
