@@ -39,8 +39,10 @@ READS = {
     ("GET", "/v1/predictions"): "predictions.read",
     ("GET", "/v1/predictions/{prediction_id}/image"): "image.read",
     ("GET", "/v1/versions/{number}/examples"): "examples.read",
+    ("GET", "/v1/versions/{a}/diff/{b}"): "versions.compared",
     ("GET", "/v1/queue"): "queue.read",
     ("GET", "/v1/neighbours"): "neighbours.read",
+    ("GET", "/v1/map"): "examples.read",
 }
 CHANGES = {
     ("POST", "/v1/feedback"): "label.given",
@@ -137,7 +139,7 @@ def call(admin: TestClient, method: str, path: str) -> Any:
         case "GET", "/v1/neighbours":
             return admin.get("/v1/neighbours?example=1")
         case _:
-            return admin.get(path.format(number=2))
+            return admin.get(path.format(number=2, a=1, b=2))
 
 
 def batch(admin: TestClient) -> Any:
