@@ -44,3 +44,13 @@ def test_curve_as_json_has_what_the_service_answers(run: Run, analysed: None) ->
     assert curve.keys() == {
         *("version", "computed_at", "points", "forecast", "verdict", "text", "classes")
     }
+
+
+def test_version_says_what_it_finds_of_known_unknowns(run: Run, home: object) -> None:
+    store = open_store(load_settings())
+    summary = {"known_unknowns": {"examples": 8, "unfamiliar_share": 0.75}}
+    with store.db.write() as conn:
+        analyses.add(conn, AnalysisRow(1, "0" * 64, 1, 9, summary, 5.0))
+    store.db.close()
+    printed = " ".join(run("versions", "1").stdout.split())
+    assert "Of 8 images that are none of these, it finds 75.0 % unfamiliar." in printed
