@@ -1,0 +1,116 @@
+"""The views Review and Data in a browser, with the actions of a user."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.end_to_end.page import WAIT_S, Page
+from tests.service.trained_home import tinted
+from tests.support.server import Server
+
+
+class ReviewPage(Page):
+    def review(self, query: str, at_least: int = 1) -> None:
+        """Open Review, with the focus in the grid."""
+        self.open(f"review?{query}")
+        self.until(lambda: len(self.tiles()) >= at_least, f"{at_least} photos")
+        self.browser.execute_script("document.querySelector('.grid').focus()")
+
+    def tiles(self) -> list[WebElement]:
+        """In the order of the grid."""
+        return sorted(self.all(".tile"), key=lambda tile: int(tile.get_attribute("aria-posinset")))
+
+    def num_shown(self) -> int:
+        """Photos of the grid, whether or not they are near the window."""
+        tiles = self.all(".tile")
+        return int(tiles[0].get_attribute("aria-setsize")) if tiles else 0
+
+    def num_selected(self) -> int:
+        text = self.one(".legend-chosen").get_attribute("textContent")
+        return int(text.split()[0]) if text else 0
+
+    def digit_of(self, name: str) -> str:
+        """The key that sets a class."""
+        self.until(lambda: name in self.classes_with_digits(), f"a digit for {name}")
+        return str(1 + self.classes_with_digits().index(name))
+
+    def classes_with_digits(self) -> list[str]:
+        chips = self.all(".legend-classes .chip")[:-1]
+        return [str(chip.get_attribute("title")) for chip in chips]
+
+    def keys(self, *keys: str, holding: str | None = None) -> None:
+        """Press keys one after the other, while another is held down."""
+        actions = ActionChains(self.browser, duration=0)
+        if holding:
+            actions.key_down(holding)
+        for key in keys:
+            actions.send_keys(key)
+        if holding:
+            actions.key_up(holding)
+        actions.perform()
+
+    def select(self, num: int) -> None:
+        """Select the first photos by keyboard."""
+        self.keys(Keys.HOME)
+        self.keys(*[Keys.ARROW_RIGHT] * (num - 1), holding=Keys.SHIFT)
+        self.until(lambda: self.num_selected() == num, f"{num} selected photos")
+
+    def answer(self, path: str) -> Any:
+        response = self.server.http.get(path)
+        response.raise_for_status()
+        return response.json()
+
+
+def label_of(server: Server, example: int) -> str | None:
+    """The newest label of an example."""
+    events = server.http.get(f"/v1/examples/{example}").json()["labels"]
+    return str(events[-1]["label"]) if events and events[-1]["label"] else None
+
+
+def label(server: Server, name: str, image: bytes) -> int:
+    """Returns the id of the example."""
+    response = server.http.post(
+        "/v1/feedback", files={"image": ("photo.png", image, "image/png")}, data={"label": name}
+    )
+    return int(response.raise_for_status().json()["example_id"])
+
+
+def predict(server: Server, image: bytes) -> str:
+    """Returns the id of the prediction."""
+    response = server.http.post("/v1/predict", content=image, headers={"Content-Type": "image/png"})
+    return str(response.raise_for_status().json()["prediction_id"])
+
+
+def teach_colours(server: Server, num_of_each: int) -> None:
+    """Label red and blue scenes, and wait until a version that has learnt them is live."""
+    for i in range(num_of_each):
+        for k, name in enumerate(("red", "blue")):
+            label(server, name, tinted(name, 1000 * k + i))
+    until_learnt(server)
+
+
+def until_analysed(server: Server, timeout_s: float = 3 * WAIT_S) -> None:
+    """Wait until the live version has an analysis, which knows the suspects and the map."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        analysis = server.http.get("/v1/examples?limit=1").json()["analysis"]
+        if analysis and analysis["version"] == server.status()["version"]:
+            return
+        assert time.monotonic() < deadline, analysis
+        time.sleep(0.1)
+
+
+def until_learnt(server: Server, timeout_s: float = 3 * WAIT_S) -> None:
+    """Wait until no label and no run is waiting, and a run has ended."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        status = server.status()
+        if not status["runs"] and not status["labels"]["waiting"] and status["last_run"]:
+            return
+        assert time.monotonic() < deadline, status
+        time.sleep(0.1)
