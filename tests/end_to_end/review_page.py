@@ -31,7 +31,7 @@ class ReviewPage(Page):
         return int(tiles[0].get_attribute("aria-setsize")) if tiles else 0
 
     def num_selected(self) -> int:
-        text = self.one(".legend-chosen").get_attribute("textContent")
+        text = self.one(".label-bar-chosen").get_attribute("textContent")
         return int(text.split()[0]) if text else 0
 
     def digit_of(self, name: str) -> str:
@@ -40,7 +40,7 @@ class ReviewPage(Page):
         return str(1 + self.classes_with_digits().index(name))
 
     def classes_with_digits(self) -> list[str]:
-        chips = self.all(".legend-classes .chip")[:-1]
+        chips = self.all(".label-bar-classes .class-chip")[:-1]
         return [str(chip.get_attribute("title")) for chip in chips]
 
     def keys(self, *keys: str, holding: str | None = None) -> None:

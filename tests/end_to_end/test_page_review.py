@@ -123,7 +123,7 @@ def test_name_of_a_new_class_stays_text(page: ReviewPage, server: Server) -> Non
     page.until(lambda: page.all("#picker-name"), "the picker")
     page.keys(_TRICK, Keys.ENTER)
     page.until(lambda: _TRICK in page.classes_with_digits(), "the class with a digit")
-    assert _TRICK in page.one(".legend-classes").text
+    assert _TRICK in page.one(".label-bar-classes").text
     assert page.browser.title.startswith("Review")
     assert [each for each in page.all("img") if each.get_attribute("src").endswith("/x")] == []
     page.keys(Keys.BACKSPACE)

@@ -63,7 +63,7 @@ export function makeClassTable(onChange) {
         action("Delete", name, () => remove(name, examples + heldOut)))));
   }
 
-  const rowOfNone = ({ name, examples }) => el("tr", { class: "none" },
+  const rowOfNone = ({ name, examples }) => el("tr", { class: "no-class" },
     el("th", { scope: "row" }, el("a", { href: address("review", { by: "examples", class: name }) }, name), el("span", { class: "badge", title: "Kept out of training; tells what is unfamiliar" }, "no class")),
     el("td", { class: "number" }, whole(examples)), el("td", {}), el("td", {}), el("td", {}), el("td", {}));
 
