@@ -38,7 +38,7 @@ def has_few_labels(conn: Connection, champion: Servable) -> bool:
 
 
 def is_few(num_labels: int, num_classes: int) -> bool:
-    return num_labels < FEW_OF_CLASS * num_classes
+    return num_labels < FEW_OF_CLASS * max(1, num_classes)
 
 
 def doubtful_first(

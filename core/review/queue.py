@@ -9,7 +9,7 @@ N predictions of the pool, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -77,6 +77,8 @@ class _Candidate:
 class _Ranking:
     # Best first.
     candidates: Sequence[_Candidate]
+    # The directions of the pool.
+    x_ND: Floats
     num_waiting: int
     # Where there are no candidates.
     hint: str
@@ -106,11 +108,12 @@ def show(
                 ranking = _by_unfamiliarity(conn, champion)
             case "suspect":
                 ranking = _by_suspicion(conn, found, limit + len(taken))
+    chosen = _spread(ranking, taken, limit)
     with store.db.write(durable=False) as conn:
         reservations.lock(conn)
-        # Another process may have reserved some meanwhile.
-        taken = reservations.of_others(conn, reviewer, now)
-        chosen = _spread(ranking.candidates, taken, limit)
+        taken_since = reservations.of_others(conn, reviewer, now)
+        if taken_since != taken:
+            chosen = _spread(ranking, taken_since, limit)
         keys = [each.item.key for each in chosen]
         reservations.reserve(conn, keys, reviewer, now)
         audit.record(conn, actor, "queue.read", by, now, count=len(keys))
@@ -132,6 +135,7 @@ _NO_POOL = (
 _NO_ANALYSIS = (
     "no labels were analysed yet: label at least two classes, and let a run of the trainer end"
 )
+_NO_DIRECTIONS = np.empty((0, 0), np.float32)
 _NO_SUSPECT = "no label is suspected; the next analysis follows the next run"
 
 
@@ -149,7 +153,7 @@ def _by_doubt(conn: Connection, champion: Servable, taken: set[str], limit: int)
     # What others have is compared with it too.
     is_free = set(free)
     candidates += [_placed(pool, i) for i in range(len(pool.placed)) if i not in is_free]
-    return _Ranking(candidates, len(pool), _NO_POOL)
+    return _Ranking(candidates, pool.x_ND, len(pool), _NO_POOL)
 
 
 def _placed(pool: Pool, row: int, why: str = "") -> _Candidate:
@@ -182,7 +186,7 @@ def _by_unfamiliarity(conn: Connection, champion: Servable) -> _Ranking:
         for each in unplaced
         if each.unfamiliar
     ]
-    return _Ranking(candidates, len(pool), _none_unfamiliar(pool, champion))
+    return _Ranking(candidates, pool.x_ND, len(pool), _none_unfamiliar(pool, champion))
 
 
 def _none_unfamiliar(pool: Pool, champion: Servable) -> str:
@@ -197,37 +201,36 @@ def _none_unfamiliar(pool: Pool, champion: Servable) -> str:
 
 def _by_suspicion(conn: Connection, found: Found | None, most: int) -> _Ranking:
     if found is None:
-        return _Ranking([], 0, _NO_ANALYSIS)
+        return _Ranking([], _NO_DIRECTIONS, 0, _NO_ANALYSIS)
     suspects, number = read_suspects(conn, found, most)
     candidates = [
         _Candidate(QueueItem(_suspicion(item), example=item), group=group)
         for item, group in suspects
     ]
-    return _Ranking(candidates, number, _NO_SUSPECT)
+    return _Ranking(candidates, _NO_DIRECTIONS, number, _NO_SUSPECT)
 
 
 def _suspicion(item: ExampleItem) -> str:
     return f"its label has probability {item.label_probability or 0.0:.2f}"
 
 
-def _spread(candidates: Sequence[_Candidate], taken: set[str], limit: int) -> list[_Candidate]:
+def _spread(ranking: _Ranking, taken: set[str], limit: int) -> list[_Candidate]:
     """The first candidates that are nearly the same as no other, nor as what others have."""
-    spread = Spread()
-    for each in candidates:
+    spread = Spread(ranking.x_ND)
+    free = []
+    for each in ranking.candidates:
         if each.item.key in taken:
             spread.add(each.x_D, each.group)
+        else:
+            free.append(each)
     chosen: list[_Candidate] = []
-    for each in _free(candidates, taken):
+    for each in free:
         if len(chosen) == limit:
             break
         if not spread.has_near_duplicate(each.x_D, each.group):
             spread.add(each.x_D, each.group)
             chosen.append(each)
     return chosen
-
-
-def _free(candidates: Sequence[_Candidate], taken: set[str]) -> Iterator[_Candidate]:
-    return (each for each in candidates if each.item.key not in taken)
 
 
 def _judged(candidate: _Candidate, champion: Servable) -> QueueItem:

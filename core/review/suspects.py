@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
+from core.review.analysis import Analysis
 from core.review.items import ExampleItem, Found, read_items
 from core.review.suspicion import may_be_suspected_N, suspected
 from core.store.schema import examples
@@ -23,10 +25,7 @@ def read_suspects(
 
     There are somewhat more than `most`, if there are as many.
     """
-    analysis = found[1]
-    rows = np.flatnonzero(may_be_suspected_N(analysis))
-    least_probable = rows[np.argsort(analysis.label_probability_N[rows], kind="stable")]
-    ids = analysis.example_id_N[least_probable].tolist()
+    ids = found[1].example_id_N[least_probable_first(found[1])].tolist()
     suspects: list[tuple[ExampleItem, str]] = []
     for start in range(0, min(len(ids), _MAX_READ), _CHUNK):
         items = read_items(conn, ids[start : start + _CHUNK], found)
@@ -37,6 +36,13 @@ def read_suspects(
         if len(suspects) >= 2 * most:
             break
     return suspects, len(ids)
+
+
+def least_probable_first(analysis: Analysis) -> NDArray[np.intp]:
+    """Return the rows of the labels that the analysis doubts."""
+    rows = np.flatnonzero(may_be_suspected_N(analysis))
+    order: NDArray[np.intp] = rows[np.argsort(analysis.label_probability_N[rows], kind="stable")]
+    return order
 
 
 def _groups(conn: Connection, ids: Sequence[int]) -> dict[int, str]:

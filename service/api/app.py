@@ -15,7 +15,6 @@ from service.api.access.gate import Gate
 from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.request_middleware import METHODS, RequestMiddleware
-from service.api.review_thread import ReviewThread
 from service.api.routes import (
     batches,
     bentoml,
@@ -106,7 +105,6 @@ def create_app(settings: Settings) -> FastAPI:
     generate = app.openapi
     app.openapi = functools.cache(lambda: add_keys(generate()))  # type: ignore[method-assign]
     app.state.sessions = Sessions(settings)
-    app.state.review_thread = ReviewThread()
     app.state.streams = Streams()
     app.add_middleware(RequestMiddleware, state=app.state, max_bytes=settings.max_body_bytes)
     app.add_middleware(Gate, state=app.state, settings=settings)  # the last one is the first

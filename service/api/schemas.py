@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from core import ids
@@ -42,13 +42,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _plus_kept(value: Any) -> Any:
-    """In a query, a plus that was not written as %2B is a space."""
-    return value.replace(" ", "+") if isinstance(value, str) and value.count(" ") == 1 else value
-
-
-# A time in a query, in ISO 8601 with its offset.
-Time = Annotated[AwareDatetime, BeforeValidator(_plus_kept)]
 # Numbers of a request, which may come as text.
 PlainNumber = BeforeValidator(_plain)
 WholeNumber = Annotated[int, PlainNumber]

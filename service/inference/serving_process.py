@@ -27,6 +27,7 @@ from service.inference.health import Health
 from service.inference.importer import Importer
 from service.inference.predictor import Predictor
 from service.inference.recorder import Recorder
+from service.inference.review_thread import ReviewThread
 from service.inference.spool import open_spool
 from service.inference.spool_drain import SpoolDrain
 from service.inference.thumbnails import Thumbnails
@@ -61,6 +62,7 @@ class ServingProcess:
         self.key_ring = KeyRing(store.db, None if file is None else keys.read_file(file))
         self.analyses = AnalysisCache(store)
         self.neighbours = NeighbourIndex(store)
+        self.review_thread = ReviewThread()
         self.exports = Exports(settings.home / "cache" / "exports", release())
         self.slot = Slot(store.db.clock, store.db.clock.error_s)
         self.spool = open_spool(settings)

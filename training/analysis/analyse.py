@@ -127,7 +127,9 @@ def _sample(num_rows: int) -> NDArray[np.int32]:
 def _lay_out(
     subject: Subject, point_M: NDArray[np.int32], before: dict[int, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    position_M2 = example_map.lay_out(subject.x_ND[point_M])
+    classes = {name: k for k, name in enumerate(subject.manifest.classes)}
+    class_M = np.array([classes.get(subject.rows[i].label, -1) for i in point_M], np.intp)
+    position_M2 = example_map.lay_out(subject.x_ND[point_M], class_M)
     nowhere = np.full(2, np.nan, np.float32)
     before_M2 = np.array([before.get(subject.rows[i].example_id, nowhere) for i in point_M])
     return example_map.turn_towards(position_M2, before_M2)

@@ -76,7 +76,13 @@ class JobRun:
             self._end("finished")
 
     def _import(self) -> None:
-        with self._await(self.pool.submit(self._open)) as archive:
+        opening = self.pool.submit(self._open)
+        try:
+            archive = self._await(opening)
+        except _Stopped:
+            opening.add_done_callback(_close)
+            raise
+        with archive:
             plan = self._await(self.pool.submit(self._plan, archive))
             loader = Loader.of(archive, self.store, self.settings)
             labeller = self._labeller()
@@ -190,3 +196,8 @@ class JobRun:
         self.files.delete(self.job.id)
         extra = {"import": self.job.id, "state": state}
         log.info("import.ended", extra=extra)
+
+
+def _close(opening: Future[Archive]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

@@ -18,7 +18,6 @@ from core.review import neighbours, queue
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import ServingDep
 from service.api.queue_schemas import NeighbourItem, NeighbourList, QueueResponse
-from service.api.review_thread import ReviewThread, ReviewThreadDep
 from service.api.schemas import AnyUuid, PlainNumber, WholeNumber
 from service.inference.serving_process import ServingProcess
 
@@ -35,7 +34,6 @@ _Shown = Annotated[
 async def listing(
     serving: ServingDep,
     caller: CallerDep,
-    thread: ReviewThreadDep,
     by: Annotated[
         queue.By,
         Query(
@@ -71,14 +69,13 @@ async def listing(
         )
         return QueueResponse.from_record(shown, None if found is None else found[0])
 
-    return await thread.run(show)
+    return await serving.review_thread.run(show)
 
 
 @router.get("/v1/neighbours", response_model=NeighbourList)
 async def nearest(
     serving: ServingDep,
     caller: CallerDep,
-    thread: ReviewThreadDep,
     example: Annotated[WholeNumber | None, Query(description="The id of an example.")] = None,
     prediction: Annotated[str | None, Query(description="The id of a prediction."), AnyUuid] = None,
     limit: _Shown = 3,
@@ -96,10 +93,10 @@ async def nearest(
                 return neighbours.of_prediction(conn, prediction, backbone)
         raise InvalidRequest("send either `example` or `prediction`, the id of one")
 
-    query = await thread.run(read)
+    query = await serving.review_thread.run(read)
     x_D = query.x_D
     if x_D is None:
-        x_D = await _embed(serving, thread, champion, query)
+        x_D = await _embed(serving, champion, query)
 
     def compare() -> list[neighbours.Neighbour]:
         found = serving.analyses.get()
@@ -109,14 +106,14 @@ async def nearest(
         audit.record_read(db, by, "neighbours.read", subject, count=len(near))
         return near
 
-    near = await thread.run(compare)
+    near = await serving.review_thread.run(compare)
     return NeighbourList(
         version=champion.version, neighbours=[NeighbourItem.from_record(each) for each in near]
     )
 
 
 async def _embed(
-    serving: ServingProcess, thread: ReviewThread, champion: Servable, query: neighbours.Query
+    serving: ServingProcess, champion: Servable, query: neighbours.Query
 ) -> neighbours.Floats:
     """Embed the image as a prediction would, in turn with predictions. Raises ImageNotKept."""
 
@@ -124,7 +121,7 @@ async def _embed(
         content = neighbours.read_image_of(serving.store, query)
         return pixels.decode(content, champion.manifest.pixels, serving.limits)
 
-    pixels_HWC = await thread.run(decode)
+    pixels_HWC = await serving.review_thread.run(decode)
     scores = await serving.predictor.score_batch(champion, pixels_HWC[np.newaxis], None)
     x_D: neighbours.Floats = unit(scores.embedding_BD[:1].astype(np.float32))[0]
     return x_D

@@ -6,9 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, TypeVar
-
-from fastapi import Depends, Request
+from typing import TypeVar
 
 from core.errors import Overloaded
 
@@ -33,11 +31,3 @@ class ReviewThread:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._num_waiting -= 1
-
-
-async def thread_of(request: Request) -> ReviewThread:
-    thread: ReviewThread = request.app.state.review_thread
-    return thread
-
-
-ReviewThreadDep = Annotated[ReviewThread, Depends(thread_of)]
