@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from selenium.webdriver import ActionChains
@@ -60,6 +62,18 @@ class ReviewPage(Page):
         self.keys(*[Keys.ARROW_RIGHT] * (num - 1), holding=Keys.SHIFT)
         self.until(lambda: self.num_selected() == num, f"{num} selected photos")
 
+    @contextlib.contextmanager
+    def narrow(self) -> Iterator[None]:
+        """A screen of 360 x 720."""
+        size = {"width": 360, "height": 720, "deviceScaleFactor": 1, "mobile": True}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        yield
+        self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def width(self) -> int:
+        """Of what can be scrolled to, in pixels."""
+        return int(self.browser.execute_script("return document.documentElement.scrollWidth"))
+
     def answer(self, path: str) -> Any:
         response = self.server.http.get(path)
         response.raise_for_status()
@@ -67,9 +81,9 @@ class ReviewPage(Page):
 
 
 def label_of(server: Server, example: int) -> str | None:
-    """The newest label of an example."""
-    events = server.http.get(f"/v1/examples/{example}").json()["labels"]
-    return str(events[-1]["label"]) if events and events[-1]["label"] else None
+    """The label that an example has now."""
+    name = server.http.get(f"/v1/examples/{example}").json()["label"]
+    return None if name is None else str(name)
 
 
 def label(server: Server, name: str, image: bytes) -> int:

@@ -166,8 +166,5 @@ def test_everything_has_a_name_and_fits_a_narrow_screen(page: ReviewPage) -> Non
     controls = [e for e in page.all("main button, main input, main a") if e.is_displayed()]
     assert len(controls) > 12
     assert [e.get_attribute("outerHTML") for e in controls if not e.accessible_name] == []
-    size = {"width": 360, "height": 720, "deviceScaleFactor": 1, "mobile": True}
-    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    width = page.browser.execute_script("return document.documentElement.scrollWidth")
-    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert width == 360
+    with page.narrow():
+        page.until(lambda: page.width() == 360, "the page to fit a narrow screen")

@@ -173,8 +173,5 @@ def test_keys_are_listed_and_everything_has_a_name(page: ReviewPage) -> None:
     controls = [e for e in page.all("button, input, a, select, .tile") if e.is_displayed()]
     nameless = [e for e in controls if not e.accessible_name]
     assert [e.get_attribute("outerHTML") for e in nameless] == []
-    size = {"width": 360, "height": 720, "deviceScaleFactor": 1, "mobile": True}
-    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    width = page.browser.execute_script("return document.documentElement.scrollWidth")
-    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert width == 360
+    with page.narrow():
+        page.until(lambda: page.width() == 360, "the page to fit a narrow screen")
