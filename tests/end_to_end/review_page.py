@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from selenium.webdriver import ActionChains
@@ -86,26 +87,38 @@ def label_of(server: Server, example: int) -> str | None:
     return None if name is None else str(name)
 
 
-def label(server: Server, name: str, image: bytes) -> int:
-    """Returns the id of the example."""
-    response = server.http.post(
-        "/v1/feedback", files={"image": ("photo.png", image, "image/png")}, data={"label": name}
-    )
-    return int(response.raise_for_status().json()["example_id"])
+def label_all(server: Server, photos: Sequence[tuple[str, bytes]]) -> list[int]:
+    """Label photos, given with their names, in one batch: one run learns them all. Returns the ids
+    of the examples."""
+    labels = [
+        {"prediction_id": prediction, "label": name}
+        for (name, _), prediction in zip(
+            photos, predict_all(server, [image for _, image in photos]), strict=True
+        )
+    ]
+    response = server.http.post("/v1/feedback/batch", json={"labels": labels})
+    return [int(each["example_id"]) for each in response.raise_for_status().json()["results"]]
 
 
-def predict(server: Server, image: bytes) -> str:
-    """Returns the id of the prediction."""
-    response = server.http.post("/v1/predict", content=image, headers={"Content-Type": "image/png"})
-    return str(response.raise_for_status().json()["prediction_id"])
+def predict_all(server: Server, images: Sequence[bytes]) -> list[str]:
+    """Returns the ids of the predictions."""
+
+    def predict(image: bytes) -> str:
+        headers = {"Content-Type": "image/png"}
+        response = server.http.post("/v1/predict", content=image, headers=headers)
+        return str(response.raise_for_status().json()["prediction_id"])
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(predict, images))
 
 
-def teach_colours(server: Server, num_of_each: int) -> None:
-    """Label red and blue scenes, and wait until a version that has learnt them is live."""
-    for i in range(num_of_each):
-        for k, name in enumerate(("red", "blue")):
-            label(server, name, tinted(name, 1000 * k + i))
-    until_learnt(server)
+def colours(num_of_each: int) -> list[tuple[str, bytes]]:
+    """Red and blue scenes with their names."""
+    return [
+        (name, tinted(name, 1000 * k + i))
+        for i in range(num_of_each)
+        for k, name in enumerate(("red", "blue"))
+    ]
 
 
 def until_analysed(server: Server, timeout_s: float = 3 * WAIT_S) -> None:

@@ -9,10 +9,10 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.end_to_end.review_page import (
     ReviewPage,
-    label,
+    colours,
+    label_all,
     label_of,
-    predict,
-    teach_colours,
+    predict_all,
     until_analysed,
     until_learnt,
 )
@@ -34,13 +34,12 @@ _TRICK = '<img src=x onerror="document.title=1">'
 @pytest.fixture(scope="module")
 def planted(server: Server) -> int:
     """Two classes, kept predictions, and one photo with the wrong label: its example."""
-    teach_colours(server, 12)
-    example = label(server, "blue", tinted("red", 4711))
-    for i in range(_NUM_PREDICTED):
-        predict(server, tinted(("red", "blue")[i % 2], 9000 + i))
+    examples = label_all(server, [*colours(12), ("blue", tinted("red", 4711))])
     until_learnt(server)
+    names = ("red", "blue")
+    predict_all(server, [tinted(names[i % 2], 9000 + i) for i in range(_NUM_PREDICTED)])
     until_analysed(server)
-    return example
+    return examples[-1]
 
 
 @pytest.fixture
