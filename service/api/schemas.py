@@ -110,7 +110,7 @@ class LabelOfOne(BaseModel, extra="forbid"):
     """A label, and what it is for: one of the two ids."""
 
     prediction_id: Annotated[str, Field(max_length=36), AnyUuid] | None = None
-    example_id: Annotated[WholeNumber, Field(ge=1, lt=2**63)] | None = None
+    example_id: Annotated[int, Field(ge=1, lt=2**63), PlainNumber] | None = None
     # `core.labelling` checks their lengths, with the other rules of a label.
     label: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_LABEL_CHARACTERS})
 
