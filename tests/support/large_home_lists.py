@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select, text
 
-from core.labelling import classes
+from core.exchange.exporting.labelled_set import read_page
+from core.exchange.importing import jobs
+from core.exchange.importing.known import known_labels
+from core.labelling import classes, labels
 from core.store.schema import examples
 from core.store.store import Store
+from core.store.tables.review import imports
 from service.api.access.caller import NOBODY
 from service.api.routes import examples as example_routes
+from service.api.routes import imports as import_routes
 from service.api.routes import predictions as prediction_routes
 from service.api.schemas import moment
 from service.inference.serving_process import ServingProcess
@@ -52,7 +57,47 @@ def lists(serving: ServingProcess, store: Store) -> dict[str, Callable[[], objec
         "GET /v1/predictions?label=": lambda: prediction_routes.listing(
             serving, NOBODY, limit=LIMIT, label="class 3"
         ),
+        **_exchange(serving, store),
     }
+
+
+def _exchange(serving: ServingProcess, store: Store) -> dict[str, Callable[[], object]]:
+    """Imports that ended, and what is asked of labels for each page or chunk of images."""
+    _add_imports(store)
+    with store.db.read() as conn:
+        newest = labels.newest_id(conn)
+        images = list(conn.scalars(select(examples.c.image).limit(32)))
+
+    def reading(read: Callable[[Connection], object]) -> Callable[[], object]:
+        def run() -> object:
+            with store.db.read() as conn:
+                return read(conn)
+
+        return run
+
+    return {
+        "GET /v1/imports": lambda: import_routes.listing(serving, LIMIT, None),
+        "imports that wait": lambda: jobs.is_any_unfinished(store.db),
+        "GET /v1/export, a page": reading(
+            lambda conn: read_page(conn, newest, after=newest // 3, limit=LIMIT)
+        ),
+        "known labels of an import": reading(lambda conn: known_labels(conn, images)),
+    }
+
+
+def _add_imports(store: Store) -> None:
+    """As many as there are examples."""
+    query = """
+        INSERT INTO imports (id, state, name, num_bytes, who, host, position, report,
+            is_cancel_requested, created_at, finished_at)
+        SELECT CAST(id AS VARCHAR), 'finished', 'photos.zip', 0, 'ann', 'here', 0, '{}', false,
+            created_at, created_at
+        FROM examples
+    """
+    with store.db.write() as conn:
+        if conn.execute(select(imports.c.id).limit(1)).first() is None:
+            conn.execute(text(query))
+            conn.execute(text("ANALYZE imports"))
 
 
 def _score(number: int) -> Scored:

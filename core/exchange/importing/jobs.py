@@ -24,7 +24,8 @@ from core.store.tables.review import imports
 LEASE_S = 15.0
 UNFINISHED = ("waiting", "running")
 _MAX_ERROR_CHARACTERS = 1_000
-_IS_ANY_UNFINISHED = select(exists().where(imports.c.state.in_(UNFINISHED)))
+_IS_UNFINISHED = imports.c.finished_at.is_(None)
+_IS_ANY_UNFINISHED = select(exists().where(_IS_UNFINISHED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def listing(conn: Connection, limit: int, before: str | None = None) -> list[Imp
 
 def unfinished(conn: Connection) -> list[Import]:
     """Oldest first."""
-    query = select(imports).where(imports.c.state.in_(UNFINISHED))
+    query = select(imports).where(_IS_UNFINISHED)
     return [Import(*row) for row in conn.execute(query.order_by(imports.c.created_at))]
 
 
@@ -128,7 +129,7 @@ def is_any_unfinished(db: Database) -> bool:
 def is_any_held(conn: Connection, now: float) -> bool:
     """Whether an import is worked on."""
     is_fresh = imports.c.heartbeat_at.between(now - LEASE_S, now + LEASE_S)
-    query = select(imports.c.id).where(imports.c.state == "running", is_fresh)
+    query = select(imports.c.id).where(_IS_UNFINISHED, imports.c.state == "running", is_fresh)
     return conn.execute(query.limit(1)).first() is not None
 
 
