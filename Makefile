@@ -4,6 +4,7 @@
 # make demo    watch it learn, with real images, in two minutes
 # make fuzz    search for inputs that break it, for FUZZ_SECONDS (60)
 # make bench   measure what the README quotes
+# make screenshots  take the pictures of the page that the README shows
 # make docs    write the reference pages from the code, and build the site into site/
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVE_READY := $(VENV)/.serve-ready
 TEST_READY := $(VENV)/.test-ready
 
-.PHONY: serve test check demo fuzz bench docs clean
+.PHONY: serve test check demo fuzz bench screenshots docs clean
 
 serve: $(SERVE_READY)
 	@$(BIN)/evergreen serve
@@ -39,6 +40,9 @@ fuzz: $(TEST_READY)
 
 bench: $(TEST_READY)
 	$(BIN)/python -m bench.loop
+
+screenshots: $(TEST_READY)
+	$(BIN)/python -m bench.screenshots
 
 docs: $(TEST_READY)
 	$(BIN)/python -m tests.docs.reference

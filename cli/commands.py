@@ -101,6 +101,12 @@ COMMANDS = (
         "List what is most worth a person's time to label.",
     ),
     Command(
+        "learning-curve",
+        _TEACH,
+        "cli.learning_curve:learning_curve",
+        "Show whether more labels are worth it, and of which class.",
+    ),
+    Command(
         "lost-images",
         _TEACH,
         "cli.lost_images:list_lost_images",

@@ -84,6 +84,7 @@ def test_times_are_by_the_databases_clock() -> None:
         "service/traffic/load_table.py": "the ages of files",
         "core/retention/caches.py": "the ages of files",
         "core/doctor/home_check.py": "the ages of files",
+        "core/exchange/importing/upload_files.py": "the ages of files",
         "core/store/free_disk.py": "since when the disk is low, by this process alone",
         "service/inference/recorder.py": "since when the store is unwell, by this process alone",
         "service/swap/follower.py": "since when polls fail, by this process alone",

@@ -13,6 +13,7 @@ from core import logs
 from core.errors import EvergreenError
 from core.settings import adopt_new_names, load_settings
 from core.system.priority import NICE, session_yields
+from training.worker import analyst
 from training.worker.long_runs import do_one
 from training.worker.trainer import Trainer
 
@@ -29,6 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="do one run of tier backbone or blocks at idle priority, then exit",
     )
+    parser.add_argument(
+        "--one-analysis",
+        action="store_true",
+        help="analyse the newest version at idle priority, then exit",
+    )
     options = parser.parse_args(arguments)
     try:
         settings = load_settings()
@@ -38,6 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
             stop = threading.Event()
             _stop_on_request(stop.set, options.stop_with_parent)
             do_one(settings, stop)
+        elif options.one_analysis:
+            # What it has not stored yet is nothing to wait for.
+            _stop_on_request(lambda: os._exit(0), options.stop_with_parent)
+            analyst.do_one(settings)
         else:
             session_yields(NICE)
             trainer = Trainer.open(settings)

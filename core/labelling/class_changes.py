@@ -16,7 +16,7 @@ from core.audit import Actor
 from core.class_names import NONE_OF_THESE, identity, is_class, is_same
 from core.errors import ClassTaken, InvalidRequest, UnknownClass
 from core.labelling import batches, labels
-from core.labelling.classes import join
+from core.labelling.classes import join, join_labels_of_older_release
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store.schema import classes
 from core.store.schema import labels as events
@@ -131,6 +131,7 @@ def _change(
     by: Actor | None,
 ) -> ClassChange:
     check_plain("who", who, MAX_WHO_CHARACTERS)
+    join_labels_of_older_release(store.db)
     with store.db.write() as conn, store.db.unlimited(conn):
         labels.lock_order(conn)
         detail, write = change(conn)

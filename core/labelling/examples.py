@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, union
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, union
 
 from core import erased
 from core.errors import UnknownExample
@@ -18,6 +19,35 @@ HOLD_OUT_SHARE = 0.2
 NUM_ALWAYS_TRAINED = 4
 # All flat images share a band. The limit keeps the cost of adding one of them constant.
 _MAX_CANDIDATES = 500
+# Built once: building a statement takes longer than running it.
+_INSERT = insert(examples)
+_NUM_OF_CLASS = select(func.coalesce(func.sum(class_sizes.c.examples), 0)).where(
+    class_sizes.c.label == bindparam("label")
+)
+_SIDE_OF_GROUP = (
+    select(examples.c.is_held_out).where(examples.c.group_id == bindparam("group_id")).limit(1)
+)
+
+
+def _select_candidates() -> Select[Any]:
+    # Each band by its own index: with OR, all that share one would be read and sorted.
+    of_bands = [
+        select(examples.c.id)
+        .where(examples.c[f"band_{i}"] == bindparam(f"wanted_{i}"))
+        .order_by(examples.c.id)
+        .limit(_MAX_CANDIDATES)
+        for i in range(4)
+    ]
+    found = union(*(select(each.subquery()) for each in of_bands)).subquery()
+    return (
+        select(examples.c.thumb, examples.c.group_id)
+        .join(found, found.c.id == examples.c.id)
+        .order_by(examples.c.id)
+        .limit(_MAX_CANDIDATES)
+    )
+
+
+_CANDIDATES = _select_candidates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,51 +123,33 @@ def add(
         group_id = new.image
         is_held_out = split(group_id, _num_of_class(conn, label)) if wished is None else wished
     else:
-        is_held_out = bool(
-            conn.execute(
-                select(examples.c.is_held_out).where(examples.c.group_id == group_id).limit(1)
-            ).scalar_one()
-        )
+        is_held_out = bool(conn.execute(_SIDE_OF_GROUP, {"group_id": group_id}).scalar_one())
     bands = new.fingerprint.bands
-    result = conn.execute(
-        insert(examples).values(
-            image=new.image,
-            num_bytes=new.num_bytes,
-            width=new.width,
-            height=new.height,
-            source=new.source,
-            is_held_out=is_held_out,
-            group_id=group_id,
-            thumb=new.fingerprint.thumb,
-            **{f"band_{i}": band for i, band in enumerate(bands)},
-            created_at=now,
-        )
-    )
+    values = {
+        "image": new.image,
+        "num_bytes": new.num_bytes,
+        "width": new.width,
+        "height": new.height,
+        "source": new.source,
+        "is_held_out": is_held_out,
+        "group_id": group_id,
+        "thumb": new.fingerprint.thumb,
+        **{f"band_{i}": band for i, band in enumerate(bands)},
+        "created_at": now,
+    }
+    result = conn.execute(_INSERT, values)
     key = result.inserted_primary_key
     assert key is not None
     return Example(key[0], new.image, is_held_out, group_id)
 
 
 def _near_duplicate_group(conn: Connection, fingerprint: Fingerprint) -> str | None:
-    columns = [examples.c.band_0, examples.c.band_1, examples.c.band_2, examples.c.band_3]
-    # Each band by its own index: with OR, all that share one would be read and sorted.
-    of_bands = [
-        select(examples.c.id).where(c == band).order_by(examples.c.id).limit(_MAX_CANDIDATES)
-        for c, band in zip(columns, fingerprint.bands, strict=True)
-    ]
-    found = union(*(select(each.subquery()) for each in of_bands)).subquery()
-    candidates = conn.execute(
-        select(examples.c.thumb, examples.c.group_id)
-        .join(found, found.c.id == examples.c.id)
-        .order_by(examples.c.id)
-        .limit(_MAX_CANDIDATES)
-    )
-    for thumb, group_id in candidates:
+    wanted = {f"wanted_{i}": band for i, band in enumerate(fingerprint.bands)}
+    for thumb, group_id in conn.execute(_CANDIDATES, wanted):
         if is_near_duplicate(from_thumb(thumb), fingerprint):
             return str(group_id)
     return None
 
 
 def _num_of_class(conn: Connection, label: str) -> int:
-    number = func.coalesce(func.sum(class_sizes.c.examples), 0)
-    return int(conn.execute(select(number).where(class_sizes.c.label == label)).scalar_one())
+    return int(conn.execute(_NUM_OF_CLASS, {"label": label}).scalar_one())

@@ -9,7 +9,7 @@ Suffixes: N examples, M points of the map (M <= N).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ _TYPES: dict[str, type[np.generic]] = {
     "is_unfamiliar_N": np.bool_,
     "point_M": np.int32,
     "position_M2": np.float16,
+    "is_held_out_N": np.bool_,
 }
 
 
@@ -55,6 +56,8 @@ class Analysis:
     # Rows of the arrays above that are on the map, and where: -1 to 1.
     point_M: NDArray[np.int32]
     position_M2: NDArray[np.float16]
+    # Empty: unknown.
+    is_held_out_N: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __len__(self) -> int:
         return len(self.example_id_N)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 
 from core import class_names
 from core.class_names import NONE_OF_THESE
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, UnknownClass
 from core.labelling import classes
 from core.review import cursors, pages, suspicion, walks
 from core.review.items import ExampleItem, Found, read_items
@@ -78,7 +78,7 @@ def list_examples(
     """Return the next examples that match. `suspicion` sorts by the probability of the label, and
     `similarity` by that to other examples, both lowest first.
 
-    Raises InvalidRequest, InvalidLabel.
+    Raises UnknownClass, InvalidRequest, InvalidLabel.
     """
     query = repr((sort, astuple(wanted)))
     place = None if after is None else cursors.decode(query, after)
@@ -107,7 +107,7 @@ def list_examples(
 
 
 def _with_stored_name(conn: Connection, wanted: ExampleFilter, name: str) -> ExampleFilter:
-    """Raises InvalidRequest if no example ever had the class, in any spelling."""
+    """Raises UnknownClass if no example ever had the class, in any spelling."""
     key = class_names.identity(class_names.normalise(name))
     query = select(class_rows.c.name).where(class_rows.c.identity == key)
     stored = conn.execute(query).scalar()
@@ -116,7 +116,7 @@ def _with_stored_name(conn: Connection, wanted: ExampleFilter, name: str) -> Exa
     if stored is None:
         known = sorted(classes.read_names(conn).values())
         more = f", and {len(known) - _MAX_NAMED:,} more" if len(known) > _MAX_NAMED else ""
-        raise InvalidRequest(
+        raise UnknownClass(
             f"class {name[:100]!r} has no examples; there are "
             f"{', '.join(map(repr, known[:_MAX_NAMED])) or 'no classes yet'}{more}"
         )

@@ -8,8 +8,7 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from core import ids
 from core.class_names import MAX_LABEL_CHARACTERS
@@ -42,13 +41,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _plus_kept(value: Any) -> Any:
-    """In a query, a plus that was not written as %2B is a space."""
-    return value.replace(" ", "+") if isinstance(value, str) and value.count(" ") == 1 else value
-
-
-# A time in a query, in ISO 8601 with its offset.
-Time = Annotated[AwareDatetime, BeforeValidator(_plus_kept)]
 # Numbers of a request, which may come as text.
 PlainNumber = BeforeValidator(_plain)
 WholeNumber = Annotated[int, PlainNumber]
@@ -117,8 +109,8 @@ class PredictionList(BaseModel):
 class LabelOfOne(BaseModel, extra="forbid"):
     """A label, and what it is for: one of the two ids."""
 
-    prediction_id: Annotated[str, Field(max_length=36), AnyUuid] | SkipJsonSchema[None] = None
-    example_id: Annotated[WholeNumber, Field(ge=1, lt=2**63)] | SkipJsonSchema[None] = None
+    prediction_id: Annotated[str, Field(max_length=36), AnyUuid] | None = None
+    example_id: Annotated[int, Field(ge=1, lt=2**63), PlainNumber] | None = None
     # `core.labelling` checks their lengths, with the other rules of a label.
     label: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_LABEL_CHARACTERS})
 

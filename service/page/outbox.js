@@ -86,19 +86,21 @@ async function flush() {
   if (isSending) return;
   isSending = true;
   clearTimeout(timer);
-  while (queue.length) {
-    const parcels = next();
-    const passed = await Promise.all(parcels.map(sendOne));
-    if (passed.includes(false)) {
-      set("isHeldUp", true);
-      timer = setTimeout(flush, RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)]);
-      attempts += 1;
-      break;
-    }
-    attempts = 0;
-    set("isHeldUp", false);
+  try {
+    while (queue.length && (await sendNext()));
+  } finally {
+    isSending = false;
   }
-  isSending = false;
+}
+
+/** Returns whether the server takes labels; if not, a later attempt is due. */
+async function sendNext() {
+  const passed = await Promise.all(next().map(sendOne));
+  const isHeldUp = passed.includes(false);
+  set("isHeldUp", isHeldUp);
+  if (isHeldUp) timer = setTimeout(flush, RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)]);
+  attempts = isHeldUp ? attempts + 1 : 0;
+  return !isHeldUp;
 }
 
 /** The first parcel, with those that can go beside it: photos, as no order matters to them. */

@@ -29,7 +29,7 @@ export async function enter() {
 }
 
 function become(session) {
-  set("session", session);
+  set("session", { ...session, since: Date.now() }); // a sign-in counts, even of the same key
   byId("session").hidden = !session.is_signed_in;
   setText(byId("session-name"), `Signed in as ${session.name}, who may ${session.role}`);
 }

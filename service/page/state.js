@@ -1,6 +1,6 @@
 // The one store of the page. Whoever shows a part subscribes to it; whoever learns of one sets it.
 //
-// session      {name, role, is_signed_in}, or null before it is known
+// session      {name, role, is_signed_in, since}, or null before it is known
 // status       the newest answer of /v1/status, or null
 // connection   "live", "reconnecting" or "offline"
 // problem      why the status could not be read: a Problem, or null

@@ -4,7 +4,7 @@
 // until one can. Nothing else on the page polls.
 
 import { status as readStatus } from "./api/learning.js";
-import { set } from "./state.js";
+import { set, subscribe } from "./state.js";
 
 const POLL_MS = 2000;
 const RETRY_MS = [250, 1000, 2000, 4000, 8000, 15000];
@@ -22,6 +22,7 @@ export function startStream() {
   document.addEventListener("visibilitychange", () => (document.hidden ? pause() : open()));
   window.addEventListener("online", () => { attempts = 0; open(); });
   window.addEventListener("pagehide", pause);
+  subscribe("session", () => { attempts = 0; open(); });
   open();
 }
 

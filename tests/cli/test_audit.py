@@ -28,7 +28,7 @@ from tests.support import images
 pytestmark = pytest.mark.slow  # not in `make check`
 
 # They change nothing themselves. What the service does is in it by its name.
-READING = {"serve", "worker", "status", "predict", "versions", "audit", "replay"}
+READING = {"serve", "worker", "status", "predict", "versions", "audit", "replay", "learning-curve"}
 # Tested with torch, in `test_distil.py`.
 ELSEWHERE = {"distil": "images.read"}
 CHANGING = {

@@ -16,6 +16,7 @@ ALL = (
     *("lost-images", "doctor"),
     "classes",
     "queue",
+    "learning-curve",
     "gc",
     "export-labels",
     "erase",

@@ -24,3 +24,11 @@ def test_diff_shows_change_intervals_and_flips(home: Path, tmp_path: Path, run: 
     assert len(diff["flips"]) == diff["overall"]["judged"] * diff["overall"]["after"]
     assert run("versions", "diff", 2, 2).exit_code == 0
     assert run("versions", "diff", 2, 99).exit_code == 2
+    result = run("versions", "confusion", 1)
+    assert result.exit_code == 0, result.output
+    assert "No held-out example has a class that is known here" in result.stderr
+    found = json.loads(run("versions", "confusion", 2, "--json").stdout)
+    assert found["judged"] == diff["overall"]["judged"]
+    assert found["accuracy"] == diff["overall"]["after"]
+    assert sum(map(sum, found["matrix"])) == found["judged"]
+    assert "is right in" in run("versions", "confusion", 2).stdout

@@ -144,6 +144,19 @@ def test_person_signs_in_teaches_and_signs_out(
     assert server.http.get("/v1/runs", headers=headers).json()["runs"] == []
 
     page.open()
+    sign_out(page)
+    with store.db.write() as conn:
+        _, key = keys.add(conn, "bob", Role.PREDICT, now=time.time())
+    page.at("sign-in-key").send_keys(key)
+    page.click(page.at("sign-in-send"))
+    page.until(lambda: "Signed in as bob" in page.text("session"), "the session")
+    page.choose(photo)
+    assert [place.text for place in page.all("#views a")] == ["Try", "Versions"]
+    assert page.all("#teach, .card fieldset") == []
+    sign_out(page)
+    assert browser.get_cookies() == []
+
+
+def sign_out(page: Page) -> None:
     page.click(page.at("sign-out"))
     page.until(lambda: page.at("sign-in").is_displayed(), "the way to sign in")
-    assert browser.get_cookies() == []

@@ -11,7 +11,7 @@ from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.store.store import Store
-from tests.end_to_end.page import WAIT_S, Page
+from tests.end_to_end.page import Page
 from tests.service.trained_home import COLOURS, tinted
 from tests.support.server import Server
 from tests.support.wait import wait_until
@@ -24,6 +24,7 @@ SETTINGS = {"EVERGREEN_RUN_TRAINER": "true"}
 # Text that would run if the page inserted it as HTML.
 TRICK = '<img src=x onerror="document.title=1">'
 _NUM_OF_EACH = 24
+_TRAINED_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,8 +35,8 @@ def _trained(server: Server, store: Store) -> None:
             label = TRICK if name == "blue" else name
             image = tinted(name, 1000 * k + i)
             intake.label_image(store, image, LabelRequest(label), Limits(), time.time())
-    wait_until(lambda: server.status()["version"] > 1, WAIT_S, "a version")
-    wait_until(lambda: not server.status()["runs"], WAIT_S, "the run to end")
+    wait_until(lambda: server.status()["version"] > 1, _TRAINED_WITHIN_S, "a version")
+    wait_until(lambda: not server.status()["runs"], _TRAINED_WITHIN_S, "the run to end")
 
 
 def test_learn_retrains_and_lists_the_run_with_its_reason(page: Page, server: Server) -> None:

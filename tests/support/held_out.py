@@ -10,8 +10,10 @@ import numpy as np
 from sqlalchemy import insert, select
 
 from core.labelling import embeddings, labels
+from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest
+from core.models.servable import HeadSession, golden
 from core.store import schema
 from core.store.store import Store
 from tests.support import tiny
@@ -57,9 +59,12 @@ def embed(store: Store, backbone: str, axes: Mapping[int, int]) -> None:
 def publish(store: Store, classes: Sequence[str], **fields: Any) -> Manifest:
     """At most as many classes as the embedding has numbers."""
     weights_DK = 20 * np.eye(tiny.EMBEDDING_SIZE, len(classes), dtype=np.float32)
-    head = head_onnx(weights_DK, np.zeros(len(classes), np.float32), 1.0)
-    manifest = tiny.make_manifest(
-        store.blobs, classes, head=store.blobs.put(head), parent=None, **fields
-    )
+    temperature = 1 + ord(classes[0][0]) / 1_000  # a head of its own
+    head = head_onnx(weights_DK, np.zeros(len(classes), np.float32), temperature)
+    runtime = Runtime("cpu")
+    backbone = Backbone(tiny.backbone_onnx(), "", runtime)
+    expected = golden(backbone, HeadSession(head, runtime), tiny.SPEC)
+    fields = {"head": store.blobs.put(head), "golden": expected, **fields}
+    manifest = tiny.make_manifest(store.blobs, classes, **fields)
     number = tiny.publish(store, manifest)
     return replace(manifest, version=number)

@@ -66,7 +66,7 @@ def measure(
         folds = [scored.fold_N == fold for fold in np.unique(scored.fold_N)]
         parts = [(~fold_N, fold_N) for fold_N in folds]
         judged, judged_by = training, "cross-validation"
-    points = []
+    points: list[Point] = []
     for share, num_repeats in _SHARES_OF_MANY if is_many(training) else SHARES:
         correct_RM = np.zeros((num_repeats, len(judged)), np.bool_)
         sizes = []

@@ -5,11 +5,12 @@ Suffixes: N rows, M references, B rows of a chunk, R directions, D embedding.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from core.models.references import NUM_NEIGHBOURS, References, mean_of_nearest, project
-from training.dataset import Dataset
 from training.head.chunks import in_float32
 
 # A reference is the row itself, rounded to float16.
@@ -17,19 +18,21 @@ _SAME = 1e-4
 _CHUNK = 2_048
 
 
-def similarities(dataset: Dataset, references: References) -> NDArray[np.float32]:
+def similarities(
+    x_ND: NDArray[np.floating[Any]], group_N: NDArray[np.str_], references: References
+) -> NDArray[np.float32]:
     """Return the mean cosine of each row to its five nearest references [N].
 
     References of the row's own near-duplicate group do not count: an example would be similar to
     itself. NaN where fewer than five are left.
     """
-    projected_NR = in_float32(dataset.x_ND, lambda x_BD: project(x_BD, references.basis_DR))
-    group_M = _groups_of(dataset, projected_NR, references)
-    similarity_N = np.empty(len(dataset), np.float32)
-    for start in range(0, len(dataset), _CHUNK):
+    projected_NR = in_float32(x_ND, lambda x_BD: project(x_BD, references.basis_DR))
+    group_M = _groups_of(group_N, projected_NR, references)
+    similarity_N = np.empty(len(x_ND), np.float32)
+    for start in range(0, len(x_ND), _CHUNK):
         rows = slice(start, start + _CHUNK)
         cosine_BM = projected_NR[rows] @ references.references_NR.T
-        is_own_BM = dataset.group_N[rows][:, None] == group_M
+        is_own_BM = group_N[rows][:, None] == group_M
         cosine_BM[is_own_BM] = -np.inf
         is_known_B = (~is_own_BM).sum(axis=1) >= NUM_NEIGHBOURS
         similarity_N[rows] = np.where(is_known_B, mean_of_nearest(cosine_BM), np.nan)
@@ -37,7 +40,7 @@ def similarities(dataset: Dataset, references: References) -> NDArray[np.float32
 
 
 def _groups_of(
-    dataset: Dataset, projected_NR: NDArray[np.float32], references: References
+    group_N: NDArray[np.str_], projected_NR: NDArray[np.float32], references: References
 ) -> NDArray[np.str_]:
     """Return the near-duplicate group of each reference; empty: no row is that reference."""
     references_MR = references.references_NR
@@ -54,5 +57,5 @@ def _groups_of(
         is_nearer_M = distance_M < best_M
         best_M[is_nearer_M] = distance_M[is_nearer_M]
         row_M[is_nearer_M] = start + nearest_M[is_nearer_M]
-    groups_M: NDArray[np.str_] = np.where(best_M < _SAME, dataset.group_N[row_M], "")
+    groups_M: NDArray[np.str_] = np.where(best_M < _SAME, group_N[row_M], "")
     return groups_M

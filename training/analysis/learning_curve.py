@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.review.paired_tests import wilson
 from training.analysis.class_gains import class_gains
 from training.analysis.curve_points import Measured
-from training.analysis.intervals import wilson
 from training.analysis.power_law import PowerLaws, fit_power_laws
 
 Floats = NDArray[np.float64]
@@ -110,7 +110,7 @@ def _share_fitted(measured: Measured, num_fitted_P: Floats, num_labels: int) -> 
 
 
 def _point(num_labels: float, accuracy: float, num_judged: int) -> dict[str, Any]:
-    low, high = wilson(accuracy, num_judged)
+    low, high = wilson(round(accuracy * num_judged), num_judged)
     return {
         "labels": round(num_labels),
         "accuracy": round(float(accuracy), 4),
@@ -124,7 +124,7 @@ def _forecast_point(
     expected, may_be_B = forecasts.accuracy(fitted, now)
     low, high = _interval(may_be_B)
     # Where no judged row is wrong, all samples are alike.
-    low = min(low, wilson(expected, num_judged)[0])
+    low = min(low, wilson(round(expected * num_judged), num_judged)[0])
     return {
         "labels": num_labels,
         "accuracy": round(expected, 4),

@@ -1,7 +1,7 @@
 """The trainer: a process that embeds new examples, requests runs when they are due, and does them.
 
-It does quick runs itself, one at a time, and starts a child process for long ones. All its state is
-in the database, so killing it loses nothing.
+It does quick runs itself, one at a time, and starts a child process for long ones and for analyses.
+All its state is in the database, so killing it loses nothing.
 
 Its writes about runs are not durable. After a power cut they are repeated, whereas an fsync would
 hold a lock that predictions wait for.
@@ -37,6 +37,7 @@ from training.pipeline.context import open_context
 from training.pipeline.run import attempt
 from training.recipe import Recipe, load_recipe
 from training.worker import triggers
+from training.worker.analyst import Analyst
 from training.worker.learnable import can_learn
 from training.worker.long_runs import LongRuns
 from training.worker.planned_runs import request_if_planned
@@ -63,6 +64,7 @@ class Trainer:
         self._context = open_context(store, recipe, settings, self._id)
         self._presence = Presence(store, self._id, self._context.runtime.provider)
         self._long_runs = LongRuns()
+        self._analyst = Analyst(store)
         self._self_healing = SelfHealing(store) if settings.self_healing else None
         named = settings.shadow_versions
         sweeper = Sweeper(store, recipe.capture, recipe.retention, self._context.cache, named)
@@ -97,6 +99,7 @@ class Trainer:
         """Work until `stop`."""
         log.info("trainer.ready")
         self._upkeep.start()
+        self._analyst.start()
         while not self._stop.is_set():
             try:
                 busy = self.tick(self._store.db.clock())
@@ -113,7 +116,8 @@ class Trainer:
         return max(0.0, min(_TICK_S, self._due_at - now))
 
     def close(self) -> None:
-        """End the child process and the upkeep, deregister, and close the store."""
+        """End the child processes and the upkeep, deregister, and close the store."""
+        self._analyst.stop()
         self._long_runs.stop()
         self._upkeep.stop()
         self._presence.leave()
@@ -130,6 +134,7 @@ class Trainer:
         # A longer one is from before the clock was set back.
         if not is_new and 0 < pause_s <= _CHECK_AT_LEAST_EVERY_S:
             return False
+        self._analyst.poll(self._latest)  # before the work, which needs the CPU
         is_busy = self._work(now)
         self._idle_until = 0.0 if is_busy else now + _CHECK_AT_LEAST_EVERY_S
         return is_busy

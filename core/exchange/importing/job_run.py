@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotDone
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -32,6 +32,7 @@ from core.store.store import Store
 
 # Labels of a transaction: predictions wait for its lock while they are written.
 CHUNK = 32
+_WRITERS = 4
 # Chunks that are read while one is labelled.
 _AHEAD = 2
 _RENEW_EVERY_S = 2.0
@@ -76,9 +77,15 @@ class JobRun:
             self._end("finished")
 
     def _import(self) -> None:
-        with self._await(self.pool.submit(self._open)) as archive:
+        opening = self.pool.submit(self._open)
+        try:
+            archive = self._await(opening)
+        except _Stopped:
+            opening.add_done_callback(_close)
+            raise
+        with archive, ThreadPoolExecutor(_WRITERS, "import-store") as writers:
             plan = self._await(self.pool.submit(self._plan, archive))
-            loader = Loader.of(archive, self.store, self.settings)
+            loader = Loader.of(archive, self.store, self.settings, writers=writers)
             labeller = self._labeller()
             position = self.job.position
             for items, digests in self._ahead(
@@ -190,3 +197,8 @@ class JobRun:
         self.files.delete(self.job.id)
         extra = {"import": self.job.id, "state": state}
         log.info("import.ended", extra=extra)
+
+
+def _close(opening: Future[Archive]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, insert, select
@@ -26,6 +26,7 @@ from core.labelling.swept_images import ImageSwept, check_not_swept, doom_again
 from core.store import lost_blobs, schema
 from core.store.blobs import Blobs, sha256
 from core.store.store import Store
+from core.store.tables.retention import doomed_blobs
 from core.store.tables.tallies import current_labels
 
 _EVENT = (
@@ -41,7 +42,7 @@ class BulkResult:
     example_id: int | None = None
     error: EvergreenError | None = None
     # Of the events that the transaction writes.
-    row: int = 0
+    row: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ class _Writing:
         self._prepared = prepared
         self._newest_before = labels.newest_id(conn)
         self._batch_id: int | None = None
+        # False: the batch was undone, so further labels are a batch of their own.
+        self._may_go_on = True
         self._names: dict[str, str] = {}
         # Label events in the order of their ids, and how many of them are written so far.
         self._rows: list[dict[str, Any]] = []
@@ -108,10 +111,14 @@ class _Writing:
         self._earlier = {row[0]: LabelEvent(*row[1:]) for row in rows}
         if self._earlier:
             self._batch_id = max(event.batch_id or 0 for event in self._earlier.values())
+            self._may_go_on = batches.get(conn, self._batch_id).undone_at is None
         self._example_ids = example_ids(conn, {each.image for each in found})
         named = {each.prediction.id for each in found if each.prediction is not None}
         ids = select(schema.predictions.c.id).where(schema.predictions.c.id.in_(named))
         self._predictions = set(conn.scalars(ids))
+        lost_blobs.clear(conn, list(self._prepared))  # they have just been stored
+        is_new = doomed_blobs.c.digest.in_(self._prepared)
+        self._doomed = set(conn.scalars(select(doomed_blobs.c.digest).where(is_new)))
         current = (
             select(current_labels.c.example_id, current_labels.c.label, schema.labels.c.who)
             .add_columns(current_labels.c.event_id)
@@ -175,8 +182,8 @@ class _Writing:
         if new is None:
             raise UnknownExample("the example was erased meanwhile")
         self._write_rows()  # the hold-out side depends on how many its class has
-        check_not_swept(self._conn, self._blobs, target.image)
-        lost_blobs.clear(self._conn, [target.image])
+        if target.image in self._doomed:
+            check_not_swept(self._conn, self._blobs, target.image)
         example = examples.add(self._conn, new, self._join(target.label), self._now)
         self._example_ids[target.image] = example.id
         return example.id
@@ -190,8 +197,9 @@ class _Writing:
         rows = self._rows[self._num_written :]
         if not rows:
             return
-        if self._batch_id is None or batches.get(self._conn, self._batch_id).undone_at is not None:
+        if not self._may_go_on or self._batch_id is None:
             self._batch_id = batches.add(self._conn, "feedback", self._request.who, {}, self._now)
+            self._may_go_on = True
         for row in rows:
             row["batch_id"] = self._batch_id
         self._conn.execute(insert(schema.labels), rows)

@@ -66,6 +66,8 @@ ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/v1/versions/{a}/diff/{b}"): Role.LABEL,
     ("GET", "/v1/versions/{number}/confusion"): Role.LABEL,
     ("GET", "/v1/lost-images"): Role.LABEL,
+    ("GET", "/v1/map"): Role.LABEL,
+    ("GET", "/v1/learning-curve"): Role.LABEL,
     ("DELETE", "/v1/lost-images/{example_id}"): Role.TRAIN,
     # Nobody can undo it, and all predictions of the image go, whoever asked for them.
     ("DELETE", "/v1/examples/{example_id}"): Role.TRAIN,

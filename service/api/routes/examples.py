@@ -12,8 +12,9 @@ from core.review import cursors
 from core.review.browse import ExampleFilter, Sort, list_examples
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.query_types import Flag, Time
 from service.api.review_schemas import AnalysisOf, ExampleItem, ExampleList
-from service.api.schemas import Limit, Time
+from service.api.schemas import Limit
 
 router = APIRouter(tags=["review"])
 
@@ -37,17 +38,17 @@ def listing(
             description="Only of this class, in any spelling.",
         ),
     ] = None,
-    held_out: Annotated[bool | None, Query(description="Only held out, or only trained.")] = None,
+    held_out: Annotated[Flag | None, Query(description="Only held out, or only trained.")] = None,
     source: Annotated[
         Literal["feedback", "prediction", "import"] | None, Query(description="Only from there.")
     ] = None,
     since: Since = None,
     until: Until = None,
     labelled: Annotated[
-        bool, Query(description="False: only those whose labels were all retracted.")
+        Flag, Query(description="False: only those whose labels were all retracted.")
     ] = True,
     agrees: Annotated[
-        bool | None, Query(description="Whether the label is what the analysis predicts.")
+        Flag | None, Query(description="Whether the label is what the analysis predicts.")
     ] = None,
     suspected: Annotated[
         bool | None,
@@ -57,7 +58,7 @@ def listing(
         ),
     ] = None,
     unfamiliar: Annotated[
-        bool | None, Query(description="Whether it is unlike everything else labelled.")
+        Flag | None, Query(description="Whether it is unlike everything else labelled.")
     ] = None,
     sort: Annotated[
         Sort,

@@ -12,9 +12,10 @@ from core.class_names import MAX_LABEL_CHARACTERS
 from core.review.kept_predictions import PredictionFilter, list_predictions
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.query_types import Flag, Time
 from service.api.review_schemas import PredictionItem, PredictionItems
 from service.api.routes.examples import After
-from service.api.schemas import Limit, PlainNumber, Time
+from service.api.schemas import Limit, PlainNumber
 
 router = APIRouter(tags=["review"])
 
@@ -32,7 +33,7 @@ def listing(
     ] = None,
     version: Annotated[_Version | None, Query(description="Only by this version.")] = None,
     unfamiliar: Annotated[
-        bool | None, Query(description="Whether the image is unlike everything labelled.")
+        Flag | None, Query(description="Whether the image is unlike everything labelled.")
     ] = None,
     since: Annotated[Time | None, Query(description="Made then or later.")] = None,
     until: Annotated[Time | None, Query(description="Made then or earlier.")] = None,

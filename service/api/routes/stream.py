@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Callable
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.sse import format_sse_event
@@ -12,11 +14,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from core.access.roles import Role
+from service.api.access.caller import CallerDep
 from service.api.access.gate import Gate
 from service.api.dependencies import ServingDep
 from service.api.disconnect import cancel_on_disconnect
-from service.api.status.streams import IsAdmitted, Stream, Streams
-from service.inference.serving_process import ServingProcess
+from service.api.status.streams import Stream, Streams
 
 router = APIRouter(tags=["status"])
 
@@ -29,17 +32,16 @@ _RETRY_MS = (1_000, 3_000)
 class _EventStream(Response):
     media_type = "text/event-stream"
 
-    def __init__(self, streams: Streams, serving: ServingProcess, is_admitted: IsAdmitted) -> None:
+    def __init__(self, streams: Streams, open_stream: Callable[[], Stream]) -> None:
         self._streams = streams
-        self._serving = serving
-        self._is_admitted = is_admitted
+        self._open = open_stream
         self.status_code = 200
         self.background = None
         # Proxies such as nginx hand on each event when it comes.
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        stream = self._streams.open(self._serving, self._is_admitted)
+        stream = self._open()
         try:
             with contextlib.suppress(ClientDisconnect, TimeoutError):
                 await cancel_on_disconnect(receive, self._send_all(stream, send))
@@ -65,18 +67,23 @@ class _EventStream(Response):
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
-async def stream(request: Request, serving: ServingDep) -> Response:
+async def stream(request: Request, serving: ServingDep, caller: CallerDep) -> Response:
     """Follow the state of the installation with one connection, instead of polling.
 
     The event `status` has the body of `/v1/status`. It comes first, and then when something has
     changed, at most four times a second. Times of heartbeats and free bytes are no change. The
-    event `labels` has the id of the newest label event as `newest`. A client that reads slowly gets
-    the newest state only. Comments keep the connection alive. A server that stops, or a key that is
-    revoked, ends the stream. A process serves at most 200 streams, and answers 503 beyond.
+    event `labels` has the id of the newest label event as `newest`, and `import` the body of
+    `/v1/imports/{id}`, for the role train. A client that reads slowly gets the newest state only.
+    Comments keep the connection alive. A server that stops, or a key that is revoked, ends the
+    stream. A process serves at most 200 streams, and answers 503 beyond.
     """
     gate: Gate = request.state.gate
 
     async def is_admitted() -> bool:
         return await gate.still_admits(request.scope)
 
-    return _EventStream(request.app.state.streams, serving, is_admitted)
+    streams: Streams = request.app.state.streams
+    sees_imports = caller.role >= Role.TRAIN
+    return _EventStream(
+        streams, partial(streams.open, serving, is_admitted, sees_imports=sees_imports)
+    )

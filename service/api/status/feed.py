@@ -16,6 +16,7 @@ from fastapi.sse import format_sse_event
 
 from core.errors import StoreError
 from core.registry.latest import Latest, LatestPoller
+from service.api.status.imports_feed import ImportsFeed
 from service.api.status.read import read_status
 from service.api.status.schemas import Status
 from service.inference.serving_process import ServingProcess
@@ -26,7 +27,7 @@ READ_EVERY_S = 5.0
 # Workers and the trainer report a moment after what they report has changed.
 _SETTLED_AFTER_S = 2.0
 
-# As they are sent, by name.
+# As they are sent, by name; those of imports by `imports_feed.PREFIX` and id.
 Events = dict[str, bytes]
 
 # What changes all the time is no change by itself.
@@ -44,8 +45,10 @@ class StatusFeed:
     def __init__(self, serving: ServingProcess) -> None:
         self._serving = serving
         self._poller = LatestPoller(serving.store.db)
+        self._imports = ImportsFeed(serving.store)
         # None: the database does not answer.
         self._latest: Latest | None = None
+        self._moved_imports: dict[str, str] = {}
         self._live: int | None = None
         self._newest_label = -1
         self._shown: dict[str, Any] = {}
@@ -68,16 +71,24 @@ class StatusFeed:
         if self._latest is not None and self._latest.newest_label != self._newest_label:
             self._newest_label = self._latest.newest_label
             events["labels"] = _event("labels", json.dumps({"newest": self._newest_label}))
+        events |= {name: _event("import", body) for name, body in self._moved_imports.items()}
         return events
 
     def _has_changed(self) -> bool:
         before = self._latest, self._live
         self._live = self._serving.slot.version
         try:
-            self._latest = self._serving.health.read(self._poller.poll)
+            self._latest, self._moved_imports = self._serving.health.read(self._ask)
         except StoreError:  # the log of the swap says what is wrong
-            self._latest = None
+            self._latest, self._moved_imports = None, {}
         return self._latest is not before[0] or self._live != before[1]
+
+    def _ask(self) -> tuple[Latest, dict[str, str]]:
+        before = self._poller.mark
+        latest = self._poller.poll()
+        if before is not None and before == self._poller.mark:
+            return latest, {}
+        return latest, self._imports.poll()
 
     def _is_moving(self, now: float) -> bool:
         latest = self._latest

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from core.errors import Overloaded
 from core.system.daemon_pool import DaemonPool
+from service.api.status import imports_feed
 from service.api.status.feed import POLL_EVERY_S, Events, StatusFeed
 from service.inference.serving_process import ServingProcess
 
@@ -29,8 +30,9 @@ IsAdmitted = Callable[[], Awaitable[bool]]
 class Stream:
     """What a client is to be sent next."""
 
-    def __init__(self, is_admitted: IsAdmitted, events: Events) -> None:
+    def __init__(self, is_admitted: IsAdmitted, sees_imports: bool, events: Events) -> None:
         self.is_admitted = is_admitted
+        self.sees_imports = sees_imports
         self._events = dict(events)
         self._has_news = asyncio.Event()
         self._is_ended = False
@@ -76,7 +78,9 @@ class Streams:
     def is_polling(self) -> bool:
         return self._polling is not None and not self._polling.done()
 
-    def open(self, serving: ServingProcess, is_admitted: IsAdmitted) -> Stream:
+    def open(
+        self, serving: ServingProcess, is_admitted: IsAdmitted, *, sees_imports: bool = True
+    ) -> Stream:
         """Raises Overloaded."""
         if len(self._open) >= MAX_STREAMS:
             raise Overloaded(
@@ -86,7 +90,7 @@ class Streams:
         if not self.is_polling:
             self._newest = {}
             self._polling = asyncio.create_task(self._poll(serving))
-        stream = Stream(is_admitted, self._newest)
+        stream = Stream(is_admitted, sees_imports, self._newest)
         self._open.add(stream)
         return stream
 
@@ -119,9 +123,10 @@ class Streams:
             await asyncio.sleep(POLL_EVERY_S)
 
     def _publish(self, events: Events) -> None:
-        self._newest |= events
+        of_all = {k: v for k, v in events.items() if not k.startswith(imports_feed.PREFIX)}
+        self._newest |= of_all
         for stream in self._open:
-            stream.put(events)
+            stream.put(events if stream.sees_imports else of_all)
 
     async def _end_those_not_admitted(self) -> None:
         for stream in tuple(self._open):

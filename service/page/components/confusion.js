@@ -19,7 +19,7 @@ export function confusion(title, { names, matrix }) {
     frame(`${title}, confusion`,
       el("table", { class: "confusion" },
         el("caption", { class: "unseen" }, `${title}: labels by row, predictions by column`),
-        el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "corner" }, "label \\ predicted"),
+        el("thead", {}, el("tr", {}, el("td", { class: "corner" }, el("span", {}, "predicted →"), el("span", {}, "label ↓")),
           kept.map((k) => el("th", { scope: "col", title: names[k] }, names[k])))),
         el("tbody", {}, kept.map((row) => el("tr", {},
           el("th", { scope: "row", title: names[row] }, names[row]),

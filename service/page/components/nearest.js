@@ -27,13 +27,14 @@ export function showNearest(node, of) {
   queueMicrotask(() => {
     const frame = node.parentNode;
     if (!frame) return;
-    wanted.set(frame, () => load(node, of));
+    wanted.set(frame, () => loadNearest(node, of));
     observer.unobserve(frame); // watched again, it reports again
     observer.observe(frame);
   });
 }
 
-async function load(node, of) {
+/** The same at once, wherever it is. */
+export async function loadNearest(node, of) {
   let found = [];
   try {
     ({ neighbours: found } = await api.neighbours(of));

@@ -3,6 +3,7 @@
 import { el } from "../dom.js";
 import { percent } from "../format.js";
 import { address } from "../router.js";
+import { may } from "../session.js";
 import { interval, makeChart, wilson } from "./chart.js";
 
 export const isJudged = ({ metrics }) => typeof metrics.accuracy === "number" && metrics.num_judged > 0;
@@ -24,7 +25,7 @@ export function timeline(versions) {
     return {
       x: version.version, y: accuracy, low, high, kind: state.replace(" ", "-"),
       text: `Version ${version.version}${state && `, ${state}`}: ${percent(accuracy)} right of ${num} (${by})`,
-      href: version.parent === null ? null : address(`versions/${version.parent}/diff/${version.version}`),
+      href: version.parent === null || !may("label") ? null : address(`versions/${version.parent}/diff/${version.version}`),
     };
   });
   const newest = points.at(-1);

@@ -34,7 +34,7 @@ export function mount(root, params) {
 
 function show(diff, showMore) {
   const { before, after, judged, overall, flips, flips_total: total } = diff;
-  if (!judged) return [el("p", { class: "empty panel" }, "There is no held-out photo to compare them on yet.")];
+  if (!judged) return [el("p", { class: "empty panel" }, diff.note ?? "There is no held-out photo to compare them on yet.")];
   const mended = flips.filter((flip) => flip.mended).length;
   return [
     el("section", { class: "panel", "aria-label": "Overall" },
@@ -42,8 +42,8 @@ function show(diff, showMore) {
         figure(`Version ${before}`, percent(overall.before)),
         figure(`Version ${after}`, percent(overall.after)),
         figure("Change", `${points(overall.change)} points`, `90 % interval ${points(overall.interval[0])} to ${points(overall.interval[1])}`)),
-      el("p", { class: "quiet fine" }, `On ${count(judged, "photo")} that neither was trained on.`,
-        diff.not_embedded > 0 && ` ${count(diff.not_embedded, "photo")} could not be compared.`)),
+      el("p", { class: "quiet fine" }, `On ${count(judged, "held-out photo")}. `, diff.note,
+        !diff.note && diff.not_embedded > 0 && `${count(diff.not_embedded, "photo")} could not be compared.`)),
     panel("By class", byClass(diff)),
     panel("What each confuses", el("div", { class: "two" },
       confusion(`Version ${before}`, { names: diff.confusion.names, matrix: diff.confusion.before }),

@@ -3,7 +3,7 @@
 import * as api from "../api/photos.js";
 import { heading, panel } from "../components/heading.js";
 import { makeLoader, throttle } from "../components/load.js";
-import { showNearest } from "../components/nearest.js";
+import { loadNearest } from "../components/nearest.js";
 import { announce } from "../components/toast.js";
 import { el, put, say } from "../dom.js";
 import { NONE_OF_THESE, when } from "../format.js";
@@ -28,7 +28,7 @@ export function mount(root, { id }) {
   root.append(heading(title({ id }), el("a", { class: "button plain small", href: address("review") }, "Review")), loader.element, content);
   loader.load().then(() => {
     if (!frame.isConnected) put(content); // the problem says why
-    else showNearest(nearest, { example: id });
+    else loadNearest(nearest, { example: id });
   });
   const again = throttle(loader.load);
   const stop = subscribe("newestLabel", again);

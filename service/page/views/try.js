@@ -43,7 +43,7 @@ function build() {
     el("span", { class: "quiet" },
       el("span", { class: "with-mouse" }, "or paste them, or ", el("span", { class: "as-link" }, "choose files")),
       el("span", { class: "with-touch" }, "and see what they are")));
-  const list = el("div", { id: "cards", class: "cards" }, cards.map((card) => card.element));
+  const list = el("div", { id: "cards", class: "cards", onkeydown: moveFocus }, cards.map((card) => card.element));
   const again = el("button", { id: "ask-again", type: "button", class: "plain small", hidden: true, onclick: () => answerAgain(cards) }, "Predict all again");
   const clear = el("button", { id: "ask-clear", type: "button", class: "plain small", hidden: true, onclick: () => { cards.slice().forEach(remove); files.focus(); } }, "Clear");
   const keys = el("p", { class: "quiet fine keys with-mouse", hidden: true }, "With a photo in focus: ",
@@ -111,6 +111,14 @@ function add(files) {
   cards.unshift(...added);
   for (const card of added) predictSoon({ card }).then(built.refresh);
   built.refresh();
+}
+
+/** Arrows lead from photo to photo. */
+function moveFocus(event) {
+  const step = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" }[event.key];
+  if (!step || !event.target.matches(".card")) return;
+  event.preventDefault();
+  event.target[step]?.focus();
 }
 
 function remove(card) {

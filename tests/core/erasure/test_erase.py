@@ -14,6 +14,8 @@ from core.errors import InvalidRequest, UnknownExample, UnknownPrediction
 from core.inputs.fingerprint import fingerprint
 from core.labelling import examples, intake, labels
 from core.labelling.label_request import LabelRequest
+from core.review import analyses
+from core.review.analyses import AnalysisRow
 from core.settings import Settings
 from core.store import schema
 from core.store.blobs import sha256
@@ -22,6 +24,7 @@ from core.store.tables.tallies import class_sizes
 from tests.core import labelled_store
 from tests.core.erasure.erasing import VECTOR_BYTES, embed, eraser, files_with
 from tests.core.labelled_store import DIRECTION, IMAGE, LIMITS, OTHER, count, label, predict
+from tests.core.review.test_analysis import make_analysis
 from tests.support import images
 
 pytestmark = pytest.mark.slow  # not in `make check`
@@ -122,7 +125,12 @@ def test_no_file_has_a_byte_of_it(sqlite_store: Store, settings: Settings) -> No
     with sqlite_store.db.write() as conn:  # only this one has the vector
         others = schema.embeddings.c.example_id != example_id
         conn.execute(update(schema.embeddings).where(others).values(vector=b"x" * 192))
+    content, mark = make_analysis().to_bytes(), "mark-of-a-summary"
+    row = AnalysisRow(2, sqlite_store.blobs.put(content), len(content), 60, {"mark": mark}, 1.0)
+    with sqlite_store.db.write() as conn:
+        analyses.add(conn, row)
     traces = [IMAGE[20:], fingerprint(IMAGE, LIMITS).thumb, VECTOR_BYTES, DIRECTION]
+    traces += [content, mark.encode()]
     assert all(files_with(settings.home, trace) for trace in traces)
     eraser(sqlite_store).erase_example(example_id, "bob")
     assert [files_with(settings.home, trace) for trace in traces] == [[]] * len(traces)
@@ -143,7 +151,9 @@ def test_reader_of_the_log_leaves_the_erasure_to_be_finished(
     assert files_with(settings.home, VECTOR_BYTES) == []
 
 
-@pytest.mark.parametrize("step", ["delete_image", "unspool", "rmtree", "empty_wal", "record"])
+@pytest.mark.parametrize(
+    "step", ["delete_image", "delete_analyses", "unspool", "rmtree", "empty_wal", "record"]
+)
 def test_crash_at_any_step_is_finished_by_a_repeat(
     sqlite_store: Store, settings: Settings, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +170,8 @@ def test_crash_at_any_step_is_finished_by_a_repeat(
     working = eraser(sqlite_store, cache=settings.home / "cache")
     crashing = working
     with monkeypatch.context() as patch:
-        places = {"delete_image": erase.doomed, "rmtree": erase.shutil, "empty_wal": erase}
+        doomed = dict.fromkeys(("delete_image", "delete_analyses"), erase.doomed)
+        places = doomed | {"rmtree": erase.shutil, "empty_wal": erase}
         if step == "unspool":
             crashing = replace(working, unspool=crash)
         else:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert
 
 from core.class_names import NONE_OF_THESE
-from core.errors import InvalidLabel, InvalidRequest
+from core.errors import InvalidLabel, InvalidRequest, UnknownClass
 from core.labelling import blanking, classes, labels, retractions
 from core.review import browse, pages
 from core.review.browse import ExampleFilter, list_examples
@@ -108,7 +108,7 @@ def test_page_may_be_short_where_little_matches(
 
 
 def test_unknown_class_is_refused_with_those_there_are(filled: Store) -> None:
-    with pytest.raises(InvalidRequest, match=r"'cow' has no examples; there are 'bird', 'cat'"):
+    with pytest.raises(UnknownClass, match=r"'cow' has no examples; there are 'bird', 'cat'"):
         listed(filled, class_name="cow")
     with pytest.raises(InvalidLabel, match="empty"):
         listed(filled, class_name=" ")

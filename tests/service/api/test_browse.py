@@ -92,7 +92,7 @@ def test_filters_and_sorts_hold_over_pages(filled: TestClient) -> None:
 
 
 def test_times_have_an_offset_and_a_plus_may_be_a_space(filled: TestClient) -> None:
-    assert ids(filled, since="2000-01-01T00:00:00+02:00", until="9999-01-01T00:00Z") == [4, 3, 2, 1]
+    assert ids(filled, since="2000-01-01 00:00:00+02:00", until="9999-01-01T00:00Z") == [4, 3, 2, 1]
     response = filled.get("/v1/examples?since=2000-01-01T00:00:00+02:00")
     assert len(response.json()["examples"]) == 4
     assert ids(filled, until="2000-01-01T00:00Z") == []
@@ -103,7 +103,6 @@ def test_times_have_an_offset_and_a_plus_may_be_a_space(filled: TestClient) -> N
 @pytest.mark.parametrize(
     ("query", "code", "part"),
     [
-        ("class=cow", "invalid-request", "'cow' has no examples; there are 'cat', 'dog'"),
         ("class=%20", "invalid-label", "empty"),
         ("class=%00", "invalid-label", "control character"),
         ("sort=size", "invalid-request", "'similarity'"),
@@ -113,13 +112,22 @@ def test_times_have_an_offset_and_a_plus_may_be_a_space(filled: TestClient) -> N
         ("after=x", "invalid-request", "send `next_after` of the page before"),
         ("labelled=false&agrees=true", "invalid-request", "leave out"),
         ("clas=cat", "invalid-request", "unknown parameters"),
-        ("since=yesterday", "invalid-request", "since"),
+        ("since=yesterday", "invalid-request", "such as 2026-12-01T08:00:00Z"),
+        ("since=0", "invalid-request", "such as 2026-12-01T08:00:00Z"),
+        ("since=2026-13-01T00:00Z", "invalid-request", "month"),
+        ("held_out=1", "invalid-request", "send true or false"),
     ],
 )
 def test_what_is_wrong_with_a_query_is_said(
     filled: TestClient, query: str, code: str, part: str
 ) -> None:
     assert_problem.problem(filled.get(f"/v1/examples?{query}"), 422, code, part)
+
+
+def test_unknown_class_is_not_found(filled: TestClient) -> None:
+    answer = filled.get("/v1/examples?class=cow")
+    text = "'cow' has no examples; there are 'cat', 'dog'"
+    assert_problem.problem(answer, 404, "unknown-class", text)
 
 
 def test_cursor_of_another_order_is_refused(filled: TestClient) -> None:

@@ -14,8 +14,10 @@ from core.errors import StoreError
 from core.settings import Settings
 from service.api.app import create_app
 from service.inference.serving_process import ServingProcess
+from tests.core.exchange.archives import packed
 from tests.service.access_clients import Headers, add_keys
 from tests.service.api.test_lost_images import lose
+from tests.service.api.uploads import importer_stopped, upload
 from tests.service.client import label_image, label_prediction, new_image, predict
 from tests.service.conftest import client_of
 
@@ -28,6 +30,7 @@ PREDICTIONS = {
     ("POST", "/v2/models/{model}/versions/{version}/infer"),
 }
 READS = {
+    ("GET", "/v1/export"): "labels.exported",
     ("GET", "/v1/versions/{number}/model.onnx"): "model.downloaded",
     ("GET", "/v1/predictions/{prediction_id}"): "prediction.read",
     ("GET", "/v1/examples/{example_id}"): "example.read",
@@ -36,12 +39,16 @@ READS = {
     ("GET", "/v1/predictions"): "predictions.read",
     ("GET", "/v1/predictions/{prediction_id}/image"): "image.read",
     ("GET", "/v1/versions/{number}/examples"): "examples.read",
+    ("GET", "/v1/versions/{a}/diff/{b}"): "versions.compared",
     ("GET", "/v1/queue"): "queue.read",
     ("GET", "/v1/neighbours"): "neighbours.read",
+    ("GET", "/v1/map"): "examples.read",
 }
 CHANGES = {
     ("POST", "/v1/feedback"): "label.given",
     ("DELETE", "/v1/feedback/{feedback_id}"): "label.retracted",
+    ("POST", "/v1/imports"): "import.requested",
+    ("DELETE", "/v1/imports/{import_id}"): "import.cancelled",
     ("POST", "/v1/feedback/batch"): "labels.given",
     ("DELETE", "/v1/batches/{batch_id}"): "batch.undone",
     ("POST", "/v1/classes/rename"): "class.renamed",
@@ -107,6 +114,12 @@ def call(admin: TestClient, method: str, path: str) -> Any:
             example = label_image(admin, photo, "red").json()["example_id"]
             lose(admin, photo)
             return admin.delete(f"/v1/lost-images/{example}")
+        case "POST", "/v1/imports":
+            return upload(admin, packed({"cat/1.png": new_image()}))
+        case "DELETE", "/v1/imports/{import_id}":
+            with importer_stopped(admin.app.state.serving):  # type: ignore[attr-defined]
+                asked = upload(admin, packed({"cat/1.png": new_image()})).json()
+                return admin.delete(f"/v1/imports/{asked['id']}")
         case "POST", "/v1/session":
             return admin.post("/v1/session", json={"key": key}, headers=SAME)
         case "DELETE", "/v1/session":
@@ -126,7 +139,7 @@ def call(admin: TestClient, method: str, path: str) -> Any:
         case "GET", "/v1/neighbours":
             return admin.get("/v1/neighbours?example=1")
         case _:
-            return admin.get(path.format(number=2))
+            return admin.get(path.format(number=2, a=1, b=2))
 
 
 def batch(admin: TestClient) -> Any:
@@ -216,29 +229,6 @@ def test_label_names_who_its_client_says_where_nobody_is_asked(fresh: TestClient
     first = events(fresh, action="version.published")[0]
     assert (first["who"], first["request_id"]) == ("evergreen", None)
     assert events(fresh, who=TRAINER.who) == []
-
-
-@pytest.mark.parametrize(
-    ("sent", "is_kept"), [("abc-1", True), ("x" * 64, True), ("x" * 65, False), ("a b", False)]
-)
-def test_request_id_of_a_client_is_kept_if_it_is_clean(
-    admin: TestClient, sent: str, is_kept: bool
-) -> None:
-    for path in ("/v1/status", "/livez", "/nothing"):
-        answered = admin.get(path, headers={"X-Request-Id": sent}).headers.get_list("X-Request-Id")
-        assert len(answered) == 1
-        assert (answered[0] == sent) == is_kept
-
-
-def test_refusal_and_prediction_have_a_request_id(admin: TestClient) -> None:
-    nobody = client_of_nobody(admin)
-    ids = {nobody.get("/v1/status").headers["X-Request-Id"] for _ in range(3)}
-    ids.add(
-        admin.post("/v1/predict", content=PHOTO, headers={"Content-Type": "image/png"}).headers[
-            "X-Request-Id"
-        ]
-    )
-    assert len(ids) == 4
 
 
 def test_pages_lead_to_the_first_event(admin: TestClient) -> None:

@@ -22,6 +22,8 @@ PUBLIC = {
     ("get", "/v1/versions"),
     ("get", "/v1/versions/{number}"),
     ("get", "/v1/versions/{number}/model.onnx"),
+    ("get", "/v1/versions/{a}/diff/{b}"),
+    ("get", "/v1/versions/{number}/confusion"),
     ("get", "/v1/champion"),
     ("put", "/v1/champion"),
     ("get", "/v1/status"),

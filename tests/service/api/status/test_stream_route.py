@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from core import leases, runs
 from core.access import keys
 from core.access.roles import Role
 from core.audit import SERVICE
+from core.exchange.importing import jobs
+from core.ids import new_id
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
@@ -115,6 +118,32 @@ def test_progress_of_a_run_and_the_swap_arrive(serving: ServingProcess) -> None:
             while (await follower.next("status"))["version"] != 2:
                 pass
             await asyncio.to_thread(client.put, "/v1/champion", json={"version": 1})
+
+    run(serving, test)
+
+
+def test_import_arrives_as_it_moves_and_when_it_ends(serving: ServingProcess) -> None:
+    db, import_id = serving.store.db, new_id()
+
+    def write(work: Callable[..., object], *values: Any, **options: Any) -> None:
+        with db.write() as conn:
+            work(conn, *values, **options)
+
+    async def test(app: Any) -> None:
+        async with following(app) as follower:
+            await follower.next("status")
+            await asyncio.to_thread(
+                partial(write, jobs.add, import_id, layout="auto", by=SERVICE, now=time.time()),
+                **{"name": "photos.zip", "num_bytes": 5, "who": "ann", "host": "elsewhere"},
+            )
+            found = await follower.next("import")
+            assert (found["id"], found["state"], found["name"]) == (
+                *(import_id, "waiting"),
+                "photos.zip",
+            )
+            await asyncio.to_thread(write, jobs.cancel, import_id, SERVICE, time.time())
+            assert (await follower.next("import"))["state"] == "cancelled"
+            assert await follower.silence(1.0) == []
 
     run(serving, test)
 

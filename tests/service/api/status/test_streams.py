@@ -98,6 +98,23 @@ def test_slow_client_gets_the_newest_of_each_event() -> None:
     run(test)
 
 
+def test_imports_are_for_those_who_may_see_them_and_old_ones_for_nobody() -> None:
+    async def test(streams: Streams, serving: Any) -> None:
+        may = streams.open(serving, admitted, sees_imports=True)
+        may_not = streams.open(serving, admitted, sees_imports=False)
+        assert [await stream.take() for stream in (may, may_not)] == [b"first "] * 2
+        (feed,) = Feed.made
+        feed.to_say.append({"import 1": b"one ", "import 2": b"two "})
+        assert await may.take() == b"one two "
+        assert await may_not.take() == HEARTBEAT
+        late = streams.open(serving, admitted, sees_imports=True)
+        assert await late.take() == b"first "
+        for stream in (may, may_not, late):
+            streams.close(stream)
+
+    run(test)
+
+
 def test_polling_ends_with_the_last_stream_and_begins_anew() -> None:
     async def test(streams: Streams, serving: Any) -> None:
         assert not streams.is_polling

@@ -1,0 +1,149 @@
+"""make screenshots: pictures of the page's views, of a server that has learnt something.
+
+    python -m bench.screenshots                      those of the README, into docs/images
+    python -m bench.screenshots --every FOLDER       every view: light, dark, and 360 px wide
+
+The photos are drawn road signs, so that nothing is needed from elsewhere; `--photos` takes a folder
+with a folder of photos for each class instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+from PIL import Image
+from selenium import webdriver
+
+from bench.signs import SIGNS, sign
+from tests.end_to_end.page import open_browser
+from tests.end_to_end.review_page import ReviewPage, until_analysed, until_learnt
+from tests.support.server import ROOT, Server, running
+
+_IMAGES = ROOT / "docs" / "images"
+_NUM_OF_CLASS = 28  # labelled, of each class
+_NUM_WRONG = 6
+_NUM_PREDICTED = 120
+_NUM_LATER = 10  # of each class, labelled after the first version, for another one
+_WIDE = (1280, 820)
+_NARROW = (360, 760)
+_COLOURS = 256  # of the palette: a quarter of the bytes
+_SETTLE_S = 1.2  # for the thumbnails and the curves
+# The pictures of the README: file, view, and what is done before.
+_README = {"review": "review?by=doubt", "data": "data"}
+_VIEWS = {
+    "try": "try",
+    "review-doubt": "review?by=doubt",
+    "review-suspect": "review?by=suspect",
+    "review-examples": "review?by=examples",
+    "learn": "learn",
+    "versions": "versions",
+    "diff": "versions/2/diff/3",
+    "data": "data",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Take pictures of the page's views.")
+    parser.add_argument("--every", type=Path, help="A folder for pictures of every view.")
+    parser.add_argument("--photos", type=Path, help="A folder with a folder for each class.")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recipe = folder / "recipe.toml"
+        recipe.write_text("[planner]\nis_automatic = false\n")  # fine-tuning takes minutes
+        with running(folder / "home", workers=1, EVERGREEN_RECIPE=str(recipe)) as server:
+            print("teaching it …")
+            _teach(server, _photos(options.photos))
+            browser = open_browser(folder / "profile")
+            try:
+                _take(ReviewPage(browser, server), options.every)
+            finally:
+                browser.quit()
+
+
+def _photos(folder: Path | None) -> Iterator[tuple[str, bytes]]:
+    """Photos with their classes, without an end or until the folder has no more."""
+    if folder is None:
+        names, seed = list(SIGNS), 0
+        while True:
+            yield names[seed % len(names)], sign(names[seed % len(names)], seed)
+            seed += 1
+    paths = [path for path in sorted(folder.glob("*/*")) if path.is_file()]
+    random.Random(0).shuffle(paths)
+    for path in paths:
+        yield path.parent.name, path.read_bytes()
+
+
+def _teach(server: Server, photos: Iterator[tuple[str, bytes]]) -> None:
+    """Label, a few of them wrongly, and predict, so that every view has something to show."""
+    some = [next(photos) for _ in range(_NUM_OF_CLASS * len(SIGNS))]
+    names = sorted({name for name, _ in some})
+    following = dict(zip(names, names[1:] + names[:1], strict=True))
+    wrong = {i: following[some[i][0]] for i in range(0, 17 * _NUM_WRONG, 17)}
+    _label(server, [(wrong.get(i, name), image) for i, (name, image) in enumerate(some)])
+    until_learnt(server, timeout_s=300)
+    _label(server, [next(photos) for _ in range(_NUM_LATER * len(SIGNS))])
+    until_learnt(server, timeout_s=300)
+    until_analysed(server, timeout_s=300)
+    images = [image for _, (_, image) in zip(range(_NUM_PREDICTED), photos, strict=False)]
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        for image in images:
+            headers = {"Content-Type": "application/octet-stream"}
+            client.post("/v1/predict", content=image, headers=headers).raise_for_status()
+
+
+def _label(server: Server, photos: list[tuple[str, bytes]]) -> None:
+    with httpx.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(4) as pool:
+
+        def send(photo: tuple[str, bytes]) -> None:
+            name, image = photo
+            files = {"image": ("photo", image, "application/octet-stream")}
+            client.post("/v1/feedback", files=files, data={"label": name}).raise_for_status()
+
+        list(pool.map(send, photos))
+
+
+def _take(page: ReviewPage, every: Path | None) -> None:
+    if every is None:
+        for name, view in _README.items():
+            _picture(page, view, _IMAGES / f"{name}.png", _WIDE)
+        return
+    every.mkdir(parents=True, exist_ok=True)
+    for name, view in _VIEWS.items():
+        _picture(page, view, every / f"{name}.png", _WIDE)
+        _picture(page, view, every / f"{name}-dark.png", _WIDE, is_dark=True)
+        _picture(page, view, every / f"{name}-narrow.png", _NARROW)
+
+
+def _picture(
+    page: ReviewPage, view: str, path: Path, size: tuple[int, int], *, is_dark: bool = False
+) -> None:
+    browser = page.browser
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == _NARROW}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    page.open(view)
+    time.sleep(_SETTLE_S)
+    _shrink(browser, path)
+    print(f"{path}: {path.stat().st_size // 1000} kB")
+
+
+def _shrink(browser: webdriver.Chrome, path: Path) -> None:
+    """Save what the browser shows with a palette."""
+    picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+    picture = picture.quantize(_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    picture.save(path, "PNG", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What the filters of lists are, as a query has them. Numbers are in `service/api/schemas.py`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BeforeValidator
+
+
+def _time(value: Any) -> Any:
+    """Pydantic takes a number for seconds, and a date for its midnight. In a query, a plus that was
+    not written as %2B is a space."""
+    if not isinstance(value, str) or _TIME.match(value) is None:
+        raise ValueError("send a time with its offset, such as 2026-12-01T08:00:00Z")
+    return re.sub(r" (?=\d\d:?\d\d$)", "+", value)
+
+
+def _flag(value: Any) -> Any:
+    """Pydantic takes 1, yes and on."""
+    if isinstance(value, str) and value.lower() not in ("true", "false"):
+        raise ValueError("send true or false")
+    return value
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+# A time of a query, in ISO 8601 with its offset.
+Time = Annotated[AwareDatetime, BeforeValidator(_time)]
+# Of a query.
+Flag = Annotated[bool, BeforeValidator(_flag)]
