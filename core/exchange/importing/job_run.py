@@ -195,8 +195,7 @@ class JobRun:
         with self.store.db.write() as conn:
             jobs.finish(conn, self.job, state, self.store.db.clock(), error)
         self.files.delete(self.job.id)
-        extra = {"import": self.job.id, "state": state}
-        log.info("import.ended", extra=extra)
+        log.info("import.ended", extra={"import": self.job.id, "state": state})
 
 
 def _close(opening: Future[Archive]) -> None:
