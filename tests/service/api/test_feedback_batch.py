@@ -225,6 +225,7 @@ def test_batch_is_no_id_of_a_label(client: TestClient, method: str) -> None:
 
 @pytest.mark.parametrize("before", [-(10**40), 0, 10**40])
 def test_batches_before_any_number_are_listed(client: TestClient, before: int) -> None:
+    send(client, {"example_id": example(client), "label": "dog"})
     found = client.get(f"/v1/batches?before={before}")
     assert found.status_code == 200
     assert bool(found.json()["batches"]) == (before > 0)

@@ -15,8 +15,9 @@ import pytest
 
 from core.class_names import NONE_OF_THESE
 from core.erasure.erase import Eraser
+from core.errors import NotEnoughLabels
 from core.inputs.pixels import Limits
-from core.labelling import intake
+from core.labelling import embeddings, intake
 from core.labelling.intake import LabelRequest
 from core.models import starter
 from core.registry.bootstrap import ensure_first_version
@@ -214,3 +215,11 @@ def test_analysis_as_a_child_ends_with_its_parent(trained: Store, settings: Sett
     command = [sys.executable, "-m", "training", "--one-analysis", "--stop-with-parent"]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, timeout=120)
     assert done.returncode == 0
+
+
+def test_version_whose_examples_have_no_embeddings_cannot_be_analysed(
+    trained: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "get", lambda *_: {})
+    with pytest.raises(NotEnoughLabels, match="version 2"):
+        analyse_newest(trained, Recipe())
