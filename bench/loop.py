@@ -1,10 +1,11 @@
 """make bench: start to ready, label to live, and the memory of a worker.
 
-    python -m bench.loop [--trials 20] [--labels 200 2000] [--burst 0] [--blocks]
+    python -m bench.loop [--trials 20] [--labels 200 2000] [--burst 0] [--blocks] [--pause 0.3]
 
 A trial labels one more image and waits until every worker answers with a version that was trained
 on it. Trials that the gate holds back are counted separately. `--burst` then sends so many labels
 without pause, and times the last one. With `--blocks` all of it happens during training of blocks.
+After a `--pause` of 2 seconds, a label comes while the version before is analysed.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[200, 2000])
     parser.add_argument("--burst", type=int, default=0)
     parser.add_argument("--blocks", action="store_true")
+    parser.add_argument("--pause", type=float, default=0.3, help="seconds before each trial")
     options = parser.parse_args()
     table = Table(title=f"The loop on {available_cores()} cores, {platform.processor() or 'CPU'}")
     table.add_column("figure")
@@ -52,7 +54,7 @@ def main() -> None:
             home = Path(folder) / f"labels-{num_labels}"
             tier = "blocks" if options.blocks else None
             live, held_back, burst, memory = label_to_live(
-                home, num_labels, options.trials, options.burst, tier
+                home, num_labels, options.trials, options.burst, tier, options.pause
             )
             table.add_row(f"label to live at {num_labels} labels, p50", f"{quantile(live, 0.5)} s")
             table.add_row(f"label to live at {num_labels} labels, p95", f"{quantile(live, 0.95)} s")
@@ -72,7 +74,12 @@ def start_to_ready(home: Path) -> float:
 
 
 def label_to_live(
-    home: Path, num_labels: int, trials: int, num_burst: int, tier: str | None
+    home: Path,
+    num_labels: int,
+    trials: int,
+    num_burst: int,
+    tier: str | None,
+    pause_s: float,
 ) -> tuple[list[float], int, str, str]:
     """Returns the seconds of promoted trials, the number held back, the time of the last label of
     the burst and of the run that learnt it, and the memory of a worker. `tier` trains meanwhile."""
@@ -83,7 +90,7 @@ def label_to_live(
         until_idle(server)
         with Training(server, tier) as training:
             training.until_running()
-            live, held_back = one_by_one(server, pool[num_labels:][:trials])
+            live, held_back = one_by_one(server, pool[num_labels:][:trials], pause_s)
             burst = last_of_burst(server, pool[num_labels + trials :])
         check_torch_is_not_loaded(server)
         return live, held_back, burst, memory_of_workers(server)
@@ -99,12 +106,12 @@ def last_of_burst(server: Server, examples: list[Digit]) -> str:
     return f"held back ({took})" if seconds is None else f"{seconds:.2f} s ({took})"
 
 
-def one_by_one(server: Server, examples: list[Digit]) -> tuple[list[float], int]:
+def one_by_one(server: Server, examples: list[Digit], pause_s: float) -> tuple[list[float], int]:
     """Send labels one by one. Returns the seconds of promoted runs, and the number held back."""
     live: list[float] = []
     held_back = 0
     for digit in examples:
-        time.sleep(0.3)
+        time.sleep(pause_s)
         newest = send_labels_with_bar(server, [digit], "one more")
         seconds, _ = wait_until_live(server, newest, digit.image)
         if seconds is None:

@@ -126,6 +126,7 @@ def _place(rng: np.random.Generator, side: int) -> Image.Image:
     for _ in range(14):
         x, y, radius = rng.uniform(0, side), rng.uniform(0, side), rng.uniform(0.04, 0.16) * side
         ground = above if y < horizon else below
-        shade = tuple(int(max(0, min(255, c + rng.normal(0, 18)))) for c in ground)
+        change = rng.normal(0, 14)
+        shade = tuple(int(max(0, min(255, c + change))) for c in ground)
         canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=shade)
     return photo.filter(ImageFilter.GaussianBlur(side / 60))

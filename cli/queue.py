@@ -15,7 +15,8 @@ from core.errors import InvalidRequest
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.review import queue as review_queue
 from core.review.analyses import AnalysisCache
-from core.review.queue import MAX_SHOWN, Queue, QueueItem
+from core.review.queue import MAX_SHOWN, Queue
+from core.review.rankings import QueueItem
 from core.settings import load_settings
 
 

@@ -16,6 +16,7 @@ from cli.exit_codes import ARTIFACT
 from core.errors import ArtifactError
 from core.registry import promotions, version_files, versions
 from core.registry.versions import Version
+from core.review import analyses
 from core.settings import load_settings
 
 
@@ -71,6 +72,7 @@ def show(
         with store.db.read() as conn:
             version = versions.get(conn, number)
             live = promotions.newest_activation(conn)
+            analysis = analyses.of_version(conn, number)
         is_kept = version.retired_at is None
         problems = version_files.note(store, version) if is_kept else {}
         has_manifest = is_kept and "manifest.json" not in problems
@@ -85,6 +87,8 @@ def show(
         return
     out.print(f"Version {number}{', the champion' if is_champion else ''}", style="bold")
     out.print(versions_tables.facts(version, manifest))
+    if analysis is not None and (known := versions_tables.known_unknowns(analysis.summary)):
+        out.print(known, soft_wrap=True)
     checks = version.gate.get("checks", ())
     if checks:
         out.print(versions_tables.checks(checks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -104,3 +105,12 @@ def by_class(classes: dict[str, dict[str, int]]) -> Table:
 def _accuracy(version: Version) -> str:
     accuracy = version.metrics.get("accuracy")
     return "-" if accuracy is None else percent(accuracy)
+
+
+def known_unknowns(summary: Mapping[str, Any]) -> str | None:
+    """How many images of no class a version finds unfamiliar. None: there are none."""
+    known = summary.get("known_unknowns", {})
+    if known.get("unfamiliar_share") is None:
+        return None
+    number, share = count(known["examples"], "image"), percent(known["unfamiliar_share"])
+    return f"Of {number} that are none of these, it finds {share} unfamiliar."

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.store.schema import examples
@@ -68,6 +68,11 @@ def by_id(conn: Connection, erasure_id: int) -> Erasure:
 def since(conn: Connection, moment: float) -> list[Erasure]:
     query = select(erasures).where(erasures.c.created_at >= moment).order_by(erasures.c.id)
     return [Erasure(*row) for row in conn.execute(query)]
+
+
+def newest_id(conn: Connection) -> int:
+    """The id of the newest erasure; 0: there is none."""
+    return int(conn.execute(select(func.coalesce(func.max(erasures.c.id), 0))).scalar_one())
 
 
 def add(conn: Connection, **values: Any) -> Erasure:

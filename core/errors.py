@@ -31,229 +31,175 @@ from typing import Any, ClassVar
 class EvergreenError(Exception):
     code: ClassVar[str] = "evergreen-error"
 
-
-class InputError(EvergreenError):
-    code = "invalid-input"
-
-
-class UndecodableImage(InputError):
-    code = "undecodable-image"
+    def __init_subclass__(cls, *, code: str | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.code = cls.code if code is None else code
 
 
-class ImageTooLarge(InputError):
-    code = "image-too-large"
+class InputError(EvergreenError, code="invalid-input"): ...
 
 
-class ImageTooCostly(InputError):
-    code = "image-too-costly"
+class UndecodableImage(InputError, code="undecodable-image"): ...
 
 
-class BodyTooLarge(InputError):
-    code = "body-too-large"
+class ImageTooLarge(InputError, code="image-too-large"): ...
 
 
-class UnsupportedMediaType(InputError):
-    code = "unsupported-media-type"
+class ImageTooCostly(InputError, code="image-too-costly"): ...
 
 
-class SlowBody(InputError):
-    code = "slow-body"
+class BodyTooLarge(InputError, code="body-too-large"): ...
 
 
-class InvalidLabel(InputError):
-    code = "invalid-label"
+class UnsupportedMediaType(InputError, code="unsupported-media-type"): ...
 
 
-class InvalidRequest(InputError):
-    code = "invalid-request"
+class SlowBody(InputError, code="slow-body"): ...
 
 
-class UnknownPrediction(InputError):
-    code = "unknown-prediction"
+class InvalidLabel(InputError, code="invalid-label"): ...
 
 
-class UnknownFeedback(InputError):
-    code = "unknown-feedback"
+class InvalidRequest(InputError, code="invalid-request"): ...
 
 
-class UnknownExample(InputError):
-    code = "unknown-example"
+class UnknownPrediction(InputError, code="unknown-prediction"): ...
 
 
-class UnknownBatch(InputError):
-    code = "unknown-batch"
+class UnknownFeedback(InputError, code="unknown-feedback"): ...
 
 
-class UnknownClass(InputError):
-    code = "unknown-class"
+class UnknownExample(InputError, code="unknown-example"): ...
 
 
-class UnknownRun(InputError):
-    code = "unknown-run"
+class UnknownBatch(InputError, code="unknown-batch"): ...
 
 
-class UnknownVersion(InputError):
-    code = "unknown-version"
+class UnknownClass(InputError, code="unknown-class"): ...
 
 
-class UnknownModel(InputError):
-    code = "unknown-model"
+class UnknownRun(InputError, code="unknown-run"): ...
 
 
-class UnknownImport(InputError):
-    code = "unknown-import"
+class UnknownVersion(InputError, code="unknown-version"): ...
 
 
-class InvalidArchive(InputError):
+class UnknownModel(InputError, code="unknown-model"): ...
+
+
+class UnknownImport(InputError, code="unknown-import"): ...
+
+
+class InvalidArchive(InputError, code="invalid-archive"):
     """Of labelled images: a damaged or dangerous one, or one that says no labels."""
 
-    code = "invalid-archive"
+
+class InvalidRecipe(InputError, code="invalid-recipe"): ...
 
 
-class InvalidRecipe(InputError):
-    code = "invalid-recipe"
-
-
-class AccessError(EvergreenError):
+class AccessError(EvergreenError, code="access-denied"):
     """The request is refused, whatever it asks for."""
 
-    code = "access-denied"
 
-
-class KeyRequired(AccessError):
+class KeyRequired(AccessError, code="key-required"):
     """Says nothing of what is wrong with the key that came, if any."""
 
-    code = "key-required"
+
+class RoleRequired(AccessError, code="role-required"): ...
 
 
-class RoleRequired(AccessError):
-    code = "role-required"
-
-
-class QuotaExceeded(AccessError):
-    code = "quota-exceeded"
-
+class QuotaExceeded(AccessError, code="quota-exceeded"):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
-class UnknownHost(AccessError):
-    code = "unknown-host"
+class UnknownHost(AccessError, code="unknown-host"): ...
 
 
-class ForeignOrigin(AccessError):
-    code = "foreign-origin"
+class ForeignOrigin(AccessError, code="foreign-origin"): ...
 
 
-class StateError(EvergreenError):
-    code = "conflict"
+class StateError(EvergreenError, code="conflict"): ...
 
 
-class NotReady(StateError):
-    code = "not-ready"
+class NotReady(StateError, code="not-ready"): ...
 
 
-class Overloaded(StateError):
-    code = "overloaded"
+class Overloaded(StateError, code="overloaded"): ...
 
 
-class DeadlineExceeded(StateError):
-    code = "deadline-exceeded"
+class DeadlineExceeded(StateError, code="deadline-exceeded"): ...
 
 
-class NotEnoughLabels(StateError):
-    code = "not-enough-labels"
+class NotEnoughLabels(StateError, code="not-enough-labels"): ...
 
 
-class PromotionConflict(StateError):
-    code = "promotion-conflict"
+class PromotionConflict(StateError, code="promotion-conflict"): ...
 
 
-class MigrationNeeded(StateError):
-    code = "migration-needed"
+class MigrationNeeded(StateError, code="migration-needed"): ...
 
 
-class PromotionFailed(StateError):
-    code = "promotion-failed"
+class PromotionFailed(StateError, code="promotion-failed"): ...
 
 
-class VersionTaken(StateError):
-    code = "version-taken"
+class VersionTaken(StateError, code="version-taken"): ...
 
 
-class VersionNotLoaded(StateError):
-    code = "version-not-loaded"
+class VersionNotLoaded(StateError, code="version-not-loaded"): ...
 
 
-class IdempotencyConflict(StateError):
-    code = "idempotency-conflict"
+class IdempotencyConflict(StateError, code="idempotency-conflict"): ...
 
 
-class ClassTaken(StateError):
-    code = "class-taken"
+class ClassTaken(StateError, code="class-taken"): ...
 
 
-class RunFinished(StateError):
-    code = "run-finished"
+class RunFinished(StateError, code="run-finished"): ...
 
 
-class BackboneUnavailable(StateError):
-    code = "backbone-unavailable"
+class BackboneUnavailable(StateError, code="backbone-unavailable"): ...
 
 
-class Diverged(StateError):
-    code = "training-diverged"
+class Diverged(StateError, code="training-diverged"): ...
 
 
-class ImageNotKept(StateError):
-    code = "image-not-kept"
+class ImageNotKept(StateError, code="image-not-kept"): ...
 
 
-class ImageLost(StateError):
-    code = "image-lost"
+class ImageLost(StateError, code="image-lost"): ...
 
 
-class VersionRetired(StateError):
-    code = "version-retired"
+class VersionRetired(StateError, code="version-retired"): ...
 
 
-class ImportFinished(StateError):
-    code = "import-finished"
+class ImportFinished(StateError, code="import-finished"): ...
 
 
-class ArtifactError(EvergreenError):
-    code = "bad-artifact"
+class ArtifactError(EvergreenError, code="bad-artifact"): ...
 
 
-class BlobMissing(ArtifactError):
+class BlobMissing(ArtifactError, code="blob-missing"):
     """The blob store responds and does not have it. One that does not respond is a StoreError."""
 
-    code = "blob-missing"
+
+class ChecksumMismatch(ArtifactError, code="checksum-mismatch"): ...
 
 
-class ChecksumMismatch(ArtifactError):
-    code = "checksum-mismatch"
+class SignatureMismatch(ArtifactError, code="signature-mismatch"): ...
 
 
-class SignatureMismatch(ArtifactError):
-    code = "signature-mismatch"
+class SpecMismatch(ArtifactError, code="spec-mismatch"): ...
 
 
-class SpecMismatch(ArtifactError):
-    code = "spec-mismatch"
+class ParityFailure(ArtifactError, code="parity-failure"): ...
 
 
-class ParityFailure(ArtifactError):
-    code = "parity-failure"
+class StoreError(EvergreenError, code="store-unavailable"): ...
 
 
-class StoreError(EvergreenError):
-    code = "store-unavailable"
-
-
-class DiskFull(StoreError):
-    code = "disk-full"
+class DiskFull(StoreError, code="disk-full"): ...
 
 
 # What is wrong with one stored image, and not with the store.

@@ -88,7 +88,7 @@ def listing(conn: Connection, *, limit: int, before: int | None = None) -> list[
     """Newest first; with `before`, those with lower ids."""
     query = select(label_batches).order_by(label_batches.c.id.desc()).limit(limit)
     if before is not None:
-        query = query.where(label_batches.c.id < min(before, _MAX_ID))
+        query = query.where(label_batches.c.id < min(max(before, 0), _MAX_ID))
     return [Batch(*row) for row in conn.execute(query)]
 
 

@@ -53,10 +53,12 @@ def listing(conn: Connection, *, limit: int, after: str | None = None) -> list[C
     if after is not None:
         sizes = sizes.where(class_sizes.c.label > after)
     page = sizes.subquery("page")
+    # As a range: for an equal label PostgreSQL might read all events backwards by their ids, which
+    # are many where a class was not labelled for long.
     last = (
         select(labels.c.created_at)
-        .where(labels.c.label == page.c.label)
-        .order_by(labels.c.id.desc())
+        .where(labels.c.label >= page.c.label, labels.c.label <= page.c.label)
+        .order_by(labels.c.label.desc(), labels.c.id.desc())
         .limit(1)
         .scalar_subquery()
     )

@@ -62,6 +62,11 @@ class LatestPoller:
         # Of the database, when that was read; None: unknown.
         self._mark: tuple[int, int] | None = None
 
+    @property
+    def mark(self) -> tuple[int, int] | None:
+        """That of the last poll. Equal to an earlier one if nothing at all was committed since."""
+        return self._mark
+
     def poll(self, *, is_certain: bool = False) -> Latest:
         """Returns the same object while nothing has changed. Raises StoreError.
 

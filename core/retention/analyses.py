@@ -20,6 +20,12 @@ def delete_old(store: Store) -> int:
         return _delete(conn, analyses.listing(conn)[KEPT:])
 
 
+def count_old(conn: Connection) -> tuple[int, int]:
+    """How many `delete_old` would delete, and their bytes."""
+    old = analyses.listing(conn)[KEPT:]
+    return len(old), sum(row.num_bytes for row in old)
+
+
 def delete_since(conn: Connection, event: int) -> int:
     """Delete those whose snapshot has the label event, and doom their files. Returns how many."""
     return _delete(conn, analyses.listing(conn, snapshot_from=event))

@@ -75,6 +75,7 @@ class Sweeper:
             predictions = rows.count_predictions(conn, rows.prediction_cutoff(conn, retention, now))
             retired = versions.to_retire(conn, retention, self.named, now)
             embeddings = versions.count_embeddings(conn)
+            analysed = analyses.count_old(conn)
             num_runs = rows.count_runs(conn, rows.run_cutoff(conn, retention, now))
             num_imports = rows.count_imports(conn, rows.import_cutoff(conn, retention, now))
             num_keys = rows.count_keys(conn, self._keys_before(now))
@@ -85,6 +86,7 @@ class Sweeper:
             Swept("predictions", predictions, 0, "prediction_days, max_predictions"),
             Swept("versions", len(retired), 0, "version_days, max_versions, erased_versions"),
             Swept("embeddings", *embeddings, "no kept version has their backbone"),
+            Swept("analyses", *analysed, f"the newest {analyses.KEPT} are kept"),
             Swept("runs", num_runs, 0, "run_days, max_runs"),
             Swept("imports", num_imports, 0, f"run_days = {retention.run_days:g}"),
             Swept(

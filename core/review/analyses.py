@@ -11,11 +11,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, exists, insert, literal, select
 
 from core.errors import BlobMissing, ChecksumMismatch, SpecMismatch
+from core.labelling import labels
 from core.review.analysis import Analysis
+from core.store.database import Database
 from core.store.store import Store
+from core.store.tables.retention import erasures
 from core.store.tables.review import analyses
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,27 @@ def add(conn: Connection, row: AnalysisRow) -> None:
     """Store the row, in place of an earlier one of the same version."""
     conn.execute(delete(analyses).where(analyses.c.version == row.version))
     conn.execute(insert(analyses).values(asdict(row)))
+
+
+def add_unless_erased(db: Database, row: AnalysisRow, last_erasure: int) -> bool:
+    """Store the row, if its version has none and nothing was erased after that erasure, since when
+    the labels were read. Returns whether it did.
+
+    It is one statement, not durable: a process of low priority would hold SQLite's lock for long in
+    a transaction of several.
+    """
+    columns = list(analyses.c)
+    values = [literal(getattr(row, c.name), c.type) for c in columns]
+    has_one = exists().where(analyses.c.version == row.version)
+    is_late = exists().where(erasures.c.id > last_erasure)
+    statement = insert(analyses).from_select(columns, select(*values).where(~has_one, ~is_late))
+    statement = statement.execution_options(preserve_rowcount=True)
+    if db.is_sqlite:
+        with db.execute_once() as conn:
+            return conn.execute(statement).rowcount == 1
+    with db.write() as conn:
+        labels.lock_order(conn)  # an erasure is before, or deletes this row
+        return conn.execute(statement).rowcount == 1
 
 
 def remove(conn: Connection, rows: Collection[AnalysisRow]) -> None:

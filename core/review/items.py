@@ -4,12 +4,12 @@ says of it."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Column, Connection, Row, Select, select
 
 from core import erased
 from core.review.analyses import AnalysisRow
@@ -55,38 +55,59 @@ class _Scores:
 
 
 _NOT_ANALYSED = _Scores()
-_QUERY = (
-    select(
-        examples.c.id,
-        examples.c.image,
-        examples.c.width,
-        examples.c.height,
-        examples.c.source,
-        examples.c.is_held_out,
-        examples.c.created_at,
-        current_labels.c.label,
-        labels.c.created_at.label("labelled_at"),
-        current_labels.c.event_id,
-    )
-    .outerjoin(current_labels, current_labels.c.example_id == examples.c.id)
-    .outerjoin(labels, labels.c.id == current_labels.c.event_id)
+_EXAMPLES = select(
+    examples.c.id,
+    examples.c.image,
+    examples.c.width,
+    examples.c.height,
+    examples.c.source,
+    examples.c.is_held_out,
+    examples.c.created_at,
 )
+_CURRENT = select(current_labels.c.example_id, current_labels.c.label, current_labels.c.event_id)
+_TIMES = select(labels.c.id, labels.c.created_at)
 
 
 def read_items(conn: Connection, ids: Sequence[int], found: Found | None) -> list[ExampleItem]:
     """Read examples in the order of their ids as given. Unknown and erased ones are left out."""
-    rows = {
-        row.id: row
-        for start in range(0, len(ids), _CHUNK)
-        for row in conn.execute(_QUERY.where(examples.c.id.in_(ids[start : start + _CHUNK])))
-        if not erased.is_erased(row.image)
-    }
-    places = _places(ids, found)
-    return [
-        _item(rows[example_id], found, place)
-        for example_id, place in zip(ids, places, strict=True)
-        if example_id in rows
-    ]
+    # Three reads by a primary key each: of a join PostgreSQL may read whole tables.
+    rows = {row.id: row for row in _read(conn, _EXAMPLES, examples.c.id, ids)}
+    given = {row.example_id: row for row in _read(conn, _CURRENT, current_labels.c.example_id, ids)}
+    events = [row.event_id for row in given.values()]
+    times = {row.id: row.created_at for row in _read(conn, _TIMES, labels.c.id, events)}
+    items = []
+    for example_id, place in zip(ids, _places(ids, found), strict=True):
+        row, label = rows.get(example_id), given.get(example_id)
+        if row is None or erased.is_erased(row.image):
+            continue
+        scores = _NOT_ANALYSED
+        if found is not None and place is not None:
+            scores = _scores(label, *found, place)
+        items.append(
+            ExampleItem(
+                id=row.id,
+                image=row.image,
+                width=row.width,
+                height=row.height,
+                source=row.source,
+                is_held_out=bool(row.is_held_out),
+                created_at=row.created_at,
+                label=None if label is None else label.label,
+                labelled_at=None if label is None else times.get(label.event_id),
+                predicted=scores.predicted,
+                label_probability=scores.label_probability,
+                unfamiliar=scores.unfamiliar,
+                similarity=scores.similarity,
+            )
+        )
+    return items
+
+
+def _read(
+    conn: Connection, query: Select[Any], key: Column[int], ids: Sequence[int]
+) -> Iterator[Row[Any]]:
+    for start in range(0, len(ids), _CHUNK):
+        yield from conn.execute(query.where(key.in_(ids[start : start + _CHUNK])))
 
 
 def _places(ids: Sequence[int], found: Found | None) -> list[int | None]:
@@ -100,37 +121,14 @@ def _places(ids: Sequence[int], found: Found | None) -> list[int | None]:
     return [int(place) if known else None for place, known in zip(places, is_known, strict=True)]
 
 
-def _item(row: Row[*tuple[Any, ...]], found: Found | None, place: int | None) -> ExampleItem:
-    scores = _NOT_ANALYSED
-    if found is not None and place is not None:
-        scores = _scores(row.label, row.event_id, *found, place)
-    return ExampleItem(
-        id=row.id,
-        image=row.image,
-        width=row.width,
-        height=row.height,
-        source=row.source,
-        is_held_out=bool(row.is_held_out),
-        created_at=row.created_at,
-        label=row.label,
-        labelled_at=row.labelled_at,
-        predicted=scores.predicted,
-        label_probability=scores.label_probability,
-        unfamiliar=scores.unfamiliar,
-        similarity=scores.similarity,
-    )
-
-
-def _scores(
-    label: str | None, event_id: int | None, of: AnalysisRow, analysis: Analysis, place: int
-) -> _Scores:
+def _scores(current: Row[Any] | None, of: AnalysisRow, analysis: Analysis, place: int) -> _Scores:
     predicted = int(analysis.predicted_N[place])
     similarity = _known(analysis.similarity_N[place])
     # A retraction may bring back a label that is older than the analysis, and not the one it saw.
     is_of_label = (
-        event_id is not None
-        and event_id <= of.snapshot
-        and label == analysis.names[analysis.label_N[place]]
+        current is not None
+        and current.event_id <= of.snapshot
+        and current.label == analysis.names[analysis.label_N[place]]
     )
     return _Scores(
         predicted=analysis.names[predicted] if predicted >= 0 else None,

@@ -38,6 +38,7 @@ _LABEL = (
     .scalar_subquery()
 )
 _BRIEF = [column for column in predictions.columns if column.name != "embedding"]
+_IMAGE = _BRIEF.index(predictions.c.image)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,45 +54,72 @@ class Pool:
         return len(self.placed) + len(self.others)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What the champion says of the placed predictions now."""
+
+    champion: Servable
+    # An index into its classes; -1: as the prediction says.
+    class_N: NDArray[np.intp]
+    confidence_N: NDArray[np.float32]
+    margin_N: NDArray[np.float32]
+
+
 def read_pool(conn: Connection, champion: Servable) -> Pool:
-    """Read the pool. Scores are those of the versions that predicted."""
+    """Read the pool, with the scores of the versions that predicted."""
     newest = _newest(conn)
     usable = _usable(conn, {each.version for each in newest}, champion.manifest.backbone)
     ids = [each.id for each in newest if each.version in usable]
     size = champion.manifest.embedding_size
-    stored = {
-        row.id: row.embedding
-        for start in range(0, len(ids), _CHUNK)
-        for row in conn.execute(_embeddings_of(ids[start : start + _CHUNK]))
-        if len(row.embedding) == size
-    }
+    stored: dict[str, bytes] = {}
+    for start in range(0, len(ids), _CHUNK):
+        rows = conn.execute(_embeddings_of(ids[start : start + _CHUNK])).all()
+        stored.update((row.id, row.embedding) for row in rows if len(row.embedding) == size)
     placed = [each for each in newest if each.id in stored]
     others = sorted((e for e in newest if e.id not in stored), key=lambda e: e.margin)
     return Pool(placed, from_int8([stored[each.id] for each in placed]), others)
 
 
-def scored_anew(pool: Pool, champion: Servable) -> Pool:
-    """Return the pool as the champion would predict it now, where predictions have a direction."""
+def score(pool: Pool, champion: Servable) -> Scores:
+    """Score what other versions predicted, without the images."""
+    scores = Scores(
+        champion,
+        np.full(len(pool.placed), -1, np.intp),
+        np.array([each.confidence for each in pool.placed], np.float32),
+        np.array([each.margin for each in pool.placed], np.float32),
+    )
     manifest = champion.manifest
     if manifest.run_id is None:  # a pretrained head takes more than the direction
-        return pool
-    old = [i for i, each in enumerate(pool.placed) if each.version != manifest.version]
-    placed = list(pool.placed)
-    for start in range(0, len(old), _SCORED):
-        rows = old[start : start + _SCORED]
-        _, probabilities_NK = champion.score(pool.x_ND[rows])
-        first_N = probabilities_NK.argmax(axis=1).tolist()
+        return scores
+    is_old = [each.version != manifest.version for each in pool.placed]
+    old_N = np.flatnonzero(is_old)
+    for start in range(0, len(old_N), _SCORED):
+        rows = old_N[start : start + _SCORED]
+        _, probabilities_BK = champion.score(pool.x_ND[rows])
+        scores.class_N[rows] = probabilities_BK.argmax(axis=1)
         # The two largest, ascending.
-        best_N2 = np.partition(probabilities_NK, -2, axis=1)[:, -2:].tolist()
-        for i, first, (second, confidence) in zip(rows, first_N, best_N2, strict=True):
-            placed[i] = replace(
-                placed[i],
-                version=champion.version,
-                label=manifest.classes[first],
-                confidence=confidence,
-                margin=confidence - second,
-            )
-    return replace(pool, placed=placed)
+        best_B2 = np.partition(probabilities_BK, -2, axis=1)[:, -2:]
+        scores.confidence_N[rows] = best_B2[:, 1]
+        scores.margin_N[rows] = best_B2[:, 1] - best_B2[:, 0]
+    return scores
+
+
+def as_predicted_now(pool: Pool, scores: Scores, row: int) -> Prediction:
+    """Return a placed prediction as the champion would predict it."""
+    prediction, number = pool.placed[row], int(scores.class_N[row])
+    if number < 0:
+        return prediction
+    champion, unfamiliar = scores.champion, None
+    if champion.references is not None:
+        unfamiliar = bool(champion.references.are_unfamiliar(pool.x_ND[row : row + 1])[0])
+    return replace(
+        prediction,
+        version=champion.version,
+        label=champion.manifest.classes[number],
+        confidence=float(scores.confidence_N[row]),
+        margin=float(scores.margin_N[row]),
+        unfamiliar=unfamiliar,
+    )
 
 
 def _newest(conn: Connection) -> list[Prediction]:
@@ -110,12 +138,13 @@ def _newest(conn: Connection) -> list[Prediction]:
         query = query.where(predictions.c.created_at > moment)
     found: dict[str, Prediction] = {}
     with conn.execute(query.execution_options(yield_per=_CHUNK)) as rows:
-        for row in rows:
-            if row.image not in found:
-                found[row.image] = Prediction(*row)
-                if len(found) == MAX_POOL:
-                    break
-    return list(found.values())
+        for some in rows.partitions():
+            for row in some:
+                if row[_IMAGE] not in found:
+                    found[row[_IMAGE]] = Prediction(*row)
+            if len(found) >= MAX_POOL:
+                break
+    return list(found.values())[:MAX_POOL]
 
 
 def _usable(conn: Connection, numbers: set[int], backbone: str) -> set[int]:

@@ -45,7 +45,7 @@ from service.api.routes import (
     versions,
 )
 from service.api.status.streams import Streams
-from service.api.unexpected import ANY_PATH, refuse_unexpected
+from service.api.unexpected import ANY_PATH, methods_of_fixed_path, refuse_unexpected
 
 _REFUSED = ("OPTIONS", "TRACE")
 
@@ -112,6 +112,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
+    fixed = methods_of_fixed_path(request)
+    if fixed:
+        return sorted({*fixed, "HEAD"} if "GET" in fixed else fixed)
     allowed = set()
     for method in METHODS:
         scope = dict(request.scope, method=method)

@@ -49,6 +49,7 @@ class Receipt(BaseModel):
         "blank, and they are retracted.",
     )
     idempotency_keys: int = Field(0, description="How many of them had a key.")
+    analyses: int = Field(0, description="Analyses that have it, which are deleted.")
     near_duplicates: list[int] = Field(
         description="Other examples that look the same. They stay; at most 1,000."
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from core.review import neighbours, queue, reservations
+from core.review import neighbours, queue, rankings, reservations
 from core.review.analyses import AnalysisRow
 from service.api.review_schemas import AnalysisOf, ExampleItem, PredictionItem
 
@@ -20,7 +20,7 @@ class QueueItem(BaseModel):
     why: str = Field(description="Why it is in the queue, such as `margin 0.03`.")
 
     @staticmethod
-    def from_record(item: queue.QueueItem) -> QueueItem:
+    def from_record(item: rankings.QueueItem) -> QueueItem:
         prediction, example = item.prediction, item.example
         return QueueItem(
             kind="example" if prediction is None else "prediction",

@@ -9,7 +9,6 @@ import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from core import ids
 from core.class_names import MAX_LABEL_CHARACTERS
@@ -110,8 +109,8 @@ class PredictionList(BaseModel):
 class LabelOfOne(BaseModel, extra="forbid"):
     """A label, and what it is for: one of the two ids."""
 
-    prediction_id: Annotated[str, Field(max_length=36), AnyUuid] | SkipJsonSchema[None] = None
-    example_id: Annotated[WholeNumber, Field(ge=1, lt=2**63)] | SkipJsonSchema[None] = None
+    prediction_id: Annotated[str, Field(max_length=36), AnyUuid] | None = None
+    example_id: Annotated[int, Field(ge=1, lt=2**63), PlainNumber] | None = None
     # `core.labelling` checks their lengths, with the other rules of a label.
     label: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_LABEL_CHARACTERS})
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from core.errors import InvalidRequest, UnsupportedMediaType
 from service.api.request_bodies import JSON, media_type
@@ -21,10 +22,20 @@ async def refuse_unexpected(request: Request) -> None:
     route = request.scope["route"]
     if not isinstance(route, APIRoute) or route.path == ANY_PATH:
         return
+    methods = methods_of_fixed_path(request)
+    if "{" in route.path and methods:  # a method of another route, whose id this would be
+        raise HTTPException(405, headers={"Allow": ", ".join(methods)})
     await _check_body(request, route)
     is_page = request.method == "GET" and not route.include_in_schema  # other sites link to it
     if request.scope["query_string"] and not is_page:
         _check_query(request, route)
+
+
+def methods_of_fixed_path(request: Request) -> list[str]:
+    """Which methods the contract has for exactly this path, if it is one without parameters."""
+    paths: dict[str, Any] = request.app.openapi()["paths"]
+    path = request.scope["path"]
+    return [] if "{" in path else sorted(method.upper() for method in paths.get(path, {}))
 
 
 async def _check_body(request: Request, route: APIRoute) -> None:

@@ -22,7 +22,10 @@ from core.store.store import Store
 from core.system.host import this_host
 from core.system.priority import yield_to_others
 
-_POLL_EVERY_S = 1.0
+# An upload wakes the process that took it. Others look whether it was killed.
+_POLL_EVERY_S = 5.0
+# Without an archive on this machine, whether another machine is gone that has one.
+_ASK_EVERY_S = 60.0
 _SWEEP_EVERY_S = 3600.0
 
 log = logging.getLogger(__name__)
@@ -36,8 +39,8 @@ class Importer:
         self._claims = Claims(store.db, new_id(), this_host(), self.files.has)
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._mark: object = None
         self._swept_at = float("-inf")
+        self._asked_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="imports", daemon=True)
 
     def start(self) -> None:
@@ -67,28 +70,22 @@ class Importer:
         while not self._stop.is_set():
             try:
                 self._sweep_files()
-                if self._may_be_new() and self.tick():
+                if self._is_time_to_ask() and self.tick():
                     continue
             except StoreError as error:
                 log.warning("import.store_unavailable", extra={"error": str(error)})
-                self._mark = None
             except Exception:
                 log.exception("import.failed")
             self._wake.wait(_POLL_EVERY_S)
             self._wake.clear()
 
-    def _may_be_new(self) -> bool:
-        """An idle process asks the database nothing while nobody commits."""
-        mark = self._store.db.commit_mark()
-        is_same = mark is not None and mark == self._mark
-        self._mark = None if self._has_unfinished(is_same) else mark
-        return not is_same
-
-    def _has_unfinished(self, is_same: bool) -> bool:
-        if is_same:
+    def _is_time_to_ask(self) -> bool:
+        """An idle process asks the database next to nothing."""
+        now = time.monotonic()
+        if not self.files.has_any() and now - self._asked_at < _ASK_EVERY_S:
             return False
-        with self._store.db.read() as conn:
-            return bool(jobs.unfinished(conn))
+        self._asked_at = now
+        return jobs.is_any_unfinished(self._store.db)
 
     def _sweep_files(self) -> None:
         if time.monotonic() - self._swept_at < _SWEEP_EVERY_S or not self.files.folder.is_dir():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from selenium.webdriver import ActionChains
@@ -31,7 +34,7 @@ class ReviewPage(Page):
         return int(tiles[0].get_attribute("aria-setsize")) if tiles else 0
 
     def num_selected(self) -> int:
-        text = self.one(".legend-chosen").get_attribute("textContent")
+        text = self.one(".label-bar-chosen").get_attribute("textContent")
         return int(text.split()[0]) if text else 0
 
     def digit_of(self, name: str) -> str:
@@ -40,7 +43,7 @@ class ReviewPage(Page):
         return str(1 + self.classes_with_digits().index(name))
 
     def classes_with_digits(self) -> list[str]:
-        chips = self.all(".legend-classes .chip")[:-1]
+        chips = self.all(".label-bar-classes .class-chip")[:-1]
         return [str(chip.get_attribute("title")) for chip in chips]
 
     def keys(self, *keys: str, holding: str | None = None) -> None:
@@ -60,6 +63,18 @@ class ReviewPage(Page):
         self.keys(*[Keys.ARROW_RIGHT] * (num - 1), holding=Keys.SHIFT)
         self.until(lambda: self.num_selected() == num, f"{num} selected photos")
 
+    @contextlib.contextmanager
+    def narrow(self) -> Iterator[None]:
+        """A screen of 360 x 720."""
+        size = {"width": 360, "height": 720, "deviceScaleFactor": 1, "mobile": True}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        yield
+        self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def width(self) -> int:
+        """Of what can be scrolled to, in pixels."""
+        return int(self.browser.execute_script("return document.documentElement.scrollWidth"))
+
     def answer(self, path: str) -> Any:
         response = self.server.http.get(path)
         response.raise_for_status()
@@ -67,31 +82,43 @@ class ReviewPage(Page):
 
 
 def label_of(server: Server, example: int) -> str | None:
-    """The newest label of an example."""
-    events = server.http.get(f"/v1/examples/{example}").json()["labels"]
-    return str(events[-1]["label"]) if events and events[-1]["label"] else None
+    """The label that an example has now."""
+    name = server.http.get(f"/v1/examples/{example}").json()["label"]
+    return None if name is None else str(name)
 
 
-def label(server: Server, name: str, image: bytes) -> int:
-    """Returns the id of the example."""
-    response = server.http.post(
-        "/v1/feedback", files={"image": ("photo.png", image, "image/png")}, data={"label": name}
-    )
-    return int(response.raise_for_status().json()["example_id"])
+def label_all(server: Server, photos: Sequence[tuple[str, bytes]]) -> list[int]:
+    """Label photos, given with their names, in one batch: one run learns them all. Returns the ids
+    of the examples."""
+    labels = [
+        {"prediction_id": prediction, "label": name}
+        for (name, _), prediction in zip(
+            photos, predict_all(server, [image for _, image in photos]), strict=True
+        )
+    ]
+    response = server.http.post("/v1/feedback/batch", json={"labels": labels})
+    return [int(each["example_id"]) for each in response.raise_for_status().json()["results"]]
 
 
-def predict(server: Server, image: bytes) -> str:
-    """Returns the id of the prediction."""
-    response = server.http.post("/v1/predict", content=image, headers={"Content-Type": "image/png"})
-    return str(response.raise_for_status().json()["prediction_id"])
+def predict_all(server: Server, images: Sequence[bytes]) -> list[str]:
+    """Returns the ids of the predictions."""
+
+    def predict(image: bytes) -> str:
+        headers = {"Content-Type": "image/png"}
+        response = server.http.post("/v1/predict", content=image, headers=headers)
+        return str(response.raise_for_status().json()["prediction_id"])
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(predict, images))
 
 
-def teach_colours(server: Server, num_of_each: int) -> None:
-    """Label red and blue scenes, and wait until a version that has learnt them is live."""
-    for i in range(num_of_each):
-        for k, name in enumerate(("red", "blue")):
-            label(server, name, tinted(name, 1000 * k + i))
-    until_learnt(server)
+def colours(num_of_each: int) -> list[tuple[str, bytes]]:
+    """Red and blue scenes with their names."""
+    return [
+        (name, tinted(name, 1000 * k + i))
+        for i in range(num_of_each)
+        for k, name in enumerate(("red", "blue"))
+    ]
 
 
 def until_analysed(server: Server, timeout_s: float = 3 * WAIT_S) -> None:

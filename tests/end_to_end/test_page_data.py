@@ -16,8 +16,8 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.end_to_end.review_page import (
     ReviewPage,
-    label,
-    teach_colours,
+    colours,
+    label_all,
     until_analysed,
     until_learnt,
 )
@@ -35,10 +35,8 @@ _TRICK = '<img src=x onerror="document.title=1">'
 
 @pytest.fixture(scope="module")
 def _labelled(server: Server) -> None:
-    teach_colours(server, 10)
-    label(server, _TRICK, tinted("red", 4711))
-    label(server, _TRICK, tinted("red", 4712))
-    label(server, _TRICK, tinted("red", 4713))
+    tricks = [(_TRICK, tinted("red", 4711 + i)) for i in range(3)]
+    label_all(server, [*colours(10), *tricks])
     until_learnt(server)
     until_analysed(server)
 
@@ -163,11 +161,9 @@ def test_name_of_a_class_stays_text(page: ReviewPage) -> None:
 
 def test_everything_has_a_name_and_fits_a_narrow_screen(page: ReviewPage) -> None:
     page.until(lambda: page.one(".map").is_displayed(), "the map")
+    until_learnt(page.server)  # the table changes with a version
     controls = [e for e in page.all("main button, main input, main a") if e.is_displayed()]
     assert len(controls) > 12
     assert [e.get_attribute("outerHTML") for e in controls if not e.accessible_name] == []
-    size = {"width": 360, "height": 720, "deviceScaleFactor": 1, "mobile": True}
-    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    width = page.browser.execute_script("return document.documentElement.scrollWidth")
-    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert width == 360
+    with page.narrow():
+        page.until(lambda: page.width() == 360, "the page to fit a narrow screen")

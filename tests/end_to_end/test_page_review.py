@@ -9,10 +9,10 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.end_to_end.review_page import (
     ReviewPage,
-    label,
+    colours,
+    label_all,
     label_of,
-    predict,
-    teach_colours,
+    predict_all,
     until_analysed,
     until_learnt,
 )
@@ -34,13 +34,12 @@ _TRICK = '<img src=x onerror="document.title=1">'
 @pytest.fixture(scope="module")
 def planted(server: Server) -> int:
     """Two classes, kept predictions, and one photo with the wrong label: its example."""
-    teach_colours(server, 12)
-    example = label(server, "blue", tinted("red", 4711))
-    for i in range(_NUM_PREDICTED):
-        predict(server, tinted(("red", "blue")[i % 2], 9000 + i))
+    examples = label_all(server, [*colours(12), ("blue", tinted("red", 4711))])
     until_learnt(server)
+    names = ("red", "blue")
+    predict_all(server, [tinted(names[i % 2], 9000 + i) for i in range(_NUM_PREDICTED)])
     until_analysed(server)
-    return example
+    return examples[-1]
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ def test_name_of_a_new_class_stays_text(page: ReviewPage, server: Server) -> Non
     page.until(lambda: page.all("#picker-name"), "the picker")
     page.keys(_TRICK, Keys.ENTER)
     page.until(lambda: _TRICK in page.classes_with_digits(), "the class with a digit")
-    assert _TRICK in page.one(".legend-classes").text
+    assert _TRICK in page.one(".label-bar-classes").text
     assert page.browser.title.startswith("Review")
     assert [each for each in page.all("img") if each.get_attribute("src").endswith("/x")] == []
     page.keys(Keys.BACKSPACE)
@@ -173,8 +172,5 @@ def test_keys_are_listed_and_everything_has_a_name(page: ReviewPage) -> None:
     controls = [e for e in page.all("button, input, a, select, .tile") if e.is_displayed()]
     nameless = [e for e in controls if not e.accessible_name]
     assert [e.get_attribute("outerHTML") for e in nameless] == []
-    size = {"width": 360, "height": 720, "deviceScaleFactor": 1, "mobile": True}
-    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    width = page.browser.execute_script("return document.documentElement.scrollWidth")
-    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert width == 360
+    with page.narrow():
+        page.until(lambda: page.width() == 360, "the page to fit a narrow screen")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.responses import PlainTextResponse
 
-from core.inputs import pixels
+from core.inputs import picture
 from tests.fuzz import http
 from tests.fuzz.__main__ import TARGETS, load
 
@@ -38,7 +38,7 @@ def test_seeds_and_damaged_seeds_have_no_fault(name: str) -> None:
 
 
 def test_error_that_is_not_documented_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels.formats, "describe", lambda image: 1 / 0)
+    monkeypatch.setattr(picture.formats, "describe", lambda image: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         load("images").check(b"no image")
 

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from core.labelling import labels
+from core.review import browse, pages
 from core.settings import Settings
 from core.shadows import outcomes
 from core.store.store import Store, open_store
-from tests.support import large_home, postgres
+from tests.support import large_home, large_home_lists, postgres
 from tests.support.large_home import Size
 from tests.support.large_home_reads import operations
 from training.worker import sequential_test
@@ -36,6 +37,9 @@ _COUNT_EVERY = 10
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels, "MAX_COUNTED", FEW)
+    monkeypatch.setattr(browse, "MAX_CHANGED", FEW)
+    monkeypatch.setattr(pages, "MAX_ROWS", 5)
+    monkeypatch.setattr(large_home_lists, "LIMIT", 5)
     monkeypatch.setattr(outcomes, "RECENT_LABELS", FEW)
     monkeypatch.setattr(outcomes, "READ_AGAIN", FEW)
     monkeypatch.setattr(sequential_test, "LABELS_PER_FALSE_ALARM", FEW)

@@ -14,12 +14,15 @@ from core.registry import activations, promotions, versions
 from core.registry.latest import Latest
 from core.settings import Settings
 from core.store.store import Store
+from service.api.routes import batches as batch_routes
+from service.api.routes import classes as class_routes
 from service.api.routes import runs as run_routes
 from service.api.routes import status as status_routes
 from service.api.routes import versions as version_routes
 from service.inference.serving_process import ServingProcess
 from tests.support import images, large_home
 from tests.support.large_home import Size
+from tests.support.large_home_lists import lists
 from training.recipe import Recipe, TriggerRecipe
 from training.worker.learnable import can_learn
 from training.worker.planner_input import read_planner_input
@@ -50,7 +53,10 @@ def operations(settings: Settings, store: Store, size: Size) -> Operations:
         "GET /v1/versions": lambda: version_routes.listing(serving, 50, None),
         "GET /v1/versions/1": lambda: version_routes.one(1, serving),
         "GET /v1/versions/{shadow}": lambda: version_routes.one(champion - 1, serving),
+        "GET /v1/classes": lambda: class_routes.listing(serving, 100, None, None),
+        "GET /v1/batches": lambda: batch_routes.listing(serving, 100, None),
         "GET /v1/runs": lambda: run_routes.listing(serving, 50),
+        **lists(serving, store),
         "POST /v1/feedback, a new image": Feedback(store).label_new,
         "POST /v1/feedback, a prediction": lambda: _label_prediction(store),
         "count of rollbacks (count_by)": reading(activations.count_by, promotions.SELF_HEALING),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,16 @@ from threadpoolctl import threadpool_limits
 
 from core.class_names import NONE_OF_THESE
 from core.errors import ArtifactError
-from core.registry import promotions
 from core.review import analyses
 from core.review.analyses import AnalysisRow
 from core.review.analysis import MAX_POINTS, Analysis
 from core.store.store import Store
+from core.system.background import call_back
 from training.analysis import example_map
 from training.analysis.curve_summary import learning_curve
 from training.analysis.familiarity import similarities
 from training.analysis.out_of_fold import OutOfFold, score_out_of_fold
-from training.analysis.subject import Subject, read_subject, recent_erasures
+from training.analysis.subject import Subject, read_subject
 from training.head.chunks import in_float32
 from training.recipe import Recipe
 
@@ -35,10 +36,10 @@ def analyse_newest(store: Store, recipe: Recipe) -> int | None:
     """Analyse the newest version, unless that is done, and store what was found.
 
     Returns its number; None: there was nothing to do, or an example was erased meanwhile. Raises
-    ArtifactError, StoreError.
+    NotEnoughLabels, ArtifactError, StoreError.
     """
     began = time.perf_counter()
-    subject = read_subject(store, store.db.clock())
+    subject = read_subject(store)
     if subject is None:
         return None
     earlier = _earlier_map(store, subject)
@@ -167,13 +168,8 @@ def _add(store: Store, subject: Subject, analysis: Analysis, summary: dict[str, 
     digest = store.blobs.put(content)
     number = subject.manifest.version
     row = AnalysisRow(number, digest, len(content), subject.snapshot, summary, now)
-    with store.db.write() as conn:
-        promotions.lock(conn)  # an erasure is before, or deletes this analysis
-        is_new = analyses.of_version(conn, number) is None
-        is_valid = recent_erasures(conn, now) <= frozenset(subject.erasures)
-        if is_new and is_valid:
-            analyses.add(conn, row)
-    if not (is_new and is_valid):
+    add = partial(analyses.add_unless_erased, store.db, row, subject.last_erasure)
+    if not call_back(add):
         store.blobs.delete(digest)
         return None
     extra = {"version": number, "examples": len(analysis), "duration_s": summary["seconds"]}

@@ -5,7 +5,6 @@ Suffixes: N examples, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +28,6 @@ from core.store.store import Store
 from training.dataset import Dataset, assemble, trainable_classes
 from training.head.fit import Penalty
 
-# An analysis takes seconds.
-_ERASED_OF_LATE_S = 3600.0
 _PAGE = 20
 
 
@@ -49,8 +46,8 @@ class Subject:
     penalty: Penalty | None
     # That of the version before.
     earlier: AnalysisRow | None
-    # The erasures of late, when the labels were read.
-    erasures: Collection[int]
+    # The newest erasure when the labels were read; 0: there was none.
+    last_erasure: int
 
     @property
     def snapshot(self) -> int:
@@ -74,12 +71,8 @@ def find_version(conn: Connection) -> Version | None:
     return None
 
 
-def recent_erasures(conn: Connection, now: float) -> frozenset[int]:
-    return frozenset(each.id for each in erased.since(conn, now - _ERASED_OF_LATE_S))
-
-
-def read_subject(store: Store, now: float) -> Subject | None:
-    """None: there is nothing to analyse. Raises ArtifactError, StoreError."""
+def read_subject(store: Store) -> Subject | None:
+    """None: there is nothing to analyse. Raises NotEnoughLabels, ArtifactError, StoreError."""
     with store.db.read() as conn:
         version = find_version(conn)
         if version is None:
@@ -88,10 +81,13 @@ def read_subject(store: Store, now: float) -> Subject | None:
         vectors = embeddings.get(conn, version.backbone, [row.example_id for row in current])
         saw_erased = erased.saw_erased(conn, version.snapshot)
         earlier = analyses.newest(conn)
-        erasures = recent_erasures(conn, now)
+        last_erasure = erased.newest_id(conn)
     rows = tuple(row for row in current if row.example_id in vectors)
     if not rows:
-        return None
+        raise NotEnoughLabels(
+            f"version {version.number} cannot be analysed: none of its examples has an embedding "
+            "any more; label images, and train again"
+        )
     manifest = versions.read_manifest(version, store)
     fields = None if saw_erased else manifest.recipe.get("penalty")
     references = None
@@ -110,7 +106,7 @@ def read_subject(store: Store, now: float) -> Subject | None:
         _dataset(rows, vectors),
         Penalty(**fields) if fields else None,
         earlier,
-        erasures,
+        last_erasure,
     )
 
 

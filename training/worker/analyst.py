@@ -139,7 +139,7 @@ def _close(child: subprocess.Popen[bytes]) -> None:
 
 
 def do_one(settings: Settings) -> None:
-    """The child's side. Raises InvalidRecipe, ArtifactError, StoreError."""
+    """The child's side. Raises InvalidRecipe, NotEnoughLabels, ArtifactError, StoreError."""
     session_yields(_LOWEST_NICE)
     recipe = load_recipe(settings.recipe)
     store = open_store(settings, migrate=False)

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotDone
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -32,6 +32,7 @@ from core.store.store import Store
 
 # Labels of a transaction: predictions wait for its lock while they are written.
 CHUNK = 32
+_WRITERS = 4
 # Chunks that are read while one is labelled.
 _AHEAD = 2
 _RENEW_EVERY_S = 2.0
@@ -82,9 +83,9 @@ class JobRun:
         except _Stopped:
             opening.add_done_callback(_close)
             raise
-        with archive:
+        with archive, ThreadPoolExecutor(_WRITERS, "import-store") as writers:
             plan = self._await(self.pool.submit(self._plan, archive))
-            loader = Loader.of(archive, self.store, self.settings)
+            loader = Loader.of(archive, self.store, self.settings, writers=writers)
             labeller = self._labeller()
             position = self.job.position
             for items, digests in self._ahead(

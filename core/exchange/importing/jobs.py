@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, exists, insert, select, update
 
 from core import audit
 from core.audit import Actor
@@ -18,11 +18,14 @@ from core.errors import ImportFinished, UnknownImport
 from core.exchange.importing.report import Report
 from core.exchange.reading.items import Layout
 from core.ids import may_be_id
+from core.store.database import Database
 from core.store.tables.review import imports
 
 LEASE_S = 15.0
 UNFINISHED = ("waiting", "running")
 _MAX_ERROR_CHARACTERS = 1_000
+_IS_UNFINISHED = imports.c.finished_at.is_(None)
+_IS_ANY_UNFINISHED = select(exists().where(_IS_UNFINISHED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +116,20 @@ def listing(conn: Connection, limit: int, before: str | None = None) -> list[Imp
 
 def unfinished(conn: Connection) -> list[Import]:
     """Oldest first."""
-    query = select(imports).where(imports.c.state.in_(UNFINISHED))
+    query = select(imports).where(_IS_UNFINISHED)
     return [Import(*row) for row in conn.execute(query.order_by(imports.c.created_at))]
+
+
+def is_any_unfinished(db: Database) -> bool:
+    """Asked all the time: it is one statement. Raises StoreError."""
+    (found,) = db.fetch_row(_IS_ANY_UNFINISHED)
+    return bool(found)
 
 
 def is_any_held(conn: Connection, now: float) -> bool:
     """Whether an import is worked on."""
     is_fresh = imports.c.heartbeat_at.between(now - LEASE_S, now + LEASE_S)
-    query = select(imports.c.id).where(imports.c.state == "running", is_fresh)
+    query = select(imports.c.id).where(_IS_UNFINISHED, imports.c.state == "running", is_fresh)
     return conn.execute(query.limit(1)).first() is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, exists, func, or_, select
 
 from core.class_names import is_same
 from core.exchange.reading.items import Kind
@@ -30,8 +30,8 @@ def known_labels(conn: Connection, images: Collection[str]) -> dict[str, Known]:
         .outerjoin(current_labels, current_labels.c.example_id == examples.c.id)
         .where(examples.c.image.in_(images))
     ).all()
-    by_import = labels.c.batch_id.in_(
-        select(label_batches.c.id).where(label_batches.c.kind == "import")
+    by_import = exists().where(
+        label_batches.c.id == labels.c.batch_id, label_batches.c.kind == "import"
     )
     newest = (
         select(func.max(labels.c.id))

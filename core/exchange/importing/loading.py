@@ -6,7 +6,9 @@ No lock is held meanwhile, and no row is written. What is known and unchanged is
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 
 from core.errors import ImageTooCostly, ImageTooLarge, UndecodableImage
 from core.exchange.importing.known import Known, decide, known_labels
@@ -44,11 +46,21 @@ class Loader:
     limits: Limits
     max_bytes: int
     is_dry_run: bool = False
+    # Where images are stored while others are decoded: a disk makes several durable at once. None:
+    # in the same thread.
+    writers: Executor | None = None
 
     @staticmethod
-    def of(source: Source, store: Store | None, settings: Settings, *, dry: bool = False) -> Loader:
+    def of(
+        source: Source,
+        store: Store | None,
+        settings: Settings,
+        *,
+        dry: bool = False,
+        writers: Executor | None = None,
+    ) -> Loader:
         limits = Limits(max_pixels=settings.max_pixels)
-        return Loader(source, store, limits, settings.max_body_bytes, dry)
+        return Loader(source, store, limits, settings.max_body_bytes, dry, writers)
 
     def load(self, items: Sequence[Item]) -> list[Loaded]:
         """In their order. `items` are few. Raises StoreError."""
@@ -84,7 +96,7 @@ class Loader:
         except Unreadable as error:
             return Loaded(item, "unreadable", str(error))
 
-    def _load_part(self, part: Sequence[tuple[Item, bytes | Loaded]]) -> Iterator[Loaded]:
+    def _load_part(self, part: Sequence[tuple[Item, bytes | Loaded]]) -> list[Loaded]:
         digests: dict[int, tuple[str, str, bytes]] = {}
         for at, (_, content) in enumerate(part):
             if isinstance(content, bytes):
@@ -92,14 +104,30 @@ class Loader:
                 whole = sha256(content)
                 digests[at] = whole, whole if kept is content else sha256(kept), kept
         known = self._known({digest for each in digests.values() for digest in each[:2]})
+        done, stored = [], []
         for at, (item, content) in enumerate(part):
             if isinstance(content, Loaded):
-                yield content
+                done.append(content)
                 continue
             whole, image, kept = digests[at]
             if whole in known:  # an earlier release has stored it whole
                 image, kept = whole, content
-            yield self._check(item, image, kept, known.get(image, Known()))
+            done.append(self._check(item, image, kept, known.get(image, Known())))
+            if done[-1].new is not None:
+                stored.append(self._put(kept, image))
+        for each in stored:
+            if each is not None:
+                each.result()
+        return done
+
+    def _put(self, content: bytes, image: str) -> Future[str] | None:
+        if self.store is None or self.is_dry_run:
+            return None
+        put = partial(self.store.blobs.put, content, digest=image)
+        if self.writers is not None:
+            return self.writers.submit(put)
+        put()
+        return None
 
     def _known(self, digests: set[str]) -> dict[str, Known]:
         if self.store is None or not digests:
@@ -119,6 +147,4 @@ class Loader:
             return Loaded(item, "unreadable", "too costly to decode", image)
         except UndecodableImage:
             return Loaded(item, "unreadable", "not a readable image", image)
-        if self.store is not None and not self.is_dry_run:
-            self.store.blobs.put(content, digest=image)
         return Loaded(item, kind, image=image, new=new)

@@ -27,6 +27,11 @@ class UploadFiles:
     def has(self, import_id: str) -> bool:
         return self.path(import_id).is_file()
 
+    def has_any(self) -> bool:
+        with contextlib.suppress(OSError):
+            return any(self.folder.glob(f"*{_SUFFIX}"))
+        return False
+
     def delete(self, import_id: str) -> None:
         with contextlib.suppress(OSError):
             self.path(import_id).unlink(missing_ok=True)

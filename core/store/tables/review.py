@@ -70,4 +70,10 @@ imports = Table(
     Column("created_at", Float, nullable=False, index=True),
     Column("finished_at", Float),
 )
-Index("ix_imports_state", imports.c.state)
+# Those that wait or run.
+Index(
+    "ix_imports_unfinished",
+    imports.c.created_at,
+    sqlite_where=imports.c.finished_at.is_(None),
+    postgresql_where=imports.c.finished_at.is_(None),
+)

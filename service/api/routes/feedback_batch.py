@@ -33,8 +33,12 @@ _TRY_AGAIN_S = 0.05
 Prepared = dict[str, NewExample | EvergreenError]
 
 
+class BulkLabelRequest(LabelOfOne):
+    label: str = Field(description="What cannot be a label is refused alone.")
+
+
 class FeedbackBatchRequest(BaseModel, extra="forbid"):
-    labels: list[LabelOfOne] = Field(
+    labels: list[BulkLabelRequest] = Field(
         min_length=1, max_length=MAX_LABELS, description="Each with one of the two ids."
     )
     who: str | None = Field(

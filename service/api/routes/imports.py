@@ -114,6 +114,8 @@ def listing(
 
 @router.get("/v1/imports/{import_id}", response_model=ImportResponse)
 def one(import_id: ImportId, serving: ServingDep) -> ImportResponse:
+    """Return an import: its state, how far it is, what became of its files, and the names of those
+    that were not imported as they are."""
     return ImportResponse.from_record(_get(serving, import_id))
 
 

@@ -84,7 +84,11 @@ class StatusFeed:
         return self._latest is not before[0] or self._live != before[1]
 
     def _ask(self) -> tuple[Latest, dict[str, str]]:
-        return self._poller.poll(), self._imports.poll()
+        before = self._poller.mark
+        latest = self._poller.poll()
+        if before is not None and before == self._poller.mark:
+            return latest, {}
+        return latest, self._imports.poll()
 
     def _is_moving(self, now: float) -> bool:
         latest = self._latest

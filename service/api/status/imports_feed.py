@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from core.errors import UnknownImport
 from core.exchange.importing import jobs
 from core.exchange.importing.jobs import Import
 from core.store.store import Store
@@ -27,7 +30,9 @@ class ImportsFeed:
         with self._store.db.read() as conn:
             found = jobs.unfinished(conn)
             listed = {each.id for each in found}
-            found += [jobs.get(conn, each) for each in self._shown.keys() - listed]
+            for ended in self._shown.keys() - listed:
+                with contextlib.suppress(UnknownImport):  # its row was deleted
+                    found.append(jobs.get(conn, ended))
         states = {each.id: _state(each) for each in found}
         moved = [each for each in found if states[each.id] != self._shown.get(each.id)]
         self._shown = {key: state for key, state in states.items() if key in listed}

@@ -60,8 +60,8 @@ class StorageStatus(BaseModel):
         description="When the last sweep counted; null: none has yet."
     )
     kinds: dict[str, StorageUse] = Field(
-        description="`labelled-images`, `other-images` of predictions, `versions`, `database`, "
-        "`cache` of the trainer's machine, and `to-delete`."
+        description="`labelled-images`, `other-images` of predictions, `versions`, `analyses` "
+        "of them, `database`, `cache` of the trainer's machine, and `to-delete`."
     )
     growth_bytes_per_day: float | None = Field(
         description="Over the last days; null before a day has passed."

@@ -26,6 +26,7 @@ export function makeClassTable(onChange) {
   const message = el("p", { class: "quiet" }, "Reading the classes…");
   const element = el("div", {}, message, frame);
   let classes = [];
+  let shown = "";
 
   async function load() {
     let answer;
@@ -35,16 +36,21 @@ export function makeClassTable(onChange) {
       say(problem.message);
       return;
     }
+    if (JSON.stringify(answer) === shown) return;
+    shown = JSON.stringify(answer);
     classes = answer.classes;
     const none = answer.none_of_these;
     frame.hidden = !classes.length && !none.examples;
     message.hidden = !frame.hidden;
     if (frame.hidden) say("Nothing is labelled yet. Label photos in Review, or import a zip below.");
     const most = Math.max(1, ...classes.map(({ examples, held_out: heldOut }) => examples + heldOut));
+    const focused = rows.contains(document.activeElement) ? document.activeElement.ariaLabel : null;
     put(rows, classes.map((each) => row(each, most)), none.examples > 0 && rowOfNone(none));
+    if (focused) [...rows.querySelectorAll("button")].find((button) => button.ariaLabel === focused)?.focus();
   }
 
   function say(text) {
+    shown = "";
     message.hidden = false;
     message.textContent = text;
   }
@@ -63,7 +69,7 @@ export function makeClassTable(onChange) {
         action("Delete", name, () => remove(name, examples + heldOut)))));
   }
 
-  const rowOfNone = ({ name, examples }) => el("tr", { class: "none" },
+  const rowOfNone = ({ name, examples }) => el("tr", { class: "no-class" },
     el("th", { scope: "row" }, el("a", { href: address("review", { by: "examples", class: name }) }, name), el("span", { class: "badge", title: "Kept out of training; tells what is unfamiliar" }, "no class")),
     el("td", { class: "number" }, whole(examples)), el("td", {}), el("td", {}), el("td", {}), el("td", {}));
 

@@ -35,7 +35,7 @@ export function makeGrid({ label, drawTile, nameTile, onSelect, onNearEnd, onSwi
     if (!room) return;
     columns = Math.max(1, Math.floor((room + GAP) / (side + GAP)));
     width = (room - GAP * (columns - 1)) / columns;
-    element.style.height = `${Math.ceil(items.length / columns) * height()}px`;
+    element.style.setProperty("height", `${Math.ceil(items.length / columns) * height()}px`);
     element.style.setProperty("--side", `${width}px`);
   }
 
@@ -92,7 +92,7 @@ export function makeGrid({ label, drawTile, nameTile, onSelect, onNearEnd, onSwi
       tile.item = item;
     }
     const { x, y } = place(index);
-    node.style.transform = `translate(${x}px, ${y}px)`;
+    node.style.setProperty("transform", `translate(${x}px, ${y}px)`);
     node.setAttribute("aria-selected", String(selection.has(key)));
     node.setAttribute("aria-posinset", String(index + 1));
     node.setAttribute("aria-setsize", String(items.length));

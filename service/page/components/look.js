@@ -10,7 +10,7 @@ import { describe, imageOf } from "./tile.js";
 export function lookCloser(item) {
   const { title, number, detail, marks } = describe(item);
   const near = el("div", { class: "near" }, el("p", { class: "quiet" }, "Looking for the nearest labelled photos…"));
-  const photo = el("img", { class: "whole", src: imageOf(item, "whole"), alt: title });
+  const photo = el("img", { class: "look-whole", src: imageOf(item, "whole"), alt: title });
   photo.addEventListener("error", () => photo.replaceWith(el("p", { class: "quiet" }, "This browser cannot show the photo.")));
   showNear(near, item);
   return open(number ? `${title} ${number}` : title, [

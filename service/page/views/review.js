@@ -4,7 +4,7 @@ import { allNames, loadClasses } from "../components/class_keys.js";
 import { makeFilters } from "../components/filters.js";
 import { makeGrid } from "../components/grid.js";
 import { heading } from "../components/heading.js";
-import { makeLegend } from "../components/legend.js";
+import { makeLabelBar } from "../components/label_bar.js";
 import { makeActions } from "../components/review_actions.js";
 import { makeSizes } from "../components/sizes.js";
 import { canUndo, hearSitting } from "../components/sitting.js";
@@ -44,7 +44,7 @@ export function mount(root, params) {
     onOpen: () => actions.act({ name: "open" }),
   });
   const actions = makeActions({ grid, list: () => list, changed: refreshBars });
-  const legend = makeLegend((action) => {
+  const labelBar = makeLabelBar((action) => {
     actions.act(action);
     grid.element.focus({ preventScroll: true });
   });
@@ -53,12 +53,12 @@ export function mount(root, params) {
   root.append(
     heading(title, filters.tabs, sizes),
     el("div", { class: "review-line" }, filters.about, bar.element), filters.choices,
-    message, grid.element, legend.element);
+    message, grid.element, labelBar.element);
   root.classList.add("review");
   document.addEventListener("keydown", actions.onKey);
 
   function refreshBars() {
-    legend.refresh({
+    labelBar.refresh({
       numSelected: grid.selection.size, numShown: grid.items.length, canUndo: canUndo(),
       hasLabels: grid.items.some(({ label }) => label),
     });

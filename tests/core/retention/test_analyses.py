@@ -9,7 +9,7 @@ from core.retention.versions import Files
 from core.review import analyses
 from core.review.analyses import AnalysisRow
 from core.store.store import Store
-from tests.core.retention.swept_store import NOW, sweep
+from tests.core.retention.swept_store import NOW, sweep, sweeper_of
 from tests.core.review.test_analysis import make_analysis
 
 
@@ -28,6 +28,8 @@ def kept(store: Store) -> list[int]:
 
 def test_sweep_keeps_the_newest_five(store: Store) -> None:
     rows = [add(store, version, 10) for version in range(2, 9)]
+    planned = [swept for swept in sweeper_of(store).plan(NOW) if swept.kind == "analyses"]
+    assert [swept.num_items for swept in planned] == [2]
     sweep(store)
     assert kept(store) == [8, 7, 6, 5, 4]
     assert [store.blobs.has(row.digest) for row in rows] == [False] * 2 + [True] * 5

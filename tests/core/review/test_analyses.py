@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from core import erased
 from core.review import analyses
 from core.review.analyses import AnalysisCache, AnalysisRow
 from core.review.analysis import Analysis
@@ -89,3 +91,17 @@ def test_lost_analysis_reads_as_none_and_is_logged_once(
         assert cache.get() is None
         assert cache.get() is None
     assert [each.message for each in caplog.records] == ["analysis.unreadable"]
+
+
+def test_analysis_of_labels_that_were_erased_since_is_not_added(store: Store) -> None:
+    row = replace(add(store, 1), version=2)
+    with store.db.read() as conn:
+        before = erased.newest_id(conn)
+    with store.db.write() as conn:
+        values = {"image": "a" * 64, "created_at": 1.0, "receipt": {}}
+        after = erased.add(conn, **values).id
+    assert not analyses.add_unless_erased(store.db, row, before)
+    assert analyses.add_unless_erased(store.db, row, after)
+    assert not analyses.add_unless_erased(store.db, row, after), "the version has one"
+    with store.db.read() as conn:
+        assert analyses.newest(conn) == row

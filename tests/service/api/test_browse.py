@@ -111,7 +111,7 @@ def test_times_have_an_offset_and_a_plus_may_be_a_space(filled: TestClient) -> N
         ("limit=1001", "invalid-request", "1000"),
         ("after=x", "invalid-request", "send `next_after` of the page before"),
         ("labelled=false&agrees=true", "invalid-request", "leave out"),
-        ("clas=cat", "invalid-request", "unknown parameters"),
+        ("label=cat", "invalid-request", "unknown parameters"),
         ("since=yesterday", "invalid-request", "such as 2026-12-01T08:00:00Z"),
         ("since=0", "invalid-request", "such as 2026-12-01T08:00:00Z"),
         ("since=2026-13-01T00:00Z", "invalid-request", "month"),

@@ -231,29 +231,6 @@ def test_label_names_who_its_client_says_where_nobody_is_asked(fresh: TestClient
     assert events(fresh, who=TRAINER.who) == []
 
 
-@pytest.mark.parametrize(
-    ("sent", "is_kept"), [("abc-1", True), ("x" * 64, True), ("x" * 65, False), ("a b", False)]
-)
-def test_request_id_of_a_client_is_kept_if_it_is_clean(
-    admin: TestClient, sent: str, is_kept: bool
-) -> None:
-    for path in ("/v1/status", "/livez", "/nothing"):
-        answered = admin.get(path, headers={"X-Request-Id": sent}).headers.get_list("X-Request-Id")
-        assert len(answered) == 1
-        assert (answered[0] == sent) == is_kept
-
-
-def test_refusal_and_prediction_have_a_request_id(admin: TestClient) -> None:
-    nobody = client_of_nobody(admin)
-    ids = {nobody.get("/v1/status").headers["X-Request-Id"] for _ in range(3)}
-    ids.add(
-        admin.post("/v1/predict", content=PHOTO, headers={"Content-Type": "image/png"}).headers[
-            "X-Request-Id"
-        ]
-    )
-    assert len(ids) == 4
-
-
 def test_pages_lead_to_the_first_event(admin: TestClient) -> None:
     seen: list[int] = []
     query: dict[str, Any] = {"limit": 7}

@@ -214,3 +214,30 @@ def test_batch_of_another_form_is_refused(client: TestClient, body: dict[str, An
 def test_single_label_needs_one_of_the_two_ids(client: TestClient, body: dict[str, Any]) -> None:
     response = client.post("/v1/feedback", json=body)
     assert_problem.problem(response, 422, "invalid-request", "prediction_id or example_id")
+
+
+@pytest.mark.parametrize("method", ["DELETE", "GET", "OPTIONS", "PUT"])
+def test_batch_is_no_id_of_a_label(client: TestClient, method: str) -> None:
+    response = client.request(method, "/v1/feedback/batch", content=b"{}")
+    assert_problem.problem(response, 405, "method-not-allowed")
+    assert response.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("before", [-(10**40), 0, 10**40])
+def test_batches_before_any_number_are_listed(client: TestClient, before: int) -> None:
+    send(client, {"example_id": example(client), "label": "dog"})
+    found = client.get(f"/v1/batches?before={before}")
+    assert found.status_code == 200
+    assert bool(found.json()["batches"]) == (before > 0)
+
+
+@pytest.mark.parametrize(("length", "status"), [(600_000, 422), (1_000_001, 413)])
+def test_body_of_a_batch_may_be_longer_than_others(
+    client: TestClient, length: int, status: int
+) -> None:
+    body = '{"labels": []}'.ljust(length).encode()
+    headers = {"Content-Type": "application/json"}
+    response = client.post("/v1/feedback/batch", content=body, headers=headers)
+    assert response.status_code == status
+    other = client.post("/v1/feedback", content=body, headers=headers)
+    assert other.status_code == 413

@@ -23,4 +23,6 @@ def test_unfinished_blobs_and_models_of_long_ago_are_deleted(tmp_path: Path) -> 
 
 def test_remote_blobs_are_not_searched(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, blob_url="s3://bucket/blobs")
-    assert leftovers.folders_of(settings) == [tmp_path / "cache", tmp_path / "spool"]
+    assert leftovers.folders_of(settings) == [
+        tmp_path / name for name in ("cache", "spool", "imports")
+    ]

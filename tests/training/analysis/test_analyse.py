@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +15,9 @@ import pytest
 
 from core.class_names import NONE_OF_THESE
 from core.erasure.erase import Eraser
+from core.errors import NotEnoughLabels
 from core.inputs.pixels import Limits
-from core.labelling import intake
+from core.labelling import embeddings, intake
 from core.labelling.intake import LabelRequest
 from core.models import starter
 from core.registry.bootstrap import ensure_first_version
@@ -197,3 +201,25 @@ def test_erasure_deletes_the_analyses_that_have_the_example(
         assert analyses.newest(conn) is None
     assert analyse_newest(trained, Recipe()) == 2
     assert 7 not in read(trained)[1].example_id_N
+
+
+def test_child_process_analyses_and_ends(trained: Store, settings: Settings) -> None:
+    environment = os.environ | {"EVERGREEN_HOME": str(settings.home), "EVERGREEN_DEVICE": "cpu"}
+    command = [sys.executable, "-m", "training", "--one-analysis"]
+    subprocess.run(command, env=environment, check=True, timeout=120)
+    assert read(trained)[0].version == 2
+
+
+def test_analysis_as_a_child_ends_with_its_parent(trained: Store, settings: Settings) -> None:
+    environment = os.environ | {"EVERGREEN_HOME": str(settings.home), "EVERGREEN_DEVICE": "cpu"}
+    command = [sys.executable, "-m", "training", "--one-analysis", "--stop-with-parent"]
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, timeout=120)
+    assert done.returncode == 0
+
+
+def test_version_whose_examples_have_no_embeddings_cannot_be_analysed(
+    trained: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "get", lambda *_: {})
+    with pytest.raises(NotEnoughLabels, match="version 2"):
+        analyse_newest(trained, Recipe())

@@ -82,7 +82,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
     )
     op.create_index("ix_imports_created_at", "imports", ["created_at"])
-    op.create_index("ix_imports_state", "imports", ["state"])
+    op.create_index(
+        "ix_imports_unfinished",
+        "imports",
+        ["created_at"],
+        sqlite_where=sa.text("finished_at IS NULL"),
+        postgresql_where=sa.text("finished_at IS NULL"),
+    )
 
 
 def downgrade() -> None:

@@ -14,14 +14,14 @@ const ACTIONS = [
 ];
 
 /** `act({name, digit})` does what a key would. */
-export function makeLegend(act) {
-  const chips = el("div", { class: "legend-classes", role: "group", "aria-label": "Set a class" });
-  const chosen = el("p", { class: "legend-chosen", role: "status" });
+export function makeLabelBar(act) {
+  const chips = el("div", { class: "label-bar-classes", role: "group", "aria-label": "Set a class" });
+  const chosen = el("p", { class: "label-bar-chosen", role: "status" });
   const buttons = new Map(ACTIONS.map(([name, text, key, title]) => [name,
     el("button", { type: "button", class: "plain", title, "aria-keyshortcuts": { "⌫": "Backspace", "␣": "Space" }[key] ?? key, onclick: () => act({ name }) },
       text, el("kbd", { "aria-hidden": "true" }, key))]));
-  const element = el("div", { class: "legend", role: "group", "aria-label": "Label" },
-    chosen, chips, el("div", { class: "legend-actions" }, ...buttons.values()));
+  const element = el("div", { class: "label-bar", role: "group", "aria-label": "Label" },
+    chosen, chips, el("div", { class: "label-bar-actions" }, ...buttons.values()));
   let shown = "";
 
   function refresh({ numSelected, numShown, canUndo, hasLabels }) {
@@ -30,9 +30,9 @@ export function makeLegend(act) {
     if (key !== shown) {
       shown = key;
       put(chips,
-        names.map((name, k) => el("button", { type: "button", class: "chip", title: name, "aria-keyshortcuts": String(k + 1), onclick: () => act({ name: "digit", digit: k + 1 }) },
+        names.map((name, k) => el("button", { type: "button", class: "class-chip", title: name, "aria-keyshortcuts": String(k + 1), onclick: () => act({ name: "digit", digit: k + 1 }) },
           el("kbd", { "aria-hidden": "true" }, String(k + 1)), el("span", {}, name))),
-        el("button", { type: "button", class: "chip", "aria-keyshortcuts": "/", onclick: () => act({ name: "pick" }) },
+        el("button", { type: "button", class: "class-chip", "aria-keyshortcuts": "/", onclick: () => act({ name: "pick" }) },
           el("kbd", { "aria-hidden": "true" }, "/"), el("span", {}, names.length ? "other" : "choose a class")));
     }
     setText(chosen, numSelected ? `${count(numSelected, "photo")} selected` : "");
