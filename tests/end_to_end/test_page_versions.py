@@ -92,7 +92,7 @@ def test_photo_shows_its_history_and_takes_another_label(page: Page, store: Stor
     page.open("example/1")
     page.until(lambda: page.all(".history li"), "the history")
     assert page.heading() == "Photo 1"
-    image = page.one("img.whole")
+    image = page.one("img.full-photo")
     page.until(lambda: int(image.get_attribute("naturalWidth") or 0) > 0, "the photo")
     page.at("relabel").send_keys(TRICK)
     page.at("relabel").submit()
