@@ -72,25 +72,27 @@ def test_two_versions_are_compared_down_to_their_photos(page: Page) -> None:
     assert page.browser.title == "Review · Evergreen"
 
 
-def test_version_is_promoted_and_rolled_back(page: Page, server: Server) -> None:
-    newest = server.status()["version"]
+def test_version_is_rolled_back_and_promoted(page: Page, server: Server) -> None:
+    champion = server.http.get("/v1/champion").json()
+    newest, previous = champion["version"], champion["previous"]
     page.go("versions")
-    page.until(lambda: page.all(f'[data-version="{newest}"].champion'), "the versions")
-    page.click(page.one('[data-version="1"] button'))
-    page.click(page.at("confirm-yes"))
-    page.until(lambda: page.text("live-text") == "Version 1 is live", "version 1")
-    label = f"Roll back to version {newest}"
+    label = f"Roll back to version {previous}"
     page.until(lambda: page.text("roll-back") == label, "the way back")
     page.click(page.at("roll-back"))
     page.click(page.at("confirm-yes"))
-    page.until(lambda: page.text("live-text") == f"Version {newest} is live", "the rollback")
+    page.until(lambda: page.text("live-text") == f"Version {previous} is live", "the rollback")
+    page.until(lambda: page.all(f'[data-version="{previous}"].champion'), "the mark")
+    page.click(page.one(f'[data-version="{newest}"] button'))
+    page.click(page.at("confirm-yes"))
+    page.until(lambda: page.text("live-text") == f"Version {newest} is live", "the promotion")
+    assert server.http.get("/v1/champion").json()["version"] == newest
 
 
 def test_photo_shows_its_history_and_takes_another_label(page: Page, store: Store) -> None:
     page.open("example/1")
     page.until(lambda: page.all(".history li"), "the history")
     assert page.heading() == "Photo 1"
-    image = page.one("img.whole")
+    image = page.one("img.full-photo")
     page.until(lambda: int(image.get_attribute("naturalWidth") or 0) > 0, "the photo")
     page.at("relabel").send_keys(TRICK)
     page.at("relabel").submit()

@@ -18,7 +18,7 @@ export function balance(classes) {
     el("p", { class: "quiet fine" }, ratio < UNEVEN
       ? `${count(sorted.length, "class", "classes")}, evenly labelled.`
       : `${sorted[0].name} has ${least ? `${Math.round(ratio)} times as many labels as` : "labels, and none has"} ${sorted.at(-1).name}.`),
-    el("p", { class: "legend" }, el("span", {}, "to train on"), el("span", { class: "of-held-out" }, "held out to evaluate")),
+    el("p", { class: "chart-legend" }, el("span", {}, "to train on"), el("span", { class: "of-held-out" }, "held out to evaluate")),
     el("ul", { class: "tally" }, sorted.slice(0, MOST).map(({ name, examples, held_out: heldOut }) => {
       const parts = el("span", { class: "bar parts", "aria-hidden": "true" }, el("span", {}), el("span", {}));
       fill(parts, (examples - heldOut) / most);

@@ -34,7 +34,7 @@ export function makeQuestion(answer, given, onGiven) {
   buttons.set(NONE_OF_THESE, none);
   const input = el("input", {
     type: "text", list: "classes", maxlength: 100, autocomplete: "off", autocapitalize: "off", spellcheck: "false",
-    "aria-label": "What is it really?", placeholder: "something else…",
+    "aria-label": "What is it really?", placeholder: "other…",
   });
   const form = el("form", { class: "row", onsubmit: submit }, input, el("button", { type: "submit", class: "plain" }, "Save"));
   const fields = el("fieldset", {},

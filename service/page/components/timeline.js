@@ -40,7 +40,7 @@ export function timeline(versions) {
         return [version.version, kindOf(version), percent(accuracy), interval(of), `${num} (${by})`];
       }).reverse(),
     }),
-    el("p", { class: "legend" }, el("span", {}, "promoted"), el("span", { class: "of-held-back" }, "held back"), el("span", { class: "of-champion" }, "champion")));
+    el("p", { class: "chart-legend" }, el("span", {}, "promoted"), el("span", { class: "of-held-back" }, "held back"), el("span", { class: "of-champion" }, "champion")));
 }
 
 const kindOf = ({ is_champion: isChampion, gate }) => (isChampion ? "champion" : gate.promote === false ? "held back" : "");

@@ -18,7 +18,7 @@ const MOST_VERSIONS = 12;
 
 export function mount(root, { id }) {
   const content = el("div", { class: "with-side" }, el("p", { class: "quiet" }, "Loading…"));
-  const image = el("img", { src: api.exampleImage(id, "whole"), alt: `Photo ${id}`, class: "whole" });
+  const image = el("img", { src: api.exampleImage(id, "whole"), alt: `Photo ${id}`, class: "full-photo" });
   image.addEventListener("error", () => image.replaceWith(el("p", { class: "empty" }, "The photo cannot be shown here.")));
   const nearest = el("div", { class: "nearest", hidden: true });
   const frame = el("div", { class: "stack" }, el("div", { class: "panel" }, image), el("div", { class: "panel plain" }, nearest));

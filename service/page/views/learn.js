@@ -14,13 +14,22 @@ export const title = "Learn";
 export const role = "label";
 
 const RUNS = 6;
+const ANALYSED_MS = 5000;
+const LOOKS = 30; // in vain, if this version is never analysed
 
 export function mount(root) {
   const run = makeRunPanel();
   const ofCurve = el("div", { class: "stack" });
   const ofClasses = el("div", { class: "stack" });
   const ofRuns = el("div", {});
-  const learning = makeLoader(api.learningCurve, (answer) => put(ofCurve, curve(answer)));
+  let analysed = null; // the version of the learning curve
+  let measured = ""; // when the learning curve was computed
+  const learning = makeLoader(api.learningCurve, (answer) => {
+    analysed = answer.version;
+    if (`${answer.computed_at} ${answer.text}` === measured) return; // what is open must not close
+    measured = `${answer.computed_at} ${answer.text}`;
+    put(ofCurve, curve(answer));
+  });
   const classes = makeLoader(api.classes, ({ classes: all }) => put(ofClasses, balance(all)));
   const runs = makeLoader(() => api.runs(limit + 1), showRuns);
   let limit = RUNS;
@@ -38,15 +47,19 @@ export function mount(root) {
 
   let seen = null;
   const loadClasses = throttle(classes.load);
+  // Versions are analysed some time after their run, which no event tells.
+  let looks = LOOKS;
+  const loadCurve = throttle(() => { looks -= 1; learning.load(); }, ANALYSED_MS);
   const stops = [
     watch("status", (status) => {
       run.show(status);
       if (!status) return;
       // An ended run may have changed all that it measures.
       const newest = `${status.version} ${status.last_run?.id} ${status.last_run?.state} ${status.runs.length}`;
+      if (newest !== seen) looks = LOOKS;
+      if (analysed !== status.version && looks > 0) loadCurve();
       if (newest === seen) return;
       seen = newest;
-      learning.load();
       runs.load();
       loadClasses();
     }),
@@ -54,6 +67,6 @@ export function mount(root) {
   ];
   if (get("status") === null) for (const { load } of [learning, runs, classes]) load();
   return () => {
-    for (const stop of [...stops, run.stop, loadClasses.stop, learning.stop, classes.stop, runs.stop]) stop();
+    for (const stop of [...stops, run.stop, loadClasses.stop, loadCurve.stop, learning.stop, classes.stop, runs.stop]) stop();
   };
 }
