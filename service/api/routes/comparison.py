@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -163,7 +163,7 @@ async def diff(
     b: _Number,
     serving: ServingDep,
     caller: CallerDep,
-    limit: Limit = 100,
+    limit: Annotated[Limit, Query(description="Most flips to list.")] = 100,
     if_none_match: _Tag = None,
 ) -> Response:
     """Compare two versions on the held-out examples, none of which trained them.
