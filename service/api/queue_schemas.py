@@ -6,8 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from core.review import neighbours, queue, rankings, reservations
+from core.review import neighbours
 from core.review.analyses import AnalysisRow
+from core.review.queue import rankings, reservations
+from core.review.queue import show as queue
 from service.api.review_schemas import AnalysisOf, ExampleItem, PredictionItem
 
 

@@ -13,7 +13,8 @@ from core.exchange.exporting.labelled_set import read_page
 from core.exchange.importing import jobs
 from core.exchange.importing.known import known_labels
 from core.labelling import classes, labels
-from core.review import neighbours, queue
+from core.review import neighbours
+from core.review.queue import show as queue
 from core.store.schema import examples
 from core.store.store import Store
 from core.store.tables.review import imports

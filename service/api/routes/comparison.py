@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from core import audit
 from core.labelling import labels
 from core.registry import versions
-from core.review import comparison
-from core.review.comparison import Difference, describe_coverage
-from core.review.confusion import Confusion, confusion
-from core.review.paired_tests import Comparison
-from core.review.version_scores import HeldOut, VersionScores
+from core.review.comparing import comparison
+from core.review.comparing.comparison import Difference, describe_coverage
+from core.review.comparing.confusion import Confusion, confusion
+from core.review.comparing.paired_tests import Comparison
+from core.review.comparing.version_scores import HeldOut, VersionScores
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.schemas import Limit, WholeNumber

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 
 from core import audit
 from core.class_names import MAX_LABEL_CHARACTERS
-from core.review import cursors
-from core.review.browse import ExampleFilter, Sort, list_examples
+from core.review.listing import cursors
+from core.review.listing.browse import ExampleFilter, Sort, list_examples
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.query_types import Flag, Time

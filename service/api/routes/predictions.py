@@ -9,7 +9,7 @@ from pydantic import Field
 
 from core import audit
 from core.class_names import MAX_LABEL_CHARACTERS
-from core.review.kept_predictions import PredictionFilter, list_predictions
+from core.review.listing.kept_predictions import PredictionFilter, list_predictions
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.query_types import Flag, Time
