@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,10 @@ def predict(
     """
     scores = score_image(servable, image, limits)
     kept = without_trailing(image)
-    result = build_prediction(servable.manifest, kept, scores, now)
-    prediction = capture.decide(result.prediction, len(kept), result.embedding_D)
-    if prediction.kept_bytes is not None:
-        blobs.put(kept, durable=False, digest=prediction.image)
-    return replace(result, prediction=prediction)
+    result = build_prediction(servable.manifest, kept, scores, capture, now)
+    if result.prediction.kept_bytes is not None:
+        blobs.put(kept, durable=False, digest=result.prediction.image)
+    return result
 
 
 def score_image(servable: Servable, image: bytes, limits: Limits) -> Scores:
@@ -61,9 +60,10 @@ def score_image(servable: Servable, image: bytes, limits: Limits) -> Scores:
 
 
 def build_prediction(
-    manifest: Manifest, image: bytes, scores: Scores, now: float
+    manifest: Manifest, image: bytes, scores: Scores, capture: Capture, now: float
 ) -> PredictionResult:
-    """Make a prediction of the scores of one image. Stores nothing."""
+    """Make a prediction of the scores of one image, and decide whether that is kept. Stores
+    nothing."""
     probabilities_K = scores.probabilities_BK[0]
     order_K = np.argsort(-probabilities_K, kind="stable")
     # Converting hundreds of classes to Python objects would take longer than the rest of this.
@@ -83,6 +83,7 @@ def build_prediction(
     below = manifest.abstain_below
     abstains = below is not None and confidence < below
     embedding_D = scores.embedding_BD[0]
+    prediction = capture.decide(prediction, len(image), embedding_D)
     return PredictionResult(
         prediction, abstains, manifest.classes, probabilities_K, order_K, embedding_D
     )

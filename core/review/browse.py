@@ -23,7 +23,8 @@ from core.review import cursors, pages, suspicion, walks
 from core.review.items import ExampleItem, Found, read_items
 from core.review.walks import AnalysedWalk, LabelledWalk, RetractedWalk, Stop, Walk
 from core.store.schema import classes as class_rows
-from core.store.schema import labels
+from core.store.schema import examples, labels
+from core.store.tables.tallies import current_labels
 
 # With more label events since the analysis, its labels narrow nothing down.
 MAX_CHANGED = 5_000
@@ -168,13 +169,33 @@ def _matching(
     has_probability: bool,
 ) -> list[tuple[Stop, ExampleItem]]:
     by_id = {stop.example_id: stop for stop in stops}
-    items = [item for item in read_items(conn, list(by_id), found) if _matches(item, wanted)]
+    ids = _of_rows(conn, wanted, list(by_id))
+    items = [item for item in read_items(conn, ids, found) if _matches(item, wanted)]
     if has_probability or wanted.suspected is not None:
         items = [item for item in items if item.label_probability is not None]
     if wanted.suspected is not None:
         suspects = suspicion.suspected(conn, items)
         items = [item for item in items if (item.id in suspects) == wanted.suspected]
     return [(by_id[item.id], item) for item in items]
+
+
+def _of_rows(conn: Connection, wanted: ExampleFilter, ids: list[int]) -> list[int]:
+    """Leave out what the rows alone rule out: reading 2,000 examples whole takes 35 ms."""
+    if not wanted.labelled:
+        query = select(current_labels.c.example_id).where(current_labels.c.example_id.in_(ids))
+        labelled = set(conn.scalars(query))
+        ids = [number for number in ids if number not in labelled]
+    conditions = []
+    if wanted.source is not None:
+        conditions.append(examples.c.source == wanted.source)
+    if wanted.since is not None:
+        conditions.append(examples.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(examples.c.created_at <= wanted.until)
+    if not conditions:
+        return ids
+    right = set(conn.scalars(select(examples.c.id).where(examples.c.id.in_(ids), *conditions)))
+    return [number for number in ids if number in right]
 
 
 def _matches(item: ExampleItem, wanted: ExampleFilter) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
@@ -134,13 +133,14 @@ class Predictor:
         def record() -> PredictionResult:
             # Before it is hashed, so that what follows the image in its file is not kept.
             kept = without_trailing(image)
-            result = build_prediction(servable.manifest, kept, scores, self._clock())
-            prediction = self._capture.decide(result.prediction, len(kept), result.embedding_D)
+            now = self._clock()
+            result = build_prediction(servable.manifest, kept, scores, self._capture, now)
+            prediction = result.prediction
             is_kept = prediction.kept_bytes is not None
             if not is_kept:
                 metrics.images_not_kept.labels(prediction.capture).inc()
             self.recorder.record(prediction, kept if is_kept else b"")
-            return replace(result, prediction=prediction)
+            return result
 
         return await _run(self._io_pool, record)
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from core.labelling import labels
-from core.review import browse, pages
+from core.review import browse, pages, pool, suspects
 from core.settings import Settings
 from core.shadows import outcomes
 from core.store.store import Store, open_store
@@ -39,6 +39,8 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels, "MAX_COUNTED", FEW)
     monkeypatch.setattr(browse, "MAX_CHANGED", FEW)
     monkeypatch.setattr(pages, "MAX_ROWS", 5)
+    monkeypatch.setattr(pool, "MAX_LABELLED", FEW)
+    monkeypatch.setattr(suspects, "_CHUNK", 10)
     monkeypatch.setattr(large_home_lists, "LIMIT", 5)
     monkeypatch.setattr(outcomes, "RECENT_LABELS", FEW)
     monkeypatch.setattr(outcomes, "READ_AGAIN", FEW)

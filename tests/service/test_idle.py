@@ -38,7 +38,7 @@ def statements_counted() -> Iterator[Counter[str]]:
 
 def count_for_a_while(seen: Counter[str]) -> tuple[float, float]:
     """Returns the statements a second, and the marks a second."""
-    wait_until(lambda: seen[MARK] > 20)  # what a start does is over
+    wait_until(lambda: seen[MARK] > 60)  # what a start does is over, and the first look for work
     seen.clear()
     began = time.monotonic()
     time.sleep(SECONDS)

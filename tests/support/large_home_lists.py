@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, select, text
 
+from core.audit import SERVICE
 from core.exchange.exporting.labelled_set import read_page
 from core.exchange.importing import jobs
 from core.exchange.importing.known import known_labels
 from core.labelling import classes, labels
+from core.review import neighbours, queue
 from core.store.schema import examples
 from core.store.store import Store
 from core.store.tables.review import imports
@@ -57,8 +60,30 @@ def lists(serving: ServingProcess, store: Store) -> dict[str, Callable[[], objec
         "GET /v1/predictions?label=": lambda: prediction_routes.listing(
             serving, NOBODY, limit=LIMIT, label="class 3"
         ),
+        **_queue(serving, store),
         **_exchange(serving, store),
     }
+
+
+def _queue(serving: ServingProcess, store: Store) -> dict[str, Callable[[], object]]:
+    """Most kept predictions are labelled, as in a home whose people label a lot."""
+    champion = serving.slot.current()
+
+    def show(by: queue.By) -> Callable[[], object]:
+        options: dict[str, Any] = {"limit": LIMIT, "reviewer": "ann", "actor": SERVICE}
+        return lambda: queue.show(store, champion, serving.analyses.get(), by=by, **options)
+
+    return {f"GET /v1/queue?by={by}": show(by) for by in queue.KINDS} | {
+        "GET /v1/neighbours": lambda: _nearest(serving, store)
+    }
+
+
+def _nearest(serving: ServingProcess, store: Store) -> object:
+    backbone = serving.slot.current().manifest.backbone
+    with store.db.read() as conn:
+        query = neighbours.of_example(conn, 1, backbone)
+    x_D = np.ones(serving.slot.current().manifest.embedding_size, np.float32)
+    return serving.neighbours.nearest(query, x_D, backbone, LIMIT, None)
 
 
 def _exchange(serving: ServingProcess, store: Store) -> dict[str, Callable[[], object]]:

@@ -20,7 +20,7 @@ from core.errors import DiskFull, InputError, StoreError
 from core.exchange.importing import jobs
 from core.exchange.importing.jobs import Import
 from core.exchange.importing.labeller import Labeller
-from core.exchange.importing.loading import Loaded, Loader
+from core.exchange.importing.loading import Interrupted, Loaded, Loader
 from core.exchange.importing.report import Report
 from core.exchange.importing.upload_files import UploadFiles
 from core.exchange.reading.archive import Archive
@@ -62,7 +62,7 @@ class JobRun:
         claimed and run again."""
         try:
             self._import()
-        except _Stopped:
+        except (_Stopped, Interrupted):
             self._leave()
         except StoreError as error:
             if not isinstance(error, DiskFull):
@@ -85,7 +85,13 @@ class JobRun:
             raise
         with archive, ThreadPoolExecutor(_WRITERS, "import-store") as writers:
             plan = self._await(self.pool.submit(self._plan, archive))
-            loader = Loader.of(archive, self.store, self.settings, writers=writers)
+            loader = Loader.of(
+                archive,
+                self.store,
+                self.settings,
+                writers=writers,
+                should_stop=self.should_stop,
+            )
             labeller = self._labeller()
             position = self.job.position
             for items, digests in self._ahead(
@@ -195,8 +201,7 @@ class JobRun:
         with self.store.db.write() as conn:
             jobs.finish(conn, self.job, state, self.store.db.clock(), error)
         self.files.delete(self.job.id)
-        extra = {"import": self.job.id, "state": state}
-        log.info("import.ended", extra=extra)
+        log.info("import.ended", extra={"import": self.job.id, "state": state})
 
 
 def _close(opening: Future[Archive]) -> None:

@@ -5,7 +5,7 @@ No lock is held meanwhile, and no row is written. What is known and unchanged is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,10 @@ from core.store.store import Store
 
 # Images are looked up together, unless they take more memory than this.
 _MAX_BYTES = 32_000_000
+
+
+class Interrupted(Exception):
+    """The process is to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Loader:
     # Where images are stored while others are decoded: a disk makes several durable at once. None:
     # in the same thread.
     writers: Executor | None = None
+    # Asked before each image, as large ones take long. Then `load` raises Interrupted.
+    should_stop: Callable[[], bool] = bool
 
     @staticmethod
     def of(
@@ -58,9 +64,11 @@ class Loader:
         *,
         dry: bool = False,
         writers: Executor | None = None,
+        should_stop: Callable[[], bool] = bool,
     ) -> Loader:
         limits = Limits(max_pixels=settings.max_pixels)
-        return Loader(source, store, limits, settings.max_body_bytes, dry, writers)
+        max_bytes = settings.max_body_bytes
+        return Loader(source, store, limits, max_bytes, dry, writers, should_stop)
 
     def load(self, items: Sequence[Item]) -> list[Loaded]:
         """In their order. `items` are few. Raises StoreError."""
@@ -136,6 +144,8 @@ class Loader:
             return known_labels(conn, digests)
 
     def _check(self, item: Item, image: str, content: bytes, known: Known) -> Loaded:
+        if self.should_stop():
+            raise Interrupted
         kind = decide(item.label, known)
         if kind in ("already", "kept corrections"):
             return Loaded(item, kind, image=image)

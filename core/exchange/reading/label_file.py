@@ -16,7 +16,7 @@ from core.exchange.reading.references import BadReference, References
 from core.exchange.reading.source import Source, SourceFile, Unreadable, shown
 from core.exchange.reading.splits import side_of
 
-MAX_BYTES = 200_000_000
+MAX_BYTES = 100_000_000
 _READERS: dict[str, Callable[[str, str], Iterator[LabelRow]]] = {
     "csv": read_csv,
     "tsv": read_csv,

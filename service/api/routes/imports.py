@@ -30,7 +30,8 @@ from service.inference.serving_process import ServingProcess
 router = APIRouter(tags=["imports"])
 
 _TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
-_MAX_NAME_CHARACTERS = 200
+# A file system takes at most 255.
+_MAX_NAME_CHARACTERS = 300
 _POLL_EVERY_S = 0.5
 _LISTED_PROBLEMS = 10
 

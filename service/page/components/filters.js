@@ -12,10 +12,10 @@ const CHOICES = {
     ["class", "Class", null],
     ["predicted", "Model says", null],
     ["agrees", "Label and model", YES_NO("agree", "differ")],
-    ["labelled", "Label", [["", "given"], ["false", "taken back"]]],
     ["held_out", "Used for", YES_NO("evaluation", "training")],
     ["suspected", "Suspect", YES_NO("yes", "no")],
     ["unfamiliar", "Unfamiliar", YES_NO("yes", "no")],
+    ["labelled", "Label", [["", "given"], ["false", "taken back"]]],
     ["sort", "Order", [["", "newest first"], ["oldest", "oldest first"], ["suspicion", "most suspect first"], ["similarity", "least familiar first"]]],
   ],
   predictions: [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,23 @@ def test_process_that_stops_hands_its_import_on(worker: Worker) -> None:
     done = Worker(worker.store, worker.settings.home).work()
     assert done is not None
     assert (done.id, done.state) == (job.id, "finished")
+
+
+def test_process_that_stops_leaves_a_chunk_of_large_images(worker: Worker) -> None:
+    job = worker.upload(FOUR)
+    asked: list[bool] = []
+
+    def should_stop() -> bool:
+        """From the second image of the only chunk on."""
+        asked.append(True)
+        return threading.current_thread().name.startswith("ThreadPool") and len(asked) > 5
+
+    handed = worker.work(should_stop)
+    assert handed is not None
+    assert (handed.state, handed.position) == ("waiting", 0)
+    done = worker.work()
+    assert done is not None
+    assert (done.id, counts(done)) == (job.id, {"added": 4})
 
 
 def test_one_import_at_a_time_on_a_machine_oldest_first(worker: Worker, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core import audit
 from core.exchange.importing import jobs
 from core.exchange.importing.jobs import Import
+from core.exchange.importing.labeller import Labeller
 from core.labelling import batches
 from core.labelling.label_request import LabelRequest
 from core.store.store import Store
@@ -72,6 +74,24 @@ def test_second_import_changes_nothing_and_corrections_stay(worker: Worker) -> N
     assert done.batch_id is None
     moved = {"dog/1.png": FOUR["cat/1.png"]}
     assert counts(worker.imported(moved)) == {"relabelled": 1}
+
+
+def test_label_that_a_person_gives_meanwhile_stays(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the decision what to label and the transaction that does."""
+    worker.imported(FOUR)
+    settle = Labeller.settle
+
+    def settle_and_correct(self: Labeller, loaded: Any) -> Any:
+        found = settle(self, loaded)
+        label(worker.store, LabelRequest("cow", "bob"), photo(0))
+        label(worker.store, LabelRequest("dog", "bob"), photo(1))
+        return found
+
+    moved = {"dog/1.png": FOUR["cat/1.png"], "dog/2.png": FOUR["cat/2.png"]}
+    monkeypatch.setattr(Labeller, "settle", settle_and_correct)
+    assert counts(worker.imported(moved)) == {"already": 1, "relabelled": 1}
 
 
 def test_labels_are_one_batch_of_the_author_that_can_be_undone(worker: Worker) -> None:
