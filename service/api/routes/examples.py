@@ -13,8 +13,8 @@ from core.review.listing.browse import ExampleFilter, Sort, list_examples
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.query_types import Flag, Time
-from service.api.review_schemas import AnalysisOf, ExampleItem, ExampleList
-from service.api.schemas import Limit
+from service.api.schemas.common import Limit
+from service.api.schemas.review import AnalysisOf, ExampleItem, ExampleList
 
 router = APIRouter(tags=["review"])
 

@@ -13,9 +13,9 @@ from core.review.listing.kept_predictions import PredictionFilter, list_predicti
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.query_types import Flag, Time
-from service.api.review_schemas import PredictionItem, PredictionItems
 from service.api.routes.examples import After
-from service.api.schemas import Limit, PlainNumber
+from service.api.schemas.common import Limit, PlainNumber
+from service.api.schemas.review import PredictionItem, PredictionItems
 
 router = APIRouter(tags=["review"])
 

@@ -10,7 +10,7 @@ from core.review import neighbours
 from core.review.analyses import AnalysisRow
 from core.review.queue import rankings, reservations
 from core.review.queue import show as queue
-from service.api.review_schemas import AnalysisOf, ExampleItem, PredictionItem
+from service.api.schemas.review import AnalysisOf, ExampleItem, PredictionItem
 
 
 class QueueItem(BaseModel):
