@@ -22,7 +22,7 @@ from service.api.access.caller import NOBODY
 from service.api.routes import examples as example_routes
 from service.api.routes import imports as import_routes
 from service.api.routes import predictions as prediction_routes
-from service.api.schemas.common import moment
+from service.api.schemas.bodies import moment
 from service.inference.serving_process import ServingProcess
 from tests.support.analyses import Scored, analyse
 

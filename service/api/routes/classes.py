@@ -16,7 +16,7 @@ from core.plain_text import MAX_WHO_CHARACTERS
 from core.review.listing.class_list import ListedClass, read_class_list
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas.common import WHO, Limit, moment_or_none
+from service.api.schemas.bodies import WHO, Limit, moment_or_none
 
 router = APIRouter(tags=["classes"])
 

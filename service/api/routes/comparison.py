@@ -19,7 +19,7 @@ from core.review.comparing.paired_tests import Comparison
 from core.review.comparing.version_scores import HeldOut, VersionScores
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas.common import Limit, WholeNumber
+from service.api.schemas.bodies import Limit, WholeNumber
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["versions"])

@@ -10,7 +10,7 @@ from core.erasure.erase import Eraser
 from core.plain_text import MAX_WHO_CHARACTERS
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas.common import WHO, WholeNumber
+from service.api.schemas.bodies import WHO, WholeNumber
 from service.api.schemas.erasures import Receipt
 from service.inference import erasing
 from service.inference.serving_process import ServingProcess

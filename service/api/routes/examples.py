@@ -13,7 +13,7 @@ from core.review.listing.browse import ExampleFilter, Sort, list_examples
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.query_types import Flag, Time
-from service.api.schemas.common import Limit
+from service.api.schemas.bodies import Limit
 from service.api.schemas.review import AnalysisOf, ExampleItem, ExampleList
 
 router = APIRouter(tags=["review"])

@@ -13,7 +13,7 @@ from core.review.analysis import MAX_POINTS
 from core.review.insights import ExampleMap
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas.common import PlainNumber
+from service.api.schemas.bodies import PlainNumber
 from service.api.schemas.insights import LearningCurveResponse, MapResponse
 
 router = APIRouter(tags=["labels"])

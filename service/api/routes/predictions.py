@@ -14,7 +14,7 @@ from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.query_types import Flag, Time
 from service.api.routes.examples import After
-from service.api.schemas.common import Limit, PlainNumber
+from service.api.schemas.bodies import Limit, PlainNumber
 from service.api.schemas.review import PredictionItem, PredictionItems
 
 router = APIRouter(tags=["review"])

@@ -18,7 +18,7 @@ from core.review import neighbours
 from core.review.queue import show as queue
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas.common import AnyUuid, PlainNumber, WholeNumber
+from service.api.schemas.bodies import AnyUuid, PlainNumber, WholeNumber
 from service.api.schemas.queue import NeighbourItem, NeighbourList, QueueResponse
 from service.inference.serving_process import ServingProcess
 

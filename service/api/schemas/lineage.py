@@ -15,7 +15,7 @@ from core.models.manifest import Manifest
 from core.registry.versions import Version
 from core.review.items import ExampleItem, Found
 from core.runs import Run
-from service.api.schemas.common import RunResponse, moment, moment_or_none
+from service.api.schemas.bodies import RunResponse, moment, moment_or_none
 from service.api.schemas.review import (
     ANALYSIS,
     LABEL_PROBABILITY,
