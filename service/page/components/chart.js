@@ -7,7 +7,7 @@ import { percent } from "../format.js";
 import { makeTable } from "./table.js";
 
 const HEIGHT = 220;
-const MARGIN = { left: 44, right: 14, top: 12, bottom: 40 };
+const MARGIN = { left: 44, right: 26, top: 12, bottom: 40 };
 const POINT = 4;
 
 /** `series`: [{kind: "measured" | "forecast", points: [{x, y, low, high, text, href, kind}]}], each
