@@ -195,3 +195,10 @@ def test_importing_reads_no_environment_and_writes_no_files(tmp_path: Path) -> N
 def test_onnxruntime_writes_no_record_of_its_use(tmp_path: Path) -> None:
     after_importing(tmp_path, "core.models.servable")
     assert list(home_beside(tmp_path).iterdir()) == []
+
+
+def test_each_advisory_lock_has_a_number_of_its_own() -> None:
+    """Two locks of one number would wait for each other, in any order."""
+    numbers = re.findall(r"(?m)^_\w+ = (7_140_\d+)$", "\n".join(FILES.values()))
+    assert len(numbers) > 5
+    assert len(numbers) == len(set(numbers))

@@ -205,11 +205,14 @@ def _give_back(conn: Connection, batch: Batch, who: str, now: float) -> Undone:
 
 
 def _restore_spelling(conn: Connection, batch: Batch) -> None:
-    """A rename may have given a class another display form."""
-    spelling = batch.detail.get("spelling")
+    """A rename may have given a class another display form. What was labelled since has that one,
+    and follows."""
+    spelling, to = batch.detail.get("spelling"), batch.detail.get("to")
     if spelling is not None:
-        is_it = (classes.c.identity == identity(spelling)) & (classes.c.name == batch.detail["to"])
-        conn.execute(update(classes).where(is_it).values(name=spelling))
+        is_it = (classes.c.identity == identity(spelling)) & (classes.c.name == to)
+        if conn.execute(update(classes).where(is_it).values(name=spelling)).rowcount:
+            given_since = (events.c.label == to, _is_in_force())
+            conn.execute(update(events).where(*given_since).values(label=spelling))
 
 
 def _insert(conn: Connection, names: list[str], rows: Select[Any]) -> int:

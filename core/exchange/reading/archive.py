@@ -15,6 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -145,8 +146,7 @@ class Archive:
                 f"{most:,}; pack the photos as they are"
             )
         starts = sorted((info.header_offset, info.compress_size) for info in infos)
-        ends = [start for start, _ in starts[1:]] + [self._zip.start_dir]
-        for (start, size), end in zip(starts, ends, strict=True):
+        for (start, size), (end, _) in pairwise([*starts, (self._zip.start_dir, 0)]):
             if start < 0 or start + _LOCAL_HEADER_BYTES + size > end:
                 raise InvalidArchive(
                     f"{self.name} has entries that overlap, as those of a bomb do; pack it again"

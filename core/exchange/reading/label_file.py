@@ -84,7 +84,8 @@ def label_by_file(files: Sequence[SourceFile], labels: LabelFile) -> list[Item]:
             file = references.find(row.image)
         except BadReference as error:
             absent = SourceFile((shown(row.image),), None)
-            missing.append(Item(absent, kind="unreadable", why=str(error)))
+            # A statement without an image is named by its place in the label file.
+            missing.append(Item(absent, kind="unreadable", why=row.problem or str(error)))
             continue
         item, known = _item_of(file, row), by_path.get(file.parts)
         if known is not None and (item.kind or known.kind or not is_same(item.label, known.label)):

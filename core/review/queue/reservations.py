@@ -11,7 +11,7 @@ from core.store.tables.review import reservations
 
 #: So long nobody else is shown it.
 RESERVED_S = 120.0
-_ORDER_LOCK = 7_140_227
+_ORDER_LOCK = 7_140_228
 
 
 def of_others(conn: Connection, reviewer: str, now: float) -> set[str]:

@@ -41,6 +41,11 @@ def test_entries_are_read_one_by_one_and_nothing_is_extracted(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["photos.zip"]
 
 
+def test_archive_without_entries_has_no_files(tmp_path: Path) -> None:
+    with opened(tmp_path, packed({})) as archive:
+        assert archive.files == []
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -68,6 +68,7 @@ def test_json_lines_say_labels_and_sides(tmp_path: Path) -> None:
     assert found["d.jpg"].why == "a label or a split that is no text"
     assert found["e.jpg"].why == "not named by x.jsonl"
     assert found["line 5"].kind == "unreadable"
+    assert found["line 5"].why == "no object with the fields image and label"
     with pytest.raises(InvalidArchive, match="line 2, is no JSON"):
         planned(tmp_path, "x.jsonl", '{"image": "a.jpg", "label": "cat"}\n{', "a.jpg")
 

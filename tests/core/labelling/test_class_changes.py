@@ -102,7 +102,6 @@ def test_new_spelling_is_the_display_form_until_it_is_undone(labelled: Store) ->
     undo(labelled, change.batch_id)
     with labelled.db.read() as conn:
         assert read_names(conn)["cat"] == "cat"
-    join_labels_of_older_release(labelled.db)
     assert names(labelled) == ["cat"] * 4
 
 
