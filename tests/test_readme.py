@@ -19,6 +19,7 @@ PAGES = (
     "bench/RESULTS.md",
     "bench/results/learning.md",
     "bench/results/predict.md",
+    "bench/results/review.md",
     "bench/results/robustness.md",
     "bench/starter/README.md",
     "docs/how-to/open-inference-protocol.md",
