@@ -24,7 +24,7 @@ from core.labelling import embeddings
 from core.models.head_onnx import head_onnx
 from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
-from core.review import comparison
+from core.review.comparing import comparison
 from core.settings import Settings
 from core.store.store import Store, open_store
 from service.inference.serving_process import ServingProcess

@@ -31,10 +31,10 @@ from bench.tables import bar, show
 from core.models import pretrained
 from core.models.directions import from_int8, to_int8
 from core.review.analysis import Analysis
-from core.review.doubt import doubtful_first, is_few
-from core.review.near_duplicates import Spread
-from core.review.pool import MAX_POOL
-from core.review.suspects import least_probable_first
+from core.review.queue.doubt import doubtful_first, is_few
+from core.review.queue.near_duplicates import Spread
+from core.review.queue.pool import MAX_POOL
+from core.review.queue.suspects import least_probable_first
 from training.analysis.out_of_fold import score_out_of_fold
 from training.dataset import Dataset
 from training.head.fit import fit_head

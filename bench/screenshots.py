@@ -36,8 +36,8 @@ _WIDE = (1280, 820)
 _NARROW = (360, 760)
 _COLOURS = 256  # of the palette: a quarter of the bytes
 _SETTLE_S = 1.2  # for the thumbnails and the curves
-# The pictures of the README: file, view, and what is done before.
-_README = {"review": "review?by=doubt", "data": "data"}
+# The pictures of the README.
+_README = {"review": "review?by=suspect", "learn": "learn"}
 _VIEWS = {
     "try": "try",
     "review-doubt": "review?by=doubt",

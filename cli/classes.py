@@ -13,7 +13,7 @@ from core.class_names import NONE_OF_THESE
 from core.labelling import batches, class_changes
 from core.labelling.class_changes import ClassChange
 from core.plain_text import check_who
-from core.review.class_list import ClassList, read_class_list
+from core.review.listing.class_list import ClassList, read_class_list
 from core.settings import load_settings
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})

@@ -13,10 +13,10 @@ from cli.console import err, iso, out, percent, print_json, table
 from cli.predict import load_champion
 from core.errors import InvalidRequest
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
-from core.review import queue as review_queue
 from core.review.analyses import AnalysisCache
-from core.review.queue import MAX_SHOWN, Queue
-from core.review.rankings import QueueItem
+from core.review.queue import show as review_queue
+from core.review.queue.rankings import QueueItem
+from core.review.queue.show import MAX_SHOWN, Queue
 from core.settings import load_settings
 
 

@@ -15,11 +15,11 @@ from core.labelling import labels
 from core.labelling.labels import CurrentLabel
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest
-from core.review import comparison, version_scores
-from core.review.comparison import Difference, describe_coverage
-from core.review.confusion import Confusion, confusion
-from core.review.paired_tests import Comparison
-from core.review.version_scores import HeldOut, Vectors, VersionScores
+from core.review.comparing import comparison, version_scores
+from core.review.comparing.comparison import Difference, describe_coverage
+from core.review.comparing.confusion import Confusion, confusion
+from core.review.comparing.paired_tests import Comparison
+from core.review.comparing.version_scores import HeldOut, Vectors, VersionScores
 from core.settings import Settings
 from core.store.store import Store
 from training.embeddings import embed

@@ -109,6 +109,14 @@ def set_snapshot(
     )
 
 
+def add_epoch(conn: Connection, run_id: str, epoch: dict[str, float]) -> None:
+    """Store what an epoch of fine-tuning measured. Repeated, it replaces itself and those after."""
+    parameters = get(conn, run_id).parameters
+    before = [each for each in parameters.get("epochs", []) if each["epoch"] < epoch["epoch"]]
+    parameters |= {"epochs": [*before, epoch]}
+    conn.execute(update(runs).where(runs.c.id == run_id).values(parameters=parameters))
+
+
 def forget_snapshot(conn: Connection, run_id: str) -> None:
     """Let the run read the labels anew when it is done again."""
     conn.execute(update(runs).where(runs.c.id == run_id).values(snapshot=None))

@@ -29,7 +29,7 @@ from core.settings import adopt_new_names, load_settings
 from service.api.app import create_app
 from service.api.routes import bentoml as bentoml_routes
 from service.api.routes.predict import DEFAULT_TOP, predict_here
-from service.api.schemas import PredictionResponse
+from service.api.schemas.bodies import PredictionResponse
 from service.inference.serving_process import ServingProcess
 from service.processes import parent_watch, placement
 from service.processes.trainer_supervisor import Supervisor

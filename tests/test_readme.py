@@ -19,6 +19,7 @@ PAGES = (
     "bench/RESULTS.md",
     "bench/results/learning.md",
     "bench/results/predict.md",
+    "bench/results/review.md",
     "bench/results/robustness.md",
     "bench/starter/README.md",
     "docs/how-to/open-inference-protocol.md",
@@ -57,7 +58,7 @@ def test_each_row_of_the_settings_table_is_a_setting() -> None:
 
 def test_each_route_of_the_table_is_in_the_contract(settings: Settings) -> None:
     table = README.split("## HTTP")[1].split("## ")[0]
-    named = set(re.findall(r"(/v[12](?:/[\w/{}.]+)?)", table))
+    named = set(re.findall(r"(/v[12](?:/[\w/{}.-]+)?)", table))
     documented = {
         re.sub(r"\{\w+\}", "{}", path) for path in create_app(settings).openapi()["paths"]
     }
@@ -74,7 +75,7 @@ def test_every_command_of_the_table_exists() -> None:
     named = {
         word
         for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
-        for word in re.findall(r"`([a-z]+)", row)
+        for word in re.findall(r"`([a-z-]+)", row)
     }
     assert named
     assert named <= set(get_command(app).commands)  # type: ignore[attr-defined]

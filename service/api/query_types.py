@@ -1,4 +1,6 @@
-"""What the filters of lists are, as a query has them. Numbers are in `service/api/schemas.py`."""
+"""What the filters of lists are, as a query has them.
+
+Numbers are in `service/api/schemas/bodies.py`."""
 
 from __future__ import annotations
 

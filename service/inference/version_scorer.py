@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from core.errors import Overloaded
 from core.labelling import labels
 from core.models.backbones import Runtime
-from core.review import version_scores
-from core.review.version_scores import HeldOut, VersionScores
+from core.review.comparing import version_scores
+from core.review.comparing.version_scores import HeldOut, VersionScores
 from core.store.store import Store
 from core.system.daemon_pool import DaemonPool
 from core.system.priority import yield_to_others

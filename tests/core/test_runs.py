@@ -27,6 +27,17 @@ def test_requests_coalesce_into_the_waiting_run(db: Database) -> None:
     assert (first.state, first.trigger, first.created_at) == ("waiting", "labels", NOW)
 
 
+def test_epoch_that_is_done_again_replaces_those_after(db: Database) -> None:
+    run = request(db)
+    for number, loss in ((1, 0.9), (2, 0.8), (2, 0.7), (3, 0.6), (1, 0.5)):
+        with db.write() as conn:
+            runs.add_epoch(conn, run.id, {"epoch": number, "training": loss})
+        if number == 3:
+            found = get(db, run.id).parameters["epochs"]
+            assert [each["training"] for each in found] == [0.9, 0.7, 0.6]
+    assert get(db, run.id).parameters["epochs"] == [{"epoch": 1, "training": 0.5}]
+
+
 def test_requests_from_many_threads_make_one_run(db: Database) -> None:
     def request(i: int) -> tuple[Run, bool]:
         with db.write() as conn:

@@ -115,6 +115,7 @@ def test_person_signs_in_teaches_and_signs_out(
     assert not page.at("session").is_displayed()
     with store.db.write() as conn:
         _, key = keys.add(conn, "ann", Role.LABEL, now=time.time())
+        _, lesser_key = keys.add(conn, "bob", Role.PREDICT, now=time.time())
     headers = {"Authorization": f"Bearer {key}"}
     wait_until(lambda: server.http.get("/v1/status").status_code == 401, 2, "the key in force")
 
@@ -145,9 +146,7 @@ def test_person_signs_in_teaches_and_signs_out(
 
     page.open()
     sign_out(page)
-    with store.db.write() as conn:
-        _, key = keys.add(conn, "bob", Role.PREDICT, now=time.time())
-    page.at("sign-in-key").send_keys(key)
+    page.at("sign-in-key").send_keys(lesser_key)
     page.click(page.at("sign-in-send"))
     page.until(lambda: "Signed in as bob" in page.text("session"), "the session")
     page.choose(photo)

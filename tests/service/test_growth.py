@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from core.labelling import labels
-from core.review import browse, pages, pool, suspects
+from core.review.listing import browse, pages
+from core.review.queue import pool, suspects
 from core.settings import Settings
 from core.shadows import outcomes
 from core.store.store import Store, open_store

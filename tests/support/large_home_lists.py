@@ -13,7 +13,8 @@ from core.exchange.exporting.labelled_set import read_page
 from core.exchange.importing import jobs
 from core.exchange.importing.known import known_labels
 from core.labelling import classes, labels
-from core.review import neighbours, queue
+from core.review import neighbours
+from core.review.queue import show as queue
 from core.store.schema import examples
 from core.store.store import Store
 from core.store.tables.review import imports
@@ -21,7 +22,7 @@ from service.api.access.caller import NOBODY
 from service.api.routes import examples as example_routes
 from service.api.routes import imports as import_routes
 from service.api.routes import predictions as prediction_routes
-from service.api.schemas import moment
+from service.api.schemas.bodies import moment
 from service.inference.serving_process import ServingProcess
 from tests.support.analyses import Scored, analyse
 

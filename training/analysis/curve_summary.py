@@ -11,7 +11,7 @@ import numpy as np
 
 from core.class_names import is_class
 from core.review.analysis import Analysis
-from core.review.paired_tests import wilson
+from core.review.comparing.paired_tests import wilson
 from training.analysis.curve_points import measure
 from training.analysis.learning_curve import TOO_EARLY, describe
 from training.analysis.out_of_fold import OutOfFold

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.review.paired_tests import wilson
+from core.review.comparing.paired_tests import wilson
 from training.analysis.class_gains import class_gains
 from training.analysis.curve_points import Measured
 from training.analysis.power_law import PowerLaws, fit_power_laws

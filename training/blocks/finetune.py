@@ -49,7 +49,8 @@ from training.recipe import BlocksRecipe
 __all__ = ["AVERAGED", "CANCELLED", "EARLY_STOP", "FINISHED", "OUT_OF_TIME", "RAW", "START"]
 __all__ += ["Diverged", "Epoch", "Score", "Tuned", "tune"]
 
-# Called with the fraction of the run (0 to 1), a few words, and the losses known by then.
+# Called with the fraction of the run (0 to 1), a few words, and the figures known by then: losses,
+# and after an epoch its number and the accuracy of the held-out rows.
 OnProgress = Callable[[float, str, dict[str, float]], None]
 
 _RUN_FILE = re.compile(r"[0-9a-f]{24}\.(training|held-out|safetensors)\b")
@@ -163,7 +164,8 @@ def tune(
             epoch_s = budget.seconds - filled_s
             train_loss = float(np.mean(losses))
             state.history.append(Epoch(train_loss, raw, averaged, epoch_s, filled_s - began_s))
-            report(done + 1, training=train_loss, held_out=raw.loss, best=state.best.loss)
+            figures = {"epoch": done + 1.0, "held_out": raw.loss, "accuracy": raw.accuracy}
+            report(done + 1, **figures, training=train_loss, best=state.best.loss)
             if done + 1 - state.best_epoch >= recipe.patience:
                 reason = EARLY_STOP
                 break

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from core.class_names import identity
-from core.review import paired_tests
+from core.review.comparing import paired_tests
 from training.gate.evidence import Evidence
 from training.recipe import GatePolicy
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.review import paired_tests
-from core.review.paired_tests import Bools, Comparison
+from core.review.comparing import paired_tests
+from core.review.comparing.paired_tests import Bools, Comparison
 
 Method = Literal["hold-out", "cross-validation"]
 

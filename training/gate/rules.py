@@ -4,7 +4,7 @@ Owns the rules of promotion, as pure functions of plain values. `Evidence` bring
 docs/explanation/gate.md states the error rates, and a test checks them.
 
 Values are shares of one, sentences use points (hundredths). Suffixes: N one entry per judged
-example, K one per class. Counts b, c, n are those of core/review/paired_tests.py.
+example, K one per class. Counts b, c, n are those of core/review/comparing/paired_tests.py.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from core.review import paired_tests
-from core.review.paired_tests import Comparison, Counts
+from core.review.comparing import paired_tests
+from core.review.comparing.paired_tests import Comparison, Counts
 from training.gate.collapse import find_collapsed
 from training.gate.evidence import Check, Decision, Evidence, Method
 from training.recipe import GatePolicy

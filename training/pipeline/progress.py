@@ -60,6 +60,15 @@ class Progress:
 
         call_back(record)
 
+    def record_epoch(self, figures: dict[str, float]) -> None:
+        """Record the number of an epoch of fine-tuning, its losses and its accuracy."""
+
+        def record() -> None:
+            with self._store.db.write(durable=False) as conn:
+                runs.add_epoch(conn, self._run_id, figures)
+
+        call_back(record)
+
     def report(self, step: str, fraction: float) -> None:
         """Report the step and its fraction, 0 to 1. Raises RunCancelled, RunHandedBack or
         RunStarved."""

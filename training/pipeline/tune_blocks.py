@@ -203,6 +203,12 @@ def _tune(
     is_held_out_N = fold_N == 0
     head = fit_head(dataset.part(~is_held_out_N), context.recipe.head, score_all=False).head
     recipe = _apply_request(context.recipe.blocks, run, len(backbone.blocks))
+
+    def on_progress(fraction: float, text: str, figures: dict[str, float]) -> None:
+        if "epoch" in figures:
+            progress.record_epoch(figures)
+        progress.report(text, 0.15 + 0.8 * fraction)
+
     return tune(
         backbone,
         head,
@@ -212,7 +218,7 @@ def _tune(
         recipe,
         folder,
         should_stop=progress.should_stop,
-        on_progress=lambda fraction, text, _: progress.report(text, 0.15 + 0.8 * fraction),
+        on_progress=on_progress,
     )
 
 

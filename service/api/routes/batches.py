@@ -14,7 +14,7 @@ from core.labelling.batches import Batch, Undone
 from core.plain_text import MAX_WHO_CHARACTERS
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas import Limit, WholeNumber, moment, moment_or_none
+from service.api.schemas.bodies import Limit, WholeNumber, moment, moment_or_none
 
 router = APIRouter(tags=["batches"])
 

@@ -16,7 +16,7 @@ from core.registry import promotions, rollback, version_files
 from core.registry.wait import PromotionWaiter
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas import ChampionRequest, ChampionResponse
+from service.api.schemas.bodies import ChampionRequest, ChampionResponse
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["champion"])

@@ -13,10 +13,10 @@ from core.class_names import MAX_LABEL_CHARACTERS, NONE_OF_THESE
 from core.labelling import class_changes
 from core.labelling.class_changes import MAX_MERGED, ClassChange
 from core.plain_text import MAX_WHO_CHARACTERS
-from core.review.class_list import ListedClass, read_class_list
+from core.review.listing.class_list import ListedClass, read_class_list
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas import WHO, Limit, moment_or_none
+from service.api.schemas.bodies import WHO, Limit, moment_or_none
 
 router = APIRouter(tags=["classes"])
 

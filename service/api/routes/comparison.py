@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from core import audit
 from core.labelling import labels
 from core.registry import versions
-from core.review import comparison
-from core.review.comparison import Difference, describe_coverage
-from core.review.confusion import Confusion, confusion
-from core.review.paired_tests import Comparison
-from core.review.version_scores import HeldOut, VersionScores
+from core.review.comparing import comparison
+from core.review.comparing.comparison import Difference, describe_coverage
+from core.review.comparing.confusion import Confusion, confusion
+from core.review.comparing.paired_tests import Comparison
+from core.review.comparing.version_scores import HeldOut, VersionScores
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas import Limit, WholeNumber
+from service.api.schemas.bodies import Limit, WholeNumber
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["versions"])
@@ -163,7 +163,7 @@ async def diff(
     b: _Number,
     serving: ServingDep,
     caller: CallerDep,
-    limit: Limit = 100,
+    limit: Annotated[Limit, Query(description="Most flips to list.")] = 100,
     if_none_match: _Tag = None,
 ) -> Response:
     """Compare two versions on the held-out examples, none of which trained them.

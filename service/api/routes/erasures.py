@@ -10,8 +10,8 @@ from core.erasure.erase import Eraser
 from core.plain_text import MAX_WHO_CHARACTERS
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.erasure_schemas import Receipt
-from service.api.schemas import WHO, WholeNumber
+from service.api.schemas.bodies import WHO, WholeNumber
+from service.api.schemas.erasures import Receipt
 from service.inference import erasing
 from service.inference.serving_process import ServingProcess
 

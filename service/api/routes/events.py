@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from core import audit
 from core.audit import AuditEvent
 from service.api.dependencies import ServingDep
-from service.api.schemas import Limit, PlainNumber, moment
+from service.api.schemas.bodies import Limit, PlainNumber, moment
 
 router = APIRouter(tags=["events"])
 

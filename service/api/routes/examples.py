@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query
 
 from core import audit
 from core.class_names import MAX_LABEL_CHARACTERS
-from core.review import cursors
-from core.review.browse import ExampleFilter, Sort, list_examples
+from core.review.listing import cursors
+from core.review.listing.browse import ExampleFilter, Sort, list_examples
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.query_types import Flag, Time
-from service.api.review_schemas import AnalysisOf, ExampleItem, ExampleList
-from service.api.schemas import Limit
+from service.api.schemas.bodies import Limit
+from service.api.schemas.review import AnalysisOf, ExampleItem, ExampleList
 
 router = APIRouter(tags=["review"])
 

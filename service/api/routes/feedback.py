@@ -17,7 +17,7 @@ from core.plain_text import MAX_WHO_CHARACTERS
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.request_bodies import FORM, JSON, media_type, read_image
-from service.api.schemas import FeedbackRequest, FeedbackResponse, WholeNumber
+from service.api.schemas.bodies import FeedbackRequest, FeedbackResponse, WholeNumber
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline
 

@@ -20,7 +20,7 @@ from core.plain_text import MAX_WHO_CHARACTERS
 from core.predictions import Prediction
 from service.api.access.caller import CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
-from service.api.schemas import WHO, LabelOfOne
+from service.api.schemas.bodies import WHO, LabelOfOne
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline
 

@@ -17,7 +17,7 @@ from core.inputs import formats, thumbnail
 from core.review import images
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
-from service.api.schemas import AnyUuid, WholeNumber
+from service.api.schemas.bodies import AnyUuid, WholeNumber
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline
 

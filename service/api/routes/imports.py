@@ -22,9 +22,9 @@ from core.system.host import this_host
 from service.api import uploads
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import ServingDep
-from service.api.exchange_schemas import ImportList, ImportResponse
 from service.api.request_bodies import media_type
-from service.api.schemas import WHO, AnyUuid, Limit
+from service.api.schemas.bodies import WHO, AnyUuid, Limit
+from service.api.schemas.exchange import ImportList, ImportResponse
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["imports"])

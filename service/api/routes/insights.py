@@ -13,8 +13,8 @@ from core.review.analysis import MAX_POINTS
 from core.review.insights import ExampleMap
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.insight_schemas import LearningCurveResponse, MapResponse
-from service.api.schemas import PlainNumber
+from service.api.schemas.bodies import PlainNumber
+from service.api.schemas.insights import LearningCurveResponse, MapResponse
 
 router = APIRouter(tags=["labels"])
 

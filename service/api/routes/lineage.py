@@ -15,7 +15,7 @@ from core.review import images, items
 from core.runs import Run
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.lineage_schemas import (
+from service.api.schemas.lineage import (
     ExampleDetail,
     ExampleOfVersion,
     ExampleReview,

@@ -12,7 +12,7 @@ from core.labelling import lost_images
 from core.labelling.lost_images import LostImage
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas import moment
+from service.api.schemas.bodies import moment
 
 router = APIRouter(tags=["lost images"])
 

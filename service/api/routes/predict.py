@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.api.dependencies import TimeoutHeader, deadline_of, serving_of, ticket_of
 from service.api.request_bodies import read_images
-from service.api.schemas import Limit, PredictionList, PredictionResponse, WholeNumber
+from service.api.schemas.bodies import Limit, PredictionList, PredictionResponse, WholeNumber
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
 

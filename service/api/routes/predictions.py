@@ -9,13 +9,13 @@ from pydantic import Field
 
 from core import audit
 from core.class_names import MAX_LABEL_CHARACTERS
-from core.review.kept_predictions import PredictionFilter, list_predictions
+from core.review.listing.kept_predictions import PredictionFilter, list_predictions
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.query_types import Flag, Time
-from service.api.review_schemas import PredictionItem, PredictionItems
 from service.api.routes.examples import After
-from service.api.schemas import Limit, PlainNumber
+from service.api.schemas.bodies import Limit, PlainNumber
+from service.api.schemas.review import PredictionItem, PredictionItems
 
 router = APIRouter(tags=["review"])
 

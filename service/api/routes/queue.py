@@ -14,11 +14,12 @@ from core.inputs import pixels
 from core.models.directions import unit
 from core.models.servable import Servable
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
-from core.review import neighbours, queue
+from core.review import neighbours
+from core.review.queue import show as queue
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import ServingDep
-from service.api.queue_schemas import NeighbourItem, NeighbourList, QueueResponse
-from service.api.schemas import AnyUuid, PlainNumber, WholeNumber
+from service.api.schemas.bodies import AnyUuid, PlainNumber, WholeNumber
+from service.api.schemas.queue import NeighbourItem, NeighbourList, QueueResponse
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["review"])

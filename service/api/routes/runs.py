@@ -15,7 +15,7 @@ from core.labelling.census import require_enough
 from core.runs import Run
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas import AnyUuid, Limit, RetrainRequest, RunList, RunResponse
+from service.api.schemas.bodies import AnyUuid, Limit, RetrainRequest, RunList, RunResponse
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["runs"])

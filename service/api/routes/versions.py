@@ -17,8 +17,8 @@ from core.registry.versions import Version
 from core.shadows import answers, outcomes
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas import Limit, WholeNumber
-from service.api.version_schemas import ShadowScore, VersionDetail, VersionList, VersionResponse
+from service.api.schemas.bodies import Limit, WholeNumber
+from service.api.schemas.versions import ShadowScore, VersionDetail, VersionList, VersionResponse
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["versions"])

@@ -7,7 +7,7 @@ import datetime
 from pydantic import BaseModel, Field
 
 from core.degraded import Degraded
-from service.api.schemas import moment
+from service.api.schemas.bodies import moment
 
 
 class DegradedStatus(BaseModel):

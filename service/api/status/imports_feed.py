@@ -8,7 +8,7 @@ from core.errors import UnknownImport
 from core.exchange.importing import jobs
 from core.exchange.importing.jobs import Import
 from core.store.store import Store
-from service.api.exchange_schemas import ImportResponse
+from service.api.schemas.exchange import ImportResponse
 
 #: One event for each import, so that the newest state of each is sent.
 PREFIX = "import "

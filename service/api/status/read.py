@@ -21,7 +21,7 @@ from core.retention.storage import Storage
 from core.store.clock import MAX_OFFSET_S, Offset
 from core.store.free_disk import FreeDisk
 from core.store.store import Store
-from service.api.schemas import RunResponse, moment, moment_or_none
+from service.api.schemas.bodies import RunResponse, moment, moment_or_none
 from service.api.status.degraded import DegradedStatus
 from service.api.status.schemas import (
     ClockStatus,

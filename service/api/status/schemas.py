@@ -6,7 +6,7 @@ import datetime
 
 from pydantic import BaseModel, Field
 
-from service.api.schemas import RunResponse
+from service.api.schemas.bodies import RunResponse
 from service.api.status.degraded import DegradedStatus
 
 

@@ -7,20 +7,28 @@ import { percent } from "../format.js";
 import { makeTable } from "./table.js";
 
 const HEIGHT = 220;
-const MARGIN = { left: 44, right: 14, top: 12, bottom: 40 };
+const MARGIN = { left: 44, right: 26, top: 12, bottom: 40 };
 const POINT = 4;
+
+/** A vertical axis of numbers from 0, such as losses. */
+export const numbers = {
+  range: (points) => [0, 1.05 * Math.max(...points.map((p) => p.y), 0.01)],
+  ticks: (low, high) => [0, high / 4, high / 2, (3 * high) / 4],
+  format: (value) => value.toFixed(2),
+};
+const shares = { range: verticalRange, ticks: verticalTicks, format: (share) => `${Math.round(100 * share)} %` };
 
 /** `series`: [{kind: "measured" | "forecast", points: [{x, y, low, high, text, href, kind}]}], each
  * sorted by x; without `low`, a point has no
- * interval, and without `text` only the line goes through it. `x`: {name, format, ticks}. `columns`: the
+ * interval, and without `text` only the line goes through it. `y`: the vertical axis, of shares unless it is given. `x`: {name, format, ticks}. `columns`: the
  * heads of the table, whose rows are `rows`. */
-export function makeChart({ name, summary, series, x, columns, rows }) {
+export function makeChart({ name, summary, series, x, y = shares, columns, rows }) {
   const frame = el("div", { class: "chart-frame" });
   const draw = () => {
     const width = Math.max(240, Math.round(frame.clientWidth));
     if (frame.clientWidth && frame.dataset.width !== String(width)) {
       frame.dataset.width = width;
-      put(frame, drawing({ name, summary, series, x, width }));
+      put(frame, drawing({ name, summary, series, x, y, width }));
     }
   };
   new ResizeObserver(draw).observe(frame); // it ends with the element
@@ -29,17 +37,17 @@ export function makeChart({ name, summary, series, x, columns, rows }) {
       makeTable(`The figures: ${name}`, columns, rows)));
 }
 
-function drawing({ name, summary, series, x, width }) {
+function drawing({ name, summary, series, x, y, width }) {
   const all = series.flatMap(({ points }) => points);
-  const [low, high] = verticalRange(all);
+  const [low, high] = y.range(all);
   const [first, last] = [Math.min(...all.map((p) => p.x)), Math.max(...all.map((p) => p.x))];
   const inner = { width: width - MARGIN.left - MARGIN.right, height: HEIGHT - MARGIN.top - MARGIN.bottom };
   const atX = (value) => round(MARGIN.left + (last > first ? (value - first) / (last - first) : 0.5) * inner.width);
   const atY = (share) => round(MARGIN.top + (1 - (share - low) / (high - low)) * inner.height);
   return svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "group", "aria-label": `${name}. ${summary}` },
-    verticalTicks(low, high).map((share) => svg("g", { class: "grid-line", "aria-hidden": "true" },
+    y.ticks(low, high).map((share) => svg("g", { class: "grid-line", "aria-hidden": "true" },
       svg("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: atY(share), y2: atY(share) }),
-      svg("text", { x: MARGIN.left - 7, y: atY(share) + 4, "text-anchor": "end" }, `${Math.round(100 * share)} %`))),
+      svg("text", { x: MARGIN.left - 7, y: atY(share) + 4, "text-anchor": "end" }, y.format(share)))),
     horizontalTicks(all, x, inner.width).map((value) => svg("text", { class: "tick", x: atX(value), y: HEIGHT - MARGIN.bottom + 17, "text-anchor": "middle", "aria-hidden": "true" }, x.format(value))),
     svg("text", { class: "axis", x: width - MARGIN.right, y: HEIGHT - 5, "text-anchor": "end", "aria-hidden": "true" }, x.name),
     series.map(({ kind, points }) => svg("g", { class: `series ${kind}` }, line(points, atX, atY), points.filter(({ text }) => text).map((point) => mark(point, atX, atY)))));

@@ -7,6 +7,7 @@ import { may } from "../session.js";
 import { get } from "../state.js";
 import { refresh } from "../stream.js";
 import { progressBar } from "./bar.js";
+import { epochs } from "./epochs.js";
 
 const STEPS = {
   head: ["reading labels", "embedding", "training", "judging", "publishing", "swapping"],
@@ -23,6 +24,7 @@ export function makeRunPanel() {
   const bar = progressBar("Progress of the run", { hidden: true });
   const steps = el("ol", { class: "run-steps", hidden: true });
   const left = el("p", { class: "quiet fine", hidden: true });
+  const curves = el("div", { class: "stack" });
   const problem = el("p", { id: "retrain-problem", class: "problem", role: "alert", hidden: true });
   const cancel = el("button", { id: "cancel", type: "button", class: "plain", hidden: true, onclick: () => act(cancel, () => api.cancelRun(current().id)) }, "Cancel the run");
   const retrain = el("button", { id: "retrain", type: "button", class: "plain", onclick: () => act(retrain, () => api.retrain()) }, "Retrain the head");
@@ -33,7 +35,7 @@ export function makeRunPanel() {
     act(tune, () => api.retrain("blocks", minutes.valueAsNumber));
   } }, tune, el("span", { class: "fine" }, "for"), minutes, el("span", { class: "fine" }, "minutes"));
   const element = el("section", { class: "panel", "aria-labelledby": "state-title" },
-    title, detail, bar, steps, left, problem,
+    title, detail, bar, steps, left, curves, problem,
     el("div", { class: "buttons" }, cancel, may("train") && [retrain, tuning]));
   const timer = setInterval(tick, EVERY_MS);
 
@@ -69,7 +71,16 @@ export function makeRunPanel() {
       setText(title, text);
       say(detail, more);
     }
+    showCurves(run ?? status.last_run);
     tick();
+  }
+
+  let drawn = "";
+  function showCurves(run) {
+    const newest = `${run?.id} ${run?.parameters?.epochs?.length ?? 0}`;
+    if (newest === drawn) return; // what is open must not close
+    drawn = newest;
+    put(curves, run ? epochs(run) : []);
   }
 
   function showRun(run) {

@@ -41,7 +41,7 @@ function show(diff, showMore) {
       el("div", { class: "versus" },
         figure(`Version ${before}`, percent(overall.before)),
         figure(`Version ${after}`, percent(overall.after)),
-        figure("Change", `${points(overall.change)} points`, `90 % interval ${points(overall.interval[0])} to ${points(overall.interval[1])}`)),
+        figure("Change", `${points(overall.change)} points`, `95 % interval ${points(overall.interval[0])} to ${points(overall.interval[1])}`)),
       el("p", { class: "quiet fine" }, `On ${count(judged, "held-out photo")}. `, diff.note,
         !diff.note && diff.not_embedded > 0 && `${count(diff.not_embedded, "photo")} could not be compared.`)),
     panel("By class", byClass(diff)),

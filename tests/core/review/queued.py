@@ -14,9 +14,9 @@ from core.ids import new_id
 from core.models.directions import to_int8
 from core.models.references import References
 from core.predictions import Prediction
-from core.review import queue
 from core.review.items import Found
-from core.review.queue import Queue
+from core.review.queue import show as queue
+from core.review.queue.show import Queue
 from core.store.blobs import sha256
 from core.store.store import Store
 from tests.support import images, tiny

@@ -11,9 +11,9 @@ from sqlalchemy import insert
 from core.class_names import NONE_OF_THESE
 from core.errors import InvalidLabel, InvalidRequest, UnknownClass
 from core.labelling import blanking, classes, labels, retractions
-from core.review import browse, pages
-from core.review.browse import ExampleFilter, list_examples
 from core.review.items import Found
+from core.review.listing import browse, pages
+from core.review.listing.browse import ExampleFilter, list_examples
 from core.store.schema import examples
 from core.store.store import Store
 from tests.core.rows import EXAMPLE

@@ -12,9 +12,9 @@ from core.class_names import NONE_OF_THESE
 from core.errors import UnknownVersion, VersionRetired
 from core.labelling import labels
 from core.models.backbones import Runtime
-from core.review import comparison, confusion, version_scores
-from core.review.comparison import Difference, describe_coverage
-from core.review.version_scores import HeldOut, VersionScores
+from core.review.comparing import comparison, confusion, version_scores
+from core.review.comparing.comparison import Difference, describe_coverage
+from core.review.comparing.version_scores import HeldOut, VersionScores
 from core.store import schema
 from core.store.store import Store
 from tests.support import held_out as support

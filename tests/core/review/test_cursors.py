@@ -8,7 +8,7 @@ import json
 import pytest
 
 from core.errors import InvalidRequest
-from core.review import cursors
+from core.review.listing import cursors
 
 
 @pytest.mark.parametrize("place", [(0.0, 1), (-1.5, 2**63 - 1), (0.0333251953125, 0)])

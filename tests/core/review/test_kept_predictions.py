@@ -9,8 +9,8 @@ import pytest
 from core import predictions
 from core.errors import InvalidLabel, InvalidRequest
 from core.predictions import Prediction
-from core.review import pages
-from core.review.kept_predictions import PredictionFilter, list_predictions
+from core.review.listing import pages
+from core.review.listing.kept_predictions import PredictionFilter, list_predictions
 from core.store.blobs import sha256
 from core.store.store import Store
 from tests.core.labelled_store import IMAGE, label

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 
-from core.review import paired_tests
+from core.review.comparing import paired_tests
 from tests.training.gate.make_evidence import POLICY
 from training.gate.rules import (
     widened_margin,

@@ -14,8 +14,8 @@ from core.inputs.pixels import Limits
 from core.labelling import intake, retractions
 from core.labelling.intake import LabelRequest
 from core.models.references import References
-from core.review import pool, reservations
-from core.review.queue import KINDS
+from core.review.queue import pool, reservations
+from core.review.queue.show import KINDS
 from core.store import schema
 from core.store.store import Store
 from core.store.tables.audit import audit_events

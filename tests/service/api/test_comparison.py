@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from core import audit
 from core.errors import Overloaded
 from core.registry import versions
-from core.review import version_scores
+from core.review.comparing import version_scores
 from core.settings import Settings
 from core.store import schema
 from core.store.store import Store

@@ -4,8 +4,8 @@ import pytest
 
 from core.labelling import labels
 from core.models.backbones import Runtime
-from core.review import comparison, version_scores
-from core.review.comparison import Difference
+from core.review.comparing import comparison, version_scores
+from core.review.comparing.comparison import Difference
 from core.settings import Settings
 from core.store.store import Store
 from tests.training.digits_store import digits_of, label, retrain

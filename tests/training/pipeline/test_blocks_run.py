@@ -53,6 +53,9 @@ def test_blocks_are_tuned_judged_on_held_out_examples_and_served(
         run = runs.get(conn, claimed.id)
     assert run.state == "finished", run.error
     assert run.outcome == "promoted", run.reason
+    epochs = run.parameters["epochs"]
+    assert [each["epoch"] for each in epochs] == list(range(1, len(epochs) + 1))
+    assert epochs[-1].keys() == {"epoch", "training", "held_out", "accuracy", "best"}
     after = live(labelled_store)
     assert after.number == run.version
     assert after.backbone != before.backbone

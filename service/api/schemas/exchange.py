@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from core.exchange.importing.jobs import Import
 from core.exchange.importing.report import MAX_PROBLEMS, Report
-from service.api.schemas import moment, moment_or_none
+from service.api.schemas.bodies import moment, moment_or_none
 
 
 class ImportProblem(BaseModel):

@@ -6,9 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from core.review import neighbours, queue, rankings, reservations
+from core.review import neighbours
 from core.review.analyses import AnalysisRow
-from service.api.review_schemas import AnalysisOf, ExampleItem, PredictionItem
+from core.review.queue import rankings, reservations
+from core.review.queue import show as queue
+from service.api.schemas.review import AnalysisOf, ExampleItem, PredictionItem
 
 
 class QueueItem(BaseModel):

@@ -19,9 +19,10 @@ from core import class_names
 from core.class_names import NONE_OF_THESE
 from core.errors import InvalidRequest, UnknownClass
 from core.labelling import classes
-from core.review import cursors, pages, suspicion, walks
+from core.review import suspicion
 from core.review.items import ExampleItem, Found, read_items
-from core.review.walks import AnalysedWalk, LabelledWalk, RetractedWalk, Stop, Walk
+from core.review.listing import cursors, pages, walks
+from core.review.listing.walks import AnalysedWalk, LabelledWalk, RetractedWalk, Stop, Walk
 from core.store.schema import classes as class_rows
 from core.store.schema import examples, labels
 from core.store.tables.tallies import current_labels

@@ -15,14 +15,14 @@ from core.models.manifest import Manifest
 from core.registry.versions import Version
 from core.review.items import ExampleItem, Found
 from core.runs import Run
-from service.api.review_schemas import (
+from service.api.schemas.bodies import RunResponse, moment, moment_or_none
+from service.api.schemas.review import (
     ANALYSIS,
     LABEL_PROBABILITY,
     PREDICTED,
     UNFAMILIAR,
     AnalysisOf,
 )
-from service.api.schemas import RunResponse, moment, moment_or_none
 
 
 class LabelEventResponse(BaseModel):

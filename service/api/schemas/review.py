@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from core.predictions import Prediction
 from core.review import items
 from core.review.analyses import AnalysisRow
-from service.api.schemas import moment, moment_or_none
+from service.api.schemas.bodies import moment, moment_or_none
 
 PREDICTED = "The most likely class, by a fit that has not seen the example."
 LABEL_PROBABILITY = (

@@ -1,6 +1,6 @@
 """The bodies of requests and responses; OpenAPI is made from them.
 
-Those of versions are in `service/api/version_schemas.py`.
+Those of versions are in `service/api/schemas/versions.py`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.class_names import identity
-from core.review import paired_tests
-from core.review.version_scores import HeldOut, VersionScores
+from core.review.comparing import paired_tests
+from core.review.comparing.version_scores import HeldOut, VersionScores
 
 Ints = NDArray[np.intp]
 

@@ -19,7 +19,7 @@ from core.models.k_means import far_apart, k_means, nearest_to_centres
 from core.models.servable import Servable
 
 # Below so many labelled examples a class, on average, the margin says little. On photos of flowers,
-# 8 saved no more of the first 100 labels than 4, and lost a tenth of the next 100.
+# 8 saved no more of the labels than 4.
 FEW_OF_CLASS = 4
 # The most doubtful ones, so many times as many as are shown.
 TIMES_SHOWN = 10

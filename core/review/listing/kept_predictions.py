@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, or_, select
 
 from core import class_names
 from core.predictions import Prediction
-from core.review import cursors, pages
+from core.review.listing import cursors, pages
 from core.store.schema import examples, predictions
 
 # The embedding is large, and nobody reads it here.

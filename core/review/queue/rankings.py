@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 
 from core.models.servable import Servable
 from core.predictions import Prediction
-from core.review.doubt import doubtful_first, has_few_labels
 from core.review.items import ExampleItem, Found
-from core.review.pool import Pool, as_predicted_now, read_pool, score
-from core.review.suspects import read_suspects
+from core.review.queue.doubt import doubtful_first, has_few_labels
+from core.review.queue.pool import Pool, as_predicted_now, read_pool, score
+from core.review.queue.suspects import read_suspects
 
 # Unfamiliar images are compared with all references, so many at once.
 _COMPARED = 256

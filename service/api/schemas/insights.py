@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from core.review.insights import ExampleMap
-from service.api.schemas import moment_or_none
+from service.api.schemas.bodies import moment_or_none
 
 _INTERVAL = "At 95 %."
 

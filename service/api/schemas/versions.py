@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from core.registry.versions import Version
 from core.shadows.answers import Tally
 from core.shadows.outcomes import Score
-from service.api.schemas import moment, moment_or_none
+from service.api.schemas.bodies import moment, moment_or_none
 
 
 class VersionResponse(BaseModel):

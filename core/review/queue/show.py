@@ -14,10 +14,10 @@ from typing import Literal, get_args
 from core import audit
 from core.audit import Actor
 from core.models.servable import Servable
-from core.review import rankings, reservations
 from core.review.items import Found
-from core.review.near_duplicates import Spread
-from core.review.rankings import Candidate, QueueItem, Ranking
+from core.review.queue import rankings, reservations
+from core.review.queue.near_duplicates import Spread
+from core.review.queue.rankings import Candidate, QueueItem, Ranking
 from core.store.store import Store
 
 By = Literal["doubt", "suspect", "unfamiliar"]

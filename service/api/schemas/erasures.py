@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from core.erased import Erasure
-from service.api.schemas import moment, moment_or_none
+from service.api.schemas.bodies import moment, moment_or_none
 
 
 class ErasedVersion(BaseModel):

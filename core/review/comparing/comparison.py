@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
-from core.review import paired_tests
-from core.review.confusion import ClassIndex, Ints, Shown, shown
-from core.review.paired_tests import Comparison
-from core.review.version_scores import MAX_EXAMPLES, HeldOut, VersionScores
+from core.review.comparing import paired_tests
+from core.review.comparing.confusion import ClassIndex, Ints, Shown, shown
+from core.review.comparing.paired_tests import Comparison
+from core.review.comparing.version_scores import MAX_EXAMPLES, HeldOut, VersionScores
 from core.store.schema import examples
 from core.store.tables.tallies import current_labels
 

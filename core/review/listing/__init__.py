@@ -1,0 +1,1 @@
+"""Lists of examples, kept predictions and classes: filters, sorts and cursors."""

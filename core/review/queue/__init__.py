@@ -1,0 +1,1 @@
+"""The queue: what is most worth a person's time to label."""
