@@ -25,7 +25,7 @@ from core.audit import Actor
 from core.class_names import identity
 from core.errors import RoleRequired, UnknownBatch
 from core.labelling import labels
-from core.labelling.classes import join
+from core.labelling.classes import join, join_current
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store.schema import classes
 from core.store.schema import labels as events
@@ -120,6 +120,7 @@ def undo(
         change = _give_back if batch.kind == "delete" else _retract
         undone = change(conn, batch, who, now)
         _restore_spelling(conn, batch)
+        join_current(conn)
         counts = {name: getattr(undone, name) for name in _COUNTS}
         values = {"undone_at": now, "detail": {**batch.detail, **counts}}
         conn.execute(update(label_batches).where(label_batches.c.id == batch_id).values(values))
@@ -205,14 +206,11 @@ def _give_back(conn: Connection, batch: Batch, who: str, now: float) -> Undone:
 
 
 def _restore_spelling(conn: Connection, batch: Batch) -> None:
-    """A rename may have given a class another display form. What was labelled since has that one,
-    and follows."""
-    spelling, to = batch.detail.get("spelling"), batch.detail.get("to")
+    """A rename may have given a class another display form."""
+    spelling = batch.detail.get("spelling")
     if spelling is not None:
-        is_it = (classes.c.identity == identity(spelling)) & (classes.c.name == to)
-        if conn.execute(update(classes).where(is_it).values(name=spelling)).rowcount:
-            given_since = (events.c.label == to, _is_in_force())
-            conn.execute(update(events).where(*given_since).values(label=spelling))
+        is_it = (classes.c.identity == identity(spelling)) & (classes.c.name == batch.detail["to"])
+        conn.execute(update(classes).where(is_it).values(name=spelling))
 
 
 def _insert(conn: Connection, names: list[str], rows: Select[Any]) -> int:

@@ -10,7 +10,7 @@ from core.class_names import NONE_OF_THESE, identity
 from core.labelling.labels import lock_order
 from core.store.database import Database
 from core.store.schema import classes, labels
-from core.store.tables.tallies import class_sizes
+from core.store.tables.tallies import class_sizes, current_labels
 
 # Of the labels that are current: a class may have had another display form earlier.
 _WITHOUT_CLASS = (
@@ -90,6 +90,19 @@ def join(conn: Connection, label: str) -> str:
         return str(name)
     conn.execute(insert(classes).values(identity=key, name=label))
     return label
+
+
+def join_current(conn: Connection) -> None:
+    """Give current labels the display form of their class: a retraction may bring back one from
+    before a rename, and an undone rename leaves those that were given since.
+
+    The caller holds `labels.lock_order`.
+    """
+    for label in conn.execute(_WITHOUT_CLASS).scalars().all():
+        name = join(conn, label)
+        if name != label:
+            events = select(current_labels.c.event_id).where(current_labels.c.label == label)
+            conn.execute(update(labels).where(labels.c.id.in_(events)).values(label=name))
 
 
 def join_labels_of_older_release(db: Database) -> None:

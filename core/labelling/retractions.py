@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.audit import Actor
 from core.errors import RoleRequired, UnknownFeedback
-from core.labelling import label_audit, labels
+from core.labelling import classes, label_audit, labels
 from core.labelling.intake import IntakeResult
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store.store import Store
@@ -41,5 +41,6 @@ def retract(
         retraction = labels.append(
             conn, example_id=event.example_id, label=None, retracts=event_id, who=who, now=now
         )
+        classes.join_current(conn)
         label_audit.record_retracted(conn, by or Actor(who), retraction, now)
         return IntakeResult(retraction, is_new=True)

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what strangers send: images, requests, texts and files.
+"""Coverage-guided fuzzing of what strangers send: images, requests, texts, files and archives.
 
     python -m tests.fuzz [--seconds 60] [--only TARGET ...]
     python -m tests.fuzz --replay TARGET FILE
@@ -23,7 +23,7 @@ from tests.fuzz.target import Target
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CACHE = ROOT / ".cache" / "fuzz"
-TARGETS = ("images", "http", "texts")
+TARGETS = ("images", "http", "texts", "archives")
 # Whose branches guide the search.
 _INSTRUMENTED = ["core", "service", "PIL", "starlette", "python_multipart"]
 _LIMITS = ("-timeout=20", "-rss_limit_mb=2048", "-max_len=20000", "-print_final_stats=1")

@@ -22,6 +22,8 @@ IfNoneMatch = Annotated[
     str | None, Header(description="The `ETag` of what the client has; 304 if it is still that.")
 ]
 _NOT_MODIFIED = {304: {"description": "The client has it, as its `If-None-Match` says."}}
+# What is kept is asked for again with its tag.
+_CACHED = {"Cache-Control": "private, no-cache"}
 _NO_POINTS = ExampleMap([], [], [], [], [], (), [])
 
 
@@ -43,8 +45,8 @@ def example_map(
     found = serving.analyses.get()
     tag = f'"{found[0].digest[:32] if found else "none"}-{limit}"'
     if _has(if_none_match, tag):
-        return Response(status_code=304, headers={"ETag": tag})
-    response.headers["ETag"] = tag
+        return Response(status_code=304, headers={"ETag": tag, **_CACHED})
+    response.headers.update({"ETag": tag, **_CACHED})
     version = found[0].version if found else None
     audit.record_read(serving.store.db, caller.actor(), "examples.read", "map", version=version)
     if found is None:
@@ -70,8 +72,8 @@ def learning_curve(
         curve = LearningCurveResponse.from_record(insights.learning_curve(conn))
     tag = f'"{hashlib.sha256(curve.model_dump_json().encode()).hexdigest()[:32]}"'
     if _has(if_none_match, tag):
-        return Response(status_code=304, headers={"ETag": tag})
-    response.headers["ETag"] = tag
+        return Response(status_code=304, headers={"ETag": tag, **_CACHED})
+    response.headers.update({"ETag": tag, **_CACHED})
     return curve
 
 

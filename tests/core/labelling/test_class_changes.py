@@ -6,7 +6,7 @@ from sqlalchemy import select
 from core.audit import Actor
 from core.class_names import NONE_OF_THESE
 from core.errors import ClassTaken, InvalidLabel, InvalidRequest, UnknownBatch, UnknownClass
-from core.labelling import batches, class_changes, labels
+from core.labelling import batches, class_changes, labels, retractions
 from core.labelling.batches import Undone
 from core.labelling.census import has_left_a_class, read_census
 from core.labelling.class_changes import ClassChange
@@ -103,6 +103,13 @@ def test_new_spelling_is_the_display_form_until_it_is_undone(labelled: Store) ->
     with labelled.db.read() as conn:
         assert read_names(conn)["cat"] == "cat"
     assert names(labelled) == ["cat"] * 4
+
+
+def test_label_that_comes_back_has_the_spelling_of_its_class(labelled: Store) -> None:
+    given = give(labelled, 1, "dog")
+    rename(labelled, "cat", "Cat")
+    retractions.retract(labelled, given, who="ann", now=6.0)
+    assert names(labelled) == ["Cat", "Cat", "Cat", "dog"]
 
 
 def test_name_of_another_class_is_refused_until_that_class_is_gone(labelled: Store) -> None:

@@ -60,6 +60,7 @@ def test_map_has_the_points_and_is_cached_by_its_tag(client: TestClient) -> None
     assert {len(body[name]) for name in ("ids", "x", "y", "labels", "predicted", "held_out")} == {3}
     same = client.get("/v1/map?limit=3", headers={"If-None-Match": found.headers["ETag"]})
     assert (same.status_code, same.content) == (304, b"")
+    assert {each.headers["Cache-Control"] for each in (found, same)} == {"private, no-cache"}
     add(client, 4)
     newer = client.get("/v1/map?limit=3", headers={"If-None-Match": found.headers["ETag"]})
     assert newer.json()["version"] == 4
