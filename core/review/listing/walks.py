@@ -79,8 +79,6 @@ class LabelledWalk:
             sides = (False, True) if self.held_out is None else (self.held_out,)
             of_class = current_labels.c.label == self.class_name
             ways = [(of_class, current_labels.c.is_held_out == side) for side in sides]
-        elif self.held_out is not None:
-            ways = [(current_labels.c.is_held_out == self.held_out,)]
         elif self.source is not None:
             column, ways = examples.c.id, [(examples.c.source == self.source,)]
         # Each way has its index, in the order of ids: merged, they need no sort.

@@ -41,7 +41,6 @@ current_labels = Table(
     Column("label", String(100), nullable=False),
     Column("is_held_out", Boolean, nullable=False),
     Index("ix_current_labels_label_is_held_out_example_id", "label", "is_held_out", "example_id"),
-    Index("ix_current_labels_is_held_out_example_id", "is_held_out", "example_id"),
 )
 
 # How many examples have the label now. Rows of 0 stay.

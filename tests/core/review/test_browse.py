@@ -104,7 +104,7 @@ def test_page_may_be_short_where_little_matches(
     monkeypatch.setattr(pages, "MAX_ROWS", 3)
     assert list(pages_of(filled, class_name="cat", source="feedback", limit=1)) == [[], []]
     query = {"source": "feedback", "held_out": False}
-    assert list(pages_of(filled, limit=1, **query)) == [[6], [2], []]
+    assert list(pages_of(filled, limit=1, **query)) == [[6], [2]]
 
 
 def test_unknown_class_is_refused_with_those_there_are(filled: Store) -> None:

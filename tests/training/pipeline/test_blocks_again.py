@@ -36,7 +36,7 @@ RECIPE = Recipe(
     blocks=BlocksRecipe(flip=False, augment="none", batch_size=8),
     gate=GatePolicy(margin=0.9, harm_alpha=0.0, harm_alpha_cross_validation=0.0),
 )
-QUICKLY = {"epochs": 4, "share": 0.2}
+QUICKLY = {"epochs": 8, "share": 0.2}
 LESSON = digits_of("three", "eight", "one", "six")[:100]
 
 

@@ -12,7 +12,6 @@ _row_id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _INDEXES = (
     ("labels", "label", "id"),
     ("current_labels", "label", "is_held_out", "example_id"),
-    ("current_labels", "is_held_out", "example_id"),
     ("examples", "source", "id"),
     ("examples", "created_at"),
 )
