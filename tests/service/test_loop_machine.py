@@ -18,7 +18,7 @@ from tests.support import tiny
 
 # With `CI` set, Hypothesis makes the same sequences each time.
 BOUNDED = settings(
-    max_examples=10,
+    max_examples=6,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
