@@ -26,6 +26,8 @@ from tests.core.exchange.archives import (
     put,
 )
 
+pytestmark = pytest.mark.slow  # not in make check
+
 TWO = packed(photos("cat/1.png", "dog/2.png"))
 MAX_BYTES = 1_000_000
 

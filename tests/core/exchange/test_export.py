@@ -27,6 +27,8 @@ from tests.core.exchange.archives import photo, photos
 from tests.core.exchange.import_jobs import Worker, counts
 from tests.core.labelled_store import label
 
+pytestmark = pytest.mark.slow  # not in make check
+
 ODD = (
     *("cat", "<img onerror>", "a/b", "a\\b", "..", ".hidden", "CON", "nul.txt", "dots...", "test"),
     *(

@@ -18,6 +18,8 @@ from tests.core.exchange.archives import photo, photos
 from tests.core.exchange.import_jobs import ANN, Worker, counts, read
 from tests.core.labelled_store import count
 
+pytestmark = pytest.mark.slow  # not in make check
+
 FOUR = photos("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png")
 
 

@@ -19,6 +19,8 @@ from tests.core.exchange.import_jobs import Worker, counts, read
 from tests.core.labelled_store import current, label
 from tests.support import images
 
+pytestmark = pytest.mark.slow  # not in make check
+
 FOUR = photos("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png")
 
 

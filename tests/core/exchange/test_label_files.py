@@ -13,6 +13,8 @@ from core.exchange.reading.items import Item
 from core.exchange.reading.plan import make_plan
 from tests.core.exchange.archives import opened, packed
 
+pytestmark = pytest.mark.slow  # not in make check
+
 
 def planned(folder: Path, name: str, text: str | bytes, *files: str) -> dict[str, Item]:
     with opened(folder, packed({name: text} | dict.fromkeys(files, b"x"))) as archive:

@@ -12,6 +12,8 @@ from core.exchange.reading.items import Item, Layout
 from core.exchange.reading.plan import make_plan
 from tests.core.exchange.archives import opened, packed
 
+pytestmark = pytest.mark.slow  # not in make check
+
 
 def planned(folder: Path, *names: str, layout: Layout = "auto") -> dict[str, Item]:
     with opened(folder, packed(dict.fromkeys(names, b"x"))) as archive:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from core.exchange.exporting.safe_names import folder_name
 
+pytestmark = pytest.mark.slow  # not in make check
+
 FORBIDDEN = set('<>:"/\\|?*') | set(map(chr, range(32)))
 
 

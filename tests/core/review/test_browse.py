@@ -19,6 +19,8 @@ from core.store.store import Store
 from tests.core.rows import EXAMPLE
 from tests.support.analyses import Scored, analyse
 
+pytestmark = pytest.mark.slow  # not in make check
+
 NAMES = ("cat", "dog", "cat", "dog", "cat", "bird", "cat", "dog")
 
 

@@ -19,6 +19,8 @@ from core.store import schema
 from core.store.store import Store
 from tests.support import held_out as support
 
+pytestmark = pytest.mark.slow  # not in make check
+
 RUNTIME = Runtime("cpu")
 
 

@@ -15,6 +15,8 @@ from core.store.blobs import sha256
 from core.store.store import Store
 from tests.core.labelled_store import IMAGE, label
 
+pytestmark = pytest.mark.slow  # not in make check
+
 
 def add(store: Store, number: int, **values: Any) -> str:
     fields = {

@@ -16,6 +16,8 @@ from tests.core.erasure.erasing import eraser
 from tests.core.review.queued import content, publish, wait
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow  # not in make check
+
 BACKBONE = "b" * 64
 DIRECTIONS = ((1, 0, 0, 0), (1, 0.5, 0, 0), (1, 1, 0, 0), (0, 1, 0, 0), (0, 0, -1, 0))
 

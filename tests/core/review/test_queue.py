@@ -22,6 +22,8 @@ from core.store.tables.audit import audit_events
 from tests.core.review.queued import Champion, content, publish, show, shown, wait
 from tests.support.analyses import Scored, analyse
 
+pytestmark = pytest.mark.slow  # not in make check
+
 CAT, DOG, BOTH = (1, 0, 0, 0), (0, 1, 0, 0), (1, 0.9, 0, 0)
 OTHER, FOURTH = (0, 0, 1, 0), (0, 0, 0, 1)
 

@@ -14,6 +14,8 @@ from tests.service.access_clients import Headers, add_keys
 from tests.service.client import label_image, new_image
 from tests.service.conftest import client_of
 
+pytestmark = pytest.mark.slow  # not in make check
+
 
 def post(client: TestClient, change: str, **body: Any) -> httpx.Response:
     return client.post(f"/v1/classes/{change}", json=body)

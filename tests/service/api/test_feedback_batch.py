@@ -15,6 +15,8 @@ from service.traffic.admission import Admission
 from tests.service import assert_problem
 from tests.service.client import label_image, new_image, predict
 
+pytestmark = pytest.mark.slow  # not in make check
+
 
 def send(client: TestClient, *given: dict[str, Any], **options: Any) -> httpx.Response:
     body = {"labels": list(given), **options.pop("fields", {})}

@@ -12,6 +12,8 @@ from service.inference.serving_process import ServingProcess
 from tests.core.review.test_insights import analysis_of
 from tests.service.conftest import client_of
 
+pytestmark = pytest.mark.slow  # not in make check
+
 CURVE = {
     "version": 3,
     "computed_at": 5.0,

@@ -24,6 +24,8 @@ from tests.service.trained_home import UNFAMILIAR, tinted
 from tests.support import images
 from tests.support.analyses import Scored, analyse
 
+pytestmark = pytest.mark.slow  # not in make check
+
 
 def queue(client: TestClient, **query: object) -> dict[str, Any]:
     response = client.get("/v1/queue", params=query)
