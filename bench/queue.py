@@ -29,8 +29,8 @@ from bench.learning.heads import flipped
 from bench.learning.photos import PARTS, Network, embeddings, read
 from bench.tables import bar, show
 from core.models import pretrained
-from core.models.directions import from_int8, to_int8
 from core.review.analysis import Analysis
+from core.review.directions import from_int8, to_int8
 from core.review.queue.doubt import doubtful_first, is_few
 from core.review.queue.near_duplicates import Spread
 from core.review.queue.pool import MAX_POOL

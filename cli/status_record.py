@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from core import degraded, runs
+from core import runs
 from core.class_names import is_class
-from core.degraded import Degraded
+from core.doctor import degraded
+from core.doctor.degraded import Degraded
 from core.labelling import labels
 from core.labelling.census import Census, read_census
 from core.registry import promotions, versions, workers

@@ -42,7 +42,7 @@ class Prediction:
     kept_bytes: int | None = 0
     # Why the image was kept or not: see `core/retention/capture.py`.
     capture: str | None = None
-    # The direction of its embedding, as int8 [D] (`core/models/directions.py`). None: not kept.
+    # The direction of its embedding, as int8 [D] (`core/review/directions.py`). None: not kept.
     embedding: bytes | None = None
 
 

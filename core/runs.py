@@ -17,10 +17,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
-from core import audit, run_tallies
+from core import audit
 from core.audit import TRAINER, Actor
 from core.errors import RunFinished, UnknownRun
 from core.ids import may_be_id, new_id
+from core.store import run_tallies
 from core.store.schema import runs
 
 _END_OF_TIME = 1e18

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from prometheus_client.core import GaugeMetricFamily
 
-from core.degraded import NAMES, Degraded
+from core.doctor.degraded import NAMES, Degraded
 
 Result = TypeVar("Result")
 

@@ -29,13 +29,15 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from core import degraded, run_tallies, runs
-from core.degraded import Degraded
+from core import runs
+from core.doctor import degraded
+from core.doctor.degraded import Degraded
 from core.errors import StoreError
 from core.labelling import labels, lost_images
 from core.registry import activations, promotions, workers
 from core.retention import storage
-from core.run_tallies import RunTally
+from core.store import run_tallies
+from core.store.run_tallies import RunTally
 from core.store.store import Store
 from service import degraded_metrics, metric_files, shadow_metrics, storage_metrics
 from service.degraded_metrics import Observer

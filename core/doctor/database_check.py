@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, delete, func, select
 
-from core import degraded
+from core.doctor import degraded
 from core.doctor.findings import Finding, fact
 from core.errors import ArtifactError, MigrationNeeded, StoreError
 from core.registry import versions, workers

@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from core import erased, lineage
+from core import erased
 from core.registry import promotions
 from core.registry import versions as registry
 from core.retention.policy import RetentionPolicy
+from core.review import lineage
 from core.store.schema import examples, runs, versions
 
 _EVERY = 1_000_000

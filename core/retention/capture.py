@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from core.models.directions import to_int8
 from core.predictions import LOW_DISK, Prediction
 from core.retention.policy import CapturePolicy
+from core.review.directions import to_int8
 from core.store.free_disk import FreeDisk
 
 _HOUR_S = 3600

@@ -21,8 +21,8 @@ from core.errors import BlobMissing, ImageNotKept, UnknownExample, UnknownPredic
 from core.ids import may_be_id
 from core.labelling import embeddings
 from core.labelling.predicted_image import read_image
-from core.models.directions import from_int8, to_int8, unit
 from core.predictions import Prediction
+from core.review.directions import from_int8, to_int8, unit
 from core.review.items import ExampleItem, Found, read_items
 from core.store.schema import examples, predictions, versions
 from core.store.store import Store

@@ -16,33 +16,36 @@ from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.request_middleware import METHODS, RequestMiddleware
 from service.api.routes import (
-    batches,
     bentoml,
     champion,
-    classes,
-    comparison,
-    erasures,
     events,
-    examples,
-    export,
-    feedback,
-    feedback_batch,
-    images,
-    imports,
-    insights,
-    lineage,
-    lost_images,
-    oip_infer,
-    oip_metadata,
     page,
     predict,
-    predictions,
-    queue,
     runs,
     session,
     status,
     stream,
     versions,
+)
+from service.api.routes.exchange import export, imports
+from service.api.routes.labels import (
+    batches,
+    classes,
+    erasures,
+    feedback,
+    feedback_batch,
+    lost_images,
+)
+from service.api.routes.oip import infer as oip_infer
+from service.api.routes.oip import metadata as oip_metadata
+from service.api.routes.review import (
+    comparison,
+    examples,
+    images,
+    insights,
+    lineage,
+    predictions,
+    queue,
 )
 from service.api.status.streams import Streams
 from service.api.unexpected import ANY_PATH, methods_of_fixed_path, refuse_unexpected

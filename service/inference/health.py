@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from core.degraded import Degraded, of_disk
+from core.doctor.degraded import Degraded, of_disk
 from core.errors import StoreError
 from core.store.free_disk import FreeDisk
 from core.system.daemon_pool import DaemonPool

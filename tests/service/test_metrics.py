@@ -10,11 +10,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Connection, event, insert
 from starlette.testclient import TestClient
 
-from core import leases, run_tallies, runs
+from core import leases, runs
 from core.errors import StoreError
 from core.inputs.pixels import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
+from core.store import run_tallies
 from core.store.schema import runs as runs_table
 from tests.support import concurrency, images
 

@@ -19,9 +19,9 @@ from core.store.schema import examples
 from core.store.store import Store
 from core.store.tables.review import imports
 from service.api.access.caller import NOBODY
-from service.api.routes import examples as example_routes
-from service.api.routes import imports as import_routes
-from service.api.routes import predictions as prediction_routes
+from service.api.routes.exchange import imports as import_routes
+from service.api.routes.review import examples as example_routes
+from service.api.routes.review import predictions as prediction_routes
 from service.api.schemas.bodies import moment
 from service.inference.serving_process import ServingProcess
 from tests.support.analyses import Scored, analyse

@@ -14,11 +14,11 @@ from core.registry import activations, promotions, versions
 from core.registry.latest import Latest
 from core.settings import Settings
 from core.store.store import Store
-from service.api.routes import batches as batch_routes
-from service.api.routes import classes as class_routes
 from service.api.routes import runs as run_routes
 from service.api.routes import status as status_routes
 from service.api.routes import versions as version_routes
+from service.api.routes.labels import batches as batch_routes
+from service.api.routes.labels import classes as class_routes
 from service.inference.serving_process import ServingProcess
 from tests.support import images, large_home
 from tests.support.large_home import Size

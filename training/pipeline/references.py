@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.models.k_means import NUM_ROUNDS, Rows, k_means, nearest_to_centres
 from core.models.references import (
     NUM_NEIGHBOURS,
     Floats,
@@ -21,6 +20,7 @@ from core.models.references import (
     mean_of_nearest,
     project,
 )
+from core.review.k_means import NUM_ROUNDS, Rows, k_means, nearest_to_centres
 from training.dataset import Dataset
 from training.head.chunks import in_float32
 

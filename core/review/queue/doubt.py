@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from core.class_names import NONE_OF_THESE
 from core.labelling import labels
-from core.models.k_means import far_apart, k_means, nearest_to_centres
 from core.models.servable import Servable
+from core.review.k_means import far_apart, k_means, nearest_to_centres
 
 # Below so many labelled examples a class, on average, the margin says little. On photos of flowers,
 # 8 saved no more of the labels than 4.

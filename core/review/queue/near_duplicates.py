@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from core.models.directions import unit
+from core.review.directions import unit
 
 SAME_COSINE = 0.88
 # The centre of fewer images says little. Without it, other images are more similar.

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, select
 
-from core.models.directions import from_int8
 from core.models.servable import Servable
 from core.predictions import Prediction
+from core.review.directions import from_int8
 from core.store.schema import examples, predictions, versions
 from core.store.tables.tallies import current_labels
 

@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 
 from core.inputs import thumbnail
 from core.labelling.labels import CurrentLabel, LabelEvent
-from core.lineage import ExampleRecord, PredictionOrigin, Sight
 from core.models.manifest import Manifest
 from core.registry.versions import Version
 from core.review.items import ExampleItem, Found
+from core.review.lineage import ExampleRecord, PredictionOrigin, Sight
 from core.runs import Run
 from service.api.schemas.bodies import RunResponse, moment, moment_or_none
 from service.api.schemas.review import (

@@ -6,7 +6,7 @@ import datetime
 
 from pydantic import BaseModel, Field
 
-from core.degraded import Degraded
+from core.doctor.degraded import Degraded
 from service.api.schemas.bodies import moment
 
 

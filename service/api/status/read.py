@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core import degraded, runs
-from core.degraded import Degraded
+from core import runs
+from core.doctor import degraded
+from core.doctor.degraded import Degraded
 from core.errors import StoreError
 from core.labelling import labels, lost_images
 from core.labelling.census import describe_missing, read_census

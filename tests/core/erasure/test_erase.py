@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from core import erased, lineage, predictions, runs
+from core import erased, predictions, runs
 from core.erasure import erase
 from core.errors import InvalidRequest, UnknownExample, UnknownPrediction
 from core.inputs.fingerprint import fingerprint
 from core.labelling import examples, intake, labels
 from core.labelling.label_request import LabelRequest
-from core.review import analyses
+from core.review import analyses, lineage
 from core.review.analyses import AnalysisRow
 from core.settings import Settings
 from core.store import schema

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from core import predictions
 from core.audit import Actor
 from core.ids import new_id
-from core.models.directions import to_int8
 from core.models.references import References
 from core.predictions import Prediction
+from core.review.directions import to_int8
 from core.review.items import Found
 from core.review.queue import show as queue
 from core.review.queue.show import Queue

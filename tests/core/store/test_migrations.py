@@ -16,9 +16,9 @@ from core.errors import StoreError
 from core.labelling import labels
 from core.labelling.classes import read_names
 from core.registry import activations
-from core.run_tallies import read as read_tallies
 from core.store import schema
 from core.store.database import Database
+from core.store.run_tallies import read as read_tallies
 from core.store.store import Store
 from tests.core.rows import EXAMPLE, PREDICTION, RUN, VERSION, num_predictions
 from tests.core.store.conftest import migrations

@@ -15,11 +15,11 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select, update
 
-from core import leases, run_tallies, runs
+from core import leases, runs
 from core.labelling import census, classes, labels
 from core.registry import activations, promotions, versions, workers
 from core.registry.wait import wait_for_promotion
-from core.store import schema
+from core.store import run_tallies, schema
 from core.store.database import Database
 from tests.core.rows import EXAMPLE, PREDICTION, RUN, VERSION
 from tests.core.store.conftest import migrations

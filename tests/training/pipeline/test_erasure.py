@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from core import lineage, runs
+from core import runs
 from core.erasure.erase import Eraser
 from core.models import starter
 from core.registry.bootstrap import ensure_first_version
 from core.retention.policy import RetentionPolicy
+from core.review import lineage
 from core.settings import Settings
 from core.store.store import Store, open_store
 from tests.support.digits import Digit

@@ -13,7 +13,7 @@ from core.review.listing.kept_predictions import PredictionFilter, list_predicti
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
 from service.api.query_types import Flag, Time
-from service.api.routes.examples import After
+from service.api.routes.review.examples import After
 from service.api.schemas.bodies import Limit, PlainNumber
 from service.api.schemas.review import PredictionItem, PredictionItems
 

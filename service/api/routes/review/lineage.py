@@ -7,11 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from core import audit, lineage, runs
+from core import audit, runs
 from core.errors import ArtifactError, UnknownRun, VersionRetired
 from core.labelling import labels
 from core.registry import versions
-from core.review import images, items
+from core.review import images, items, lineage
 from core.runs import Run
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep

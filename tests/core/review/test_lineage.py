@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from core import lineage
 from core.errors import UnknownExample, UnknownPrediction
 from core.labelling import intake, labels, retractions
 from core.labelling.intake import LabelRequest
+from core.review import lineage
 from core.store import schema
 from core.store.store import Store
 from tests.core.labelled_store import IMAGE, LIMITS, OTHER, label, predict

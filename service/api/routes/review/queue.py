@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from core import audit
 from core.errors import InvalidRequest
 from core.inputs import pixels
-from core.models.directions import unit
 from core.models.servable import Servable
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.review import neighbours
+from core.review.directions import unit
 from core.review.queue import show as queue
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import ServingDep

@@ -1,6 +1,6 @@
 """`infer` of the Open Inference Protocol v2, for any client of it, such as `tritonclient`.
 
-Its metadata is in `service/api/routes/oip_metadata.py`. Its errors are `{"error": ...}`, which
+Its metadata is in `service/api/routes/oip/metadata.py`. Its errors are `{"error": ...}`, which
 `service/api/problems.py` chooses by the path.
 """
 
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.dependencies import DeadlineDep, ServingDep, TicketDep
 from service.api.problems import DOCUMENTED, ProtocolError, schema_of
-from service.api.routes.oip_metadata import require_model
+from service.api.routes.oip.metadata import require_model
 from service.inference.serving_process import ServingProcess
 from service.oip import infer as oip
 from service.oip import messages

@@ -5,9 +5,10 @@ import math
 import pytest
 from sqlalchemy import Connection
 
-from core import leases, run_tallies, runs
-from core.run_tallies import RunTally
+from core import leases, runs
+from core.store import run_tallies
 from core.store.database import Database
+from core.store.run_tallies import RunTally
 from core.store.store import Store
 from tests.core.run_steps import LATE, NOW, claim, finish, request, start
 from tests.support.concurrency import in_threads

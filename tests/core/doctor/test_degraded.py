@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core import degraded
-from core.degraded import Degraded
+from core.doctor import degraded
+from core.doctor.degraded import Degraded
 from core.labelling import lost_images
 from core.registry import version_files, versions, workers
 from core.registry.workers import Worker

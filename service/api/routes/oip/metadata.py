@@ -1,5 +1,5 @@
 """Metadata and health of the Open Inference Protocol v2. `infer` is in
-`service/api/routes/oip_infer.py`."""
+`service/api/routes/oip/infer.py`."""
 
 from __future__ import annotations
 

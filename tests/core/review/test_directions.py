@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.models.directions import from_int8, to_int8
+from core.review.directions import from_int8, to_int8
 
 
 def test_direction_comes_back_with_length_one() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.models.k_means import far_apart, k_means, nearest_to_centres
+from core.review.k_means import far_apart, k_means, nearest_to_centres
 
 BLOBS = np.array([[0, 0], [100, 0], [0, 100]], np.float32)
 

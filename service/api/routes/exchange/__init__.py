@@ -1,0 +1,1 @@
+"""Routes for labelled images in and out."""

@@ -1,0 +1,1 @@
+"""Routes that give labels, change them or take them away."""

@@ -1,0 +1,1 @@
+"""Routes to look at what is labelled and predicted, and at what versions make of it."""
