@@ -12,6 +12,7 @@ from core.settings import Settings
 from service.api import problems
 from service.api.access.contract import add_keys
 from service.api.access.gate import Gate
+from service.api.access.route_roles import methods_of_fixed
 from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.request_middleware import METHODS, RequestMiddleware
@@ -48,7 +49,7 @@ from service.api.routes.review import (
     queue,
 )
 from service.api.status.streams import Streams
-from service.api.unexpected import ANY_PATH, methods_of_fixed_path, refuse_unexpected
+from service.api.unexpected import ANY_PATH, refuse_unexpected
 
 _REFUSED = ("OPTIONS", "TRACE")
 
@@ -101,7 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     @app.api_route(ANY_PATH, methods=[*METHODS, *_REFUSED], include_in_schema=False)
     def nothing(request: Request, path: str) -> None:
         allowed = _allowed_methods(app, request)
-        if allowed:
+        if allowed and request.method not in allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)
 
@@ -115,9 +116,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
-    fixed = methods_of_fixed_path(request)
+    fixed = methods_of_fixed(request.scope["path"])
     if fixed:
-        return sorted({*fixed, "HEAD"} if "GET" in fixed else fixed)
+        return fixed
     allowed = set()
     for method in METHODS:
         scope = dict(request.scope, method=method)
