@@ -1,4 +1,5 @@
-"""The stored image of an example or of a prediction: which one it is, and its bytes."""
+"""The stored image of an example or of a prediction. `examples.image_of` says which one an example
+has."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, select
 
-from core import erased, predictions
-from core.errors import ImageLost, ImageNotKept, UnknownExample, UnknownPrediction
+from core import predictions
+from core.errors import ImageLost, ImageNotKept, UnknownPrediction
 from core.labelling import lost_images
 from core.predictions import NOT_KEPT
 from core.store import lost_blobs
@@ -15,19 +16,6 @@ from core.store.schema import examples
 from core.store.schema import lost_blobs as lost_rows
 from core.store.schema import predictions as prediction_rows
 from core.store.store import Store
-
-_MAX_ID = 2**63 - 1
-
-
-def of_example(conn: Connection, example_id: int) -> str:
-    """The digest of the image. Raises UnknownExample, also for an erased one."""
-    query = select(examples.c.image).where(examples.c.id == example_id)
-    image = conn.execute(query).scalar() if 0 < example_id <= _MAX_ID else None
-    if image is None:
-        raise UnknownExample(f"example {example_id} does not exist; GET /v1/examples lists them")
-    if erased.is_erased(image):
-        raise UnknownExample(f"example {example_id} was erased, and its image with it")
-    return str(image)
 
 
 def of_prediction(conn: Connection, prediction_id: str) -> str:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
-from core import erased
 from core.class_names import NONE_OF_THESE
-from core.errors import BlobMissing, ImageNotKept, UnknownExample, UnknownPrediction
+from core.errors import UnknownPrediction
 from core.ids import may_be_id
 from core.labelling import embeddings
+from core.labelling.examples import image_of
 from core.labelling.predicted_image import read_image
 from core.predictions import Prediction
+from core.review import images
 from core.review.directions import from_int8, to_int8, unit
 from core.review.items import ExampleItem, Found, read_items
 from core.store.schema import examples, predictions, versions
@@ -58,11 +59,7 @@ class Query:
 
 def of_example(conn: Connection, example_id: int, backbone: str) -> Query:
     """Raises UnknownExample."""
-    query = select(examples.c.image).where(examples.c.id == example_id)
-    image = conn.execute(query).scalar() if 0 < example_id < 2**63 else None
-    if image is None or erased.is_erased(image):
-        was = "was erased" if image else "does not exist"
-        raise UnknownExample(f"example {example_id} {was}")
+    image = image_of(conn, example_id)
     stored = embeddings.get(conn, backbone, [example_id]).get(example_id)
     x_D = None if stored is None else unit(stored.astype(np.float32)[np.newaxis])[0]
     return Query(image, x_D, example_id)
@@ -85,16 +82,10 @@ def of_prediction(conn: Connection, prediction_id: str, backbone: str) -> Query:
 
 
 def read_image_of(store: Store, query: Query) -> bytes:
-    """Read the image, to embed it. Raises ImageNotKept."""
+    """Read the image, to embed it. Raises ImageNotKept, ImageLost, StoreError."""
     if isinstance(query.of, Prediction):
         return read_image(store, query.of)
-    try:
-        return store.blobs.get(query.image)
-    except BlobMissing as error:
-        raise ImageNotKept(
-            f"the image of example {query.of} is lost, and it has no embedding yet; restore the "
-            "file from a backup"
-        ) from error
+    return images.read_of_example(store, query.of, query.image)
 
 
 @dataclass(slots=True, eq=False)

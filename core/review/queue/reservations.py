@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,11 +15,19 @@ RESERVED_S = 120.0
 _ORDER_LOCK = 7_140_228
 
 
-def of_others(conn: Connection, reviewer: str, now: float) -> set[str]:
-    """The items that others were shown a moment ago."""
-    columns = reservations.c
-    query = select(columns.item).where(columns.expires_at > now, columns.reviewer != reviewer)
-    return set(conn.scalars(query))
+class Held(NamedTuple):
+    """What was shown a moment ago, to the reviewer and to others."""
+
+    own: set[str]
+    of_others: set[str]
+
+
+def held(conn: Connection, reviewer: str, now: float) -> Held:
+    query = select(reservations.c.item, reservations.c.reviewer)
+    found = Held(set(), set())
+    for item, who in conn.execute(query.where(reservations.c.expires_at > now)):
+        (found.own if who == reviewer else found.of_others).add(item)
+    return found
 
 
 def lock(conn: Connection) -> None:

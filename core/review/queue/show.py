@@ -18,6 +18,7 @@ from core.review.items import Found
 from core.review.queue import rankings, reservations
 from core.review.queue.near_duplicates import Spread
 from core.review.queue.rankings import Candidate, QueueItem, Ranking
+from core.review.queue.reservations import Held
 from core.store.store import Store
 
 By = Literal["doubt", "suspect", "unfamiliar"]
@@ -56,20 +57,20 @@ def show(
     """
     now = store.db.clock()
     with store.db.read() as conn:
-        taken = reservations.of_others(conn, reviewer, now)
+        held = reservations.held(conn, reviewer, now)
         match by:
             case "doubt":
-                ranking = rankings.by_doubt(conn, champion, taken, limit)
+                ranking = rankings.by_doubt(conn, champion, held.of_others, limit)
             case "unfamiliar":
                 ranking = rankings.by_unfamiliarity(conn, champion)
             case "suspect":
-                ranking = rankings.by_suspicion(conn, found, limit + len(taken))
-    chosen = _spread(ranking, taken, limit)
+                ranking = rankings.by_suspicion(conn, found, limit + len(held.of_others))
+    chosen = _spread(ranking, held, limit)
     with store.db.write(durable=False) as conn:
         reservations.lock(conn)
-        taken_now = reservations.of_others(conn, reviewer, now)
-        if taken_now != taken:
-            chosen = _spread(ranking, taken_now, limit)
+        held_now = reservations.held(conn, reviewer, now)
+        if held_now != held:
+            chosen = _spread(ranking, held_now, limit)
         reservations.reserve(conn, [each.key for each in chosen], reviewer, now)
         audit.record(conn, actor, "queue.read", by, now, count=len(chosen))
     hint = None
@@ -78,15 +79,17 @@ def show(
     return Queue(by, [each.make() for each in chosen], ranking.num_waiting, hint)
 
 
-def _spread(ranking: Ranking, taken: set[str], limit: int) -> list[Candidate]:
-    """The first candidates that are nearly the same as no other, nor as what others have."""
+def _spread(ranking: Ranking, held: Held, limit: int) -> list[Candidate]:
+    """The first candidates that are nearly the same as no other, nor as what others have. What the
+    reviewer has comes first: the best few may be others by now."""
     spread = Spread(ranking.x_ND)
     free = []
     for each in ranking.candidates:
-        if each.key in taken:
+        if each.key in held.of_others:
             spread.add(each.x_D, each.group)
         else:
             free.append(each)
+    free.sort(key=lambda each: each.key not in held.own)
     chosen: list[Candidate] = []
     for each in free:
         if len(chosen) == limit:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from core import predictions
 from core.audit import Actor
 from core.ids import new_id
+from core.inputs.pixels import Limits
+from core.labelling import intake
+from core.labelling.intake import LabelRequest
 from core.models.references import References
 from core.predictions import Prediction
 from core.review.directions import to_int8
@@ -22,6 +25,8 @@ from core.store.store import Store
 from tests.support import images, tiny
 
 ANN = Actor("ann")
+CAT, DOG, BOTH = (1, 0, 0, 0), (0, 1, 0, 0), (1, 0.9, 0, 0)
+OTHER, FOURTH = (0, 0, 1, 0), (0, 0, 0, 1)
 
 
 class Champion:
@@ -45,6 +50,17 @@ def publish(store: Store) -> None:
 
 def content(number: int) -> bytes:
     return images.png(16, 16, number)
+
+
+def label(store: Store, number: int, name: str = "cat") -> int:
+    request = LabelRequest(name)
+    return intake.label_image(store, content(number), request, Limits(), 1.0).event.example_id
+
+
+def label_many(store: Store) -> None:
+    """So many that margins say something."""
+    for number in range(1_000, 1_042):
+        label(store, number, ("cat", "dog")[number % 2])
 
 
 def wait(

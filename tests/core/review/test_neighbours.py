@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.errors import ImageNotKept, UnknownExample, UnknownPrediction
+from core.errors import ImageLost, ImageNotKept, UnknownExample, UnknownPrediction
 from core.inputs.pixels import Limits
-from core.labelling import embeddings, intake, retractions
+from core.labelling import embeddings, intake, lost_images, retractions
 from core.labelling.intake import LabelRequest
 from core.review import neighbours
 from core.review.neighbours import NeighbourIndex
@@ -85,6 +85,22 @@ def test_prediction_of_another_backbone_has_to_be_embedded(store: Store, fields)
     assert query.x_D is None
     with pytest.raises(ImageNotKept, match="its file is gone"):
         neighbours.read_image_of(store, query)
+
+
+@pytest.mark.parametrize("content_now", [None, b"damaged"])
+def test_lost_image_of_an_example_without_embedding_is_recorded(
+    store: Store, content_now: bytes | None
+) -> None:
+    with store.db.read() as conn:
+        query = neighbours.of_example(conn, 1, "c" * 64)
+    assert query.x_D is None
+    store.blobs.delete(query.image)
+    if content_now is not None:
+        store.blobs.put(content_now, digest=query.image)
+    with pytest.raises(ImageLost, match="restore it from a backup"):
+        neighbours.read_image_of(store, query)
+    with store.db.read() as conn:
+        assert [lost.example_id for lost in lost_images.listing(conn, limit=9)] == [1]
 
 
 def test_labels_are_those_of_now(store: Store) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from core.errors import ImageLost, ImageNotKept, UnknownExample, UnknownPrediction
 from core.labelling import blanking
+from core.labelling.examples import image_of
 from core.labelling.lost_images import listing
 from core.retention.policy import CapturePolicy, RetentionPolicy
 from core.retention.sweep import Sweeper
@@ -89,21 +90,21 @@ def test_image_is_found_by_its_row(store: Store) -> None:
     swept = add(store, 5, kept_bytes=None, capture="swept")
     again = add(store, 6, image=sha256(IMAGE), kept_bytes=None)
     with store.db.read() as conn:
-        assert images.of_example(conn, example) == sha256(IMAGE)
+        assert image_of(conn, example) == sha256(IMAGE)
         assert images.of_prediction(conn, prediction) == sha256(OTHER)
         assert images.of_prediction(conn, again) == sha256(IMAGE)  # of the example
         with pytest.raises(ImageNotKept, match="it was swept"):
             images.of_prediction(conn, swept)
         for number in (0, 99, 2**70):
             with pytest.raises(UnknownExample, match="does not exist"):
-                images.of_example(conn, number)
+                image_of(conn, number)
         with pytest.raises(UnknownPrediction, match="does not exist"):
             images.of_prediction(conn, "\0")
     with store.db.write() as conn:
         blanking.retract_all(conn, example, who="ann", now=2.0)
         blanking.blank(conn, example)
         with pytest.raises(UnknownExample, match="was erased"):
-            images.of_example(conn, example)
+            image_of(conn, example)
 
 
 def test_lost_image_is_recorded_and_says_how_to_get_it_back(sqlite_store: Store) -> None:

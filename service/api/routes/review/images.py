@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from core import audit
 from core.errors import InputError, NotReady, UndecodableImage
 from core.inputs import formats, thumbnail
+from core.labelling.examples import image_of
 from core.review import images
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
@@ -67,7 +68,7 @@ async def of_example(
     source = _Source(
         f"example {example_id}",
         f"example-{example_id}",
-        lambda conn: images.of_example(conn, example_id),
+        lambda conn: image_of(conn, example_id),
         partial(images.read_of_example, serving.store, example_id),
     )
     return await _respond(serving, caller, source, size, deadline, if_none_match)

@@ -116,7 +116,8 @@ async def nearest(
 async def _embed(
     serving: ServingProcess, champion: Servable, query: neighbours.Query
 ) -> neighbours.Floats:
-    """Embed the image as a prediction would, in turn with predictions. Raises ImageNotKept."""
+    """Embed the image as a prediction would, in turn with predictions. Raises ImageNotKept,
+    ImageLost."""
 
     def decode() -> NDArray[np.uint8]:
         content = neighbours.read_image_of(serving.store, query)

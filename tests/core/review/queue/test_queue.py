@@ -1,8 +1,7 @@
-"""The queue: what is in it, in which order, and whom it is shown."""
+"""The queue: what is in it, and in which order."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -10,39 +9,35 @@ import pytest
 from sqlalchemy import select
 
 from core.class_names import NONE_OF_THESE
-from core.inputs.pixels import Limits
-from core.labelling import intake, retractions
-from core.labelling.intake import LabelRequest
+from core.labelling import retractions
 from core.models.references import References
-from core.review.queue import pool, reservations
+from core.review.queue import pool
 from core.review.queue.show import KINDS
 from core.store import schema
 from core.store.store import Store
 from core.store.tables.audit import audit_events
-from tests.core.review.queued import Champion, content, publish, show, shown, wait
+from tests.core.review.queued import (
+    BOTH,
+    CAT,
+    DOG,
+    OTHER,
+    Champion,
+    label,
+    label_many,
+    publish,
+    show,
+    shown,
+    wait,
+)
 from tests.support.analyses import Scored, analyse
 
 pytestmark = pytest.mark.slow  # not in make check
-
-CAT, DOG, BOTH = (1, 0, 0, 0), (0, 1, 0, 0), (1, 0.9, 0, 0)
-OTHER, FOURTH = (0, 0, 1, 0), (0, 0, 0, 1)
 
 
 @pytest.fixture(autouse=True)
 def _versions(request: pytest.FixtureRequest) -> None:
     if "store" in request.fixturenames:
         publish(request.getfixturevalue("store"))
-
-
-def label(store: Store, number: int, name: str = "cat") -> int:
-    request = LabelRequest(name)
-    return intake.label_image(store, content(number), request, Limits(), 1.0).event.example_id
-
-
-def label_many(store: Store) -> None:
-    """So many that margins say something."""
-    for number in range(1_000, 1_042):
-        label(store, number, ("cat", "dog")[number % 2])
 
 
 def test_most_doubtful_by_the_champion_is_first(store: Store) -> None:
@@ -117,56 +112,6 @@ def test_few_labels_show_what_stands_for_most(store: Store) -> None:
     assert second.prediction is not None
     assert first.why == "stands for 7 images"
     assert second.prediction.id == alone
-
-
-def test_near_duplicates_are_not_shown_together_nor_to_two_people(store: Store) -> None:
-    ids = {wait(store, number, (1, 0.01 * number, 0, 0)) for number in range(1, 5)}
-    other = wait(store, 5, OTHER)
-    of_ann = set(shown(store, reviewer="ann"))
-    assert len(of_ann) == 2
-    assert other in of_ann
-    of_bob = show(store, reviewer="bob")
-    assert of_bob.items == []
-    assert "others were shown" in (of_bob.hint or "")
-    assert ids > of_ann - {other}
-
-
-def test_reviewer_gets_the_same_again_and_others_get_the_rest(store: Store) -> None:
-    directions = (CAT, DOG, OTHER, FOURTH)
-    ids = [wait(store, number, each) for number, each in enumerate(directions)]
-    of_ann = shown(store, limit=2, reviewer="ann")
-    assert set(shown(store, limit=2, reviewer="ann")) == set(of_ann)
-    of_bob = shown(store, limit=4, reviewer="bob")
-    assert sorted(of_ann + of_bob) == sorted(ids)
-
-
-def test_reservation_ends_by_itself(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reservations, "RESERVED_S", 0.0)
-    only = wait(store, 1, CAT)
-    assert shown(store, reviewer="ann") == shown(store, reviewer="bob") == [only]
-    with store.db.read() as conn:
-        rows = conn.execute(select(reservations.reservations)).all()
-    assert [row.reviewer for row in rows] == ["bob"]
-
-
-def test_two_reviewers_at_one_moment_never_get_the_same(store: Store) -> None:
-    rng = np.random.default_rng(0)
-    num_each, num_reviewers = 4, 5
-    for number in range(num_each * num_reviewers):
-        wait(store, number, rng.standard_normal(4).tolist())
-    found: list[str] = []
-    begin = threading.Barrier(num_reviewers)
-
-    def review(name: str) -> None:
-        begin.wait()
-        found.extend(shown(store, limit=num_each, reviewer=name))
-
-    threads = [threading.Thread(target=review, args=(str(i),)) for i in range(num_reviewers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == len(set(found)) > num_each
 
 
 def references(threshold: float = 0.5) -> References:
