@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from core.class_names import MAX_LABEL_CHARACTERS, NONE_OF_THESE
@@ -14,8 +13,10 @@ from core.labelling import class_changes
 from core.labelling.class_changes import MAX_MERGED, ClassChange
 from core.plain_text import MAX_WHO_CHARACTERS
 from core.review.listing.class_list import ListedClass, read_class_list
+from service.api import etags
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.etags import IfNoneMatch
 from service.api.schemas.bodies import WHO, Limit, moment_or_none
 
 router = APIRouter(tags=["classes"])
@@ -95,7 +96,7 @@ class ClassChangeResponse(BaseModel):
 @router.get(
     "/v1/classes",
     response_model=ClassListResponse,
-    responses={304: {"description": "Nothing has changed, as the client's `If-None-Match` says."}},
+    responses=etags.NOT_MODIFIED,
 )
 def listing(
     serving: ServingDep,
@@ -103,9 +104,7 @@ def listing(
     after: Annotated[
         str | None, Query(max_length=MAX_LABEL_CHARACTERS, description="Only names after this.")
     ] = None,
-    if_none_match: Annotated[
-        str | None, Header(description="The `ETag` of the list that the client has.")
-    ] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """List the classes that examples have, by name."""
     with serving.store.db.read() as conn:
@@ -116,9 +115,9 @@ def listing(
         none_of_these=NoneOfThese(name=NONE_OF_THESE, examples=found.num_none_of_these),
         can_learn=found.can_learn,
     ).model_dump_json()
-    tag = f'"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'
+    tag = etags.of_content(content)
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*"):
+    if etags.matches(if_none_match, tag):
         return Response(status_code=304, headers=headers)
     return Response(content, media_type="application/json", headers=headers)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -17,8 +17,10 @@ from core.review.comparing.comparison import Difference, describe_coverage
 from core.review.comparing.confusion import Confusion, confusion
 from core.review.comparing.paired_tests import Comparison
 from core.review.comparing.version_scores import HeldOut, VersionScores
+from service.api import etags
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.etags import IfNoneMatch
 from service.api.schemas.bodies import Limit, WholeNumber
 from service.inference.serving_process import ServingProcess
 
@@ -30,9 +32,6 @@ LEFT_OUT = "Held-out examples that are left out, as no embedding of them is stor
 NOTE = "What to know of the examples that were judged; null: nothing."
 OTHER = "The place of the bucket for all other classes in `names`; null: there is none."
 
-_Tag = Annotated[
-    str | None, Header(description="The `ETag` that the client has; 304 if nothing has changed.")
-]
 _Number = Annotated[WholeNumber, Path(description="The number of a version.")]
 
 
@@ -152,19 +151,16 @@ class ConfusionResponse(BaseModel):
         )
 
 
-_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "Nothing has changed, as its `If-None-Match` says."}
-}
-
-
-@router.get("/v1/versions/{a}/diff/{b}", response_model=DifferenceResponse, responses=_NOT_MODIFIED)
+@router.get(
+    "/v1/versions/{a}/diff/{b}", response_model=DifferenceResponse, responses=etags.NOT_MODIFIED
+)
 async def diff(
     a: _Number,
     b: _Number,
     serving: ServingDep,
     caller: CallerDep,
     limit: Annotated[Limit, Query(description="Most flips to list.")] = 100,
-    if_none_match: _Tag = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Compare two versions on the held-out examples, none of which trained them.
 
@@ -173,7 +169,7 @@ async def diff(
     """
     what = f"{a}-{b}-{limit}"
     tag = await run_in_threadpool(_newest_tag, serving, (a, b), what)
-    if _has(if_none_match, tag):
+    if etags.matches(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
     held_out, scores = await serving.version_scorer.scores((a, b))
 
@@ -195,10 +191,12 @@ async def diff(
 
 
 @router.get(
-    "/v1/versions/{number}/confusion", response_model=ConfusionResponse, responses=_NOT_MODIFIED
+    "/v1/versions/{number}/confusion",
+    response_model=ConfusionResponse,
+    responses=etags.NOT_MODIFIED,
 )
 async def confusion_of(
-    number: _Number, serving: ServingDep, if_none_match: _Tag = None
+    number: _Number, serving: ServingDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Count what a version takes for what, on the held-out examples of classes that it knows.
 
@@ -206,7 +204,7 @@ async def confusion_of(
     """
     what = str(number)
     tag = await run_in_threadpool(_newest_tag, serving, (number,), what)
-    if _has(if_none_match, tag):
+    if etags.matches(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
     held_out, scores = await serving.version_scorer.scores((number,))
 
@@ -230,10 +228,6 @@ def _newest_tag(serving: ServingProcess, numbers: Sequence[int], what: str) -> s
 
 def _tag(newest_label: int, what: str) -> str:
     return f'"{newest_label}-{what}"'
-
-
-def _has(if_none_match: str | None, tag: str) -> bool:
-    return if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*")
 
 
 def _json(
