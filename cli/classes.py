@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -54,11 +55,7 @@ def rename(
     who: _Who = "anonymous",
 ) -> None:
     """Give a class another name."""
-    check_who(who)
-    with home.opened_existing(load_settings()) as store:
-        now = store.db.clock()
-        change = class_changes.rename(store, old, new, who=who, now=now, by=actor())
-    _print_change(change, f"are labelled {change.name!r} now")
+    _change(who, lambda store, **by: class_changes.rename(store, old, new, **by))
 
 
 @app.command()
@@ -68,20 +65,13 @@ def merge(
     who: _Who = "anonymous",
 ) -> None:
     """Make several classes one, which may be `none of these`."""
-    check_who(who)
-    with home.opened_existing(load_settings()) as store:
-        now = store.db.clock()
-        change = class_changes.merge(store, names, into, who=who, now=now, by=actor())
-    _print_change(change, f"are labelled {change.name!r} now")
+    _change(who, lambda store, **by: class_changes.merge(store, names, into, **by))
 
 
 @app.command()
 def delete(name: _Name, who: _Who = "anonymous") -> None:
     """Take the label of a class from all its images."""
-    check_who(who)
-    with home.opened_existing(load_settings()) as store:
-        change = class_changes.delete(store, name, who=who, now=store.db.clock(), by=actor())
-    _print_change(change, "have no label now")
+    _change(who, lambda store, **by: class_changes.delete(store, name, **by))
 
 
 @app.command()
@@ -122,9 +112,14 @@ def _print(found: ClassList) -> None:
         err.print(f"There are more: --after {found.next_after!r} lists the next ones.")
 
 
-def _print_change(change: ClassChange, what: str) -> None:
+def _change(who: str, change: Callable[..., ClassChange]) -> None:
+    """`change` takes the store, and by whom and when it is made."""
+    check_who(who)
+    with home.opened_existing(load_settings()) as store:
+        changed = change(store, who=who, now=store.db.clock(), by=actor())
+    what = "have no label" if changed.name is None else f"are labelled {changed.name!r}"
     out.print(
-        f"{count(change.changed, 'image')} {what}. "
-        f"To take it back: evergreen classes undo {change.batch_id}",
+        f"{count(changed.changed, 'image')} {what} now. "
+        f"To take it back: evergreen classes undo {changed.batch_id}",
         soft_wrap=True,
     )

@@ -61,6 +61,8 @@ def test_change_that_cannot_be_is_an_input_error(labelled: Run) -> None:
         ("rename", "cow", "x"),
         ("delete", "none of these"),
         ("undo", "99"),
+        ("delete", "cat", "--who", "trainer"),
+        ("undo", "1", "--who", "trainer"),
         ("merge", "cat", "--into", "cat"),
     ):
         assert labelled("classes", *words).exit_code == 2, words

@@ -215,6 +215,8 @@ def test_analysis_as_a_child_ends_with_its_parent(trained: Store, settings: Sett
     command = [sys.executable, "-m", "training", "--one-analysis", "--stop-with-parent"]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, timeout=120)
     assert done.returncode == 0
+    with trained.db.read() as conn:
+        assert analyses.newest(conn) is None, "it did not end, and has analysed"
 
 
 def test_version_whose_examples_have_no_embeddings_cannot_be_analysed(
