@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -15,17 +15,15 @@ from core.models.standalone import standalone, verify
 from core.registry import promotions, signing, version_files, versions
 from core.registry.versions import Version
 from core.shadows import answers, outcomes
+from service.api import etags
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.etags import IfNoneMatch
 from service.api.schemas.bodies import Limit, WholeNumber
 from service.api.schemas.versions import ShadowScore, VersionDetail, VersionList, VersionResponse
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["versions"])
-
-IfNoneMatch = Annotated[
-    str | None, Header(description="The `ETag` of the file that the client has; 304 if it is that.")
-]
 
 
 @router.get("/v1/versions", response_model=VersionList)
@@ -80,7 +78,7 @@ def one(number: WholeNumber, serving: ServingDep) -> VersionDetail:
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": {}}},
-        304: {"description": "The client has it, as its `If-None-Match` says."},
+        **etags.NOT_MODIFIED,
     },
 )
 @router.head("/v1/versions/{number}/model.onnx", include_in_schema=False)
@@ -99,7 +97,7 @@ async def model(
             serving.exports.get, version.manifest, lambda: _compose(version, serving)
         )
     tag = f'"{export.sha256}"'
-    if if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*"):
+    if etags.matches(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
     await run_in_threadpool(
         audit.record_read,

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Header
-from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from core.errors import EvergreenError, NotReady, Overloaded
 from core.labelling import intake, predicted_image
-from core.labelling.bulk.targets import MAX_LABELS, BulkLabel, Target, find_targets
-from core.labelling.bulk.write import BulkResult, BulkResults, store_labels
+from core.labelling.bulk.targets import BulkLabel, Target, find_targets
+from core.labelling.bulk.write import store_labels
 from core.labelling.examples import NewExample
 from core.labelling.label_request import MAX_KEY_CHARACTERS, LabelRequest, check
-from core.plain_text import MAX_WHO_CHARACTERS
 from core.predictions import Prediction
 from service.api.access.caller import CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
-from service.api.schemas.bodies import WHO, LabelOfOne
+from service.api.schemas.feedback_batch import FeedbackBatchRequest, FeedbackBatchResponse
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline
 
@@ -31,57 +29,6 @@ _DEFAULT_TIMEOUT_MS = 40_000
 _TRY_AGAIN_S = 0.05
 
 Prepared = dict[str, NewExample | EvergreenError]
-
-
-class BulkLabelRequest(LabelOfOne):
-    label: str = Field(description="What cannot be a label is refused alone.")
-
-
-class FeedbackBatchRequest(BaseModel, extra="forbid"):
-    labels: list[BulkLabelRequest] = Field(
-        min_length=1, max_length=MAX_LABELS, description="Each with one of the two ids."
-    )
-    who: str | None = Field(
-        None, description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS}
-    )
-
-
-class LabelProblem(BaseModel):
-    code: str
-    detail: str
-
-
-class BulkLabelResponse(BaseModel):
-    status: Literal["stored", "already", "refused"] = Field(
-        description="already: it is the current label of the example, by the same author."
-    )
-    feedback_id: int | None = Field(description="DELETE /v1/feedback/{id} retracts it.")
-    example_id: int | None
-    problem: LabelProblem | None = Field(description="Why it was refused.")
-
-    @staticmethod
-    def from_record(result: BulkResult) -> BulkLabelResponse:
-        error = result.error
-        return BulkLabelResponse(
-            status=result.status,
-            feedback_id=result.event_id,
-            example_id=result.example_id,
-            problem=None if error is None else LabelProblem(code=error.code, detail=str(error)),
-        )
-
-
-class FeedbackBatchResponse(BaseModel):
-    batch_id: int | None = Field(
-        description="DELETE /v1/batches/{id} undoes the batch. Null: nothing was stored."
-    )
-    results: list[BulkLabelResponse] = Field(description="In the order of the labels.")
-
-    @staticmethod
-    def from_record(stored: BulkResults) -> FeedbackBatchResponse:
-        return FeedbackBatchResponse(
-            batch_id=stored.batch_id,
-            results=[BulkLabelResponse.from_record(result) for result in stored.results],
-        )
 
 
 @router.post("/v1/feedback/batch", response_model=FeedbackBatchResponse)

@@ -3,168 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from core import audit
 from core.labelling import labels
 from core.registry import versions
 from core.review.comparing import comparison
-from core.review.comparing.comparison import Difference, describe_coverage
-from core.review.comparing.confusion import Confusion, confusion
-from core.review.comparing.paired_tests import Comparison
+from core.review.comparing.comparison import describe_coverage
+from core.review.comparing.confusion import confusion
 from core.review.comparing.version_scores import HeldOut, VersionScores
+from service.api import etags
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.etags import IfNoneMatch
 from service.api.schemas.bodies import Limit, WholeNumber
+from service.api.schemas.comparison import ConfusionResponse, DifferenceResponse
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["versions"])
 
-Interval = Annotated[list[float], Field(description="At 95 %.", min_length=2, max_length=2)]
-JUDGED = "Held-out examples that were judged: at most the newest 20,000, of classes that are known."
-LEFT_OUT = "Held-out examples that are left out, as no embedding of them is stored."
-NOTE = "What to know of the examples that were judged; null: nothing."
-OTHER = "The place of the bucket for all other classes in `names`; null: there is none."
-
-_Tag = Annotated[
-    str | None, Header(description="The `ETag` that the client has; 304 if nothing has changed.")
-]
 _Number = Annotated[WholeNumber, Path(description="The number of a version.")]
 
 
-class Pair(BaseModel):
-    judged: int
-    before: float = Field(description="Accuracy, 0 to 1.")
-    after: float
-    change: float
-    interval: Interval
-
-    @staticmethod
-    def from_record(pair: Comparison) -> Pair:
-        return Pair(
-            judged=pair.n,
-            before=pair.champion_accuracy,
-            after=pair.challenger_accuracy,
-            change=pair.change,
-            interval=[pair.low, pair.high],
-        )
-
-
-class ConfusionPair(BaseModel):
-    names: list[str] = Field(description="At most 200, those with the most examples first.")
-    other: int | None = Field(description=OTHER)
-    before: list[list[int]] = Field(description="A row for each label, a column as predicted.")
-    after: list[list[int]]
-
-
-class FlipItem(BaseModel):
-    example_id: int
-    image: str = Field(description="SHA-256 of the image.")
-    label: str
-    before: str = Field(description="What the version predicts.")
-    after: str
-    mended: bool = Field(description="Only `after` is right; false: only `before`.")
-
-
-class DifferenceResponse(BaseModel):
-    before: int
-    after: int
-    judged: int = Field(description=JUDGED)
-    not_embedded: int = Field(description=LEFT_OUT)
-    note: str | None = Field(description=NOTE)
-    overall: Pair
-    classes: dict[str, Pair] = Field(description="By label: the 1,000 with the most examples.")
-    confusion: ConfusionPair
-    flips: list[FlipItem] = Field(description="Worst first.")
-    flips_total: int
-
-    @staticmethod
-    def from_record(
-        found: Difference, note: str | None, images: dict[int, str], limit: int
-    ) -> DifferenceResponse:
-        return DifferenceResponse(
-            before=found.before,
-            after=found.after,
-            judged=found.overall.n,
-            not_embedded=found.num_not_embedded,
-            note=note,
-            overall=Pair.from_record(found.overall),
-            classes={name: Pair.from_record(pair) for name, pair in found.by_class.items()},
-            confusion=ConfusionPair(
-                names=list(found.shown.names),
-                other=found.shown.other,
-                before=found.before_KK.tolist(),
-                after=found.after_KK.tolist(),
-            ),
-            flips=[
-                FlipItem(
-                    example_id=flip.example_id,
-                    image=images[flip.example_id],
-                    label=flip.label,
-                    before=flip.before,
-                    after=flip.after,
-                    mended=flip.is_mended,
-                )
-                for flip in found.flips[:limit]
-                if flip.example_id in images
-            ],
-            flips_total=found.num_flips,
-        )
-
-
-class ClassTally(BaseModel):
-    judged: int
-    right: int
-
-
-class ConfusionResponse(BaseModel):
-    version: int
-    judged: int = Field(description=JUDGED)
-    not_embedded: int = Field(description=LEFT_OUT)
-    note: str | None = Field(description=NOTE)
-    names: list[str] = Field(description="At most 200, those with the most examples first.")
-    other: int | None = Field(description=OTHER)
-    matrix: list[list[int]] = Field(description="A row for each label, a column as predicted.")
-    accuracy: float = Field(description="0 to 1; 0 if none was judged.")
-    interval: Interval
-    classes: dict[str, ClassTally] = Field(description="By label.")
-
-    @staticmethod
-    def from_record(found: Confusion, note: str | None) -> ConfusionResponse:
-        return ConfusionResponse(
-            version=found.version,
-            judged=found.num_judged,
-            not_embedded=found.num_not_embedded,
-            note=note,
-            names=list(found.names),
-            other=found.other,
-            matrix=found.matrix_KK.tolist(),
-            accuracy=found.accuracy,
-            interval=list(found.interval),
-            classes={
-                name: ClassTally(judged=judged, right=right)
-                for name, (judged, right) in found.by_class.items()
-            },
-        )
-
-
-_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "Nothing has changed, as its `If-None-Match` says."}
-}
-
-
-@router.get("/v1/versions/{a}/diff/{b}", response_model=DifferenceResponse, responses=_NOT_MODIFIED)
+@router.get(
+    "/v1/versions/{a}/diff/{b}", response_model=DifferenceResponse, responses=etags.NOT_MODIFIED
+)
 async def diff(
     a: _Number,
     b: _Number,
     serving: ServingDep,
     caller: CallerDep,
     limit: Annotated[Limit, Query(description="Most flips to list.")] = 100,
-    if_none_match: _Tag = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Compare two versions on the held-out examples, none of which trained them.
 
@@ -173,7 +47,7 @@ async def diff(
     """
     what = f"{a}-{b}-{limit}"
     tag = await run_in_threadpool(_newest_tag, serving, (a, b), what)
-    if _has(if_none_match, tag):
+    if etags.matches(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
     held_out, scores = await serving.version_scorer.scores((a, b))
 
@@ -195,10 +69,12 @@ async def diff(
 
 
 @router.get(
-    "/v1/versions/{number}/confusion", response_model=ConfusionResponse, responses=_NOT_MODIFIED
+    "/v1/versions/{number}/confusion",
+    response_model=ConfusionResponse,
+    responses=etags.NOT_MODIFIED,
 )
 async def confusion_of(
-    number: _Number, serving: ServingDep, if_none_match: _Tag = None
+    number: _Number, serving: ServingDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Count what a version takes for what, on the held-out examples of classes that it knows.
 
@@ -206,7 +82,7 @@ async def confusion_of(
     """
     what = str(number)
     tag = await run_in_threadpool(_newest_tag, serving, (number,), what)
-    if _has(if_none_match, tag):
+    if etags.matches(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
     held_out, scores = await serving.version_scorer.scores((number,))
 
@@ -230,10 +106,6 @@ def _newest_tag(serving: ServingProcess, numbers: Sequence[int], what: str) -> s
 
 def _tag(newest_label: int, what: str) -> str:
     return f'"{newest_label}-{what}"'
-
-
-def _has(if_none_match: str | None, tag: str) -> bool:
-    return if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*")
 
 
 def _json(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
@@ -16,8 +16,10 @@ from core.errors import InputError, NotReady, UndecodableImage
 from core.inputs import formats, thumbnail
 from core.labelling.examples import image_of
 from core.review import images
+from service.api import etags
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
+from service.api.etags import IfNoneMatch
 from service.api.schemas.bodies import AnyUuid, WholeNumber
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline
@@ -26,7 +28,7 @@ router = APIRouter(tags=["review"])
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
-    304: {"description": "The client has it, as its `If-None-Match` says."},
+    **etags.NOT_MODIFIED,
 }
 # Stored bytes come from strangers: a browser shows them as an image, or not at all.
 _HEADERS = {
@@ -40,9 +42,6 @@ Size = Annotated[
         description="`whole`: the stored bytes. `thumbnail`: an upright JPEG of at most "
         f"{thumbnail.LONGEST_PX} pixels on its longer side, of any format."
     ),
-]
-IfNoneMatch = Annotated[
-    str | None, Header(description="The `ETag` of the image that the client has.")
 ]
 
 
@@ -109,7 +108,7 @@ async def _respond(
     # The row comes first: what was erased is shown from no cache.
     image, content = await run_in_threadpool(_look_up, serving, source, size)
     headers = {"ETag": f'"{image}-{size}"', **_HEADERS}
-    if if_none_match is not None and (headers["ETag"] in if_none_match or if_none_match == "*"):
+    if etags.matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if content is None and size == "whole":
         content = await run_in_threadpool(source.read, image)

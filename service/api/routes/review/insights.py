@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from core import audit
 from core.review import insights
 from core.review.analysis import MAX_POINTS
 from core.review.insights import ExampleMap
+from service.api import etags
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.etags import IfNoneMatch
 from service.api.schemas.bodies import PlainNumber
 from service.api.schemas.insights import LearningCurveResponse, MapResponse
 
 router = APIRouter(tags=["labels"])
 
-IfNoneMatch = Annotated[
-    str | None, Header(description="The `ETag` of what the client has; 304 if it is still that.")
-]
-_NOT_MODIFIED = {304: {"description": "The client has it, as its `If-None-Match` says."}}
 # What is kept is asked for again with its tag.
 _CACHED = {"Cache-Control": "private, no-cache"}
 _NO_POINTS = ExampleMap([], [], [], [], [], (), [])
 
 
-@router.get("/v1/map", response_model=MapResponse, responses=_NOT_MODIFIED)  # type: ignore[arg-type]
+@router.get("/v1/map", response_model=MapResponse, responses=etags.NOT_MODIFIED)
 def example_map(
     serving: ServingDep,
     caller: CallerDep,
@@ -44,7 +41,7 @@ def example_map(
     """
     found = serving.analyses.get()
     tag = f'"{found[0].digest[:32] if found else "none"}-{limit}"'
-    if _has(if_none_match, tag):
+    if etags.matches(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag, **_CACHED})
     response.headers.update({"ETag": tag, **_CACHED})
     version = found[0].version if found else None
@@ -58,7 +55,7 @@ def example_map(
 @router.get(
     "/v1/learning-curve",
     response_model=LearningCurveResponse,
-    responses=_NOT_MODIFIED,  # type: ignore[arg-type]
+    responses=etags.NOT_MODIFIED,
 )
 def learning_curve(
     serving: ServingDep, response: Response, if_none_match: IfNoneMatch = None
@@ -70,12 +67,8 @@ def learning_curve(
     """
     with serving.store.db.read() as conn:
         curve = LearningCurveResponse.from_record(insights.learning_curve(conn))
-    tag = f'"{hashlib.sha256(curve.model_dump_json().encode()).hexdigest()[:32]}"'
-    if _has(if_none_match, tag):
+    tag = etags.of_content(curve.model_dump_json())
+    if etags.matches(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag, **_CACHED})
     response.headers.update({"ETag": tag, **_CACHED})
     return curve
-
-
-def _has(if_none_match: str | None, tag: str) -> bool:
-    return if_none_match is not None and (tag in if_none_match or if_none_match.strip() == "*")
