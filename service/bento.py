@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from core import logs
 from core.models.onnx_sessions import num_usable_gpus
 from core.settings import adopt_new_names, load_settings
-from service.api.app import create_app
+from service.api.app import build_routes, create_app
 from service.api.routes import bentoml as bentoml_routes
 from service.api.routes.predict import DEFAULT_TOP, predict_here
 from service.api.schemas.bodies import PredictionResponse
@@ -100,6 +100,7 @@ class Evergreen:
         gpu = placement.gpu_of(bentoml.server_context.worker_index, _NUM_GPUS)
         self.serving = ServingProcess.start(SETTINGS, gpu)
         app.state.serving = self.serving
+        build_routes(app)
         # What is loaded now stays, so the garbage collector need not visit it again.
         gc.collect()
         gc.freeze()

@@ -25,7 +25,7 @@ from core.audit import Actor
 from core.class_names import identity
 from core.errors import RoleRequired, UnknownBatch
 from core.labelling import labels
-from core.labelling.classes import join, join_current
+from core.labelling.classes import join_current
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.store.schema import classes
 from core.store.schema import labels as events
@@ -189,20 +189,37 @@ def give_each(
 
 
 def _give_back(conn: Connection, batch: Batch, who: str, now: float) -> Undone:
-    """The labels of a class that was deleted. As label events, because a retraction stays one."""
+    """Give the labels that a deletion took once more, as a retraction stays one. Each is of its own
+    batch again, so an earlier batch can be undone later. Those of batches undone before stay away.
+    """
     retraction = events.alias("retraction")
+    has_label = exists().where(current_labels.c.example_id == events.c.example_id)
+    is_undone = exists().where(
+        label_batches.c.id == events.c.batch_id, label_batches.c.undone_at.is_not(None)
+    )
     taken = (
-        select(events.c.example_id)
-        .distinct()
+        select(
+            events.c.example_id,
+            events.c.label,
+            literal(who, String),
+            events.c.prediction_id,
+            literal(now, Float),
+            events.c.batch_id,
+        )
         .join(retraction, retraction.c.retracts == events.c.id)
         # An erased example has none.
-        .where(retraction.c.batch_id == batch.id, events.c.label.is_not(None))
+        .where(retraction.c.batch_id == batch.id, events.c.label.is_not(None), ~is_undone)
     )
-    total = int(conn.execute(select(func.count()).select_from(taken.subquery())).scalar_one())
-    has_label = exists().where(current_labels.c.example_id == events.c.example_id)
-    label = join(conn, str(batch.detail["from"][0]))
-    restored = give_each(conn, taken.where(~has_label), label, who=who, now=now)
-    return Undone(batch.id, 0, restored, total - restored)
+    free = taken.where(~has_label)
+    restored, kept = _num_examples(conn, free), _num_examples(conn, taken.where(has_label))
+    names = ["example_id", "label", "who", "prediction_id", "created_at", "batch_id"]
+    _insert(conn, names, free.order_by(events.c.id))
+    return Undone(batch.id, 0, restored, kept)
+
+
+def _num_examples(conn: Connection, taken: Select[Any]) -> int:
+    number = func.count(events.c.example_id.distinct())
+    return int(conn.execute(taken.with_only_columns(number)).scalar_one())
 
 
 def _restore_spelling(conn: Connection, batch: Batch) -> None:

@@ -194,21 +194,6 @@ def count_current(conn: Connection) -> list[tuple[str, bool, int]]:
     return [(row.label, row.is_held_out, row.examples) for row in rows]
 
 
-def newest_of(conn: Connection, who: str) -> dict[str, str]:
-    """Return the newest label that `who` gave to each image, even if it is no longer current."""
-    newest = (
-        select(func.max(labels.c.id))
-        .where(labels.c.who == who, labels.c.label.is_not(None))
-        .group_by(labels.c.example_id)
-    )
-    rows = conn.execute(
-        select(examples.c.image, labels.c.label)
-        .join(labels, labels.c.example_id == examples.c.id)
-        .where(labels.c.id.in_(newest))
-    )
-    return {image: label for image, label in rows}
-
-
 def _events_of(snapshot: int) -> Select[tuple[int]]:
     """Select the id of each example's newest label event not retracted, as of a snapshot."""
     retraction = labels.alias("retraction")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from core.release import release
@@ -12,6 +13,7 @@ from core.settings import Settings
 from service.api import problems
 from service.api.access.contract import add_keys
 from service.api.access.gate import Gate
+from service.api.access.route_roles import methods_of_fixed
 from service.api.access.sessions import Sessions
 from service.api.problems import Problem
 from service.api.request_middleware import METHODS, RequestMiddleware
@@ -48,7 +50,7 @@ from service.api.routes.review import (
     queue,
 )
 from service.api.status.streams import Streams
-from service.api.unexpected import ANY_PATH, methods_of_fixed_path, refuse_unexpected
+from service.api.unexpected import ANY_PATH, refuse_unexpected
 
 _REFUSED = ("OPTIONS", "TRACE")
 
@@ -101,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     @app.api_route(ANY_PATH, methods=[*METHODS, *_REFUSED], include_in_schema=False)
     def nothing(request: Request, path: str) -> None:
         allowed = _allowed_methods(app, request)
-        if allowed:
+        if allowed and request.method not in allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)
 
@@ -114,10 +116,16 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def build_routes(app: FastAPI) -> None:
+    """Do what FastAPI leaves to the first request, whose event loop it keeps busy for 0.1 s."""
+    for _ in iter_route_contexts(app.routes):
+        pass
+
+
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
-    fixed = methods_of_fixed_path(request)
+    fixed = methods_of_fixed(request.scope["path"])
     if fixed:
-        return sorted({*fixed, "HEAD"} if "GET" in fixed else fixed)
+        return fixed
     allowed = set()
     for method in METHODS:
         scope = dict(request.scope, method=method)

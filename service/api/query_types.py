@@ -1,6 +1,4 @@
-"""What the filters of lists are, as a query has them.
-
-Numbers are in `service/api/schemas/bodies.py`."""
+"""Times and flags, as a query has them. Numbers are in `service/api/schemas/bodies.py`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 // The entry point: signs in, then starts the stream, the outbox and the views.
 
 import { startClasses } from "./classes.js";
-import { ignoreStrayDrops } from "./components/photos.js";
+import { ignoreStrayDrops } from "./components/photos/photos.js";
 import { byId } from "./dom.js";
 import { refreshTimes } from "./format.js";
 import { startOutbox } from "./outbox.js";

@@ -7,7 +7,7 @@ import datetime
 import io
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from xml.sax.saxutils import quoteattr
 
 from core.errors import UndecodableImage
@@ -17,7 +17,7 @@ from core.exchange.reading.splits import HELD_OUT, TRAINED
 from core.inputs.formats import reader_of
 
 Format = Literal["folder", "jsonl", "label-studio"]
-FORMATS: tuple[Format, ...] = ("folder", "jsonl", "label-studio")
+FORMATS: tuple[Format, ...] = get_args(Format)
 _COLUMNS = ("image", "label", "split", "who", "labelled_at", "source", "sha256", "id")
 _SUFFIXES = {
     "JPEG": "jpg",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sqlalchemy import Connection, exists, func, or_, select
+from sqlalchemy import Connection, func, select
 
 from core.class_names import is_same
 from core.exchange.reading.items import Kind
@@ -30,15 +30,17 @@ def known_labels(conn: Connection, images: Collection[str]) -> dict[str, Known]:
         .outerjoin(current_labels, current_labels.c.example_id == examples.c.id)
         .where(examples.c.image.in_(images))
     ).all()
-    by_import = exists().where(
-        label_batches.c.id == labels.c.batch_id, label_batches.c.kind == "import"
-    )
+    # What was undone with its batch may be imported again, unless a person has labelled it since.
+    counts = label_batches.c.undone_at.is_(None) | (labels.c.id < current_labels.c.event_id)
     newest = (
         select(func.max(labels.c.id))
+        .outerjoin(label_batches, label_batches.c.id == labels.c.batch_id)
+        .outerjoin(current_labels, current_labels.c.example_id == labels.c.example_id)
         .where(
             labels.c.example_id.in_([row.id for row in rows]),
             labels.c.label.is_not(None),
-            or_(labels.c.who == WHO, by_import),
+            (labels.c.who == WHO) | (label_batches.c.kind == "import"),
+            counts,
         )
         .group_by(labels.c.example_id)
     )

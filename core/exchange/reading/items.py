@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from core.exchange.reading.source import SourceFile
 
@@ -17,19 +17,10 @@ Kind = Literal[
     "unreadable",
     "ignored",
 ]
-KINDS: tuple[Kind, ...] = (
-    "added",
-    "already",
-    "relabelled",
-    "kept corrections",
-    "duplicates",
-    "conflicts",
-    "unreadable",
-    "ignored",
-)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 # How the folders are read. `classes`: those at the top are classes, whatever they are called.
 Layout = Literal["auto", "classes"]
-LAYOUTS: tuple[Layout, ...] = ("auto", "classes")
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,3 +120,10 @@ def need_of(method: str, path: str) -> Need:
         if allowed == wanted and pattern.match(path):
             return need
     return Role.ADMIN
+
+
+def methods_of_fixed(path: str) -> list[str]:
+    """Which methods exactly this path takes, if a route without parameters has it."""
+    methods = {method for method, fixed in _FIXED if fixed == path}
+    # `request_middleware.py` turns HEAD into GET.
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)

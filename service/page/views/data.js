@@ -1,10 +1,10 @@
 // Data: the classes, the map, and the way in and out.
 
-import { makeClassTable } from "../components/class_table.js";
-import { exportPanel } from "../components/export.js";
+import { makeClassTable } from "../components/data/class_table.js";
+import { exportPanel } from "../components/data/export.js";
 import { heading, panel } from "../components/heading.js";
-import { makeImport } from "../components/import.js";
-import { makeMap } from "../components/map.js";
+import { makeImport } from "../components/data/import.js";
+import { makeMap } from "../components/data/map.js";
 import { el } from "../dom.js";
 import { may } from "../session.js";
 import { subscribe } from "../state.js";

@@ -1,10 +1,10 @@
 // Two versions beside each other: overall, by class, what each confuses, and the photos that flipped.
 
 import * as api from "../api/versions.js";
-import { confusion } from "../components/confusion.js";
+import { confusion } from "../components/charts/confusion.js";
 import { heading, panel } from "../components/heading.js";
 import { makeLoader } from "../components/load.js";
-import { thumb } from "../components/nearest.js";
+import { thumb } from "../components/photos/nearest.js";
 import { makeTable } from "../components/table.js";
 import { el, put } from "../dom.js";
 import { count, percent, points, whole } from "../format.js";

@@ -3,7 +3,7 @@
 import * as api from "../api/photos.js";
 import { heading, panel } from "../components/heading.js";
 import { makeLoader, throttle } from "../components/load.js";
-import { loadNearest } from "../components/nearest.js";
+import { loadNearest } from "../components/photos/nearest.js";
 import { announce } from "../components/toast.js";
 import { el, put, say } from "../dom.js";
 import { NONE_OF_THESE, when } from "../format.js";

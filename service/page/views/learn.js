@@ -1,12 +1,12 @@
 // Learn: the run that is going on, what more labels would give, the classes, and the last runs.
 
 import * as api from "../api/learning.js";
-import { balance } from "../components/balance.js";
-import { curve } from "../components/curve.js";
+import { balance } from "../components/charts/balance.js";
+import { curve } from "../components/charts/curve.js";
 import { heading, panel } from "../components/heading.js";
 import { makeLoader, throttle } from "../components/load.js";
-import { makeRunPanel } from "../components/run.js";
-import { runsList } from "../components/runs.js";
+import { makeRunPanel } from "../components/runs/run.js";
+import { runsList } from "../components/runs/runs.js";
 import { el, put } from "../dom.js";
 import { get, subscribe, watch } from "../state.js";
 

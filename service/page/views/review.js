@@ -1,18 +1,18 @@
 // Review: a grid of photos to label, many at once, by keyboard, pointer or finger.
 
-import { allNames, loadClasses } from "../components/class_keys.js";
-import { makeFilters } from "../components/filters.js";
-import { makeGrid } from "../components/grid.js";
+import { allNames, loadClasses } from "../components/review/class_keys.js";
+import { makeFilters } from "../components/review/filters.js";
+import { makeGrid } from "../components/grid/grid.js";
 import { heading } from "../components/heading.js";
-import { makeLabelBar } from "../components/label_bar.js";
-import { makeActions } from "../components/review_actions.js";
-import { makeSizes } from "../components/sizes.js";
-import { canUndo, hearSitting } from "../components/sitting.js";
-import { makeSittingBar } from "../components/sitting_bar.js";
-import { isEmptied, isQueue, openSource, readSource } from "../components/source.js";
+import { makeLabelBar } from "../components/review/label_bar.js";
+import { makeActions } from "../components/review/review_actions.js";
+import { makeSizes } from "../components/review/sizes.js";
+import { canUndo, hearSitting } from "../components/review/sitting.js";
+import { makeSittingBar } from "../components/review/sitting_bar.js";
+import { isEmptied, isQueue, openSource, readSource } from "../components/review/source.js";
 import { announce } from "../components/toast.js";
-import { drawTile, nameTile } from "../components/tile.js";
-import { makeWorklist } from "../components/worklist.js";
+import { drawTile, nameTile } from "../components/grid/tile.js";
+import { makeWorklist } from "../components/review/worklist.js";
 import { el, put } from "../dom.js";
 import { subscribe } from "../state.js";
 

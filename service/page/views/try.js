@@ -2,11 +2,11 @@
 
 import { labelled } from "../classes.js";
 import { bar } from "../components/bar.js";
-import { makeCard } from "../components/card.js";
-import { makeGuide } from "../components/guide.js";
+import { makeCard } from "../components/photos/card.js";
+import { makeGuide } from "../components/photos/guide.js";
 import { heading, panel } from "../components/heading.js";
-import { acceptPaste, acceptPhotos, makeQueue } from "../components/photos.js";
-import { makeTeaching } from "../components/teach.js";
+import { acceptPaste, acceptPhotos, makeQueue } from "../components/photos/photos.js";
+import { makeTeaching } from "../components/photos/teach.js";
 import { el, put, say, svg } from "../dom.js";
 import { count, whole } from "../format.js";
 import { may } from "../session.js";

@@ -1,12 +1,12 @@
 // Versions: how accurate each was, why the gate let it pass or not, and which one is champion.
 
 import * as api from "../api/versions.js";
-import { interval } from "../components/chart.js";
+import { interval } from "../components/charts/chart.js";
 import { heading } from "../components/heading.js";
 import { makeLoader } from "../components/load.js";
-import { promote } from "../components/promote.js";
+import { promote } from "../components/runs/promote.js";
 import { makeRows } from "../components/rows.js";
-import { measured, timeline } from "../components/timeline.js";
+import { measured, timeline } from "../components/charts/timeline.js";
 import { el, put, say } from "../dom.js";
 import { count, percent, when } from "../format.js";
 import { address, navigate } from "../router.js";

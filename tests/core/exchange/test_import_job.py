@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,18 @@ def test_labels_are_one_batch_of_the_author_that_can_be_undone(worker: Worker) -
     assert current(worker.store) == []
 
 
+def test_undone_import_can_be_repeated_and_corrections_stay(worker: Worker) -> None:
+    first = worker.imported(FOUR)
+    assert first.batch_id is not None
+    label(worker.store, LabelRequest("cow", "bob"), photo(0))
+    batches.undo(worker.store, first.batch_id, who="ann", now=2.0)
+    assert counts(worker.imported(FOUR)) == {"added": 3, "kept corrections": 1}
+    other = worker.imported({"dog/2.png": FOUR["cat/2.png"]})
+    assert other.batch_id is not None
+    batches.undo(worker.store, other.batch_id, who="ann", now=3.0)
+    assert counts(worker.imported(FOUR)) == {"already": 3, "kept corrections": 1}
+
+
 def test_sides_are_wishes_that_near_duplicates_do_not_get(worker: Worker) -> None:
     scene = images.scene(120, 90, seed=1)
     done = worker.imported(
@@ -137,8 +150,6 @@ def test_archive_is_deleted_at_the_end_whatever_it_is(worker: Worker) -> None:
 
 
 def test_old_archives_without_an_import_are_deleted(worker: Worker) -> None:
-    import os
-
     kept = worker.upload(FOUR)
     for name in ("left", "new"):
         worker.files.path(name).write_bytes(b"")

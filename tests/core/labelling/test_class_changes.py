@@ -155,6 +155,34 @@ def test_examples_of_a_deleted_class_have_no_label_and_undo_gives_it_back(labell
     assert undo(labelled, 1) == Undone(1, retracted=0, restored=2, kept=1)
 
 
+@pytest.mark.parametrize("merge_is_first", [True, False])
+def test_deletion_and_an_earlier_merge_are_undone_in_any_order(
+    labelled: Store, merge_is_first: bool
+) -> None:
+    merged = merge(labelled, ["cat"], "dog").batch_id
+    deleted = delete(labelled, "dog").batch_id
+    assert names(labelled) == []
+    if merge_is_first:
+        assert undo(labelled, merged).retracted == 0
+        assert undo(labelled, deleted).restored == 4
+    else:
+        assert undo(labelled, deleted).restored == 4
+        assert names(labelled) == ["dog"] * 4
+        assert undo(labelled, merged).retracted == 3
+    assert names(labelled) == ["cat", "cat", "cat", "dog"]
+
+
+def test_undone_deletion_gives_no_label_of_a_batch_that_was_undone_meanwhile(
+    labelled: Store,
+) -> None:
+    renamed = rename(labelled, "dog", "wolf").batch_id
+    deleted = delete(labelled, "wolf").batch_id
+    undo(labelled, renamed)
+    give(labelled, 4, "fox")
+    assert undo(labelled, deleted) == Undone(deleted, retracted=0, restored=0, kept=1)
+    assert names(labelled) == ["cat", "cat", "cat", "fox"]
+
+
 def test_none_of_these_and_unknown_classes_are_refused(labelled: Store) -> None:
     give(labelled, 6, NONE_OF_THESE)
     for refused in (

@@ -87,9 +87,11 @@ def test_class_is_renamed_merged_deleted_and_all_is_undone(fresh: TestClient) ->
         ("rename", ["cat"], odd),
     ]
     assert fresh.delete("/v1/batches/3").json()["restored"] == 3
-    # What it gave back is newer than the merge.
-    assert fresh.delete("/v1/batches/2").json()["kept"] == 0
     assert listed(fresh) == {"animal": 3}
+    assert fresh.delete("/v1/batches/2").json()["retracted"] == 3
+    assert listed(fresh) == {odd: 2, "dog": 1}
+    assert fresh.delete("/v1/batches/1").json()["retracted"] == 2
+    assert listed(fresh) == {"cat": 2, "dog": 1}
 
 
 def test_change_that_cannot_be_is_a_clear_problem(fresh: TestClient) -> None:

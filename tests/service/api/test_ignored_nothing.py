@@ -7,6 +7,7 @@ import gzip
 import time
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 from starlette.types import Message
 
@@ -229,3 +230,14 @@ def test_head_of_the_events_of_a_run_ends(client: TestClient, serving: ServingPr
     assert (response.status_code, response.content) == (200, b"")
     assert response.headers["content-type"].startswith("text/event-stream")
     client.delete(f"/v1/runs/{run.id}")
+
+
+def test_contract_is_made_for_no_request_but_its_own(fresh: TestClient) -> None:
+    app = fresh.app
+    assert isinstance(app, FastAPI)
+    for path in ("/readyz", "/v1/status", "/v1/runs?limit=1"):
+        assert fresh.get(path).status_code == 200
+    assert fresh.delete("/v1/feedback/batch").status_code == 405
+    assert app.openapi.cache_info().currsize == 0  # type: ignore[attr-defined]
+    assert fresh.get("/openapi.json").status_code == 200
+    assert app.openapi.cache_info().currsize == 1  # type: ignore[attr-defined]

@@ -8,6 +8,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from service import metrics
+from service.api.app import build_routes
+from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Admission, Ticket
 from tests.service.api.asgi_client import (
     BODY,
@@ -19,6 +21,7 @@ from tests.service.api.asgi_client import (
     run,
     scope_of,
 )
+from tests.service.conftest import app_of, local_client
 
 
 def test_concurrent_requests_are_limited_when_their_bodies_have_arrived() -> None:
@@ -183,3 +186,11 @@ def test_half_of_the_timeout_is_planned_for() -> None:
 
     admission = Admission(limit=100, max_wait_s=60.0, clock=lambda: now)
     run(test)
+
+
+def test_no_route_is_built_by_a_request(serving: ServingProcess) -> None:
+    app = app_of(serving)
+    build_routes(app)
+    with pytest.MonkeyPatch.context() as patch, local_client(app) as client:
+        patch.delattr("fastapi.routing.get_dependant")
+        assert client.get("/readyz").status_code == 200

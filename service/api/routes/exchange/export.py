@@ -12,6 +12,7 @@ from core.exchange.exporting.export import Export
 from core.exchange.exporting.export_rows import Format
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.query_types import Flag
 
 router = APIRouter(tags=["export"])
 
@@ -38,7 +39,7 @@ def export(
         ),
     ] = "folder",
     images: Annotated[
-        bool, Query(description="false: only the file of labels, without an archive.")
+        Flag, Query(description="false: only the file of labels, without an archive.")
     ] = True,
 ) -> StreamingResponse:
     """Download all labelled images as of now, with label, side, author and time. POST /v1/imports

@@ -1,0 +1,70 @@
+// Above the grid: which photos it shows. Each choice is an address.
+
+import { el, put } from "../../dom.js";
+import { address, navigate } from "../../router.js";
+import { SOURCES, sourceParams } from "./source.js";
+
+const YES_NO = (yes, no) => [["", "any"], ["true", yes], ["false", no]];
+
+// Per list: parameter, name, and the choices (null: the classes).
+const CHOICES = {
+  examples: [
+    ["class", "Class", null],
+    ["predicted", "Model says", null],
+    ["agrees", "Label and model", YES_NO("agree", "differ")],
+    ["held_out", "Used for", YES_NO("evaluation", "training")],
+    ["suspected", "Suspect", YES_NO("yes", "no")],
+    ["unfamiliar", "Unfamiliar", YES_NO("yes", "no")],
+    ["labelled", "Label", [["", "given"], ["false", "taken back"]]],
+    ["sort", "Order", [["", "newest first"], ["oldest", "oldest first"], ["suspicion", "most suspect first"], ["similarity", "least familiar first"]]],
+  ],
+  predictions: [
+    ["label", "Model says", null],
+    ["unfamiliar", "Unfamiliar", YES_NO("yes", "no")],
+  ],
+};
+
+// What an empty list means, and what can be done.
+const NOTHING = {
+  doubt: ["Nothing is waiting for a label. Photos come here as they are sent for prediction.", "Try some photos"],
+  predictions: ["No photo of a prediction is kept without a label.", "Try some photos"],
+  suspect: ["No label is suspect. Labels are checked after each run.", "Show the most doubtful"],
+  unfamiliar: ["No photo is unlike everything labelled.", "Show the most doubtful"],
+  examples: ["Nothing is labelled yet.", "Show the most doubtful"],
+  ids: ["These photos are no longer here.", "Show the most doubtful"],
+};
+
+export function makeFilters() {
+  const tabs = el("nav", { class: "sources", "aria-label": "What to review" });
+  const choices = el("div", { class: "filters" });
+  const about = el("p", { class: "quiet" });
+
+  function show(source, names) {
+    put(tabs, SOURCES.map(([name, title]) => el("a", {
+      href: address("review", { by: name }), "aria-current": source.name === name ? "page" : null,
+    }, title)));
+    put(about, source.ids ? `${source.ids.length} photos chosen on the map.` : SOURCES.find(([name]) => name === source.name)[2]);
+    put(choices, (CHOICES[source.name] ?? []).map(([filter, title, options]) => choice(source, filter, title, options ?? ofClasses(names, source.filters[filter]))));
+    choices.hidden = !CHOICES[source.name];
+  }
+
+  // The class of the address is offered even if no photo has it any more.
+  const ofClasses = (names, given) => [["", "any"], ...[...new Set([...names, ...(given ? [given] : [])])].map((name) => [name, name])];
+
+  function choice(source, filter, title, options) {
+    const chosen = source.filters[filter] ?? "";
+    const select = el("select", { name: filter, onchange: () => navigate("review", sourceParams({ ...source, filters: { ...source.filters, [filter]: select.value } })) },
+      ...options.map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
+    return el("label", { class: chosen ? "set" : "" }, el("span", {}, title), select);
+  }
+
+  /** What is said where there is nothing to show. */
+  function nothing(source) {
+    const isFiltered = Object.keys(source.filters).length > 0;
+    const [text, more] = isFiltered ? ["No photo matches these filters.", "Show all of them"] : NOTHING[source.name];
+    const to = isFiltered ? address("review", { by: source.name }) : source.name === "predictions" || source.name === "doubt" ? address("try") : address("review", { by: "doubt" });
+    return [el("p", {}, text), el("a", { class: "button plain", href: to }, more)];
+  }
+
+  return { nothing, show, tabs, about, choices };
+}
