@@ -29,7 +29,7 @@ _MIN_JUDGED = 20
 _WORTHWHILE = 0.01
 _NUM_SAMPLES = 300
 # Other labels would have made another head. Its accuracy varies with so much of the deviation that
-# the number of labels would give a share. Of forecasts for twice the labels, 9 in 10 then held
+# the number of labels would give a share. Of forecasts for twice the labels, 69 of 72 then held
 # (48 draws of flowers, 24 of ants and bees; 10 to 100 labels a class).
 _SPREAD_OF_DRAWS = 0.4
 _TAILS = (0.025, 0.975)
@@ -73,10 +73,11 @@ def describe(measured: Measured, classes: tuple[str, ...], num_labels: int) -> d
         "gains": class_gains(measured, forecasts.laws, classes),
     }
     is_judged = len(measured.label_M) >= _MIN_JUDGED and len(measured.points) >= _MIN_POINTS
-    if not is_judged or num_fitted_P.max() < _MIN_FITTED_OF_CLASS * len(classes):
-        enough = int(np.ceil(_MIN_FITTED_OF_CLASS * len(classes) / share))
-        more = max(enough - num_labels, 1)
-        text = f"It is too early to say: label about {more:,} more images, of all classes."
+    enough = _MIN_FITTED_OF_CLASS * len(classes)
+    if not is_judged or num_fitted_P.max() < enough:
+        more = int(np.ceil(num_labels * (enough / num_fitted_P.max() - 1)))
+        many = f"about {max(more, len(classes)):,} " if more > 0 else ""
+        text = f"It is too early to say: label {many}more images, of all classes."
         return curve | {"verdict": TOO_EARLY, "text": text}
     curve["forecast"] = [
         _forecast_point(forecasts, factor * num_labels, factor * now, now, len(measured.label_M))
