@@ -53,15 +53,21 @@ async def save_body(
         await run_in_threadpool(make_private_folder, path.parent)
         await run_in_threadpool(check_room, length or 0)
         with writing_whole(path) as unfinished:
-            num_bytes = await _Writer(unfinished, max_bytes, length, check_room).write(
-                request.receive
-            )
-            if num_bytes != (num_bytes if length is None else length):
-                raise InvalidRequest(
-                    f"the body has {num_bytes:,} bytes and not the {length:,} that its header "
-                    "announces; send it again"
+            try:
+                num_bytes = await _Writer(unfinished, max_bytes, length, check_room).write(
+                    request.receive
                 )
-            await run_in_threadpool(fsync_file, unfinished)
+                if num_bytes != (num_bytes if length is None else length):
+                    raise InvalidRequest(
+                        f"the body has {num_bytes:,} bytes and not the {length:,} that its header "
+                        "announces; send it again"
+                    )
+                await run_in_threadpool(fsync_file, unfinished)
+            except BaseException:
+                # To free gigabytes takes long, and would stall the event loop.
+                with contextlib.suppress(OSError):
+                    await run_in_threadpool(os.truncate, unfinished, 0)
+                raise
         await run_in_threadpool(fsync_folder, path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
