@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.testclient import TestClient
@@ -193,6 +195,25 @@ def test_event_loop_frees_no_disk(serving: ServingProcess, monkeypatch: pytest.M
         asyncio.run(app_of(serving)(scope, receive, send))
         assert not list(serving.importer.files.folder.iterdir())
     assert freed == [0]
+
+
+def test_upload_ends_on_a_disk_that_others_fill_meanwhile(
+    serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "_WRITE_BYTES", 10)
+    free = [0, 10**12, 10**12]  # for the whole, for its first part, and then
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free.pop()))
+    part = {"type": "http.request", "body": bytes(10), "more_body": True}
+    scope, receive = request_of([part, part, part], 30)
+    statuses: list[int] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    asyncio.run(app_of(serving)(scope, receive, send))
+    assert statuses == [507]
+    assert not list(serving.importer.files.folder.iterdir())
 
 
 def test_timer_of_bentoml_is_stopped_before_the_body_is_read(serving: ServingProcess) -> None:
