@@ -53,15 +53,19 @@ async def save_body(
         await run_in_threadpool(make_private_folder, path.parent)
         await run_in_threadpool(check_room, length or 0)
         with writing_whole(path) as unfinished:
-            num_bytes = await _Writer(unfinished, max_bytes, length, check_room).write(
-                request.receive
-            )
-            if num_bytes != (num_bytes if length is None else length):
-                raise InvalidRequest(
-                    f"the body has {num_bytes:,} bytes and not the {length:,} that its header "
-                    "announces; send it again"
-                )
-            await run_in_threadpool(fsync_file, unfinished)
+            try:
+                num_bytes = await _Writer(unfinished, max_bytes, check_room).write(request.receive)
+                if num_bytes != (num_bytes if length is None else length):
+                    raise InvalidRequest(
+                        f"the body has {num_bytes:,} bytes and not the {length:,} that its header "
+                        "announces; send it again"
+                    )
+                await run_in_threadpool(fsync_file, unfinished)
+            except BaseException:
+                # To free gigabytes takes long, and would stall the event loop.
+                with contextlib.suppress(OSError):
+                    await run_in_threadpool(os.truncate, unfinished, 0)
+                raise
         await run_in_threadpool(fsync_folder, path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -71,12 +75,9 @@ async def save_body(
 
 
 class _Writer:
-    def __init__(
-        self, path: Path, max_bytes: int, length: int | None, check_room: Callable[[int], None]
-    ) -> None:
+    def __init__(self, path: Path, max_bytes: int, check_room: Callable[[int], None]) -> None:
         self._path = path
         self._max_bytes = max_bytes
-        self._has_length = length is not None
         self._check_room = check_room
 
     async def write(self, receive: Receive) -> int:
@@ -94,8 +95,7 @@ class _Writer:
                 buffer += part
                 is_last = not message.get("more_body", False)
                 if is_last or len(buffer) >= _WRITE_BYTES:
-                    if not self._has_length:
-                        await run_in_threadpool(self._check_room, len(buffer))
+                    await run_in_threadpool(self._check_room, len(buffer))
                     content = bytes(buffer)
                     buffer.clear()
                     num_unsynced += len(content)

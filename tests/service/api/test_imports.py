@@ -1,11 +1,14 @@
-"""POST /v1/imports and what follows an import, and GET /v1/export."""
+"""POST /v1/imports and what follows an import."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.testclient import TestClient
@@ -84,7 +87,7 @@ def test_import_is_cancelled(fresh: TestClient) -> None:
     assert fresh.get("/v1/imports/0/events").status_code == 404
 
 
-def test_dangerous_archive_fails_with_words(fresh: TestClient) -> None:
+def test_splits_beside_classes_fail_with_the_way_out(fresh: TestClient) -> None:
     mixed = packed(photos("train/1.png", "cat/2.png"))
     done = imported(fresh, mixed)
     assert done["state"] == "failed"
@@ -169,6 +172,48 @@ def test_client_that_leaves_or_stalls_leaves_no_file(
     assert not list(serving.importer.files.folder.iterdir())
     statuses = [message["status"] for message in sent if message["type"].endswith("start")]
     assert statuses == ([] if last else [408])
+
+
+def test_event_loop_frees_no_disk(serving: ServingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an upload that breaks off, and of one that is no archive."""
+    monkeypatch.setattr(bodies, "_WRITE_BYTES", 10)
+    freed: list[int] = []
+    unlink = Path.unlink
+
+    def recorded(path: Path, missing_ok: bool = False) -> None:
+        if threading.current_thread() is threading.main_thread() and path.exists():
+            freed.append(path.stat().st_size)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", recorded)
+    for end in ({"type": "http.disconnect"}, {"type": "http.request", "body": bytes(10)}):
+        first = {"type": "http.request", "body": bytes(100), "more_body": True}
+        scope, receive = request_of([first, end], 110)
+
+        async def send(_: Message) -> None: ...
+
+        asyncio.run(app_of(serving)(scope, receive, send))
+        assert not list(serving.importer.files.folder.iterdir())
+    assert freed == [0]
+
+
+def test_upload_ends_on_a_disk_that_others_fill_meanwhile(
+    serving: ServingProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "_WRITE_BYTES", 10)
+    free = [0, 10**12, 10**12]  # for the whole, for its first part, and then
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free.pop()))
+    part = {"type": "http.request", "body": bytes(10), "more_body": True}
+    scope, receive = request_of([part, part, part], 30)
+    statuses: list[int] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    asyncio.run(app_of(serving)(scope, receive, send))
+    assert statuses == [507]
+    assert not list(serving.importer.files.folder.iterdir())
 
 
 def test_timer_of_bentoml_is_stopped_before_the_body_is_read(serving: ServingProcess) -> None:

@@ -89,7 +89,7 @@ async def upload(
             _add, serving, caller, import_id, shown(name), num_bytes, author, layout
         )
     except BaseException:
-        files.delete(import_id)
+        await asyncio.shield(run_in_threadpool(files.delete, import_id))
         raise
     serving.importer.wake()
     response.headers["Location"] = f"{uploads.PATH}/{import_id}"
