@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.models import DEFAULT, exported
 from bench.tables import bar, show
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.backbones import Runtime, golden_pixels
 from core.store.blobs import Blobs, LocalBlobs
 from core.system.background import trim_memory

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.models.backbones import Runtime
 from core.models.servable import load
 from core.models.starter import NAME as STARTER

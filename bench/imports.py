@@ -37,7 +37,7 @@ from core.exchange.importing.job_run import JobRun
 from core.exchange.importing.upload_files import UploadFiles
 from core.exchange.reading.archive import Archive
 from core.ids import new_id
-from core.inputs.pixels import Limits, decode
+from core.inputs.pixels.decoding import Limits, decode
 from core.labelling import labels
 from core.models.backbones import Runtime
 from core.models.servable import Servable, load

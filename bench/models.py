@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models import pretrained, standalone
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from bench.loop import memory_of_workers, one_by_one, quantile
 from core.audit import Actor
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.settings import Settings

@@ -30,7 +30,7 @@ from bench.learning.photos import Photos, read
 from bench.models import first_manifest
 from bench.tables import bar, show
 from core import predictions
-from core.inputs.pixels import Limits, PixelSpec, decode
+from core.inputs.pixels.decoding import Limits, PixelSpec, decode
 from core.models.backbones import Runtime
 from core.models.references import MAX_REFERENCES, References
 from core.models.servable import Servable, load

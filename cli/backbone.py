@@ -16,7 +16,7 @@ from cli.console import err, out
 from cli.follow_run import follow, has_trainer
 from core import audit, runs
 from core.errors import InvalidRequest, NotReady
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.labelling.census import require_enough
 from core.models import pretrained
 from core.registry import promotions, versions

@@ -14,7 +14,7 @@ from cli.image_file import naming, read_image
 from core import predictions
 from core.class_names import normalise
 from core.errors import InvalidRequest
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.labelling import intake, retractions
 from core.labelling.intake import IntakeResult
 from core.labelling.label_request import LabelRequest

@@ -14,7 +14,7 @@ from cli.exit_codes import DONE, INPUT
 from cli.image_file import naming, read_image
 from core import predictions
 from core.errors import InputError, NotReady
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.models.backbones import Runtime
 from core.models.servable import Servable, load
 from core.predict import PredictionResult

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from cli.console import err, out, percent, print_json, table
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.labelling import labels
 from core.labelling.labels import CurrentLabel
 from core.models.backbones import Runtime

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.ids import new_id
-from core.inputs import pixels
-from core.inputs.pixels import Limits
-from core.inputs.trailing import without_trailing
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import Limits
+from core.inputs.pixels.trailing import without_trailing
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from core.predictions import Prediction

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UNUSABLE_IMAGE
-from core.inputs import pixels
-from core.inputs.pixels import Limits, PixelSpec
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import Limits, PixelSpec
 from core.labelling import embeddings
 from core.labelling.labels import CurrentLabel
 from core.models.backbones import Backbone

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, select, unio
 
 from core import erased
 from core.errors import UnknownExample
-from core.inputs.fingerprint import Fingerprint, from_thumb, is_near_duplicate
+from core.inputs.pixels.fingerprint import Fingerprint, from_thumb, is_near_duplicate
 from core.store.schema import examples, predictions
 from core.store.tables.tallies import class_sizes
 

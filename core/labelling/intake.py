@@ -17,9 +17,9 @@ from core.errors import (
     UnknownExample,
     UnknownPrediction,
 )
-from core.inputs.fingerprint import fingerprint
-from core.inputs.pixels import Limits, size_of
-from core.inputs.trailing import without_trailing
+from core.inputs.pixels.decoding import Limits, size_of
+from core.inputs.pixels.fingerprint import fingerprint
+from core.inputs.pixels.trailing import without_trailing
 from core.labelling import classes, examples, label_audit, labels, lost_images
 from core.labelling.examples import Example, NewExample
 from core.labelling.label_request import LabelRequest, check

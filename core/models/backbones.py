@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.onnx_sessions import Sessions, cpu_identity
 from core.models.ort_cache import OrtCache
 from core.store.blobs import Blobs

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.release import DISTRIBUTION, release
 
 

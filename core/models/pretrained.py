@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models import lite0, starter
 from core.models.head_onnx import LinearHead
 

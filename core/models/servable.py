@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.backbones import Backbone, Runtime
 from core.models.manifest import Golden, Manifest
 from core.models.references import References

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.inputs import thumbnail
+from core.inputs.pixels import thumbnail
 from core.review import images
 from core.store.blobs import is_digest
 from core.store.database import Database

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import EvergreenError
-from core.inputs import pixels
-from core.inputs.pixels import Limits
-from core.inputs.trailing import without_trailing
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import Limits
+from core.inputs.pixels.trailing import without_trailing
 from core.models.servable import Scores, Servable
 from core.predict import PredictionResult, build_prediction
 from core.retention.capture import Capture

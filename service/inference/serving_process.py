@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from core.access import keys
 from core.access.key_ring import KeyRing
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.models.backbones import Runtime
 from core.models.exports import Exports
 from core.models.onnx_sessions import num_usable_gpus

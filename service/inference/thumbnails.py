@@ -14,8 +14,8 @@ from collections.abc import Callable
 from starlette.concurrency import run_in_threadpool
 
 from core.errors import Overloaded, StoreError
-from core.inputs.pixels import Limits
-from core.inputs.thumbnail import thumbnail
+from core.inputs.pixels.decoding import Limits
+from core.inputs.pixels.thumbnail import thumbnail
 from core.review import images, thumbnails
 from core.review.thumbnails import ThumbnailCache
 from core.settings import Settings

@@ -22,7 +22,7 @@ from core.errors import (
     UndecodableImage,
     UnknownVersion,
 )
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from service import metrics

@@ -13,7 +13,7 @@ import numpy as np
 
 from core import class_names
 from core.errors import EvergreenError
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.manifest import Manifest
 from core.models.references import References
 from core.models.torch_file import read_tensors

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Golden, Manifest

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 import core.models.onnx_sessions  # noqa: F401
 from core.class_names import is_class
 from core.errors import UNUSABLE_IMAGE, InvalidRequest, NotEnoughLabels, SpecMismatch
-from core.inputs import pixels
-from core.inputs.pixels import Limits, PixelSpec
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import Limits, PixelSpec
 from core.labelling import labels
 from core.store.blobs import Blobs
 from core.store.store import Store

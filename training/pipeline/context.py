@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.models.backbones import Runtime
 from core.registry.promotions import MAX_WAIT_S
 from core.settings import Settings

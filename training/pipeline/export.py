@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest, code_revision, library_versions

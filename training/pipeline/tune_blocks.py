@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from core.class_names import is_class
 from core.errors import UNUSABLE_IMAGE, StoreError
-from core.inputs import pixels
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import PixelSpec
 from core.labelling import labels, lost_images
 from core.labelling.census import check_enough, take_census
 from core.labelling.labels import CurrentLabel

@@ -14,8 +14,8 @@ from core.errors import ImageTooCostly, ImageTooLarge, UndecodableImage
 from core.exchange.importing.known import Known, decide, known_labels
 from core.exchange.reading.items import Item, Kind
 from core.exchange.reading.source import Source, Unreadable
-from core.inputs.pixels import Limits
-from core.inputs.trailing import without_trailing
+from core.inputs.pixels.decoding import Limits
+from core.inputs.pixels.trailing import without_trailing
 from core.labelling import intake
 from core.labelling.examples import NewExample
 from core.settings import Settings

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.labelling import embeddings, examples, intake
 from core.store.store import Store
 from tests.support import images

@@ -7,7 +7,7 @@ import pytest
 
 from core import predictions
 from core.ids import new_id
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.labelling import examples, intake, labels
 from core.labelling.examples import HOLD_OUT_SHARE, NUM_ALWAYS_TRAINED, Example, split
 from core.predictions import Prediction

@@ -15,7 +15,7 @@ from core.errors import (
     UndecodableImage,
     UnknownPrediction,
 )
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.store.blobs import Blobs, sha256

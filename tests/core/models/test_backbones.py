@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.models.servable import load
 from core.store.blobs import LocalBlobs

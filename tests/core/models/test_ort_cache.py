@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.errors import ChecksumMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models import backbones, starter
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.models.onnx_sessions import Sessions

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.errors import BlobMissing, ChecksumMismatch, SpecMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.backbones import Backbone, Runtime, golden_pixels
 from core.models.manifest import Golden
 from core.models.servable import Scores, load

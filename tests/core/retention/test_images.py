@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from core.audit import SERVICE
 from core.errors import ImageNotKept, StoreError
-from core.inputs.pixels import Limits
+from core.inputs.pixels.decoding import Limits
 from core.labelling import intake, retractions
 from core.labelling.intake import LabelRequest
 from core.retention import doomed, images

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.predict import PredictionResult
 from core.settings import Settings
 from service.inference.serving_process import ServingProcess

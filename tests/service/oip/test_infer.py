@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     import tritonclient.http as triton
     from tritonclient.utils import InferenceServerException
 
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.release import release
 from service.api.app import create_app
 from service.inference.serving_process import ServingProcess

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from core.inputs import pixels
-from core.inputs.pixels import Limits
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import Limits
 from core.labelling import labels
 from core.labelling.census import take_census
 from core.models.backbones import Runtime

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from core import runs
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.labelling import labels, retractions
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core import audit
 from core.errors import InputError, NotReady, UndecodableImage
-from core.inputs import formats, thumbnail
+from core.inputs.pixels import formats, thumbnail
 from core.labelling.examples import image_of
 from core.review import images
 from service.api import etags

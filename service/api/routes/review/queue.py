@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core import audit
 from core.errors import InvalidRequest
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.models.servable import Servable
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.review import neighbours

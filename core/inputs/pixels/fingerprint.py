@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.inputs.pixels import Limits, PixelSpec, decode
+from core.inputs.pixels.decoding import Limits, PixelSpec, decode
 
 THUMB_ROWS, THUMB_COLUMNS = 8, 9
 # 72 = 8 x 9, so each pixel of the thumb is the mean of a block of whole pixels.

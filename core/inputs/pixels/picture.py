@@ -18,8 +18,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from core.errors import ImageTooLarge, InputError, UndecodableImage
-from core.inputs import colours, formats, jpeg_end, jpeg_work, work
-from core.inputs.formats import FORMATS
+from core.inputs.pixels import colours, formats, jpeg_end, jpeg_work, work
+from core.inputs.pixels.formats import FORMATS
 
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

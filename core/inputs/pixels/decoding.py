@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import SpecMismatch
-from core.inputs import picture
-from core.inputs.picture import DEFAULT_LIMITS
-from core.inputs.picture import Limits as Limits
+from core.inputs.pixels import picture
+from core.inputs.pixels.picture import DEFAULT_LIMITS
+from core.inputs.pixels.picture import Limits as Limits
 
 RESIZE = "bilinear, antialiased"
 

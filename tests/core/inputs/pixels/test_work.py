@@ -9,9 +9,9 @@ import zlib
 import pytest
 
 from core.errors import ImageTooCostly, ImageTooLarge
-from core.inputs import jpeg_work, tiff_work, work
-from core.inputs.formats import reader_of
-from core.inputs.pixels import Limits, PixelSpec, decode, size_of
+from core.inputs.pixels import jpeg_work, tiff_work, work
+from core.inputs.pixels.decoding import Limits, PixelSpec, decode, size_of
+from core.inputs.pixels.formats import reader_of
 from tests.support import images
 
 SPEC = PixelSpec()
