@@ -79,7 +79,10 @@ def embedded_digits() -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         backbone = load(manifest, store.blobs, Runtime("cpu")).backbone
         store.db.close()
     x_ND = np.concatenate(
-        [backbone.embed(pixels.decode(d.image, manifest.pixels)[np.newaxis]) for d in everything]
+        [
+            backbone.embed(pixels.decode(d.image, manifest.input_spec)[np.newaxis])
+            for d in everything
+        ]
     )
     names = sorted({digit.label for digit in everything})
     return x_ND, np.array([names.index(digit.label) for digit in everything])

@@ -61,7 +61,7 @@ def named(name: str) -> Model:
             manifest = _publish(store, name, backbone, pixels)
         parts = store.blobs.get(manifest.backbone), store.blobs.get(manifest.head)
         store.db.close()
-    return Model(name, manifest.pixels, standalone.standalone(*parts, manifest), backbone)
+    return Model(name, manifest.input_spec, standalone.standalone(*parts, manifest), backbone)
 
 
 def exported(name: str) -> tuple[bytes, PixelSpec]:

@@ -32,7 +32,7 @@ from bench.swap_statistics import Cycle, growth, old_after_new, p99_ratio, slope
 from bench.swap_versions import backbone_onnx, publish_backbones, publish_heads
 from bench.tables import bar, failures, show
 from core.models import lite0
-from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.models.backbones import Backbone, Runtime
 from core.registry import promotions
 from core.registry.wait import PromotionWaiter
 from core.settings import Settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from io import BytesIO
 
+from core.inputs.kind import Limits
 from core.inputs.pixels import picture
-from core.inputs.pixels.picture import Limits
 
 LONGEST_PX = 320
 MEDIA_TYPE = "image/jpeg"

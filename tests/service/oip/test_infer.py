@@ -66,7 +66,7 @@ def pixels_input(pixels_BHWC: Any, *, binary: bool = True) -> Any:
 
 
 def decoded(serving: ServingProcess) -> Any:
-    spec = serving.slot.current().manifest.pixels
+    spec = serving.slot.current().manifest.input_spec
     return np.stack([pixels.decode(photo, spec) for photo in PHOTOS])
 
 

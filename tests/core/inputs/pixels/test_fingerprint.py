@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import UndecodableImage
-from core.inputs.pixels.decoding import Limits
+from core.inputs.kind import Limits
 from core.inputs.pixels.fingerprint import Fingerprint, fingerprint, from_thumb, is_near_duplicate
 from tests.support import images
 

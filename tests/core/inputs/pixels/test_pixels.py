@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from core.errors import ImageTooLarge, InputError, UndecodableImage
+from core.inputs.kind import Limits
 from core.inputs.pixels import decoding as pixels
-from core.inputs.pixels.decoding import Limits, PixelSpec, decode, size_of
+from core.inputs.pixels.decoding import PixelSpec, decode, size_of
 from tests.core.inputs.pixels.pixel_measures import JPEG_LEVELS, SPEC, flat_colours, mean_difference
 from tests.support import images
 
