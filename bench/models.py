@@ -96,7 +96,7 @@ def _publish(store: Store, name: str, content: bytes, pixels: PixelSpec) -> Mani
     manifest = replace(
         first,
         parent=1,
-        pixels=pixels,
+        input_spec=pixels,
         backbone_name=name,
         backbone=digest,
         head=store.blobs.put(head),

@@ -234,7 +234,7 @@ def model_size_mib(copies: int = 5) -> float:
     for i in range(copies + 1):
         loaded.append(Backbone(content, "", runtime))
         # onnxruntime allocates the memory of a run at the first run.
-        loaded[-1].embed(golden_pixels(lite0.pixel_spec(), 0))
+        loaded[-1].embed(lite0.pixel_spec().golden(0))
         if i == 0:
             before = rss_mib(os.getpid())
     return (rss_mib(os.getpid()) - before) / copies

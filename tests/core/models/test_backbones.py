@@ -42,7 +42,7 @@ def test_golden_pixels_are_the_same_on_every_machine() -> None:
     pixels_BHWC = tiny.SPEC.golden(0)
     assert pixels_BHWC.shape == (1, 8, 8, 3)
     assert pixels_BHWC[0, 0, :2].tolist() == [[95, 130, 194], [217, 207, 235]]
-    assert golden_pixels(PixelSpec(size_px=5), 1).shape == (1, 5, 5, 3)
+    assert PixelSpec(size_px=5).golden(1).shape == (1, 5, 5, 3)
 
 
 def test_cpu_is_chosen_on_request() -> None:

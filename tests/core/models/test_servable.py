@@ -102,7 +102,7 @@ def test_head_for_another_embedding_is_refused(blobs: LocalBlobs, runtime: Runti
 
 
 def test_pixels_of_another_size_are_refused(blobs: LocalBlobs, runtime: Runtime) -> None:
-    manifest = tiny.make_manifest(blobs, pixels=PixelSpec(size_px=16))
+    manifest = tiny.make_manifest(blobs, input_spec=PixelSpec(size_px=16))
     with pytest.raises(SpecMismatch, match="do not fit together"):
         load(manifest, blobs, runtime)
 
