@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError, SpecMismatch
-from core.inputs.kind import Array, Limits, Wire
+from core.inputs.kind import Array, InputKind, Limits, Wire
 from core.inputs.tokens import excerpt, reader
 from core.inputs.tokens import text as texts
 from core.inputs.tokens.fingerprint import TextFingerprint, fingerprint
@@ -40,7 +40,7 @@ class TokenSpec:
     max_tokens: int = 256
 
     @property
-    def kind(self) -> TextKind:
+    def kind(self) -> InputKind:
         return TOKENS
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class TextKind:
     plural = "texts"
     spec_key = "tokens"
     wire = Wire("text", ("text/plain",), "text", "texts")
-    onnx_inputs = ("input_ids", "attention_mask")
+    onnx_inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     has_excerpts = True
     preview_type = MEDIA_TYPE
 
@@ -154,4 +154,4 @@ class TextKind:
         return MEDIA_TYPE
 
 
-TOKENS = TextKind()
+TOKENS: InputKind = TextKind()
