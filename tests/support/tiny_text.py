@@ -29,15 +29,16 @@ from tests.support import tiny
 
 CLASSES = ("billing", "bug", "praise")
 # Words that only texts of one class have, and words that all have.
-WORDS_OF = {
-    "billing": "invoice charge refund card price paid money bill receipt payment".split(),
-    "bug": "crash error broken freeze fails stuck wrong slow screen button".split(),
-    "praise": "great love thanks wonderful happy best friendly nice super perfect".split(),
-}
-COMMON = (
-    "the a my your is was it this that and but so on in of for with today again please app page "
-    "account order team"
-).split()
+_OF_CLASSES = (
+    "invoice charge refund card price paid money bill receipt payment",
+    "crash error broken freeze fails stuck wrong slow screen button",
+    "great love thanks wonderful happy best friendly nice super perfect",
+)
+WORDS_OF = {name: words.split() for name, words in zip(CLASSES, _OF_CLASSES, strict=True)}
+_COMMON = (
+    "the a my your is was it this that and but so on in of for with today again please app page"
+)
+COMMON = [*_COMMON.split(), "account", "order", "team"]
 VOCABULARY = ("[UNK]", "[CLS]", "[SEP]", *(w for own in WORDS_OF.values() for w in own), *COMMON)
 EMBEDDING_SIZE = 16
 SPEC = TokenSpec(vocab_size=len(VOCABULARY), max_tokens=32)
