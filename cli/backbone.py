@@ -50,8 +50,8 @@ def names() -> None:
         "MB: the file. x starter: time of a photo on one core, over the starter's.\n"
         "20 labels, 100 labels: right answers on five kinds of flowers, so many a class.\n"
         "timm/NAME is any model of timm that embeds images.\n"
-        "Texts: hf/REPOSITORY of Hugging Face, or a folder with config.json, tokenizer.json and "
-        "model.safetensors, of the families bert, distilbert, roberta and mpnet."
+        "Texts: hf/NAME is a repository of Hugging Face. A folder has config.json, tokenizer.json\n"
+        "and model.safetensors. Either is of the family bert, distilbert, roberta or mpnet."
     )
 
 
@@ -68,7 +68,7 @@ def use(
     name: Annotated[
         str,
         typer.Argument(
-            help="efficientnet-lite0, torchvision/resnet18, ...; hf/REPOSITORY or a folder for texts"
+            help="efficientnet-lite0, torchvision/resnet18, ...; for texts hf/NAME or a folder."
         ),
     ],
     weights: Annotated[

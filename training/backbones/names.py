@@ -130,7 +130,7 @@ def _remedy(name: str) -> str:
         return f"did you mean {similar[0]}?"
     return suggest(name.rpartition("/")[2], TORCHVISION, _FAMILY_OF) or (
         f"name {LITE0}, {STARTER}, {TORCHVISION}/MODEL of the families {', '.join(FAMILIES)}, "
-        f"or {TIMM}/MODEL; for texts {HF}/REPOSITORY or the path of a folder"
+        f"or {TIMM}/MODEL; for texts {HF}/NAME or the path of a folder"
     )
 
 

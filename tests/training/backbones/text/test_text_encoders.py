@@ -16,6 +16,9 @@ pytest.importorskip("transformers", reason="the text-training extra is not insta
 
 from tokenizers import Tokenizer  # noqa: E402
 
+from core.errors import SpecMismatch  # noqa: E402
+from core.inputs.tokens.kind import TokenSpec  # noqa: E402
+from core.models.backbones import Backbone, Runtime  # noqa: E402
 from tests.training.backbones.text.tiny_encoder import (  # noqa: E402
     CONFIGS,
     MAX_TOKENS,
@@ -27,6 +30,7 @@ from tests.training.backbones.text.tiny_encoder import (  # noqa: E402
 from training.backbones.text.encoder import TextEncoder  # noqa: E402
 from training.backbones.text.export import export_encoder  # noqa: E402
 from training.backbones.text.load import from_folder, from_onnx, read_metadata  # noqa: E402
+from training.backbones.text.quantise import quantise  # noqa: E402
 
 pytestmark = pytest.mark.training
 
@@ -76,7 +80,7 @@ def test_folder_embeds_as_transformers_does_in_torch_and_exported(
     model = write_folder(tmp_path, family, head=True)
     as_sentence_transformers(tmp_path)
     module = from_folder("folder/tiny", tmp_path)
-    assert (module.embedding_size, module.max_tokens, module.vocab_size) == (32, 40, NUM_TOKENS)
+    assert (module.embedding_size, module.input_spec) == (32, TokenSpec(NUM_TOKENS, MAX_TOKENS))
     exported = export_encoder(module)
     for lengths in LENGTHS:
         tokens_BT = tokens(lengths)
@@ -95,7 +99,7 @@ def test_pooling_and_length_are_those_of_the_folder(tmp_path: Path) -> None:
     module = from_folder("folder/cls", tmp_path)
     expected_BD = by_transformers(model, tokens_BT, cls=True)
     np.testing.assert_allclose(in_torch(module, tokens_BT), expected_BD, atol=PARITY_ATOL)
-    assert module.max_tokens == 16
+    assert module.input_spec.max_tokens == 16
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -155,6 +159,31 @@ def test_exported_encoder_is_read_back_with_its_weights_and_tokenizer(family: st
     }
 
 
+def test_exported_encoder_runs_where_texts_are_served() -> None:
+    module = tiny_encoder()
+    spec = module.input_spec
+    served = Backbone(export_encoder(module), "", Runtime("cpu"))
+    content = b"The payment FAILS again, " * 30
+    decoded = served.reader(spec).decode(content)
+    assert (decoded.is_truncated, len(decoded.array)) == (True, MAX_TOKENS)
+    expected_BD = in_torch(module, torch.from_numpy(decoded.array[None]))
+    np.testing.assert_allclose(served.embed(decoded.array[None]), expected_BD, atol=PARITY_ATOL)
+    assert served.embed_golden(spec, 0).shape == (1, 32)
+
+
+def test_encoder_in_int8_embeds_nearly_the_same_with_the_same_tokenizer() -> None:
+    module = tiny_encoder()
+    model = export_encoder(module)
+    rounded = quantise(model)
+    assert len(rounded) < len(model)
+    assert quantise(model) == rounded
+    assert read_metadata(rounded) == {"tokenizer": module.tokenizer}
+    tokens_BT = tokens((5, 2, 12))
+    assert (in_torch(module, tokens_BT) * in_onnx(rounded, tokens_BT)).sum(1).min() > 0.98
+    with pytest.raises(SpecMismatch, match="does not say which encoder it is"):
+        from_onnx(module.name, rounded)
+
+
 @pytest.mark.slow
 def test_minilm_of_a_package_embeds_texts_as_transformers_does() -> None:
     """A package carries all-MiniLM-L6-v2, of 91 MB."""
@@ -165,7 +194,8 @@ def test_minilm_of_a_package_embeds_texts_as_transformers_does() -> None:
 
     folder = Path(spec.origin).parent / "model"
     module = from_folder("folder/minilm", folder)
-    assert (module.max_tokens, module.embedding_size, len(module.blocks)) == (256, 384, 7)
+    assert module.input_spec == TokenSpec(30522, 256)
+    assert (module.embedding_size, len(module.blocks)) == (384, 7)
     exported = export_encoder(module)
     reference = BertModel.from_pretrained(folder).eval()
     tokenizer = Tokenizer.from_str(module.tokenizer)

@@ -15,6 +15,9 @@ import huggingface_hub  # noqa: E402
 import safetensors.torch  # noqa: E402
 
 from core.errors import BackboneUnavailable, InvalidRequest, SpecMismatch  # noqa: E402
+from core.inputs.kind import InputKind  # noqa: E402
+from core.inputs.pixels.kind import PIXELS  # noqa: E402
+from core.inputs.tokens.kind import TOKENS  # noqa: E402
 from tests.training.backbones.text.tiny_encoder import (  # noqa: E402
     as_sentence_transformers,
     tiny_encoder,
@@ -162,8 +165,25 @@ def test_names_of_encoders_are_those_of_folders_and_repositories() -> None:
     assert all(map(names.is_folder, ("./x", "/x", "~/x", "x/", "..")))
     assert not names.is_folder("hf/x/y")
     for name in ("hf/", "hf/../x", "hf/a/b/c", "hf/x y", "hf/" + "x" * 97):
-        with pytest.raises(InvalidRequest, match=r"hf/REPOSITORY or the path of a folder"):
+        with pytest.raises(InvalidRequest, match=r"hf/NAME or the path of a folder"):
             names.parse(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("hf/a/b", PIXELS, "takes texts, and this home holds images: .* init --input text"),
+        ("./folder", PIXELS, "takes texts, and this home holds images"),
+        ("starter", TOKENS, "takes images, and this home holds texts: .* init --input image"),
+        ("timm/vit", TOKENS, "takes images, and this home holds texts"),
+    ],
+)
+def test_backbone_for_other_inputs_than_those_of_the_home_is_refused(
+    name: str, kind: InputKind, words: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        names.require_kind(name, kind)
+    names.require_kind(name, TOKENS if kind is PIXELS else PIXELS)
 
 
 def test_repository_is_downloaded_without_code_or_pickles(
