@@ -89,16 +89,16 @@ def use(
     """
     settings = load_settings()
     with home.opened_existing(settings) as store:
+        require_kind(name, store.kind)
         with store.db.read() as conn:
             require_enough(conn)
-        require_kind(name, store.kind)
         err.print(f"Building {name} ...")
-        if name in pretrained.NAMES and weights is None:
+        if name in pretrained.names(store.kind) and weights is None:
             candidate = _bundled(store, name)
         else:
             candidate = _built(store, settings, name, weights)
         candidate = _with_its_pixels(store, candidate)
-        if int8:
+        if int8 and candidate.quantised_from is None:
             candidate = _quantised(store, settings, candidate)
         _request_run(store, settings, candidate, wait)
 
@@ -115,7 +115,9 @@ def _with_its_pixels(store: Store, candidate: BackboneRef) -> BackboneRef:
 def _bundled(store: Store, name: str) -> BackboneRef:
     model = pretrained.load(name)
     size = model.head.weights_DK.shape[0]
-    return BackboneRef(name, store.blobs.put(model.backbone), model.input_spec, size)
+    float32 = None if model.in_float32 is None else store.blobs.put(model.in_float32)
+    digest = store.blobs.put(model.backbone)
+    return BackboneRef(name, digest, model.input_spec, size, quantised_from=float32)
 
 
 def _built(store: Store, settings: Settings, name: str, weights: Path | None) -> BackboneRef:

@@ -53,14 +53,16 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "wide_resnet": ("wide_resnet50_2", "wide_resnet101_2"),
 }
 
-_OF_TEXTS = (HF, FOLDER)
+#: The libraries of encoders of texts.
+OF_TEXTS = (HF, FOLDER, *pretrained.TEXT_NAMES)
+_BUNDLED = (*pretrained.NAMES, *pretrained.TEXT_NAMES)
 _MODEL = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
 _REPOSITORY = re.compile(r"(?=.{1,96}$)\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 _UNNAMED = re.compile(r"[^\w.-]+", re.ASCII)
 
 
 class Name(NamedTuple):
-    """`library` is efficientnet-lite0, starter, torchvision, timm, hf or folder. `family` is of
+    """`library` is the whole of a bundled name, torchvision, timm, hf or folder. `family` is of
     torchvision."""
 
     library: str
@@ -74,7 +76,7 @@ def parse(name: str) -> Name:
     Only building the backbone tells whether timm has the model.
     """
     library, _, model = name.partition("/")
-    if name in pretrained.NAMES:
+    if name in _BUNDLED:
         return Name(name)
     if library == TORCHVISION and model in _FAMILY_OF:
         return Name(TORCHVISION, model, _FAMILY_OF[model])
@@ -87,8 +89,7 @@ def parse(name: str) -> Name:
 
 def require_kind(name: str, kind: InputKind) -> None:
     """Raises InvalidRequest if no backbone has this name, or one for other inputs."""
-    is_of_text = is_folder(name) or parse(name).library in _OF_TEXTS
-    own: InputKind = TOKENS if is_of_text else PIXELS
+    own: InputKind = TOKENS if is_folder(name) or parse(name).library in OF_TEXTS else PIXELS
     if own.spec_key != kind.spec_key:
         raise InvalidRequest(
             f"the backbone {name} takes {own.plural}, and this home holds {kind.plural}: name one "
@@ -115,7 +116,7 @@ def is_folder(name: str) -> bool:
 
 def all_names() -> list[str]:
     """Return every name but timm's, those with bundled weights first."""
-    return [*pretrained.NAMES, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
+    return [*_BUNDLED, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
 
 
 def suggest(model: str, library: str, models: Iterable[str]) -> str:
@@ -126,7 +127,7 @@ def suggest(model: str, library: str, models: Iterable[str]) -> str:
 
 
 def _remedy(name: str) -> str:
-    if similar := get_close_matches(name, pretrained.NAMES, n=1):
+    if similar := get_close_matches(name, _BUNDLED, n=1):
         return f"did you mean {similar[0]}?"
     return suggest(name.rpartition("/")[2], TORCHVISION, _FAMILY_OF) or (
         f"name {LITE0}, {STARTER}, {TORCHVISION}/MODEL of the families {', '.join(FAMILIES)}, "

@@ -13,7 +13,7 @@ from training.backbones import backbone as of_images
 from training.backbones.backbone import Backbone
 from training.backbones.download import fetch_folder
 from training.backbones.export import export_backbone
-from training.backbones.names import HF, is_folder, of_folder, parse
+from training.backbones.names import FOLDER, HF, OF_TEXTS, is_folder, of_folder, parse
 from training.backbones.text import load as of_texts
 from training.backbones.text.architecture import ENCODER
 from training.backbones.text.encoder import TextEncoder
@@ -31,16 +31,20 @@ def build(
     Raises as `training.backbones.backbone.build` does, and InvalidRequest if a folder has no
     encoder that this release supports.
     """
-    if not (is_folder(name) or parse(name).library == HF):
+    library = FOLDER if is_folder(name) else parse(name).library
+    if library not in OF_TEXTS:
         return of_images.build(name, weights, cache=cache, progress=progress)
     if weights is not None:
         raise InvalidRequest(
             f"--weights {weights} goes with a backbone for images, and {name} has weights of its "
             "own: leave --weights out"
         )
-    if is_folder(name):
-        return of_texts.from_folder(of_folder(name), Path(name).expanduser())
-    return of_texts.from_folder(name, fetch_folder(parse(name).model, cache))
+    if library == HF:
+        return of_texts.from_folder(name, fetch_folder(parse(name).model, cache))
+    if library == FOLDER:
+        folder = Path(name).expanduser()
+        return of_texts.from_folder(of_folder(name), folder)
+    return starter()
 
 
 def from_onnx(name: str, model: bytes) -> Network:

@@ -41,6 +41,11 @@ class EncoderFiles:
 
 def read_folder(folder: Path) -> EncoderFiles:
     """Raises InvalidRequest if it is no encoder that this release supports."""
+    if not folder.is_dir():
+        raise InvalidRequest(
+            f"there is no folder {folder}: give the path of one with config.json, tokenizer.json "
+            f"and {_WEIGHTS}"
+        )
     modules = _modules(folder)
     inner = folder / modules.encoder
     family, config = read_config(_json(inner / "config.json"), str(inner / "config.json"))

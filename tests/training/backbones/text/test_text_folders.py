@@ -147,6 +147,12 @@ def test_weights_in_half_precision_in_parts_and_by_old_names_are_read(
     assert all(torch.equal(again[key], whole[key].half().float()) for key in whole)
 
 
+def test_name_of_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    for name in (f"{tmp_path}/none", "folder/all-MiniLM-L6-v2"):
+        with pytest.raises(InvalidRequest, match=r"there is no folder .*: give the path of one"):
+            networks.build(name)
+
+
 def test_files_outside_of_the_folder_are_not_read(folder: Path) -> None:
     index = {"weight_map": {"a": "../model.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -174,6 +180,7 @@ def test_names_of_encoders_are_those_of_folders_and_repositories() -> None:
     [
         ("hf/a/b", PIXELS, "takes texts, and this home holds images: .* init --input text"),
         ("./folder", PIXELS, "takes texts, and this home holds images"),
+        ("all-minilm-l6-v2", PIXELS, "takes texts, and this home holds images"),
         ("starter", TOKENS, "takes images, and this home holds texts: .* init --input image"),
         ("timm/vit", TOKENS, "takes images, and this home holds texts"),
     ],
