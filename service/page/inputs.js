@@ -8,7 +8,7 @@
 //                         `add(asked)` adds a list of them
 //   moves       which keys lead from card to card in Try, by how many
 //   concurrent  how many predictions are asked for at once
-//   teaching    {about, question}, and makeChooser(changed): {element, chosen(), clear(), focus()};
+//   teaching    {about, question, example}, and makeChooser(changed): {element, chosen(), clear(), focus()};
 //               `changed(isWhole)`: whether nothing else is likely to come
 //   preview({kind, id, excerpt})  a small element of what the server has; `kind`: example or prediction
 //   whole({kind, id}, name)       all of it

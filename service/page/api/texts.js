@@ -30,8 +30,8 @@ async function sendSome(asked) {
     }
     const { answer } = await sendAgain("POST", PATH, asJson({ texts: asked.map(({ text }) => text) }));
     for (const [i, { resolve, reject }] of asked.entries()) {
-      const { problem, ...prediction } = answer.items[i];
-      if (problem) reject(new Problem(problem.status ?? 422, problem.code, problem.detail));
+      const { prediction, problem } = answer.items[i];
+      if (problem) reject(new Problem(problem.status, problem.code, problem.detail));
       else resolve(prediction);
     }
   } catch (problem) {

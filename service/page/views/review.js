@@ -49,7 +49,7 @@ export function mount(root, params) {
     actions.act(action);
     grid.element.focus({ preventScroll: true });
   });
-  const sizes = makeSizes(grid.setSide);
+  const sizes = makeSizes(grid.setSize);
 
   root.append(
     heading(title, filters.tabs, sizes),

@@ -12,7 +12,7 @@ export const PHOTOS = {
   makeAsk,
   moves: { ArrowLeft: -1, ArrowRight: 1 },
   concurrent: 4,
-  teaching: { about: "Many photos of one class together.", question: "What is on the photos?", makeChooser },
+  teaching: { about: "Many photos of one class together.", question: "What is on the photos?", example: "tulip", makeChooser },
   preview,
   whole,
   sizeOf: ({ width, height }) => `${width} × ${height}`,

@@ -16,7 +16,7 @@ export const TEXTS = {
   makeAsk,
   moves: { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 },
   concurrent: 64,
-  teaching: { about: "Many texts of one class together.", question: "What are the texts?", makeChooser },
+  teaching: { about: "Many texts of one class together.", question: "What are the texts about?", example: "billing", makeChooser },
   preview,
   whole,
   sizeOf: ({ width, height }) => `${count(width, "character")} in ${count(height, "line")}`,

@@ -14,7 +14,7 @@ export function makeTeaching() {
 
   const label = el("input", {
     id: "teach-label", type: "text", list: "classes", maxlength: 100, autocomplete: "off", autocapitalize: "off",
-    spellcheck: "false", placeholder: "for example: tulip", oninput: refresh,
+    spellcheck: "false", placeholder: `for example: ${kind().teaching.example}`, oninput: refresh,
   });
   const chooser = kind().teaching.makeChooser((isWhole) => {
     refresh();
