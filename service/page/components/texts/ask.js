@@ -42,8 +42,8 @@ function shown(text) {
  * A field for texts, with the offer to take each line for one: {element, problem, texts(), clear(),
  * focus()}. `file` is an element that opens the file dialog; `changed()` is called at each change.
  */
-function makeField({ id, rows, placeholder, label, isByLine, changed, ...listeners }) {
-  const field = el("textarea", { id, rows, dir: "auto", placeholder, "aria-label": label, autocomplete: "off", oninput: refresh, ...listeners });
+function makeField({ id, rows, placeholder, label, isByLine, changed }) {
+  const field = el("textarea", { id, rows, dir: "auto", placeholder, "aria-label": label, autocomplete: "off", oninput: refresh, onkeydown: send });
   const box = el("input", { type: "checkbox", id: `${id}-lines`, checked: isByLine, onchange: refresh });
   const boxText = el("span", {});
   const byLine = el("label", { class: "check-field fine", hidden: true }, box, boxText);
@@ -51,6 +51,12 @@ function makeField({ id, rows, placeholder, label, isByLine, changed, ...listene
   const files = el("input", { id: `${id}-file`, class: "unseen", type: "file", accept: FILES });
   const file = el("label", { class: "quiet fine file-link" }, files,
     el("span", { class: "with-mouse" }, "or drop a .txt, .csv or .jsonl file, or "), el("span", { class: "as-link" }, "choose a file"));
+
+  function send(event) {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    field.form.requestSubmit();
+  }
 
   function texts() {
     const lines = linesOf(field.value);
@@ -103,12 +109,7 @@ function makeField({ id, rows, placeholder, label, isByLine, changed, ...listene
 export function makeAsk(add) {
   const send = el("button", { id: "ask-send", type: "submit", "aria-keyshortcuts": "Control+Enter" }, "Predict");
   const input = makeField({
-    id: "ask-text", rows: 4, placeholder: "for example: where is my refund?", label: "A text to try", isByLine: false,
-    changed: refresh, onkeydown: (event) => {
-      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-      event.preventDefault();
-      submit();
-    },
+    id: "ask-text", rows: 4, placeholder: "for example: where is my refund?", label: null, isByLine: false, changed: refresh,
   });
   const element = el("form", { class: "text-box panel", id: "ask-box", onsubmit: (event) => {
     event.preventDefault();

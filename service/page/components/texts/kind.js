@@ -33,7 +33,7 @@ export const TEXTS = {
     },
   },
   imports: {
-    about: "A CSV or JSONL file: one text in each line, with its class.",
+    about: "A CSV or JSONL file with texts and their classes.",
     choose: "Choose a file",
     accept: ".csv,.jsonl,text/csv",
     unit: "line",
