@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from core.access.roles import Role
 from core.errors import Overloaded
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.store.blobs import sha256
