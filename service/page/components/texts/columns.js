@@ -11,7 +11,7 @@ const SHOWN_ROWS = 4;
 /** Resolves with {text, label}, or with null after a cancel. What cannot be read here is left to the
  * server, which says what is wrong with it. */
 export async function chooseColumns(file) {
-  const isJsonl = !/\.csv$/i.test(file.name);
+  const isJsonl = !/\.[ct]sv$/i.test(file.name);
   const table = await readStart(file, isJsonl);
   if (table === null || table.columns.length < 2) return {};
   const [text, label] = guess(table);

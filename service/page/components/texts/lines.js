@@ -5,7 +5,7 @@ export const linesOf = (text) => text.split(/\r\n|\r|\n/).map((line) => line.tri
 
 /** What a file of texts is by its name: `lines`, `table` or null. */
 export function sortOf({ name, type }) {
-  if (/\.(csv|jsonl|ndjson)$/i.test(name)) return "table";
+  if (/\.(csv|tsv|jsonl|ndjson)$/i.test(name)) return "table";
   return /\.(txt|text|log|md)$/i.test(name) || type === "text/plain" ? "lines" : null;
 }
 

@@ -2,6 +2,7 @@
 // reads the file itself.
 
 const MAX_ROWS = 200;
+const DELIMITERS = [",", ";", "\t"];
 
 /** {columns, rows}: a row is a list of strings, in the order of the columns. */
 export const readTable = (text, isJsonl) => (isJsonl ? ofJsonl(text) : ofCsv(text));
@@ -21,8 +22,11 @@ function ofJsonl(text) {
   return { columns, rows: objects.map((each) => columns.map((column) => shown(each[column]))) };
 }
 
-/** As RFC 4180 has it: quotes hold commas and line ends, and are doubled within. */
+/** As RFC 4180 has it: quotes hold delimiters and line ends, and are doubled within. The delimiter is
+ * the one that the first line has most of. */
 function ofCsv(text) {
+  const [first] = text.split(/[\r\n]/, 1);
+  const delimiter = DELIMITERS.reduce((best, each) => (first.split(each).length > first.split(best).length ? each : best));
   const all = [];
   let row = [];
   let cell = "";
@@ -36,7 +40,7 @@ function ofCsv(text) {
         i += 1;
       } else isQuoted = false;
     } else if (character === '"' && cell === "") isQuoted = true;
-    else if (character === ",") {
+    else if (character === delimiter) {
       row.push(cell);
       cell = "";
     } else if (character === "\n" || character === "\r") {
