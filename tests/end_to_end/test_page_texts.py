@@ -9,6 +9,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
+from tests.end_to_end.axe import violations
 from tests.end_to_end.review_page import ReviewPage, until_analysed, until_learnt
 from tests.support.server import Server
 from tests.support.tickets import LabelledText, tickets
@@ -153,6 +154,14 @@ def test_table_is_imported_by_the_columns_that_are_chosen(
     exported = server.http.get(formats["CSV"]).raise_for_status()
     assert _TRICK.replace('"', '""') in exported.text
     assert page.console() == []
+
+
+def test_texts_to_try_and_to_review_have_no_violation(page: ReviewPage, taught: None) -> None:
+    page.open()
+    ask(page, "Where is my refund?")
+    assert violations(page) == []
+    page.review("by=predictions", _BULK)
+    assert violations(page) == []
 
 
 def test_every_view_of_texts_has_names_and_fits_a_narrow_screen(

@@ -63,6 +63,8 @@ export function guess({ columns, rows }) {
   const average = (k) => rows.reduce((sum, row) => sum + (row[k] ?? "").length, 0);
   const byLength = columns.map((_, k) => k).sort((one, other) => average(other) - average(one));
   const text = named(TEXTS) ?? byLength[0];
-  const label = named(LABELS.filter((name) => columns[text] !== name)) ?? byLength.findLast((k) => k !== text) ?? text;
+  const distinct = (k) => new Set(rows.map((row) => row[k])).size;
+  const others = columns.map((_, k) => k).filter((k) => k !== text).sort((one, other) => distinct(one) - distinct(other));
+  const label = named(LABELS.filter((name) => columns[text] !== name)) ?? others[0] ?? text;
   return [columns[text], columns[label]];
 }
