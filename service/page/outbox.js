@@ -4,16 +4,16 @@
 // again, with the Idempotency-Key of the first time, when the connection is back. `waiting` and
 // `isHeldUp` of the state say how many there are, and whether they are stuck.
 //
-//   give({prediction_id | example_id, label})   one label
+//   give({prediction_id | example_id | text, label})
+//                                               one label
 //   giveAll([{...}, ...])                       one batch of 500 at most, which can be undone as one;
 //                                               promise of {batch_id, results}
 //   givePhoto(file, label)                      a new photo with its label
-//   giveText(text, label)                       a new text with its label
 //   takeBack({feedback_id} | {batch_id})        undo what is stored
-//   undo(promise)                               undo what one of those above returned,
+//   undo(promise)                               undo what `give`, `giveAll` or `givePhoto` returned,
 //                                               whether or not it has been sent
 //
-// A promise resolves with {feedback_id, example_id, label, batch_id}.
+// A promise of `give` and `givePhoto` resolves with {feedback_id, example_id, label, batch_id}.
 // What the server refuses rejects with its Problem; the code "withdrawn" is an undo in time.
 
 import { Problem, newKey } from "./api/http.js";
@@ -21,11 +21,10 @@ import * as api from "./api/labels.js";
 import { set, subscribe } from "./state.js";
 
 export const MAX_BATCH = 500;
-const CONCURRENT_NEW = 3; // enough to keep the connection busy, and few enough for others
+const CONCURRENT_PHOTOS = 3; // enough to keep the connection busy, and few enough for others
 const RETRY_MS = [500, 1000, 2000, 4000, 8000, 15000];
 
-// {kind: "one", label} {kind: "many", labels, parts} {kind: "new", send, isReadable}
-// {kind: "undo", of},
+// {kind: "one", label} {kind: "many", labels, parts} {kind: "photo", file, name} {kind: "undo", of},
 // each with its key, `resolve` and `reject`, and `wasSent` from its first attempt on.
 const queue = [];
 let isSending = false;
@@ -39,15 +38,7 @@ export const give = (label) => add({ kind: "one", label });
 
 export const giveAll = (labels) => add({ kind: "many", labels });
 
-export const givePhoto = (file, name) => add({
-  kind: "new",
-  send: (key) => api.labelPhoto(file, name, key),
-  // A file that was moved or changed fails as an unreachable server does.
-  isReadable: () => file.slice(0, 1).arrayBuffer().then(() => true, () => false),
-});
-
-export const giveText = (text, name) =>
-  add({ kind: "new", send: (key) => api.labelText(text, name, key), isReadable: () => true });
+export const givePhoto = (file, name) => add({ kind: "photo", file, name });
 
 export const takeBack = (of) => add({ kind: "undo", of });
 
@@ -113,11 +104,11 @@ async function sendNext() {
   return !isHeldUp;
 }
 
-/** The first parcel, with those that can go beside it: new inputs, as no order matters to them. */
+/** The first parcel, with those that can go beside it: photos, as no order matters to them. */
 function next() {
-  if (queue[0].kind === "new") {
-    const end = queue.findIndex((parcel) => parcel.kind !== "new");
-    return queue.slice(0, end < 0 ? CONCURRENT_NEW : Math.min(end, CONCURRENT_NEW));
+  if (queue[0].kind === "photo") {
+    const end = queue.findIndex((parcel) => parcel.kind !== "photo");
+    return queue.slice(0, end < 0 ? CONCURRENT_PHOTOS : Math.min(end, CONCURRENT_PHOTOS));
   }
   const end = queue.findIndex((parcel) => parcel.kind !== "one" || parcel.wasSent);
   const num = Math.min(end < 0 ? queue.length : end, MAX_BATCH);
@@ -150,7 +141,7 @@ async function sendOne(parcel) {
 const WAYS = {
   one: ({ label: { label, ...of }, key }) => api.label(of, label, key).then(asStored),
   many: ({ labels, key }) => api.labelAll(labels, key),
-  new: ({ send, key }) => send(key).then(asStored),
+  photo: ({ file, name, key }) => api.labelPhoto(file, name, key).then(asStored),
   undo: ({ of }) => (of.feedback_id ? api.takeBack(of.feedback_id) : api.undoBatch(of.batch_id)),
 };
 
@@ -166,9 +157,12 @@ function settle({ parts, resolve, labels }, answer) {
   }
 }
 
-async function staysWaiting({ kind, isReadable }, problem) {
+async function staysWaiting({ kind, file }, problem) {
   if (problem.status === 401 || problem.status === 429) return true;
-  return problem.mayPass && (kind !== "new" || (await isReadable()));
+  if (kind !== "photo") return problem.mayPass;
+  // A file that was moved or changed fails as an unreachable server does.
+  const isReadable = await file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+  return problem.mayPass && isReadable;
 }
 
 /** A server without batches: the same labels one by one, each with its own key and result. */

@@ -10,7 +10,7 @@ export async function label(of, name, key) {
   return (await send("POST", "v1/feedback", options)).answer;
 }
 
-/** Up to 500 of {prediction_id or example_id, label}: {batch_id, results}. */
+/** Up to 500 of {prediction_id, example_id or text, label}: {batch_id, results}. */
 export async function labelAll(labels, key) {
   const options = asJson({ labels, who: who() });
   options.headers["Idempotency-Key"] = key;
@@ -24,8 +24,6 @@ export async function labelPhoto(file, name, key) {
   body.append("image", file);
   return (await send("POST", "v1/feedback", { headers: { "Idempotency-Key": key }, body })).answer;
 }
-
-export const labelText = (text, name, key) => label({ text }, name, key);
 
 const asWho = () => (who() ? `?who=${who()}` : "");
 

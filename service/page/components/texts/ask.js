@@ -3,7 +3,7 @@
 import { predict } from "../../api/texts.js";
 import { el, say, setText } from "../../dom.js";
 import { count, whole } from "../../format.js";
-import { giveText } from "../../outbox.js";
+import * as outbox from "../../outbox.js";
 import { navigate } from "../../router.js";
 import { may } from "../../session.js";
 import { hand } from "../data/handed.js";
@@ -15,7 +15,7 @@ const MOST_LINES = 500; // a card for each: more are for an import
 const SHOWN_CHARACTERS = 600;
 const FILES = ".txt,.csv,.jsonl,text/plain,text/csv";
 
-const named = (text) => ({ name: nameOf(text), give: (label) => giveText(text, label) });
+const named = (text) => ({ name: nameOf(text), give: (label) => outbox.give({ text, label }) });
 
 function asked(text) {
   return {
