@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.support.tickets import LabelledText
 
@@ -25,20 +25,22 @@ _FIELDS = ("Package", "Section", "Description")
 _REMEDY = "the bench needs Debian or Ubuntu with apt: run apt-get update, and start it again"
 
 
-def descriptions(per_section: int, seed: int = 0) -> list[LabelledText]:
+def descriptions(
+    per_section: int, seed: int = 0, sections: Sequence[str] = SECTIONS
+) -> list[LabelledText]:
     """Draw so many distinct descriptions of each section, shuffled; the label is the section.
 
     The same lists give the same texts. Raises SystemExit where apt or its lists are missing.
     """
-    return draw(parse(_dump()), per_section, seed)
+    texts = parse(_dump())
+    return draw({section: texts.get(section, []) for section in sections}, per_section, seed)
 
 
 def draw(texts: dict[str, list[str]], per_section: int, seed: int) -> list[LabelledText]:
     """Raises SystemExit if a section has fewer texts."""
     rng = random.Random(seed)
     drawn = []
-    for section in SECTIONS:
-        own = texts.get(section, [])
+    for section, own in texts.items():
         if len(own) < per_section:
             raise SystemExit(
                 f"section {section} has {len(own)} descriptions, and {per_section} are needed; "
