@@ -58,7 +58,7 @@ def send_labels(
 
 
 def wait_until_live(
-    server: Server, label_id: int, body: bytes, content_type: str = "image/png"
+    server: Server, label_id: int, example: Example
 ) -> tuple[float | None, dict[str, Any]]:
     """Wait until every worker answers with a version trained on this label.
 
@@ -92,10 +92,10 @@ def wait_until_live(
     try:
         answers_of_every_worker(
             server,
-            body,
+            example.body,
             lambda a: is_trained_on_it(a) or (has_run() and run["outcome"] != "promoted"),
             60,
-            content_type,
+            example.content_type,
         )
     finally:
         seconds = time.perf_counter() - started
