@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from training.backbones.backbone import Backbone
 from training.head.design_matrix import prepare
 from training.head.head import Head
