@@ -34,6 +34,8 @@ class Labeller:
     report: Report
     # Of its batch.
     detail: Mapping[str, Any]
+    # The word for an input.
+    noun: str = "image"
     # The batch of its label events; None: it has none yet.
     batch_id: int | None = None
     # By image of this import: the first file of it.
@@ -45,7 +47,7 @@ class Labeller:
         if first is item:
             return None
         if is_same(first.label, item.label):
-            return "duplicates", f"the same image as {shown(first.file.path, 80)}"
+            return "duplicates", f"the same {self.noun} as {shown(first.file.path, 80)}"
         return "conflicts", f"also in another class: {shown(first.file.path, 80)}"
 
     def settle(self, loaded: Sequence[Loaded]) -> list[Loaded]:
@@ -103,8 +105,8 @@ class Labeller:
             example = examples.add(conn, each.new, label, now, wished)
             if wished is not None and wished != example.is_held_out:
                 why = (
-                    f"labelled, and {_SIDES[example.is_held_out]}: it is almost the same image as "
-                    "an example of that side"
+                    f"labelled, and {_SIDES[example.is_held_out]}: it is almost the same "
+                    f"{self.noun} as an example of that side"
                 )
         event = labels.append(
             conn,
