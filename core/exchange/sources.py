@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import InvalidRequest
 from core.exchange.reading import junk
-from core.exchange.reading.archive import Archive
+from core.exchange.reading.archive import Archive, check_end
 from core.exchange.reading.folder import Folder
 from core.exchange.reading.material import IMAGES, Material
 from core.exchange.reading.source import Source, shown
@@ -82,6 +82,17 @@ def open_file(path: Path, name: str, kind: InputKind, options: Options) -> Archi
             "--input text`"
         )
     return Table(path, options.table, options.columns, name, material)
+
+
+def check_file(path: Path, name: str, kind: InputKind, options: Options) -> None:
+    """Look whether it may be what it is said to be, at little cost.
+
+    Raises InvalidRequest, InvalidArchive, OSError.
+    """
+    if options.table is None:
+        check_end(path, name)
+    else:
+        open_file(path, name, kind, options).close()
 
 
 @contextlib.contextmanager
