@@ -19,6 +19,7 @@ from core.exchange.importing.report import Report
 from core.exchange.reading.items import Item, Kind
 from core.exchange.reading.source import shown
 from core.labelling import batches, classes, examples, label_audit, labels
+from core.labelling.examples import Example
 from core.labelling.labels import LabelEvent
 from core.labelling.swept_images import check_not_swept, swept_is_store_error
 from core.store import lost_blobs
@@ -77,13 +78,17 @@ class Labeller:
         images = [each.image for each in to_label]
         lost_blobs.clear(conn, images)
         events = []
+        names = {name: classes.join(conn, name) for name in _names(to_label)}
         with swept_is_store_error():
+            check_not_swept(conn, blobs, *(image for image in images if image not in known))
             for each in to_label:
                 # A person may have labelled it since it was loaded.
                 kind = decide(each.item.label, known.get(each.image, Known()))
                 why = ""
                 if kind in ("added", "relabelled"):
-                    event, why = self._append(conn, blobs, each, now)
+                    example = examples.find(conn, each.image) if each.image in known else None
+                    name = names[each.item.label]
+                    event, why = self._append(conn, each, example, name, now)
                     events.append(event)
                 self.count(each.item, "conflicts" if why else kind, why)
         label_audit.record_imported(conn, self.by, events, now)
@@ -92,16 +97,13 @@ class Labeller:
         self.report.count(kind, item.file.path, why)
 
     def _append(
-        self, conn: Connection, blobs: Blobs, each: Loaded, now: float
+        self, conn: Connection, each: Loaded, example: Example | None, label: str, now: float
     ) -> tuple[LabelEvent, str]:
         """Returns the event, and why the example is not on the side that it should be on."""
         assert each.new is not None
         wished = each.item.is_held_out
-        label = classes.join(conn, each.item.label)
-        example = examples.find(conn, each.image)
         why = ""
         if example is None:
-            check_not_swept(conn, blobs, each.image)
             example = examples.add(conn, each.new, label, now, wished)
             if wished is not None and wished != example.is_held_out:
                 why = (
@@ -117,3 +119,7 @@ class Labeller:
             now=now,
         )
         return event, why
+
+
+def _names(to_label: Sequence[Loaded]) -> dict[str, None]:
+    return dict.fromkeys(each.item.label for each in to_label)
