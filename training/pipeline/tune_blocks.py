@@ -4,7 +4,7 @@ It starts at pretrained weights (`training/blocks/starting_point.py`), not at th
 makes arrays of the labels, has `training/blocks/finetune.py` learn from them, and stores the new
 backbone. The other stages are those of any run (`training/pipeline/run.py`).
 
-Suffixes: N rows, H, W pixels, C channels.
+Suffix: N rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.class_names import is_class
 from core.errors import UNUSABLE_IMAGE, StoreError
@@ -32,13 +31,14 @@ from core.runs import Run
 from core.store import lost_blobs
 from core.store.store import Store
 from core.system.background import call_back
-from core.system.files import allocate
 from training.backbones.backbone import Backbone, from_onnx
 from training.backbones.backbone_ref import BackboneRef
 from training.backbones.export import export_backbone
 from training.backbones.quantise import as_int8, evenly
 from training.blocks.device import use_half_the_cores
 from training.blocks.finetune import Tuned, tune
+from training.blocks.images.inputs import PixelInputs, PixelWriter
+from training.blocks.inputs import TuningInputs
 from training.blocks.starting_point import StartingPoint, choose_starting_point
 from training.dataset import Dataset, assemble, trainable_classes
 from training.embeddings import embed
@@ -46,7 +46,7 @@ from training.head.crossval import assign_folds
 from training.head.fit import fit_head
 from training.pipeline.context import RunContext
 from training.pipeline.progress import Progress, RunHandedBack
-from training.recipe import BlocksRecipe
+from training.recipe import TuningRecipe
 
 # One fold chooses the epoch, and the others are trained on.
 _NUM_FOLDS = 5
@@ -87,9 +87,9 @@ def _tune_champion(
     start = _starting_point(store, run, manifest, progress)
     # The first head is fitted on the embeddings of the backbone where tuning starts.
     dataset = _dataset(context, start.digest, manifest.pixels, rows, progress)
-    pixels_NHWC, dataset = _decode(context, dataset, rows, manifest.pixels, folder, progress)
+    inputs, dataset = _decode(context, dataset, rows, manifest.pixels, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest, keep=True))
-    tuned = _tune(context, run, backbone, dataset, pixels_NHWC, folder, progress)
+    tuned = _tune(context, run, backbone, dataset, inputs, folder, progress)
     # Raises if tuning stopped because the run was cancelled or handed back.
     progress.report("exporting", 0.99)
     if not tuned.improved:
@@ -107,7 +107,7 @@ def _tune_champion(
     )
     if manifest.quantised_from is None:
         return candidate
-    photos_NHWC = pixels_NHWC[evenly(len(pixels_NHWC))]
+    photos_NHWC = inputs.pixels_NHWC[evenly(len(inputs))]
     candidate, _ = as_int8(
         candidate, photos_NHWC, store.blobs, lambda _: progress.report("quantising", 0.99)
     )
@@ -160,25 +160,20 @@ def _decode(
     spec: PixelSpec,
     folder: Path,
     progress: Progress,
-) -> tuple[NDArray[np.uint8], Dataset]:
-    """Decode each photo once, not once an epoch. The pixels [N, H, W, C] are a file on disk.
+) -> tuple[PixelInputs, Dataset]:
+    """Decode each input once, not once an epoch, to a file.
 
-    Returns them and their rows: a photo that cannot be read any more is left out.
+    Returns them and their rows: an input that cannot be read any more is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = {row.example_id: row.image for row in rows}
-    shape = (len(dataset), spec.size_px, spec.size_px, 3)
-    path = folder / "pixels.npy"
-    pixels_NHWC = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    allocate(path, path.stat().st_size)
+    writer = PixelWriter(folder, len(dataset))
     is_readable_N = np.ones(len(dataset), np.bool_)
-    num_read = 0
     lost: dict[str, str] = {}
     for i, example_id in enumerate(dataset.example_id_N):
         try:
             photo = context.store.blobs.get(images[int(example_id)])
-            pixels_NHWC[num_read] = pixels.decode(photo, spec, context.limits)
-            num_read += 1
+            writer.add(pixels.decode(photo, spec, context.limits))
         except UNUSABLE_IMAGE as error:
             is_readable_N[i] = False
             log.warning("example.left_out", extra={"example": int(example_id), "error": str(error)})
@@ -187,7 +182,7 @@ def _decode(
                 lost[images[int(example_id)]] = problem
         progress.report("decoding", 0.05 + 0.1 * i / len(dataset))
     call_back(partial(lost_images.mark_lost, context.store, lost, context.store.db.clock()))
-    return pixels_NHWC[:num_read], dataset.part(is_readable_N)
+    return writer.finish(), dataset.part(is_readable_N)
 
 
 def _tune(
@@ -195,7 +190,7 @@ def _tune(
     run: Run,
     backbone: Backbone,
     dataset: Dataset,
-    pixels_NHWC: NDArray[np.uint8],
+    inputs: TuningInputs,
     folder: Path,
     progress: Progress,
 ) -> Tuned:
@@ -212,7 +207,7 @@ def _tune(
     return tune(
         backbone,
         head,
-        pixels_NHWC,
+        inputs,
         dataset.y_N,
         is_held_out_N,
         recipe,
@@ -222,7 +217,7 @@ def _tune(
     )
 
 
-def _apply_request(recipe: BlocksRecipe, run: Run, num_blocks: int) -> BlocksRecipe:
+def _apply_request(recipe: TuningRecipe, run: Run, num_blocks: int) -> TuningRecipe:
     """Apply the request or the plan to the recipe."""
     wanted = run.parameters.get("wanted", {})
     chosen = {name: wanted[name] for name in ("epochs", "minutes") if wanted.get(name)}
