@@ -30,6 +30,8 @@ class TextEncoder(nn.Module):  # type: ignore[misc]  # torch is typed as Any her
     The blocks share the network's weights and are not part of the module tree.
     """
 
+    #: The embeddings are not fine-tuned: words that no label has would stay behind the others.
+    first_tunable = 1
     blocks: nn.ModuleList
 
     def __init__(self, name: str, architecture: Architecture, tokenizer: str) -> None:

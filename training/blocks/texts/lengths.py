@@ -1,6 +1,6 @@
 """Cuts texts into parts of similar length. A pure function.
 
-N texts, B texts of a part.
+N texts.
 """
 
 from __future__ import annotations
@@ -8,8 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# The shortest text of a part over its longest. Fillers are then a tenth of a part, or less.
-_LEAST_RATIO = 0.8
+# Fillers that cost as much time as one more part: the calls of a part take as long as so many
+# tokens in a layer of BERT.
+_FILLERS_OF_A_PART = 48
+# Beyond, fillers are a tenth of a part's tokens, or less.
+_SHARE_OF_FILLERS = 0.1
 
 
 def parts_of_similar_length(
@@ -22,12 +25,13 @@ def parts_of_similar_length(
     """
     order_N = np.argsort(-lengths_N, kind="stable")
     parts: list[NDArray[np.intp]] = []
-    start = 0
-    while start < len(order_N):
-        longest = int(lengths_N[order_N[start]])
-        end = start + max(1, most_tokens // max(1, longest))
-        part = order_N[start:end]
-        is_similar = lengths_N[part] >= _LEAST_RATIO * longest
-        parts.append(part[: int(is_similar.sum())])
-        start += len(parts[-1])
+    while len(order_N):
+        longest = int(lengths_N[order_N[0]])
+        part = order_N[: max(1, most_tokens // max(1, longest))]
+        fillers = np.cumsum(longest - lengths_N[part])
+        allowed = np.maximum(_FILLERS_OF_A_PART, _SHARE_OF_FILLERS * np.cumsum(lengths_N[part]))
+        # Both grow, fillers ever faster: the first excess is the end.
+        is_over = fillers > allowed
+        parts.append(part[: int(is_over.argmax())] if is_over.any() else part)
+        order_N = order_N[len(parts[-1]) :]
     return parts
