@@ -20,8 +20,8 @@ from pathlib import Path
 
 from bench.models import DEFAULT, exported
 from bench.tables import bar, show
-from core.inputs.pixels import PixelSpec
-from core.models.backbones import Runtime, golden_pixels
+from core.inputs.pixels.decoding import PixelSpec
+from core.models.backbones import Runtime
 from core.store.blobs import Blobs, LocalBlobs
 from core.system.background import trim_memory
 
@@ -78,7 +78,7 @@ def _open(digest: str, blobs: Blobs, cache: Path | None, spec: PixelSpec) -> flo
 
 def _runs(digest: str, blobs: Blobs, cache: Path, spec: PixelSpec) -> tuple[float, float]:
     """Return the median seconds of a run, from the file and from the optimised form."""
-    pixels_BHWC = golden_pixels(spec, 0)
+    pixels_BHWC = spec.golden(0)
     forms = [Runtime("cpu", cache=folder).backbone(digest, blobs) for folder in (None, cache)]
     took: tuple[list[float], list[float]] = ([], [])
     for _ in range(_TURNS):

@@ -108,7 +108,7 @@ def show_model(max_batch: int, seconds: float, *, markdown: bool) -> None:
     runtime = Runtime()
     sizes = batcher.sizes(max_batch)
     backbone = Backbone(content, "", runtime, sizes if runtime.is_on_gpu else ())
-    size_px = manifest.pixels.size_px
+    size_px = manifest.input_spec.size_px
     rows = []
     for size in sizes:
         pixels_BHWC = np.random.default_rng(0).integers(

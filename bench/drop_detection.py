@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.models.backbones import Runtime
 from core.models.servable import load
 from core.models.starter import NAME as STARTER
@@ -79,7 +79,10 @@ def embedded_digits() -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         backbone = load(manifest, store.blobs, Runtime("cpu")).backbone
         store.db.close()
     x_ND = np.concatenate(
-        [backbone.embed(pixels.decode(d.image, manifest.pixels)[np.newaxis]) for d in everything]
+        [
+            backbone.embed(pixels.decode(d.image, manifest.input_spec)[np.newaxis])
+            for d in everything
+        ]
     )
     names = sorted({digit.label for digit in everything})
     return x_ND, np.array([names.index(digit.label) for digit in everything])

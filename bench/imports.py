@@ -37,7 +37,8 @@ from core.exchange.importing.job_run import JobRun
 from core.exchange.importing.upload_files import UploadFiles
 from core.exchange.reading.archive import Archive
 from core.ids import new_id
-from core.inputs.pixels import Limits, decode
+from core.inputs.kind import Limits
+from core.inputs.pixels.decoding import decode
 from core.labelling import labels
 from core.models.backbones import Runtime
 from core.models.servable import Servable, load
@@ -75,7 +76,7 @@ def bare(archive: Path, servable: Servable) -> float:
     started = time.perf_counter()
     with Archive(archive) as source:
         contents = (source.read(file, 25_000_000) for file in source.files)
-        pixels = (decode(each, servable.manifest.pixels, Limits()) for each in contents)
+        pixels = (decode(each, servable.manifest.input_spec, Limits()) for each in contents)
         while batch := list(itertools.islice(pixels, _BATCH)):
             servable.backbone.embed(np.stack(batch))
     return time.perf_counter() - started
@@ -117,7 +118,7 @@ def embedded(store: Store, servable: Servable) -> float:
     started = time.perf_counter()
     with store.db.read() as conn:
         rows = labels.current(conn)
-    embed(store, servable.backbone, servable.manifest.pixels, rows, Limits())
+    embed(store, servable.backbone, servable.manifest.input_spec, rows, Limits())
     return time.perf_counter() - started
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 
 from bench.load_results import percentile
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 
 _barrier: Barrier | None = None
 
@@ -47,7 +47,7 @@ def _set_barrier(barrier: Barrier) -> None:
 def _run_process(
     model: bytes, spec: PixelSpec, photos: list[bytes], order: tuple[int, ...], secs: float
 ) -> tuple[list[float], float]:
-    from core.inputs.pixels import decode
+    from core.inputs.pixels.decoding import decode
     from core.models.backbones import Runtime
 
     session = Runtime("cpu", 1).session(model)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models import pretrained, standalone
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
@@ -61,7 +61,7 @@ def named(name: str) -> Model:
             manifest = _publish(store, name, backbone, pixels)
         parts = store.blobs.get(manifest.backbone), store.blobs.get(manifest.head)
         store.db.close()
-    return Model(name, manifest.pixels, standalone.standalone(*parts, manifest), backbone)
+    return Model(name, manifest.input_spec, standalone.standalone(*parts, manifest), backbone)
 
 
 def exported(name: str) -> tuple[bytes, PixelSpec]:
@@ -96,7 +96,7 @@ def _publish(store: Store, name: str, content: bytes, pixels: PixelSpec) -> Mani
     manifest = replace(
         first,
         parent=1,
-        pixels=pixels,
+        input_spec=pixels,
         backbone_name=name,
         backbone=digest,
         head=store.blobs.put(head),

@@ -22,7 +22,8 @@ from rich.table import Table
 
 from bench.loop import memory_of_workers, one_by_one, quantile
 from core.audit import Actor
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
+from core.inputs.pixels.kind import PIXELS
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.settings import Settings
@@ -104,7 +105,7 @@ def label_all(home: Path, examples: Iterator[Digit], count: int) -> None:
     for batch in _batches(iter(tracked)):
         requests = []
         for example in batch:
-            new = intake.prepare(example.image, Limits(), "import")
+            new = intake.prepare(example.image, Limits(), "import", PIXELS)
             store.blobs.put(example.image, durable=False)
             requests.append((new, LabelRequest(example.label, "bench", source="import")))
         intake.label_prepared(store, requests, time.time(), Actor("bench"))

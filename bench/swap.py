@@ -32,7 +32,7 @@ from bench.swap_statistics import Cycle, growth, old_after_new, p99_ratio, slope
 from bench.swap_versions import backbone_onnx, publish_backbones, publish_heads
 from bench.tables import bar, failures, show
 from core.models import lite0
-from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.models.backbones import Backbone, Runtime
 from core.registry import promotions
 from core.registry.wait import PromotionWaiter
 from core.settings import Settings
@@ -234,7 +234,7 @@ def model_size_mib(copies: int = 5) -> float:
     for i in range(copies + 1):
         loaded.append(Backbone(content, "", runtime))
         # onnxruntime allocates the memory of a run at the first run.
-        loaded[-1].embed(golden_pixels(lite0.pixel_spec(), 0))
+        loaded[-1].embed(lite0.pixel_spec().golden(0))
         if i == 0:
             before = rss_mib(os.getpid())
     return (rss_mib(os.getpid()) - before) / copies

@@ -64,7 +64,7 @@ def _publish(store: Store, manifest: Manifest, backbone: Backbone, seed: int) ->
         manifest,
         parent=1,
         head=store.blobs.put(content),
-        golden=golden(backbone, HeadSession(content, Runtime("cpu")), manifest.pixels),
+        golden=golden(backbone, HeadSession(content, Runtime("cpu")), manifest.input_spec),
     )
     gate = {"promote": True, "reason": "a variant of version 1, for measuring swaps"}
     with store.db.write() as conn:

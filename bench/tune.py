@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.inputs.pixels import PixelSpec, decode
+from core.inputs.pixels.decoding import PixelSpec, decode
 from training.backbones.backbone import build
 from training.blocks.device import Compute
 from training.blocks.finetune import tune

@@ -30,7 +30,8 @@ from bench.learning.photos import Photos, read
 from bench.models import first_manifest
 from bench.tables import bar, show
 from core import predictions
-from core.inputs.pixels import Limits, PixelSpec, decode
+from core.inputs.kind import Limits
+from core.inputs.pixels.decoding import PixelSpec, decode
 from core.models.backbones import Runtime
 from core.models.references import MAX_REFERENCES, References
 from core.models.servable import Servable, load
@@ -163,7 +164,7 @@ def main() -> None:
     with threadpool_limits(1), tempfile.TemporaryDirectory() as folder, bar() as progress:
         store = open_store(Settings(home=Path(folder)))
         servable = first_version(store)
-        spec = servable.manifest.pixels
+        spec = servable.manifest.input_spec
         groups = {"known": photos_of(val, spec)}
         groups |= {path.stem: images_of(path, spec, args.most) for path in args.others}
         groups |= {"blank walls": blank_walls(spec), "noise": noise(spec)}

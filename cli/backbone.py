@@ -16,7 +16,6 @@ from cli.console import err, out
 from cli.follow_run import follow, has_trainer
 from core import audit, runs
 from core.errors import InvalidRequest, NotReady
-from core.inputs.pixels import Limits
 from core.labelling.census import require_enough
 from core.models import pretrained
 from core.registry import promotions, versions
@@ -102,13 +101,13 @@ def _with_its_pixels(store: Store, candidate: BackboneRef) -> BackboneRef:
         first = versions.first_of_backbone(conn, candidate.digest)
     if first is None:
         return candidate
-    return replace(candidate, pixels=versions.read_manifest(first, store).pixels)
+    return replace(candidate, input_spec=versions.read_manifest(first, store).input_spec)
 
 
 def _bundled(store: Store, name: str) -> BackboneRef:
     model = pretrained.load(name)
     size = model.head.weights_DK.shape[0]
-    return BackboneRef(name, store.blobs.put(model.backbone), model.pixels, size)
+    return BackboneRef(name, store.blobs.put(model.backbone), model.input_spec, size)
 
 
 def _built(store: Store, settings: Settings, name: str, weights: Path | None) -> BackboneRef:
@@ -154,7 +153,7 @@ def _quantised(store: Store, settings: Settings, candidate: BackboneRef) -> Back
     # Imported here: onnxruntime's quantisation takes a second.
     from training.backbones.quantise import as_int8, labelled_photos
 
-    photos_NHWC = labelled_photos(store, candidate.pixels, Limits(settings.max_pixels))
+    photos_NHWC = labelled_photos(store, candidate.input_spec, settings.limits)
     err.print(f"Quantising {candidate.name} on {len(photos_NHWC)} labelled photos ...")
     candidate, result = as_int8(candidate, photos_NHWC, store.blobs)
     err.print(result.reason())

@@ -14,7 +14,6 @@ from cli.image_file import naming, read_image
 from core import predictions
 from core.class_names import normalise
 from core.errors import InvalidRequest
-from core.inputs.pixels import Limits
 from core.labelling import intake, retractions
 from core.labelling.intake import IntakeResult
 from core.labelling.label_request import LabelRequest
@@ -61,7 +60,7 @@ def label(
 
 
 def _label(store: Store, settings: Settings, target: str, request: LabelRequest) -> IntakeResult:
-    limits = Limits(settings.max_pixels)
+    limits = settings.limits
     path = Path(target)
     if path.exists():
         with naming(path):

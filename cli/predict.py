@@ -14,7 +14,6 @@ from cli.exit_codes import DONE, INPUT
 from cli.image_file import naming, read_image
 from core import predictions
 from core.errors import InputError, NotReady
-from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.models.servable import Servable, load
 from core.predict import PredictionResult
@@ -59,14 +58,14 @@ def _predict_all(
 ) -> Iterator[tuple[Path, PredictionResult | InputError]]:
     """Predict each file. Yields its result, or the error."""
     servable = load_champion(store, settings)
-    limits = Limits(settings.max_pixels)
+    limits = settings.limits
     capture = Capture(load_capture_policy(settings.recipe), store.disk)
     for path in files:
         try:
             with naming(path):
                 image = read_image(path, settings)
                 now = store.db.clock()
-                result = predict_image(servable, image, store.blobs, limits, capture, now)
+                result = predict_image(servable, image, store, limits, capture, now)
         except InputError as error:
             yield path, error
             continue

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from cli.console import err, out, percent, print_json, table
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import labels
 from core.labelling.labels import CurrentLabel
 from core.models.backbones import Runtime
@@ -67,7 +67,7 @@ def _score(
 ) -> tuple[HeldOut, list[VersionScores]]:
     """Score each version on the same examples. Embeddings that are missing are computed."""
     runtime = Runtime(settings.device, settings.onnx_threads, cache=settings.home / "cache")
-    embedder = _Embedder(store, runtime, Limits(settings.max_pixels))
+    embedder = _Embedder(store, runtime, settings.limits)
     with store.db.read() as conn:
         held_out = version_scores.read_held_out(conn)
     with Progress(TextColumn("comparing"), BarColumn(), console=err, transient=True) as bar:
@@ -105,7 +105,10 @@ class _Embedder:
         # One that was erased meanwhile is left out.
         missing = [self._rows[each] for each in ids if each not in stored and each in self._rows]
         backbone = self._runtime.backbone(manifest.backbone, self._store.blobs)
-        return {**stored, **embed(self._store, backbone, manifest.pixels, missing, self._limits)}
+        return {
+            **stored,
+            **embed(self._store, backbone, manifest.input_spec, missing, self._limits),
+        }
 
 
 def _print_coverage(

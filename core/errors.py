@@ -1,11 +1,11 @@
 """Every error that Evergreen raises on purpose.
 
     EvergreenError
-      InputError       UndecodableImage, ImageTooLarge, ImageTooCostly, BodyTooLarge,
-                       UnsupportedMediaType, SlowBody, InvalidLabel, InvalidRequest,
-                       UnknownPrediction, UnknownFeedback, UnknownExample, UnknownBatch,
-                       UnknownClass, UnknownRun, UnknownVersion, UnknownModel, UnknownImport,
-                       InvalidRecipe, InvalidArchive
+      InputError       UndecodableImage, ImageTooLarge, ImageTooCostly, UndecodableText,
+                       TextTooLong, BodyTooLarge, UnsupportedMediaType, SlowBody, InvalidLabel,
+                       InvalidRequest, UnknownPrediction, UnknownFeedback, UnknownExample,
+                       UnknownBatch, UnknownClass, UnknownRun, UnknownVersion, UnknownModel,
+                       UnknownImport, InvalidRecipe, InvalidArchive
       AccessError      KeyRequired, RoleRequired, QuotaExceeded, UnknownHost, ForeignOrigin
       StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
@@ -46,6 +46,13 @@ class ImageTooLarge(InputError, code="image-too-large"): ...
 
 
 class ImageTooCostly(InputError, code="image-too-costly"): ...
+
+
+class UndecodableText(InputError, code="undecodable-text"):
+    """Its message quotes nothing of the text."""
+
+
+class TextTooLong(InputError, code="text-too-long"): ...
 
 
 class BodyTooLarge(InputError, code="body-too-large"): ...

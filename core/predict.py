@@ -1,4 +1,4 @@
-"""Predicting: from one image to the scores of a version, and to the prediction that is stored."""
+"""Predicting: from one input to the scores of a version, and to the prediction that is stored."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.ids import new_id
-from core.inputs import pixels
-from core.inputs.pixels import Limits
-from core.inputs.trailing import without_trailing
+from core.inputs.kind import Decoded, Limits
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from core.predictions import Prediction
 from core.retention.capture import Capture
-from core.store.blobs import Blobs, sha256
+from core.store.blobs import sha256
+from core.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,9 @@ class PredictionResult:
     order_K: NDArray[np.intp]
     # Versions with the same backbone can score it.
     embedding_D: NDArray[np.float32]
+    # As `Decoded` has them.
+    is_truncated: bool | None = None
+    note: str | None = None
 
     def best(self, count: int) -> list[tuple[str, float]]:
         """The most likely classes with their confidence, best first."""
@@ -39,30 +41,30 @@ class PredictionResult:
 
 
 def predict(
-    servable: Servable, image: bytes, blobs: Blobs, limits: Limits, capture: Capture, now: float
+    servable: Servable, content: bytes, store: Store, limits: Limits, capture: Capture, now: float
 ) -> PredictionResult:
-    """Predict, and store the image if it is to be kept. The prediction is not yet stored.
+    """Predict, and store the input if it is to be kept. The prediction is not yet stored.
 
-    Raises UndecodableImage, ImageTooLarge, StoreError.
+    Raises InputError, StoreError.
     """
-    scores = score_image(servable, image, limits)
-    kept = without_trailing(image)
-    result = build_prediction(servable.manifest, kept, scores, capture, now)
+    decoded = servable.reader.decode(content, limits)
+    scores = servable.predict(decoded.array[np.newaxis])
+    kept = store.kind.kept(content)
+    result = build_prediction(servable.manifest, kept, decoded, scores, capture, now)
     if result.prediction.kept_bytes is not None:
-        blobs.put(kept, durable=False, digest=result.prediction.image)
+        store.blobs.put(kept, durable=False, digest=result.prediction.image)
     return result
 
 
-def score_image(servable: Servable, image: bytes, limits: Limits) -> Scores:
-    """The scores of one image. Raises UndecodableImage, ImageTooLarge."""
-    pixels_HWC = pixels.decode(image, servable.manifest.pixels, limits)
-    return servable.predict(pixels_HWC[np.newaxis])
-
-
 def build_prediction(
-    manifest: Manifest, image: bytes, scores: Scores, capture: Capture, now: float
+    manifest: Manifest,
+    content: bytes,
+    decoded: Decoded,
+    scores: Scores,
+    capture: Capture,
+    now: float,
 ) -> PredictionResult:
-    """Make a prediction of the scores of one image, and decide whether that is kept. Stores
+    """Make a prediction of the scores of one input, and decide whether that is kept. Stores
     nothing."""
     probabilities_K = scores.probabilities_BK[0]
     order_K = np.argsort(-probabilities_K, kind="stable")
@@ -72,7 +74,7 @@ def build_prediction(
     unfamiliar_B = scores.unfamiliar_B
     prediction = Prediction(
         id=new_id(),
-        image=sha256(image),
+        image=sha256(content),
         version=manifest.version,
         label=manifest.classes[first],
         confidence=confidence,
@@ -83,7 +85,14 @@ def build_prediction(
     below = manifest.abstain_below
     abstains = below is not None and confidence < below
     embedding_D = scores.embedding_BD[0]
-    prediction = capture.decide(prediction, len(image), embedding_D)
+    prediction = capture.decide(prediction, len(content), embedding_D)
     return PredictionResult(
-        prediction, abstains, manifest.classes, probabilities_K, order_K, embedding_D
+        prediction,
+        abstains,
+        manifest.classes,
+        probabilities_K,
+        order_K,
+        embedding_D,
+        decoded.is_truncated,
+        decoded.note,
     )

@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from core.access_settings import AccessSettings, ExpandedPath, ExpandedUrl
+from core.access_settings import ExpandedPath, ExpandedUrl
 from core.errors import InvalidRequest
+from core.input_settings import InputSettings
 from core.system.host import available_cores
 
 PREFIX = "EVERGREEN_"
@@ -40,7 +41,7 @@ def _split(value: Any) -> Any:
 VersionNumber = Annotated[int, Field(ge=1)]
 
 
-class Settings(AccessSettings):
+class Settings(InputSettings):
     """Every setting is an environment variable, `EVERGREEN_` and its name in capitals."""
 
     home: ExpandedPath = Field(
@@ -85,11 +86,6 @@ class Settings(AccessSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where models run: auto, cpu or cuda; auto uses a GPU if there is one"
     )
-    max_body_mb: float = Field(25.0, gt=0, description="largest request body, in MB (10^6 bytes)")
-    max_import_mb: float = Field(
-        4096.0, gt=0, description="largest archive of labelled images to import, in MB (10^6 bytes)"
-    )
-    max_pixels: int = Field(50_000_000, ge=1, description="largest image, in pixels")
     min_free_disk_mb: float = Field(
         500.0, ge=0, description="free disk, in MB, below which images of predictions are not kept"
     )
@@ -169,14 +165,6 @@ class Settings(AccessSettings):
     @property
     def resolved_workers(self) -> int:
         return self.workers or available_cores()
-
-    @property
-    def max_body_bytes(self) -> int:
-        return int(self.max_body_mb * 1_000_000)
-
-    @property
-    def max_import_bytes(self) -> int:
-        return int(self.max_import_mb * 1_000_000)
 
     @property
     def blob_cache_bytes(self) -> int:

@@ -1,6 +1,6 @@
-"""Embeddings of examples: computed once for each backbone, from the same pixels as in serving.
+"""Embeddings of examples: computed once for each backbone, from the same arrays as in serving.
 
-Suffixes: B batch, D embedding, H, W pixels.
+Suffixes: B batch, D embedding.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UNUSABLE_IMAGE
-from core.inputs import pixels
-from core.inputs.pixels import Limits, PixelSpec
+from core.inputs import kinds
+from core.inputs.kind import InputSpec, Limits
 from core.labelling import embeddings
 from core.labelling.labels import CurrentLabel
 from core.models.backbones import Backbone
@@ -77,7 +77,7 @@ class EmbeddingCache:
 def embed(
     store: Store,
     backbone: Backbone,
-    spec: PixelSpec,
+    spec: InputSpec,
     rows: Sequence[CurrentLabel],
     limits: Limits,
     progress: Callable[[float], None] = lambda fraction: None,
@@ -119,23 +119,24 @@ def _put(store: Store, backbone: Backbone, batch: _Batch, found: set[str]) -> No
 def _embed_batch(
     store: Store,
     backbone: Backbone,
-    spec: PixelSpec,
+    spec: InputSpec,
     batch: Sequence[CurrentLabel],
     limits: Limits,
 ) -> _Batch:
+    reader = backbone.reader(spec)
     decoded = []
     result = _Batch([])
     for row in batch:
         try:
-            decoded.append(
-                (row.example_id, pixels.decode(store.blobs.get(row.image), spec, limits))
-            )
+            content = store.blobs.get(row.image)
+            decoded.append((row.example_id, reader.decode(content, limits).array))
         except UNUSABLE_IMAGE as error:
             log.warning("example.left_out", extra={"example": row.example_id, "error": str(error)})
             problem = lost_blobs.problem_of(error)
             if problem is not None:
                 result.lost[row.image] = problem
     if decoded:
-        vectors_BD = backbone.embed(np.stack([pixels_HWC for _, pixels_HWC in decoded]))
+        arrays = [array[np.newaxis] for _, array in decoded]
+        vectors_BD = backbone.embed(kinds.of_spec(spec).join(arrays))
         result.embedded = [(row_id, vectors_BD[i]) for i, (row_id, _) in enumerate(decoded)]
     return result

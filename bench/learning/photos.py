@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.inputs.pixels import PixelSpec, decode
+from core.inputs.pixels.decoding import PixelSpec, decode
 from core.models.backbones import Backbone, Runtime
 
 PARTS = ("train", "val")

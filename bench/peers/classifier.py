@@ -41,7 +41,7 @@ class Classifier:
 
 def decoder(name: str, size_px: int, crop_fraction: float) -> Callable[[bytes], Any]:
     if name == "evergreen":
-        from core.inputs.pixels import PixelSpec, decode
+        from core.inputs.pixels.decoding import PixelSpec, decode
 
         spec = PixelSpec(size_px, crop_fraction)
         return lambda image: decode(image, spec)

@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.torch
 from numpy.typing import NDArray
 
-from core.inputs.pixels import PixelSpec, decode
+from core.inputs.pixels.decoding import PixelSpec, decode
 from core.models.backbones import Backbone, Runtime
 from training.backbones.export import export_backbone
 from training.dataset import Dataset

@@ -169,7 +169,7 @@ class Eraser:
             pass
         receipt = dict(erasure.receipt)
         receipt["spooled"] += self.unspool(erasure.image)
-        cache = ThumbnailCache(thumbnails.folder_in(self.cache), 0)
+        cache = ThumbnailCache(thumbnails.folder_in(self.cache), 0, store.kind)
         receipt["thumbnails"] = receipt.get("thumbnails", 0) + cache.remove(erasure.image)
         for run_id in receipt["runs"]:
             shutil.rmtree(self.cache / "runs" / run_id, ignore_errors=True)

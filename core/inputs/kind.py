@@ -63,7 +63,8 @@ class InputSpec(Protocol):
     """How inputs become the arrays that one backbone takes. A version's manifest has it."""
 
     @property
-    def kind(self) -> InputKind: ...
+    def key(self) -> str:
+        """The key of the spec in a manifest, which is that of its kind."""
 
     def to_json(self) -> dict[str, Any]: ...
 
@@ -75,6 +76,10 @@ class InputSpec(Protocol):
 
     def problem_of(self, batch: Array) -> str | None:
         """What is wrong with the shape or type of a batch; None: nothing."""
+
+    def tensor_shape(self) -> tuple[int, ...] | None:
+        """The shape of one input as an uint8 tensor of a request, named `key`; None: a request
+        carries no such tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +106,29 @@ class InputKind(Protocol):
     wire: Wire
     #: The inputs of a backbone's graph.
     onnx_inputs: tuple[str, ...]
+    #: Whether all inputs of a backbone have one shape, for which a GPU keeps a plan.
+    has_fixed_shape: bool
     #: Whether lists show an excerpt of each input.
     has_excerpts: bool
+    #: The content type of previews, and the ending of their files.
     preview_type: str
+    preview_suffix: str
 
     def read_spec(self, fields: Any) -> InputSpec:
         """Raises SpecMismatch."""
 
-    def stack(self, arrays: Sequence[Array]) -> Array:
-        """A batch of decoded inputs."""
+    def join(self, batches: Sequence[Array]) -> Array:
+        """One batch of several. The array of one input is a batch as `array[np.newaxis]`."""
 
     def feed(self, batch: Array) -> dict[str, Array]:
         """A batch as the inputs of a backbone's graph, by name."""
 
     def runs(self, batch: Array) -> Sequence[Array]:
         """The parts of a batch that a CPU runs one after the other."""
+
+    def probe(self, shapes: Sequence[Sequence[Any]]) -> Array | None:
+        """A batch of one for a graph whose inputs have these shapes, the same on every machine.
+        None: the graph takes no batch that is known beforehand."""
 
     def kept(self, content: bytes) -> bytes:
         """What is stored of an input. Bytes that cannot be decoded are left as they are."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, select, unio
 
 from core import erased
 from core.errors import UnknownExample
-from core.inputs.fingerprint import Fingerprint, from_thumb, is_near_duplicate
+from core.inputs.kind import Fingerprint
 from core.store.schema import examples, predictions
 from core.store.tables.tallies import class_sizes
 
@@ -60,10 +60,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class NewExample:
-    """An image that is not an example yet: its row, without label and hold-out."""
+    """An input that is not an example yet: its row, without label and hold-out."""
 
+    # The SHA-256 of its bytes.
     image: str
     num_bytes: int
+    # Pixels of an image; characters and lines of a text.
     width: int
     height: int
     source: str
@@ -146,7 +148,7 @@ def add(
 def _near_duplicate_group(conn: Connection, fingerprint: Fingerprint) -> str | None:
     wanted = {f"wanted_{i}": band for i, band in enumerate(fingerprint.bands)}
     for thumb, group_id in conn.execute(_CANDIDATES, wanted):
-        if is_near_duplicate(from_thumb(thumb), fingerprint):
+        if fingerprint.is_near(thumb):
             return str(group_id)
     return None
 

@@ -17,9 +17,7 @@ from core.errors import (
     UnknownExample,
     UnknownPrediction,
 )
-from core.inputs.fingerprint import fingerprint
-from core.inputs.pixels import Limits, size_of
-from core.inputs.trailing import without_trailing
+from core.inputs.kind import InputKind, Limits
 from core.labelling import classes, examples, label_audit, labels, lost_images
 from core.labelling.examples import Example, NewExample
 from core.labelling.label_request import LabelRequest, check
@@ -49,7 +47,9 @@ def label_image(
     """Label an image. Raises UndecodableImage, ImageTooLarge, InvalidLabel, IdempotencyConflict."""
     request = check(request)
     image = kept(store, image)
-    return store_label(store, image, prepare(image, limits, request.source), request, now)
+    return store_label(
+        store, image, prepare(image, limits, request.source, store.kind), request, now
+    )
 
 
 def kept(store: Store, image: bytes) -> bytes:
@@ -57,7 +57,7 @@ def kept(store: Store, image: bytes) -> bytes:
 
     An example that was stored whole, by an earlier release, stays the example of those bytes.
     """
-    shorter = without_trailing(image)
+    shorter = store.kind.kept(image)
     if len(shorter) < len(image) and has_example(store, sha256(image)):
         return image
     return shorter
@@ -111,7 +111,7 @@ def label_prediction(
     image = prediction.image
     if prepared is None and not has_example(store, image):
         content = read_image(store, prediction)
-        prepared = PreparedImage(content, prepare(content, limits, "prediction"))
+        prepared = PreparedImage(content, prepare(content, limits, "prediction", store.kind))
     if prepared is not None:
         # The prediction stored the blob without an fsync. A label needs it durable.
         store.blobs.put(prepared.image)
@@ -144,16 +144,16 @@ def has_example(store: Store, image: str) -> bool:
         return examples.find(conn, image) is not None
 
 
-def prepare(image: bytes, limits: Limits, source: str) -> NewExample:
-    """Decode and fingerprint an image. Raises UndecodableImage, ImageTooLarge."""
-    width, height = size_of(image, limits)
+def prepare(image: bytes, limits: Limits, source: str, kind: InputKind) -> NewExample:
+    """Decode and fingerprint an input. Raises InputError."""
+    width, height = kind.measure(image, limits)
     return NewExample(
         image=sha256(image),
         num_bytes=len(image),
         width=width,
         height=height,
         source=source,
-        fingerprint=fingerprint(image, limits),
+        fingerprint=kind.fingerprint(image, limits),
     )
 
 

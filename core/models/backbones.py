@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import PixelSpec
-from core.models.onnx_sessions import Sessions, cpu_identity
+from core.inputs import kinds
+from core.inputs.kind import Array, InputSpec, Reader
+from core.models.onnx_sessions import CPU, Sessions, cpu_identity
 from core.models.ort_cache import OrtCache
 from core.store.blobs import Blobs
 from core.system.background import run_idle, run_low, trim_memory
@@ -34,9 +35,10 @@ Result = TypeVar("Result")
 
 
 class Backbone:
-    """uint8 pixels [B, H, W, 3] -> float32 embedding [B, D].
+    """A batch of decoded inputs -> float32 embedding [B, D].
 
-    With `batch_sizes`, onnxruntime runs batches of these sizes only: others are padded or split.
+    With `batch_sizes`, onnxruntime runs batches of these sizes only, if all inputs have one shape:
+    others are padded or split.
     Each size has a session of its own, and a copy of the weights. The CUDA provider keeps the plan
     of a convolution for the shape of its last run, and a new plan takes 16 ms (see
     `core/models/onnx_sessions.py`).
@@ -52,57 +54,68 @@ class Backbone:
         is_optimised: bool = False,
     ) -> None:
         self.digest = digest
-        sizes = sorted(batch_sizes) or [_ANY_SIZE]
-        self._sessions: dict[int, Any] = {
-            size: runtime.session(model, is_optimised=is_optimised) for size in sizes
-        }
-        self.providers: list[str] = next(iter(self._sessions.values())).get_providers()
-        shape = next(iter(self._sessions.values())).get_inputs()[0].shape
-        # None: the graph takes images of any size.
-        self.size_px = shape[1] if len(shape) == 4 and isinstance(shape[1], int) else None
-        self._golden: dict[tuple[int, int], NDArray[np.float32]] = {}
+        session = runtime.session(model, is_optimised=is_optimised)
+        inputs = {each.name: each.shape for each in session.get_inputs()}
+        self._kind = kinds.of_graph(inputs)
+        self.probe = self._kind.probe([inputs[name] for name in self._kind.onnx_inputs])
+        self.providers: list[str] = session.get_providers()
+        self._is_on_cpu = self.providers[0] == CPU
+        self._metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        self._sessions: dict[int, Any] = {_ANY_SIZE: session}
+        if batch_sizes and self._kind.has_fixed_shape:
+            smallest, *others = sorted(batch_sizes)
+            self._sessions = {smallest: session} | {
+                size: runtime.session(model, is_optimised=is_optimised) for size in others
+            }
+        self._golden: dict[tuple[InputSpec, int], NDArray[np.float32]] = {}
+        self._readers: dict[InputSpec, Reader] = {}
         self._warm_up()
 
-    def embed(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if _ANY_SIZE in self._sessions:
-            return self._run(_ANY_SIZE, pixels_BHWC)
-        largest = max(self._sessions)
-        parts = [
-            self._embed_padded(pixels_BHWC[start : start + largest])
-            for start in range(0, len(pixels_BHWC), largest)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    def reader(self, spec: InputSpec) -> Reader:
+        """What decodes inputs for this backbone. Raises SpecMismatch."""
+        reader = self._readers.get(spec)
+        if reader is None:
+            reader = self._readers.setdefault(spec, spec.reader(self._metadata))
+        return reader
 
-    def embed_golden(self, spec: PixelSpec, seed: int) -> NDArray[np.float32]:
-        """Embedding [1, D] of the golden pixels. Computed once: it would be half of the time that
+    def embed(self, batch: Array) -> NDArray[np.float32]:
+        if _ANY_SIZE not in self._sessions:
+            largest = max(self._sessions)
+            starts = range(0, len(batch), largest)
+            return _joined([self._embed_padded(batch[i : i + largest]) for i in starts])
+        if not self._is_on_cpu:
+            return self._run(_ANY_SIZE, batch)
+        return _joined([self._run(_ANY_SIZE, part) for part in self._kind.runs(batch)])
+
+    def embed_golden(self, spec: InputSpec, seed: int) -> NDArray[np.float32]:
+        """Embedding [1, D] of the golden input. Computed once: it would be half of the time that
         a head takes to load on a backbone that is loaded."""
-        key = (spec.size_px, seed)
+        key = (spec, seed)
         if key not in self._golden:
-            self._golden[key] = self.embed(golden_pixels(spec, seed))
+            self._golden[key] = self.embed(spec.golden(seed))
         return self._golden[key]
 
-    def _embed_padded(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        num = len(pixels_BHWC)
+    def _embed_padded(self, batch: Array) -> NDArray[np.float32]:
+        num = len(batch)
         size = next(size for size in self._sessions if size >= num)
         if size > num:
-            padded_BHWC = np.zeros((size, *pixels_BHWC.shape[1:]), np.uint8)
-            padded_BHWC[:num] = pixels_BHWC
-            pixels_BHWC = padded_BHWC
-        return self._run(size, pixels_BHWC)[:num]
+            padded = np.zeros((size, *batch.shape[1:]), batch.dtype)
+            padded[:num] = batch
+            batch = padded
+        return self._run(size, batch)[:num]
 
-    def _run(self, size: int, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(self._sessions[size].run(["embedding"], {"pixels": pixels_BHWC})[0])
+    def _run(self, size: int, batch: Array) -> NDArray[np.float32]:
+        return np.asarray(self._sessions[size].run(["embedding"], self._kind.feed(batch))[0])
 
     def _warm_up(self) -> None:
         """Run each size once: the first run takes longest, and no request is to wait for it."""
-        for size, session in self._sessions.items():
-            shape = session.get_inputs()[0].shape
-            if size == _ANY_SIZE or not all(isinstance(length, int) for length in shape[1:]):
-                continue  # the check of the golden output runs it, and says what is wrong
+        if self.probe is None or _ANY_SIZE in self._sessions:
+            return  # the check of the golden output runs it, and says what is wrong
+        for size in self._sessions:
             try:
-                self._run(size, np.zeros((size, *shape[1:]), np.uint8))
+                self._run(size, np.zeros((size, *self.probe.shape[1:]), self.probe.dtype))
             except Exception as error:  # onnxruntime raises its own classes, derived from Exception
-                raise SpecMismatch(f"the backbone cannot run {size} images: {error}") from error
+                raise SpecMismatch(f"the backbone cannot run {size} inputs: {error}") from error
 
 
 class Runtime:
@@ -163,7 +176,7 @@ class Runtime:
                 return cached
         with blobs.file(digest) as path:
             backbone = Backbone(path, digest, self, self._batch_sizes)
-            if self._cache is not None and backbone.size_px is not None:
+            if self._cache is not None and backbone.probe is not None:
                 self._optimise(path, backbone, self._cache)
                 trim_memory()  # its sessions were as large as the backbone
         return backbone
@@ -188,8 +201,9 @@ class Runtime:
             with cache.scratch() as path:
                 self._sessions.optimise(model, path)
                 again = Backbone(path, backbone.digest, self, is_optimised=True)
-                _check_same(_golden(backbone), again)
-                cache.put(backbone.digest, path, _golden(backbone))
+                expected_BD = _embed_probe(backbone)
+                _check_same(expected_BD, again)
+                cache.put(backbone.digest, path, expected_BD)
         except Exception as error:  # onnxruntime raises its own classes, derived from Exception
             log.warning("backbone.not_optimised", extra={"reason": str(error)})
 
@@ -200,25 +214,19 @@ class Runtime:
         return self._sessions.open_head(model)
 
 
-def _golden(backbone: Backbone) -> NDArray[np.float32]:
-    return backbone.embed_golden(PixelSpec(size_px=backbone.size_px or 0), 0)
+def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _embed_probe(backbone: Backbone) -> NDArray[np.float32]:
+    assert backbone.probe is not None  # others are not optimised
+    return backbone.embed(backbone.probe)
 
 
 def _check_same(expected_BD: NDArray[np.float32], optimised: Backbone) -> None:
-    embedding_BD = _golden(optimised)
+    embedding_BD = _embed_probe(optimised)
     if embedding_BD.shape != expected_BD.shape:
         raise SpecMismatch(f"the embedding has the shape {embedding_BD.shape}")
     difference = float(np.abs(embedding_BD - expected_BD).max(initial=0.0))
     if not difference <= _OPTIMISED_TOLERANCE * np.abs(expected_BD).max(initial=0.0):
-        raise SpecMismatch(f"the embedding of the golden pixels is off by {difference:.3g}")
-
-
-def golden_pixels(spec: PixelSpec, seed: int) -> NDArray[np.uint8]:
-    """Noise, shape [1, size, size, 3], the same on every machine.
-
-    It is the raw bit stream. A numpy Generator may change what it makes of that between releases
-    (NEP 19).
-    """
-    num = spec.size_px * spec.size_px * 3
-    raw = np.random.PCG64(seed).random_raw(-(-num // 8)).astype("<u8")
-    return raw.view(np.uint8)[:num].reshape(1, spec.size_px, spec.size_px, 3)
+        raise SpecMismatch(f"the embedding of the probe is off by {difference:.3g}")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs import kinds
+from core.inputs.kind import InputSpec
 from core.release import DISTRIBUTION, release
 
 
@@ -19,7 +20,7 @@ from core.release import DISTRIBUTION, release
 class Golden:
     """A stored input and output. A worker that computes another output rejects the version."""
 
-    # Of the input: uint8 noise of the pixel spec's shape.
+    # Of the input, which the spec makes.
     seed: int
     logits: tuple[float, ...]
 
@@ -33,7 +34,7 @@ class Manifest:
     created_at: float
     # In the order of the head's outputs.
     classes: tuple[str, ...]
-    pixels: PixelSpec
+    input_spec: InputSpec
     backbone_name: str
     # sha256 of backbone.onnx and head.onnx.
     backbone: str
@@ -70,7 +71,10 @@ class Manifest:
         return "float32" if self.quantised_from is None else "int8"
 
     def to_bytes(self) -> bytes:
-        fields = asdict(self) | {"pixels": self.pixels.to_json()}
+        fields = asdict(self)
+        # Under the name of its kind: `pixels` or `tokens`.
+        fields[self.input_spec.key] = self.input_spec.to_json()
+        del fields["input_spec"]
         if not self.signature:
             del fields["signature"]
         return json.dumps(fields, ensure_ascii=False, sort_keys=True, indent=1).encode()
@@ -81,7 +85,9 @@ class Manifest:
         fields = read_fields(content)
         try:
             fields["classes"] = tuple(fields["classes"])
-            fields["pixels"] = PixelSpec.from_json(fields["pixels"])
+            spec = kinds.read_spec(fields)
+            del fields[spec.key]
+            fields["input_spec"] = spec
             golden = fields["golden"]
             fields["golden"] = Golden(golden["seed"], tuple(golden["logits"]))
             # Older releases stored an optimised backbone with the version.
@@ -104,7 +110,7 @@ def read_fields(content: bytes) -> dict[str, Any]:
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    names = ("numpy", "scipy", "onnx", "pillow", "torch", "torchvision", "timm")
+    names = ("numpy", "scipy", "onnx", "pillow", "torch", "torchvision", "timm", "tokenizers")
     versions = {DISTRIBUTION: release()}
     for name in (*names, "onnxruntime-gpu", "onnxruntime"):
         try:

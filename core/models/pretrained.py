@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.kind import InputSpec
 from core.models import lite0, starter
 from core.models.head_onnx import LinearHead
 
@@ -19,7 +19,7 @@ class Pretrained(NamedTuple):
     name: str
     backbone: bytes
     head: LinearHead
-    pixels: PixelSpec
+    input_spec: InputSpec
     #: Measured and published figures, from the model's card.
     figures: dict[str, Any]
 

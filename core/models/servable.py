@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs.kind import Array, InputSpec
 from core.models.backbones import Backbone, Runtime
 from core.models.manifest import Golden, Manifest
 from core.models.references import References
@@ -28,7 +28,7 @@ INT8_GOLDEN_TOLERANCE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """B images, D numbers of the embedding, K classes."""
+    """B inputs, D numbers of the embedding, K classes."""
 
     embedding_BD: NDArray[np.float32]
     logits_BK: NDArray[np.float32]
@@ -86,14 +86,16 @@ class Servable:
         self.manifest = manifest
         self.backbone = backbone
         self.references = references
+        self.reader = backbone.reader(manifest.input_spec)
         self._head = head
 
     @property
     def version(self) -> int:
         return self.manifest.version
 
-    def predict(self, pixels_BHWC: NDArray[np.uint8]) -> Scores:
-        embedding_BD = self.backbone.embed(pixels_BHWC)
+    def predict(self, batch: Array) -> Scores:
+        """The scores of a batch of decoded inputs."""
+        embedding_BD = self.backbone.embed(batch)
         unfamiliar_B = None
         if self.references is not None:
             unfamiliar_B = self.references.are_unfamiliar(embedding_BD)
@@ -139,7 +141,7 @@ def load_head(manifest: Manifest, blobs: Blobs, runtime: Runtime) -> HeadSession
     return head
 
 
-def golden(backbone: Backbone, head: HeadSession, spec: PixelSpec, seed: int = 0) -> Golden:
+def golden(backbone: Backbone, head: HeadSession, spec: InputSpec, seed: int = 0) -> Golden:
     logits_BK, _ = head.score(backbone.embed_golden(spec, seed))
     return Golden(seed, tuple(round(float(value), 6) for value in logits_BK[0]))
 
@@ -147,7 +149,7 @@ def golden(backbone: Backbone, head: HeadSession, spec: PixelSpec, seed: int = 0
 def _check_golden(servable: Servable) -> None:
     manifest = servable.manifest
     try:
-        embedding_BD = servable.backbone.embed_golden(manifest.pixels, manifest.golden.seed)
+        embedding_BD = servable.backbone.embed_golden(manifest.input_spec, manifest.golden.seed)
         logits_BK, _ = servable.score(embedding_BD)
     except Exception as error:  # onnxruntime raises its own classes, derived from Exception
         raise SpecMismatch(

@@ -7,7 +7,8 @@ import onnx
 from onnx import compose, helper
 
 from core.errors import ParityFailure
-from core.models.backbones import Runtime, golden_pixels
+from core.inputs import kinds
+from core.models.backbones import Runtime
 from core.models.manifest import Manifest
 from core.models.servable import Servable
 
@@ -17,7 +18,8 @@ TOLERANCE = 1e-4
 def standalone(backbone: bytes, head: bytes, manifest: Manifest) -> bytes:
     """Join backbone and head at the embedding.
 
-    Input: `pixels` uint8 [B, H, W, 3]. Outputs: `embedding` float32 [B, D], `logits` and
+    Inputs: those of the backbone, such as `pixels` uint8 [B, H, W, 3].
+    Outputs: `embedding` float32 [B, D], `logits` and
     `probabilities` float32 [B, K]. The metadata has the classes, one a line.
     """
     first, second = onnx.load_from_string(backbone), onnx.load_from_string(head)
@@ -41,8 +43,7 @@ def standalone(backbone: bytes, head: bytes, manifest: Manifest) -> bytes:
         {
             "version": str(manifest.version),
             "classes": "\n".join(manifest.classes),
-            "size_px": str(manifest.pixels.size_px),
-            "crop_fraction": str(manifest.pixels.crop_fraction),
+            **{name: str(value) for name, value in manifest.input_spec.to_json().items()},
         },
     )
     onnx.checker.check_model(merged, full_check=True)
@@ -56,9 +57,11 @@ def verify(model: bytes, servable: Servable) -> float:
     Raises ParityFailure above 1e-4.
     """
     session = Runtime("cpu").session(model)
-    pixels = golden_pixels(servable.manifest.pixels, servable.manifest.golden.seed)
-    probabilities_BK = np.asarray(session.run(["probabilities"], {"pixels": pixels})[0])
-    difference = float(np.abs(probabilities_BK - servable.predict(pixels).probabilities_BK).max())
+    spec = servable.manifest.input_spec
+    golden = spec.golden(servable.manifest.golden.seed)
+    feed = kinds.of_spec(spec).feed(golden)
+    probabilities_BK = np.asarray(session.run(["probabilities"], feed)[0])
+    difference = float(np.abs(probabilities_BK - servable.predict(golden).probabilities_BK).max())
     if not difference <= TOLERANCE:
         raise ParityFailure(
             f"model.onnx of version {servable.version} differs by {difference:.3g} from the "

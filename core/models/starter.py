@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from core.inputs.pixels import RULES, PixelSpec
+from core.inputs.pixels.decoding import RULES, PixelSpec
 from core.models.binding import bind_weights
 from core.models.head_onnx import LinearHead
 

@@ -50,7 +50,7 @@ def _manifest(store: Store, name: str) -> Manifest:
         tier="head",
         created_at=store.db.clock(),
         classes=model.head.classes,
-        pixels=model.pixels,
+        input_spec=model.input_spec,
         backbone_name=name,
         backbone=backbone_digest,
         head=store.blobs.put(head_bytes),
@@ -63,7 +63,7 @@ def _manifest(store: Store, name: str) -> Manifest:
         num_held_out=0,
         metrics={"pretrained": model.figures},
         parity=0.0,
-        golden=golden(backbone, HeadSession(head_bytes, runtime), model.pixels),
+        golden=golden(backbone, HeadSession(head_bytes, runtime), model.input_spec),
         libraries=library_versions(),
         code_revision=code_revision(),
     )

@@ -185,7 +185,9 @@ class Sweeper:
             unfinished = {run.id for run in runs.unfinished(conn)}
         backbones = {version.backbone for version in kept}
         manifests = {version.manifest for version in kept}
-        shown = ThumbnailCache(thumbnails.folder_in(self.cache), 0).unnamed(self.store.db)
+        shown = ThumbnailCache(thumbnails.folder_in(self.cache), 0, self.store.kind).unnamed(
+            self.store.db
+        )
         return [
             *caches.unused(self.cache, backbones, manifests, unfinished),
             *(caches.CacheFile(path, caches.size(path)) for path in shown),

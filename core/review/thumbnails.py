@@ -14,14 +14,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.inputs import thumbnail
+from core.inputs.kind import InputKind
 from core.review import images
 from core.store.blobs import is_digest
 from core.store.database import Database
 from core.system.files import make_private_folder, write_whole
 
 _CHUNK = 500
-_SUFFIX = ".jpg"
 # A full folder is looked through once for so much of its size, and has that much more meanwhile.
 _SLACK = 0.1
 
@@ -34,8 +33,10 @@ def folder_in(cache: Path) -> Path:
 
 
 class ThumbnailCache:
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, kind: InputKind) -> None:
         self._folder = folder
+        self._kind = kind
+        self._suffix = kind.preview_suffix
         self._max_bytes = max_bytes
         # Written by this process since it looked through the folder. At first, what is there is
         # unknown.
@@ -48,7 +49,7 @@ class ThumbnailCache:
             content = path.read_bytes()
         except OSError:
             return None
-        if not thumbnail.is_whole(content):
+        if not self._kind.is_whole_preview(content):
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -80,7 +81,7 @@ class ThumbnailCache:
 
     def unnamed(self, db: Database) -> Iterator[Path]:
         """Thumbnails of images that no row names any more. Raises StoreError."""
-        paths = {path.name.removesuffix(_SUFFIX): path for path in self._files()}
+        paths = {path.name.removesuffix(self._suffix): path for path in self._files()}
         digests = list(paths)
         for start in range(0, len(digests), _CHUNK):
             part = digests[start : start + _CHUNK]
@@ -89,8 +90,8 @@ class ThumbnailCache:
             yield from (paths[digest] for digest in part if digest not in named)
 
     def _files(self) -> Iterator[Path]:
-        for path in self._folder.glob(f"??/*{_SUFFIX}"):
-            if is_digest(path.name.removesuffix(_SUFFIX)):
+        for path in self._folder.glob(f"??/*{self._suffix}"):
+            if is_digest(path.name.removesuffix(self._suffix)):
                 yield path
 
     def _delete_oldest(self) -> None:
@@ -107,4 +108,4 @@ class ThumbnailCache:
             num_bytes -= size
 
     def _path(self, image: str) -> Path:
-        return self._folder / image[:2] / f"{image}{_SUFFIX}"
+        return self._folder / image[:2] / f"{image}{self._suffix}"

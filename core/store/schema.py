@@ -27,10 +27,11 @@ from core.store.tables import retention as retention
 from core.store.tables import review as review
 from core.store.tables import tallies as tallies
 from core.store.tables.clock import clock as clock
+from core.store.tables.home import home as home
 from core.store.tables.metadata import metadata as metadata
 from core.store.tables.metadata import row_id
 
-REVISION = "0015"
+REVISION = "0016"
 
 examples = Table(
     "examples",

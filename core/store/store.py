@@ -6,12 +6,15 @@ import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.inputs import kinds
+from core.inputs.kind import InputKind
 from core.settings import Settings
 from core.store.blob_cache import BlobCache
 from core.store.blobs import Blobs, LocalBlobs
 from core.store.database import Database
 from core.store.drivers.time_limits import TimeLimits
 from core.store.free_disk import FreeDisk
+from core.store.home_kind import ensure_kind, read_kind
 from core.store.remote_blobs import RemoteBlobs
 from core.store.signer import Signer
 from core.system.files import make_private_folder
@@ -24,12 +27,15 @@ class Store:
     disk: FreeDisk = field(default_factory=FreeDisk)
     # Signs versions and checks their signatures. None: neither.
     signer: Signer | None = None
+    # What the home classifies.
+    kind: InputKind = kinds.DEFAULT
 
 
 def open_store(settings: Settings, *, migrate: bool = True) -> Store:
     """Open both, and create or migrate the tables, unless told not to.
 
-    Raises InvalidRequest if the key file cannot be used, MigrationNeeded, StoreError.
+    Raises InvalidRequest if the key file cannot be used or the home has another kind of input,
+    MigrationNeeded, StoreError.
     """
     key_file = settings.manifest_key_file
     signer = None if key_file is None else Signer.read(key_file)
@@ -43,12 +49,13 @@ def open_store(settings: Settings, *, migrate: bool = True) -> Store:
     try:
         if migrate:
             db.ensure_schema()
+        kind = (ensure_kind if migrate else read_kind)(db, settings.input)
     except BaseException:
         db.close()
         raise
     is_local = isinstance(blobs, LocalBlobs)
     folder = Path(settings.resolved_blob_url.removeprefix("file://")) if is_local else None
-    return Store(db, blobs, FreeDisk(folder, settings.min_free_disk_bytes), signer)
+    return Store(db, blobs, FreeDisk(folder, settings.min_free_disk_bytes), signer, kind)
 
 
 def open_blobs(

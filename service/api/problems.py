@@ -25,6 +25,8 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.UndecodableImage: 422,
     errors.ImageTooLarge: 422,
     errors.ImageTooCostly: 422,
+    errors.UndecodableText: 422,
+    errors.TextTooLong: 422,
     errors.InvalidLabel: 422,
     errors.InvalidRequest: 422,
     errors.InvalidArchive: 422,

@@ -1,4 +1,4 @@
-"""The batcher: images that are queued go through the model together. Experimental.
+"""The batcher: inputs that are queued go through the model together. Experimental.
 
 On a GPU, a run of many images takes little longer than a run of one. No image waits for others:
 those that arrive while a batch runs form the next one. All images of a batch use the same version.
@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from core.errors import DeadlineExceeded, InvalidRequest, NotReady
+from core.inputs import kinds
+from core.inputs.kind import Array
 from core.models.servable import Scores, Servable
 from service import metrics
 from service.traffic.admission import Deadline
@@ -39,7 +38,7 @@ def sizes(max_batch: int) -> tuple[int, ...]:
 @dataclass(eq=False, slots=True)
 class _Item:
     servable: Servable
-    pixels_BHWC: NDArray[np.uint8]
+    batch: Array
     deadline: Deadline | None
     done: Future[Scores] = field(default_factory=Future)
 
@@ -68,14 +67,14 @@ class Batcher:
         self._thread.start()
 
     async def predict(
-        self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None = None
+        self, servable: Servable, batch: Array, deadline: Deadline | None = None
     ) -> Scores:
         """The scores of these images, in order, as `servable.predict` gives them.
 
         A call that is cancelled before its batch starts is not run. Raises DeadlineExceeded,
         InvalidRequest, NotReady, and what the model raises.
         """
-        pieces = self._submit(servable, pixels_BHWC, deadline)
+        pieces = self._submit(servable, batch, deadline)
         try:
             scores = await asyncio.gather(*map(asyncio.wrap_future, pieces))
         finally:
@@ -91,19 +90,15 @@ class Batcher:
         self._thread.join(timeout=5)
 
     def _submit(
-        self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None
+        self, servable: Servable, batch: Array, deadline: Deadline | None
     ) -> list[Future[Scores]]:
-        side = servable.manifest.pixels.size_px
-        shape = pixels_BHWC.shape
-        if shape[1:] != (side, side, 3) or not shape[0] or pixels_BHWC.dtype != np.uint8:
-            raise InvalidRequest(
-                f"pixels of the shape {shape} and type {pixels_BHWC.dtype} cannot be batched; "
-                f"version {servable.version} takes uint8 of the shape [B, {side}, {side}, 3]"
-            )
+        problem = servable.manifest.input_spec.problem_of(batch)
+        if problem is not None:
+            raise InvalidRequest(f"version {servable.version} cannot take this batch: {problem}")
         size = min(_MAX_ITEM, self.max_batch)
         items = [
-            _Item(servable, pixels_BHWC[start : start + size], deadline)
-            for start in range(0, shape[0], size)
+            _Item(servable, batch[start : start + size], deadline)
+            for start in range(0, len(batch), size)
         ]
         with self._changed:
             if self._is_stopped:
@@ -133,12 +128,12 @@ class Batcher:
                 item = self._queue.popleft()
                 if batch and item.servable is not batch[0].servable:
                     others.append(item)
-                elif len(item.pixels_BHWC) > room:
+                elif len(item.batch) > room:
                     others.append(item)
                     break
                 elif item.start():
                     batch.append(item)
-                    room -= len(item.pixels_BHWC)
+                    room -= len(item.batch)
             self._queue.extendleft(reversed(others))
         return batch
 
@@ -158,16 +153,14 @@ class Batcher:
             return
         start = 0
         for item in batch:
-            stop = start + len(item.pixels_BHWC)
+            stop = start + len(item.batch)
             item.done.set_result(scores.part(start, stop))
             start = stop
 
 
-def _predict(batch: Sequence[_Item]) -> Scores:
-    pixels_BHWC = (
-        batch[0].pixels_BHWC
-        if len(batch) == 1
-        else np.concatenate([item.pixels_BHWC for item in batch])
-    )
-    metrics.batch_size.observe(len(pixels_BHWC))
-    return batch[0].servable.predict(pixels_BHWC)
+def _predict(items: Sequence[_Item]) -> Scores:
+    servable = items[0].servable
+    kind = kinds.of_spec(servable.manifest.input_spec)
+    batch = kind.join([item.batch for item in items])
+    metrics.batch_size.observe(len(batch))
+    return servable.predict(batch)

@@ -1,4 +1,4 @@
-"""The way of an image through a worker: decode, score, record.
+"""The way of an input through a worker: decode, score, record.
 
 The thread that decodes an image also scores it, unless there is a batcher. It also records the
 prediction, unless the store is remote or there is a batcher: then an I/O thread does.
@@ -12,12 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import EvergreenError
-from core.inputs import pixels
-from core.inputs.pixels import Limits
-from core.inputs.trailing import without_trailing
+from core.inputs.kind import Array, Decoded, Limits
 from core.models.servable import Scores, Servable
 from core.predict import PredictionResult, build_prediction
 from core.retention.capture import Capture
@@ -32,7 +29,7 @@ from service.traffic.admission import Deadline
 
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
-# Images in one run of onnxruntime: it needs the memory of so few, and predictions come between.
+# Inputs in one run of onnxruntime: it needs the memory of so few, and predictions come between.
 _MAX_RUN = 8
 
 
@@ -53,6 +50,7 @@ class Predictor:
         """`max_parallel` images are computed in parallel. Without I/O threads, which a batcher
         needs, the thread that computes a prediction also records it."""
         self._clock = store.db.clock
+        self._kind = store.kind
         self._slot = slot
         self._swap = swap
         self._limits = limits
@@ -87,21 +85,21 @@ class Predictor:
         return self._slot.current()
 
     async def predict(
-        self, servable: Servable, image: bytes, deadline: Deadline | None = None
+        self, servable: Servable, content: bytes, deadline: Deadline | None = None
     ) -> PredictionResult:
         """Predict, and record the prediction.
 
-        Raises UndecodableImage, ImageTooLarge, DeadlineExceeded.
+        Raises InputError, NoClasses, DeadlineExceeded.
         """
         steps = self._decode_score_record
         if self._io_pool is None:
             # One thread takes all steps: its core has the image and the model in its caches, and
             # no step waits for the event loop.
             result = await self.compute(
-                _run_to_end, steps, servable, image, deadline, deadline=deadline
+                _run_to_end, steps, servable, content, deadline, deadline=deadline
             )
         else:
-            result = await steps(servable, image, deadline)
+            result = await steps(servable, content, deadline)
         if self._swap.shadows.current and servable is self._slot.current():
             self._shadow_recorder.follow(servable, result)
         metrics.predictions.inc()
@@ -112,29 +110,31 @@ class Predictor:
         return result
 
     async def _decode_score_record(
-        self, servable: Servable, image: bytes, deadline: Deadline | None
+        self, servable: Servable, content: bytes, deadline: Deadline | None
     ) -> PredictionResult:
-        pixels_HWC = await self._decode(servable, image, deadline)
-        scores = await self._score(servable, pixels_HWC[np.newaxis], deadline)
-        return await self._record(servable, image, scores)
+        decoded = await self._decode(servable, content, deadline)
+        scores = await self._score(servable, decoded.array[np.newaxis], deadline)
+        return await self._record(servable, content, decoded, scores)
 
     async def _decode(
-        self, servable: Servable, image: bytes, deadline: Deadline | None
-    ) -> NDArray[np.uint8]:
-        decode = _in_time(deadline, pixels.decode)
-        return await _run(self._step_pool, decode, image, servable.manifest.pixels, self._limits)
+        self, servable: Servable, content: bytes, deadline: Deadline | None
+    ) -> Decoded:
+        decode = _in_time(deadline, servable.reader.decode)
+        return await _run(self._step_pool, decode, content, self._limits)
 
     async def _score_in_thread(
-        self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None
+        self, servable: Servable, batch: Array, deadline: Deadline | None
     ) -> Scores:
-        return await _run(self._step_pool, _in_time(deadline, servable.predict), pixels_BHWC)
+        return await _run(self._step_pool, _in_time(deadline, servable.predict), batch)
 
-    async def _record(self, servable: Servable, image: bytes, scores: Scores) -> PredictionResult:
+    async def _record(
+        self, servable: Servable, content: bytes, decoded: Decoded, scores: Scores
+    ) -> PredictionResult:
         def record() -> PredictionResult:
-            # Before it is hashed, so that what follows the image in its file is not kept.
-            kept = without_trailing(image)
+            # Before it is hashed, so that what follows an image in its file is not kept.
+            kept = self._kind.kept(content)
             now = self._clock()
-            result = build_prediction(servable.manifest, kept, scores, self._capture, now)
+            result = build_prediction(servable.manifest, kept, decoded, scores, self._capture, now)
             prediction = result.prediction
             is_kept = prediction.kept_bytes is not None
             if not is_kept:
@@ -145,29 +145,27 @@ class Predictor:
         return await _run(self._io_pool, record)
 
     async def predict_many(
-        self, servable: Servable, images: Sequence[bytes], deadline: Deadline | None = None
+        self, servable: Servable, contents: Sequence[bytes], deadline: Deadline | None = None
     ) -> list[PredictionResult | EvergreenError]:
-        """Predict all with one version, in order. An image that fails gets its own error."""
+        """Predict all with one version, in order. An input that fails gets its own error."""
 
-        async def predict_or_error(image: bytes) -> PredictionResult | EvergreenError:
+        async def predict_or_error(content: bytes) -> PredictionResult | EvergreenError:
             try:
-                return await self.predict(servable, image, deadline)
+                return await self.predict(servable, content, deadline)
             except EvergreenError as error:
                 return error
 
-        return list(await asyncio.gather(*map(predict_or_error, images)))
+        return list(await asyncio.gather(*map(predict_or_error, contents)))
 
     async def score_batch(
-        self, servable: Servable, pixels_BHWC: NDArray[np.uint8], deadline: Deadline | None
+        self, servable: Servable, batch: Array, deadline: Deadline | None
     ) -> Scores:
-        """Score images in order, and record nothing. Raises DeadlineExceeded."""
+        """Score inputs in order, and record nothing. Raises DeadlineExceeded."""
         if self.batcher is not None:
-            return await self.batcher.predict(servable, pixels_BHWC, deadline)
+            return await self.batcher.predict(servable, batch, deadline)
         parts = [
-            await self.compute(
-                servable.predict, pixels_BHWC[start : start + _MAX_RUN], deadline=deadline
-            )
-            for start in range(0, len(pixels_BHWC), _MAX_RUN)
+            await self.compute(servable.predict, batch[start : start + _MAX_RUN], deadline=deadline)
+            for start in range(0, len(batch), _MAX_RUN)
         ]
         return Scores.join(parts)
 

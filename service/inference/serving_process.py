@@ -8,7 +8,6 @@ from threadpoolctl import threadpool_limits
 
 from core.access import keys
 from core.access.key_ring import KeyRing
-from core.inputs.pixels import Limits
 from core.models.backbones import Runtime
 from core.models.exports import Exports
 from core.models.onnx_sessions import num_usable_gpus
@@ -47,7 +46,7 @@ class ServingProcess:
     def __init__(self, settings: Settings, store: Store, gpu: int = 0) -> None:
         self.settings = settings
         self.store = store
-        self.limits = Limits(max_pixels=settings.max_pixels)
+        self.limits = settings.limits
         sizes = batcher.sizes(settings.max_batch)
         self.runtime = Runtime(
             settings.device,

@@ -105,5 +105,5 @@ def _shares(shadow: Servable, servable: Servable) -> bool:
     return (
         shadow.version != servable.version
         and shadow.backbone.digest == servable.backbone.digest
-        and shadow.manifest.pixels == servable.manifest.pixels
+        and shadow.manifest.input_spec == servable.manifest.input_spec
     )

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from starlette.concurrency import run_in_threadpool
 
 from core.errors import Overloaded, StoreError
-from core.inputs.pixels import Limits
-from core.inputs.thumbnail import thumbnail
 from core.review import images, thumbnails
 from core.review.thumbnails import ThumbnailCache
 from core.settings import Settings
@@ -37,11 +35,11 @@ class Thumbnails:
         self, settings: Settings, store: Store, predictor: Predictor, admission: Admission
     ) -> None:
         folder = thumbnails.folder_in(settings.home / "cache")
-        self.cache = ThumbnailCache(folder, settings.thumbnail_cache_bytes)
+        self.cache = ThumbnailCache(folder, settings.thumbnail_cache_bytes, store.kind)
         self._store = store
         self._predictor = predictor
         self._admission = admission
-        self._limits = Limits(max_pixels=settings.max_pixels)
+        self._limits = settings.limits
         # The other compute threads are for predictions.
         self._turns = asyncio.Semaphore(max(1, predictor.max_parallel // 2))
         self._num_waiting = 0
@@ -76,7 +74,7 @@ class Thumbnails:
                 with self._admission.reserve(deadline.remaining_s if deadline else None):
                     content = await run_in_threadpool(read)
                     made = await self._predictor.compute(
-                        thumbnail, content, self._limits, deadline=deadline
+                        self._store.kind.preview, content, self._limits, deadline=deadline
                     )
             await run_in_threadpool(self._keep, image, made)
             return made

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import (
-    ImageTooCostly,
-    ImageTooLarge,
+    InputError,
     InvalidRequest,
-    UndecodableImage,
     UnknownVersion,
 )
-from core.inputs import pixels
+from core.inputs import kinds
+from core.inputs.kind import Array
 from core.models.manifest import Manifest
 from core.models.servable import Scores, Servable
 from service import metrics
@@ -68,8 +67,8 @@ class Prepared:
     id: str | None
     # Each output, and whether the client takes it as binary data.
     wanted: list[tuple[RequestOutput, bool]]
-    # pixels_BHWC, or an encoded image each.
-    images: NDArray[np.uint8] | list[bytes]
+    # A decoded batch, or the bytes of each input.
+    inputs: Array | list[bytes]
 
 
 def prepare(body: Body, manifest: Manifest, max_bytes: int) -> Prepared:
@@ -83,7 +82,8 @@ def prepare(body: Body, manifest: Manifest, max_bytes: int) -> Prepared:
     request = messages.read(content, body.json_length, most)
     wanted = [(each, request.is_binary(each)) for each in _requested_outputs(request, manifest)]
     sent = _check_input(request.inputs, manifest)
-    read = tensors.read_uint8 if sent.name == "pixels" else tensors.read_bytes
+    is_encoded = sent.datatype == "BYTES"
+    read = tensors.read_bytes if is_encoded else tensors.read_uint8
     return Prepared(request.id, wanted, read(sent.raw, sent.shape, sent.name))
 
 
@@ -94,14 +94,14 @@ async def infer(
     ticket: Ticket,
     deadline: Deadline | None,
 ) -> list[Output]:
-    """Decode the images, predict, and pick the requested outputs.
+    """Decode the inputs, predict, and pick the requested outputs.
 
     Raises InvalidRequest, DeadlineExceeded.
     """
     manifest = servable.manifest
-    ticket.resize(len(request.images))
-    pixels_BHWC = await _pixels(serving, manifest, request.images, deadline)
-    scores = await serving.predictor.score_batch(servable, pixels_BHWC, deadline)
+    ticket.resize(len(request.inputs))
+    batch = await _decode(serving, servable, request.inputs, deadline)
+    scores = await serving.predictor.score_batch(servable, batch, deadline)
     _count(scores, manifest)
     return [_output(each, is_binary, scores, manifest) for each, is_binary in request.wanted]
 
@@ -121,38 +121,39 @@ def _check_input(inputs: list[RequestInput], manifest: Manifest) -> RequestInput
         raise InvalidRequest(
             f"input {spec.name!r} has the datatype {sent.datatype[:40]!r}; send {spec.datatype}"
         )
-    # Encoded images may also come as a column: some clients send every batch so.
-    columns = (1,) if spec.name == "image" and len(sent.shape) == 2 else ()
+    # Encoded inputs may also come as a column: some clients send every batch so.
+    columns = (1,) if spec.datatype == "BYTES" and len(sent.shape) == 2 else ()
     if not sent.shape or sent.shape[1:] != [*spec.shape[1:], *columns]:
         raise InvalidRequest(
             f"input {spec.name!r} has the shape {reprlib.repr(sent.shape)}; version "
-            f"{manifest.version} takes {shape_text(spec.shape)}, a batch of B images"
+            f"{manifest.version} takes {shape_text(spec.shape)}, a batch of B inputs"
         )
     if not 1 <= sent.shape[0] <= MAX_BATCH:
         raise InvalidRequest(
-            f"the batch has {sent.shape[0]:,} images; send 1 to {MAX_BATCH} in a request"
+            f"the batch has {sent.shape[0]:,} inputs; send 1 to {MAX_BATCH} in a request"
         )
     return sent
 
 
-async def _pixels(
+async def _decode(
     serving: ServingProcess,
-    manifest: Manifest,
-    images: NDArray[np.uint8] | list[bytes],
+    servable: Servable,
+    inputs: Array | list[bytes],
     deadline: Deadline | None,
-) -> NDArray[np.uint8]:
-    if not isinstance(images, list):
-        return images
-    size = manifest.pixels.size_px
-    pixels_BHWC = np.empty((len(images), size, size, 3), np.uint8)
-    for i, image in enumerate(images):
+) -> Array:
+    if not isinstance(inputs, list):
+        return inputs
+    kind = kinds.of_spec(servable.manifest.input_spec)
+    arrays = []
+    for i, content in enumerate(inputs):
         try:
-            pixels_BHWC[i] = await serving.predictor.compute(
-                pixels.decode, image, manifest.pixels, serving.limits, deadline=deadline
+            decoded = await serving.predictor.compute(
+                servable.reader.decode, content, serving.limits, deadline=deadline
             )
-        except (UndecodableImage, ImageTooLarge, ImageTooCostly) as error:
-            raise InvalidRequest(f"element {i} of input 'image': {error}") from error
-    return pixels_BHWC
+        except InputError as error:
+            raise InvalidRequest(f"element {i} of input {kind.wire.field!r}: {error}") from error
+        arrays.append(decoded.array[np.newaxis])
+    return kind.join(arrays)
 
 
 def _requested_outputs(request: InferenceRequest, manifest: Manifest) -> list[RequestOutput]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.inputs import kinds
 from core.models.manifest import Manifest
 
 # An installation has one model, which has versions.
@@ -28,11 +29,12 @@ class TensorSpec:
 
 def input_specs(manifest: Manifest) -> list[TensorSpec]:
     """A request sends one of these."""
-    size = manifest.pixels.size_px
-    return [
-        TensorSpec("pixels", "UINT8", (_VARIES, size, size, 3)),
-        TensorSpec("image", "BYTES", (_VARIES,)),
-    ]
+    spec = manifest.input_spec
+    encoded = TensorSpec(kinds.of_spec(spec).wire.field, "BYTES", (_VARIES,))
+    shape = spec.tensor_shape()
+    return (
+        [encoded] if shape is None else [TensorSpec(spec.key, "UINT8", (_VARIES, *shape)), encoded]
+    )
 
 
 def output_specs(manifest: Manifest) -> list[TensorSpec]:

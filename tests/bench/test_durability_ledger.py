@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from bench.durability.ledger import Label, Ledger, check
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake, retractions
 from core.labelling.intake import LabelRequest
 from core.store import schema

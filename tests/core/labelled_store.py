@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 
 from core import ids, predictions
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake, labels
 from core.labelling.intake import IntakeResult, LabelRequest
 from core.predictions import Prediction

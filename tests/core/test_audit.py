@@ -13,7 +13,7 @@ from core.access import keys
 from core.access.roles import Role
 from core.audit import Actor, AuditEvent
 from core.errors import RunFinished
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.label_request import LabelRequest
 from core.registry import promotions

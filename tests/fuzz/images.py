@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from core.errors import InputError
-from core.inputs.fingerprint import fingerprint
-from core.inputs.pixels import Limits, PixelSpec, decode, size_of
-from core.inputs.trailing import without_trailing
+from core.inputs.kind import Limits
+from core.inputs.pixels.decoding import PixelSpec, decode, size_of
+from core.inputs.pixels.fingerprint import fingerprint
+from core.inputs.pixels.trailing import without_trailing
 from tests.fuzz.target import Target
 from tests.support import images
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.responses import PlainTextResponse
 
-from core.inputs import picture
+from core.inputs.pixels import picture
 from tests.fuzz import http
 from tests.fuzz.__main__ import TARGETS, load
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from core import class_names
 from core.errors import EvergreenError
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.manifest import Manifest
 from core.models.references import References
 from core.models.torch_file import read_tensors
@@ -121,7 +121,7 @@ def seeds() -> Iterator[bytes]:
     photo = bytes(range(64))
     row = Prediction(_ID, sha256(photo), 1, "cat", 0.9, 0.8, 1.7e9)
     yield b"\2" + json.dumps(asdict(row)).encode() + b"\n" + photo
-    yield b"\3" + tiny.plain_manifest(pixels=PixelSpec(8)).to_bytes()
+    yield b"\3" + tiny.plain_manifest(input_spec=PixelSpec(8)).to_bytes()
     basis_DR = np.eye(_SIZE, dtype=np.float32)
     yield b"\4" + References(basis_DR, np.repeat(basis_DR, 3, axis=0), 0.5).to_bytes()
     yield b"\5" + _TORCH

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from core import leases, runs
 from core.errors import StoreError
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.store import run_tallies

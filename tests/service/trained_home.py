@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from PIL import Image
 
 from core import runs
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.models import starter

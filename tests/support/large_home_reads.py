@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from core import runs
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake, labels
 from core.labelling.census import read_census
 from core.labelling.intake import LabelRequest

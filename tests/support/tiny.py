@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Golden, Manifest
@@ -86,7 +86,7 @@ def make_manifest(
         tier="head",
         created_at=time.time(),
         classes=tuple(classes),
-        pixels=SPEC,
+        input_spec=SPEC,
         backbone_name="tiny",
         backbone=blobs.put(backbone),
         head=blobs.put(head_bytes),
@@ -113,7 +113,7 @@ def plain_manifest(**fields: Any) -> Manifest:
         tier="head",
         created_at=1_700_000_000.25,
         classes=("cat", "dog"),
-        pixels=SPEC,
+        input_spec=SPEC,
         backbone_name="tiny",
         backbone="b" * 64,
         head="a" * 64,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import SignatureMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs import kinds
+from core.inputs.kind import InputSpec
 from core.models.manifest import Manifest
 from core.store.signer import FIELD, Signer
 
@@ -21,7 +22,7 @@ class BackboneRef:
     name: str
     # sha256 of its backbone.onnx, in the blob store.
     digest: str
-    pixels: PixelSpec
+    input_spec: InputSpec
     embedding_size: int
     # The newest label event that its weights were trained on. 0: none.
     snapshot: int = 0
@@ -36,7 +37,7 @@ class BackboneRef:
         return BackboneRef(
             manifest.backbone_name,
             manifest.backbone,
-            manifest.pixels,
+            manifest.input_spec,
             manifest.embedding_size,
             manifest.backbone_snapshot,
             manifest.quantised_from,
@@ -45,11 +46,11 @@ class BackboneRef:
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> BackboneRef:
-        """Raises SpecMismatch if this release cannot make its pixels."""
+        """Raises SpecMismatch if this release cannot decode inputs for it."""
         return BackboneRef(
             fields["name"],
             fields["digest"],
-            PixelSpec.from_json(fields["pixels"]),
+            kinds.read_spec(fields),
             fields["embedding_size"],
             fields.get("snapshot", 0),
             fields.get("quantised_from"),
@@ -77,7 +78,7 @@ class BackboneRef:
         return {
             "name": self.name,
             "digest": self.digest,
-            "pixels": self.pixels.to_json(),
+            self.input_spec.key: self.input_spec.to_json(),
             "embedding_size": self.embedding_size,
             "snapshot": self.snapshot,
             "quantised_from": self.quantised_from,

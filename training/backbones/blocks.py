@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from training.backbones.download import Source
 
 #: Unfreezing by layer gains nothing from more blocks.

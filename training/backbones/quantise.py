@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 import core.models.onnx_sessions  # noqa: F401
 from core.class_names import is_class
 from core.errors import UNUSABLE_IMAGE, InvalidRequest, NotEnoughLabels, SpecMismatch
-from core.inputs import pixels
-from core.inputs.pixels import Limits, PixelSpec
+from core.inputs.kind import InputSpec, Limits
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import PixelSpec
 from core.labelling import labels
 from core.store.blobs import Blobs
 from core.store.store import Store
@@ -89,13 +90,17 @@ def as_int8(
     return replace(backbone, digest=digest, quantised_from=backbone.digest), result
 
 
-def labelled_photos(store: Store, spec: PixelSpec, limits: Limits) -> NDArray[np.uint8]:
+def labelled_photos(store: Store, spec: InputSpec, limits: Limits) -> NDArray[np.uint8]:
     """Return the pixels of up to 100 labelled photos, evenly from the oldest to the newest.
 
     None of them is held out. The gate judges the result on those, and a number of float32 nodes
     chosen on them would look better than it is. Labels are not used.
     Raises NotEnoughLabels if fewer than 20 photos can be read.
     """
+    if not isinstance(spec, PixelSpec):
+        raise InvalidRequest(
+            "only backbones for images are quantised here: the starter for texts is int8 already"
+        )
     with store.db.read() as conn:
         current = labels.current(conn)
     images = [row.image for row in current if not row.is_held_out and is_class(row.label)]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InvalidRequest
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from training.backbones.blocks import Parts, cut_into_blocks, unfold
 from training.backbones.download import Source
 from training.backbones.names import TIMM, Name, suggest

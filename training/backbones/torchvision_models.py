@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from training.backbones.blocks import Parts, cut_into_blocks
 from training.backbones.download import Source
 from training.backbones.names import Name

@@ -20,7 +20,7 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from core.inputs.pixels import PixelSpec, decode
+from core.inputs.pixels.decoding import PixelSpec, decode
 from core.models import starter
 from core.models.binding import bind_weights
 from training.backbones.backbone import StarterBackbone, load_weights

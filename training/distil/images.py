@@ -1,6 +1,6 @@
 """The images of a distillation, decoded once into one array on disk.
 
-Pixels come from `core.inputs.pixels`, as everywhere.
+Pixels come from `core.inputs.pixels.decoding`, as everywhere.
 
 N images, H/W pixels, C channels.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError, InvalidRequest
-from core.inputs.pixels import PixelSpec, decode
+from core.inputs.pixels.decoding import PixelSpec, decode
 from core.system.files import allocate, delete_unfinished, write_whole, writing_whole
 from training.distil.sources import Source
 

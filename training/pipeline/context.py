@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.models.backbones import Runtime
 from core.registry.promotions import MAX_WAIT_S
 from core.settings import Settings
@@ -36,7 +36,7 @@ def open_context(store: Store, recipe: Recipe, settings: Settings, owner: str) -
         store,
         Runtime(settings.device, settings.onnx_threads, cache=settings.home / "cache"),
         recipe,
-        Limits(settings.max_pixels),
+        settings.limits,
         owner,
         settings.home / "cache",
         settings.load_within_s,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.inputs.pixels import PixelSpec
-from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.inputs.kind import InputSpec
+from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest, code_revision, library_versions
 from core.models.references import References
@@ -58,7 +58,7 @@ def export_challenger(
         tier=run.tier,
         created_at=context.store.db.clock(),
         classes=dataset.classes,
-        pixels=candidate.pixels,
+        input_spec=candidate.input_spec,
         backbone_name=candidate.name,
         backbone=candidate.digest,
         head=blobs.put(model),
@@ -71,7 +71,7 @@ def export_challenger(
         num_held_out=dataset.num_held_out,
         metrics={},
         parity=parity(head, session, dataset.x_ND[:_MAX_PARITY_ROWS].astype(np.float32)),
-        golden=golden(backbone, session, candidate.pixels),
+        golden=golden(backbone, session, candidate.input_spec),
         recipe=context.recipe.to_json() | {"penalty": asdict(fitted.penalty)},
         libraries=library_versions(),
         code_revision=code_revision(),
@@ -87,8 +87,8 @@ def latency_ratio(challenger: Servable, champion: Servable) -> float:
     if challenger.backbone.digest == champion.backbone.digest:
         return 1.0  # a head adds microseconds
     return _time_ratio(
-        (challenger.backbone, challenger.manifest.pixels),
-        (champion.backbone, champion.manifest.pixels),
+        (challenger.backbone, challenger.manifest.input_spec),
+        (champion.backbone, champion.manifest.input_spec),
     )
 
 
@@ -100,18 +100,18 @@ def int8_latency_ratio(challenger: Servable, blobs: Blobs, runtime: Runtime) -> 
     digest = challenger.manifest.quantised_from
     if digest is None:
         return None
-    spec = challenger.manifest.pixels
+    spec = challenger.manifest.input_spec
     return _time_ratio((challenger.backbone, spec), (runtime.backbone(digest, blobs), spec))
 
 
-def _time_ratio(*pair: tuple[Backbone, PixelSpec]) -> float:
+def _time_ratio(*pair: tuple[Backbone, InputSpec]) -> float:
     """Compare the shortest times, measured in turn: other work on this machine only adds time."""
     durations_s: tuple[list[float], list[float]] = ([], [])
     for i in range(_WARM_UP_PREDICTIONS + _TIMED_PREDICTIONS):
         for (backbone, spec), taken_s in zip(pair, durations_s, strict=True):
-            pixels_BHWC = golden_pixels(spec, seed=0)
+            golden = spec.golden(seed=0)
             started = time.perf_counter()
-            backbone.embed(pixels_BHWC)
+            backbone.embed(golden)
             if i >= _WARM_UP_PREDICTIONS:
                 taken_s.append(time.perf_counter() - started)
     return min(durations_s[0]) / min(durations_s[1])

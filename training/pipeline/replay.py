@@ -71,7 +71,7 @@ def replay(
         rows = labels.current(conn, manifest.snapshot)
     candidate = BackboneRef.from_manifest(manifest)
     backbone = context.runtime.backbone(manifest.backbone, store.blobs)
-    vectors = embed(store, backbone, manifest.pixels, rows, context.limits, progress)
+    vectors = embed(store, backbone, manifest.input_spec, rows, context.limits, progress)
     dataset = assemble(rows, vectors, manifest.classes)
     with threadpool_limits(1):  # as in a run
         head = fit_challenger(context, candidate, dataset, parent, lambda: False).head

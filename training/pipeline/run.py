@@ -174,7 +174,7 @@ def _read_training_set(
     vectors = embed(
         store,
         context.runtime.backbone(candidate.digest, store.blobs),
-        candidate.pixels,
+        candidate.input_spec,
         rows,
         context.limits,
         lambda fraction: progress.report("embedding", 0.05 + 0.45 * fraction),
@@ -183,8 +183,8 @@ def _read_training_set(
     has_other_backbone = candidate.digest != champion.manifest.backbone
     champion_vectors = vectors
     if has_other_backbone:
-        pixels = champion.manifest.pixels
-        champion_vectors = embed(store, champion.backbone, pixels, rows, context.limits)
+        spec = champion.manifest.input_spec
+        champion_vectors = embed(store, champion.backbone, spec, rows, context.limits)
     # One backbone may have embedded an image before it was lost, and both need the same rows.
     readable = vectors.keys() & champion_vectors.keys()
     left_out = tuple(row.example_id for row in rows if row.example_id not in readable)

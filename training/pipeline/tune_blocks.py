@@ -20,8 +20,8 @@ import numpy as np
 
 from core.class_names import is_class
 from core.errors import UNUSABLE_IMAGE, StoreError
-from core.inputs import pixels
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import PixelSpec
 from core.labelling import labels, lost_images
 from core.labelling.census import check_enough, take_census
 from core.labelling.labels import CurrentLabel
@@ -84,10 +84,11 @@ def _tune_champion(
     check_enough(take_census(rows))
     progress.record_snapshot(snapshot, context.recipe, len(rows))
     manifest = _champion(store)
+    assert isinstance(manifest.input_spec, PixelSpec)
     start = _starting_point(store, run, manifest, progress)
     # The first head is fitted on the embeddings of the backbone where tuning starts.
-    dataset = _dataset(context, start.digest, manifest.pixels, rows, progress)
-    inputs, dataset = _decode(context, dataset, rows, manifest.pixels, folder, progress)
+    dataset = _dataset(context, start.digest, manifest.input_spec, rows, progress)
+    inputs, dataset = _decode(context, dataset, rows, manifest.input_spec, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest, keep=True))
     tuned = _tune(context, run, backbone, dataset, inputs, folder, progress)
     # Raises if tuning stopped because the run was cancelled or handed back.
@@ -100,7 +101,7 @@ def _tune_champion(
     candidate = BackboneRef(
         manifest.backbone_name,
         store.blobs.put(export_backbone(tuned.backbone)),
-        manifest.pixels,
+        manifest.input_spec,
         manifest.embedding_size,
         snapshot,
         tuned_from=start.tuned_from,

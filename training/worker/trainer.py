@@ -216,7 +216,7 @@ class Trainer:
             extra = {"version": version.number, "error": str(error)}
             log.warning("version.load_failed", extra=extra)
             return
-        embed(self._store, backbone, manifest.pixels, rows, self._context.limits)
+        embed(self._store, backbone, manifest.input_spec, rows, self._context.limits)
 
     def _report_if_possible(self) -> None:
         with contextlib.suppress(StoreError):  # the work itself will raise it

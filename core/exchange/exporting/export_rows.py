@@ -14,7 +14,7 @@ from core.errors import UndecodableImage
 from core.exchange.exporting.labelled_set import LabelledImage
 from core.exchange.exporting.safe_names import folder_name
 from core.exchange.reading.splits import HELD_OUT, TRAINED
-from core.inputs.formats import reader_of
+from core.inputs.pixels.formats import reader_of
 
 Format = Literal["folder", "jsonl", "label-studio"]
 FORMATS: tuple[Format, ...] = get_args(Format)

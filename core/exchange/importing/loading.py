@@ -14,8 +14,8 @@ from core.errors import ImageTooCostly, ImageTooLarge, UndecodableImage
 from core.exchange.importing.known import Known, decide, known_labels
 from core.exchange.reading.items import Item, Kind
 from core.exchange.reading.source import Source, Unreadable
-from core.inputs.pixels import Limits
-from core.inputs.trailing import without_trailing
+from core.inputs import kinds
+from core.inputs.kind import InputKind, Limits
 from core.labelling import intake
 from core.labelling.examples import NewExample
 from core.settings import Settings
@@ -47,6 +47,7 @@ class Loader:
     source: Source
     # None: nothing is stored yet.
     store: Store | None
+    kind: InputKind
     limits: Limits
     max_bytes: int
     is_dry_run: bool = False
@@ -66,9 +67,10 @@ class Loader:
         writers: Executor | None = None,
         should_stop: Callable[[], bool] = bool,
     ) -> Loader:
-        limits = Limits(max_pixels=settings.max_pixels)
+        kind = kinds.wished(settings.input) if store is None else store.kind
+        limits = settings.limits
         max_bytes = settings.max_body_bytes
-        return Loader(source, store, limits, max_bytes, dry, writers, should_stop)
+        return Loader(source, store, kind, limits, max_bytes, dry, writers, should_stop)
 
     def load(self, items: Sequence[Item]) -> list[Loaded]:
         """In their order. `items` are few. Raises StoreError."""
@@ -80,7 +82,7 @@ class Loader:
             content = b"" if item.kind else self.source.read(item.file, self.max_bytes)
         except Unreadable:
             return ""
-        return sha256(without_trailing(content)) if content else ""
+        return sha256(self.kind.kept(content)) if content else ""
 
     def _parts(self, items: Sequence[Item]) -> Iterator[list[tuple[Item, bytes | Loaded]]]:
         part: list[tuple[Item, bytes | Loaded]] = []
@@ -108,7 +110,7 @@ class Loader:
         digests: dict[int, tuple[str, str, bytes]] = {}
         for at, (_, content) in enumerate(part):
             if isinstance(content, bytes):
-                kept = without_trailing(content)
+                kept = self.kind.kept(content)
                 whole = sha256(content)
                 digests[at] = whole, whole if kept is content else sha256(kept), kept
         known = self._known({digest for each in digests.values() for digest in each[:2]})
@@ -150,7 +152,7 @@ class Loader:
         if kind in ("already", "kept corrections"):
             return Loaded(item, kind, image=image)
         try:
-            new = intake.prepare(content, self.limits, "import")
+            new = intake.prepare(content, self.limits, "import", self.kind)
         except ImageTooLarge:
             return Loaded(item, "unreadable", "too large", image)
         except ImageTooCostly:

@@ -65,6 +65,8 @@ imports = Table(
     Column("batch_id", row_id),
     # Counts by what became of the files, and the first of each kind of problem.
     Column("report", JSON, nullable=False),
+    # Which columns have the texts and the labels; null: an older release started it.
+    Column("options", JSON),
     Column("is_cancel_requested", Boolean, nullable=False),
     Column("error", Text),
     Column("created_at", Float, nullable=False, index=True),

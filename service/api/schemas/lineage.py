@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
-from core.inputs import thumbnail
+from core.inputs.pixels import thumbnail
 from core.labelling.labels import CurrentLabel, LabelEvent
 from core.models.manifest import Manifest
 from core.registry.versions import Version

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from core import erased, predictions, runs
 from core.erasure import erase
 from core.errors import InvalidRequest, UnknownExample, UnknownPrediction
-from core.inputs.fingerprint import fingerprint
+from core.inputs.pixels.fingerprint import fingerprint
 from core.labelling import examples, intake, labels
 from core.labelling.label_request import LabelRequest
 from core.review import analyses, lineage

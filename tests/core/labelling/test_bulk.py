@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from core.audit import Actor
 from core.errors import EvergreenError, IdempotencyConflict, ImageNotKept
+from core.inputs.pixels.kind import PIXELS
 from core.labelling import batches, intake, labels
 from core.labelling.bulk.targets import BulkLabel, Target, find_targets
 from core.labelling.bulk.write import BulkResults, store_labels
@@ -38,7 +39,7 @@ def give(
     for target in targets:
         if isinstance(target, Target) and target.example_id is None:
             content = store.blobs.get(target.image)
-            prepared[target.image] = intake.prepare(content, LIMITS, "prediction")
+            prepared[target.image] = intake.prepare(content, LIMITS, "prediction", PIXELS)
             store.blobs.put(content)
     for image in without:
         prepared[image] = ImageNotKept("gone")
@@ -103,7 +104,7 @@ def test_prediction_that_is_erased_meanwhile_is_refused_and_its_blob_goes(store:
                 digest=target.image, kind="image", num_bytes=1, deleted_at=4.0
             )
         )
-    prepared = {target.image: intake.prepare(photo(1), LIMITS, "prediction")}
+    prepared = {target.image: intake.prepare(photo(1), LIMITS, "prediction", PIXELS)}
     found = store_labels(store, targets, prepared, ANN, 5.0)
     assert statuses(found) == ["refused"]
     assert count(store, "examples") == 0

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from core.errors import NotEnoughLabels
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.census import check_enough, require_enough, take_census
 from core.labelling.intake import LabelRequest

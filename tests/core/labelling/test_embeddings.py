@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
+from core.inputs.pixels.kind import PIXELS
 from core.labelling import embeddings, examples, intake
 from core.store.store import Store
 from tests.support import images
@@ -13,7 +14,7 @@ from tests.support import images
 def ids(store: Store) -> list[int]:
     found = []
     for seed in range(3):
-        new = intake.prepare(images.png(24, 24, seed), Limits(), "test")
+        new = intake.prepare(images.png(24, 24, seed), Limits(), "test", PIXELS)
         with store.db.write() as conn:
             found.append(examples.add(conn, new, "cat", now=0.0).id)
     return found

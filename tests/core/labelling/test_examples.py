@@ -7,7 +7,8 @@ import pytest
 
 from core import predictions
 from core.ids import new_id
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
+from core.inputs.pixels.kind import PIXELS
 from core.labelling import examples, intake, labels
 from core.labelling.examples import HOLD_OUT_SHARE, NUM_ALWAYS_TRAINED, Example, split
 from core.predictions import Prediction
@@ -27,7 +28,7 @@ def digest(i: int) -> str:
 
 
 def add(store: Store, image: bytes, label: str = "cat") -> Example:
-    new = intake.prepare(image, LIMITS, "test")
+    new = intake.prepare(image, LIMITS, "test", PIXELS)
     with store.db.write() as conn:
         example = examples.find(conn, new.image) or examples.add(conn, new, label, now=0.0)
         labels.append(conn, example_id=example.id, label=label, now=0.0)

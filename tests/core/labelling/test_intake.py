@@ -15,7 +15,8 @@ from core.errors import (
     UndecodableImage,
     UnknownPrediction,
 )
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
+from core.inputs.pixels.kind import PIXELS
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.store.blobs import Blobs, sha256
@@ -226,7 +227,7 @@ def test_image_is_stored_without_what_follows_it(store: Store) -> None:
 
 def test_image_that_was_stored_whole_stays_the_same_example(store: Store) -> None:
     whole = images.jpeg(seed=6) + bytes(1_000)
-    new = intake.prepare(whole, LIMITS, "feedback")
+    new = intake.prepare(whole, LIMITS, "feedback", PIXELS)
     first = intake.store_label(store, whole, new, CAT, now=1.0)
     again = intake.label_image(store, whole, CAT, LIMITS, now=2.0)
     assert first.event.example_id == again.event.example_id

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import PixelSpec
-from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.inputs.pixels.decoding import PixelSpec
+from core.models.backbones import Backbone, Runtime
 from core.models.servable import load
 from core.store.blobs import LocalBlobs
 from tests.support import tiny
@@ -39,10 +39,10 @@ def test_batch_size_that_cannot_run_is_refused_while_loading(runtime: Runtime) -
 
 def test_golden_pixels_are_the_same_on_every_machine() -> None:
     # Pinned: every version published so far was checked on these.
-    pixels_BHWC = golden_pixels(tiny.SPEC, 0)
+    pixels_BHWC = tiny.SPEC.golden(0)
     assert pixels_BHWC.shape == (1, 8, 8, 3)
     assert pixels_BHWC[0, 0, :2].tolist() == [[95, 130, 194], [217, 207, 235]]
-    assert golden_pixels(PixelSpec(size_px=5), 1).shape == (1, 5, 5, 3)
+    assert PixelSpec(size_px=5).golden(1).shape == (1, 5, 5, 3)
 
 
 def test_cpu_is_chosen_on_request() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from core import class_names
 from core.errors import SpecMismatch
-from core.inputs.pixels import decode
+from core.inputs.pixels.decoding import decode
 from core.models import lite0, pretrained
 from core.models.backbones import Backbone, Runtime
 

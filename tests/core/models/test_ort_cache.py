@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from core.errors import ChecksumMismatch
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from core.models import backbones, starter
-from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.models.backbones import Backbone, Runtime
 from core.models.onnx_sessions import Sessions
 from core.models.servable import load
 from core.store.blobs import LocalBlobs
@@ -44,7 +44,7 @@ def opened(digest: str, blobs: LocalBlobs, cache: Path | None) -> Backbone:
 
 
 def embedding(backbone: Backbone, spec: PixelSpec = tiny.SPEC) -> Any:
-    return backbone.embed(golden_pixels(spec, 7))
+    return backbone.embed(spec.golden(7))
 
 
 def check_same(found: Backbone, blobs: LocalBlobs) -> None:

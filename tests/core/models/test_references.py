@@ -9,7 +9,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from core.errors import BlobMissing, ChecksumMismatch, SpecMismatch
-from core.models.backbones import Runtime, golden_pixels
+from core.models.backbones import Runtime
 from core.models.references import MAX_REFERENCES, References
 from core.models.servable import Scores, load
 from core.store.blobs import LocalBlobs
@@ -111,7 +111,7 @@ def test_version_says_which_images_are_unfamiliar(blobs: LocalBlobs, runtime: Ru
 def test_version_can_be_loaded_without_its_references(blobs: LocalBlobs, runtime: Runtime) -> None:
     manifest = tiny.make_manifest(blobs, references="0" * 64)
     servable = load(manifest, blobs, runtime, with_references=False)
-    assert servable.predict(golden_pixels(tiny.SPEC, 0)).unfamiliar_B is None
+    assert servable.predict(tiny.SPEC.golden(0)).unfamiliar_B is None
 
 
 def test_version_with_wrong_references_is_not_loaded(blobs: LocalBlobs, runtime: Runtime) -> None:

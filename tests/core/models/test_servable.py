@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from core.errors import BlobMissing, ChecksumMismatch, SpecMismatch
-from core.inputs.pixels import PixelSpec
-from core.models.backbones import Backbone, Runtime, golden_pixels
+from core.inputs.pixels.decoding import PixelSpec
+from core.models.backbones import Backbone, Runtime
 from core.models.manifest import Golden
 from core.models.servable import Scores, load
 from core.store.blobs import LocalBlobs
@@ -46,7 +46,7 @@ def test_scores_are_split_and_joined_in_order(blobs: LocalBlobs, runtime: Runtim
 
 def test_stored_embedding_scores_like_its_image(blobs: LocalBlobs, runtime: Runtime) -> None:
     servable = load(tiny.make_manifest(blobs), blobs, runtime)
-    scores = servable.predict(golden_pixels(tiny.SPEC, 0))
+    scores = servable.predict(tiny.SPEC.golden(0))
     logits_BK, probabilities_BK = servable.score(scores.embedding_BD)
     np.testing.assert_array_equal(logits_BK, scores.logits_BK)
     np.testing.assert_array_equal(probabilities_BK, scores.probabilities_BK)
@@ -102,7 +102,7 @@ def test_head_for_another_embedding_is_refused(blobs: LocalBlobs, runtime: Runti
 
 
 def test_pixels_of_another_size_are_refused(blobs: LocalBlobs, runtime: Runtime) -> None:
-    manifest = tiny.make_manifest(blobs, pixels=PixelSpec(size_px=16))
+    manifest = tiny.make_manifest(blobs, input_spec=PixelSpec(size_px=16))
     with pytest.raises(SpecMismatch, match="do not fit together"):
         load(manifest, blobs, runtime)
 

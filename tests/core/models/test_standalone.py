@@ -34,7 +34,7 @@ def predict(model: bytes, pixels_BHWC: np.ndarray) -> dict[str, np.ndarray]:
 
 def check_equals_service(model: bytes, servable: Servable) -> None:
     onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
-    size = servable.manifest.pixels.size_px
+    size = servable.manifest.input_spec.size_px
     shape = (NUM_IMAGES, size, size, 3)
     pixels_BHWC = np.random.default_rng(5).integers(0, 256, shape, dtype=np.uint8)
     scores, found = servable.predict(pixels_BHWC), predict(model, pixels_BHWC)
@@ -63,7 +63,7 @@ def test_file_of_a_pretrained_model_predicts_like_the_service(
     with sqlite_store.db.read() as conn:
         manifest = read_manifest(get(conn, 1), sqlite_store)
     servable = load(manifest, sqlite_store.blobs, Runtime("cpu"))
-    assert manifest.pixels == pretrained.load(name).pixels
+    assert manifest.input_spec == pretrained.load(name).pixels
     check_equals_service(joined(manifest, sqlite_store.blobs), servable)  # type: ignore[arg-type]
 
 

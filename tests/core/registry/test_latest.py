@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from core import leases, runs
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake, labels
 from core.labelling.intake import LabelRequest
 from core.registry import latest, promotions

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from core import leases, predictions, runs
 from core.ids import new_id
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import embeddings, intake, labels
 from core.labelling.intake import LabelRequest
 from core.models.backbones import Runtime

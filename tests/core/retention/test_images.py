@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from core.audit import SERVICE
 from core.errors import ImageNotKept, StoreError
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
+from core.inputs.pixels.kind import PIXELS
 from core.labelling import intake, retractions
 from core.labelling.intake import LabelRequest
 from core.retention import doomed, images
@@ -202,7 +203,7 @@ def test_import_whose_image_is_swept_before_its_label_is_refused_whole(sqlite_st
     store = sqlite_store
     predict(store, image(1), 31)
     requests = [
-        (intake.prepare(content, Limits(), "import"), LabelRequest("cat"))
+        (intake.prepare(content, Limits(), "import", PIXELS), LabelRequest("cat"))
         for content in (image(2), image(1))
     ]
     store.blobs.put(image(2))

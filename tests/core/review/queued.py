@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core import predictions
 from core.audit import Actor
 from core.ids import new_id
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.models.references import References

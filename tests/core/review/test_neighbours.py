@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import ImageLost, ImageNotKept, UnknownExample, UnknownPrediction
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import embeddings, intake, lost_images, retractions
 from core.labelling.intake import LabelRequest
 from core.review import neighbours

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ImageLost, ImageNotKept, UnknownExample, UnknownPrediction
+from core.inputs.pixels.kind import PIXELS
 from core.labelling import blanking
 from core.labelling.examples import image_of
 from core.labelling.lost_images import listing
@@ -29,7 +30,7 @@ def digest(number: int) -> str:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> ThumbnailCache:
-    return ThumbnailCache(thumbnails.folder_in(tmp_path / "cache"), 1_000)
+    return ThumbnailCache(thumbnails.folder_in(tmp_path / "cache"), 1_000, PIXELS)
 
 
 def test_thumbnail_is_kept_and_removed(cache: ThumbnailCache) -> None:
@@ -64,15 +65,15 @@ def test_oldest_thumbnails_go_when_the_folder_is_full(
 
 
 def test_thumbnail_that_does_not_fit_or_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
-    ThumbnailCache(tmp_path, 99).add(digest(1), SMALL)
+    ThumbnailCache(tmp_path, 99, PIXELS).add(digest(1), SMALL)
     (tmp_path / "file").touch()
-    ThumbnailCache(tmp_path / "file", 1_000).add(digest(1), SMALL)
+    ThumbnailCache(tmp_path / "file", 1_000, PIXELS).add(digest(1), SMALL)
     assert list(tmp_path.rglob("*.jpg")) == []
 
 
 def test_sweep_deletes_thumbnails_that_no_row_names(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
-    cache = ThumbnailCache(thumbnails.folder_in(folder), 10_000)
+    cache = ThumbnailCache(thumbnails.folder_in(folder), 10_000, PIXELS)
     label(store)
     predict(store, OTHER)
     add(store, 5, image=digest(5), kept_bytes=None)

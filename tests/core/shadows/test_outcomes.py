@@ -9,7 +9,7 @@ from sqlalchemy import insert
 
 from core import predictions
 from core.ids import new_id
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake, labels, retractions
 from core.labelling.intake import IntakeResult, LabelRequest
 from core.predictions import Prediction

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from core import leases, runs
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.registry import promotions

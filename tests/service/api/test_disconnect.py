@@ -82,7 +82,7 @@ def test_images_of_a_disconnected_client_are_not_run(
     assert batcher is not None
     held = BlockingServable(batched.slot.current())
     held.may_go.clear()
-    size = held.manifest.pixels.size_px
+    size = held.manifest.input_spec.size_px
 
     async def run() -> int | None:
         before = num_run()

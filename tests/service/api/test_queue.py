@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from core.access.roles import Role
 from core.errors import Overloaded
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.store.blobs import sha256
@@ -153,7 +153,7 @@ def test_image_without_an_embedding_is_embedded(
     assert [each["example"]["label"] for each in found["neighbours"]] == ["blue"] * 3
     trained_serving.store.blobs.delete(sha256(image))
     assert_problem.problem(
-        trained_client.get(f"/v1/neighbours?example={example}"), 409, "image-not-kept"
+        trained_client.get(f"/v1/neighbours?example={example}"), 410, "image-lost"
     )
 
 

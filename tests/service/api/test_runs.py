@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core import leases
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.settings import Settings

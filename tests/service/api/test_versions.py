@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from starlette.testclient import TestClient
 
-from core.inputs import pixels
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import PixelSpec
 from core.registry import versions
 from service.api.routes import versions as routes
 from tests.service import assert_problem, trained_home

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.predict import PredictionResult
 from core.settings import Settings
 from service.inference.serving_process import ServingProcess
@@ -50,7 +50,7 @@ def batched_client(batched: ServingProcess) -> Iterator[TestClient]:
 def alone(serving: ServingProcess, version: int, image: bytes) -> dict[str, float]:
     """What a version says of an image by itself."""
     servable = serving.swap.loaded.get_pinned(version)
-    pixels_HWC = pixels.decode(image, servable.manifest.pixels, serving.limits)
+    pixels_HWC = pixels.decode(image, servable.manifest.input_spec, serving.limits)
     (probabilities_K,) = servable.predict(pixels_HWC[np.newaxis]).probabilities_BK
     return dict(zip(servable.manifest.classes, probabilities_K.tolist(), strict=True))
 
@@ -106,7 +106,7 @@ def test_several_images_are_predicted_in_order_and_a_bad_one_fails_alone(
 
 def test_infer_is_batched_too(batched: ServingProcess, batched_client: TestClient) -> None:
     manifest = batched.slot.current().manifest
-    pixels_BHWC = np.stack([pixels.decode(image, manifest.pixels) for image in PHOTOS * 2])
+    pixels_BHWC = np.stack([pixels.decode(image, manifest.input_spec) for image in PHOTOS * 2])
     sent = {"name": "pixels", "shape": pixels_BHWC.shape, "datatype": "UINT8"}
     before = scrape(batched_client)
     answer = batched_client.post(

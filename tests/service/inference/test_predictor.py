@@ -14,7 +14,7 @@ import pytest
 
 from core import predictions
 from core.errors import DeadlineExceeded
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.models.servable import Scores, Servable
 from core.predict import PredictionResult
 from core.system.host import available_cores

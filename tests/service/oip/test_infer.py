@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     import tritonclient.http as triton
     from tritonclient.utils import InferenceServerException
 
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.release import release
 from service.api.app import create_app
 from service.inference.serving_process import ServingProcess
@@ -66,7 +66,7 @@ def pixels_input(pixels_BHWC: Any, *, binary: bool = True) -> Any:
 
 
 def decoded(serving: ServingProcess) -> Any:
-    spec = serving.slot.current().manifest.pixels
+    spec = serving.slot.current().manifest.input_spec
     return np.stack([pixels.decode(photo, spec) for photo in PHOTOS])
 
 

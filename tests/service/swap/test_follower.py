@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from core.errors import StoreError
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake, labels
 from core.labelling.intake import LabelRequest
 from core.registry import promotions

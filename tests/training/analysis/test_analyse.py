@@ -16,7 +16,7 @@ import pytest
 from core.class_names import NONE_OF_THESE
 from core.erasure.erase import Eraser
 from core.errors import NotEnoughLabels
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import embeddings, intake
 from core.labelling.intake import LabelRequest
 from core.models import starter

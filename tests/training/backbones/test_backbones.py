@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 
 
 from core.errors import InvalidRequest, SpecMismatch  # noqa: E402
-from core.inputs.pixels import PixelSpec  # noqa: E402
+from core.inputs.pixels.decoding import PixelSpec  # noqa: E402
 from tests.training.backbones.random_backbone import in_torch, random_backbone  # noqa: E402
 from training.backbones import export, names  # noqa: E402
 from training.backbones.backbone import Backbone, build, from_onnx  # noqa: E402

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from core.errors import InvalidRequest, NotEnoughLabels
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import labels
 from core.models.backbones import Backbone, Runtime
 from core.store.store import Store

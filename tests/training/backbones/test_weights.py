@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 import safetensors.torch  # noqa: E402
 
 from core.errors import BackboneUnavailable, ChecksumMismatch, InvalidRequest  # noqa: E402
-from core.inputs.pixels import decode  # noqa: E402
+from core.inputs.pixels.decoding import decode  # noqa: E402
 from tests import conftest  # noqa: E402
 from tests.training.backbones.random_backbone import in_torch  # noqa: E402
 from training.backbones import backbone, download  # noqa: E402

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from core.inputs.pixels import PixelSpec
+from core.inputs.pixels.decoding import PixelSpec
 from training.backbones.backbone import Backbone
 from training.head.design_matrix import prepare
 from training.head.head import Head
@@ -31,7 +31,7 @@ def tiny_backbone() -> Backbone:
         "tiny",
         {"net": net},
         list(net),
-        pixels=PixelSpec(SIZE_PX),
+        input_spec=PixelSpec(SIZE_PX),
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
         embedding_size=24,
@@ -67,7 +67,7 @@ def deep_backbone(uneven: int | None = None) -> Backbone:
         "deep",
         {"net": net},
         list(net),
-        pixels=PixelSpec(SIZE_PX),
+        input_spec=PixelSpec(SIZE_PX),
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
         embedding_size=8,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from core import leases, runs
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.models.binding import bound_weights
 from core.models.manifest import Manifest
 from core.registry import versions

@@ -10,7 +10,7 @@ import pytest
 
 from core import leases, runs
 from core.errors import StoreError
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import labels, lost_images
 from core.registry import versions
 from core.runs import Run

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from core.inputs import pixels
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
+from core.inputs.pixels import decoding as pixels
 from core.labelling import labels
 from core.labelling.census import take_census
 from core.models.backbones import Runtime
@@ -82,7 +82,7 @@ def _step(store: Store, classes: tuple[str, ...]) -> Step:
     backbone = load(manifest, store.blobs, Runtime(provider="cpu")).backbone
     with store.db.read() as conn:
         rows = labels.current(conn)
-    vectors = embed(store, backbone, manifest.pixels, rows, Limits())
+    vectors = embed(store, backbone, manifest.input_spec, rows, Limits())
     training = assemble(rows, vectors, take_census(rows).classes).training
     score_all = version.metrics["judged_by"] == "cross-validation"
     penalty = Penalty(**manifest.recipe["penalty"])
@@ -90,7 +90,7 @@ def _step(store: Store, classes: tuple[str, ...]) -> Step:
         again = fit_head(training, HeadRecipe(), score_all=score_all, penalty=penalty).head
         at_once = fit_head(training, HeadRecipe(), score_all=score_all).head
     judges = [digit for name in classes for digit in digits_of(name)[-JUDGES_A_CLASS:]]
-    x_ND = backbone.embed(np.stack([pixels.decode(d.image, manifest.pixels) for d in judges]))
+    x_ND = backbone.embed(np.stack([pixels.decode(d.image, manifest.input_spec) for d in judges]))
     names = [digit.label for digit in judges]
     return Step(
         classes,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from core import runs
-from core.inputs import pixels
+from core.inputs.pixels import decoding as pixels
 from core.labelling import labels, retractions
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest
@@ -178,7 +178,7 @@ def test_published_version_predicts_as_it_was_judged(labelled_store: Store, sett
     )
     with labelled_store.db.read() as conn:
         held_out = [row for row in labels.current(conn) if row.is_held_out]
-    spec = servable.manifest.pixels
+    spec = servable.manifest.input_spec
     right = 0
     for row in held_out:
         pixels_HWC = pixels.decode(labelled_store.blobs.get(row.image), spec)

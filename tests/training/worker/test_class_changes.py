@@ -7,7 +7,7 @@ import time
 import pytest
 
 from core import runs
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import batches, class_changes, intake
 from core.labelling.label_request import LabelRequest
 from core.settings import Settings

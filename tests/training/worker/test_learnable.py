@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake, labels, retractions
 from core.labelling.intake import LabelRequest
 from core.store.store import Store

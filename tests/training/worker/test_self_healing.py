@@ -8,7 +8,7 @@ import pytest
 
 from core import predictions
 from core.ids import new_id
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.predictions import Prediction

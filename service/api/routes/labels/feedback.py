@@ -136,7 +136,12 @@ async def _label_prediction(
     with serving.admission.reserve(deadline.remaining_s if deadline else None):
         content = await run_in_threadpool(predicted_image.read_image, serving.store, prediction)
         new = await serving.predictor.compute(
-            intake.prepare, content, serving.limits, "prediction", deadline=deadline
+            intake.prepare,
+            content,
+            serving.limits,
+            "prediction",
+            serving.store.kind,
+            deadline=deadline,
         )
         return await _store_label(serving, body.prediction_id, label, PreparedImage(content, new))
 
@@ -178,7 +183,7 @@ async def _label_image(
     image = await run_in_threadpool(intake.kept, serving.store, body.image)
     # Decoded in a compute thread, as predictions are: a large image takes much memory.
     new = await serving.predictor.compute(
-        intake.prepare, image, serving.limits, label.source, deadline=deadline
+        intake.prepare, image, serving.limits, label.source, serving.store.kind, deadline=deadline
     )
     return await run_in_threadpool(
         intake.store_label, serving.store, image, new, label, serving.store.db.clock()

@@ -121,7 +121,12 @@ async def _prepare_one(
     with ticket:
         content = await run_in_threadpool(predicted_image.read_image, serving.store, prediction)
         new = await serving.predictor.compute(
-            intake.prepare, content, serving.limits, "prediction", deadline=deadline
+            intake.prepare,
+            content,
+            serving.limits,
+            "prediction",
+            serving.store.kind,
+            deadline=deadline,
         )
     # The prediction stored it without an fsync. A label needs it durable.
     await run_in_threadpool(serving.store.blobs.put, content)

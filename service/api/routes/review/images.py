@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core import audit
 from core.errors import InputError, NotReady, UndecodableImage
-from core.inputs import formats, thumbnail
+from core.inputs.pixels import thumbnail
 from core.labelling.examples import image_of
 from core.review import images
 from service.api import etags
@@ -116,7 +116,8 @@ async def _respond(
         content = await _make(serving, source, image, deadline)
     record = partial(audit.record_read, size=size)
     await run_in_threadpool(record, serving.store.db, caller.actor(), "image.read", source.subject)
-    media_type = formats.media_type(content) if size == "whole" else thumbnail.MEDIA_TYPE
+    kind = serving.store.kind
+    media_type = kind.media_type(content) if size == "whole" else kind.preview_type
     ending = media_type.split("/")[1].replace("octet-stream", "bin")
     headers["Content-Disposition"] = f'inline; filename="{source.file_name}.{ending}"'
     return Response(content, media_type=media_type, headers=headers)

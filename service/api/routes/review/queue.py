@@ -6,11 +6,10 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query
-from numpy.typing import NDArray
 
 from core import audit
 from core.errors import InvalidRequest
-from core.inputs import pixels
+from core.inputs.kind import Array
 from core.models.servable import Servable
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.review import neighbours
@@ -116,15 +115,15 @@ async def nearest(
 async def _embed(
     serving: ServingProcess, champion: Servable, query: neighbours.Query
 ) -> neighbours.Floats:
-    """Embed the image as a prediction would, in turn with predictions. Raises ImageNotKept,
+    """Embed the input as a prediction would, in turn with predictions. Raises ImageNotKept,
     ImageLost."""
 
-    def decode() -> NDArray[np.uint8]:
+    def decode() -> Array:
         content = neighbours.read_image_of(serving.store, query)
-        return pixels.decode(content, champion.manifest.pixels, serving.limits)
+        return champion.reader.decode(content, serving.limits).array
 
-    pixels_HWC = await serving.review_thread.run(decode)
-    scores = await serving.predictor.score_batch(champion, pixels_HWC[np.newaxis], None)
+    array = await serving.review_thread.run(decode)
+    scores = await serving.predictor.score_batch(champion, array[np.newaxis], None)
     x_D: neighbours.Floats = unit(scores.embedding_BD[:1].astype(np.float32))[0]
     return x_D
 

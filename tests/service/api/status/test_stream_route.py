@@ -16,7 +16,7 @@ from core.access.roles import Role
 from core.audit import SERVICE
 from core.exchange.importing import jobs
 from core.ids import new_id
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.store.store import Store

@@ -9,16 +9,16 @@ H, W pixels; C channels (red, green, blue).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import SpecMismatch
-from core.inputs import picture
-from core.inputs.picture import DEFAULT_LIMITS
-from core.inputs.picture import Limits as Limits
+from core.inputs.kind import DEFAULT_LIMITS, Array, Decoded, Limits
+from core.inputs.pixels import picture
 
 RESIZE = "bilinear, antialiased"
 
@@ -46,6 +46,8 @@ class PixelSpec:
     `rules` is one of RULES.
     """
 
+    key: ClassVar[str] = "pixels"
+
     size_px: int = 144
     crop_fraction: float = 1.0
     rules: int = RULES[-1]
@@ -72,6 +74,42 @@ class PixelSpec:
                 f"of {RULES}"
             )
         return spec
+
+    def reader(self, metadata: Mapping[str, str]) -> PixelReader:
+        return PixelReader(self)
+
+    def golden(self, seed: int) -> NDArray[np.uint8]:
+        """Noise, shape [1, size, size, 3], the same on every machine.
+
+        It is the raw bit stream. A numpy Generator may change what it makes of that between
+        releases (NEP 19).
+        """
+        num = self.size_px * self.size_px * 3
+        raw = np.random.PCG64(seed).random_raw(-(-num // 8)).astype("<u8")
+        return raw.view(np.uint8)[:num].reshape(1, self.size_px, self.size_px, 3)
+
+    def problem_of(self, batch: Array) -> str | None:
+        shape, side = batch.shape, self.size_px
+        if shape[1:] == (side, side, 3) and shape[0] and batch.dtype == np.uint8:
+            return None
+        return (
+            f"pixels of the shape {shape} and type {batch.dtype} do not fit; send uint8 of the "
+            f"shape [B, {side}, {side}, 3]"
+        )
+
+    def tensor_shape(self) -> tuple[int, ...]:
+        return (self.size_px, self.size_px, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelReader:
+    """Decodes images as one spec says."""
+
+    spec: PixelSpec
+
+    def decode(self, content: bytes, limits: Limits = DEFAULT_LIMITS) -> Decoded:
+        """Raises as the function `decode` does."""
+        return Decoded(decode(content, self.spec, limits))
 
 
 def decode(image: bytes, spec: PixelSpec, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.errors import UndecodableImage
-from core.inputs.pixels import PixelSpec, decode
-from core.inputs.trailing import without_trailing
+from core.inputs.pixels.decoding import PixelSpec, decode
+from core.inputs.pixels.trailing import without_trailing
 from tests.support import images
 
 SPEC = PixelSpec()

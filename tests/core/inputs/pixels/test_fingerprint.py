@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import UndecodableImage
-from core.inputs.fingerprint import Fingerprint, fingerprint, from_thumb, is_near_duplicate
-from core.inputs.pixels import Limits
+from core.inputs.kind import Limits
+from core.inputs.pixels.fingerprint import Fingerprint, fingerprint, from_thumb, is_near_duplicate
 from tests.support import images
 
 LIMITS = Limits()

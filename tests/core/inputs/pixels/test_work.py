@@ -9,9 +9,10 @@ import zlib
 import pytest
 
 from core.errors import ImageTooCostly, ImageTooLarge
-from core.inputs import jpeg_work, tiff_work, work
-from core.inputs.formats import reader_of
-from core.inputs.pixels import Limits, PixelSpec, decode, size_of
+from core.inputs.kind import Limits
+from core.inputs.pixels import jpeg_work, tiff_work, work
+from core.inputs.pixels.decoding import PixelSpec, decode, size_of
+from core.inputs.pixels.formats import reader_of
 from tests.support import images
 
 SPEC = PixelSpec()

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from core.errors import ImageTooLarge, InputError, UndecodableImage
-from core.inputs import pixels
-from core.inputs.pixels import Limits, PixelSpec, decode, size_of
-from tests.core.inputs.pixel_measures import JPEG_LEVELS, SPEC, flat_colours, mean_difference
+from core.inputs.kind import Limits
+from core.inputs.pixels import decoding as pixels
+from core.inputs.pixels.decoding import PixelSpec, decode, size_of
+from tests.core.inputs.pixels.pixel_measures import JPEG_LEVELS, SPEC, flat_colours, mean_difference
 from tests.support import images
 
 # Turning after resizing swaps the order of the two resizing passes, each rounded to 8 bits.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from core.inputs.pixels import PixelSpec, decode
-from tests.core.inputs.pixel_measures import JPEG_LEVELS, SPEC, mean_difference
+from core.inputs.pixels.decoding import PixelSpec, decode
+from tests.core.inputs.pixels.pixel_measures import JPEG_LEVELS, SPEC, mean_difference
 from tests.support import images
 
 OLD = PixelSpec(32, rules=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from core.inputs import picture
-from core.inputs.picture import Limits
+from core.inputs.kind import Limits
+from core.inputs.pixels import picture
 
 LONGEST_PX = 320
 MEDIA_TYPE = "image/jpeg"

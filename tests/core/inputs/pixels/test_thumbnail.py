@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from core.errors import ImageTooLarge, UndecodableImage
-from core.inputs import formats
-from core.inputs.picture import DEFAULT_LIMITS, Limits
-from core.inputs.thumbnail import is_whole, size_of_thumbnail, thumbnail
-from tests.core.inputs.pixel_measures import JPEG_LEVELS
+from core.inputs.kind import DEFAULT_LIMITS, Limits
+from core.inputs.pixels import formats
+from core.inputs.pixels.thumbnail import is_whole, size_of_thumbnail, thumbnail
+from tests.core.inputs.pixels.pixel_measures import JPEG_LEVELS
 from tests.support import images
 
 MEDIA_TYPES = {

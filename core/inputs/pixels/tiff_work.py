@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from core.errors import ImageTooCostly
-from core.inputs import jpeg_work
+from core.inputs.pixels import jpeg_work
 
 # Tiles of 32 x 32 pixels in 100 megapixels, or strips of one row.
 MAX_STRIPS = 100_000

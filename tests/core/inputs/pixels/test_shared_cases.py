@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from core.errors import ImageTooCostly
-from core.inputs.pixels import PixelSpec, decode
-from core.inputs.trailing import without_trailing
-from tests.core.inputs.pixel_measures import mean_difference
+from core.inputs.pixels.decoding import PixelSpec, decode
+from core.inputs.pixels.trailing import without_trailing
+from tests.core.inputs.pixels.pixel_measures import mean_difference
 
-_BESIDE = Path(__file__).parents[4] / "shared" / "cases"
+_BESIDE = Path(__file__).parents[5] / "shared" / "cases"
 CASES = Path(os.environ.get("PHOTO_CASES", _BESIDE))
 SPEC = PixelSpec()
 

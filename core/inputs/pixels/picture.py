@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -18,8 +17,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from core.errors import ImageTooLarge, InputError, UndecodableImage
-from core.inputs import colours, formats, jpeg_end, jpeg_work, work
-from core.inputs.formats import FORMATS
+from core.inputs.kind import Limits
+from core.inputs.pixels import colours, formats, jpeg_end, jpeg_work, work
+from core.inputs.pixels.formats import FORMATS
 
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,14 +31,6 @@ _TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }
 QUARTER_TURNS = {5, 6, 7, 8}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    max_pixels: int = 50_000_000
-
-
-DEFAULT_LIMITS = Limits()
 
 
 @contextmanager

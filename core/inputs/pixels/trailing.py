@@ -7,7 +7,7 @@ formats are kept whole. So is a JPEG that ends with a second picture, as those o
 from __future__ import annotations
 
 from core.errors import ImageTooCostly
-from core.inputs import jpeg_work
+from core.inputs.pixels import jpeg_work
 
 _END_OF_JPEG = b"\xff\xd9"
 _END_OF_PNG = b"\0\0\0\0IEND\xae\x42\x60\x82"

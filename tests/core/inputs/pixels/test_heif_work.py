@@ -8,8 +8,9 @@ import time
 import pytest
 
 from core.errors import ImageTooCostly
-from core.inputs import heif_work
-from core.inputs.pixels import Limits, PixelSpec, decode, size_of
+from core.inputs.kind import Limits
+from core.inputs.pixels import heif_work
+from core.inputs.pixels.decoding import PixelSpec, decode, size_of
 from tests.support import images
 
 LIMIT = 50_000_000

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.inputs.pixels import Limits, PixelSpec, decode
+from core.inputs.kind import Limits
+from core.inputs.pixels.decoding import PixelSpec, decode
 
 THUMB_ROWS, THUMB_COLUMNS = 8, 9
 # 72 = 8 x 9, so each pixel of the thumb is the mean of a block of whole pixels.
@@ -47,6 +48,9 @@ class Fingerprint:
         """
         b = self.bits
         return (b >> 48, b >> 32 & 0xFFFF, b >> 16 & 0xFFFF, b & 0xFFFF)
+
+    def is_near(self, thumb: bytes) -> bool:
+        return is_near_duplicate(from_thumb(thumb), self)
 
 
 def fingerprint(image: bytes, limits: Limits) -> Fingerprint:

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from core.errors import ImageTooCostly
-from core.inputs import heif_work, jpeg2000_work, jpeg_work, tiff_work
+from core.inputs.pixels import heif_work, jpeg2000_work, jpeg_work, tiff_work
 
 # Pillow reads each in Python, in some 5 us. Programs write IDAT chunks of 8 kB or more.
 MAX_CHUNKS = 20_000

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import SpecMismatch
-from core.inputs.pixels import RULES, PixelSpec
+from core.inputs.pixels.decoding import RULES, PixelSpec
 
 
 def test_pixel_spec_survives_json() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from core.inputs.pixels import PixelSpec, decode
+from core.inputs.pixels.decoding import PixelSpec, decode
 
 SPEC = PixelSpec(32)
 # JPEG at quality 90 to 95, averaged down.

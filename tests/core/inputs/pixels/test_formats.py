@@ -10,8 +10,9 @@ import pytest
 from PIL import AvifImagePlugin, Image
 
 from core.errors import ImageTooLarge, UndecodableImage
-from core.inputs.pixels import Limits, decode, size_of
-from tests.core.inputs.pixel_measures import JPEG_LEVELS, SPEC, mean_difference
+from core.inputs.kind import Limits
+from core.inputs.pixels.decoding import decode, size_of
+from tests.core.inputs.pixels.pixel_measures import JPEG_LEVELS, SPEC, mean_difference
 from tests.support import images
 
 SCENE = images.scene(160, 120)
