@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.store.blobs import Blobs
+from training.backbones.backbone_ref import BackboneRef
 from training.blocks.device import Compute
 from training.blocks.tail import Tail
 from training.recipe import Recipe, TuningRecipe
@@ -91,6 +93,15 @@ class TuningInputs(Protocol):
         """Return the activations of these rows, cached in `file`.
 
         They vary as the recipe says if `is_varied`. The cache takes at most `limit_mb`.
+        """
+
+    def as_int8(
+        self, backbone: BackboneRef, blobs: Blobs, on_inputs: Callable[[int], None]
+    ) -> BackboneRef:
+        """Store the backbone in int8, calibrated on some of these inputs.
+
+        `on_inputs` is called during the work, and may raise. Raises InvalidRequest or SpecMismatch
+        if it cannot be quantised.
         """
 
 

@@ -15,30 +15,30 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from core.class_names import is_class
 from core.errors import UNUSABLE_IMAGE, StoreError
-from core.inputs.pixels import decoding as pixels
-from core.inputs.pixels.decoding import PixelSpec
+from core.inputs.kind import InputSpec
 from core.labelling import labels, lost_images
 from core.labelling.census import check_enough, take_census
 from core.labelling.labels import CurrentLabel
+from core.models.backbones import Backbone as OnnxBackbone
 from core.models.manifest import Manifest
 from core.registry import promotions, versions
 from core.runs import Run
 from core.store import lost_blobs
 from core.store.store import Store
 from core.system.background import call_back
-from training.backbones.backbone import Backbone, from_onnx
+from training.backbones.backbone import from_onnx
 from training.backbones.backbone_ref import BackboneRef
 from training.backbones.export import export_backbone
-from training.backbones.quantise import as_int8, evenly
 from training.blocks.device import use_half_the_cores
 from training.blocks.finetune import Tuned, tune
-from training.blocks.images.inputs import PixelInputs, PixelWriter
 from training.blocks.inputs import TuningInputs
+from training.blocks.rooms import room_of
 from training.blocks.starting_point import StartingPoint, choose_starting_point
 from training.dataset import Dataset, assemble, trainable_classes
 from training.embeddings import embed
@@ -84,13 +84,14 @@ def _tune_champion(
     check_enough(take_census(rows))
     progress.record_snapshot(snapshot, context.recipe, len(rows))
     manifest = _champion(store)
-    assert isinstance(manifest.input_spec, PixelSpec)
     start = _starting_point(store, run, manifest, progress)
     # The first head is fitted on the embeddings of the backbone where tuning starts.
-    dataset = _dataset(context, start.digest, manifest.input_spec, rows, progress)
-    inputs, dataset = _decode(context, dataset, rows, manifest.input_spec, folder, progress)
+    inputs, dataset = _read(context, start.digest, manifest.input_spec, rows, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest, keep=True))
-    tuned = _tune(context, run, backbone, dataset, inputs, folder, progress)
+    recipe = _apply_request(
+        room_of(manifest.input_spec).recipe(context.recipe), run, len(backbone.blocks)
+    )
+    tuned = _tune(context, recipe, backbone, dataset, inputs, folder, progress)
     # Raises if tuning stopped because the run was cancelled or handed back.
     progress.report("exporting", 0.99)
     if not tuned.improved:
@@ -108,11 +109,7 @@ def _tune_champion(
     )
     if manifest.quantised_from is None:
         return candidate
-    photos_NHWC = inputs.pixels_NHWC[evenly(len(inputs))]
-    candidate, _ = as_int8(
-        candidate, photos_NHWC, store.blobs, lambda _: progress.report("quantising", 0.99)
-    )
-    return candidate
+    return inputs.as_int8(candidate, store.blobs, lambda _: progress.report("quantising", 0.99))
 
 
 def _champion(store: Store) -> Manifest:
@@ -133,14 +130,27 @@ def _starting_point(
     return start
 
 
-def _dataset(
+def _read(
     context: RunContext,
     digest: str,
-    spec: PixelSpec,
+    spec: InputSpec,
+    rows: Sequence[CurrentLabel],
+    folder: Path,
+    progress: Progress,
+) -> tuple[TuningInputs, Dataset]:
+    # Tuning takes much memory, and does not need this one.
+    backbone = context.runtime.backbone(digest, context.store.blobs)
+    dataset = _dataset(context, backbone, spec, rows, progress)
+    return _decode(context, dataset, rows, backbone, spec, folder, progress)
+
+
+def _dataset(
+    context: RunContext,
+    backbone: OnnxBackbone,
+    spec: InputSpec,
     rows: Sequence[CurrentLabel],
     progress: Progress,
 ) -> Dataset:
-    backbone = context.runtime.backbone(digest, context.store.blobs)
     vectors = embed(
         context.store,
         backbone,
@@ -158,23 +168,25 @@ def _decode(
     context: RunContext,
     dataset: Dataset,
     rows: Sequence[CurrentLabel],
-    spec: PixelSpec,
+    backbone: OnnxBackbone,
+    spec: InputSpec,
     folder: Path,
     progress: Progress,
-) -> tuple[PixelInputs, Dataset]:
+) -> tuple[TuningInputs, Dataset]:
     """Decode each input once, not once an epoch, to a file.
 
     Returns them and their rows: an input that cannot be read any more is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = {row.example_id: row.image for row in rows}
-    writer = PixelWriter(folder, len(dataset))
+    reader = backbone.reader(spec)
+    writer = room_of(spec).writer(folder, len(dataset))
     is_readable_N = np.ones(len(dataset), np.bool_)
     lost: dict[str, str] = {}
     for i, example_id in enumerate(dataset.example_id_N):
         try:
-            photo = context.store.blobs.get(images[int(example_id)])
-            writer.add(pixels.decode(photo, spec, context.limits))
+            content = context.store.blobs.get(images[int(example_id)])
+            writer.add(reader.decode(content, context.limits).array)
         except UNUSABLE_IMAGE as error:
             is_readable_N[i] = False
             log.warning("example.left_out", extra={"example": int(example_id), "error": str(error)})
@@ -188,8 +200,8 @@ def _decode(
 
 def _tune(
     context: RunContext,
-    run: Run,
-    backbone: Backbone,
+    recipe: TuningRecipe,
+    backbone: Any,
     dataset: Dataset,
     inputs: TuningInputs,
     folder: Path,
@@ -198,7 +210,6 @@ def _tune(
     fold_N = assign_folds(dataset.group_N, dataset.y_N, _NUM_FOLDS)
     is_held_out_N = fold_N == 0
     head = fit_head(dataset.part(~is_held_out_N), context.recipe.head, score_all=False).head
-    recipe = _apply_request(context.recipe.blocks, run, len(backbone.blocks))
 
     def on_progress(fraction: float, text: str, figures: dict[str, float]) -> None:
         if "epoch" in figures:

@@ -5,7 +5,7 @@ N rows; H/W pixels, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.store.blobs import Blobs
 from core.system.files import allocate
+from training.backbones.backbone_ref import BackboneRef
+from training.backbones.quantise import as_int8, evenly
 from training.blocks.device import Compute
 from training.blocks.images.activations import PixelActivations
 from training.blocks.images.augment import Augmentation
@@ -66,6 +69,12 @@ class PixelInputs:
             limit_mb=limit_mb,
             memory_mb=recipe.memory_mb,
         )
+
+    def as_int8(
+        self, backbone: BackboneRef, blobs: Blobs, on_inputs: Callable[[int], None]
+    ) -> BackboneRef:
+        quantised, _ = as_int8(backbone, self.pixels_NHWC[evenly(len(self))], blobs, on_inputs)
+        return quantised
 
 
 class PixelWriter:

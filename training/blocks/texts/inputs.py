@@ -5,7 +5,7 @@ N texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import InvalidRequest
+from core.store.blobs import Blobs
+from training.backbones.backbone_ref import BackboneRef
 from training.blocks.device import Compute
 from training.blocks.inputs import Room
 from training.blocks.tail import Tail
@@ -52,6 +55,11 @@ class TokenInputs:
         return TokenActivations(
             tail, compute, self.tokens, rows_N, file, limit_mb=limit_mb, memory_mb=recipe.memory_mb
         )
+
+    def as_int8(
+        self, backbone: BackboneRef, blobs: Blobs, on_inputs: Callable[[int], None]
+    ) -> BackboneRef:
+        raise InvalidRequest("encoders of texts are not quantised here")
 
 
 class TokenWriter:
