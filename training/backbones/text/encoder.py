@@ -33,19 +33,34 @@ class TextEncoder(nn.Module):  # type: ignore[misc]  # torch is typed as Any her
     #: The embeddings are not fine-tuned: words that no label has would stay behind the others.
     first_tunable = 1
     blocks: nn.ModuleList
+    #: The embeddings of tokens are never tuned. They are up to half of the weights, and those of
+    #: words that no labelled text has would stay behind.
+    first_tunable = 1
 
-    def __init__(self, name: str, architecture: Architecture, tokenizer: str) -> None:
-        """`tokenizer` is a tokenizer.json. The weights are not set: see `load`."""
+    def __init__(
+        self,
+        name: str,
+        architecture: Architecture,
+        tokenizer: str,
+        weights: Mapping[str, Tensor] | None,
+        file: str = "",
+    ) -> None:
+        """`tokenizer` is a tokenizer.json. Weights that are None have any values at first.
+
+        Raises InvalidRequest if the weights do not fit: see `load`.
+        """
         super().__init__()
         self.name = name
         self.architecture = architecture
         self.tokenizer = tokenizer
         self.embedding_size = architecture.width
         self._family = families.FAMILIES[architecture.family]
-        with torch.device("meta"):  # no time for random weights, and no memory before a check
+        # Takes no time for random weights, and no memory before the weights are known to fit.
+        with torch.device("meta"):
             made, self._config = families.modules(architecture.family, architecture.config)
         for key, module in made.items():
             self.add_module(key, module)
+        chosen = {} if weights is None else weight_files.select(self.weights(), weights, (), file)
         self.to_empty(device="cpu")
         for name_in in _CONSTANTS:
             self.embeddings._buffers.pop(name_in, None)
@@ -55,6 +70,8 @@ class TextEncoder(nn.Module):  # type: ignore[misc]  # torch is typed as Any her
         if buckets is not None:
             self.register_buffer("bucket_R", torch.tensor(buckets), persistent=False)
             first.append(self.encoder.relative_attention_bias)
+        for key, tensor in chosen.items():
+            self.get_parameter(key).data.copy_(tensor)
         self.__dict__["blocks"] = nn.ModuleList([nn.ModuleList(first), *self._layers])
         self.eval()
 

@@ -25,6 +25,8 @@ _BERT_SIZES = (
     "max_position_embeddings",
 )
 _MPNET_BUCKETS = "relative_attention_num_buckets"
+#: A table of this many rows and columns has fewer bytes than torch counts to.
+_LARGEST = 2**30 - 1
 #: The number that is fixed in MPNet's own code.
 NUM_BUCKETS = 32
 
@@ -154,8 +156,8 @@ def _check(config: Mapping[str, Any], family: Family, file: str) -> None:
         )
 
     for key in family.sizes:
-        if type(config[key]) is not int or config[key] < 1:
-            raise refuse(key, "a whole number from 1 on")
+        if type(config[key]) is not int or not 1 <= config[key] <= _LARGEST:
+            raise refuse(key, f"a whole number from 1 to {_LARGEST:,}")
     for key in family.others:
         if key != "pad_token_id" and not _is_share(config[key]):
             raise refuse(key, "a number from 0 to 1")

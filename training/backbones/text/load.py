@@ -33,12 +33,11 @@ def from_folder(name: str, folder: Path) -> TextEncoder:
     release supports."""
     files = read_folder(folder)
     given: dict[str, Tensor] = {}
-    for file in files.weights:
-        given |= weight_files.read(file)
+    for part in files.weights:
+        given |= weight_files.read(part)
     weights = own_weights(given, files.architecture, str(folder))
-    module = TextEncoder(name, files.architecture, files.tokenizer)
-    module.load(weights, (), f"{folder}, said to be {files.architecture.family},")
-    return module
+    file = f"{folder}, said to be {files.architecture.family},"
+    return TextEncoder(name, files.architecture, files.tokenizer, weights, file)
 
 
 def own_weights(
@@ -71,6 +70,11 @@ def own_weights(
     return own
 
 
+def is_encoder(model: bytes) -> bool:
+    """Whether an exported file takes texts."""
+    return any(value.name == "input_ids" for value in onnx.load_from_string(model).graph.input)
+
+
 def from_onnx(name: str, model: bytes) -> TextEncoder:
     """Build an encoder from an exported file, to train it further.
 
@@ -82,13 +86,13 @@ def from_onnx(name: str, model: bytes) -> TextEncoder:
             f"the version's backbone.onnx, said to be {name}, does not say which encoder it is: "
             "`evergreen backbone use` with a folder or hf/NAME trains on one that can be tuned"
         )
-    module = TextEncoder(name, Architecture.from_text(metadata[ENCODER]), metadata[TOKENIZER])
+    architecture = Architecture.from_text(metadata[ENCODER])
     given = weight_files.tensors(bound_weights(model))
+    file = f"the version's backbone.onnx, said to be {name},"
     try:
-        module.load(given, (), f"the version's backbone.onnx, said to be {name},")
+        return TextEncoder(name, architecture, metadata[TOKENIZER], given, file)
     except InvalidRequest as error:
         raise SpecMismatch(str(error)) from error
-    return module
 
 
 def read_metadata(model: bytes) -> dict[str, str]:

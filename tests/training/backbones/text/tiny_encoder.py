@@ -72,7 +72,7 @@ def tiny_encoder(family: str = "bert", pooling: str = MEAN) -> TextEncoder:
     config = CONFIGS[family] | {"vocab_size": NUM_TOKENS}
     fields = json.loads(tokenizer_json()) | {"truncation": None, "padding": None}
     architecture = Architecture(family, config, pooling, True, MAX_TOKENS)
-    module = TextEncoder(f"folder/tiny-{family}", architecture, json.dumps(fields))
+    module = TextEncoder(f"folder/tiny-{family}", architecture, json.dumps(fields), None)
     randomise(module)
     return module
 
