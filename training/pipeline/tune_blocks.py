@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,9 +31,8 @@ from core.runs import Run
 from core.store import lost_blobs
 from core.store.store import Store
 from core.system.background import call_back
-from training.backbones.backbone import from_onnx
 from training.backbones.backbone_ref import BackboneRef
-from training.backbones.export import export_backbone
+from training.backbones.networks import Network, export, from_onnx
 from training.blocks.device import use_half_the_cores
 from training.blocks.finetune import Tuned, tune
 from training.blocks.inputs import TuningInputs
@@ -101,7 +99,7 @@ def _tune_champion(
         )
     candidate = BackboneRef(
         manifest.backbone_name,
-        store.blobs.put(export_backbone(tuned.backbone)),
+        store.blobs.put(export(tuned.backbone)),
         manifest.input_spec,
         manifest.embedding_size,
         snapshot,
@@ -201,7 +199,7 @@ def _decode(
 def _tune(
     context: RunContext,
     recipe: TuningRecipe,
-    backbone: Any,
+    backbone: Network,
     dataset: Dataset,
     inputs: TuningInputs,
     folder: Path,
