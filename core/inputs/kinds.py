@@ -8,8 +8,9 @@ from typing import Any
 from core.errors import SpecMismatch
 from core.inputs.kind import InputKind, InputSpec
 from core.inputs.pixels.kind import PIXELS
+from core.inputs.tokens.kind import TOKENS
 
-_KINDS: tuple[InputKind, ...] = (PIXELS,)
+_KINDS: tuple[InputKind, ...] = (PIXELS, TOKENS)
 
 #: As EVERGREEN_INPUT names them. A new home takes the first.
 NAMES = tuple(kind.name for kind in _KINDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ FILL = -1
 # 8,192, and the work grows with the square.
 _MIN_TOKENS, _MAX_TOKENS = 3, 8_192
 _GOLDEN_TOKENS = 32
+# All vocabularies have so many.
+_PROBE_TOKENS = 24
 _NO_LIMITS = Limits(max_characters=sys.maxsize)
 
 
@@ -36,12 +38,10 @@ class TokenSpec:
     `vocab_size` is the number of tokens that the backbone has embeddings of.
     """
 
+    key: ClassVar[str] = "tokens"
+
     vocab_size: int
     max_tokens: int = 256
-
-    @property
-    def kind(self) -> TextKind:
-        return TOKENS
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,27 +89,36 @@ class TokenSpec:
             return f"a text has {FILL} before its last token; it stands after the end only"
         return None
 
+    def tensor_shape(self) -> None:
+        """Requests carry texts, whose tokens are no matter of the sender."""
+
 
 class TextKind:
     name = "text"
     noun = "text"
     plural = "texts"
-    spec_key = "tokens"
+    spec_key = TokenSpec.key
     wire = Wire("text", ("text/plain",), "text", "texts")
-    onnx_inputs = ("input_ids", "attention_mask")
+    onnx_inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+    has_fixed_shape = False
     has_excerpts = True
     preview_type = MEDIA_TYPE
+    preview_suffix = ".txt"
 
     def read_spec(self, fields: Any) -> TokenSpec:
         """Raises SpecMismatch."""
         return TokenSpec.from_json(fields)
 
-    def stack(self, arrays: Sequence[Array]) -> Array:
+    def join(self, batches: Sequence[Array]) -> Array:
         """Returns tokens_BT, as long as the longest text."""
-        num_tokens = max((len(ids_T) for ids_T in arrays), default=0)
-        tokens_BT = np.full((len(arrays), num_tokens), FILL, np.int64)
-        for row, ids_T in enumerate(arrays):
-            tokens_BT[row, : len(ids_T)] = ids_T
+        if len(batches) == 1:
+            return batches[0]
+        num_tokens = max((batch.shape[1] for batch in batches), default=0)
+        tokens_BT = np.full((sum(map(len, batches)), num_tokens), FILL, np.int64)
+        row = 0
+        for batch in batches:
+            tokens_BT[row : row + len(batch), : batch.shape[1]] = batch
+            row += len(batch)
         return tokens_BT
 
     def feed(self, batch: Array) -> dict[str, Array]:
@@ -120,6 +129,10 @@ class TextKind:
         """Each text alone, and none of what fills it up: a CPU would compute that for nothing."""
         lengths_B = np.count_nonzero(batch >= 0, axis=1)
         return [batch[row : row + 1, :length] for row, length in enumerate(lengths_B)]
+
+    def probe(self, shapes: Sequence[Sequence[Any]]) -> Array:
+        """The same few tokens for any backbone, whatever its vocabulary."""
+        return np.arange(1, _PROBE_TOKENS + 1, dtype=np.int64)[None]
 
     def kept(self, content: bytes) -> bytes:
         return texts.without_mark(content)

@@ -32,7 +32,7 @@ def test_batch_that_is_padded_or_split_gives_the_same_embeddings(
 
 
 def test_batch_size_that_cannot_run_is_refused_while_loading(runtime: Runtime) -> None:
-    with pytest.raises(SpecMismatch, match="cannot run 4 images"):
+    with pytest.raises(SpecMismatch, match="cannot run 4 inputs"):
         # Has room for one image: its batch is fixed.
         Backbone(tiny.backbone_onnx(batch=1), "", runtime, batch_sizes=(1, 4))
 

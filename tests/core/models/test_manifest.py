@@ -59,6 +59,7 @@ def test_unknown_field_is_refused() -> None:
 @pytest.mark.parametrize("name", list(Manifest.__dataclass_fields__))
 def test_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
     fields = json.loads(FULL.to_bytes())
+    name = "pixels" if name == "input_spec" else name
     fields.pop(name, None)
     content = json.dumps(fields).encode()
     with_default = ("recipe", "libraries", "code_revision")

@@ -18,8 +18,7 @@ from core.inputs.pixels.decoding import PixelSpec, decode, size_of
 from tests.core.inputs.pixels.pixel_measures import JPEG_LEVELS, SPEC, flat_colours, mean_difference
 from tests.support import images
 
-# Turning after resizing swaps the order of the two resizing passes, each rounded to 8 bits.
-MAX_TURN_LEVELS = 1
+MAX_TURN_LEVELS = 1  # turning after resizing swaps the two passes, each rounded to 8 bits
 # Measured: at most 0.37 on these scenes; the rest leaves room for other JPEG libraries.
 MAX_MEAN_REDUCED_LEVELS = 0.8
 
