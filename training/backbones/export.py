@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from core.errors import InvalidRequest
 from core.models.binding import EMBEDDING, PIXELS, bind_weights
 from training.backbones.backbone import NET, Backbone
-from training.backbones.same_padding import move_into_convolutions, same_pads
+from training.backbones.images.same_padding import move_into_convolutions, same_pads
 
 OPSET = 17
 

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import InvalidRequest
+from core.inputs.kind import InputKind
+from core.inputs.pixels.kind import PIXELS
+from core.inputs.tokens.kind import TOKENS
 from core.models import lite0, pretrained, starter
 
 LITE0 = lite0.NAME
@@ -50,6 +53,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "wide_resnet": ("wide_resnet50_2", "wide_resnet101_2"),
 }
 
+_OF_TEXTS = (HF, FOLDER)
 _MODEL = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
 _REPOSITORY = re.compile(r"(?=.{1,96}$)\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 _UNNAMED = re.compile(r"[^\w.-]+", re.ASCII)
@@ -79,6 +83,18 @@ def parse(name: str) -> Name:
     if library in (HF, FOLDER) and _REPOSITORY.fullmatch(model):
         return Name(library, model)
     raise InvalidRequest(f"there is no backbone {name!r}; {_remedy(name)}")
+
+
+def require_kind(name: str, kind: InputKind) -> None:
+    """Raises InvalidRequest if no backbone has this name, or one for other inputs."""
+    is_of_text = is_folder(name) or parse(name).library in _OF_TEXTS
+    own: InputKind = TOKENS if is_of_text else PIXELS
+    if own.spec_key != kind.spec_key:
+        raise InvalidRequest(
+            f"the backbone {name} takes {own.plural}, and this home holds {kind.plural}: name one "
+            f"that takes {kind.plural} (see `evergreen backbone list`), or use it in a home made "
+            f"with `evergreen init --input {own.name}`"
+        )
 
 
 def of_folder(folder: str) -> str:

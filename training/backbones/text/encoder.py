@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.inputs.tokens.kind import TokenSpec
 from training.backbones import weights as weight_files
 from training.backbones.text import families
 from training.backbones.text.architecture import CLS, Architecture
@@ -76,12 +77,8 @@ class TextEncoder(nn.Module):  # type: ignore[misc]  # torch is typed as Any her
         self.eval()
 
     @property
-    def max_tokens(self) -> int:
-        return self.architecture.max_tokens
-
-    @property
-    def vocab_size(self) -> int:
-        return self.architecture.vocab_size
+    def input_spec(self) -> TokenSpec:
+        return TokenSpec(self.architecture.vocab_size, self.architecture.max_tokens)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Embed token ids, shorter texts filled up with -1 at the right. Returns embedding_BD."""
@@ -160,7 +157,7 @@ class TextEncoder(nn.Module):  # type: ignore[misc]  # torch is typed as Any her
     def _position_bias(self, hidden_BTW: Tensor) -> Tensor:
         """MPNet's [1, heads, T, T], to add to the scores of attention."""
         at_T = torch.arange(hidden_BTW.shape[1], device=hidden_BTW.device)
-        row_TT = at_T[None, :] - at_T[:, None] + (self.max_tokens - 1)
+        row_TT = at_T[None, :] - at_T[:, None] + (self.architecture.max_tokens - 1)
         bias_TTH = self.encoder.relative_attention_bias(self.bucket_R[row_TT])
         return bias_TTH.permute(2, 0, 1).unsqueeze(0)
 

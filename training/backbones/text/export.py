@@ -11,13 +11,13 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from core.inputs.tokens.kind import TOKENS
+from core.inputs.tokens.reader import METADATA_KEY
 from core.models.binding import bind_weights
 from training.backbones.export import name_as_the_library_does, require_fits, trace
 from training.backbones.text.architecture import ENCODER
 from training.backbones.text.encoder import TextEncoder
-from training.backbones.text.load import TOKENIZER
 
-INPUTS = ("input_ids", "attention_mask")
 _AXES = {0: "B", 1: "T"}
 
 
@@ -29,12 +29,9 @@ def export_encoder(module: TextEncoder) -> bytes:
     """
     weights = module.weights()
     require_fits(module.name, weights)
-    model = onnx.load_from_string(
-        bind_weights(
-            _graph(module), {key: value.cpu().numpy() for key, value in weights.items()}, INPUTS
-        )
-    )
-    for key, value in ((ENCODER, module.architecture.to_text()), (TOKENIZER, module.tokenizer)):
+    arrays = {key: value.cpu().numpy() for key, value in weights.items()}
+    model = onnx.load_from_string(bind_weights(_graph(module), arrays, TOKENS.onnx_inputs))
+    for key, value in ((ENCODER, module.architecture.to_text()), (METADATA_KEY, module.tokenizer)):
         model.metadata_props.add(key=key, value=value)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
@@ -46,13 +43,13 @@ def _graph(module: TextEncoder) -> bytes:
     for part in hollow.modules():
         if isinstance(part, nn.Embedding):
             part.padding_idx = None  # it says what is not trained, and the exporter warns of it
-    num = min(4, module.max_tokens)
+    num = min(4, module.architecture.max_tokens)
     # Texts of two lengths: what is constant for one of them would be noticed.
-    ids_BT = torch.arange(2 * num).reshape(2, num) % module.vocab_size
+    ids_BT = torch.arange(2 * num).reshape(2, num) % module.architecture.vocab_size
     mask_BT = torch.ones_like(ids_BT)
     mask_BT[1, num - 1] = 0
-    examples = dict(zip(INPUTS, (ids_BT, mask_BT), strict=True))
-    model = trace(_Graph(hollow), examples, dict.fromkeys(INPUTS, _AXES))
+    examples = dict(zip(TOKENS.onnx_inputs, (ids_BT, mask_BT), strict=True))
+    model = trace(_Graph(hollow), examples, dict.fromkeys(TOKENS.onnx_inputs, _AXES))
     # Not all poolings tell the exporter how long their result is.
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = module.embedding_size
     name_as_the_library_does(model)

@@ -18,6 +18,8 @@ from training.backbones.text.tokenizer_file import read_tokenizer
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+#: A token between the two that begin and end a text.
+_LEAST_TOKENS = 3
 #: Files that other releases and libraries have instead.
 _OTHER_WEIGHTS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.onnx")
 #: Poolings by their names in older files, and in newer ones. All others are refused.
@@ -47,9 +49,9 @@ def read_folder(folder: Path) -> EncoderFiles:
     most = num_positions(family, config)
     if type(longest) is int and longest > 0:
         most = min(most, longest)
-    if most < 2:
+    if most < _LEAST_TOKENS:
         raise InvalidRequest(
-            f"{inner / 'config.json'} leaves {most} tokens for a text, and special tokens are two: "
+            f"{inner / 'config.json'} leaves {most} tokens for a text, special ones included: "
             "use the file as the encoder's author published it"
         )
     lowers = sentence.get("do_lower_case") is True

@@ -13,15 +13,14 @@ import onnx
 from torch import Tensor
 
 from core.errors import InvalidRequest, SpecMismatch
+from core.inputs.tokens.kind import TOKENS
+from core.inputs.tokens.reader import METADATA_KEY
 from core.models.binding import bound_weights
 from training.backbones import weights as weight_files
 from training.backbones.text.architecture import ENCODER, Architecture
 from training.backbones.text.encoder import TextEncoder
 from training.backbones.text.families import FAMILIES
 from training.backbones.text.folder import read_folder
-
-#: The key in the metadata of an exported file, as `core` reads it.
-TOKENIZER = "tokenizer"
 
 #: What the first checkpoints of BERT call the weights of a LayerNorm.
 _OLD_NAMES = ((".gamma", ".weight"), (".beta", ".bias"))
@@ -72,7 +71,8 @@ def own_weights(
 
 def is_encoder(model: bytes) -> bool:
     """Whether an exported file takes texts."""
-    return any(value.name == "input_ids" for value in onnx.load_from_string(model).graph.input)
+    inputs = {value.name for value in onnx.load_from_string(model).graph.input}
+    return inputs == {*TOKENS.onnx_inputs}
 
 
 def from_onnx(name: str, model: bytes) -> TextEncoder:
@@ -81,7 +81,7 @@ def from_onnx(name: str, model: bytes) -> TextEncoder:
     Raises SpecMismatch if the file is not of an encoder of texts, or is in int8.
     """
     metadata = read_metadata(model)
-    if ENCODER not in metadata or TOKENIZER not in metadata:
+    if ENCODER not in metadata or METADATA_KEY not in metadata:
         raise SpecMismatch(
             f"the version's backbone.onnx, said to be {name}, does not say which encoder it is: "
             "`evergreen backbone use` with a folder or hf/NAME trains on one that can be tuned"
@@ -90,7 +90,7 @@ def from_onnx(name: str, model: bytes) -> TextEncoder:
     given = weight_files.tensors(bound_weights(model))
     file = f"the version's backbone.onnx, said to be {name},"
     try:
-        return TextEncoder(name, architecture, metadata[TOKENIZER], given, file)
+        return TextEncoder(name, architecture, metadata[METADATA_KEY], given, file)
     except InvalidRequest as error:
         raise SpecMismatch(str(error)) from error
 
