@@ -9,7 +9,6 @@ import numpy as np
 
 from core.audit import SERVICE
 from core.inputs.kind import Limits
-from core.inputs.tokens.kind import TokenSpec
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.models.backbones import Backbone, Runtime
@@ -21,29 +20,28 @@ from core.settings import Settings
 from core.store.store import Store, open_store
 from tests.training.backbones.text.tiny_encoder import WORDS, tiny_encoder
 from training.backbones.networks import export
+from training.backbones.text.quantise import quantise
 
 CLASSES = WORDS[:3]
 
 
 def open_text_store(settings: Settings) -> Store:
-    """A home whose version 1 is the small encoder, with a head that knows nothing."""
+    """A home whose version 1 is the small encoder in int8, with classes that no label has."""
     store = open_store(settings.model_copy(update={"input": "text"}))
     encoder = tiny_encoder()
-    model = export(encoder)
-    head = head_onnx(
-        np.zeros((encoder.embedding_size, len(CLASSES)), np.float32),
-        np.zeros(len(CLASSES), np.float32),
-    )
+    float32 = export(encoder)
+    model = quantise(float32)
+    head = head_onnx(np.zeros((encoder.embedding_size, 2), np.float32), np.zeros(2, np.float32))
     runtime = Runtime("cpu")
     digest = store.blobs.put(model)
-    spec = TokenSpec(encoder.vocab_size, encoder.max_tokens)
+    spec = encoder.input_spec
     manifest = Manifest(
         version=0,
         parent=None,
         run_id=None,
         tier="head",
         created_at=time.time(),
-        classes=CLASSES,
+        classes=("yes", "no"),
         input_spec=spec,
         backbone_name=encoder.name,
         backbone=digest,
@@ -57,6 +55,7 @@ def open_text_store(settings: Settings) -> Store:
         num_held_out=0,
         metrics={},
         parity=0.0,
+        quantised_from=store.blobs.put(float32),
         golden=golden(Backbone(model, digest, runtime), HeadSession(head, runtime), spec),
     )
     with store.db.write() as conn:

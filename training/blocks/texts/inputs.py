@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import InvalidRequest
 from core.store.blobs import Blobs
 from training.backbones.backbone_ref import BackboneRef
+from training.backbones.text.quantise import as_int8
 from training.blocks.device import Compute
 from training.blocks.inputs import Room
 from training.blocks.tail import Tail
@@ -59,7 +59,7 @@ class TokenInputs:
     def as_int8(
         self, backbone: BackboneRef, blobs: Blobs, on_inputs: Callable[[int], None]
     ) -> BackboneRef:
-        raise InvalidRequest("encoders of texts are not quantised here")
+        return as_int8(backbone, blobs)
 
 
 class TokenWriter:
