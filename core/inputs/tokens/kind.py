@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from core.errors import InputError, SpecMismatch
-from core.inputs.kind import Array, Limits, Wire
+from core.inputs.kind import Array, InputKind, Limits, Wire
 from core.inputs.tokens import excerpt, reader
 from core.inputs.tokens import text as texts
 from core.inputs.tokens.fingerprint import TextFingerprint, fingerprint
@@ -167,4 +167,4 @@ class TextKind:
         return MEDIA_TYPE
 
 
-TOKENS = TextKind()
+TOKENS: InputKind = TextKind()
