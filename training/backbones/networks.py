@@ -8,14 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import InvalidRequest
+from core.models import minilm
 from training.backbones import backbone as of_images
 from training.backbones.backbone import Backbone
 from training.backbones.download import fetch_folder
 from training.backbones.export import export_backbone
 from training.backbones.names import HF, is_folder, of_folder, parse
 from training.backbones.text import load as of_texts
+from training.backbones.text.architecture import ENCODER
 from training.backbones.text.encoder import TextEncoder
 from training.backbones.text.export import export_encoder
+from training.backbones.text.starter import starter
 
 Network = Backbone | TextEncoder
 
@@ -46,6 +49,8 @@ def from_onnx(name: str, model: bytes) -> Network:
     Raises SpecMismatch if the model is not of this backbone.
     """
     if of_texts.is_encoder(model):
+        if name == minilm.NAME and ENCODER not in of_texts.read_metadata(model):
+            return starter()  # as it was before it was tuned
         return of_texts.from_onnx(name, model)
     return of_images.from_onnx(name, model)
 
