@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy import make_url
 
 from cli.console import err
-from core.errors import NotReady
-from core.models import pretrained
+from core.errors import InvalidRequest, NotReady
 from core.registry import versions
 from core.settings import Settings
 from core.store.store import Store, open_store
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, backbone: str = pretrained.NAMES[0]) -> Iterator[Store]:
-    """Open the store. Creates it, with version 1 of this backbone, if there is none.
+def opened(settings: Settings, backbone: str = "", classes: Sequence[str] = ()) -> Iterator[Store]:
+    """Open the store. Creates it, with version 1 of this backbone and these classes, if there is
+    none.
 
-    Raises StoreError.
+    Raises InvalidRequest, StoreError.
     """
     if not exists(settings):
         err.print(f"Creating a new home in {settings.home.absolute()}")
@@ -31,7 +31,12 @@ def opened(settings: Settings, backbone: str = pretrained.NAMES[0]) -> Iterator[
             # Imported here: only the first start runs a model.
             from core.registry.bootstrap import ensure_first_version
 
-            ensure_first_version(store, backbone)
+            ensure_first_version(store, backbone, classes)
+        elif classes:
+            raise InvalidRequest(
+                f"this home has a version already, and the {len(classes)} classes are of a new "
+                "one: label with them instead"
+            )
         yield store
 
 

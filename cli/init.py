@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -10,8 +11,11 @@ from sqlalchemy import make_url
 from cli import home
 from cli.console import count, out
 from core.errors import InvalidRequest
+from core.inputs import kinds
+from core.inputs.kind import InputKind
 from core.models import pretrained
 from core.registry import promotions, versions
+from core.registry.zero_shot import check_names
 from core.settings import Settings, load_settings
 from core.store.store import Store
 
@@ -19,26 +23,59 @@ from core.store.store import Store
 def init(
     backbone: Annotated[
         str,
-        typer.Option(help="efficientnet-lite0, or starter: a third of the time, less accurate."),
-    ] = pretrained.NAMES[0],
+        typer.Option(
+            show_default="efficientnet-lite0",
+            help="Or starter: a third of the time, less accurate. Texts have one of their own.",
+        ),
+    ] = "",
+    input_: Annotated[
+        str,
+        typer.Option(
+            "--input", show_default="image", help="What it classifies, image or text, for good."
+        ),
+    ] = "",
+    classes: Annotated[
+        str,
+        typer.Option(
+            show_default=False,
+            help="Of a home of texts: predict by these names, with commas, until texts are "
+            "labelled.",
+        ),
+    ] = "",
 ) -> None:
     """Create the database and the blob store, with version 1.
 
     What exists stays as it is. A second call only prints where everything is.
     """
-    if backbone not in pretrained.NAMES:
-        raise InvalidRequest(
-            f"version 1 cannot have the backbone {backbone!r}: name {' or '.join(pretrained.NAMES)}"
-            ", and train on another one later with `evergreen backbone use`"
-        )
-    settings = load_settings()
+    settings = _of_kind(load_settings(), input_)
     has_existed = home.exists(settings)
-    with home.opened(settings, backbone) as store:
+    names = [name for name in classes.split(",") if name.strip()]
+    if not has_existed:
+        _check(kinds.wished(settings.input), backbone, names)
+    with home.opened(settings, backbone, names) as store:
         out.print("This home exists already." if has_existed else "Ready.")
         for name, place in _places(settings, store).items():
             # Not in a table, which would wrap a long path, and that cannot be copied.
             out.print(f"{name:<10}{place}", soft_wrap=True)
         out.print("Next: evergreen serve")
+
+
+def _of_kind(settings: Settings, name: str) -> Settings:
+    if name and name not in kinds.NAMES:
+        raise InvalidRequest(f"a home cannot classify {name!r}: name {' or '.join(kinds.NAMES)}")
+    return settings.model_copy(update={"input": name}) if name else settings
+
+
+def _check(kind: InputKind, backbone: str, class_names: Sequence[str]) -> None:
+    """Raises InvalidLabel or InvalidRequest before anything is created."""
+    known = pretrained.names(kind)
+    if backbone and backbone not in known:
+        raise InvalidRequest(
+            f"version 1 of a home of {kind.plural} cannot have the backbone {backbone!r}: name "
+            f"{' or '.join(known)}, and train on another one later with `evergreen backbone use`"
+        )
+    if class_names:
+        check_names(backbone or known[0], class_names)
 
 
 def _places(settings: Settings, store: Store) -> dict[str, str]:

@@ -7,7 +7,7 @@
                        UnknownBatch, UnknownClass, UnknownRun, UnknownVersion, UnknownModel,
                        UnknownImport, InvalidRecipe, InvalidArchive
       AccessError      KeyRequired, RoleRequired, QuotaExceeded, UnknownHost, ForeignOrigin
-      StateError       NotReady, Overloaded, DeadlineExceeded, NotEnoughLabels,
+      StateError       NotReady, NoClasses, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
                        IdempotencyConflict, ClassTaken, RunFinished, BackboneUnavailable, Diverged,
                        MigrationNeeded, ImageNotKept, ImageLost, VersionRetired,
@@ -131,6 +131,9 @@ class StateError(EvergreenError, code="conflict"): ...
 
 
 class NotReady(StateError, code="not-ready"): ...
+
+
+class NoClasses(StateError, code="no-classes"): ...
 
 
 class Overloaded(StateError, code="overloaded"): ...

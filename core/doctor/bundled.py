@@ -30,10 +30,12 @@ class Bundled:
 
 
 def _contents() -> Iterator[bytes]:
-    for name in pretrained.NAMES:
+    for name in (*pretrained.NAMES, *pretrained.TEXT_NAMES):
         try:
             model = pretrained.load(name)
         except SpecMismatch:  # its package is not installed
             continue
         yield model.backbone
         yield head_onnx(model.head.weights_DK, model.head.bias_K)
+        if model.in_float32 is not None:
+            yield model.in_float32

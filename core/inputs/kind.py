@@ -108,6 +108,8 @@ class InputKind(Protocol):
     onnx_inputs: tuple[str, ...]
     #: Whether all inputs of a backbone have one shape, for which a GPU keeps a plan.
     has_fixed_shape: bool
+    #: Whether a backbone in int8 must give the same on every CPU, even where that takes longer.
+    needs_exact_products: bool
     #: Whether lists show an excerpt of each input.
     has_excerpts: bool
     #: The content type of previews, and the ending of their files.

@@ -22,6 +22,7 @@ from core.models.onnx_sessions import CPU, Sessions, cpu_identity
 from core.models.ort_cache import OrtCache
 from core.store.blobs import Blobs
 from core.system.background import run_idle, run_low, trim_memory
+from core.system.host import cuts_products_off
 
 _ANY_SIZE = 0
 # A swap waits no longer for an idle CPU before it loads at low priority.
@@ -57,6 +58,9 @@ class Backbone:
         session = runtime.session(model, is_optimised=is_optimised)
         inputs = {each.name: each.shape for each in session.get_inputs()}
         self._kind = kinds.of_graph(inputs)
+        self.is_exact = self._kind.needs_exact_products and cuts_products_off()
+        if self.is_exact and not is_optimised:
+            session = runtime.session(model, is_exact=True)
         self.probe = self._kind.probe([inputs[name] for name in self._kind.onnx_inputs])
         self.providers: list[str] = session.get_providers()
         self._is_on_cpu = self.providers[0] == CPU
@@ -199,7 +203,7 @@ class Runtime:
         every other process loads the backbone itself."""
         try:
             with cache.scratch() as path:
-                self._sessions.optimise(model, path)
+                self._sessions.optimise(model, path, is_exact=backbone.is_exact)
                 again = Backbone(path, backbone.digest, self, is_optimised=True)
                 expected_BD = _embed_probe(backbone)
                 _check_same(expected_BD, again)
@@ -207,8 +211,10 @@ class Runtime:
         except Exception as error:  # onnxruntime raises its own classes, derived from Exception
             log.warning("backbone.not_optimised", extra={"reason": str(error)})
 
-    def session(self, model: bytes | Path, *, is_optimised: bool = False) -> Any:
-        return self._sessions.open(model, is_optimised=is_optimised)
+    def session(
+        self, model: bytes | Path, *, is_optimised: bool = False, is_exact: bool = False
+    ) -> Any:
+        return self._sessions.open(model, is_optimised=is_optimised, is_exact=is_exact)
 
     def head_session(self, model: bytes | Path) -> Any:
         return self._sessions.open_head(model)

@@ -1,18 +1,25 @@
 """The pretrained models that version 1 can be published from, without torch and without a download.
 
-`efficientnet-lite0` is the default. `starter` is smaller and faster.
+Of images, `efficientnet-lite0` is the default, and `starter` is smaller and faster. Texts have
+`all-minilm-l6-v2`, which knows no classes.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from core.inputs.kind import InputSpec
-from core.models import lite0, starter
+from core.inputs.kind import InputKind, InputSpec
+from core.inputs.pixels.kind import PIXELS
+from core.inputs.tokens.kind import TOKENS
+from core.models import lite0, minilm, starter
 from core.models.head_onnx import LinearHead
 
-#: The default first.
+#: Of homes of images, the default first.
 NAMES = (lite0.NAME, starter.NAME)
+#: Of homes of texts.
+TEXT_NAMES = (minilm.NAME,)
+#: They can predict by the names of classes alone.
+ZERO_SHOT = frozenset(TEXT_NAMES)
 
 
 class Pretrained(NamedTuple):
@@ -22,10 +29,29 @@ class Pretrained(NamedTuple):
     input_spec: InputSpec
     #: Measured and published figures, from the model's card.
     figures: dict[str, Any]
+    #: The backbone in float32 of which `backbone` is the int8 form; None: it is float32 itself.
+    in_float32: bytes | None = None
+    #: Logits of zero-shot classes are so many times the cosine with the embedded name.
+    zero_shot_scale: float = 1.0
+
+
+def names(kind: InputKind) -> tuple[str, ...]:
+    """Of a home of this kind, the default first."""
+    return {PIXELS.spec_key: NAMES, TOKENS.spec_key: TEXT_NAMES}[kind.spec_key]
 
 
 def load(name: str) -> Pretrained:
-    """Read one of `NAMES`. Raises SpecMismatch if its weights are not installed."""
+    """Read one of `NAMES` or `TEXT_NAMES`. Raises SpecMismatch if its weights are not installed."""
+    if name == minilm.NAME:
+        return Pretrained(
+            name,
+            minilm.backbone_onnx(),
+            minilm.head(),
+            minilm.token_spec(),
+            minilm.card()["figures"],
+            minilm.float32_onnx(),
+            minilm.ZERO_SHOT_SCALE,
+        )
     model = {lite0.NAME: lite0, starter.NAME: starter}[name]
     return Pretrained(
         name, model.backbone_onnx(), model.head(), model.pixel_spec(), model.card()["figures"]

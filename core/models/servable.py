@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import SpecMismatch
+from core.errors import NoClasses, SpecMismatch
 from core.inputs.kind import Array, InputSpec
 from core.models.backbones import Backbone, Runtime
 from core.models.manifest import Golden, Manifest
@@ -56,6 +56,13 @@ class Scores:
         )
 
 
+def likeliest(scores_BK: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The class with the largest score; -1 where there are no classes."""
+    if scores_BK.shape[1] == 0:
+        return np.full(len(scores_BK), -1, np.intp)
+    return np.asarray(scores_BK.argmax(axis=1))
+
+
 class HeadSession:
     """float32 embedding [B, D] -> logits and probabilities [B, K]."""
 
@@ -94,7 +101,13 @@ class Servable:
         return self.manifest.version
 
     def predict(self, batch: Array) -> Scores:
-        """The scores of a batch of decoded inputs."""
+        """The scores of a batch of decoded inputs. Raises NoClasses."""
+        if not self.manifest.classes:
+            raise NoClasses(
+                f"version {self.version} knows no classes yet: label two inputs or more of each of "
+                "two classes, with POST /v1/feedback, `evergreen import` or `evergreen label`. A "
+                "new home predicts by the names of classes alone after `evergreen init --classes`"
+            )
         embedding_BD = self.backbone.embed(batch)
         unfamiliar_B = None
         if self.references is not None:

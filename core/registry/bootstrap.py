@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from core.audit import SERVICE
+from core.errors import InvalidRequest
 from core.models import pretrained
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest, code_revision, library_versions
 from core.models.servable import HeadSession, golden
 from core.registry import promotions, versions
+from core.registry.zero_shot import zero_shot_head
 from core.store.store import Store
 
 
-def ensure_first_version(store: Store, name: str = pretrained.NAMES[0]) -> bool:
+def ensure_first_version(store: Store, name: str = "", classes: Sequence[str] = ()) -> bool:
     """Publish and activate version 1, unless there is a version. Returns whether it did.
 
-    `name` is one of `pretrained.NAMES`. Processes may call it concurrently. Raises StoreError, or
-    SpecMismatch if the model's weights are not installed.
+    `name` is one of `pretrained.names(store.kind)`, by default the first. With `classes`, it
+    predicts by the likeness to their names. Processes may call it concurrently. Raises StoreError,
+    SpecMismatch if the model's weights are not installed, InvalidLabel, or InvalidRequest if the
+    home cannot have this model or these classes.
     """
+    known = pretrained.names(store.kind)
+    name = name or known[0]
     with store.db.read() as conn:
         if versions.newest_number(conn) is not None:
             return False
+    if name not in known:
+        raise InvalidRequest(
+            f"version 1 of a home of {store.kind.plural} cannot have the backbone {name!r}: name "
+            f"{' or '.join(known)}"
+        )
     why = f"the pretrained {name}"
     gate = {"promote": True, "reason": f"{why}; there was nothing before it"}
     with store.db.write() as conn, store.db.unlimited(conn):
@@ -28,7 +42,7 @@ def ensure_first_version(store: Store, name: str = pretrained.NAMES[0]) -> bool:
         promotions.lock(conn)
         if versions.newest_number(conn) is not None:
             return False
-        manifest = _manifest(store, name)
+        manifest = _manifest(store, name, classes)
         published = versions.publish(conn, store, manifest, gate, SERVICE)
         promotions.request(
             conn, published.version, who="evergreen", why=why, now=manifest.created_at
@@ -37,33 +51,39 @@ def ensure_first_version(store: Store, name: str = pretrained.NAMES[0]) -> bool:
     return True
 
 
-def _manifest(store: Store, name: str) -> Manifest:
+def _manifest(store: Store, name: str, classes: Sequence[str]) -> Manifest:
     runtime = Runtime("cpu")
     model = pretrained.load(name)
-    head_bytes = head_onnx(model.head.weights_DK, model.head.bias_K)
     backbone_digest = store.blobs.put(model.backbone)
     backbone = Backbone(model.backbone, backbone_digest, runtime)
+    head = model.head
+    metrics: dict[str, Any] = {"pretrained": model.figures}
+    if classes:
+        head = zero_shot_head(model, backbone, classes)
+        metrics["zero_shot"] = True
+    head_bytes = head_onnx(head.weights_DK, head.bias_K)
     return Manifest(
         version=0,
         parent=None,
         run_id=None,
         tier="head",
         created_at=store.db.clock(),
-        classes=model.head.classes,
+        classes=head.classes,
         input_spec=model.input_spec,
         backbone_name=name,
         backbone=backbone_digest,
         head=store.blobs.put(head_bytes),
-        embedding_size=model.head.weights_DK.shape[0],
+        embedding_size=head.weights_DK.shape[0],
         backbone_snapshot=0,
         temperature=1.0,
         abstain_below=None,
         snapshot=0,
         num_trained=0,
         num_held_out=0,
-        metrics={"pretrained": model.figures},
+        metrics=metrics,
         parity=0.0,
         golden=golden(backbone, HeadSession(head_bytes, runtime), model.input_spec),
         libraries=library_versions(),
         code_revision=code_revision(),
+        quantised_from=None if model.in_float32 is None else store.blobs.put(model.in_float32),
     )

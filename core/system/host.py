@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import socket
 import uuid
 from pathlib import Path
@@ -30,3 +31,15 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@functools.cache
+def cuts_products_off() -> bool:
+    """Whether this CPU adds products of 8-bit integers in 16 bits, so that large sums are cut off:
+    an x86 without VNNI does (onnxruntime's guide, "Quantize ONNX Models")."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        return "_vnni" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        return True

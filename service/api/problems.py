@@ -48,6 +48,7 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.ForeignOrigin: 403,
     errors.QuotaExceeded: 429,
     errors.UnknownHost: 421,
+    errors.NoClasses: 409,
     errors.NotEnoughLabels: 409,
     errors.ClassTaken: 409,
     errors.RunFinished: 409,

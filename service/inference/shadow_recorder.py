@@ -91,7 +91,7 @@ def answers_of(shadows: Sequence[Servable], group: Sequence[_Primary]) -> Iterat
     """The answer of each shadow to each prediction whose embedding it can score."""
     for shadow in shadows:
         fitting = [item for item in group if _shares(shadow, item.servable)]
-        if not fitting:
+        if not fitting or not shadow.manifest.classes:
             continue
         _, probabilities_BK = shadow.score(np.stack([item.embedding_D for item in fitting]))
         for item, k in zip(fitting, probabilities_BK.argmax(axis=1), strict=True):

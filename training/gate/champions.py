@@ -17,7 +17,7 @@ from core.labelling import labels
 from core.labelling.labels import CurrentLabel
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest
-from core.models.servable import Servable, load
+from core.models.servable import Servable, likeliest, load
 from core.registry import activations, versions
 from core.registry.versions import Version
 from core.store.store import Store
@@ -41,6 +41,7 @@ class CachedPredictions:
 
     def predict(self, rows: Dataset) -> NDArray[np.int32]:
         """Return the most likely class of each row [N]: an index of the version's own classes.
+        -1: it has none.
 
         The rows must be embedded by the version's backbone.
         """
@@ -53,7 +54,7 @@ class CachedPredictions:
         new_N = predicted_N < 0
         if new_N.any():
             predicted_N[new_N] = in_float32(
-                rows.x_ND[new_N], lambda x_BD: self.servable.score(x_BD)[0].argmax(axis=1)
+                rows.x_ND[new_N], lambda x_BD: likeliest(self.servable.score(x_BD)[0])
             )
         order_N = np.argsort(rows.example_id_N)
         self._example_ids, self._predictions = rows.example_id_N[order_N], predicted_N[order_N]

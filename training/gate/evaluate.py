@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.class_names import identity, known_among
-from core.models.servable import Servable
+from core.models.servable import Servable, likeliest
 from training.dataset import Dataset, TrainingSet
 from training.gate.champions import CachedPredictions, ChampionModel, Champions
 from training.gate.evidence import Evidence, Method
@@ -30,6 +30,7 @@ from training.head.regression import tolerance_to_judge
 from training.recipe import GatePolicy, Recipe
 
 Bools = NDArray[np.bool_]
+_NO_CLASS = -2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +122,7 @@ def correct_N(servable: Servable, rows: Dataset) -> Bools:
     if len(rows) == 0:
         return np.zeros(0, np.bool_)
     logits_NK = in_float32(rows.x_ND, lambda x_BD: servable.score(x_BD)[0])
-    return _names_match(logits_NK.argmax(axis=1), servable.manifest.classes, rows)
+    return _names_match(likeliest(logits_NK), servable.manifest.classes, rows)
 
 
 def cached_correct_N(predictions: CachedPredictions, rows: Dataset) -> Bools:
@@ -180,9 +181,12 @@ def _best_earlier(
 def _names_match(
     predicted_N: NDArray[np.integer[Any]], classes: tuple[str, ...], rows: Dataset
 ) -> Bools:
-    """Whether the predicted class, an index of `classes`, is a spelling of the row's."""
+    """Whether the predicted class, an index of `classes`, is a spelling of the row's.
+
+    -1 is no class, and never right.
+    """
     index = _index_by_identity(classes)
-    joined_K = np.array([index[identity(name)] for name in classes])
+    joined_K = np.array([*(index[identity(name)] for name in classes), _NO_CLASS])
     wanted_K = np.array([index.get(identity(name), -1) for name in rows.classes])
     return np.asarray(joined_K[predicted_N] == wanted_K[rows.y_N])
 

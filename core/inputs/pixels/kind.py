@@ -23,6 +23,8 @@ class Pixels:
     wire = Wire("image", ("image/", "application/octet-stream"))
     onnx_inputs: tuple[str, ...] = ("pixels",)
     has_fixed_shape = True
+    # On a CPU without VNNI, exact products would take the time that int8 is to save.
+    needs_exact_products = False
     has_excerpts = False
     preview_type = thumbnail.MEDIA_TYPE
     preview_suffix = ".jpg"

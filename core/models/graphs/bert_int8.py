@@ -64,16 +64,18 @@ class BertInt8:
         self,
         weights: Weights,
         tables: Mapping[str, Table],
-        ranges: Mapping[str, Range],
         num_heads: int,
+        ranges: Mapping[str, Range] | None = None,
     ) -> None:
         """`weights` and `tables` have the keys of transformers' BertModel. Weights [O, I] are
-        rounded by row. `ranges` has four inputs for each layer, named by `inputs_of_layer`."""
+        rounded by row. `ranges` has four inputs for each layer, named by `inputs_of_layer`; without
+        them, the graph computes in float32."""
         self._weights = weights
         self._tables = tables
         self._ranges = ranges
         self._num_heads = num_heads
-        self._num_layers = len(ranges) // 4
+        queries = [key for key in weights if key.endswith(".attention.self.query.weight")]
+        self._num_layers = len(queries)
         self._size = weights["embeddings.LayerNorm.weight"].size
         self._graph = GraphBuilder()
 
@@ -159,17 +161,11 @@ class BertInt8:
 
     def _linear(self, keys: list[str], tensor: str, name: str) -> str:
         """One linear map that computes several of the same input. The input is divided already."""
-        g, taken = self._graph, self._ranges[name]
+        g = self._graph
         weights_IO = np.concatenate([self._weights[f"{key}.weight"].T for key in keys], axis=1)
-        weights_IO = weights_IO * taken.divisors(len(weights_IO))[:, None]
+        weights_IO = weights_IO * self._divisors(name, len(weights_IO))[:, None]
         scale_O = np.abs(weights_IO).max(axis=0) / np.float32(_LARGEST)
         codes_IO = np.round(weights_IO / scale_O).astype(np.int8)
-        step = np.asarray((taken.high - taken.low) / 255, np.float32)
-        rounding = (
-            g.constant(f"{name}.step", step),
-            g.constant(f"{name}.zero", np.asarray(round(-taken.low / float(step)), np.uint8)),
-        )
-        rounded = g.add("QuantizeLinear", tensor, *rounding)
         weights = g.add(
             "DequantizeLinear",
             g.constant(f"{name}.weight.codes", codes_IO),
@@ -177,9 +173,20 @@ class BertInt8:
             g.constant(f"{name}.weight.zero", np.zeros(len(scale_O), np.int8)),
             axis=1,
         )
-        product = g.add("MatMul", g.add("DequantizeLinear", rounded, *rounding), weights)
+        product = g.add("MatMul", self._rounded(tensor, name), weights)
         bias_O = np.concatenate([self._weights[f"{key}.bias"] for key in keys])
         return g.add("Add", product, g.constant(f"{name}.bias", bias_O))
+
+    def _rounded(self, tensor: str, name: str) -> str:
+        if self._ranges is None:
+            return tensor
+        g, taken = self._graph, self._ranges[name]
+        step = np.asarray((taken.high - taken.low) / 255, np.float32)
+        rounding = (
+            g.constant(f"{name}.step", step),
+            g.constant(f"{name}.zero", np.asarray(round(-taken.low / float(step)), np.uint8)),
+        )
+        return g.add("DequantizeLinear", g.add("QuantizeLinear", tensor, *rounding), *rounding)
 
     def _gelu(self, tensor: str) -> str:
         g = self._graph
@@ -190,7 +197,7 @@ class BertInt8:
     def _layer_norm(self, key: str, tensor: str, name: str) -> str:
         """The result is divided by the outliers of the input `name`; without a name it is not."""
         g = self._graph
-        divisors_D = self._ranges[name].divisors(self._size) if name else np.float32(1)
+        divisors_D = self._divisors(name, self._size) if name else np.float32(1)
         parts = (
             g.constant(f"{key}.{part}", self._weights[f"{key}.LayerNorm.{part}"] / divisors_D)
             for part in ("weight", "bias")
@@ -198,10 +205,19 @@ class BertInt8:
         return g.add("LayerNormalization", tensor, *parts, axis=-1, epsilon=_EPSILON)
 
     def _divided(self, tensor: str, name: str, size: int) -> str:
-        factors = 1 / self._ranges[name].divisors(size)
+        if self._ranges is None:
+            return tensor
+        factors = 1 / self._divisors(name, size)
         return self._graph.add("Mul", tensor, self._graph.constant(f"{name}.factors", factors))
 
     def _multiplied(self, tensor: str, name: str) -> str:
         """What the layer norm divided, as it was."""
-        divisors = self._ranges[name].divisors(self._size)
+        if self._ranges is None:
+            return tensor
+        divisors = self._divisors(name, self._size)
         return self._graph.add("Mul", tensor, self._graph.constant(f"{name}.divisors", divisors))
+
+    def _divisors(self, name: str, num_channels: int) -> NDArray[np.float32]:
+        if self._ranges is None:
+            return np.ones(num_channels, np.float32)
+        return self._ranges[name].divisors(num_channels)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from core.class_names import NONE_OF_THESE, identity, is_same
-from core.errors import BlobMissing
+from core.errors import BlobMissing, NoClasses
 from core.labelling import embeddings, labels
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest
@@ -100,11 +100,17 @@ def score(
     """Predict with a version. `progress` gets the share that is done, 0 to 1.
 
     Without `get_vectors`, only stored embeddings are used. A retired version is scored as long as
-    its head is there. Raises UnknownVersion, VersionRetired, ArtifactError, StoreError.
+    its head is there. Raises UnknownVersion, VersionRetired, NoClasses, ArtifactError,
+    StoreError.
     """
     with store.db.read() as conn:
         version = versions.get(conn, number)
     manifest, head = _open(version, store, runtime)
+    if not manifest.classes:
+        raise NoClasses(
+            f"version {number} was made before anything was labelled and knows 0 classes: compare "
+            "versions that predict"
+        )
     get_vectors = get_vectors or stored_vectors(store)
     place_of = {identity(name): k for k, name in enumerate(manifest.classes)}
     class_K = np.array([place_of.get(identity(name), -1) for name in held_out.names], np.int32)
