@@ -55,7 +55,7 @@ class ComparedServer:
             path = Path(folder) / "model.onnx"
             path.write_bytes(model.content)
             with running_peer(
-                self.peer, python, path, workers=workers, decoder=self.decoder, image=image
+                self.peer, python, path, workers=workers, decoder=self.decoder, body=image
             ) as port_and_pid:
                 yield port_and_pid
 

@@ -11,9 +11,7 @@ import re
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import cast
-
-from bench.photo_mix import Photo
+from typing import Protocol, cast
 
 STAMP_BYTES = 16
 MAX_CONNECTIONS = 1000
@@ -24,9 +22,19 @@ _WORKER = re.compile(rb'evergreen-worker:\s*(\d+)|"worker":\s*"?(\d+)')
 _VERSION = re.compile(rb'"version":\s*(\d+)')
 
 
+class Body(Protocol):
+    """A photo or a text."""
+
+    @property
+    def content(self) -> bytes: ...
+
+    @property
+    def content_type(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request in three parts: the head, the image, and what follows the image in a form."""
+    """A request in three parts: the head, the body, and what follows an image in a form."""
 
     head: bytes
     content: bytes
@@ -65,18 +73,18 @@ class Reply:
 
 def post(
     path: str,
-    photo: Photo,
+    body: Body,
     *,
     form_field: str | None = None,
     timeout_ms: int | None = None,
     stamped: bool,
 ) -> Request:
-    """Build a request with the image as its body, or as a file in a form.
+    """Build a request with the photo or text as its body, or as a file in a form.
 
     A stamped request has room for bytes after the image, which make each copy a different file.
     Decoders ignore them. `timeout_ms` becomes the header `X-Request-Timeout-Ms`.
     """
-    before, after, kind = b"", b"", photo.content_type.encode()
+    before, after, kind = b"", b"", body.content_type.encode()
     if form_field is not None:
         before = b'--%s\r\nContent-Disposition: form-data; name="%s"; filename="photo"\r\n' % (
             _BOUNDARY,
@@ -85,13 +93,13 @@ def post(
         before += b"Content-Type: %s\r\n\r\n" % kind
         after = b"\r\n--%s--\r\n" % _BOUNDARY
         kind = b"multipart/form-data; boundary=%s" % _BOUNDARY
-    length = len(before) + len(photo.content) + len(after) + (STAMP_BYTES if stamped else 0)
+    length = len(before) + len(body.content) + len(after) + (STAMP_BYTES if stamped else 0)
     fields = [b"POST %s HTTP/1.1" % path.encode(), b"Host: localhost", b"Content-Type: %s" % kind]
     fields.append(b"Content-Length: %d" % length)
     if timeout_ms is not None:
         fields.append(b"X-Request-Timeout-Ms: %d" % timeout_ms)
     head = b"\r\n".join(fields) + b"\r\n\r\n"
-    return Request(head + before, photo.content, after)
+    return Request(head + before, body.content, after)
 
 
 def stamp() -> bytes:

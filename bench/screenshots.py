@@ -4,19 +4,22 @@
     python -m bench.screenshots --every FOLDER       every view: light, dark, and 360 px wide
 
 The photos are drawn road signs, so that nothing is needed from elsewhere; `--photos` takes a folder
-with a folder of photos for each class instead.
+with a folder of photos for each class instead, and `--texts` takes texts made by templates.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import random
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -26,12 +29,13 @@ from bench.signs import SIGNS, sign
 from tests.end_to_end.page import open_browser
 from tests.end_to_end.review_page import ReviewPage, until_analysed, until_learnt
 from tests.support.server import ROOT, Server, running
+from tests.support.tickets import tickets
 
 _IMAGES = ROOT / "docs" / "images"
-_NUM_OF_CLASS = 28  # labelled, of each class
+_NUM_LABELLED = 168
 _NUM_WRONG = 6
 _NUM_PREDICTED = 120
-_NUM_LATER = 10  # of each class, labelled after the first version, for another one
+_NUM_LATER = 60  # labelled after the first version, for another one
 _WIDE = (1280, 820)
 _NARROW = (360, 760)
 _COLOURS = 256  # of the palette: a quarter of the bytes
@@ -50,18 +54,30 @@ _VIEWS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Example:
+    label: str
+    # The arguments of httpx for a prediction, and for a label.
+    asked: dict[str, Any]
+    given: dict[str, Any]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Take pictures of the page's views.")
     parser.add_argument("--every", type=Path, help="A folder for pictures of every view.")
     parser.add_argument("--photos", type=Path, help="A folder with a folder for each class.")
+    parser.add_argument("--texts", action="store_true", help="Classify texts.")
     options = parser.parse_args()
+    examples, kind = (_texts(), "text") if options.texts else (_photos(options.photos), "image")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recipe = folder / "recipe.toml"
         recipe.write_text("[planner]\nis_automatic = false\n")  # fine-tuning takes minutes
-        with running(folder / "home", workers=1, EVERGREEN_RECIPE=str(recipe)) as server:
+        with running(
+            folder / "home", workers=1, EVERGREEN_RECIPE=str(recipe), EVERGREEN_INPUT=kind
+        ) as server:
             print("teaching it …")
-            _teach(server, _photos(options.photos))
+            _teach(server, examples)
             browser = open_browser(folder / "profile")
             try:
                 _take(ReviewPage(browser, server), options.every)
@@ -69,46 +85,63 @@ def main() -> None:
                 browser.quit()
 
 
-def _photos(folder: Path | None) -> Iterator[tuple[str, bytes]]:
-    """Photos with their classes, without an end or until the folder has no more."""
+def _texts() -> Iterator[_Example]:
+    num = _NUM_LABELLED + _NUM_LATER + _NUM_PREDICTED
+    for each in tickets(num, seed=1):
+        text = {"text": each.text}
+        yield _Example(each.label, {"json": text}, {"json": {**text, "label": each.label}})
+
+
+def _photos(folder: Path | None) -> Iterator[_Example]:
+    """Without an end, or until the folder has no more."""
     if folder is None:
         names, seed = list(SIGNS), 0
         while True:
-            yield names[seed % len(names)], sign(names[seed % len(names)], seed)
+            name = names[seed % len(names)]
+            yield _photo(name, sign(name, seed))
             seed += 1
     paths = [path for path in sorted(folder.glob("*/*")) if path.is_file()]
     random.Random(0).shuffle(paths)
     for path in paths:
-        yield path.parent.name, path.read_bytes()
+        yield _photo(path.parent.name, path.read_bytes())
 
 
-def _teach(server: Server, photos: Iterator[tuple[str, bytes]]) -> None:
+def _photo(name: str, image: bytes) -> _Example:
+    asked = {"content": image, "headers": {"Content-Type": "application/octet-stream"}}
+    files = {"image": ("photo", image, "application/octet-stream")}
+    return _Example(name, asked, {"files": files, "data": {"label": name}})
+
+
+def _teach(server: Server, examples: Iterator[_Example]) -> None:
     """Label, a few of them wrongly, and predict, so that every view has something to show."""
-    some = [next(photos) for _ in range(_NUM_OF_CLASS * len(SIGNS))]
-    names = sorted({name for name, _ in some})
+    some = list(itertools.islice(examples, _NUM_LABELLED))
+    names = sorted({each.label for each in some})
     following = dict(zip(names, names[1:] + names[:1], strict=True))
-    wrong = {i: following[some[i][0]] for i in range(0, 17 * _NUM_WRONG, 17)}
-    _label(server, [(wrong.get(i, name), image) for i, (name, image) in enumerate(some)])
-    until_learnt(server, timeout_s=300)
-    _label(server, [next(photos) for _ in range(_NUM_LATER * len(SIGNS))])
-    until_learnt(server, timeout_s=300)
-    until_analysed(server, timeout_s=300)
-    images = [image for _, (_, image) in zip(range(_NUM_PREDICTED), photos, strict=False)]
+    wrong = {i: following[some[i].label] for i in range(0, 17 * _NUM_WRONG, 17)}
     with httpx.Client(base_url=server.url, timeout=60) as client:
-        for image in images:
-            headers = {"Content-Type": "application/octet-stream"}
-            client.post("/v1/predict", content=image, headers=headers).raise_for_status()
+        _label(client, [_relabelled(each, wrong.get(i)) for i, each in enumerate(some)])
+        until_learnt(server, timeout_s=300)
+        _label(client, list(itertools.islice(examples, _NUM_LATER)))
+        until_learnt(server, timeout_s=300)
+        until_analysed(server, timeout_s=300)
+        for each in itertools.islice(examples, _NUM_PREDICTED):
+            client.post("/v1/predict", **each.asked).raise_for_status()
 
 
-def _label(server: Server, photos: list[tuple[str, bytes]]) -> None:
-    with httpx.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(4) as pool:
+def _relabelled(example: _Example, label: str | None) -> _Example:
+    if label is None:
+        return example
+    part = "json" if "json" in example.given else "data"
+    given = {**example.given, part: {**example.given[part], "label": label}}
+    return _Example(label, example.asked, given)
 
-        def send(photo: tuple[str, bytes]) -> None:
-            name, image = photo
-            files = {"image": ("photo", image, "application/octet-stream")}
-            client.post("/v1/feedback", files=files, data={"label": name}).raise_for_status()
 
-        list(pool.map(send, photos))
+def _label(client: httpx.Client, examples: list[_Example]) -> None:
+    def send(example: _Example) -> None:
+        client.post("/v1/feedback", **example.given).raise_for_status()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(send, examples))
 
 
 def _take(page: ReviewPage, every: Path | None) -> None:

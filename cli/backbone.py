@@ -23,7 +23,7 @@ from core.settings import Settings, load_settings
 from core.store.store import Store
 from training.backbones.backbone_ref import BackboneRef
 from training.backbones.costs import MEASURED
-from training.backbones.names import all_names
+from training.backbones.names import all_names, require_kind
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -49,7 +49,9 @@ def names() -> None:
     err.print(
         "MB: the file. x starter: time of a photo on one core, over the starter's.\n"
         "20 labels, 100 labels: right answers on five kinds of flowers, so many a class.\n"
-        "timm/NAME is any model of timm that embeds images."
+        "timm/NAME is any model of timm that embeds images.\n"
+        "Texts: hf/NAME is a repository of Hugging Face. A folder has config.json, tokenizer.json\n"
+        "and model.safetensors. Either is of the family bert, distilbert, roberta or mpnet."
     )
 
 
@@ -63,7 +65,12 @@ def _cells(name: str) -> list[str]:
 
 @app.command()
 def use(
-    name: Annotated[str, typer.Argument(help="efficientnet-lite0, torchvision/resnet18, ...")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="efficientnet-lite0, torchvision/resnet18, ...; for texts hf/NAME or a folder."
+        ),
+    ],
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -77,20 +84,21 @@ def use(
 ) -> None:
     """Train on another backbone, and let the gate decide.
 
-    A run in the background computes the embeddings of all labelled images again. The champion
+    A run in the background computes the embeddings of all that is labelled again. The champion
     serves until the new version is ready, and after that if the gate rejects the new version.
     """
     settings = load_settings()
     with home.opened_existing(settings) as store:
+        require_kind(name, store.kind)
         with store.db.read() as conn:
             require_enough(conn)
         err.print(f"Building {name} ...")
-        if name in pretrained.NAMES and weights is None:
+        if name in pretrained.names(store.kind) and weights is None:
             candidate = _bundled(store, name)
         else:
             candidate = _built(store, settings, name, weights)
         candidate = _with_its_pixels(store, candidate)
-        if int8:
+        if int8 and candidate.quantised_from is None:
             candidate = _quantised(store, settings, candidate)
         _request_run(store, settings, candidate, wait)
 
@@ -107,22 +115,23 @@ def _with_its_pixels(store: Store, candidate: BackboneRef) -> BackboneRef:
 def _bundled(store: Store, name: str) -> BackboneRef:
     model = pretrained.load(name)
     size = model.head.weights_DK.shape[0]
-    return BackboneRef(name, store.blobs.put(model.backbone), model.input_spec, size)
+    float32 = None if model.in_float32 is None else store.blobs.put(model.in_float32)
+    digest = store.blobs.put(model.backbone)
+    return BackboneRef(name, digest, model.input_spec, size, quantised_from=float32)
 
 
 def _built(store: Store, settings: Settings, name: str, weights: Path | None) -> BackboneRef:
     if importlib.util.find_spec("torch") is None:
         raise NotReady(
             f"the backbone {name} needs torch: install it with pip install 'torch==2.13.0' "
-            "'evergreen-classifier[training]'"
+            "'evergreen-classifier[training]', or [text-training] for texts"
         )
     # Imported here: torch takes seconds.
-    from training.backbones.backbone import build
-    from training.backbones.export import export_backbone
+    from training.backbones.networks import build, export
 
     module = build(name, weights, cache=settings.home / "cache" / "weights")
-    digest = store.blobs.put(export_backbone(module))
-    return BackboneRef(module.name, digest, module.pixels, module.embedding_size)
+    digest = store.blobs.put(export(module))
+    return BackboneRef(module.name, digest, module.input_spec, module.embedding_size)
 
 
 @app.command("int8")
@@ -151,13 +160,9 @@ def int8_(wait: _Wait = False) -> None:
 
 def _quantised(store: Store, settings: Settings, candidate: BackboneRef) -> BackboneRef:
     # Imported here: onnxruntime's quantisation takes a second.
-    from training.backbones.quantise import as_int8, labelled_photos
+    from training.backbones.int8 import as_int8
 
-    photos_NHWC = labelled_photos(store, candidate.input_spec, settings.limits)
-    err.print(f"Quantising {candidate.name} on {len(photos_NHWC)} labelled photos ...")
-    candidate, result = as_int8(candidate, photos_NHWC, store.blobs)
-    err.print(result.reason())
-    return candidate
+    return as_int8(store, candidate, settings.limits, err.print)
 
 
 def _request_run(store: Store, settings: Settings, candidate: BackboneRef, wait: bool) -> None:

@@ -86,7 +86,7 @@ COMMANDS = (
         "import",
         _TEACH,
         "cli.import_folder:import_folder",
-        "Label a folder or an archive of images.",
+        "Label a folder, an archive or a table.",
     ),
     Command(
         "export-labels",

@@ -5,7 +5,7 @@
                        TextTooLong, BodyTooLarge, UnsupportedMediaType, SlowBody, InvalidLabel,
                        InvalidRequest, UnknownPrediction, UnknownFeedback, UnknownExample,
                        UnknownBatch, UnknownClass, UnknownRun, UnknownVersion, UnknownModel,
-                       UnknownImport, InvalidRecipe, InvalidArchive
+                       UnknownImport, OtherKind, InvalidRecipe, InvalidArchive
       AccessError      KeyRequired, RoleRequired, QuotaExceeded, UnknownHost, ForeignOrigin
       StateError       NotReady, NoClasses, Overloaded, DeadlineExceeded, NotEnoughLabels,
                        PromotionConflict, PromotionFailed, VersionNotLoaded, VersionTaken,
@@ -92,6 +92,10 @@ class UnknownVersion(InputError, code="unknown-version"): ...
 
 
 class UnknownModel(InputError, code="unknown-model"): ...
+
+
+class OtherKind(InputError, code="other-kind"):
+    """What is asked for is of another kind of input than the home has."""
 
 
 class UnknownImport(InputError, code="unknown-import"): ...
@@ -220,6 +224,8 @@ def describe_invalid(problem: Mapping[str, Any]) -> str:
     """Describe one error of pydantic in a clause: the place, the value in short, the limit."""
     place = ".".join(map(str, problem["loc"])) or "the body"
     value = problem.get("input")
-    shown = "" if problem["type"] == "missing" else f" is {reprlib.repr(value)[:60]}"
+    # A body, a list or what is no Unicode may hold a text, which no message quotes.
+    is_hidden = problem["type"] in ("missing", "string_unicode") or isinstance(value, dict | list)
+    shown = "" if is_hidden else f" is {reprlib.repr(value)[:60]}"
     reason = str(problem["msg"]).removeprefix("Value error, ")
     return f"{place}{shown}: {reason[:1].lower()}{reason[1:]}"

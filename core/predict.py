@@ -32,6 +32,8 @@ class PredictionResult:
     # As `Decoded` has them.
     is_truncated: bool | None = None
     note: str | None = None
+    # The version's head is made of the names of its classes.
+    is_zero_shot: bool = False
 
     def best(self, count: int) -> list[tuple[str, float]]:
         """The most likely classes with their confidence, best first."""
@@ -95,4 +97,5 @@ def build_prediction(
         embedding_D,
         decoded.is_truncated,
         decoded.note,
+        bool(manifest.metrics.get("zero_shot", False)),
     )

@@ -24,8 +24,14 @@ from bentoml.validators import ContentType
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core import logs
+from core.errors import StoreError
+from core.inputs import kinds
+from core.inputs.kind import InputKind
 from core.models.onnx_sessions import num_usable_gpus
-from core.settings import adopt_new_names, load_settings
+from core.settings import Settings, adopt_new_names, load_settings
+from core.store.database import Database
+from core.store.drivers.time_limits import TimeLimits
+from core.store.home_kind import read_kind
 from service.api.app import build_routes, create_app
 from service.api.routes import bentoml as bentoml_routes
 from service.api.routes.predict import DEFAULT_TOP, predict_here
@@ -68,6 +74,48 @@ else:
 _NUM_GPUS = num_usable_gpus(SETTINGS.device)
 
 app = create_app(SETTINGS)
+
+
+def kind_of_home(settings: Settings) -> InputKind:
+    """That of the home, or the one that a new home gets, also where the database cannot be read:
+    opening the store says then what is wrong."""
+    wished = kinds.wished(settings.input)
+    url = settings.resolved_database_url
+    if url.startswith("sqlite") and not (settings.home / "evergreen.db").exists():
+        return wished
+    db = Database(url, TimeLimits(settings.store_connect_s, settings.store_timeout_s))
+    try:
+        return read_kind(db)
+    except StoreError:
+        return wished
+    finally:
+        db.close()
+
+
+_KIND = kind_of_home(SETTINGS)
+
+
+async def _predict(evergreen: Evergreen, content: bytes) -> PredictionResponse:
+    predictor = evergreen.serving.predictor
+    result = await predictor.predict(await predictor.servable(), content)
+    return PredictionResponse.from_record(result, DEFAULT_TOP)
+
+
+# For the schema, and for calls within the process: over HTTP, the app has this route.
+async def _predict_bytes(
+    self: Evergreen, image: Annotated[bytes, ContentType("image/*")], /
+) -> PredictionResponse:
+    """Classify an image, for BentoML's own clients. Others use POST /v1/predict."""
+    return await _predict(self, image)
+
+
+async def _predict_string(self: Evergreen, text: str) -> PredictionResponse:
+    """Classify a text, for BentoML's own clients. Others use POST /v1/predict."""
+    return await _predict(self, _KIND.encode(text))
+
+
+# The name in the schema, and of the method of BentoML's clients.
+_predict_bytes.__name__ = _predict_string.__name__ = "predict"
 
 
 @bentoml.service(name="Trainer", workers=1, **_QUIET)
@@ -133,15 +181,9 @@ class Evergreen:
         await self.opened.aclose()
         self.serving.stop()
 
-    @bentoml.api(route=bentoml_routes.PATH)
-    async def predict(
-        self, image: Annotated[bytes, ContentType("image/*")], /
-    ) -> PredictionResponse:
-        """Classify an image, for BentoML's own clients. Others use POST /v1/predict."""
-        # For the schema, and for calls within the process: over HTTP, the app has this route.
-        servable = await self.serving.predictor.servable()
-        result = await self.serving.predictor.predict(servable, image)
-        return PredictionResponse.from_record(result, DEFAULT_TOP)
+    predict = bentoml.api(route=bentoml_routes.PATH)(
+        _predict_bytes if _KIND.wire.json_field is None else _predict_string
+    )
 
 
 class OursFirst:

@@ -29,8 +29,9 @@ class Peer:
     package: str
     command: tuple[str, ...]
     path: str = "/predict"
-    # None if the image is the request body.
+    # None if the image or text is the request body.
     form_field: str | None = None
+    content_type: str = "image/jpeg"
 
 
 PEERS = (
@@ -55,9 +56,9 @@ def missing(peer: Peer, python: str) -> str | None:
 
 @contextlib.contextmanager
 def running(
-    peer: Peer, python: str, model: Path, *, workers: int, decoder: str, image: bytes
+    peer: Peer, python: str, model: Path, *, workers: int, decoder: str, body: bytes
 ) -> Iterator[tuple[int, int]]:
-    """Start a peer. Yields its port and pid once it answers a prediction.
+    """Start a peer. Yields its port and pid once it answers a prediction of `body`.
 
     `decoder` is `plain` or `evergreen`. Raises RuntimeError, TimeoutError.
     """
@@ -82,7 +83,7 @@ def running(
         try:
             url = f"http://127.0.0.1:{port}{peer.path}"
             wait_until(
-                lambda: _answers(peer, url, image, process, log_path), _START_WITHIN_S, peer.name
+                lambda: _answers(peer, url, body, process, log_path), _START_WITHIN_S, peer.name
             )
             # Its other workers may still be loading.
             time.sleep(2)
@@ -92,16 +93,16 @@ def running(
 
 
 def _answers(
-    peer: Peer, url: str, image: bytes, process: subprocess.Popen[bytes], log_path: Path
+    peer: Peer, url: str, body: bytes, process: subprocess.Popen[bytes], log_path: Path
 ) -> bool:
     if process.poll() is not None:
         raise RuntimeError(f"{peer.name} ended: {log_path.read_text(errors='replace')[-2000:]}")
     try:
         if peer.form_field is None:
-            kind = {"Content-Type": "image/jpeg"}
-            response = httpx.post(url, content=image, headers=kind, timeout=10)
+            kind = {"Content-Type": peer.content_type}
+            response = httpx.post(url, content=body, headers=kind, timeout=10)
         else:
-            files = {peer.form_field: ("photo.jpg", image, "image/jpeg")}
+            files = {peer.form_field: ("photo.jpg", body, peer.content_type)}
             response = httpx.post(url, files=files, timeout=10)
     except httpx.HTTPError:
         return False

@@ -90,9 +90,14 @@ class Wire:
     field: str
     #: Content types of a body that is one input, such as `image/` for all that begin so.
     media_types: tuple[str, ...]
+    #: One of them, and the part of a form, as messages show them.
+    example: str
+    form_example: str
     #: The fields of a JSON body with one input and with several; None: JSON carries none.
     json_field: str | None = None
     json_list: str | None = None
+    #: Which charsets a content type may name; empty: the parameter has no meaning.
+    charsets: tuple[str, ...] = ()
 
 
 class InputKind(Protocol):
@@ -112,6 +117,8 @@ class InputKind(Protocol):
     needs_exact_products: bool
     #: Whether lists show an excerpt of each input.
     has_excerpts: bool
+    #: The content types of stored inputs.
+    stored_types: str
     #: The content type of previews, and the ending of their files.
     preview_type: str
     preview_suffix: str
@@ -132,6 +139,10 @@ class InputKind(Protocol):
         """A batch of one for a graph whose inputs have these shapes, the same on every machine.
         None: the graph takes no batch that is known beforehand."""
 
+    def encode(self, value: str) -> bytes:
+        """The bytes of an input that JSON carries as a string: a text itself, an image in base64.
+        Raises InputError."""
+
     def kept(self, content: bytes) -> bytes:
         """What is stored of an input. Bytes that cannot be decoded are left as they are."""
 
@@ -143,6 +154,9 @@ class InputKind(Protocol):
 
     def preview(self, content: bytes, limits: Limits) -> bytes:
         """A thumbnail or an excerpt, of the type `preview_type`. Raises InputError."""
+
+    def preview_size(self, width: int, height: int) -> tuple[int, int]:
+        """Of an input of this size, as `measure` returns it."""
 
     def is_whole_preview(self, preview: bytes) -> bool:
         """Whether a stored preview is complete."""

@@ -6,7 +6,7 @@ state dict, so they can be read back to train the backbone further. Runs no mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ PIXELS = "pixels"
 EMBEDDING = "embedding"
 
 
-def bind_weights(graph: bytes, weights: Mapping[str, NDArray[Any]]) -> bytes:
-    """Turn every input of an ONNX graph but `pixels` into a float32 initializer of that name.
+def bind_weights(
+    graph: bytes, weights: Mapping[str, NDArray[Any]], inputs: Sequence[str] = (PIXELS,)
+) -> bytes:
+    """Turn every input of an ONNX graph but `inputs` into a float32 initializer of that name.
 
     Returns deterministic bytes. BatchNorm stays as it is: onnxruntime folds it when it loads the
     model. The weights keep their names, so `bound_weights` reads them back.
@@ -33,7 +35,7 @@ def bind_weights(graph: bytes, weights: Mapping[str, NDArray[Any]]) -> bytes:
     wanted = {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         for value in model.graph.input
-        if value.name != PIXELS
+        if value.name not in inputs
     }
     if wanted.keys() != weights.keys():
         differing = sorted(wanted.keys() ^ weights.keys())
@@ -42,9 +44,9 @@ def bind_weights(graph: bytes, weights: Mapping[str, NDArray[Any]]) -> bytes:
             f"{', '.join(differing[:5])}: bind the weights of the architecture it was exported from"
         )
     tensors = [_initializer(name, shape, weights[name]) for name, shape in wanted.items()]
-    pixels = [value for value in model.graph.input if value.name == PIXELS]
+    kept = [value for value in model.graph.input if value.name in inputs]
     del model.graph.input[:]
-    model.graph.input.extend(pixels)
+    model.graph.input.extend(kept)
     model.graph.initializer.extend(tensors)
     bound: bytes = model.SerializeToString(deterministic=True)
     return bound

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.routing import iter_route_contexts
@@ -10,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from core.release import release
 from core.settings import Settings
-from service.api import problems
+from service.api import input_contract, problems
 from service.api.access.contract import add_keys
 from service.api.access.gate import Gate
 from service.api.access.route_roles import methods_of_fixed
@@ -60,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Evergreen",
         version=release(),
-        description="An image classifier that keeps learning from the people who use it.",
+        description="A classifier of images or texts that keeps learning from its users.",
         docs_url=None,  # its page loads scripts from the web
         redoc_url=None,
         dependencies=[Depends(refuse_unexpected)],
@@ -108,12 +110,25 @@ def create_app(settings: Settings) -> FastAPI:
         raise HTTPException(404)
 
     generate = app.openapi
-    app.openapi = functools.cache(lambda: add_keys(generate()))  # type: ignore[method-assign]
+
+    @functools.cache
+    def document(has_started: bool) -> dict[str, Any]:
+        described = add_keys(copy.deepcopy(generate()))
+        if has_started:
+            input_contract.of_home(described, app.state.serving.store.kind)
+        return described
+
+    # Until the service has started, the kind of its home is not known.
+    app.openapi = lambda: document(_has_started(app))  # type: ignore[method-assign]
     app.state.sessions = Sessions(settings)
     app.state.streams = Streams()
     app.add_middleware(RequestMiddleware, state=app.state, max_bytes=settings.max_body_bytes)
     app.add_middleware(Gate, state=app.state, settings=settings)  # the last one is the first
     return app
+
+
+def _has_started(app: FastAPI) -> bool:
+    return getattr(app.state, "serving", None) is not None
 
 
 def build_routes(app: FastAPI) -> None:

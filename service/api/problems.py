@@ -43,6 +43,7 @@ _STATUS: dict[type[EvergreenError], int] = {
     errors.UnknownVersion: 404,
     errors.UnknownModel: 404,
     errors.UnknownImport: 404,
+    errors.OtherKind: 404,
     errors.KeyRequired: 401,
     errors.RoleRequired: 403,
     errors.ForeignOrigin: 403,

@@ -1,32 +1,18 @@
-"""Request bodies: their limits, and the two ways to send an image.
-
-An image is the body itself (`Content-Type: image/jpeg`, any image type, or
-`application/octet-stream`), or a field `image` of `multipart/form-data`. `core.inputs.pixels` finds
-out the format from the bytes, whatever type the client names.
-"""
+"""Request bodies: how they are read, and their limits. `input_bodies.py` finds inputs in them."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from fastapi import Request
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from core.errors import BodyTooLarge, InvalidRequest, SlowBody, UnsupportedMediaType
 from service.api import json_bodies
 
-_RAW = ("image/", "application/octet-stream")
 FORM = "multipart/form-data"
 JSON = "application/json"
-# Fields of a form other than the image; each is a label, an id or a name.
-_MAX_FIELDS = 16
-# Images of one request: they share a response, so the first waits for the last.
-_MAX_IMAGES = 64
 # A client that sends nothing for so long would hold its connection for ever.
 IDLE_S = 15.0
 # So would one that sends a little now and then. Shorter than the 60 seconds after which BentoML
@@ -34,100 +20,12 @@ IDLE_S = 15.0
 WHOLE_S = 50.0
 
 
-@dataclass(frozen=True, slots=True)
-class ImageBody:
-    image: bytes
-    # The other fields of the form; empty for a raw body.
-    fields: dict[str, str]
-
-
 def media_type(request: Request) -> str:
-    return _media_type(request.headers.get("content-type", ""))
+    return media_type_of(request.headers.get("content-type", ""))
 
 
-def is_raw(content_type: str) -> bool:
-    """Whether the body of this Content-Type is an image itself."""
-    return _media_type(content_type).startswith(_RAW)
-
-
-def _media_type(content_type: str) -> str:
+def media_type_of(content_type: str) -> str:
     return content_type.split(";")[0].strip().lower()
-
-
-async def read_image(request: Request) -> ImageBody:
-    """Fields of a form come with it. Raises UnsupportedMediaType, InvalidRequest."""
-    (image,), fields = await _read(request, max_images=1)
-    return ImageBody(image, fields)
-
-
-async def read_images(request: Request) -> list[bytes]:
-    """One image or several, in order. Raises as `read_image` does."""
-    images, fields = await _read(request, max_images=_MAX_IMAGES)
-    if fields:
-        raise InvalidRequest(
-            f"the form has unknown fields {sorted(name[:40] for name in fields)}; it takes files "
-            "`image` only"
-        )
-    return images
-
-
-async def _read(request: Request, max_images: int) -> tuple[list[bytes], dict[str, str]]:
-    content_type = media_type(request)
-    if content_type.startswith(_RAW):
-        return [await request.body()], {}
-    if content_type == FORM:
-        _check_has_end(request.headers["content-type"], await request.body())
-        return await _read_form(request, max_images)
-    raise UnsupportedMediaType(
-        f"the Content-Type is {content_type[:100]!r}; send the image itself as image/jpeg (or png, "
-        f"webp, ...), or {FORM} with a field `image`"
-    )
-
-
-def _check_has_end(content_type: str, body: bytes) -> None:
-    """The parser would drop an unfinished part, and take the form. Raises InvalidRequest."""
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
-    if boundary is not None and b"--" + boundary + b"--" not in body:
-        raise InvalidRequest(
-            "the form has no end; send a file `image`, and behind the last part the boundary "
-            "between two pairs of hyphens"
-        )
-
-
-async def _read_form(request: Request, max_images: int) -> tuple[list[bytes], dict[str, str]]:
-    images: list[bytes] = []
-    fields: dict[str, str] = {}
-    body = await request.body()
-    try:
-        async with request.form(max_files=max_images, max_fields=_MAX_FIELDS) as form:
-            for name, value in form.multi_items():
-                if isinstance(value, UploadFile):
-                    if name != "image":
-                        raise InvalidRequest(
-                            f"the file is in a field {name[:40]!r}; name the field `image`"
-                        )
-                    images.append(await value.read())
-                elif name == "image":
-                    raise InvalidRequest(
-                        'the part `image` has no file name; add one: form-data; name="image"; '
-                        'filename="photo.jpg"'
-                    )
-                elif name in fields:
-                    raise InvalidRequest(f"the form has {name[:40]!r} twice; send it once")
-                elif value.encode() not in body:  # the parser takes other bytes for Latin-1
-                    raise InvalidRequest(
-                        f"the field {name[:40]!r} is not UTF-8; send the fields of the form beside "
-                        "`image` in UTF-8"
-                    )
-                else:
-                    fields[name] = value
-    except HTTPException as error:
-        raise InvalidRequest(
-            f"the form cannot be read ({error.detail}); send {FORM} with a file `image`"
-        ) from error
-    if not images:
-        raise InvalidRequest("the form has no file `image`; with curl: -F image=@photo.jpg")
-    return images, fields
 
 
 async def read_body(receive: Receive, length: int | None, max_bytes: int) -> bytes:
@@ -160,8 +58,11 @@ async def read_body(receive: Receive, length: int | None, max_bytes: int) -> byt
         raise _too_slow(loop.time() >= ends_at) from None
 
 
-def checked(scope: Scope, body: bytes, length: int | None, *, may_be_json: bool) -> bytes:
-    """The body as the routes read it. Raises InvalidRequest, UnsupportedMediaType, BodyTooLarge."""
+def checked(scope: Scope, body: bytes, length: int | None, max_json_bytes: int | None) -> bytes:
+    """The body as the routes read it. With `max_json_bytes` None, the route takes no JSON.
+
+    Raises InvalidRequest, UnsupportedMediaType, BodyTooLarge.
+    """
     _check_complete(scope, body, length)
     if not body or scope["path"].startswith("/v2/"):  # its protocol has rules of its own
         return body
@@ -172,9 +73,9 @@ def checked(scope: Scope, body: bytes, length: int | None, *, may_be_json: bool)
                 f"the Content-Encoding is {value.decode('latin-1')[:40]!r}, which this route does "
                 "not take; send the body as it is"
             )
-        if may_be_json and name == b"content-type":
-            is_json = _media_type(value.decode("latin-1")) == JSON
-    return json_bodies.to_utf8(body, scope["path"]) if is_json else body
+        if max_json_bytes is not None and name == b"content-type":
+            is_json = media_type_of(value.decode("latin-1")) == JSON
+    return json_bodies.to_utf8(body, max_json_bytes) if is_json and max_json_bytes else body
 
 
 def _check_complete(scope: Scope, body: bytes, length: int | None) -> None:
@@ -203,8 +104,8 @@ def replay(body: bytes, receive: Receive) -> Receive:
 
 def _too_large(size: str, max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(
-        f"the body has {size} bytes; the limit is {max_bytes:,} (EVERGREEN_MAX_BODY_MB); send a "
-        "smaller copy of the image"
+        f"the body has {size} bytes; the limit is {max_bytes:,} (EVERGREEN_MAX_BODY_MB); send "
+        "less at once, or a smaller copy of the image"
     )
 
 

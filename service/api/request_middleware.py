@@ -1,9 +1,9 @@
 """What happens to every request before its route: it is measured, its body is read within limits,
-and work on images is admitted: predictions, and labels that bring their image.
+and work on inputs is admitted: predictions, and labels that bring their input in a form.
 
 The route of a prediction finds its ticket in the state of the request (`dependencies.ticket_of`).
 The plainest predictions do not go through the framework, which would cost 7 % of the throughput:
-one image as the body, without parameters and without a timeout.
+one input as the body, without parameters and without a timeout.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import EvergreenError
 from service import metrics
-from service.api import problems, request_bodies, request_ids, unread_bodies, uploads
+from service.api import (
+    input_bodies,
+    json_bodies,
+    problems,
+    request_bodies,
+    request_ids,
+    unread_bodies,
+    uploads,
+)
 from service.api.disconnect import cancel_on_disconnect
 from service.api.routes import bentoml
 from service.api.routes.predict import DEFAULT_TOP, PATH, predict_one
@@ -71,7 +79,7 @@ class RequestMiddleware:
                 await self._app(scope, receive, respond)
                 return
             body, ticket = await self._read_and_admit(scope, receive)
-            if ticket is not None and _is_plain(scope):
+            if ticket is not None and self._is_plain(scope):
                 work = self._predict(scope, body, ticket, respond)
             else:
                 work = self._app(scope, request_bodies.replay(body, receive), respond)
@@ -96,9 +104,9 @@ class RequestMiddleware:
         serving = getattr(self._state, "serving", None)
         return serving is not None and serving.drain.is_on
 
-    async def _predict(self, scope: Scope, image: bytes, ticket: Ticket, send: Send) -> None:
+    async def _predict(self, scope: Scope, content: bytes, ticket: Ticket, send: Send) -> None:
         serving = self._state.serving
-        response = await predict_one(serving, image, ticket, None, DEFAULT_TOP, None)
+        response = await predict_one(serving, content, ticket, None, DEFAULT_TOP, None)
         await response(scope, _receive_nothing, send)
 
     async def _read_and_admit(self, scope: Scope, receive: Receive) -> tuple[bytes, Ticket | None]:
@@ -109,8 +117,7 @@ class RequestMiddleware:
         if admission is not None:  # a request that would be refused now need not be read
             admission.check(timeout_s)
         body = await request_bodies.read_body(receive, length, self._max_bytes)
-        may_be_json = scope["path"] not in _PREDICT_PATHS
-        body = request_bodies.checked(scope, body, length, may_be_json=may_be_json)
+        body = request_bodies.checked(scope, body, length, self._max_json_bytes(scope["path"]))
         if admission is None:
             return body, None
         # Not before the body is there: slow clients would keep others out.
@@ -119,15 +126,35 @@ class RequestMiddleware:
         return body, ticket
 
     def _admission(self, scope: Scope) -> Admission | None:
-        """None if the request brings no image to decode, or if the service is starting."""
+        """None if the request brings no input to decode, or if the service is starting."""
         path: str = scope["path"]
-        has_image = scope["method"] == "POST" and (
+        has_input = scope["method"] == "POST" and (
             path in _PREDICT_PATHS
             or (path.startswith("/v2/") and path.endswith("/infer"))
             or (path == _FEEDBACK_PATH and _is_form(scope))
         )
         serving = getattr(self._state, "serving", None)
-        return serving.admission if has_image and serving is not None else None
+        return serving.admission if has_input and serving is not None else None
+
+    def _max_json_bytes(self, path: str) -> int | None:
+        """None: what the route takes is no JSON."""
+        serving = getattr(self._state, "serving", None)
+        if serving is not None and serving.store.kind.wire.json_field is not None:
+            return json_bodies.limit_of(path, serving.limits.max_characters)
+        return None if path in _PREDICT_PATHS else json_bodies.limit_of(path, 0)
+
+    def _is_plain(self, scope: Scope) -> bool:
+        """Raises UnsupportedMediaType."""
+        if scope["path"] != PATH or scope["query_string"]:
+            return False
+        is_raw = False
+        for name, value in scope["headers"]:
+            if name == _TIMEOUT_HEADER:
+                return False
+            if name == b"content-type":
+                wire = self._state.serving.store.kind.wire
+                is_raw = input_bodies.is_raw(value.decode("latin-1"), wire)
+        return is_raw
 
 
 def _without_body(send: Send) -> Send:
@@ -151,18 +178,6 @@ def _is_form(scope: Scope) -> bool:
         name == b"content-type" and value.lower().startswith(_FORM)
         for name, value in scope["headers"]
     )
-
-
-def _is_plain(scope: Scope) -> bool:
-    if scope["path"] != PATH or scope["query_string"]:
-        return False
-    is_image = False
-    for name, value in scope["headers"]:
-        if name == _TIMEOUT_HEADER:
-            return False
-        if name == b"content-type":
-            is_image = request_bodies.is_raw(value.decode("latin-1"))
-    return is_image
 
 
 async def _receive_nothing() -> Message:

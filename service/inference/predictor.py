@@ -145,11 +145,19 @@ class Predictor:
         return await _run(self._io_pool, record)
 
     async def predict_many(
-        self, servable: Servable, contents: Sequence[bytes], deadline: Deadline | None = None
+        self,
+        servable: Servable,
+        contents: Sequence[bytes | EvergreenError],
+        deadline: Deadline | None = None,
     ) -> list[PredictionResult | EvergreenError]:
-        """Predict all with one version, in order. An input that fails gets its own error."""
+        """Predict all with one version, in order. An input that fails gets its own error, as does
+        one that came as an error."""
 
-        async def predict_or_error(content: bytes) -> PredictionResult | EvergreenError:
+        async def predict_or_error(
+            content: bytes | EvergreenError,
+        ) -> PredictionResult | EvergreenError:
+            if isinstance(content, EvergreenError):
+                return content
             try:
                 return await self.predict(servable, content, deadline)
             except EvergreenError as error:

@@ -22,6 +22,7 @@ from core.store.store import Store, open_store
 from core.system.host import available_cores
 from service.inference import batcher
 from service.inference.batcher import Batcher
+from service.inference.excerpts import Excerpts
 from service.inference.health import Health
 from service.inference.importer import Importer
 from service.inference.predictor import Predictor
@@ -94,6 +95,7 @@ class ServingProcess:
         self.importer = Importer(store, settings)
         self.admission = Admission(settings.max_in_flight, settings.max_wait_s)
         self.thumbnails = Thumbnails(settings, store, self.predictor, self.admission)
+        self.excerpts = Excerpts(store)
         self.drain = Drain(settings.drain_s, settings.stop_within_s)
         # Set when the other workers of the machine can be reached.
         self.forwarder: Forwarder | None = None
@@ -128,6 +130,7 @@ class ServingProcess:
         self.importer.stop()
         self.swap.stop()
         self.thumbnails.stop()
+        self.excerpts.stop()
         self.predictor.stop()
         self._checkpoints.stop()
         self._spool_drain.stop()

@@ -82,9 +82,13 @@ def prepare(body: Body, manifest: Manifest, max_bytes: int) -> Prepared:
     request = messages.read(content, body.json_length, most)
     wanted = [(each, request.is_binary(each)) for each in _requested_outputs(request, manifest)]
     sent = _check_input(request.inputs, manifest)
-    is_encoded = sent.datatype == "BYTES"
-    read = tensors.read_bytes if is_encoded else tensors.read_uint8
-    return Prepared(request.id, wanted, read(sent.raw, sent.shape, sent.name))
+    inputs: Array | list[bytes]
+    if sent.datatype == "BYTES":
+        encode = kinds.of_spec(manifest.input_spec).encode
+        inputs = tensors.read_bytes(sent.raw, sent.shape, sent.name, encode)
+    else:
+        inputs = tensors.read_uint8(sent.raw, sent.shape, sent.name)
+    return Prepared(request.id, wanted, inputs)
 
 
 async def infer(

@@ -7,6 +7,7 @@ tensors their meaning.
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ _COMPRESSIONS = ("gzip", "deflate")
 # What grows when JSON is parsed, up to a hundred times: elements, lists, objects and texts. There
 # may be a list for each pixel, with its three colours, and one for each row and each image.
 _MARKS = {b",": 1.0, b"[": 0.4, b"{": 0.0, b'"': 0.0}
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 # The rest of a message: shapes, parameters, outputs.
 _OTHER_ELEMENTS = 10_000
 _ANY_HEADER = zlib.MAX_WBITS | 32  # zlib tells gzip from its own format
@@ -165,7 +167,7 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise BodyTooLarge(
             f"the body has more than {max_bytes:,} bytes when decompressed; that is the limit "
-            "(EVERGREEN_MAX_BODY_MB); send fewer or smaller images"
+            "(EVERGREEN_MAX_BODY_MB); send fewer or smaller inputs"
         )
     if not unpacker.eof or unpacker.unused_data:
         raise InvalidRequest(
@@ -177,12 +179,17 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
 def read(body: bytes, header_length: str | None, max_elements: int) -> InferenceRequest:
     """Read a message of at most so many numbers or texts. Raises InvalidRequest."""
     end = len(body) if header_length is None else _json_length(header_length, len(body))
+    outside: bytes | None = None
     for mark, share in _MARKS.items():
         num, limit = body.count(mark, 0, end), int(share * max_elements) + _OTHER_ELEMENTS
+        if num > limit and outside is None:  # texts have marks of their own
+            outside = _STRING.sub(b'""', body[:end])
+        if num > limit and outside is not None:
+            num = outside.count(mark)
         if num > limit:
             raise InvalidRequest(
                 f"the JSON of the request has {num:,} times {mark.decode()!r}; the limit is "
-                f"{limit:,}; send fewer images, or binary data"
+                f"{limit:,}; send fewer inputs, or binary data"
             )
     try:
         request = InferenceRequest.model_validate_json(body[:end])

@@ -1,23 +1,23 @@
 """The elements of a tensor of the Open Inference Protocol v2, as JSON and as binary data.
 
 Binary data is little-endian and row-major. The length of each element of BYTES precedes it, in 4
-bytes. In JSON, numbers are nested or flat. BYTES in a request are base64, as a photo is not UTF-8;
-BYTES in a response are text, as labels are. An element of BOOL takes one byte.
+bytes. In JSON, numbers are nested or flat. BYTES in a request are as the kind of
+input has them in JSON: base64 of a photo, which is not UTF-8, and a text itself. BYTES in a
+response are text, as labels are. An element of BOOL takes one byte.
 """
 
 from __future__ import annotations
 
-import base64
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import InvalidRequest
+from core.errors import InputError, InvalidRequest
 
 _LENGTH = struct.Struct("<I")
 
@@ -39,8 +39,10 @@ def read_uint8(raw: RawTensor, shape: Sequence[int], name: str) -> NDArray[np.ui
     return _numbers(raw, shape, name).reshape(shape)
 
 
-def read_bytes(raw: RawTensor, shape: Sequence[int], name: str) -> list[bytes]:
-    """Raises InvalidRequest."""
+def read_bytes(
+    raw: RawTensor, shape: Sequence[int], name: str, encode: Callable[[str], bytes]
+) -> list[bytes]:
+    """`encode` returns the bytes of a string of JSON. Raises InvalidRequest."""
     binary = isinstance(raw, memoryview)
     elements = list(_split(raw, name)) if isinstance(raw, memoryview) else _flat(raw)
     if len(elements) != math.prod(shape):
@@ -48,7 +50,9 @@ def read_bytes(raw: RawTensor, shape: Sequence[int], name: str) -> list[bytes]:
             f"input {name!r} has {len(elements):,} elements; its shape {list(shape)} takes "
             f"{math.prod(shape):,}; send as many as the shape says"
         )
-    return elements if binary else [_unbase64(text, name, i) for i, text in enumerate(elements)]
+    if binary:
+        return elements
+    return [_encoded(element, encode, name, i) for i, element in enumerate(elements)]
 
 
 def to_binary(elements: Elements) -> bytes:
@@ -108,12 +112,11 @@ def _flat(raw: list[Any]) -> list[Any]:
     return [each for item in raw for each in (item if isinstance(item, list) else [item])]
 
 
-def _unbase64(text: object, name: str, i: int) -> bytes:
-    if isinstance(text, str):
-        try:
-            return base64.b64decode(text, validate=True)
-        except ValueError:
-            pass
-    raise InvalidRequest(
-        f"element {i} of input {name!r} is not base64; send base64 in JSON, or binary data"
-    )
+def _encoded(element: object, encode: Callable[[str], bytes], name: str, i: int) -> bytes:
+    place = f"element {i} of input {name!r}"
+    if not isinstance(element, str):
+        raise InvalidRequest(f"{place} is no string of JSON; send strings, or binary data")
+    try:
+        return encode(element)
+    except InputError as error:
+        raise InvalidRequest(f"{place}: {error}") from error

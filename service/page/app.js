@@ -1,9 +1,10 @@
 // The entry point: signs in, then starts the stream, the outbox and the views.
 
 import { startClasses } from "./classes.js";
-import { ignoreStrayDrops } from "./components/photos/photos.js";
+import { ignoreStrayDrops } from "./components/files.js";
 import { byId } from "./dom.js";
 import { refreshTimes } from "./format.js";
+import { startInputs } from "./inputs.js";
 import { startOutbox } from "./outbox.js";
 import { addRoute, remount, startRouter } from "./router.js";
 import { enter } from "./session.js";
@@ -30,10 +31,12 @@ addRoute("example/:id", example);
 
 ignoreStrayDrops();
 await enter();
+startInputs();
 startShell();
 startClasses();
 startOutbox();
 startRouter(byId("view"), showPlace);
 subscribe("session", remount); // another key may have another role
+subscribe("input", remount);
 startStream();
 setInterval(refreshTimes, MINUTE_MS);

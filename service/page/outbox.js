@@ -4,7 +4,8 @@
 // again, with the Idempotency-Key of the first time, when the connection is back. `waiting` and
 // `isHeldUp` of the state say how many there are, and whether they are stuck.
 //
-//   give({prediction_id | example_id, label})   one label
+//   give({prediction_id | example_id | text, label})
+//                                               one label
 //   giveAll([{...}, ...])                       one batch of 500 at most, which can be undone as one;
 //                                               promise of {batch_id, results}
 //   givePhoto(file, label)                      a new photo with its label
@@ -16,10 +17,11 @@
 // What the server refuses rejects with its Problem; the code "withdrawn" is an undo in time.
 
 import { Problem, newKey } from "./api/http.js";
-import * as api from "./api/photos.js";
+import * as api from "./api/labels.js";
 import { set, subscribe } from "./state.js";
 
 export const MAX_BATCH = 500;
+const MAX_BATCH_CHARACTERS = 1_000_000; // the server takes more
 const CONCURRENT_PHOTOS = 3; // enough to keep the connection busy, and few enough for others
 const RETRY_MS = [500, 1000, 2000, 4000, 8000, 15000];
 
@@ -110,12 +112,19 @@ function next() {
     return queue.slice(0, end < 0 ? CONCURRENT_PHOTOS : Math.min(end, CONCURRENT_PHOTOS));
   }
   const end = queue.findIndex((parcel) => parcel.kind !== "one" || parcel.wasSent);
-  const num = Math.min(end < 0 ? queue.length : end, MAX_BATCH);
+  const num = numTogether(queue.slice(0, end < 0 ? MAX_BATCH : Math.min(end, MAX_BATCH)));
   if (num < 2 || !takesBatches) return [queue[0]];
   const parts = queue.slice(0, num); // they waited together, and stay together from here on
   const joined = { kind: "many", labels: parts.map(({ label }) => label), key: newKey(), parts, wasSent: false };
   queue.splice(0, num, joined);
   return [joined];
+}
+
+/** How many of the first parcels one request can hold, as texts may be long. */
+function numTogether(parcels) {
+  let characters = 0;
+  const tooMany = parcels.findIndex(({ label }) => (characters += label.text?.length ?? 0) > MAX_BATCH_CHARACTERS);
+  return tooMany < 0 ? parcels.length : tooMany;
 }
 
 /** Returns whether the server has answered, whatever it said. */

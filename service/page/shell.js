@@ -4,6 +4,7 @@ import { announce, toast } from "./components/toast.js";
 import { byId, el, fill, put, say, setText } from "./dom.js";
 import { count, whole } from "./format.js";
 import { icon } from "./icons.js";
+import { kind } from "./inputs.js";
 import { address } from "./router.js";
 import { may } from "./session.js";
 import { get, subscribe, watch } from "./state.js";
@@ -20,6 +21,7 @@ let version = null;
 
 export function startShell() {
   watch("session", showPlaces);
+  subscribe("input", showPlaces);
   watch("status", showStatus);
   subscribe("connection", showConnection);
   subscribe("problem", showConnection);
@@ -33,7 +35,7 @@ export function startShell() {
 
 function showPlaces() {
   const places = PLACES.filter(([, , role]) => may(role));
-  put(byId("views"), places.map(([path, name]) => el("a", { href: address(path), "data-place": path }, icon(path), el("span", {}, name))));
+  put(byId("views"), places.map(([path, name]) => el("a", { href: address(path), "data-place": path }, icon(path === "try" ? kind().icon : path), el("span", {}, name))));
 }
 
 /** Called by the router with each view. */

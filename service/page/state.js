@@ -4,6 +4,7 @@
 // status       the newest answer of /v1/status, or null
 // connection   "live", "reconnecting" or "offline"
 // problem      why the status could not be read: a Problem, or null
+// input        "image" or "text": what the installation classifies. Ask inputs.js
 // classes      names for suggestions, the most labelled first
 // waiting      how many labels are in the outbox, on their way to the server
 // isHeldUp     whether the server did not take them at the last attempt
@@ -11,7 +12,7 @@
 // newestImport the state of the newest import that the stream told of
 
 const parts = new Map(
-  Object.entries({ session: null, status: null, connection: "reconnecting", problem: null, classes: [], waiting: 0, isHeldUp: false, newestLabel: null, newestImport: null }),
+  Object.entries({ session: null, status: null, connection: "reconnecting", problem: null, input: "image", classes: [], waiting: 0, isHeldUp: false, newestLabel: null, newestImport: null }),
 );
 const subscribers = new Map();
 

@@ -76,7 +76,7 @@ def test_labels_become_versions_under_load_and_rollback_restores_the_old_answers
     first = answers_of_every_worker(server, image, lambda a: a["version"] == 1, 20)
     with Load(server) as load:
         newest = send_labels(server, POOL[:60], clients=1)
-        seconds, run = wait_until_live(server, newest, image)
+        seconds, run = wait_until_live(server, newest, JUDGES[0])
         assert seconds is not None, run["reason"]
         before_more = answers_of_every_worker(
             server, image, lambda a: a["version"] == run["version"], 20
@@ -84,7 +84,7 @@ def test_labels_become_versions_under_load_and_rollback_restores_the_old_answers
         few = measure_accuracy(server, JUDGES)
 
         newest = send_labels(server, POOL[60:400], clients=1)
-        seconds, second = wait_until_live(server, newest, image)
+        seconds, second = wait_until_live(server, newest, JUDGES[0])
         assert seconds is not None, second["reason"]
         many = measure_accuracy(server, JUDGES)
 
@@ -112,14 +112,14 @@ def test_the_trainer_is_started_again_after_it_was_killed(server: Server) -> Non
     child = _trainer_pid(server)
     os.kill(child, signal.SIGKILL)
     newest = send_labels(server, POOL[:30], clients=1)
-    seconds, run = wait_until_live(server, newest, JUDGES[0].image)
+    seconds, run = wait_until_live(server, newest, JUDGES[0])
     assert seconds is not None, run["reason"]
     assert _trainer_pid(server) != child
 
 
 def test_a_serving_worker_that_is_killed_comes_back_with_the_live_version(server: Server) -> None:
     newest = send_labels(server, POOL[:30], clients=1)
-    seconds, run = wait_until_live(server, newest, JUDGES[0].image)
+    seconds, run = wait_until_live(server, newest, JUDGES[0])
     assert seconds is not None, run["reason"]
     victim = server.status()["workers"][0]["pid"]
     os.kill(victim, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,6 +18,21 @@ _SIDE_PX = 64
 class Digit:
     image: bytes
     label: str
+
+    @property
+    def body(self) -> bytes:
+        return self.image
+
+    @property
+    def content_type(self) -> str:
+        return "image/png"
+
+    def feedback(self) -> dict[str, Any]:
+        """The arguments of httpx for a label."""
+        return {
+            "files": {"image": ("digit.png", self.image, self.content_type)},
+            "data": {"label": self.label},
+        }
 
 
 def digits(seed: int = 0) -> list[Digit]:

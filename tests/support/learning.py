@@ -6,34 +6,47 @@ Used by the end-to-end test of the loop and by the benchmarks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
-from tests.support.digits import Digit
 from tests.support.server import Server, answers_of_every_worker, wait_until
 
 _CLIENTS = 4
 _POLL_EVERY_S = 0.25
 
 
+class Example(Protocol):
+    """A digit, or a labelled text."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def body(self) -> bytes:
+        """The body of a request to predict."""
+
+    @property
+    def content_type(self) -> str:
+        """Of that body."""
+
+    def feedback(self) -> dict[str, Any]:
+        """The arguments of httpx for a label."""
+
+
 def send_labels(
     server: Server,
-    examples: list[Digit],
+    examples: Sequence[Example],
     *,
     clients: int = _CLIENTS,
     on_sent: Callable[[], None] = lambda: None,
 ) -> int:
     """Label all examples. A single client keeps their order. Returns the id of the newest label."""
 
-    def send(example: Digit) -> int:
-        response = client.post(
-            f"{server.url}/v1/feedback",
-            files={"image": ("digit.png", example.image, "image/png")},
-            data={"label": example.label},
-        )
+    def send(example: Example) -> int:
+        response = client.post(f"{server.url}/v1/feedback", **example.feedback())
         return int(response.raise_for_status().json()["id"])
 
     newest = 0
@@ -45,7 +58,7 @@ def send_labels(
 
 
 def wait_until_live(
-    server: Server, label_id: int, image: bytes
+    server: Server, label_id: int, example: Example
 ) -> tuple[float | None, dict[str, Any]]:
     """Wait until every worker answers with a version trained on this label.
 
@@ -79,9 +92,10 @@ def wait_until_live(
     try:
         answers_of_every_worker(
             server,
-            image,
+            example.body,
             lambda a: is_trained_on_it(a) or (has_run() and run["outcome"] != "promoted"),
             60,
+            example.content_type,
         )
     finally:
         seconds = time.perf_counter() - started
@@ -89,14 +103,14 @@ def wait_until_live(
     return (seconds if run["outcome"] == "promoted" else None), run
 
 
-def measure_accuracy(server: Server, examples: list[Digit]) -> float:
+def measure_accuracy(server: Server, examples: Sequence[Example]) -> float:
     """Return the share of examples that the server classifies correctly."""
 
-    def is_correct(example: Digit) -> bool:
+    def is_correct(example: Example) -> bool:
         response = client.post(
             f"{server.url}/v1/predict",
-            content=example.image,
-            headers={"Content-Type": "image/png"},
+            content=example.body,
+            headers={"Content-Type": example.content_type},
         )
         return bool(response.raise_for_status().json()["label"] == example.label)
 

@@ -122,9 +122,16 @@ def running(
 
 
 def answers_of_every_worker(
-    server: Server, image: bytes, is_wanted: Callable[[dict[str, Any]], bool], timeout_s: float
+    server: Server,
+    body: bytes,
+    is_wanted: Callable[[dict[str, Any]], bool],
+    timeout_s: float,
+    content_type: str = "image/png",
 ) -> dict[str, dict[str, Any]]:
-    """Predict until every worker has given a wanted answer. Returns the answers by worker."""
+    """Predict until every worker has given a wanted answer. Returns the answers by worker.
+
+    That a home of texts has no classes yet is an answer that is not wanted.
+    """
     wanted: dict[str, dict[str, Any]] = {}
 
     def predict(enough: int) -> bool:
@@ -132,9 +139,11 @@ def answers_of_every_worker(
         # httpx would use as much CPU as the prediction itself.
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
         with contextlib.closing(connection):
-            connection.request("POST", "/v1/predict", image, {"Content-Type": "image/png"})
+            connection.request("POST", "/v1/predict", body, {"Content-Type": content_type})
             response = connection.getresponse()
             content = response.read()
+        if response.status == HTTPStatus.CONFLICT:
+            return False
         if response.status != HTTPStatus.OK:
             raise RuntimeError(f"{response.status}: {content[:500]!r}")
         answer = json.loads(content)

@@ -21,10 +21,10 @@ from core.errors import InvalidRequest, SpecMismatch
 from core.inputs.pixels.decoding import PixelSpec
 from core.models import lite0, starter
 from core.models.binding import bound_weights
-from training.backbones import timm_models, torchvision_models
 from training.backbones import weights as weight_files
 from training.backbones.blocks import Parts
 from training.backbones.download import fetch
+from training.backbones.images import timm_models, torchvision_models
 from training.backbones.names import LITE0, STARTER, TIMM, Name, parse
 from training.backbones.starter_network import EMBEDDING_SIZE, starter_features
 
@@ -44,6 +44,8 @@ class Backbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
     batches lower the accuracy, and the exported graph must compute what was trained.
     """
 
+    #: The first block that may be fine-tuned.
+    first_tunable = 0
     blocks: nn.ModuleList
 
     def __init__(
@@ -70,6 +72,10 @@ class Backbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         self.register_buffer("offset_C11", 255 * mean_C11, persistent=False)
         self.register_buffer("scale_C11", 1 / (255 * std_C11), persistent=False)
         self.eval()
+
+    @property
+    def input_spec(self) -> PixelSpec:
+        return self.pixels
 
     def forward(self, pixels_BHWC: Tensor) -> Tensor:
         """Embed uint8 RGB pixels, 0 to 255. Returns embedding_BD, float32."""

@@ -1,7 +1,7 @@
 """Cuts a network into blocks, ordered from the pixels to the embedding.
 
 Owns what a block is. The order in which a family runs its modules is in
-`training/backbones/torchvision_models.py` and `training/backbones/timm_models.py`.
+`training/backbones/images/torchvision_models.py` and `training/backbones/images/timm_models.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Downloads a library's pretrained weights into a cache folder, and checks their hash.
+"""Downloads pretrained weights, or folders of encoders, into a cache, and checks their hash.
 
 Owns the check of the hash. pooch and huggingface_hub download, and are imported only then. Does not
 read the file's content (`training/backbones/weights.py`), and loads no torch.
@@ -25,6 +25,12 @@ _CHUNK = 1 << 20
 # torch's own convention for published weights: NAME-<first digits of the sha256>.pth
 _HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# What is read of an encoder of texts, and nothing that could run.
+_FOLDER_FILES = (
+    *("config.json", "modules.json", "sentence_bert_config.json", "tokenizer.json"),
+    *("model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors"),
+    *("[0-9]_*/config.json", "0_Transformer/*.json", "0_Transformer/model*.safetensors"),
+)
 
 
 class Source(NamedTuple):
@@ -61,6 +67,35 @@ def fetch(source: Source, cache: Path | None = None, *, progress: bool = True) -
     raise BackboneUnavailable(
         f"the library publishes no weights for it that are safe to read. {_remedy(source)}"
     )
+
+
+def fetch_folder(repository: str, cache: Path | None = None) -> Path:
+    """Return the folder of an encoder of texts on Hugging Face, downloaded unless it is cached.
+
+    Raises BackboneUnavailable if it cannot be downloaded, ChecksumMismatch if a file is damaged.
+    """
+    from huggingface_hub import snapshot_download
+
+    url = f"https://huggingface.co/{repository}"
+    folder = (cache or DEFAULT_CACHE).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = snapshot_download(
+            repository,
+            cache_dir=folder,
+            allow_patterns=[*_FOLDER_FILES],
+            etag_timeout=_TIMEOUT_S,
+        )
+    except (OSError, ValueError) as error:
+        raise BackboneUnavailable(
+            f"the encoder cannot be downloaded from {url}: {_reason(error)}. Give a folder "
+            "instead, with config.json, tokenizer.json and model.safetensors: where there is a "
+            f"network, hf download {repository} --local-dir FOLDER makes it, and then "
+            "evergreen backbone use FOLDER"
+        ) from error
+    for file in Path(path).rglob("*.safetensors"):
+        _check_link(file, url)
+    return Path(path)
 
 
 def _reason(error: BaseException) -> str:
@@ -107,10 +142,14 @@ def _from_repository(source: Source, folder: Path) -> Path:
     with suppress(OSError):  # what is cached needs no network
         path = Path(get(local_files_only=True))
     path = path or Path(get())
-    # The name of a large file is a link to a file whose name is the sha256 that the server gave.
-    if _SHA256.fullmatch(path.resolve().name):
-        _check(path, path.resolve().name, str(source))
+    _check_link(path, str(source))
     return path
+
+
+def _check_link(path: Path, source: str) -> None:
+    """A large file is a link to one whose name is the sha256 that the server gave."""
+    if _SHA256.fullmatch(path.resolve().name):
+        _check(path, path.resolve().name, source)
 
 
 def _check(path: Path, sha256: str, source: str) -> None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from copy import deepcopy
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core.errors import InvalidRequest
 from core.models.binding import EMBEDDING, PIXELS, bind_weights
 from training.backbones.backbone import NET, Backbone
-from training.backbones.same_padding import move_into_convolutions, same_pads
+from training.backbones.images.same_padding import move_into_convolutions, same_pads
 
 OPSET = 17
 
@@ -32,12 +33,7 @@ def export_backbone(module: Backbone, size_px: int | None = None) -> bytes:
     backbone's own. Raises InvalidRequest if the backbone is too large for ONNX.
     """
     weights = module.weights()
-    num_bytes = sum(4 * tensor.numel() for tensor in weights.values())
-    if num_bytes > MAX_WEIGHTS_BYTES:
-        raise InvalidRequest(
-            f"{module.name} has {num_bytes / 1e9:.1f} GB of weights, and one ONNX file holds "
-            f"{MAX_WEIGHTS_BYTES / 1e9:.1f} GB: choose a smaller backbone of its family"
-        )
+    require_fits(module.name, weights)
     graph = export_graph(module, module.pixels.size_px if size_px is None else size_px)
     names = {value.name for value in onnx.load_from_string(graph).graph.input} - {PIXELS}
     return bind_weights(graph, {name: weights[name].cpu().numpy() for name in names})
@@ -49,25 +45,49 @@ def export_graph(module: Backbone, size_px: int) -> bytes:
     One architecture gives the same bytes with any weights.
     """
     hollow = deepcopy(module).cpu().float().eval()
+    example = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
+    model = trace(hollow, {PIXELS: example}, {PIXELS: {0: "B"}})
+    move_into_convolutions(model.graph, same_pads(hollow, example))
+    name_as_the_library_does(model)
+    graph: bytes = model.SerializeToString(deterministic=True)
+    return graph
+
+
+def require_fits(name: str, weights: Mapping[str, Tensor]) -> None:
+    """Raises InvalidRequest if the weights are too large for one ONNX file."""
+    num_bytes = sum(4 * tensor.numel() for tensor in weights.values())
+    if num_bytes > MAX_WEIGHTS_BYTES:
+        raise InvalidRequest(
+            f"{name} has {num_bytes / 1e9:.1f} GB of weights, and one ONNX file holds "
+            f"{MAX_WEIGHTS_BYTES / 1e9:.1f} GB: choose a smaller backbone of its family"
+        )
+
+
+def trace(
+    hollow: nn.Module, examples: Mapping[str, Tensor], axes: Mapping[str, Mapping[int, str]]
+) -> onnx.ModelProto:
+    """Export a module whose weights nobody needs any more. They become inputs of the graph.
+
+    `examples` are its arguments by the names of the inputs; `axes` are those whose length varies.
+    """
     # The exporter merges weights of equal value, such as new BatchNorms, so make all differ.
     for index, tensor in enumerate(hollow.state_dict().values()):
         if tensor.is_floating_point():
             tensor.fill_(index + 1)
     _fix_integers(hollow)
-    example = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         for message in ("You are using the legacy TorchScript", "The feature will be removed"):
             warnings.filterwarnings("ignore", message, DeprecationWarning)
-        # It warns of sizes that become constants, as intended: only B varies.
+        # It warns of sizes that become constants, as intended: only the axes vary.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
             hollow,
-            (example,),
+            tuple(examples.values()),
             buffer,
-            input_names=[PIXELS],
+            input_names=[*examples],
             output_names=[EMBEDDING],
-            dynamic_axes={PIXELS: {0: "B"}, EMBEDDING: {0: "B"}},
+            dynamic_axes={**axes, EMBEDDING: {0: "B"}},
             opset_version=OPSET,
             dynamo=False,  # the newer exporter takes ten times as long (14 s against 1.3 s)
             export_params=False,
@@ -75,11 +95,8 @@ def export_graph(module: Backbone, size_px: int) -> bytes:
             training=torch.onnx.TrainingMode.PRESERVE,  # keeps BatchNorm unfolded
         )
     model = onnx.load_from_string(buffer.getvalue())
-    move_into_convolutions(model.graph, same_pads(hollow, example))
-    _name_as_the_library_does(model.graph)
     model.producer_name, model.producer_version = "evergreen", ""
-    graph: bytes = model.SerializeToString(deterministic=True)
-    return graph
+    return model
 
 
 def _fix_integers(module: nn.Module) -> None:
@@ -90,9 +107,9 @@ def _fix_integers(module: nn.Module) -> None:
                 part._non_persistent_buffers_set.add(name)
 
 
-def _name_as_the_library_does(graph: onnx.GraphProto) -> None:
-    """Remove the prefix that `Backbone` puts before the library's state-dict keys."""
-    for value in graph.input:
+def name_as_the_library_does(model: onnx.ModelProto) -> None:
+    """Remove the prefix that stands before the library's state-dict keys."""
+    for value in model.graph.input:
         value.name = value.name.removeprefix(NET)
-    for node in graph.node:
+    for node in model.graph.node:
         node.input[:] = [name.removeprefix(NET) for name in node.input]

@@ -1,4 +1,5 @@
-"""The names of backbones: those with bundled weights, `torchvision/<model>` and `timm/<model>`.
+"""The names of backbones: those with bundled weights, `torchvision/<model>` and `timm/<model>`;
+of encoders of texts also `hf/<repository>`, and the path of a folder.
 
 Owns which names exist, and what to suggest for one that does not. Loads neither torch nor weights,
 so the command line checks a name quickly. `training/backbones/backbone.py` builds the backbone.
@@ -9,15 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import InvalidRequest
+from core.inputs.kind import InputKind
+from core.inputs.pixels.kind import PIXELS
+from core.inputs.tokens.kind import TOKENS
 from core.models import lite0, pretrained, starter
 
 LITE0 = lite0.NAME
 STARTER = starter.NAME
 TORCHVISION = "torchvision"
 TIMM = "timm"
+#: A repository of Hugging Face, and a folder on this machine, by its last name.
+HF = "hf"
+FOLDER = "folder"
 
 #: By family, the classifiers of torchvision 0.28 that this release cuts into blocks.
 #: vit_h_14 and regnet_y_128gf are too large for one ONNX file (2 GB).
@@ -45,11 +53,17 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "wide_resnet": ("wide_resnet50_2", "wide_resnet101_2"),
 }
 
+#: The libraries of encoders of texts.
+OF_TEXTS = (HF, FOLDER, *pretrained.TEXT_NAMES)
+_BUNDLED = (*pretrained.NAMES, *pretrained.TEXT_NAMES)
 _MODEL = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
+_REPOSITORY = re.compile(r"(?=.{1,96}$)\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+_UNNAMED = re.compile(r"[^\w.-]+", re.ASCII)
 
 
 class Name(NamedTuple):
-    """`library` is efficientnet-lite0, starter, torchvision or timm. `family` is of torchvision."""
+    """`library` is the whole of a bundled name, torchvision, timm, hf or folder. `family` is of
+    torchvision."""
 
     library: str
     model: str = ""
@@ -62,18 +76,47 @@ def parse(name: str) -> Name:
     Only building the backbone tells whether timm has the model.
     """
     library, _, model = name.partition("/")
-    if name in pretrained.NAMES:
+    if name in _BUNDLED:
         return Name(name)
     if library == TORCHVISION and model in _FAMILY_OF:
         return Name(TORCHVISION, model, _FAMILY_OF[model])
     if library == TIMM and _MODEL.fullmatch(model):
         return Name(TIMM, model)
+    if library in (HF, FOLDER) and _REPOSITORY.fullmatch(model):
+        return Name(library, model)
     raise InvalidRequest(f"there is no backbone {name!r}; {_remedy(name)}")
+
+
+def require_kind(name: str, kind: InputKind) -> None:
+    """Raises InvalidRequest if no backbone has this name, or one for other inputs."""
+    own: InputKind = TOKENS if is_folder(name) or parse(name).library in OF_TEXTS else PIXELS
+    if own.spec_key != kind.spec_key:
+        raise InvalidRequest(
+            f"the backbone {name} takes {own.plural}, and this home holds {kind.plural}: name one "
+            f"that takes {kind.plural} (see `evergreen backbone list`), or use it in a home made "
+            f"with `evergreen init --input {own.name}`"
+        )
+
+
+def of_folder(folder: str) -> str:
+    """Return the name of the encoder in a folder, such as `folder/all-MiniLM-L6-v2`."""
+    last = _UNNAMED.sub("-", Path(folder).expanduser().resolve().name).strip(".-")[:96]
+    return f"{FOLDER}/{last or 'encoder'}"
+
+
+def is_folder(name: str) -> bool:
+    """Whether it is a path and no name: one that begins with `.`, `/` or `~`, or ends with `/`,
+    or any folder that has a config.json."""
+    return (
+        name.startswith((".", "/", "~"))
+        or name.endswith("/")
+        or (Path(name) / "config.json").is_file()
+    )
 
 
 def all_names() -> list[str]:
     """Return every name but timm's, those with bundled weights first."""
-    return [*pretrained.NAMES, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
+    return [*_BUNDLED, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
 
 
 def suggest(model: str, library: str, models: Iterable[str]) -> str:
@@ -84,11 +127,11 @@ def suggest(model: str, library: str, models: Iterable[str]) -> str:
 
 
 def _remedy(name: str) -> str:
-    if similar := get_close_matches(name, pretrained.NAMES, n=1):
+    if similar := get_close_matches(name, _BUNDLED, n=1):
         return f"did you mean {similar[0]}?"
     return suggest(name.rpartition("/")[2], TORCHVISION, _FAMILY_OF) or (
         f"name {LITE0}, {STARTER}, {TORCHVISION}/MODEL of the families {', '.join(FAMILIES)}, "
-        f"or {TIMM}/MODEL"
+        f"or {TIMM}/MODEL; for texts {HF}/NAME or the path of a folder"
     )
 
 

@@ -30,6 +30,7 @@ from core.store.blobs import Blobs
 from core.store.store import Store
 from training.backbones.backbone_ref import BackboneRef
 from training.backbones.embedding_noise import Counter, OnPhotos, added_noise
+from training.backbones.onnx_bytes import to_bytes
 
 # isort: split
 # After core.models.onnx_sessions, which switches onnxruntime's telemetry off.
@@ -97,10 +98,7 @@ def labelled_photos(store: Store, spec: InputSpec, limits: Limits) -> NDArray[np
     chosen on them would look better than it is. Labels are not used.
     Raises NotEnoughLabels if fewer than 20 photos can be read.
     """
-    if not isinstance(spec, PixelSpec):
-        raise InvalidRequest(
-            "only backbones for images are quantised here: the starter for texts is int8 already"
-        )
+    assert isinstance(spec, PixelSpec)  # `training.backbones.int8` has chosen
     with store.db.read() as conn:
         current = labels.current(conn)
     images = [row.image for row in current if not row.is_held_out and is_class(row.label)]
@@ -160,6 +158,16 @@ def quantise(
     return Quantised(found[chosen], len(linear), chosen, noise)
 
 
+def round_weights(given: Path, rounded: Path) -> None:
+    """Round the weights of linear maps and tables to int8. Other numbers are rounded when they are
+    computed, so no examples are needed. Raises what onnxruntime raises."""
+    folded = given.with_name("folded.onnx")
+    quant_pre_process(str(given), str(folded), skip_symbolic_shape=True)
+    quantization.quantize_dynamic(
+        folded, rounded, ["MatMul", "Gather"], True, weight_type=quantization.QuantType.QInt8
+    )
+
+
 def _numbers(num_linear: int) -> list[int]:
     least = _NUMBERS[0]
     if num_linear <= least:
@@ -202,14 +210,7 @@ def _rounded(folded: Path, ranges: TensorsData, in_float32: list[str]) -> bytes:
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
-    quantised = quantizer.model.model
-    quantised.producer_name, quantised.producer_version = "evergreen", ""
-    used = {node.domain for node in quantised.graph.node}
-    opsets = [opset for opset in quantised.opset_import if opset.domain in used]
-    del quantised.opset_import[:]
-    quantised.opset_import.extend(opsets)
-    content: bytes = quantised.SerializeToString(deterministic=True)
-    return content
+    return to_bytes(quantizer.model.model)
 
 
 def _left_in_float32(graph: onnx.GraphProto, linear: list[int], number: int) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from core.errors import UndecodableImage
 from core.inputs.kind import Array, Limits, Wire
 from core.inputs.pixels import fingerprint, formats, thumbnail, trailing
 from core.inputs.pixels.decoding import PixelSpec, size_of
@@ -20,12 +22,18 @@ class Pixels:
     noun = "image"
     plural = "images"
     spec_key = PixelSpec.key
-    wire = Wire("image", ("image/", "application/octet-stream"))
+    wire = Wire(
+        "image",
+        ("image/", "application/octet-stream"),
+        "image/jpeg (or png, webp, ...)",
+        "image=@photo.jpg",
+    )
     onnx_inputs: tuple[str, ...] = ("pixels",)
     has_fixed_shape = True
     # On a CPU without VNNI, exact products would take the time that int8 is to save.
     needs_exact_products = False
     has_excerpts = False
+    stored_types = "image/*"
     preview_type = thumbnail.MEDIA_TYPE
     preview_suffix = ".jpg"
 
@@ -46,6 +54,14 @@ class Pixels:
         is_known = len(shape) == 4 and isinstance(shape[1], int)
         return PixelSpec(size_px=shape[1]).golden(0) if is_known else None
 
+    def encode(self, value: str) -> bytes:
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError as error:
+            raise UndecodableImage(
+                "it is not base64; send base64 in JSON, or binary data"
+            ) from error
+
     def kept(self, content: bytes) -> bytes:
         return trailing.without_trailing(content)
 
@@ -57,6 +73,9 @@ class Pixels:
 
     def preview(self, content: bytes, limits: Limits) -> bytes:
         return thumbnail.thumbnail(content, limits)
+
+    def preview_size(self, width: int, height: int) -> tuple[int, int]:
+        return thumbnail.size_of_thumbnail(width, height)
 
     def is_whole_preview(self, preview: bytes) -> bool:
         return thumbnail.is_whole(preview)

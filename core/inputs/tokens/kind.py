@@ -98,13 +98,22 @@ class TextKind:
     noun = "text"
     plural = "texts"
     spec_key = TokenSpec.key
-    wire = Wire("text", ("text/plain",), "text", "texts")
+    wire = Wire(
+        "text",
+        ("text/plain",),
+        "text/plain",
+        "text='my card was charged twice'",
+        "text",
+        "texts",
+        ("utf-8", "utf8", "us-ascii", "ascii"),
+    )
     onnx_inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     has_fixed_shape = False
     # MiniLM's embeddings on a Haswell had a cosine of 0.987 with those of a newer CPU, and are
     # equal with exact products.
     needs_exact_products = True
     has_excerpts = True
+    stored_types = "text/plain"
     preview_type = MEDIA_TYPE
     preview_suffix = ".txt"
 
@@ -137,6 +146,9 @@ class TextKind:
         """The same few tokens for any backbone, whatever its vocabulary."""
         return np.arange(1, _PROBE_TOKENS + 1, dtype=np.int64)[None]
 
+    def encode(self, value: str) -> bytes:
+        return texts.to_bytes(value)
+
     def kept(self, content: bytes) -> bytes:
         return texts.without_mark(content)
 
@@ -150,6 +162,10 @@ class TextKind:
 
     def preview(self, content: bytes, limits: Limits) -> bytes:
         return excerpt.shorten(texts.read(content, limits)).encode()
+
+    def preview_size(self, width: int, height: int) -> tuple[int, int]:
+        """At most: blank characters are left out."""
+        return min(width, excerpt.MAX_CHARACTERS), 1
 
     def is_whole_preview(self, preview: bytes) -> bool:
         """A power cut leaves a file empty, or with NUL where its blocks were never written."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
@@ -11,6 +11,7 @@ from core import class_names, erased
 from core.errors import EvergreenError, UnknownExample, UnknownPrediction
 from core.predictions import Prediction
 from core.store import schema
+from core.store.blobs import sha256
 from core.store.store import Store
 
 MAX_LABELS = 500
@@ -18,11 +19,14 @@ MAX_LABELS = 500
 
 @dataclass(frozen=True, slots=True)
 class BulkLabel:
-    """A label of an example, or of the image of a prediction: one of the two is None."""
+    """A label of an example, of the input of a prediction, or of an input that comes with it: two
+    of the three are None."""
 
     label: str
     example_id: int | None = None
     prediction_id: str | None = None
+    # As it is stored.
+    content: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,10 @@ class Target:
     image: str
     # None: the image is no example yet.
     example_id: int | None
-    # None: the example itself was named.
+    # None: the example itself was named, or the input came.
     prediction: Prediction | None
+    # None: the input did not come.
+    content: bytes | None = field(default=None, repr=False)
 
 
 def find_targets(store: Store, wanted: Sequence[BulkLabel]) -> list[Target | EvergreenError]:
@@ -46,7 +52,10 @@ def find_targets(store: Store, wanted: Sequence[BulkLabel]) -> list[Target | Eve
             select(schema.predictions).where(schema.predictions.c.id.in_(prediction_ids))
         )
         predictions = {row.id: Prediction(*row) for row in rows}
-        of_image = example_ids(conn, {each.image for each in predictions.values()})
+        sent = {each.content: sha256(each.content) for each in wanted if each.content is not None}
+        of_image = example_ids(
+            conn, {*(each.image for each in predictions.values()), *sent.values()}
+        )
         images = _images(conn, {each.example_id for each in wanted if each.example_id is not None})
     targets: list[Target | EvergreenError] = []
     for each in wanted:
@@ -59,11 +68,15 @@ def find_targets(store: Store, wanted: Sequence[BulkLabel]) -> list[Target | Eve
                     raise UnknownExample(f"example {each.example_id} {what}")
                 targets.append(Target(label, image, each.example_id, None))
                 continue
+            if each.content is not None:
+                image = sent[each.content]
+                targets.append(Target(label, image, of_image.get(image), None, each.content))
+                continue
             prediction = predictions.get(each.prediction_id or "")
             if prediction is None:
                 raise UnknownPrediction(
                     f"prediction {(each.prediction_id or '')[:40]!r} does not exist; it may have "
-                    "been deleted since: send the image itself"
+                    f"been deleted since: send the {store.kind.noun} itself"
                 )
             example_id = of_image.get(prediction.image)
             targets.append(Target(label, prediction.image, example_id, prediction))

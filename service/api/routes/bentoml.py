@@ -14,12 +14,14 @@ from starlette.exceptions import HTTPException
 
 from core.errors import InvalidRequest, NotReady
 from service.api.dependencies import DeadlineDep, ServingDep, TicketDep
-from service.api.request_bodies import FORM, media_type, read_images
+from service.api.input_bodies import read_inputs
+from service.api.request_bodies import FORM, JSON, media_type
 from service.api.routes.predict import DEFAULT_TOP, predict_one
 
 PATH = "/predict"
-# Bodies of these types are never an image. BentoML's clients send an image as `text/plain`, too.
-_NO_IMAGE = (FORM, "application/x-www-form-urlencoded", "application/vnd.bentoml+pickle")
+# Bodies of these types are never an input themselves. Any other type is taken: BentoML's clients
+# send an image as `text/plain`, too.
+_NOT_RAW = (FORM, "application/x-www-form-urlencoded", "application/vnd.bentoml+pickle")
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,16 +30,20 @@ router = APIRouter(include_in_schema=False)
 async def predict(
     request: Request, serving: ServingDep, ticket: TicketDep, deadline: DeadlineDep
 ) -> Response:
-    """Classify an image, for BentoML's own clients. Others use POST /v1/predict."""
-    if media_type(request) in _NO_IMAGE:
-        images = await read_images(request)
+    """Classify an input, for BentoML's own clients. Others use POST /v1/predict."""
+    kind, content_type = serving.store.kind, media_type(request)
+    is_json = content_type == JSON and kind.wire.json_field is not None
+    if content_type not in _NOT_RAW and not is_json:
+        content = await request.body()
     else:
-        images = [await request.body()]
-    if len(images) > 1:
-        raise InvalidRequest(
-            f"the form has {len(images)} images, and {PATH} takes one; POST /v1/predict takes more"
-        )
-    return await predict_one(serving, images[0], ticket, deadline, DEFAULT_TOP, None)
+        inputs = await read_inputs(request, kind)
+        if inputs.is_list:
+            raise InvalidRequest(
+                f"the body has {len(inputs.contents)} {kind.plural}, and {PATH} takes one; "
+                "POST /v1/predict takes more"
+            )
+        content = inputs.first
+    return await predict_one(serving, content, ticket, deadline, DEFAULT_TOP, None)
 
 
 @router.get("/schema.json")

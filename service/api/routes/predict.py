@@ -1,14 +1,16 @@
-"""POST /v1/predict: images in, labels out."""
+"""POST /v1/predict: images or texts in, labels out."""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from core.inputs import kinds
+from service.api import input_contract
 from service.api.dependencies import TimeoutHeader, deadline_of, serving_of, ticket_of
-from service.api.request_bodies import read_images
+from service.api.input_bodies import read_inputs
 from service.api.schemas.bodies import Limit, PredictionList, PredictionResponse, WholeNumber
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
@@ -20,28 +22,12 @@ router = APIRouter(tags=["predict"])
 
 _PID = os.getpid()
 
-_IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/*": {"schema": _IMAGE},
-            "application/octet-stream": {"schema": _IMAGE},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {"oneOf": [_IMAGE, {"type": "array", "items": _IMAGE}]}
-                    },
-                }
-            },
-        },
-    }
-}
 
-
-@router.post(PATH, response_model=PredictionResponse | PredictionList, openapi_extra=_BODY)
+@router.post(
+    PATH,
+    response_model=PredictionResponse | PredictionList,
+    openapi_extra=input_contract.of_predict(kinds.ALL),
+)
 async def predict(
     request: Request,
     x_request_timeout_ms: TimeoutHeader = None,
@@ -51,25 +37,26 @@ async def predict(
         Query(description="Predict with this loaded version instead of the champion."),
     ] = None,
 ) -> Response:
-    """Classify an image with the champion. For several images, `items` has a prediction of each.
+    """Classify an image or a text with the champion: a home takes one of them. For several of
+    them, `items` has a prediction of each.
 
-    Keep the `prediction_id` to label the image later.
+    Keep the `prediction_id` to label it later.
     """
     # Called here, because FastAPI takes 20 µs for each dependency that it solves.
     serving, ticket = await serving_of(request), await ticket_of(request)
     deadline = await deadline_of(x_request_timeout_ms)
-    images = await read_images(request)
-    if len(images) == 1:
-        return await predict_one(serving, images[0], ticket, deadline, top, version)
-    ticket.resize(len(images))
+    inputs = await read_inputs(request, serving.store.kind)
+    if not inputs.is_list:
+        return await predict_one(serving, inputs.first, ticket, deadline, top, version)
+    ticket.resize(len(inputs.contents))
     servable = await serving.predictor.servable(version)
-    results = await serving.predictor.predict_many(servable, images, deadline)
+    results = await serving.predictor.predict_many(servable, inputs.contents, deadline)
     return _response(_body(PredictionList.from_records(results, top)))
 
 
 async def predict_one(
     serving: ServingProcess,
-    image: bytes,
+    content: bytes,
     ticket: Ticket,
     deadline: Deadline | None,
     top: int,
@@ -78,26 +65,25 @@ async def predict_one(
     """Raises as `predict_here` does."""
     # It is not known here which versions other workers have loaded.
     if serving.forwarder is not None and version is None:
-        forwarded = await serving.forwarder.try_forward(image, ticket, deadline, top)
+        forwarded = await serving.forwarder.try_forward(content, ticket, deadline, top)
         if forwarded is not None:
             return _response(forwarded.body, forwarded.pid)
-    return _response(await predict_here(serving, image, deadline, top, version))
+    return _response(await predict_here(serving, content, deadline, top, version))
 
 
 async def predict_here(
     serving: ServingProcess,
-    image: bytes,
+    content: bytes,
     deadline: Deadline | None,
     top: int,
     version: int | None = None,
 ) -> bytes:
     """The body of the response, for a client of this worker or of another one.
 
-    Raises UndecodableImage, ImageTooLarge, DeadlineExceeded, NotReady, VersionNotLoaded,
-    StoreError.
+    Raises InputError, NoClasses, DeadlineExceeded, NotReady, VersionNotLoaded, StoreError.
     """
     servable = await serving.predictor.servable(version)
-    result = await serving.predictor.predict(servable, image, deadline)
+    result = await serving.predictor.predict(servable, content, deadline)
     return _body(PredictionResponse.from_record(result, top))
 
 

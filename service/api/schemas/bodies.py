@@ -62,9 +62,20 @@ class PredictionResponse(BaseModel):
     confidence: float
     abstains: bool = Field(description="The model is too unsure: ask a person.")
     unfamiliar: bool | None = Field(
-        description="The image is unlike everything labelled. Null: the version cannot say."
+        description="The input is unlike everything labelled. Null: the version cannot say."
     )
     top: list[ClassScore] = Field(description="The most likely classes, best first.")
+    truncated: bool | None = Field(
+        description="Only the beginning of the text was read, as it has too many tokens. Null for "
+        "images."
+    )
+    note: str | None = Field(
+        description="What the sender should know, such as that words are unknown. Null: nothing."
+    )
+    zero_shot: bool = Field(
+        description="The version knows nothing but the names of the classes: nobody has labelled "
+        "anything yet."
+    )
 
     @staticmethod
     def from_record(result: PredictionResult, top: int) -> PredictionResponse:
@@ -77,11 +88,14 @@ class PredictionResponse(BaseModel):
             abstains=result.abstains,
             unfamiliar=prediction.unfamiliar,
             top=[ClassScore(label=c, confidence=p) for c, p in result.best(top)],
+            truncated=result.is_truncated,
+            note=result.note,
+            zero_shot=result.is_zero_shot,
         )
 
 
 class ItemResponse(BaseModel):
-    """The prediction for one image, or the problem with it."""
+    """The prediction for one input, or the problem with it."""
 
     prediction: PredictionResponse | None
     problem: Problem | None
@@ -89,7 +103,7 @@ class ItemResponse(BaseModel):
 
 class PredictionList(BaseModel):
     items: list[ItemResponse] = Field(
-        description="In the order of the images, all from one version."
+        description="In the order of the inputs, all from one version."
     )
 
     @staticmethod
@@ -107,17 +121,19 @@ class PredictionList(BaseModel):
 
 
 class LabelOfOne(BaseModel, extra="forbid"):
-    """A label, and what it is for: one of the two ids."""
+    """A label, and what it is for: one of the two ids, or the text itself."""
 
     prediction_id: Annotated[str, Field(max_length=36), AnyUuid] | None = None
     example_id: Annotated[int, Field(ge=1, lt=2**63), PlainNumber] | None = None
+    text: str | None = Field(None, description="The text itself, where the home has texts.")
     # `core.labelling` checks their lengths, with the other rules of a label.
     label: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_LABEL_CHARACTERS})
 
     @model_validator(mode="after")
     def _check_one_id(self) -> Self:
-        if (self.prediction_id is None) == (self.example_id is None):
-            raise ValueError("send either prediction_id or example_id")
+        named = (self.prediction_id, self.example_id, self.text)
+        if sum(each is not None for each in named) != 1:
+            raise ValueError("send either prediction_id or example_id, or a text itself")
         return self
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from core.review.comparing.comparison import Difference
 from core.review.comparing.confusion import Confusion
 from core.review.comparing.paired_tests import Comparison
+from service.api.schemas.review import DIGEST, EXCERPT, Excerpts
 
 Interval = Annotated[list[float], Field(description="At 95 %.", min_length=2, max_length=2)]
 JUDGED = "Held-out examples that were judged: at most the newest 20,000, of classes that are known."
@@ -44,7 +45,8 @@ class ConfusionPair(BaseModel):
 
 class FlipItem(BaseModel):
     example_id: int
-    image: str = Field(description="SHA-256 of the image.")
+    image: str = Field(description=DIGEST)
+    excerpt: str | None = Field(description=EXCERPT)
     label: str
     before: str = Field(description="What the version predicts.")
     after: str
@@ -65,7 +67,7 @@ class DifferenceResponse(BaseModel):
 
     @staticmethod
     def from_record(
-        found: Difference, note: str | None, images: dict[int, str], limit: int
+        found: Difference, note: str | None, images: dict[int, str], excerpts: Excerpts, limit: int
     ) -> DifferenceResponse:
         return DifferenceResponse(
             before=found.before,
@@ -85,6 +87,7 @@ class DifferenceResponse(BaseModel):
                 FlipItem(
                     example_id=flip.example_id,
                     image=images[flip.example_id],
+                    excerpt=excerpts.get(images[flip.example_id]),
                     label=flip.label,
                     before=flip.before,
                     after=flip.after,

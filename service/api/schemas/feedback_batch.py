@@ -18,7 +18,9 @@ class BulkLabelRequest(LabelOfOne):
 
 class FeedbackBatchRequest(BaseModel, extra="forbid"):
     labels: list[BulkLabelRequest] = Field(
-        min_length=1, max_length=MAX_LABELS, description="Each with one of the two ids."
+        min_length=1,
+        max_length=MAX_LABELS,
+        description="Each with one of the two ids, or with a text.",
     )
     who: str | None = Field(
         None, description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
-from core.inputs.pixels import thumbnail
 from core.labelling.labels import CurrentLabel, LabelEvent
 from core.models.manifest import Manifest
 from core.registry.versions import Version
@@ -18,10 +17,13 @@ from core.runs import Run
 from service.api.schemas.bodies import RunResponse, moment, moment_or_none
 from service.api.schemas.review import (
     ANALYSIS,
+    DIGEST,
+    EXCERPT,
     LABEL_PROBABILITY,
     PREDICTED,
     UNFAMILIAR,
     AnalysisOf,
+    Excerpts,
 )
 
 
@@ -81,16 +83,17 @@ class PredictionDetail(BaseModel):
     confidence: float
     margin: float = Field(description="The first class's probability minus the second's.")
     unfamiliar: bool | None
-    image: str = Field(description="SHA-256 of the image.")
+    image: str = Field(description=DIGEST)
+    excerpt: str | None = Field(description=EXCERPT)
     created_at: datetime.datetime
     version: VersionOrigin
     run: RunResponse | None = Field(description="Null if no run made the version.")
-    example_id: int | None = Field(description="Null if the image was never labelled.")
-    labels: list[LabelEventResponse] = Field(description="Of its image, oldest first.")
+    example_id: int | None = Field(description="Null if the input was never labelled.")
+    labels: list[LabelEventResponse] = Field(description="Of its input, oldest first.")
 
     @staticmethod
     def from_record(
-        origin: PredictionOrigin, manifest: Manifest | None, run: Run | None
+        origin: PredictionOrigin, manifest: Manifest | None, run: Run | None, excerpts: Excerpts
     ) -> PredictionDetail:
         prediction = origin.prediction
         return PredictionDetail(
@@ -100,6 +103,7 @@ class PredictionDetail(BaseModel):
             margin=prediction.margin,
             unfamiliar=prediction.unfamiliar,
             image=prediction.image,
+            excerpt=excerpts.get(prediction.image),
             created_at=moment(prediction.created_at),
             version=VersionOrigin.from_record(origin.version, manifest),
             run=None if run is None else RunResponse.from_record(run),
@@ -120,22 +124,24 @@ class ExampleReview:
     item: ExampleItem
     found: Found | None
     image_problem: str | None
+    preview_size: tuple[int, int]
 
 
 class ExampleDetail(BaseModel):
     id: int
-    image: str = Field(description="SHA-256 of the image.")
+    image: str = Field(description=DIGEST)
+    excerpt: str | None = Field(description=EXCERPT)
     num_bytes: int
-    width: int
-    height: int
+    width: int = Field(description="Pixels of an image, characters of a text.")
+    height: int = Field(description="Pixels of an image, lines of a text.")
     source: str
     is_held_out: bool = Field(description="It judges versions and trains none, for good.")
     group_id: str = Field(description="Near-duplicates share it, and the side of the hold-out.")
     created_at: datetime.datetime
     image_problem: str | None = Field(
-        description="How the image is lost: missing or damaged. Null: it is there."
+        description="How the image or text is lost: missing or damaged. Null: it is there."
     )
-    thumbnail_width: int
+    thumbnail_width: int = Field(description="As `width`, of what `size=thumbnail` returns.")
     thumbnail_height: int
     label: str | None = Field(description="Null if its labels were retracted.")
     predicted: str | None = Field(description=PREDICTED)
@@ -152,12 +158,14 @@ class ExampleDetail(BaseModel):
         label: str | None,
         sights: Sequence[Sight],
         review: ExampleReview,
+        excerpts: Excerpts,
     ) -> ExampleDetail:
-        width, height = thumbnail.size_of_thumbnail(record.width, record.height)
+        width, height = review.preview_size
         item, found = review.item, review.found
         return ExampleDetail(
             id=record.id,
             image=record.image,
+            excerpt=excerpts.get(record.image),
             num_bytes=record.num_bytes,
             width=record.width,
             height=record.height,
@@ -180,15 +188,17 @@ class ExampleDetail(BaseModel):
 
 class ExampleOfVersion(BaseModel):
     example_id: int
-    image: str
+    image: str = Field(description=DIGEST)
+    excerpt: str | None = Field(description=EXCERPT)
     label: str
     is_held_out: bool
 
     @staticmethod
-    def from_record(row: CurrentLabel) -> ExampleOfVersion:
+    def from_record(row: CurrentLabel, excerpts: Excerpts) -> ExampleOfVersion:
         return ExampleOfVersion(
             example_id=row.example_id,
             image=row.image,
+            excerpt=excerpts.get(row.image),
             label=row.label,
             is_held_out=row.is_held_out,
         )

@@ -1,4 +1,4 @@
-"""The bodies of responses that say what to label next, and what an image is like."""
+"""The bodies of responses that say what to label next, and what an input is like."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.review import neighbours
 from core.review.analyses import AnalysisRow
 from core.review.queue import rankings, reservations
 from core.review.queue import show as queue
-from service.api.schemas.review import AnalysisOf, ExampleItem, PredictionItem
+from service.api.schemas.review import AnalysisOf, ExampleItem, Excerpts, PredictionItem
 
 
 class QueueItem(BaseModel):
@@ -22,12 +22,14 @@ class QueueItem(BaseModel):
     why: str = Field(description="Why it is in the queue, such as `margin 0.03`.")
 
     @staticmethod
-    def from_record(item: rankings.QueueItem) -> QueueItem:
+    def from_record(item: rankings.QueueItem, excerpts: Excerpts) -> QueueItem:
         prediction, example = item.prediction, item.example
         return QueueItem(
             kind="example" if prediction is None else "prediction",
-            prediction=None if prediction is None else PredictionItem.from_record(prediction),
-            example=None if example is None else ExampleItem.from_record(example),
+            prediction=(
+                None if prediction is None else PredictionItem.from_record(prediction, excerpts)
+            ),
+            example=None if example is None else ExampleItem.from_record(example, excerpts),
             why=item.why,
         )
 
@@ -41,10 +43,12 @@ class QueueResponse(BaseModel):
     hint: str | None = Field(description="What to do where there are no items; null: there are.")
 
     @staticmethod
-    def from_record(shown: queue.Queue, analysis: AnalysisRow | None) -> QueueResponse:
+    def from_record(
+        shown: queue.Queue, analysis: AnalysisRow | None, excerpts: Excerpts
+    ) -> QueueResponse:
         return QueueResponse(
             by=shown.by,
-            items=[QueueItem.from_record(item) for item in shown.items],
+            items=[QueueItem.from_record(item, excerpts) for item in shown.items],
             waiting=shown.num_waiting,
             reserved_seconds=int(reservations.RESERVED_S),
             analysis=None if analysis is None else AnalysisOf.from_record(analysis),
@@ -57,12 +61,12 @@ class NeighbourItem(BaseModel):
     similarity: float = Field(description="Cosine of the embeddings, -1 to 1.")
 
     @staticmethod
-    def from_record(each: neighbours.Neighbour) -> NeighbourItem:
+    def from_record(each: neighbours.Neighbour, excerpts: Excerpts) -> NeighbourItem:
         return NeighbourItem(
-            example=ExampleItem.from_record(each.example), similarity=each.similarity
+            example=ExampleItem.from_record(each.example, excerpts), similarity=each.similarity
         )
 
 
 class NeighbourList(BaseModel):
-    version: int = Field(description="The champion, by whose backbone images are compared.")
+    version: int = Field(description="The champion, by whose backbone inputs are compared.")
     neighbours: list[NeighbourItem] = Field(description="Nearest first.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
@@ -22,12 +23,19 @@ NEXT_AFTER = (
     "none."
 )
 
+DIGEST = "SHA-256 of the image or text."
+EXCERPT = "The beginning of the text. Null for images, and where the text cannot be read now."
+
+# By the digest of the input.
+Excerpts = Mapping[str, str]
+
 
 class ExampleItem(BaseModel):
     """An example in a list. What an analysis says is null where it does not know the example."""
 
     id: int
-    image: str = Field(description="SHA-256 of the image.")
+    image: str = Field(description=DIGEST)
+    excerpt: str | None = Field(description=EXCERPT)
     label: str | None = Field(description="Null if its labels were retracted.")
     held_out: bool = Field(description="It judges versions and trains none, for good.")
     source: str = Field(description="`feedback`, `prediction`, `import` and the like.")
@@ -36,14 +44,15 @@ class ExampleItem(BaseModel):
     predicted: str | None = Field(description=PREDICTED)
     label_probability: float | None = Field(description=LABEL_PROBABILITY)
     unfamiliar: bool | None = Field(description=UNFAMILIAR)
-    width: int
-    height: int
+    width: int = Field(description="Pixels of an image, characters of a text.")
+    height: int = Field(description="Pixels of an image, lines of a text.")
 
     @staticmethod
-    def from_record(item: items.ExampleItem) -> ExampleItem:
+    def from_record(item: items.ExampleItem, excerpts: Excerpts) -> ExampleItem:
         return ExampleItem(
             id=item.id,
             image=item.image,
+            excerpt=excerpts.get(item.image),
             label=item.label,
             held_out=item.is_held_out,
             source=item.source,
@@ -80,21 +89,23 @@ class PredictionItem(BaseModel):
     """A prediction in a list."""
 
     id: str = Field(description="Send it with a label to correct this prediction.")
-    image: str = Field(description="SHA-256 of the image.")
+    image: str = Field(description=DIGEST)
+    excerpt: str | None = Field(description=EXCERPT)
     version: int
     label: str
     confidence: float
     margin: float = Field(description="The first class's probability minus the second's.")
     unfamiliar: bool | None = Field(
-        description="The image is unlike everything labelled. Null: the version cannot say."
+        description="The input is unlike everything labelled. Null: the version cannot say."
     )
     created_at: datetime.datetime
 
     @staticmethod
-    def from_record(prediction: Prediction) -> PredictionItem:
+    def from_record(prediction: Prediction, excerpts: Excerpts) -> PredictionItem:
         return PredictionItem(
             id=prediction.id,
             image=prediction.image,
+            excerpt=excerpts.get(prediction.image),
             version=prediction.version,
             label=prediction.label,
             confidence=prediction.confidence,

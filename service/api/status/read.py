@@ -61,6 +61,7 @@ def read_status(serving: ServingProcess) -> Status:
     current = serving.slot.current()
     return Status(
         version=current.version,
+        input=serving.store.kind.name,
         classes=len(current.manifest.classes),
         answered_by=os.getpid(),
         max_batch=serving.settings.max_batch if serving.is_batching else None,

@@ -6,6 +6,7 @@ import datetime
 
 from pydantic import BaseModel, Field
 
+from core.inputs import kinds
 from service.api.schemas.bodies import RunResponse
 from service.api.status.degraded import DegradedStatus
 
@@ -73,6 +74,10 @@ class StorageStatus(BaseModel):
 
 class Status(BaseModel):
     version: int
+    input: str = Field(
+        description="What this home classifies, for good.",
+        json_schema_extra={"enum": list(kinds.NAMES)},
+    )
     classes: int
     answered_by: int = Field(description="The process that served this request.")
     max_batch: int | None = Field(

@@ -31,14 +31,14 @@ export function whenKeyRequired(handler) {
 export const who = () => (get("session")?.name ? undefined : "page");
 
 /** Returns {answer, response}. Throws a Problem. */
-export async function send(method, path, { headers = {}, body, cache } = {}) {
+export async function send(method, path, { headers = {}, body, cache, asText = false } = {}) {
   let response;
   try {
     response = await fetch(path, { method, headers, body, cache: cache ?? "no-store" });
   } catch {
     throw new Problem(0, "unreachable", "the service cannot be reached, or the file cannot be read; try again");
   }
-  const answer = await response.json().catch(() => null);
+  const answer = response.ok && asText ? await response.text() : await response.json().catch(() => null);
   if (!response.ok) {
     if (response.status === 401) onKeyRequired();
     const detail = answer?.detail ?? `the service responded with ${response.status}`;
@@ -46,6 +46,9 @@ export async function send(method, path, { headers = {}, body, cache } = {}) {
   }
   return { answer, response };
 }
+
+/** The body of a GET that is plain text. The browser may keep it, as the server says. */
+export const readText = async (path) => (await send("GET", path, { cache: "default", asText: true })).answer;
 
 /** For idempotent requests: try again when the service is briefly unavailable. */
 export async function sendAgain(method, path, options) {

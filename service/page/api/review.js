@@ -1,4 +1,4 @@
-// Lists of photos, queues, the map, and changes of classes.
+// Lists, queues, the map, and changes of classes.
 
 import { asJson, newKey, read, sendAgain, who } from "./http.js";
 

@@ -1,27 +1,27 @@
-// One labelled photo: who labelled it when, which versions learned from it, and what it is near to.
+// One labelled photo or text: who labelled it when, which versions learned from it, and what it is near to.
 
-import * as api from "../api/photos.js";
+import * as api from "../api/examples.js";
 import { heading, panel } from "../components/heading.js";
 import { makeLoader, throttle } from "../components/load.js";
-import { loadNearest } from "../components/photos/nearest.js";
 import { announce } from "../components/toast.js";
+import { loadNearest } from "../components/try/nearest.js";
 import { el, put, say } from "../dom.js";
 import { NONE_OF_THESE, when } from "../format.js";
+import { kind, titleWords } from "../inputs.js";
 import * as outbox from "../outbox.js";
 import { address } from "../router.js";
 import { subscribe } from "../state.js";
 
-export const title = ({ id }) => `Photo ${id}`;
+export const title = ({ id }) => `${titleWords().one} ${id}`;
 export const role = "label";
 
 const MOST_VERSIONS = 12;
 
 export function mount(root, { id }) {
   const content = el("div", { class: "with-side" }, el("p", { class: "quiet" }, "Loading…"));
-  const image = el("img", { src: api.exampleImage(id, "whole"), alt: `Photo ${id}`, class: "full-photo" });
-  image.addEventListener("error", () => image.replaceWith(el("p", { class: "empty" }, "The photo cannot be shown here.")));
+  const shown = kind().whole({ kind: "example", id }, title({ id }));
   const nearest = el("div", { class: "nearest", hidden: true });
-  const frame = el("div", { class: "stack" }, el("div", { class: "panel" }, image), el("div", { class: "panel plain" }, nearest));
+  const frame = el("div", { class: "stack" }, el("div", { class: "panel" }, shown), el("div", { class: "panel plain" }, nearest));
   const loader = makeLoader(() => api.example(id), (example) => {
     put(content, frame, el("div", { class: "stack" }, describe(example, loader.load)));
   });
@@ -44,7 +44,7 @@ function describe(example, reload) {
   return [
     panel("Label", el("p", { class: "large" }, example.label ?? "no label"),
       el("p", { class: "quiet fine" }, example.is_held_out ? "Held out: it evaluates versions, and none is trained on it." : "To train on.",
-        ` ${example.width} × ${example.height}, from ${example.source}, `, when(example.created_at)),
+        ` ${kind().sizeOf(example)}, from ${example.source}, `, when(example.created_at)),
       relabelling(example, reload)),
     panel("Who said so", el("ol", { class: "history" }, [...example.labels].reverse().map((event) => el("li", {},
       el("b", {}, event.label ?? "taken back"), ` by ${event.who}`, event.prediction_id && ", of a prediction", " ",

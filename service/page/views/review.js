@@ -1,4 +1,4 @@
-// Review: a grid of photos to label, many at once, by keyboard, pointer or finger.
+// Review: photos or texts to label, many at once, by keyboard, pointer or finger.
 
 import { allNames, loadClasses } from "../components/review/class_keys.js";
 import { makeFilters } from "../components/review/filters.js";
@@ -14,12 +14,13 @@ import { announce } from "../components/toast.js";
 import { drawTile, nameTile } from "../components/grid/tile.js";
 import { makeWorklist } from "../components/review/worklist.js";
 import { el, put } from "../dom.js";
+import { counted, kind, titleWords, words } from "../inputs.js";
 import { subscribe } from "../state.js";
 
 export const title = "Review";
 export const role = "label";
 
-const LOW = 40; // photos left in the grid when the queue is asked for more
+const LOW = 40; // items left in the grid when the queue is asked for more
 const LOOK_AGAIN_MS = 5000; // a queue that was empty may have filled
 
 export function mount(root, params) {
@@ -37,7 +38,7 @@ export function mount(root, params) {
   const bar = makeSittingBar();
   const message = el("div", { class: "empty", role: "status", hidden: true });
   const grid = makeGrid({
-    label: "Photos to label", drawTile, nameTile,
+    label: `${titleWords().many} to label`, drawTile, nameTile, ...kind().list,
     onSelect: refreshBars,
     onNearEnd: () => { if (hasLoaded && !isLast && !problem) load(); },
     onSwipe: (key, way) => actions.swiped(key, way),
@@ -48,7 +49,7 @@ export function mount(root, params) {
     actions.act(action);
     grid.element.focus({ preventScroll: true });
   });
-  const sizes = makeSizes(grid.setSide);
+  const sizes = makeSizes(grid.setSize);
 
   root.append(
     heading(title, filters.tabs, sizes),
@@ -77,7 +78,7 @@ export function mount(root, params) {
     load();
   }
 
-  /** Read the next photos, or the queue again. */
+  /** Read the next ones, or the queue again. */
   async function load() {
     if (isLoading) return;
     isLoading = true;
@@ -85,7 +86,7 @@ export function mount(root, params) {
     try {
       const answer = await from.next();
       if (into !== list) return;
-      // Photos of a queue that were skipped come again; only others count as more.
+      // What was skipped in a queue comes again; only others count as more.
       const added = into.add(answer.items);
       lookedAt = Date.now();
       isLast = answer.isLast && (!isQueue(source) || added === 0);
@@ -98,7 +99,7 @@ export function mount(root, params) {
     const isFirst = !hasLoaded;
     hasLoaded = true;
     show();
-    if (isFirst) announce(grid.items.length ? `${grid.items.length} photos` : "Nothing to show");
+    if (isFirst) announce(grid.items.length ? counted(grid.items.length) : "Nothing to show");
   }
 
   function show(restored = []) {
@@ -130,7 +131,7 @@ export function mount(root, params) {
       const again = el("button", { type: "button", class: "plain", onclick: load }, "Try again");
       return [el("p", { class: "problem" }, problem.message), again];
     }
-    if (!hasLoaded || isLoading) return [el("p", { class: "quiet" }, "Reading the photos…")];
+    if (!hasLoaded || isLoading) return [el("p", { class: "quiet" }, `Reading the ${words().many}…`)];
     return filters.nothing(source);
   }
 

@@ -9,6 +9,7 @@ import { makeRows } from "../components/rows.js";
 import { measured, timeline } from "../components/charts/timeline.js";
 import { el, put, say } from "../dom.js";
 import { count, percent, when } from "../format.js";
+import { counted } from "../inputs.js";
 import { address, navigate } from "../router.js";
 import { may } from "../session.js";
 import { watch } from "../state.js";
@@ -127,5 +128,5 @@ function describe(version) {
   const figures = measured(version);
   if (!figures) return known;
   const { accuracy, num, by } = figures;
-  return `${percent(accuracy)} right of ${count(num, "photo")} (95 % interval ${interval(figures.interval)}; ${by}) · ${known}`;
+  return `${percent(accuracy)} right of ${counted(num)} (95 % interval ${interval(figures.interval)}; ${by}) · ${known}`;
 }

@@ -1,4 +1,4 @@
-"""Erase an image, and all that was made of it."""
+"""Erase an image or a text, and all that was made of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from core.erased import Erasure
 from core.erasure.erase import Eraser
 from core.plain_text import MAX_WHO_CHARACTERS
 from service.api.access.caller import CallerDep
@@ -26,24 +27,29 @@ _Who = Annotated[
 def example(
     example_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: _Who = None
 ) -> Receipt:
-    """Erase a labelled image: its bytes, thumbnail, embeddings and predictions are deleted, its
+    """Erase a labelled input: its bytes, thumbnail, embeddings and predictions are deleted, its
     labels are retracted and blanked, and the next version is trained without it. Near-duplicates
     are other examples, and stay. Once more, it answers the same receipt."""
     author = caller.who(who)
     erasure = _eraser(serving).erase_example(example_id, author, caller.actor(author))
-    return Receipt.from_record(erasure)
+    return _receipt(serving, erasure)
 
 
 @router.delete("/v1/predictions/{prediction_id}", response_model=Receipt)
 def prediction(
     prediction_id: str, serving: ServingDep, caller: CallerDep, who: _Who = None
 ) -> Receipt:
-    """Erase the image of a prediction: all predictions of the same image are deleted, and if it was
+    """Erase the input of a prediction: all predictions of the same input are deleted, and if it was
     labelled, its example is erased too. Once more, it answers the same receipt."""
     eraser, author = _eraser(serving), caller.who(who)
-    return Receipt.from_record(
-        erasing.erase_prediction(eraser, serving.spool, prediction_id, author, caller.actor(author))
-    )
+    by = caller.actor(author)
+    erasure = erasing.erase_prediction(eraser, serving.spool, prediction_id, author, by)
+    return _receipt(serving, erasure)
+
+
+def _receipt(serving: ServingProcess, erasure: Erasure) -> Receipt:
+    serving.excerpts.forget(erasure.image)
+    return Receipt.from_record(erasure)
 
 
 def _eraser(serving: ServingProcess) -> Eraser:

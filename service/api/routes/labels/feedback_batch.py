@@ -15,10 +15,15 @@ from core.labelling.bulk.targets import BulkLabel, Target, find_targets
 from core.labelling.bulk.write import store_labels
 from core.labelling.examples import NewExample
 from core.labelling.label_request import MAX_KEY_CHARACTERS, LabelRequest, check
-from core.predictions import Prediction
+from core.store.store import Store
 from service.api.access.caller import CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
-from service.api.schemas.feedback_batch import FeedbackBatchRequest, FeedbackBatchResponse
+from service.api.input_bodies import refuse_strings
+from service.api.schemas.feedback_batch import (
+    BulkLabelRequest,
+    FeedbackBatchRequest,
+    FeedbackBatchResponse,
+)
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline
 
@@ -41,8 +46,8 @@ async def give(
         str | None, Header(json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_CHARACTERS})
     ] = None,
 ) -> FeedbackBatchResponse:
-    """Label up to 500 images at once. What can be stored is stored in one transaction, and is
-    durable when the response arrives; each other label says what is wrong with it.
+    """Label up to 500 images or texts at once. What can be stored is stored in one transaction, and
+    is durable when the response arrives; each other label says what is wrong with it.
 
     With an Idempotency-Key, a repeated request stores nothing twice.
     """
@@ -56,7 +61,9 @@ async def give(
             actor=caller.actor(who),
         )
     )
-    wanted = [BulkLabel(each.label, each.example_id, each.prediction_id) for each in body.labels]
+    if any(each.text is not None for each in body.labels):
+        refuse_strings("text", serving.store.kind)
+    wanted = await run_in_threadpool(_read_labels, serving.store, body.labels)
     targets = await run_in_threadpool(find_targets, serving.store, wanted)
     targets = [
         _if_it_waits(serving, each.prediction_id, target)
@@ -66,6 +73,18 @@ async def give(
     now = serving.store.db.clock()
     stored = await run_in_threadpool(store_labels, serving.store, targets, prepared, request, now)
     return FeedbackBatchResponse.from_record(stored)
+
+
+def _read_labels(store: Store, labels: Sequence[BulkLabelRequest]) -> list[BulkLabel]:
+    return [
+        BulkLabel(
+            each.label,
+            each.example_id,
+            each.prediction_id,
+            None if each.text is None else intake.kept(store, store.kind.encode(each.text)),
+        )
+        for each in labels
+    ]
 
 
 def _if_it_waits(
@@ -84,20 +103,20 @@ def _if_it_waits(
 async def _prepare(
     serving: ServingProcess, targets: Sequence[Target | EvergreenError], deadline: Deadline
 ) -> Prepared:
-    """Decode and store the images that are no examples yet, by digest. A few at a time, so that
+    """Decode and store the inputs that are no examples yet, by digest. A few at a time, so that
     predictions come in between."""
     waiting = {
-        target.image: target.prediction
+        target.image: target
         for target in targets
-        if isinstance(target, Target) and target.example_id is None and target.prediction
+        if isinstance(target, Target) and target.example_id is None
     }
     prepared: Prepared = {}
 
     async def work() -> None:
         while waiting:
-            image, prediction = waiting.popitem()
+            image, target = waiting.popitem()
             try:
-                prepared[image] = await _prepare_one(serving, prediction, deadline)
+                prepared[image] = await _prepare_one(serving, target, deadline)
             except EvergreenError as error:
                 prepared[image] = error
 
@@ -105,10 +124,8 @@ async def _prepare(
     return prepared
 
 
-async def _prepare_one(
-    serving: ServingProcess, prediction: Prediction, deadline: Deadline
-) -> NewExample:
-    """Raises ImageNotKept, UndecodableImage and the like, Overloaded, DeadlineExceeded."""
+async def _prepare_one(serving: ServingProcess, target: Target, deadline: Deadline) -> NewExample:
+    """Raises ImageNotKept, InputError, Overloaded, DeadlineExceeded."""
     while True:
         deadline.check()
         try:
@@ -119,12 +136,15 @@ async def _prepare_one(
                 raise
             await asyncio.sleep(_TRY_AGAIN_S)
     with ticket:
-        content = await run_in_threadpool(predicted_image.read_image, serving.store, prediction)
+        content, prediction = target.content, target.prediction
+        if prediction is not None:
+            content = await run_in_threadpool(predicted_image.read_image, serving.store, prediction)
+        assert content is not None
         new = await serving.predictor.compute(
             intake.prepare,
             content,
             serving.limits,
-            "prediction",
+            "feedback" if prediction is None else "prediction",
             serving.store.kind,
             deadline=deadline,
         )

@@ -58,7 +58,8 @@ async def diff(
         note = describe_coverage(held_out, found.overall.n, left_out, scores, why)
         with serving.store.db.read() as conn:
             images = comparison.images_of(conn, [flip.example_id for flip in found.flips[:limit]])
-        body = DifferenceResponse.from_record(found, note, images, limit)
+        excerpts = serving.excerpts.read(list(images.values()))
+        body = DifferenceResponse.from_record(found, note, images, excerpts, limit)
         subject, count = f"versions {a} and {b}", len(body.flips)
         audit.record_read(
             serving.store.db, caller.actor(), "versions.compared", subject, count=count

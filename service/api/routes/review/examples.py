@@ -89,8 +89,9 @@ def listing(
     audit.record_read(
         serving.store.db, caller.actor(), "examples.read", "examples", count=len(page.items)
     )
+    excerpts = serving.excerpts.read([item.image for item in page.items])
     return ExampleList(
-        examples=[ExampleItem.from_record(item) for item in page.items],
+        examples=[ExampleItem.from_record(item, excerpts) for item in page.items],
         next_after=page.next_after,
         analysis=None if found is None else AnalysisOf.from_record(found[0]),
     )

@@ -31,7 +31,7 @@ _Limit = Annotated[int, Query(ge=1, le=1000, description="Most entries of the li
 @router.get("/v1/predictions/{prediction_id}", response_model=PredictionDetail)
 def prediction(prediction_id: str, serving: ServingDep, caller: CallerDep) -> PredictionDetail:
     """Return a prediction, and where it comes from: its version, the run and the code that made
-    that version, and the labels of its image. `/v1/versions/{n}/examples` has the labels that the
+    that version, and the labels of its input. `/v1/versions/{n}/examples` has the labels that the
     version learned from."""
     with serving.store.db.read() as conn:
         origin = lineage.origin_of(conn, prediction_id)
@@ -46,7 +46,8 @@ def prediction(prediction_id: str, serving: ServingDep, caller: CallerDep) -> Pr
         manifest = versions.read_manifest(origin.version, serving.store)
     subject = f"prediction {origin.prediction.id}"
     audit.record_read(serving.store.db, caller.actor(), "prediction.read", subject)
-    return PredictionDetail.from_record(origin, manifest, run)
+    excerpts = serving.excerpts.read([origin.prediction.image])
+    return PredictionDetail.from_record(origin, manifest, run, excerpts)
 
 
 @router.get("/v1/examples/{example_id}", response_model=ExampleDetail)
@@ -57,10 +58,10 @@ def example(
     limit: _Limit = 100,
     before: Annotated[int | None, Query(description="Only versions below this number.")] = None,
 ) -> ExampleDetail:
-    """Return a labelled image: its label events, oldest first, and the versions that saw it,
+    """Return an example: its label events, oldest first, and the versions that saw it,
     newest first. A version that saw it was trained on it, or judged on it if it is held out.
 
-    `GET /v1/examples/{id}/image` returns the image itself.
+    `GET /v1/examples/{id}/image` returns the image itself, and `/text` the text.
     """
     found = serving.analyses.get()
     with serving.store.db.read() as conn:
@@ -69,11 +70,15 @@ def example(
         sights = lineage.sights_of(conn, example_id, limit=limit, before=before)
         newest = labels.newest_id(conn)
         (item,) = items.read_items(conn, [example_id], found)
-        review = ExampleReview(item, found, images.problem_of(conn, record.image))
+        review = ExampleReview(
+            item,
+            found,
+            images.problem_of(conn, record.image),
+            serving.store.kind.preview_size(record.width, record.height),
+        )
     audit.record_read(serving.store.db, caller.actor(), "example.read", f"example {record.id}")
-    return ExampleDetail.from_record(
-        record, events, lineage.label_at(events, newest), sights, review
-    )
+    label, excerpts = lineage.label_at(events, newest), serving.excerpts.read([record.image])
+    return ExampleDetail.from_record(record, events, label, sights, review, excerpts)
 
 
 @router.get("/v1/versions/{number}/examples", response_model=ExamplesOfVersion)
@@ -97,6 +102,8 @@ def examples_of_version(
         after=after,
         count=len(rows),
     )
+    excerpts = serving.excerpts.read([row.image for row in rows])
     return ExamplesOfVersion(
-        examples=[ExampleOfVersion.from_record(row) for row in rows], next_after=next_after
+        examples=[ExampleOfVersion.from_record(row, excerpts) for row in rows],
+        next_after=next_after,
     )

@@ -33,14 +33,14 @@ def listing(
     ] = None,
     version: Annotated[_Version | None, Query(description="Only by this version.")] = None,
     unfamiliar: Annotated[
-        Flag | None, Query(description="Whether the image is unlike everything labelled.")
+        Flag | None, Query(description="Whether it is unlike everything labelled.")
     ] = None,
     since: Annotated[Time | None, Query(description="Made then or later.")] = None,
     until: Annotated[Time | None, Query(description="Made then or earlier.")] = None,
     limit: Limit = 100,
     after: After = None,
 ) -> PredictionItems:
-    """List the predictions whose images are kept and have no label, newest first."""
+    """List the predictions whose images or texts are kept and have no label, newest first."""
     wanted = PredictionFilter(
         label=label,
         version=version,
@@ -57,7 +57,8 @@ def listing(
         "predictions",
         count=len(page.predictions),
     )
+    excerpts = serving.excerpts.read([each.image for each in page.predictions])
     return PredictionItems(
-        predictions=[PredictionItem.from_record(each) for each in page.predictions],
+        predictions=[PredictionItem.from_record(each, excerpts) for each in page.predictions],
         next_after=page.next_after,
     )

@@ -1,4 +1,4 @@
-"""What to label next, and the labelled images that an image is like."""
+"""What to label next, and the labelled inputs that an input is like."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ async def listing(
             reviewer=name,
             actor=caller.actor(name),
         )
-        return QueueResponse.from_record(shown, None if found is None else found[0])
+        both = [each for item in shown.items for each in (item.prediction, item.example)]
+        excerpts = serving.excerpts.read(each.image for each in both if each is not None)
+        return QueueResponse.from_record(shown, None if found is None else found[0], excerpts)
 
     return await serving.review_thread.run(show)
 
@@ -80,8 +82,8 @@ async def nearest(
     prediction: Annotated[str | None, Query(description="The id of a prediction."), AnyUuid] = None,
     limit: _Shown = 3,
 ) -> NeighbourList:
-    """List the labelled images that are most like an image, by the champion's backbone. Name one
-    example or one prediction. The image itself is not among them, its near-duplicates may be."""
+    """List the labelled images or texts that are most like one, by the champion's backbone. Name
+    one example or one prediction. It is not among them itself, its near-duplicates may be."""
     champion = await serving.predictor.servable()
     backbone = champion.manifest.backbone
 
@@ -98,18 +100,17 @@ async def nearest(
     if x_D is None:
         x_D = await _embed(serving, champion, query)
 
-    def compare() -> list[neighbours.Neighbour]:
+    def compare() -> list[NeighbourItem]:
         found = serving.analyses.get()
         subject = f"example {example}" if prediction is None else f"prediction {prediction}"
         near = serving.neighbours.nearest(query, x_D, backbone, limit, found)
         by, db = caller.actor(), serving.store.db
         audit.record_read(db, by, "neighbours.read", subject, count=len(near))
-        return near
+        excerpts = serving.excerpts.read([each.example.image for each in near])
+        return [NeighbourItem.from_record(each, excerpts) for each in near]
 
     near = await serving.review_thread.run(compare)
-    return NeighbourList(
-        version=champion.version, neighbours=[NeighbourItem.from_record(each) for each in near]
-    )
+    return NeighbourList(version=champion.version, neighbours=near)
 
 
 async def _embed(

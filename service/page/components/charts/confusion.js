@@ -1,8 +1,9 @@
 // A confusion matrix: what the labels say, by row, and what the version says, by column. Each cell
-// leads to its photos.
+// leads to its examples.
 
 import { el, fill } from "../../dom.js";
 import { count, whole } from "../../format.js";
+import { counted } from "../../inputs.js";
 import { address } from "../../router.js";
 import { frame } from "../table.js";
 
@@ -30,7 +31,7 @@ function cell(label, predicted, number, total, isRight) {
   const node = el("td", { class: isRight ? "right" : number ? "wrong" : "none" },
     number === 0 ? el("span", { "aria-label": "none" }, "·")
       : predicted === OTHER || label === OTHER ? whole(number)
-        : el("a", { href: address("review", { by: "examples", class: label, predicted }), "aria-label": `${count(number, "photo")} of ${label}, predicted as ${predicted}` }, whole(number)));
+        : el("a", { href: address("review", { by: "examples", class: label, predicted }), "aria-label": `${counted(number)} of ${label}, predicted as ${predicted}` }, whole(number)));
   fill(node, total ? number / total : 0);
   return node;
 }

@@ -4,6 +4,7 @@ import { classes as readClasses } from "../../api/learning.js";
 import * as api from "../../api/review.js";
 import { el, fill, put } from "../../dom.js";
 import { count, isSameClass, percent, when, whole } from "../../format.js";
+import { counted, words } from "../../inputs.js";
 import { takeBack } from "../../outbox.js";
 import { address } from "../../router.js";
 import { may } from "../../session.js";
@@ -42,7 +43,7 @@ export function makeClassTable(onChange) {
     const none = answer.none_of_these;
     frame.hidden = !classes.length && !none.examples;
     message.hidden = !frame.hidden;
-    if (frame.hidden) say("Nothing is labelled yet. Label photos in Review, or import a zip below.");
+    if (frame.hidden) say(`Nothing is labelled yet. Label ${words().many} in Review, or import a file below.`);
     const most = Math.max(1, ...classes.map(({ examples, held_out: heldOut }) => examples + heldOut));
     const focused = rows.contains(document.activeElement) ? document.activeElement.ariaLabel : null;
     put(rows, classes.map((each) => row(each, most)), none.examples > 0 && rowOfNone(none));
@@ -61,7 +62,7 @@ export function makeClassTable(onChange) {
     return el("tr", {},
       el("th", { scope: "row" }, el("a", { href: address("review", { by: "examples", class: name }) }, name), !isKnown && el("span", { class: "badge", title: "The live version does not know it yet" }, "new"), share),
       el("td", { class: "number", "data-name": "to train on" }, whole(examples)), el("td", { class: "number", "data-name": "held out" }, whole(heldOut)),
-      el("td", { class: "number", "data-name": "accuracy", title: judged ? `of ${count(judged, "held-out photo")}` : "no held-out photo yet" }, accuracy === null ? "–" : percent(accuracy)),
+      el("td", { class: "number", "data-name": "accuracy", title: judged ? `of ${counted(judged, "held-out ")}` : `no held-out ${words().one} yet` }, accuracy === null ? "–" : percent(accuracy)),
       el("td", { "data-name": "last label" }, last ? when(last) : "–"),
       el("td", {}, may("train") && el("div", { class: "buttons" },
         action("Rename", name, () => rename(name)),
@@ -97,7 +98,7 @@ export function makeClassTable(onChange) {
   }
 
   async function remove(name, num) {
-    const text = `Its ${count(num, "label")} ${num === 1 ? "is" : "are"} taken back: the photos stay, without a label. The next version no longer answers it.`;
+    const text = `Its ${count(num, "label")} ${num === 1 ? "is" : "are"} taken back: the ${words().many} stay, without a label. The next version no longer answers it.`;
     if (await confirm(`Delete ${name}?`, text, "Delete")) await change(() => api.deleteClass(name), () => `${name} is deleted`);
   }
 
@@ -105,7 +106,7 @@ export function makeClassTable(onChange) {
     try {
       const { batch_id: batch, changed, name } = await work();
       const undo = batch === null ? null : { text: "Undo", run: () => takeBackBatch(batch) };
-      toast(`${describe(name)}: ${count(changed, "photo")}`, { action: undo });
+      toast(`${describe(name)}: ${counted(changed)}`, { action: undo });
     } catch (problem) {
       toast(problem.message, { isBad: true });
     }
@@ -115,7 +116,7 @@ export function makeClassTable(onChange) {
   async function takeBackBatch(batch) {
     try {
       const { kept } = await takeBack({ batch_id: batch });
-      toast(kept ? `Undone, but for ${count(kept, "photo")} labelled since` : "Undone");
+      toast(kept ? `Undone, but for ${counted(kept)} labelled since` : "Undone");
     } catch (problem) {
       toast(`Not undone: ${problem.message}`, { isBad: true });
     }

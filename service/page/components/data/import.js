@@ -1,13 +1,15 @@
-// Import: choose or drop a zip, follow it, and read what became of each file.
+// Import: choose or drop a file, follow it, and read what became of what is in it.
 
 import * as api from "../../api/imports.js";
 import { el, fill, put } from "../../dom.js";
 import { count, when, whole } from "../../format.js";
+import { kind } from "../../inputs.js";
 import { takeBack } from "../../outbox.js";
 import { subscribe } from "../../state.js";
 import { progressBar } from "../bar.js";
-import { acceptPhotos } from "../photos/photos.js";
+import { acceptFiles } from "../files.js";
 import { toast } from "../toast.js";
+import { takeHanded } from "./handed.js";
 
 const SHOWN = 5; // imports listed
 const EVERY_MS = 1000; // how often a running one is read, in case the stream misses it
@@ -17,27 +19,30 @@ const isOver = ({ state }) => !["waiting", "running"].includes(state);
 
 /** Returns `{element, load(), close()}`; `onEnd()` is called when an import has ended. */
 export function makeImport(onEnd) {
-  const input = el("input", { class: "unseen", type: "file", id: "import-file", accept: ".zip,application/zip" });
+  const { about, choose, accept, unit, prepare } = kind().imports;
+  const input = el("input", { class: "unseen", type: "file", id: "import-file", accept });
   const zone = el("label", { class: "drop small", id: "import-drop" }, input,
-    el("strong", {}, "Choose a zip"), el("span", { class: "quiet with-mouse" }, "or drop it here"));
+    el("strong", {}, choose), el("span", { class: "quiet with-mouse" }, "or drop it here"));
   const sending = el("div", { class: "import", hidden: true });
   const list = el("div", { class: "imports" });
   const element = el("div", { class: "stack" },
-    el("p", { class: "quiet" }, "A folder for each class, or a CSV, JSONL or Label Studio file with its photos."),
+    el("p", { class: "quiet" }, about),
     zone, sending, list);
   const known = new Map(); // id to {state, node}
   let timer = 0;
 
-  acceptPhotos(zone, input, ([file]) => send(file));
+  acceptFiles(zone, input, ([file]) => send(file));
 
   async function send(file) {
+    const parameters = await prepare(file);
+    if (parameters === null) return;
     const progress = progressBar(`${file.name} is being sent`);
     const stop = new AbortController();
     sending.hidden = false;
     put(sending, el("div", { class: "import-head" }, el("b", {}, file.name), el("span", { class: "quiet" }, "is being sent"),
       el("button", { type: "button", class: "plain small", onclick: () => stop.abort() }, "Cancel")), progress);
     try {
-      show(await api.upload(file, (fraction) => fill(progress, fraction), stop.signal));
+      show(await api.upload(file, parameters, (fraction) => fill(progress, fraction), stop.signal));
       sending.hidden = true;
     } catch (problem) {
       if (problem.code === "aborted") sending.hidden = true;
@@ -46,6 +51,8 @@ export function makeImport(onEnd) {
   }
 
   async function load() {
+    const handed = takeHanded();
+    if (handed) send(handed);
     try {
       for (const each of (await api.list(SHOWN)).reverse()) show(each);
     } catch (problem) {
@@ -106,7 +113,7 @@ export function makeImport(onEnd) {
   function report({ problems, problems_total: num }, isOpen) {
     if (!num) return null;
     return el("details", { open: isOpen },
-      el("summary", {}, `${count(num, "file")} with a remark`),
+      el("summary", {}, `${count(num, unit)} with a remark`),
       el("ul", { class: "problems" }, problems.slice(0, MAX_PROBLEMS).map(({ file, what }) => el("li", {}, el("b", {}, file), ` ${what}`)),
         num > Math.min(problems.length, MAX_PROBLEMS) && el("li", { class: "quiet" }, `and ${whole(num - Math.min(problems.length, MAX_PROBLEMS))} more`)));
   }

@@ -1,15 +1,15 @@
-// The map: labelled photos near one another look alike to the model. Drag around points to review
+// The map: labelled items near one another look alike to the model. Drag around points to review
 // them; the legend does the same by class for those who use the keyboard.
 
 import * as api from "../../api/review.js";
 import { el, put, setText } from "../../dom.js";
 import { count } from "../../format.js";
+import { counted, kind, words } from "../../inputs.js";
 import { navigate } from "../../router.js";
 import { get } from "../../state.js";
 import { drawMap, lookOf, readColours } from "./map_drawing.js";
 import { fitted, inside, nearest, readPoints, zoomed } from "./map_points.js";
 import { MAX_IDS } from "../review/source.js";
-import { imageOf } from "../grid/tile.js";
 
 const NEAR = 12; // pixels
 const CLICK = 5; // pixels that a press may move
@@ -25,7 +25,7 @@ export function makeMap() {
   const legend = el("ul", { class: "map-legend" });
   const found = el("p", { class: "map-found", role: "status" });
   const open = el("button", { type: "button", class: "small", hidden: true, onclick: review }, "Review");
-  const moves = el("button", { type: "button", class: "plain small", "aria-pressed": "false", title: "Drag to move the map instead of choosing photos", onclick: toggleMoves }, "Move");
+  const moves = el("button", { type: "button", class: "plain small", "aria-pressed": "false", title: `Drag to move the map instead of choosing ${words().many}`, onclick: toggleMoves }, "Move");
   const button = (text, name, work) => el("button", { type: "button", class: "plain small", "aria-label": name, title: name, onclick: work }, text);
   const tools = el("div", { class: "map-tools" }, found, open, moves,
     button("+", "Zoom in", () => zoomBy(ZOOM)), button("−", "Zoom out", () => zoomBy(1 / ZOOM)), button("Fit", "Show all of the map", fit));
@@ -63,7 +63,7 @@ export function makeMap() {
     if (answer.version === version && points) return; // what is chosen stays
     version = answer.version;
     const isEmpty = !answer.ids.length;
-    if (isEmpty) setText(empty, "The map is drawn after a run: it shows how the model sees the labelled photos.");
+    if (isEmpty) setText(empty, `The map is drawn after a run: it shows how the model sees the labelled ${words().many}.`);
     empty.hidden = !isEmpty;
     body.hidden = tools.hidden = isEmpty;
     if (isEmpty) return;
@@ -71,7 +71,7 @@ export function makeMap() {
     only = null;
     choose([]);
     showLegend();
-    canvas.setAttribute("aria-label", `Map of ${count(points.length, "labelled photo")} in ${count(points.order.length, "class", "classes")}; the list beside it opens each class`);
+    canvas.setAttribute("aria-label", `Map of ${counted(points.length, "labelled ")} in ${count(points.order.length, "class", "classes")}; the list beside it opens each class`);
     resize();
   }
 
@@ -97,7 +97,7 @@ export function makeMap() {
   function choose(indices) {
     chosen = indices;
     const most = chosen.length > MAX_IDS ? `; the first ${MAX_IDS} are reviewed` : "";
-    setText(found, chosen.length ? `${count(chosen.length, "photo")} chosen${most}` : "Drag around photos to choose them.");
+    setText(found, chosen.length ? `${counted(chosen.length)} chosen${most}` : `Drag around ${words().many} to choose them.`);
     open.hidden = !chosen.length;
     drawSoon();
   }
@@ -195,7 +195,7 @@ export function makeMap() {
     if (index < 0) return;
     const { names, labels, predicted, ids } = points;
     const says = predicted[index] >= 0 && predicted[index] !== labels[index] ? `model: ${names[predicted[index]]}` : null;
-    put(tip, el("img", { src: imageOf({ kind: "example", id: ids[index] }), alt: "" }),
+    put(tip, kind().preview({ kind: "example", id: ids[index] }),
       el("figcaption", {}, el("b", {}, names[labels[index]]), says && el("span", { class: "quiet" }, says)));
     tip.style.setProperty("--x", `${x}px`);
     tip.style.setProperty("--y", `${y}px`);

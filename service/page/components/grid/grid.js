@@ -1,12 +1,10 @@
-// A dense grid of photos as a listbox. Only the tiles near the window are elements, so 10,000 items
+// A dense grid of items, or a list of them, as a listbox. Only the tiles near the window are elements, so 10,000 items
 // scroll as smoothly as 100. It knows selection and drawing; what a tile means is the view's.
 
 import { el } from "../../dom.js";
 import { followPointer } from "./grid_pointer.js";
 import { makeSelection } from "./selection.js";
 
-const GAP = 8;
-const CAPTION = 34; // below the square photo
 const BEYOND = 700; // pixels drawn above and below the window
 const NEAR_END = 1500; // pixels left when the next items are asked for
 
@@ -14,29 +12,33 @@ const NEAR_END = 1500; // pixels left when the next items are asked for
  * `drawTile(element, item)` fills a tile and `nameTile(item)` says it in words. `onSelect()` is called
  * when selection or focus changed, `onNearEnd()` when more items are wanted, `onSwipe(key, way)` after
  * a swipe and `onOpen(key)` after a double click. Items are objects with a `key`; one that changed is
- * another object.
+ * another object. `layout` is {gap, columns(room, size), height(width, size)} in pixels: `size` is what
+ * `setSize` was given last, and `look` the class of the element for the stylesheet.
  */
-export function makeGrid({ label, drawTile, nameTile, onSelect, onNearEnd, onSwipe, onOpen }) {
+export function makeGrid({ label, drawTile, nameTile, onSelect, onNearEnd, onSwipe, onOpen, layout, look }) {
   const selection = makeSelection();
-  const element = el("div", { class: "grid", role: "listbox", tabindex: "0", "aria-label": label, "aria-multiselectable": "true" });
+  const element = el("div", { class: `grid ${look}`, role: "listbox", tabindex: "0", "aria-label": label, "aria-multiselectable": "true" });
   const tiles = new Map(); // key to {node, item, index}
   let items = [];
-  let side = 148;
+  let size = 1;
   let columns = 1;
-  let width = side;
+  let width = 1;
   let waitsForFrame = false;
   const number = (() => { let last = 0; return () => (last += 1); })();
 
-  const height = () => width + CAPTION + GAP;
-  const place = (index) => ({ x: (index % columns) * (width + GAP), y: Math.floor(index / columns) * height() });
+  const { gap } = layout;
+  const height = () => layout.height(width, size) + gap;
+  const place = (index) => ({ x: (index % columns) * (width + gap), y: Math.floor(index / columns) * height() });
 
   function measure() {
     const room = element.clientWidth;
     if (!room) return;
-    columns = Math.max(1, Math.floor((room + GAP) / (side + GAP)));
-    width = (room - GAP * (columns - 1)) / columns;
+    columns = layout.columns(room, size);
+    width = (room - gap * (columns - 1)) / columns;
     element.style.setProperty("height", `${Math.ceil(items.length / columns) * height()}px`);
     element.style.setProperty("--side", `${width}px`);
+    element.style.setProperty("--high", `${height() - gap}px`);
+    element.style.setProperty("--size", size);
   }
 
   function drawSoon() {
@@ -118,7 +120,7 @@ export function makeGrid({ label, drawTile, nameTile, onSelect, onNearEnd, onSwi
     const style = getComputedStyle(element);
     const above = parseFloat(style.scrollMarginTop) || 0;
     const below = window.innerHeight - (parseFloat(style.scrollMarginBottom) || 0);
-    if (top < above) window.scrollBy(0, top - above - GAP);
+    if (top < above) window.scrollBy(0, top - above - gap);
     else if (top + height() > below) window.scrollBy(0, top + height() - below);
   }
 
@@ -143,7 +145,7 @@ export function makeGrid({ label, drawTile, nameTile, onSelect, onNearEnd, onSwi
     within({ left, top, right, bottom }) {
       return items.filter((_, index) => {
         const { x, y } = place(index);
-        return x < right && x + width > left && y < bottom && y + height() - GAP > top;
+        return x < right && x + width > left && y < bottom && y + height() - gap > top;
       }).map((item) => item.key);
     },
   });
@@ -161,8 +163,8 @@ export function makeGrid({ label, drawTile, nameTile, onSelect, onNearEnd, onSwi
     get items() { return items; },
     /** The index after the last item that the window shows. */
     lastShown: () => shown(0)[1],
-    setSide(pixels) {
-      side = pixels;
+    setSize(newest) {
+      size = newest;
       measure();
       reveal();
       draw();

@@ -1,11 +1,8 @@
-// A photo of the grid: its label or the model's answer, and its marks.
+// An item of the grid: its label or the model's answer, and its marks.
 
 import { el, put } from "../../dom.js";
 import { percent } from "../../format.js";
-
-/** The address of a photo of the grid. `size` is `thumbnail` or `whole`. */
-export const imageOf = ({ kind, id }, size = "thumbnail") =>
-  `v1/${kind === "example" ? "examples" : "predictions"}/${encodeURIComponent(id)}/image?size=${size}`;
+import { kind } from "../../inputs.js";
 
 /** What is shown and said of an item: two lines and marks. */
 export function describe(item) {
@@ -27,17 +24,13 @@ function was({ kind, label, predicted, given }) {
 
 export function drawTile(node, item) {
   const { title, number, detail, differs, marks } = describe(item);
-  let image = node.querySelector("img");
-  if (!image) {
-    image = el("img", { alt: "", decoding: "async", draggable: "false", src: imageOf(item) });
-    image.addEventListener("error", () => node.classList.add("without-image"));
-  }
+  const preview = node.querySelector(".preview") ?? kind().preview(item);
   node.classList.toggle("given", Boolean(item.given) && !item.problem);
   node.classList.toggle("failed", Boolean(item.problem));
   node.classList.toggle("skipped", Boolean(item.isSkipped) && !item.given);
   node.title = item.problem ?? "";
   put(node,
-    el("div", { class: "photo" }, image,
+    el("div", { class: "shown" }, preview,
       marks.length > 0 && el("div", { class: "marks" }, ...marks.map((mark) => el("span", { class: "mark" }, mark))),
       el("span", { class: "check" })),
     el("div", { class: "caption" },
@@ -47,5 +40,5 @@ export function drawTile(node, item) {
 
 export function nameTile(item) {
   const { title, number, detail, marks } = describe(item);
-  return [number ? `${title} ${number}` : title, detail, ...marks].filter(Boolean).join(", ");
+  return [item.excerpt, number ? `${title} ${number}` : title, detail, ...marks].filter(Boolean).join(", ");
 }

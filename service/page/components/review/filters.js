@@ -1,8 +1,9 @@
-// Above the grid: which photos it shows. Each choice is an address.
+// Above the grid: what it shows. Each choice is an address.
 
 import { el, put } from "../../dom.js";
+import { counted, titleWords, words } from "../../inputs.js";
 import { address, navigate } from "../../router.js";
-import { SOURCES, sourceParams } from "./source.js";
+import { sourceParams, sources } from "./source.js";
 
 const YES_NO = (yes, no) => [["", "any"], ["true", yes], ["false", no]];
 
@@ -25,14 +26,17 @@ const CHOICES = {
 };
 
 // What an empty list means, and what can be done.
-const NOTHING = {
-  doubt: ["Nothing is waiting for a label. Photos come here as they are sent for prediction.", "Try some photos"],
-  predictions: ["No photo of a prediction is kept without a label.", "Try some photos"],
-  suspect: ["No label is suspect. Labels are checked after each run.", "Show the most doubtful"],
-  unfamiliar: ["No photo is unlike everything labelled.", "Show the most doubtful"],
-  examples: ["Nothing is labelled yet.", "Show the most doubtful"],
-  ids: ["These photos are no longer here.", "Show the most doubtful"],
-};
+function nothingIn(name) {
+  const { one, many } = words();
+  return {
+    doubt: [`Nothing is waiting for a label. ${titleWords().many} come here as they are sent for prediction.`, `Try some ${many}`],
+    predictions: [`No ${one} of a prediction is kept without a label.`, `Try some ${many}`],
+    suspect: ["No label is suspect. Labels are checked after each run.", "Show the most doubtful"],
+    unfamiliar: [`No ${one} is unlike everything labelled.`, "Show the most doubtful"],
+    examples: ["Nothing is labelled yet.", "Show the most doubtful"],
+    ids: [`These ${many} are no longer here.`, "Show the most doubtful"],
+  }[name];
+}
 
 export function makeFilters() {
   const tabs = el("nav", { class: "sources", "aria-label": "What to review" });
@@ -40,15 +44,16 @@ export function makeFilters() {
   const about = el("p", { class: "quiet" });
 
   function show(source, names) {
-    put(tabs, SOURCES.map(([name, title]) => el("a", {
+    const all = sources(words().many);
+    put(tabs, all.map(([name, title]) => el("a", {
       href: address("review", { by: name }), "aria-current": source.name === name ? "page" : null,
     }, title)));
-    put(about, source.ids ? `${source.ids.length} photos chosen on the map.` : SOURCES.find(([name]) => name === source.name)[2]);
+    put(about, source.ids ? `${counted(source.ids.length)} chosen on the map.` : all.find(([name]) => name === source.name)[2]);
     put(choices, (CHOICES[source.name] ?? []).map(([filter, title, options]) => choice(source, filter, title, options ?? ofClasses(names, source.filters[filter]))));
     choices.hidden = !CHOICES[source.name];
   }
 
-  // The class of the address is offered even if no photo has it any more.
+  // The class of the address is offered even if nothing has it any more.
   const ofClasses = (names, given) => [["", "any"], ...[...new Set([...names, ...(given ? [given] : [])])].map((name) => [name, name])];
 
   function choice(source, filter, title, options) {
@@ -61,7 +66,7 @@ export function makeFilters() {
   /** What is said where there is nothing to show. */
   function nothing(source) {
     const isFiltered = Object.keys(source.filters).length > 0;
-    const [text, more] = isFiltered ? ["No photo matches these filters.", "Show all of them"] : NOTHING[source.name];
+    const [text, more] = isFiltered ? [`No ${words().one} matches these filters.`, "Show all of them"] : nothingIn(source.name);
     const to = isFiltered ? address("review", { by: source.name }) : source.name === "predictions" || source.name === "doubt" ? address("try") : address("review", { by: "doubt" });
     return [el("p", {}, text), el("a", { class: "button plain", href: to }, more)];
   }

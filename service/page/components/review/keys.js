@@ -12,7 +12,7 @@ export const HELP = [
   [["Backspace"], "Undo the last action, all of it at once"],
   [["←", "↑", "↓", "→"], "Move; with Shift, select on the way; with Ctrl, keep the selection"],
   [["Ctrl", "A"], "Select all"],
-  [["Enter"], "Look closer, and see the nearest labelled photos"],
+  [["Enter"], "Look closer, and see what is labelled near it"],
   [["Esc"], "Clear the selection"],
   [["?"], "Show these keys"],
 ];

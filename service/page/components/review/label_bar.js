@@ -1,7 +1,7 @@
 // The bar below the grid: the classes with their digits, and the actions with their keys.
 
 import { el, put, setText } from "../../dom.js";
-import { count } from "../../format.js";
+import { counted } from "../../inputs.js";
 import { withDigit } from "./class_keys.js";
 
 const ACTIONS = [
@@ -35,7 +35,7 @@ export function makeLabelBar(act) {
         el("button", { type: "button", class: "class-chip", "aria-keyshortcuts": "/", onclick: () => act({ name: "pick" }) },
           el("kbd", { "aria-hidden": "true" }, "/"), el("span", {}, names.length ? "other" : "choose a class")));
     }
-    setText(chosen, numSelected ? `${count(numSelected, "photo")} selected` : "");
+    setText(chosen, numSelected ? `${counted(numSelected)} selected` : "");
     buttons.get("undo").disabled = !canUndo;
     buttons.get("keep").hidden = !hasLabels;
     for (const name of ["accept", "keep", "reject", "skip"]) buttons.get(name).disabled = numShown === 0;

@@ -1,6 +1,7 @@
-// What keys, buttons and swipes do to the photos of the grid.
+// What keys, buttons and swipes do to the items of the grid.
 
 import { NONE_OF_THESE } from "../../format.js";
+import { counted, words } from "../../inputs.js";
 import { allNames, remember, withDigit } from "./class_keys.js";
 import { open } from "../dialog.js";
 import { actionOf, keysHelp } from "./keys.js";
@@ -14,7 +15,7 @@ export function makeActions({ grid, list, changed }) {
   const { selection } = grid;
   let isAsking = false;
 
-  /** Label photos: `labelOf(item)` is the label, or null to leave one out. */
+  /** Label items: `labelOf(item)` is the label, or null to leave one out. */
   function label(keys, labelOf, otherwise) {
     const labels = new Map(keys.map((key) => [key, labelOf(grid.itemOf(key))]).filter(([, name]) => name));
     if (!labels.size) {
@@ -26,7 +27,7 @@ export function makeActions({ grid, list, changed }) {
     for (const name of names) remember(name);
     list().label(labels);
     advance(next);
-    announce(`${labels.size} ${labels.size === 1 ? "photo" : "photos"}: ${names.slice(0, 3).join(", ")}`);
+    announce(`${counted(labels.size)}: ${names.slice(0, 3).join(", ")}`);
   }
 
   /** The focus moves on, and the selection ends. */
@@ -64,11 +65,11 @@ export function makeActions({ grid, list, changed }) {
       if (name) setClass(keys, name);
       else toast(`No class has the number ${digit}; press / to choose one`);
     },
-    accept: (keys) => label(keys, (item) => item.predicted, "The model has no answer for this photo"),
-    keep: (keys) => label(keys, (item) => item.label, "This photo has no label to keep"),
+    accept: (keys) => label(keys, (item) => item.predicted, `The model has no answer for this ${words().one}`),
+    keep: (keys) => label(keys, (item) => item.label, `This ${words().one} has no label to keep`),
     reject: (keys) => setClass(keys, NONE_OF_THESE),
     pick: (keys) => ask(async () => {
-      const many = keys.length === 1 ? "this photo" : `these ${keys.length} photos`;
+      const many = keys.length === 1 ? `this ${words().one}` : `these ${counted(keys.length)}`;
       const name = await pickClass({ names: allNames(), title: `Set the class of ${many}` });
       if (name) setClass(keys.filter((key) => grid.itemOf(key)), name);
     }),

@@ -1,16 +1,19 @@
-// Where the photos of the grid come from: a queue, the examples, the predictions, or ids that the map
+// Where the items of the grid come from: a queue, the examples, the predictions, or ids that the map
 // chose. The address holds all of it, so that a view can be shared and reloaded.
 
 import * as api from "../../api/review.js";
 import { isSameClass } from "../../format.js";
 
-export const SOURCES = [
+/** Name, title and what is in it; `many` is the word for what it holds. */
+export const sources = (many) => [
   ["doubt", "Most doubtful", "Predictions whose labels would teach the most."],
   ["suspect", "Suspect labels", "Labels that the model, trained without them, does not believe."],
-  ["unfamiliar", "Unfamiliar", "Photos unlike everything labelled."],
-  ["predictions", "All predictions", "Predictions whose photos are still kept, the newest first."],
-  ["examples", "All labelled", "Every photo with a label."],
+  ["unfamiliar", "Unfamiliar", `${many[0].toUpperCase()}${many.slice(1)} unlike everything labelled.`],
+  ["predictions", "All predictions", `Predictions whose ${many} are still kept, the newest first.`],
+  ["examples", "All labelled", `All ${many} with a label.`],
 ];
+
+const NAMES = sources("items").map(([name]) => name);
 
 // The filters that each list of the API takes.
 const FILTERS = {
@@ -22,13 +25,13 @@ const QUEUE = 100;
 const MAX_PAGES = 10; // read in a row for one that has a match
 export const MAX_IDS = 500;
 
-/** Read the parameters of the address: `{name, filters, ids}`; `name` is of SOURCES, or `ids`. */
+/** Read the parameters of the address: `{name, filters, ids}`; `name` is of `sources`, or `ids`. */
 export function readSource(params) {
   if (params.ids) {
     const ids = params.ids.split(",").filter((id) => /^\d{1,18}$/.test(id));
     return { name: "ids", filters: {}, ids: [...new Set(ids)].slice(0, MAX_IDS).map(Number) };
   }
-  if (SOURCES.some(([name]) => name === params.by)) return withFilters(params.by, params);
+  if (NAMES.includes(params.by)) return withFilters(params.by, params);
   return withFilters(FILTERS.examples.some((name) => params[name]) ? "examples" : "doubt", params);
 }
 
@@ -43,26 +46,26 @@ export const sourceParams = ({ name, filters = {}, ids = null }) =>
 
 export const isQueue = ({ name }) => ["doubt", "suspect", "unfamiliar"].includes(name);
 
-/** Whether a photo leaves the source once it is labelled. */
+/** Whether an item leaves the source once it is labelled. */
 export const isEmptied = (source) => isQueue(source) || source.name === "predictions";
 
 export function fromExample(example, why = null) {
   return {
     key: `example:${example.id}`, kind: "example", id: example.id, label: example.label, predicted: example.predicted,
-    probability: example.label_probability, unfamiliar: example.unfamiliar, heldOut: example.held_out, why,
+    probability: example.label_probability, unfamiliar: example.unfamiliar, heldOut: example.held_out, excerpt: example.excerpt, why,
   };
 }
 
 export function fromPrediction(prediction, why = null) {
   return {
     key: `prediction:${prediction.id}`, kind: "prediction", id: prediction.id, label: null, predicted: prediction.label,
-    confidence: prediction.confidence, unfamiliar: prediction.unfamiliar, version: prediction.version, why,
+    confidence: prediction.confidence, unfamiliar: prediction.unfamiliar, version: prediction.version, excerpt: prediction.excerpt, why,
   };
 }
 
 /**
  * Reads a source page by page. `next()` answers `{items, isLast, waiting}`; a queue has one page, which
- * is other photos each time.
+ * is other items each time.
  */
 export function openSource(source) {
   let after = null;
@@ -99,7 +102,7 @@ export function openSource(source) {
   const fromQueue = ({ prediction, example, why }) =>
     prediction ? fromPrediction(prediction, why) : fromExample(example, why);
 
-  /** The photos of the map, which has all that a tile shows. */
+  /** Those of the map, which has all that a tile shows. */
   async function nextOfIds() {
     const map = await api.map();
     const places = new Map(map.ids.map((id, k) => [id, k]));

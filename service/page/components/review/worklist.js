@@ -1,10 +1,10 @@
-// The photos of a review in their order: those shown, and those that left with a label. Items are
+// The items of a review in their order: those shown, and those that left with a label. Items are
 // objects with a `key`, never changed in place.
 
 import { labelAll } from "./sitting.js";
 
-/** `empties`: a labelled photo leaves the list. `onChange(restored)` is called when what is shown
- * changes, with the keys of the photos that came back by an undo. */
+/** `empties`: a labelled item leaves the list. `onChange(restored)` is called when what is shown
+ * changes, with the keys of those that came back by an undo. */
 export function makeWorklist({ empties, onChange }) {
   const known = new Map(); // key to the newest {item, rank, isShown}
   let shown = [];

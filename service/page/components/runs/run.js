@@ -3,6 +3,7 @@
 import * as api from "../../api/learning.js";
 import { busy, el, fill, put, say, setText } from "../../dom.js";
 import { duration } from "../../format.js";
+import { words } from "../../inputs.js";
 import { may } from "../../session.js";
 import { get } from "../../state.js";
 import { refresh } from "../../stream.js";
@@ -116,7 +117,7 @@ function describeRest({ version, labels, last_run: last, trainers, degraded, pro
   if (waiting !== null) return [`Swapping in version ${waiting}`, "Every process loads it first; no request is interrupted."];
   if (labels.missing) {
     return Object.keys(labels.examples).length === 0
-      ? ["Waiting for its first labels", "It starts by itself with two classes of two photos each: correct predictions, or teach it photos."]
+      ? ["Waiting for its first labels", `It starts by itself with two classes of two ${words().many} each: correct predictions, or teach it ${words().many}.`]
       : ["Waiting for more labels", labels.missing];
   }
   if (trainers === 0) return ["No trainer is running", "Labels are kept, but nothing retrains until one starts."];

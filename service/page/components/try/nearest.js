@@ -1,11 +1,12 @@
-// "Why": the labelled photos that are nearest to one, in the features of the live version.
+// "Why": the labelled photos or texts that are nearest to one, in the features of the live version.
 
-import * as api from "../../api/photos.js";
+import * as api from "../../api/examples.js";
 import { el, put } from "../../dom.js";
 import { percent } from "../../format.js";
+import { kind, words } from "../../inputs.js";
 import { address } from "../../router.js";
 
-// Only what is in view asks: a page of forty photos may be answered anew at each version.
+// Only what is in view asks: a page of forty cards may be answered anew at each version.
 const wanted = new Map();
 const observer = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -43,15 +44,12 @@ export async function loadNearest(node, of) {
   }
   if (!found.length) return;
   put(node,
-    el("p", { class: "quiet fine" }, "Nearest labelled photos"),
+    el("p", { class: "quiet fine" }, `Nearest labelled ${words().many}`),
     el("ul", { class: "thumbs" }, found.map(({ example, similarity }) => thumb(example, example.label ?? "no label", percent(similarity)))));
   node.hidden = false;
 }
 
-/** A labelled photo that leads to its view: {id, label}, with two lines below it. */
-export function thumb(example, ...lines) {
-  const image = el("img", { src: api.exampleImage(example.id), alt: "", loading: "lazy", decoding: "async" });
-  image.addEventListener("error", () => image.replaceWith(el("span", { class: "no-image" }, "no image")));
-  return el("li", {}, el("a", { class: "thumb", href: address(`example/${example.id}`) },
-    image, lines.map((line, i) => el("span", { class: i ? "quiet" : "name" }, line))));
-}
+/** An example that leads to its view: {id, label, excerpt}, with two lines below it. */
+export const thumb = ({ id, excerpt }, ...lines) =>
+  el("li", {}, el("a", { class: "thumb", href: address(`example/${id}`) },
+    kind().preview({ kind: "example", id, excerpt }), lines.map((line, i) => el("span", { class: i ? "quiet" : "name" }, line))));

@@ -9,11 +9,13 @@ import { refresh } from "../../stream.js";
 const MAX_CHOICES = 9; // one for each digit
 const FOR_TOP = 5;
 
-/** `given` is the label given here before, or null: {label, promise, feedback_id}; `onGiven` is
- * called when it changes. Returns {element, press(key), isTypedIn()}. */
-export function makeQuestion(answer, given, onGiven) {
-  const [best, ...others] = answer.top;
-  const names = choices(answer);
+/** `top` are the model's guesses, none if it knows no class. `send(label)` is a promise of the outbox.
+ * `given` is the label given here before, or null: {label, promise, feedback_id}; `onGiven` is called
+ * when it changes. Returns {element, press(key), isTypedIn()}. */
+export function makeQuestion({ top, send, given, onGiven }) {
+  const [best, ...others] = top;
+  const names = choices(top);
+  const asked = best ? "What is it really?" : "What is it?";
   const buttons = new Map();
   let problemText = null;
 
@@ -26,19 +28,19 @@ export function makeQuestion(answer, given, onGiven) {
     buttons.set(name, button);
     return button;
   };
-  const correct = el("button", { type: "button", class: "correct", "aria-keyshortcuts": "a", onclick: () => give(best.label) },
+  const correct = best && el("button", { type: "button", class: "correct", "aria-keyshortcuts": "a", onclick: () => give(best.label) },
     "✓ Correct", el("kbd", { "aria-hidden": "true" }, "a"));
-  buttons.set(best.label, correct);
+  if (best) buttons.set(best.label, correct);
   const none = el("button", { type: "button", class: "choice none", "aria-keyshortcuts": "x", onclick: () => give(NONE_OF_THESE) },
     el("kbd", { "aria-hidden": "true" }, "x"), el("span", {}, NONE_OF_THESE));
   buttons.set(NONE_OF_THESE, none);
   const input = el("input", {
     type: "text", list: "classes", maxlength: 100, autocomplete: "off", autocapitalize: "off", spellcheck: "false",
-    "aria-label": "What is it really?", placeholder: "other…",
+    "aria-label": asked, placeholder: names.length ? "other…" : "name its class…",
   });
   const form = el("form", { class: "row", onsubmit: submit }, input, el("button", { type: "submit", class: "plain" }, "Save"));
   const fields = el("fieldset", {},
-    el("legend", { class: "unseen" }, "What is it really?"),
+    el("legend", { class: "unseen" }, asked),
     correct,
     el("div", { class: "chips" }, names.map(choice), none),
     form);
@@ -68,7 +70,7 @@ export function makeQuestion(answer, given, onGiven) {
   async function give(label) {
     if (given) return;
     const hadFocus = element.contains(document.activeElement);
-    const promise = outbox.give({ prediction_id: answer.prediction_id, label });
+    const promise = send(label);
     const mine = { label, promise, feedback_id: null };
     change(mine);
     if (hadFocus) undo.focus({ preventScroll: true }); // the button that had it is disabled now
@@ -108,7 +110,7 @@ export function makeQuestion(answer, given, onGiven) {
       takeBack();
       return true;
     }
-    const name = key === "a" ? best.label : key === "x" ? NONE_OF_THESE : /^[1-9]$/.test(key) ? names[key - 1] : undefined;
+    const name = key === "a" ? best?.label : key === "x" ? NONE_OF_THESE : /^[1-9]$/.test(key) ? names[key - 1] : undefined;
     if (name === undefined || given) return false;
     give(name);
     return true;
@@ -119,8 +121,9 @@ export function makeQuestion(answer, given, onGiven) {
 }
 
 /** The model's other guesses, then classes that were taught: often not yet in the live version. */
-function choices({ top: [best, ...others] }) {
-  const guesses = others.slice(0, FOR_TOP).map(({ label }) => label);
-  const taught = labelled().filter((name) => ![best.label, ...guesses].some((listed) => isSameClass(listed, name)));
+function choices(top) {
+  const guesses = top.slice(1, 1 + FOR_TOP).map(({ label }) => label);
+  const listed = top.slice(0, 1 + FOR_TOP).map(({ label }) => label);
+  const taught = labelled().filter((name) => !listed.some((each) => isSameClass(each, name)));
   return [...guesses, ...taught].slice(0, MAX_CHOICES);
 }
