@@ -74,8 +74,13 @@ COMMANDS = (
     Command("gc", _RUN, "cli.gc:gc", "Delete what the recipe says is too old."),
     Command("audit", _RUN, "cli.audit:list_events", "Show who did what, newest first."),
     Command("key", _RUN, "cli.key:app", "Make, list and revoke keys."),
-    Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
-    Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
+    Command(
+        "predict",
+        _TEACH,
+        "cli.predict:predict",
+        "Classify image files or texts with the champion.",
+    ),
+    Command("label", _TEACH, "cli.label:label", "Label an image or a text, or retract a label."),
     Command(
         "classes",
         _TEACH,
