@@ -24,7 +24,7 @@ from core.inputs.tokens.kind import TOKENS
 _TEXTS = Material(
     noun="text",
     plural="texts",
-    example="praise/1.txt",
+    example="billing/1.txt",
     column="text",
     why_ignored=junk.why_no_text,
     why_folder_ignored=junk.why_ignored,
