@@ -148,7 +148,7 @@ def main() -> None:
     args = parser.parse_args()
     name = pretrained.NAMES[0]
     model = pretrained.load(name)
-    network = Network(name, model.backbone, model.pixels)
+    network = Network(name, model.backbone, model.input_spec)
     with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
         parts = [read(args.data / part) for part in ("train", "val")]
         cache = args.cache or Path(folder)

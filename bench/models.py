@@ -68,7 +68,7 @@ def exported(name: str) -> tuple[bytes, PixelSpec]:
     """Return backbone.onnx and its pixels. Only the pretrained ones have trained weights."""
     if name in pretrained.NAMES:
         model = pretrained.load(name)
-        return model.backbone, model.pixels
+        return model.backbone, model.input_spec
     # Imported here, because it imports torch.
     from training.backbones.backbone import build
     from training.backbones.export import export_backbone

@@ -104,7 +104,7 @@ WAYS: dict[str, Choose] = {"random": by_chance, "margin": by_margin, "queue": by
 
 def load(folder: Path, cache: Path) -> Photos:
     model = pretrained.load(pretrained.NAMES[0])
-    network = Network(pretrained.NAMES[0], model.backbone, model.pixels)
+    network = Network(pretrained.NAMES[0], model.backbone, model.input_spec)
     parts = [read(folder / part) for part in PARTS]
     x_ND = np.concatenate([embeddings(part, network, cache) for part in parts])
     stored = [to_int8(x_D) or b"" for x_D in x_ND]

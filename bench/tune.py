@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from core.inputs.pixels.decoding import PixelSpec, decode
 from training.backbones.backbone import build
-from training.blocks.activation_cache import Activations
-from training.blocks.augment import Augmentation, save_preview
 from training.blocks.device import Compute
 from training.blocks.finetune import tune
+from training.blocks.images.activations import PixelActivations
+from training.blocks.images.augment import Augmentation, save_preview
+from training.blocks.images.inputs import PixelInputs
 from training.blocks.learner import Learner
 from training.blocks.tail import Tail
 from training.head.crossval import assign_folds, choose_l2
@@ -92,7 +93,7 @@ def main() -> None:
             tuned = tune(
                 backbone,
                 start,
-                photos.pixels_NHWC,
+                PixelInputs(photos.pixels_NHWC),
                 photos.y_N,
                 is_held_out_N,
                 tuning_recipe,
@@ -129,7 +130,7 @@ def compare_epochs(backbone: Any, photos: Photos, recipe: BlocksRecipe) -> str:
             recipe.augment, flip=recipe.flip, size_px=photos.pixels_NHWC.shape[1], seed=0
         )
         with tempfile.TemporaryDirectory() as folder:
-            activations = Activations(
+            activations = PixelActivations(
                 tail,
                 compute,
                 photos.pixels_NHWC,

@@ -144,7 +144,7 @@ def _take_turns(
     for _ in range(num_rounds):
         for servable, own in zip(pair, taken, strict=True):
             began = time.perf_counter()
-            result = predict(servable, image, store.blobs, limits, capture, time.time())
+            result = predict(servable, image, store, limits, capture, time.time())
             predictions.add(store.db, [result.prediction])
             own.append(1000 * (time.perf_counter() - began))
     return [statistics.median(own) for own in taken]

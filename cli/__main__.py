@@ -37,7 +37,7 @@ def evergreen(
         ),
     ] = False,
 ) -> None:
-    """An image classifier that keeps learning from the people who use it."""
+    """A classifier of images or texts that keeps learning from the people who use it."""
 
 
 if __name__ == "__main__":

@@ -74,8 +74,13 @@ COMMANDS = (
     Command("gc", _RUN, "cli.gc:gc", "Delete what the recipe says is too old."),
     Command("audit", _RUN, "cli.audit:list_events", "Show who did what, newest first."),
     Command("key", _RUN, "cli.key:app", "Make, list and revoke keys."),
-    Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
-    Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
+    Command(
+        "predict",
+        _TEACH,
+        "cli.predict:predict",
+        "Classify image files or texts with the champion.",
+    ),
+    Command("label", _TEACH, "cli.label:label", "Label an image or a text, or retract a label."),
     Command(
         "classes",
         _TEACH,
@@ -86,7 +91,7 @@ COMMANDS = (
         "import",
         _TEACH,
         "cli.import_folder:import_folder",
-        "Label a folder or an archive of images.",
+        "Label a folder, an archive or a table.",
     ),
     Command(
         "export-labels",

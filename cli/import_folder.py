@@ -1,6 +1,6 @@
-"""`evergreen import`: label the images of a folder or of a zip archive.
+"""`evergreen import`: label what is in a folder, a zip archive or a table.
 
-Several threads read, check and store the images. Labels are appended in the order of the files, one
+Several threads read, check and store the inputs. Labels are appended in the order of the files, one
 batch per transaction, so an interrupted import keeps its batches.
 """
 
@@ -21,14 +21,14 @@ from cli.console import err
 from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.import_report import ByClass, as_json, print_report, progress_bar
 from core.errors import InvalidRequest
+from core.exchange import sources
 from core.exchange.importing.known import WHO
 from core.exchange.importing.loading import Loaded, Loader
 from core.exchange.importing.report import Report
-from core.exchange.reading.archive import Archive
-from core.exchange.reading.folder import Folder
 from core.exchange.reading.items import LAYOUTS, Item, Layout
 from core.exchange.reading.plan import Plan, make_plan
-from core.exchange.reading.source import Source
+from core.exchange.tables.columns import Columns
+from core.inputs import kinds
 from core.labelling import classes
 from core.settings import load_settings
 from core.store.store import Store
@@ -44,11 +44,17 @@ def import_folder(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR|FILE.zip",
-            help="Holds one folder per class, or images with a label file: CSV, JSON lines, or "
-            "Label Studio's JSON.",
+            metavar="DIR|FILE",
+            help="A folder or a zip archive with one folder per class, or with a label file: CSV, "
+            "JSON lines, or Label Studio's JSON. For texts, such a file alone, too.",
         ),
     ],
+    text: Annotated[
+        str, typer.Option("--text", metavar="COLUMN", help="The column with the texts.")
+    ] = "",
+    label: Annotated[
+        str, typer.Option("--label", metavar="COLUMN", help="The column with the labels.")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print what would be imported.")
     ] = False,
@@ -61,23 +67,27 @@ def import_folder(
     ] = "auto",
     as_record: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Label a folder or an archive of images.
+    """Label a folder, an archive or a table.
 
     DIR/cat/1.jpg is labelled cat, and so is DIR/cat/2024/may/2.jpg. Images in DIR/train/cat are
-    trained on, and those in DIR/test/cat are held out. Repeat it as often as you like: it skips
-    imported images and relabels images that moved to another folder. Labels that users corrected
-    after an import stay as they are.
+    trained on, and those in DIR/test/cat are held out. Texts may be .txt files in folders, or rows
+    of FILE.csv, .tsv, .jsonl or .json. Repeat it as often as you like: it skips what is imported
+    and relabels what moved to another class. Labels that users corrected after an import stay as
+    they are.
     """
     settings = load_settings()
     with contextlib.ExitStack() as stack:
-        opened = _open(source, stack)
         chosen = _layout(layout)
         store = None
-        if not dry_run or home.exists(settings):
+        if home.exists(settings):
+            store = stack.enter_context(home.opened(settings))
+        kind = kinds.wished(settings.input) if store is None else store.kind
+        opened = stack.enter_context(sources.opened(source, kind, Columns(text, label)))
+        if store is None and not dry_run:
             store = stack.enter_context(home.opened(settings))
         plan = make_plan(opened, _known_names(store), chosen)
         detail = {"name": source.name}
-        labeller = ByClass(WHO, actor(), Report(), detail, joined=plan.joined)
+        labeller = ByClass(WHO, actor(), Report(), detail, kind.noun, joined=plan.joined)
         loader = Loader.of(opened, store, settings, dry=dry_run)
         has_stopped = _import(plan, loader, labeller)
         if as_record:
@@ -85,19 +95,9 @@ def import_folder(
         else:
             print_report(labeller, store, is_dry_run=dry_run)
     if has_stopped:
-        err.print("Stopped. The images above are stored. The same command continues.")
+        err.print(f"Stopped. The {kind.plural} above are stored. The same command continues.")
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(DONE if labeller.report.num_usable else FAILED)
-
-
-def _open(path: Path, stack: contextlib.ExitStack) -> Source:
-    """Raises InvalidRequest, InvalidArchive."""
-    if not path.is_file():
-        return Folder(path)
-    try:
-        return stack.enter_context(Archive(path))
-    except OSError as error:
-        raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _layout(text: str) -> Layout:

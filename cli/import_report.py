@@ -93,7 +93,7 @@ def print_report(done: ByClass, store: Store | None, *, is_dry_run: bool) -> Non
         out.print(f"{reason}: {shown(first)}{others}", soft_wrap=True)
     counts = done.report.counts
     if counts["kept corrections"]:
-        corrected = count(counts["kept corrections"], "image")
+        corrected = count(counts["kept corrections"], done.noun)
         out.print(f"{corrected} corrected after an import: left unchanged.")
     if store is not None and not is_dry_run:
         _print_next(store, bool(counts["added"] or counts["relabelled"]))
@@ -118,8 +118,8 @@ def _print_next(store: Store, is_changed: bool) -> None:
     if not is_changed:
         out.print("Nothing is new.")
     elif not census.is_enough:
-        need = f"{MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS}"
-        out.print(f"Too few labels to train on yet: training needs {need} images each.")
+        need = f"{MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS} {store.kind.plural} each"
+        out.print(f"Too few labels to train on yet: training needs {need}.")
     elif has_trainer:
         out.print("A trainer is running and will retrain automatically: evergreen status")
     else:

@@ -54,8 +54,11 @@ def _champion(status: Status) -> str:
     if live is None or version is None:
         return "none yet: evergreen init"
     precision = " in int8" if version.metrics.get("precision") == "int8" else ""
+    classes = some(version.classes, _MOST_NAMES) or "no classes yet"
+    if version.metrics.get("zero_shot"):
+        classes = f"by the names {classes}"
     return (
-        f"version {live.version}{precision} ({some(version.classes, _MOST_NAMES)}), "
+        f"version {live.version}{precision} ({classes}), "
         f"since {ago(live.activate_at)}, by {live.who}"
     )
 

@@ -64,6 +64,8 @@ def facts(version: Version, manifest: Manifest | None) -> Table:
     if metrics.get("accuracy") is not None:
         judged = f"{count(metrics['num_judged'], 'image')} by {metrics['judged_by']}"
         rows["Accuracy"] = f"{_accuracy(version)} of {judged}"
+    if metrics.get("zero_shot"):
+        rows["Predicts by"] = "the names of the classes (zero-shot)"
     if metrics.get("precision") == "int8":
         rows["Precision"] = "int8"
     unfamiliar = metrics.get("unfamiliar")

@@ -65,8 +65,8 @@ class HeadRecipe:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class BlocksRecipe:
-    """How tier `blocks` learns. `python -m bench.tune` measures the defaults on photos."""
+class TuningRecipe:
+    """How tier `blocks` learns, whatever the inputs. The defaults are those for images."""
 
     # How many blocks learn, counted from the last. The activations before them are cached.
     depth: PositiveInt = 6
@@ -91,12 +91,6 @@ class BlocksRecipe:
     # As in `HeadRecipe`.
     class_balance: Share = 0.5
 
-    augment: Strength = "medium"
-    # Turn off where left and right mean something: text, road signs, digits.
-    flip: bool = True
-    # Augmented variants of each photo that are cached and used in turn.
-    views: NonNegativeInt = 4
-
     # Epochs without a lower held-out loss before the run ends.
     patience: PositiveInt = 5
     # Weights are averaged over about so many epochs. 0: no averaging.
@@ -110,6 +104,42 @@ class BlocksRecipe:
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class BlocksRecipe(TuningRecipe):
+    """How tier `blocks` learns images. `python -m bench.tune` measures the defaults on photos."""
+
+    augment: Strength = "medium"
+    # Turn off where left and right mean something: text, road signs, digits.
+    flip: bool = True
+    # Augmented variants of each photo that are cached and used in turn.
+    views: NonNegativeInt = 4
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class TextBlocksRecipe(TuningRecipe):
+    """How tier `blocks` learns texts.
+
+    Few epochs, a warm-up and little weight decay are those of BERT's authors (Devlin et al. 2019).
+    Mosbach et al. (2021, "On the stability of fine-tuning BERT") find that a warm-up and more steps
+    keep small sets from failing. The falling rates are those of ULMFiT (Howard and Ruder 2018).
+    """
+
+    # On 1,200 descriptions of packages, all 6 layers of MiniLM were no better than 3.
+    depth: PositiveInt = 3
+    # 10 epochs gained 0.1 points on the same, within the noise, in twice the time.
+    epochs: PositiveInt = 5
+    # From 1e-4 to 5e-4 the same within 0.2 points; 5e-5 is too low for the few steps.
+    lr: PositiveFloat = 2e-4
+    weight_decay: NonNegativeFloat = 0.01
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class TextRecipe:
+    """How a home of texts learns, where it differs from one of images."""
+
+    blocks: TextBlocksRecipe = field(default_factory=TextBlocksRecipe)
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -182,6 +212,7 @@ class Recipe:
     triggers: TriggerRecipe = field(default_factory=TriggerRecipe)
     head: HeadRecipe = field(default_factory=HeadRecipe)
     blocks: BlocksRecipe = field(default_factory=BlocksRecipe)
+    text: TextRecipe = field(default_factory=TextRecipe)
     planner: PlannerPolicy = field(default_factory=PlannerPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
     # Serving processes and `evergreen gc` read them too, so they are defined in core.

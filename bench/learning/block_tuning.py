@@ -44,6 +44,7 @@ def tuned(
 ) -> Tuning:
     """Tune the blocks while one fold chooses the epoch, then fit a head on the tuned backbone."""
     from training.blocks.finetune import tune
+    from training.blocks.images.inputs import PixelInputs
 
     dataset = task.dataset(rows_N, task.train.y_N[rows_N], task.x_ND[rows_N])
     is_held_out_N = assign_folds(dataset.group_N, dataset.y_N, 5, seed) == 0
@@ -54,7 +55,7 @@ def tuned(
         result = tune(
             task.module,
             start,
-            pixels_NHWC,
+            PixelInputs(pixels_NHWC),
             dataset.y_N,
             is_held_out_N,
             dataclasses.replace(recipe, depth=depth),

@@ -75,7 +75,7 @@ def _network(name: str, weights: Path | None) -> tuple[Any, Network]:
 
     if name in pretrained.NAMES:
         model = pretrained.load(name)
-        return build(name), Network(name, model.backbone, model.pixels)
+        return build(name), Network(name, model.backbone, model.input_spec)
     assert weights is not None
     module = build(name, weights / FILES[name])
     return module, Network(name, export_backbone(module), module.pixels)

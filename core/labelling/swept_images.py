@@ -32,9 +32,10 @@ def doom_again(conn: Connection, image: str) -> None:
     conn.execute(update(doomed_blobs).where(is_doomed).values(deleted_at=None))
 
 
-def check_not_swept(conn: Connection, blobs: Blobs, image: str) -> None:
-    """Raises ImageSwept. The sweeper takes the lock that the caller holds, so from now on the blob
-    stays (`core/retention/doomed.py`)."""
-    doomed = select(doomed_blobs.c.digest).where(doomed_blobs.c.digest == image)
-    if conn.execute(doomed).first() is not None and not blobs.has(image):
-        raise ImageSwept(f"image {image} was swept while it was labelled; send it again")
+def check_not_swept(conn: Connection, blobs: Blobs, *images: str) -> None:
+    """Raises ImageSwept. The sweeper takes the lock that the caller holds, so from now on the blobs
+    stay (`core/retention/doomed.py`)."""
+    doomed = select(doomed_blobs.c.digest).where(doomed_blobs.c.digest.in_(images))
+    for image in conn.scalars(doomed).all():
+        if not blobs.has(image):
+            raise ImageSwept(f"image {image} was swept while it was labelled; send it again")

@@ -18,11 +18,13 @@ TOLERANCE = 1e-4
 def standalone(backbone: bytes, head: bytes, manifest: Manifest) -> bytes:
     """Join backbone and head at the embedding.
 
-    Inputs: those of the backbone, such as `pixels` uint8 [B, H, W, 3].
-    Outputs: `embedding` float32 [B, D], `logits` and
-    `probabilities` float32 [B, K]. The metadata has the classes, one a line.
+    Inputs: those of the backbone, such as `pixels` uint8 [B, H, W, 3]. Outputs: `embedding` float32
+    [B, D], `logits` and `probabilities` float32 [B, K]. The metadata is that of the backbone, and
+    has the classes, one a line.
     """
     first, second = onnx.load_from_string(backbone), onnx.load_from_string(head)
+    # Of texts, it has the tokenizer.
+    metadata = {entry.key: entry.value for entry in first.metadata_props}
     # An intermediate result cannot be an output of a merged graph under its own name.
     second = compose.add_prefix(
         second, "head_", rename_inputs=False, rename_outputs=False, rename_edges=True
@@ -40,7 +42,8 @@ def standalone(backbone: bytes, head: bytes, manifest: Manifest) -> bytes:
     merged.model_version = manifest.version
     helper.set_model_props(
         merged,
-        {
+        metadata
+        | {
             "version": str(manifest.version),
             "classes": "\n".join(manifest.classes),
             **{name: str(value) for name, value in manifest.input_spec.to_json().items()},

@@ -34,12 +34,12 @@ def available_cores() -> int:
 
 
 @functools.cache
-def cuts_products_off() -> bool:
+def cuts_products_off(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this CPU adds products of 8-bit integers in 16 bits, so that large sums are cut off:
     an x86 without VNNI does (onnxruntime's guide, "Quantize ONNX Models")."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     try:
-        return "_vnni" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        return "_vnni" not in cpuinfo.read_text(encoding="utf-8")
     except (OSError, UnicodeError):
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,7 @@ from tests.docs.tables import Kept, code, meaning, table
 from training.recipe import Recipe
 
 
-def _section(name: str, kept: Kept) -> str:
-    policy = getattr(Recipe(), name)
+def _section(policy: Any, kept: Kept) -> str:
     rows = [
         [code(key), code(_toml(getattr(policy, key))), meaning(key, kept)]
         for key in (field.name for field in dataclasses.fields(policy))
@@ -26,6 +25,17 @@ def _toml(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else f"{value:_}"
 
 
+def _sections(tables: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The tables of a recipe by name, such as `head` and `text.blocks`."""
+    for field in dataclasses.fields(tables):
+        table = getattr(tables, field.name)
+        inner = [getattr(table, key.name) for key in dataclasses.fields(table)]
+        if all(map(dataclasses.is_dataclass, inner)):
+            yield from _sections(table, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", table
+
+
 TABLES: Mapping[str, Callable[[Kept], str]] = {
-    f"recipe {field.name}": partial(_section, field.name) for field in dataclasses.fields(Recipe)
+    f"recipe {name}": partial(_section, policy) for name, policy in _sections(Recipe())
 }

@@ -44,6 +44,8 @@ class Backbone(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
     batches lower the accuracy, and the exported graph must compute what was trained.
     """
 
+    #: The first block that may be fine-tuned.
+    first_tunable = 0
     blocks: nn.ModuleList
 
     def __init__(

@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from core.system.host import available_cores
 
 # Copies of a layer's output: itself, its gradient, and one in the layout of the backend.
-_COPIES_TO_LEARN = 3
+COPIES_TO_LEARN = 3
 # Without gradients, only the outputs of neighbouring layers are kept.
-_COPIES_TO_EMBED = 3
+COPIES_TO_EMBED = 3
 _LARGEST_EMBEDDED = 64
 
 
@@ -67,14 +68,20 @@ def reproducible(compute: Compute, seed: int) -> Iterator[None]:
         yield
 
 
+def mix_seed(*numbers: int) -> int:
+    """Mix whole numbers >= 0 into one seed of 63 bits."""
+    low, high = np.random.SeedSequence(numbers).generate_state(2)
+    return (int(high) << 31) ^ int(low)
+
+
 def learning_batch(tail: nn.Module, activation_1: Tensor, wanted: int, memory_mb: int) -> int:
     """Return the largest microbatch up to `wanted` whose activations fit, or 1 if none does.
 
     It depends on shapes and not on free memory, because a repeated run must add the same numbers in
     the same order.
     """
-    sizes = _output_bytes(tail, lambda: tail(activation_1))
-    per_image = _COPIES_TO_LEARN * sum(sizes)
+    sizes = output_bytes(tail, lambda: tail(activation_1))
+    per_image = COPIES_TO_LEARN * sum(sizes)
     return max(1, min(wanted, memory_mb * 2**20 // max(1, per_image)))
 
 
@@ -82,12 +89,13 @@ def embedding_batch(
     backbone: nn.Module, embed: Callable[[Tensor], Tensor], pixels_1HWC: Tensor, memory_mb: int
 ) -> int:
     """Return how many images pass the frozen blocks in one batch."""
-    sizes = _output_bytes(backbone, lambda: embed(pixels_1HWC))
-    per_image = _COPIES_TO_EMBED * max(sizes, default=4 * pixels_1HWC.numel())
+    sizes = output_bytes(backbone, lambda: embed(pixels_1HWC))
+    per_image = COPIES_TO_EMBED * max(sizes, default=4 * pixels_1HWC.numel())
     return max(1, min(_LARGEST_EMBEDDED, memory_mb * 2**20 // per_image))
 
 
-def _output_bytes(module: nn.Module, run: Callable[[], object]) -> list[int]:
+def output_bytes(module: nn.Module, run: Callable[[], object]) -> list[int]:
+    """Return the size of what each layer of the module gives during `run`."""
     sizes: list[int] = []
 
     def note(_: nn.Module, __: Any, output: Any) -> None:

@@ -3,10 +3,10 @@
 Linear probing, then fine-tuning (Kumar et al. 2022, "Fine-tuning can distort pretrained features"):
 the head fits already, so the first gradients do not destroy features that it uses.
 
-It owns the order of events. `tail` holds the weights that are trained, `activation_cache` and
-`augment` their input, `learner` an epoch, `schedule` rates and lengths, `state` the checkpoint.
+It owns the order of events. `tail` holds the weights that are trained, `inputs` what they learn
+from, `learner` an epoch, `schedule` rates and lengths, `state` the checkpoint.
 
-N rows, V held-out rows, T training rows, K classes with training rows; H/W pixels, C channels.
+N rows, V held-out rows, T training rows, K classes with training rows.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from scipy.special import log_softmax
 
 from core.errors import Diverged
 from core.system.files import delete_unfinished
-from training.blocks.activation_cache import Activations
-from training.blocks.augment import mix_seed
-from training.blocks.device import Compute, reproducible
-from training.blocks.inputs import activations, digest, split
+from training.blocks.device import Compute, mix_seed, reproducible
+from training.blocks.inputs import Activations, TuningInputs
 from training.blocks.learner import Learner
+from training.blocks.rows import activations, digest, split
 from training.blocks.schedule import (
     CANCELLED,
     EARLY_STOP,
@@ -44,7 +43,7 @@ from training.blocks.state import AVERAGED, RAW, START, Epoch, Score, TuningStat
 from training.blocks.tail import Tail
 from training.head.calibration import choose_temperature
 from training.head.head import Head
-from training.recipe import BlocksRecipe
+from training.recipe import TuningRecipe
 
 __all__ = ["AVERAGED", "CANCELLED", "EARLY_STOP", "FINISHED", "OUT_OF_TIME", "RAW", "START"]
 __all__ += ["Diverged", "Epoch", "Score", "Tuned", "tune"]
@@ -81,10 +80,10 @@ class Tuned:
 def tune(
     backbone: Any,
     head: Head,
-    pixels_NHWC: NDArray[np.uint8],
+    inputs: TuningInputs,
     y_N: NDArray[np.intp],
     is_held_out_N: NDArray[np.bool_],
-    recipe: BlocksRecipe,
+    recipe: TuningRecipe,
     folder: Path,
     *,
     seed: int = 0,
@@ -97,8 +96,7 @@ def tune(
 
     `is_held_out_N` marks the rows that choose the epoch. They are training examples in whole
     near-duplicate groups, and never the hold-out of the gate. `head` must not be fitted on them, or
-    the start scores too well. `y_N` indexes `head.classes`. `pixels_NHWC` has the backbone's pixel
-    spec and may be a memmap.
+    the start scores too well. `y_N` indexes `head.classes`.
 
     `folder` holds the activation cache and the checkpoint of one run. Files of other runs are
     deleted. A crashed or cancelled run that is called again with the same arguments continues after
@@ -109,7 +107,7 @@ def tune(
     Raises Diverged, and NotEnoughLabels if no row is held out or fewer than two classes are left.
     """
     rows = split(y_N, is_held_out_N)
-    run = digest(backbone, head, pixels_NHWC, y_N, is_held_out_N, recipe, seed)
+    run = digest(backbone, head, inputs, y_N, is_held_out_N, recipe, seed)
     budget = TimeBudget(clock, recipe.minutes * 60 or None, should_stop)
     compute = Compute(device)
     tail = Tail(copy.deepcopy(backbone), head, rows.classes_K, recipe.depth).eval()
@@ -117,7 +115,7 @@ def tune(
     folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder, run)
     checkpoint = folder / f"{run}.safetensors"
-    held_out, training = activations(tail, compute, pixels_NHWC, rows, recipe, folder / run, seed)
+    held_out, training = activations(tail, compute, inputs, rows, recipe, folder / run, seed)
     learner = Learner(tail, compute, training, rows.y_T, recipe)
     average = learner.average
     state = TuningState(recipe.epochs, tail.weights())
@@ -217,14 +215,12 @@ def _score(
     if averaged:
         tail.load(averaged.average.weights)
     tail.eval()
-    logits = []
+    logits_VK = np.empty((len(y_V), tail.head.out_features), np.float32)
     with torch.no_grad(), compute.autocast():
-        for start in range(0, len(held_out), held_out.batch_size):
-            at_B = np.arange(start, min(start + held_out.batch_size, len(held_out)))
-            logits.append(tail(held_out.batch(np.zeros_like(at_B), at_B)).float().cpu().numpy())
+        for at_B, activation in held_out.batches():
+            logits_VK[at_B] = tail(activation).float().cpu().numpy()
     if own is not None:
         tail.load(own)
-    logits_VK = np.concatenate(logits)
     temperature = choose_temperature(logits_VK, y_V)
     log_probs_VK = log_softmax(logits_VK.astype(np.float64) / temperature, axis=1)
     accuracy = float((logits_VK.argmax(axis=1) == y_V).mean())

@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.errors import Diverged
-from training.blocks.activation_cache import Activations
-from training.blocks.augment import MIXUP_ALPHA, mixup
-from training.blocks.device import Compute, learning_batch
+from training.blocks.device import Compute
+from training.blocks.inputs import Activations
 from training.blocks.schedule import lr_factor, num_unfrozen
 from training.blocks.tail import Average, Tail
-from training.recipe import BlocksRecipe
+from training.recipe import TuningRecipe
 
 
 class Learner:
@@ -30,7 +29,7 @@ class Learner:
         compute: Compute,
         activations: Activations,
         y_N: NDArray[np.intp],
-        recipe: BlocksRecipe,
+        recipe: TuningRecipe,
     ) -> None:
         """`y_N` are the classes of the rows of `activations`, as columns of the tail's head."""
         self._tail, self._compute, self._recipe = tail, compute, recipe
@@ -38,8 +37,7 @@ class Learner:
         self.num_steps = math.ceil(len(activations) / recipe.batch_size)
         self.optimizer = torch.optim.AdamW(tail.groups(recipe), fused=True)
         self.average = Average(tail, recipe.average_epochs * self.num_steps)
-        memory_mb = compute.memory_mb(recipe.memory_mb)
-        self._microbatch = learning_batch(tail, activations.example, recipe.batch_size, memory_mb)
+        activations.prepare(recipe.batch_size)
         num_classes = tail.head.out_features
         smoothing = recipe.label_smoothing
         target_NK = torch.nn.functional.one_hot(torch.from_numpy(y_N), num_classes).float()
@@ -53,29 +51,24 @@ class Learner:
         tail.unfreeze(num_unfrozen(epoch, recipe.depth, recipe.unfreeze_every))
         order_N = rng.permutation(len(activations))
         view_N = activations.views(epoch, rng)
-        alpha = MIXUP_ALPHA.get(recipe.augment)
         for step in range(self.num_steps):
             self._set_lr((epoch + (step + 0.5) / self.num_steps) / planned)
             at_B = order_N[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             # The order within a batch is free, and the disk reads fastest in this one.
             at_B = np.sort(at_B)
-            activation = activations.batch(view_N[at_B], at_B)
-            target_BK = self._target_NK[torch.from_numpy(at_B)].to(activation.device)
-            if alpha is not None:
-                activation, target_BK = mixup(activation, target_BK, alpha, rng)
-            yield self._step(activation, target_BK)
+            target_BK = self._target_NK[torch.from_numpy(at_B)].to(self._compute.device)
+            parts = activations.microbatches(view_N[at_B], at_B, target_BK, rng)
+            yield self._step(parts, len(at_B))
 
-    def _step(self, activation: Tensor, target_BK: Tensor) -> float:
+    def _step(self, parts: Iterator[tuple[Tensor, Tensor]], num_rows: int) -> float:
         tail, scaler = self._tail, self._compute.scaler
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for chunk, target in zip(
-            activation.split(self._microbatch), target_BK.split(self._microbatch), strict=True
-        ):
+        for activation, target_BK in parts:
             with self._compute.autocast():
-                logits = tail(chunk)
-            loss = F.cross_entropy(logits.float(), target, self._weight_K, reduction="sum")
-            loss = loss / len(target_BK)
+                logits = tail(activation)
+            loss = F.cross_entropy(logits.float(), target_BK, self._weight_K, reduction="sum")
+            loss = loss / num_rows
             scaler.scale(loss).backward()
             total += float(loss.detach())
         if not math.isfinite(total):

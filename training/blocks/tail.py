@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from training.blocks.schedule import block_lrs
 from training.head.head import Head
-from training.recipe import BlocksRecipe
+from training.recipe import TuningRecipe
 
 Weights = dict[str, Tensor]
 
@@ -32,7 +32,7 @@ class Tail(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         """
         super().__init__()
         self.backbone = backbone
-        self.first = max(0, len(backbone.blocks) - depth)
+        self.first = max(backbone.first_tunable, len(backbone.blocks) - depth)
         self._start = head
         self._classes_K = classes_K
         self.head = nn.Linear(backbone.embedding_size, len(classes_K))
@@ -50,15 +50,15 @@ class Tail(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
         # As `training.head.head.to_unit_rms` scales them.
         return self.head(nn.functional.rms_norm(embedding_BD, embedding_BD.shape[-1:], eps=1e-24))
 
-    def frozen(self, pixels_BHWC: Tensor) -> Tensor:
-        """Return the activations at the freeze boundary."""
+    def frozen(self, inputs: Tensor) -> Tensor:
+        """Return the activations of a batch, pixels or tokens, at the freeze boundary."""
         with torch.no_grad():  # not inference mode, whose tensors cannot take part in backward
-            return self.backbone.forward_to(self.first, pixels_BHWC)
+            return self.backbone.forward_to(self.first, inputs)
 
     def train(self, mode: bool = True) -> Tail:
         """The frozen blocks, and BatchNorm everywhere, stay in inference mode.
 
-        Small batches of similar photos would move the running statistics away from those that the
+        Small batches of similar inputs would move the running statistics away from those that the
         weights were trained with, and the exported model would differ from the trained one.
         """
         super().train(mode)
@@ -75,7 +75,7 @@ class Tail(nn.Module):  # type: ignore[misc]  # torch is typed as Any here
             for parameter in parameters:
                 parameter.requires_grad_(i < num_blocks)
 
-    def groups(self, recipe: BlocksRecipe) -> list[dict[str, Any]]:
+    def groups(self, recipe: TuningRecipe) -> list[dict[str, Any]]:
         """Return the optimiser's parameter groups: the blocks, then what follows them (a final
         normalisation), then the head. `full_lr` is the rate before the schedule.
 

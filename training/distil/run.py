@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from core.system.files import write_whole
 from training.backbones.backbone import Backbone, build
 from training.blocks import checkpoint as checkpoint
-from training.blocks.augment import mix_seed
-from training.blocks.device import Compute
+from training.blocks.device import Compute, mix_seed
 from training.distil.head import fit_head
 from training.distil.images import Images, load
 from training.distil.loss import losses, total

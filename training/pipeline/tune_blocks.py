@@ -4,7 +4,7 @@ It starts at pretrained weights (`training/blocks/starting_point.py`), not at th
 makes arrays of the labels, has `training/blocks/finetune.py` learn from them, and stores the new
 backbone. The other stages are those of any run (`training/pipeline/run.py`).
 
-Suffixes: N rows, H, W pixels, C channels.
+Suffix: N rows.
 """
 
 from __future__ import annotations
@@ -17,28 +17,26 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.class_names import is_class
 from core.errors import UNUSABLE_IMAGE, StoreError
-from core.inputs.pixels import decoding as pixels
-from core.inputs.pixels.decoding import PixelSpec
+from core.inputs.kind import InputSpec
 from core.labelling import labels, lost_images
 from core.labelling.census import check_enough, take_census
 from core.labelling.labels import CurrentLabel
+from core.models.backbones import Backbone as OnnxBackbone
 from core.models.manifest import Manifest
 from core.registry import promotions, versions
 from core.runs import Run
 from core.store import lost_blobs
 from core.store.store import Store
 from core.system.background import call_back
-from core.system.files import allocate
-from training.backbones.backbone import Backbone, from_onnx
 from training.backbones.backbone_ref import BackboneRef
-from training.backbones.export import export_backbone
-from training.backbones.quantise import as_int8, evenly
+from training.backbones.networks import Network, export, from_onnx
 from training.blocks.device import use_half_the_cores
 from training.blocks.finetune import Tuned, tune
+from training.blocks.inputs import TuningInputs
+from training.blocks.rooms import room_of
 from training.blocks.starting_point import StartingPoint, choose_starting_point
 from training.dataset import Dataset, assemble, trainable_classes
 from training.embeddings import embed
@@ -46,7 +44,7 @@ from training.head.crossval import assign_folds
 from training.head.fit import fit_head
 from training.pipeline.context import RunContext
 from training.pipeline.progress import Progress, RunHandedBack
-from training.recipe import BlocksRecipe
+from training.recipe import TuningRecipe
 
 # One fold chooses the epoch, and the others are trained on.
 _NUM_FOLDS = 5
@@ -84,13 +82,14 @@ def _tune_champion(
     check_enough(take_census(rows))
     progress.record_snapshot(snapshot, context.recipe, len(rows))
     manifest = _champion(store)
-    assert isinstance(manifest.input_spec, PixelSpec)
     start = _starting_point(store, run, manifest, progress)
     # The first head is fitted on the embeddings of the backbone where tuning starts.
-    dataset = _dataset(context, start.digest, manifest.input_spec, rows, progress)
-    pixels_NHWC, dataset = _decode(context, dataset, rows, manifest.input_spec, folder, progress)
+    inputs, dataset = _read(context, start.digest, manifest.input_spec, rows, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest, keep=True))
-    tuned = _tune(context, run, backbone, dataset, pixels_NHWC, folder, progress)
+    recipe = _apply_request(
+        room_of(manifest.input_spec).recipe(context.recipe), run, len(backbone.blocks)
+    )
+    tuned = _tune(context, recipe, backbone, dataset, inputs, folder, progress)
     # Raises if tuning stopped because the run was cancelled or handed back.
     progress.report("exporting", 0.99)
     if not tuned.improved:
@@ -100,7 +99,7 @@ def _tune_champion(
         )
     candidate = BackboneRef(
         manifest.backbone_name,
-        store.blobs.put(export_backbone(tuned.backbone)),
+        store.blobs.put(export(tuned.backbone)),
         manifest.input_spec,
         manifest.embedding_size,
         snapshot,
@@ -108,11 +107,7 @@ def _tune_champion(
     )
     if manifest.quantised_from is None:
         return candidate
-    photos_NHWC = pixels_NHWC[evenly(len(pixels_NHWC))]
-    candidate, _ = as_int8(
-        candidate, photos_NHWC, store.blobs, lambda _: progress.report("quantising", 0.99)
-    )
-    return candidate
+    return inputs.as_int8(candidate, store.blobs, lambda _: progress.report("quantising", 0.99))
 
 
 def _champion(store: Store) -> Manifest:
@@ -133,14 +128,27 @@ def _starting_point(
     return start
 
 
-def _dataset(
+def _read(
     context: RunContext,
     digest: str,
-    spec: PixelSpec,
+    spec: InputSpec,
+    rows: Sequence[CurrentLabel],
+    folder: Path,
+    progress: Progress,
+) -> tuple[TuningInputs, Dataset]:
+    # Tuning takes much memory, and does not need this one.
+    backbone = context.runtime.backbone(digest, context.store.blobs)
+    dataset = _dataset(context, backbone, spec, rows, progress)
+    return _decode(context, dataset, rows, backbone, spec, folder, progress)
+
+
+def _dataset(
+    context: RunContext,
+    backbone: OnnxBackbone,
+    spec: InputSpec,
     rows: Sequence[CurrentLabel],
     progress: Progress,
 ) -> Dataset:
-    backbone = context.runtime.backbone(digest, context.store.blobs)
     vectors = embed(
         context.store,
         backbone,
@@ -158,28 +166,25 @@ def _decode(
     context: RunContext,
     dataset: Dataset,
     rows: Sequence[CurrentLabel],
-    spec: PixelSpec,
+    backbone: OnnxBackbone,
+    spec: InputSpec,
     folder: Path,
     progress: Progress,
-) -> tuple[NDArray[np.uint8], Dataset]:
-    """Decode each photo once, not once an epoch. The pixels [N, H, W, C] are a file on disk.
+) -> tuple[TuningInputs, Dataset]:
+    """Decode each input once, not once an epoch, to a file.
 
-    Returns them and their rows: a photo that cannot be read any more is left out.
+    Returns them and their rows: an input that cannot be read any more is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = {row.example_id: row.image for row in rows}
-    shape = (len(dataset), spec.size_px, spec.size_px, 3)
-    path = folder / "pixels.npy"
-    pixels_NHWC = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    allocate(path, path.stat().st_size)
+    reader = backbone.reader(spec)
+    writer = room_of(spec).writer(folder, len(dataset))
     is_readable_N = np.ones(len(dataset), np.bool_)
-    num_read = 0
     lost: dict[str, str] = {}
     for i, example_id in enumerate(dataset.example_id_N):
         try:
-            photo = context.store.blobs.get(images[int(example_id)])
-            pixels_NHWC[num_read] = pixels.decode(photo, spec, context.limits)
-            num_read += 1
+            content = context.store.blobs.get(images[int(example_id)])
+            writer.add(reader.decode(content, context.limits).array)
         except UNUSABLE_IMAGE as error:
             is_readable_N[i] = False
             log.warning("example.left_out", extra={"example": int(example_id), "error": str(error)})
@@ -188,22 +193,21 @@ def _decode(
                 lost[images[int(example_id)]] = problem
         progress.report("decoding", 0.05 + 0.1 * i / len(dataset))
     call_back(partial(lost_images.mark_lost, context.store, lost, context.store.db.clock()))
-    return pixels_NHWC[:num_read], dataset.part(is_readable_N)
+    return writer.finish(), dataset.part(is_readable_N)
 
 
 def _tune(
     context: RunContext,
-    run: Run,
-    backbone: Backbone,
+    recipe: TuningRecipe,
+    backbone: Network,
     dataset: Dataset,
-    pixels_NHWC: NDArray[np.uint8],
+    inputs: TuningInputs,
     folder: Path,
     progress: Progress,
 ) -> Tuned:
     fold_N = assign_folds(dataset.group_N, dataset.y_N, _NUM_FOLDS)
     is_held_out_N = fold_N == 0
     head = fit_head(dataset.part(~is_held_out_N), context.recipe.head, score_all=False).head
-    recipe = _apply_request(context.recipe.blocks, run, len(backbone.blocks))
 
     def on_progress(fraction: float, text: str, figures: dict[str, float]) -> None:
         if "epoch" in figures:
@@ -213,7 +217,7 @@ def _tune(
     return tune(
         backbone,
         head,
-        pixels_NHWC,
+        inputs,
         dataset.y_N,
         is_held_out_N,
         recipe,
@@ -223,7 +227,7 @@ def _tune(
     )
 
 
-def _apply_request(recipe: BlocksRecipe, run: Run, num_blocks: int) -> BlocksRecipe:
+def _apply_request(recipe: TuningRecipe, run: Run, num_blocks: int) -> TuningRecipe:
     """Apply the request or the plan to the recipe."""
     wanted = run.parameters.get("wanted", {})
     chosen = {name: wanted[name] for name in ("epochs", "minutes") if wanted.get(name)}

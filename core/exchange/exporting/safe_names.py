@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 
-from core.exchange.reading.junk import why_ignored
+from core.exchange.reading.junk import why_no_image
 from core.exchange.reading.splits import is_split_folder
 
 # In UTF-8. Most file systems take 255, and encryption takes a share of them.
@@ -24,7 +24,7 @@ def folder_name(label: str) -> str:
     while len(safe.encode()) > _MAX_BYTES:
         safe = safe[:-1]
     is_reserved = safe.casefold() in _RESERVED or is_split_folder(safe)
-    if safe == label and safe and not is_reserved and why_ignored((safe,)) is None:
+    if safe == label and safe and not is_reserved and why_no_image((safe,)) is None:
         return safe
     digest = hashlib.sha256(label.encode()).hexdigest()[:8]
     return f"{safe.strip(' _') or 'class'}~{digest}"

@@ -26,6 +26,9 @@ from core.exchange.importing.upload_files import UploadFiles
 from core.exchange.reading.archive import Archive
 from core.exchange.reading.items import Item
 from core.exchange.reading.plan import Plan, make_plan
+from core.exchange.reading.source import Source
+from core.exchange.sources import Options, open_file
+from core.exchange.tables.table import Table
 from core.labelling import classes
 from core.settings import Settings
 from core.store.store import Store
@@ -79,14 +82,14 @@ class JobRun:
     def _import(self) -> None:
         opening = self.pool.submit(self._open)
         try:
-            archive = self._await(opening)
+            source = self._await(opening)
         except _Stopped:
             opening.add_done_callback(_close)
             raise
-        with archive, ThreadPoolExecutor(_WRITERS, "import-store") as writers:
-            plan = self._await(self.pool.submit(self._plan, archive))
+        with source, ThreadPoolExecutor(_WRITERS, "import-store") as writers:
+            plan = self._await(self.pool.submit(self._plan, source))
             loader = Loader.of(
-                archive,
+                source,
                 self.store,
                 self.settings,
                 writers=writers,
@@ -108,13 +111,15 @@ class JobRun:
                     self._save(labeller, to_label, position, len(plan.items))
             self._save(labeller, [], position, len(plan.items))
 
-    def _open(self) -> Archive:
-        return Archive(self.files.path(self.job.id), self.job.name)
+    def _open(self) -> Archive | Table:
+        path = self.files.path(self.job.id)
+        options = Options.from_json(self.job.options)
+        return open_file(path, self.job.name, self.store.kind, options)
 
-    def _plan(self, archive: Archive) -> Plan:
+    def _plan(self, source: Source) -> Plan:
         with self.store.db.read() as conn:
             known = classes.read_names(conn)
-        return make_plan(archive, known, self.job.report.get("layout", "auto"))
+        return make_plan(source, known, self.job.report.get("layout", "auto"))
 
     def _labeller(self) -> Labeller:
         job = self.job
@@ -124,6 +129,7 @@ class JobRun:
             by,
             Report.from_json(job.report),
             detail={"import": job.id},
+            noun=self.store.kind.noun,
             batch_id=job.batch_id,
         )
 
@@ -204,6 +210,6 @@ class JobRun:
         log.info("import.ended", extra={"import": self.job.id, "state": state})
 
 
-def _close(opening: Future[Archive]) -> None:
+def _close(opening: Future[Archive | Table]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()

@@ -45,6 +45,8 @@ class Import:
     # That of `Report`, with `layout`, and `attempts`: where it was when a process died of it, and
     # how often.
     report: Mapping[str, Any]
+    # Where a table has what; None: an archive.
+    options: Mapping[str, Any] | None
     is_cancel_requested: bool
     error: str | None
     created_at: float
@@ -72,8 +74,9 @@ def add(
     layout: Layout,
     by: Actor,
     now: float,
+    options: Mapping[str, Any] | None = None,
 ) -> Import:
-    """Ask for an import. Its archive is there already."""
+    """Ask for an import. Its file is there already."""
     conn.execute(
         insert(imports).values(
             id=import_id,
@@ -86,6 +89,7 @@ def add(
             heartbeat_at=now,
             position=0,
             report={**Report().to_json(), "layout": layout},
+            options=options,
             is_cancel_requested=False,
             created_at=now,
         )

@@ -19,6 +19,7 @@ from core.exchange.importing.report import Report
 from core.exchange.reading.items import Item, Kind
 from core.exchange.reading.source import shown
 from core.labelling import batches, classes, examples, label_audit, labels
+from core.labelling.examples import Example
 from core.labelling.labels import LabelEvent
 from core.labelling.swept_images import check_not_swept, swept_is_store_error
 from core.store import lost_blobs
@@ -34,6 +35,8 @@ class Labeller:
     report: Report
     # Of its batch.
     detail: Mapping[str, Any]
+    # The word for an input.
+    noun: str = "image"
     # The batch of its label events; None: it has none yet.
     batch_id: int | None = None
     # By image of this import: the first file of it.
@@ -45,7 +48,7 @@ class Labeller:
         if first is item:
             return None
         if is_same(first.label, item.label):
-            return "duplicates", f"the same image as {shown(first.file.path, 80)}"
+            return "duplicates", f"the same {self.noun} as {shown(first.file.path, 80)}"
         return "conflicts", f"also in another class: {shown(first.file.path, 80)}"
 
     def settle(self, loaded: Sequence[Loaded]) -> list[Loaded]:
@@ -75,13 +78,17 @@ class Labeller:
         images = [each.image for each in to_label]
         lost_blobs.clear(conn, images)
         events = []
+        names = {name: classes.join(conn, name) for name in _names(to_label)}
         with swept_is_store_error():
+            check_not_swept(conn, blobs, *(image for image in images if image not in known))
             for each in to_label:
                 # A person may have labelled it since it was loaded.
                 kind = decide(each.item.label, known.get(each.image, Known()))
                 why = ""
                 if kind in ("added", "relabelled"):
-                    event, why = self._append(conn, blobs, each, now)
+                    example = examples.find(conn, each.image) if each.image in known else None
+                    name = names[each.item.label]
+                    event, why = self._append(conn, each, example, name, now)
                     events.append(event)
                 self.count(each.item, "conflicts" if why else kind, why)
         label_audit.record_imported(conn, self.by, events, now)
@@ -90,21 +97,18 @@ class Labeller:
         self.report.count(kind, item.file.path, why)
 
     def _append(
-        self, conn: Connection, blobs: Blobs, each: Loaded, now: float
+        self, conn: Connection, each: Loaded, example: Example | None, label: str, now: float
     ) -> tuple[LabelEvent, str]:
         """Returns the event, and why the example is not on the side that it should be on."""
         assert each.new is not None
         wished = each.item.is_held_out
-        label = classes.join(conn, each.item.label)
-        example = examples.find(conn, each.image)
         why = ""
         if example is None:
-            check_not_swept(conn, blobs, each.image)
             example = examples.add(conn, each.new, label, now, wished)
             if wished is not None and wished != example.is_held_out:
                 why = (
-                    f"labelled, and {_SIDES[example.is_held_out]}: it is almost the same image as "
-                    "an example of that side"
+                    f"labelled, and {_SIDES[example.is_held_out]}: it is almost the same "
+                    f"{self.noun} as an example of that side"
                 )
         event = labels.append(
             conn,
@@ -115,3 +119,7 @@ class Labeller:
             now=now,
         )
         return event, why
+
+
+def _names(to_label: Sequence[Loaded]) -> dict[str, None]:
+    return dict.fromkeys(each.item.label for each in to_label)

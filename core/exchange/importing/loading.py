@@ -10,7 +10,14 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 
-from core.errors import ImageTooCostly, ImageTooLarge, UndecodableImage
+from core.errors import (
+    ImageTooCostly,
+    ImageTooLarge,
+    InputError,
+    TextTooLong,
+    UndecodableImage,
+    UndecodableText,
+)
 from core.exchange.importing.known import Known, decide, known_labels
 from core.exchange.reading.items import Item, Kind
 from core.exchange.reading.source import Source, Unreadable
@@ -24,6 +31,14 @@ from core.store.store import Store
 
 # Images are looked up together, unless they take more memory than this.
 _MAX_BYTES = 32_000_000
+# Where the message says more, it follows: it names no more of an input than a position.
+_WHY: dict[type[InputError], str] = {
+    ImageTooLarge: "too large",
+    ImageTooCostly: "too costly to decode",
+    UndecodableImage: "not a readable image",
+    TextTooLong: "too long: {}",
+    UndecodableText: "not a readable text: {}",
+}
 
 
 class Interrupted(Exception):
@@ -79,7 +94,7 @@ class Loader:
     def identify(self, item: Item) -> str:
         """The digest that `load` would give. Empty: it is not read."""
         try:
-            content = b"" if item.kind else self.source.read(item.file, self.max_bytes)
+            content = b"" if item.kind else self._content(item)
         except Unreadable:
             return ""
         return sha256(self.kind.kept(content)) if content else ""
@@ -100,11 +115,14 @@ class Loader:
         if item.kind is not None:
             return Loaded(item, item.kind, item.why)
         try:
-            return self.source.read(item.file, self.max_bytes) or Loaded(
-                item, "unreadable", "empty"
-            )
+            return self._content(item) or Loaded(item, "unreadable", "empty")
         except Unreadable as error:
             return Loaded(item, "unreadable", str(error))
+
+    def _content(self, item: Item) -> bytes:
+        """Raises Unreadable."""
+        content = item.file.content
+        return self.source.read(item.file, self.max_bytes) if content is None else content
 
     def _load_part(self, part: Sequence[tuple[Item, bytes | Loaded]]) -> list[Loaded]:
         digests: dict[int, tuple[str, str, bytes]] = {}
@@ -153,10 +171,6 @@ class Loader:
             return Loaded(item, kind, image=image)
         try:
             new = intake.prepare(content, self.limits, "import", self.kind)
-        except ImageTooLarge:
-            return Loaded(item, "unreadable", "too large", image)
-        except ImageTooCostly:
-            return Loaded(item, "unreadable", "too costly to decode", image)
-        except UndecodableImage:
-            return Loaded(item, "unreadable", "not a readable image", image)
+        except tuple(_WHY) as error:
+            return Loaded(item, "unreadable", _WHY[type(error)].format(error), image)
         return Loaded(item, kind, image=image, new=new)

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from core.errors import InvalidArchive
-from core.exchange.reading.junk import why_ignored
+from core.exchange.reading.material import IMAGES, Material
 from core.exchange.reading.source import SourceFile, Unreadable, shown
 
 MAX_ENTRIES = 1_000_000
@@ -65,8 +65,9 @@ def check_end(path: Path, name: str) -> None:
 class Archive:
     may_have_wrapper = True
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
+    def __init__(self, path: Path, name: str | None = None, material: Material = IMAGES) -> None:
         """Raises InvalidArchive, OSError."""
+        self.material = material
         self.name = shown(name or path.name)
         check_end(path, self.name)
         self._raw = path.open("rb")
@@ -92,6 +93,9 @@ class Archive:
     def close(self) -> None:
         self._zip.close()
         self._raw.close()
+
+    def labelled(self) -> None:
+        """Its folders or a label file in it say the labels."""
 
     def read(self, file: SourceFile, max_bytes: int) -> bytes:
         """Threads may read at the same time."""
@@ -133,7 +137,7 @@ class Archive:
             if problem is None and parts in known:
                 problem = "another file of the archive has this name"
             known.add(parts)
-            ignored = why_ignored(parts) if problem is None else None
+            ignored = self.material.why_ignored(parts) if problem is None else None
             files.append(SourceFile(parts or (name,), info, ignored, problem))
         return sorted(files, key=lambda file: file.parts)
 

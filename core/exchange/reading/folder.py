@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from core.errors import InvalidRequest
-from core.exchange.reading.junk import why_ignored
+from core.exchange.reading.material import IMAGES, Material
 from core.exchange.reading.source import SourceFile, Unreadable
 
 
@@ -14,8 +14,9 @@ class Folder:
     # The folder that a person names is the top.
     may_have_wrapper = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, material: Material = IMAGES) -> None:
         """Raises InvalidRequest."""
+        self.material = material
         if not root.is_dir():
             what = "is not a folder" if root.exists() else "does not exist"
             raise InvalidRequest(f"{root} {what}; name a folder that holds one folder per class")
@@ -31,6 +32,9 @@ class Folder:
             why = f"the folder cannot be read: {error.strerror}"
             self._add(Path(error.filename), ignored=why)
         self.files.sort(key=lambda file: file.parts)
+
+    def labelled(self) -> None:
+        """Its folders or a label file in it say the labels."""
 
     def read(self, file: SourceFile, max_bytes: int) -> bytes:
         path: Path = file.handle
@@ -51,7 +55,7 @@ class Folder:
         entered = []
         for name in folders:
             path = parent / name
-            if why := why_ignored((name,)):
+            if why := self.material.why_folder_ignored((name,)):
                 self._add(path, ignored=f"the folder is {why}")
             elif path.is_symlink():
                 self._add(path, unreadable="a link to a folder")
@@ -59,7 +63,7 @@ class Folder:
                 entered.append(name)
         folders[:] = entered
         for name in names:
-            self._add(parent / name, ignored=why_ignored((name,)))
+            self._add(parent / name, ignored=self.material.why_ignored((name,)))
 
     def _add(self, path: Path, ignored: str | None = None, unreadable: str | None = None) -> None:
         parts = path.relative_to(self._root).parts

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from core.class_names import normalise
 from core.errors import InputError, InvalidLabel, InvalidRequest
 from core.exchange.reading.items import Item, Layout, set_aside
-from core.exchange.reading.source import SourceFile, shown
+from core.exchange.reading.source import Source, SourceFile, shown
 from core.exchange.reading.splits import is_split_folder, side_of
 
 _NO_CLASS = "not in a folder of a class"
@@ -23,20 +23,18 @@ class _Where:
     split_at: int | None = None
 
 
-def label_by_folders(
-    files: Sequence[SourceFile], name: str, layout: Layout, wrapper: int = 0
-) -> list[Item]:
+def label_by_folders(source: Source, layout: Layout, wrapper: int = 0) -> list[Item]:
     """Label each file by the folders that it is in. `wrapper` of them, from the top, say nothing.
 
     Raises InvalidRequest if no file is in a folder, or if some folders at the top are called as
     splits are and others are not; InvalidLabel if a folder has a name that no class can have.
     """
-    asides = {file.parts: set_aside(file) for file in files}
-    images = [file for file in files if asides[file.parts] is None]
+    asides = {file.parts: set_aside(file) for file in source.files}
+    images = [file for file in source.files if asides[file.parts] is None]
     where = _where([file.parts[wrapper:] for file in images], layout)
     labels: dict[str, str] = {}
     items: list[Item] = []
-    for file in files:
+    for file in source.files:
         aside = asides[file.parts] or set_aside(file)
         if aside is not None:
             items.append(aside)
@@ -51,9 +49,10 @@ def label_by_folders(
         side = None if where.split_at is None else side_of(parts[where.split_at])
         items.append(Item(file, labels[folder], side))
     if not labels:
+        of = source.material
         raise InvalidRequest(
-            f"{name} holds no images in folders; put them into one folder per class, as in "
-            "cat/photo.jpg, or add a file labels.csv with the columns image and label"
+            f"{source.name} holds no {of.plural} in folders; put them into one folder per class, "
+            f"as in {of.example}, or add a file labels.csv with the columns {of.column} and label"
         )
     return items
 

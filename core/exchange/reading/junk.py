@@ -1,10 +1,11 @@
-"""Files that computers put beside photos, and others that no photo has the name of."""
+"""Files that computers put beside inputs, and others that no input has the name of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 TEXT = "a text or a document"
+NO_TEXT = "its name does not end as that of a plain text does"
 _FOLDERS = {
     "__macosx": "made by macOS",
     "@eadir": "made by a network drive",
@@ -36,8 +37,22 @@ _TEXTS = {
 }
 
 
-def why_ignored(parts: Sequence[str]) -> str | None:
+# Collections of old have files without an ending.
+_PLAIN_TEXTS = {"", "txt", "text", "md", "rst", "log", "asc"}
+
+
+def why_no_image(parts: Sequence[str]) -> str | None:
     """Why a file is no photo by its name alone; None: it may be one."""
+    return why_ignored(parts) or (TEXT if _suffix(parts) in _TEXTS else None)
+
+
+def why_no_text(parts: Sequence[str]) -> str | None:
+    """Why a file is no plain text by its name alone; None: it may be one."""
+    return why_ignored(parts) or (NO_TEXT if _suffix(parts) not in _PLAIN_TEXTS else None)
+
+
+def why_ignored(parts: Sequence[str]) -> str | None:
+    """Why a file is no input of any kind by its name alone; None: it may be one."""
     for part in parts:
         if part.casefold() in _FOLDERS:
             return _FOLDERS[part.casefold()]
@@ -46,7 +61,11 @@ def why_ignored(parts: Sequence[str]) -> str | None:
     name = parts[-1].casefold()
     if name in _FILES:
         return "made by the system"
-    suffix = name.rpartition(".")[2] if "." in name else ""
-    if suffix in _ARCHIVES:
+    if _suffix(parts) in _ARCHIVES:
         return "an archive, whose content is not looked at"
-    return TEXT if suffix in _TEXTS else None
+    return None
+
+
+def _suffix(parts: Sequence[str]) -> str:
+    name = parts[-1].casefold()
+    return name.rpartition(".")[2] if "." in name else ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.class_names import is_same, normalise
-from core.errors import InputError, InvalidArchive
+from core.errors import InputError, InvalidArchive, InvalidRequest
 from core.exchange.reading.folder_layout import only_folder
 from core.exchange.reading.items import Item, set_aside
-from core.exchange.reading.junk import TEXT
+from core.exchange.reading.junk import NO_TEXT, TEXT
 from core.exchange.reading.label_rows import LabelRow, decode_text, read_csv, read_json_lines
 from core.exchange.reading.label_studio import read_tasks
 from core.exchange.reading.references import BadReference, References
@@ -33,7 +33,10 @@ REPORT = "report.json"
 @dataclass(frozen=True, slots=True)
 class LabelFile:
     file: SourceFile
+    # What it says of other files.
     rows: list[LabelRow]
+    # The inputs that it holds itself.
+    items: list[Item] = field(default_factory=list)
 
 
 def find_label_file(source: Source) -> LabelFile | None:
@@ -65,7 +68,7 @@ def _read_one_of(
         raise InvalidArchive(f"{source.name} has several label files, {names}; leave one of them")
     file = (named or found)[0]
     try:
-        return LabelFile(file, list(_read(source, file)))
+        return _read(source, file)
     except InvalidArchive:
         if named or not has_folders:
             raise
@@ -87,7 +90,7 @@ def label_by_file(files: Sequence[SourceFile], labels: LabelFile) -> list[Item]:
             # A statement without an image is named by its place in the label file.
             missing.append(Item(absent, kind="unreadable", why=row.problem or str(error)))
             continue
-        item, known = _item_of(file, row), by_path.get(file.parts)
+        item, known = item_of(file, row), by_path.get(file.parts)
         if known is not None and (item.kind or known.kind or not is_same(item.label, known.label)):
             item = Item(file, kind="conflicts", why=f"{name} says two things of it")
         by_path[file.parts] = item
@@ -99,28 +102,43 @@ def label_by_file(files: Sequence[SourceFile], labels: LabelFile) -> list[Item]:
             items.append(unnamed)
         else:
             items.append(set_aside(file) or by_path.get(file.parts, unnamed))
-    return items + missing
+    return items + missing + labels.items
 
 
 def _is_candidate(file: SourceFile, top: tuple[str, ...]) -> bool:
     name = file.parts[-1].casefold()
-    is_text = file.unreadable is None and file.ignored == TEXT and name != REPORT
-    return is_text and file.parts[:-1] == top and _suffix(name) in _READERS
+    is_table = file.unreadable is None and file.ignored in (TEXT, NO_TEXT) and name != REPORT
+    return is_table and file.parts[:-1] == top and _suffix(name) in _READERS
 
 
 def _suffix(name: str) -> str:
     return name.casefold().rpartition(".")[2] if "." in name else ""
 
 
-def _read(source: Source, file: SourceFile) -> Iterator[LabelRow]:
+def _read(source: Source, file: SourceFile) -> LabelFile:
     try:
         content = source.read(file, MAX_BYTES)
     except Unreadable as error:
         raise InvalidArchive(f"{shown(file.path)}: {error}") from error
-    return _READERS[_suffix(file.parts[-1])](decode_text(content, file.path), file.path)
+    read_rows = source.material.read_rows
+    if read_rows is None:
+        return LabelFile(file, _statements(content, file))
+    try:
+        return LabelFile(file, [], read_rows(content, file))
+    except InvalidRequest as error:  # its rows may name files instead
+        try:
+            return LabelFile(file, _statements(content, file))
+        except InvalidArchive:
+            raise InvalidArchive(str(error)) from error
 
 
-def _item_of(file: SourceFile, row: LabelRow) -> Item:
+def _statements(content: bytes, file: SourceFile) -> list[LabelRow]:
+    read = _READERS[_suffix(file.parts[-1])]
+    return list(read(decode_text(content, file.path), file.path))
+
+
+def item_of(file: SourceFile, row: LabelRow) -> Item:
+    """What becomes of the input that a row is about."""
     if row.problem is not None:
         return Item(file, kind="conflicts" if row.is_conflict else "unreadable", why=row.problem)
     if not row.label.strip():

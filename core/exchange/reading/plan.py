@@ -24,11 +24,14 @@ def make_plan(source: Source, known: Mapping[str, str], layout: Layout = "auto")
 
     A label file goes before folders. Raises InvalidRequest, InvalidLabel, InvalidArchive.
     """
+    items = source.labelled()
+    if items is not None:
+        return _join_spellings(items, known)
     labels = None if layout == "classes" else find_label_file(source)
     if labels is not None:
         return _join_spellings(label_by_file(source.files, labels), known)
     wrapper = wrapper_depth(source.files, source.may_have_wrapper, layout)
-    return _join_spellings(label_by_folders(source.files, source.name, layout, wrapper), known)
+    return _join_spellings(label_by_folders(source, layout, wrapper), known)
 
 
 def _join_spellings(items: Sequence[Item], known: Mapping[str, str]) -> Plan:

@@ -1,10 +1,14 @@
-"""What labelled images come from: a zip archive, or a folder on disk."""
+"""What labelled inputs come from: a zip archive, a folder on disk, or a table."""
 
 from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from core.exchange.reading.items import Item
+    from core.exchange.reading.material import Material
 
 _MAX_SHOWN = 200
 
@@ -19,9 +23,11 @@ class SourceFile:
     parts: tuple[str, ...]
     # What the source finds the file by.
     handle: Any
-    # Why it is not read: it is no photo, or it cannot be read. At most one of them.
+    # Why it is not read: it is no input, or it cannot be read. At most one of them.
     ignored: str | None = None
     unreadable: str | None = None
+    # Of an input in a row of a label file: its bytes. None: the source reads it.
+    content: bytes | None = None
 
     @property
     def path(self) -> str:
@@ -29,6 +35,8 @@ class SourceFile:
 
 
 class Source(Protocol):
+    material: Material
+
     @property
     def name(self) -> str:
         """For messages."""
@@ -40,6 +48,9 @@ class Source(Protocol):
     @property
     def may_have_wrapper(self) -> bool:
         """Whether a single folder at the top may be there by the way in which it was packed."""
+
+    def labelled(self) -> list[Item] | None:
+        """Its items, if the source is a table, which has labels. Raises InvalidArchive."""
 
     def read(self, file: SourceFile, max_bytes: int) -> bytes:
         """Raises Unreadable."""

@@ -166,13 +166,14 @@ class BertInt8:
         weights_IO = weights_IO * self._divisors(name, len(weights_IO))[:, None]
         scale_O = np.abs(weights_IO).max(axis=0) / np.float32(_LARGEST)
         codes_IO = np.round(weights_IO / scale_O).astype(np.int8)
-        weights = g.add(
-            "DequantizeLinear",
-            g.constant(f"{name}.weight.codes", codes_IO),
-            g.constant(f"{name}.weight.scale", scale_O),
-            g.constant(f"{name}.weight.zero", np.zeros(len(scale_O), np.int8)),
-            axis=1,
-        )
+        codes = g.constant(f"{name}.weight.codes", codes_IO)
+        scale = g.constant(f"{name}.weight.scale", scale_O)
+        if self._ranges is None:
+            # onnxruntime rounds the input of a MatMul by a DequantizeLinear too.
+            weights = g.add("Mul", g.cast(codes, TensorProto.FLOAT), scale)
+        else:
+            zero = g.constant(f"{name}.weight.zero", np.zeros(len(scale_O), np.int8))
+            weights = g.add("DequantizeLinear", codes, scale, zero, axis=1)
         product = g.add("MatMul", self._rounded(tensor, name), weights)
         bias_O = np.concatenate([self._weights[f"{key}.bias"] for key in keys])
         return g.add("Add", product, g.constant(f"{name}.bias", bias_O))

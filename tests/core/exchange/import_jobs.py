@@ -13,6 +13,7 @@ from core.exchange.importing.job_run import JobRun
 from core.exchange.importing.jobs import Import
 from core.exchange.importing.upload_files import UploadFiles
 from core.exchange.reading.items import Layout
+from core.exchange.sources import Options
 from core.ids import new_id
 from core.settings import Settings
 from core.store.store import Store
@@ -33,7 +34,12 @@ class Worker:
         self.host = host
         self.claims = Claims(store.db, new_id(), host, self.files.has)
 
-    def upload(self, entries: Mapping[str, Entry] | bytes, layout: Layout = "auto") -> Import:
+    def upload(
+        self,
+        entries: Mapping[str, Entry] | bytes,
+        layout: Layout = "auto",
+        options: Options | None = None,
+    ) -> Import:
         content = entries if isinstance(entries, bytes) else packed(entries)
         import_id = new_id()
         self.files.path(import_id).write_bytes(content)
@@ -48,6 +54,7 @@ class Worker:
                 layout=layout,
                 by=ANN,
                 now=self.store.db.clock(),
+                options=None if options is None else options.to_json(),
             )
 
     def work(self, should_stop: Callable[[], bool] = lambda: False) -> Import | None:
@@ -59,8 +66,10 @@ class Worker:
             JobRun(self.store, self.settings, self.files, job, pool, should_stop).run()
         return read(self.store, job)
 
-    def imported(self, entries: Mapping[str, Entry] | bytes) -> Import:
-        self.upload(entries)
+    def imported(
+        self, entries: Mapping[str, Entry] | bytes, options: Options | None = None
+    ) -> Import:
+        self.upload(entries, options=options)
         done = self.work()
         assert done is not None
         return done

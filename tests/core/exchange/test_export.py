@@ -17,7 +17,7 @@ from core.errors import StoreError
 from core.exchange.exporting import export as module
 from core.exchange.exporting import labelled_set
 from core.exchange.exporting.export import Export
-from core.exchange.exporting.export_rows import FORMATS, Format
+from core.exchange.exporting.export_rows import Format
 from core.labelling import labels
 from core.labelling.label_request import LabelRequest
 from core.settings import Settings
@@ -29,6 +29,7 @@ from tests.core.labelled_store import label
 
 pytestmark = pytest.mark.slow  # not in make check
 
+ARCHIVES: tuple[Format, ...] = ("folder", "jsonl", "label-studio")
 ODD = (
     *("cat", "<img onerror>", "a/b", "a\\b", "..", ".hidden", "CON", "nul.txt", "dots...", "test"),
     *(
@@ -81,7 +82,7 @@ def empty(tmp_path: Path) -> Worker:
     return Worker(open_store(settings), settings.home)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ARCHIVES)
 def test_export_comes_into_an_empty_home_as_it_was(
     worker: Worker, empty: Worker, format: Format
 ) -> None:
@@ -193,7 +194,7 @@ def test_store_that_goes_away_ends_the_export_without_an_end(
         exported(worker.store, "folder")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ARCHIVES)
 def test_empty_set_is_an_archive_too(store: Store, format: Format) -> None:
     archive = read_zip(exported(store, format))
     assert json.loads(archive.read("report.json"))["exported"] == 0

@@ -12,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import SpecMismatch
-from core.models import minilm
+from core.models import backbones, minilm
+from core.models.backbones import Backbone, Runtime
 from core.models.onnx_sessions import Sessions
+from tests.support import tiny
 
 # The texts have 9, 10, 5 and 12 tokens.
 TEXTS = (
@@ -73,6 +75,15 @@ def test_embedding_does_not_depend_on_the_rest_of_the_batch(session: Any, tokeni
         np.testing.assert_allclose(embed(session, alone)[0], together, rtol=0, atol=1e-4)
 
 
+def test_embeddings_are_near_those_in_float32(session: Any, tokenizer: Any) -> None:
+    in_float32 = Sessions("cpu").open(minilm.float32_onnx())
+    ids = [tokenizer.encode(text).ids for text in TEXTS]
+    cosines = (embed(session, *ids) * embed(in_float32, *ids)).sum(axis=1)
+    assert np.median(cosines) > 0.997
+    # "Thank you!", which has the least to average over.
+    assert cosines.min() > 0.93
+
+
 def test_row_of_padding_alone_is_zero(session: Any, tokenizer: Any) -> None:
     ids = tokenizer.encode(TEXTS[0]).ids
     assert not embed(session, ids, [-1])[1].any()
@@ -96,6 +107,18 @@ def test_tokenizer_is_in_the_metadata_of_the_session(session: Any) -> None:
     assert metadata["tokenizer"] == minilm.tokenizer_json()
     vocabulary = json.loads(metadata["tokenizer"])["model"]["vocab"]
     assert len(vocabulary) == 30_522
+
+
+def test_integers_are_multiplied_exactly_where_the_cpu_would_not(
+    backbone_bytes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_it_is = Backbone(backbone_bytes, "minilm", Runtime("cpu"))
+    monkeypatch.setattr(backbones, "cuts_products_off", lambda: True)
+    exact = Backbone(backbone_bytes, "minilm", Runtime("cpu"))
+    assert exact.is_exact
+    assert not Backbone(tiny.backbone_onnx(), "tiny", Runtime("cpu")).is_exact
+    tokens_BT = minilm.token_spec().golden(0)
+    np.testing.assert_allclose(exact.embed(tokens_BT), as_it_is.embed(tokens_BT), atol=1e-3)
 
 
 def test_another_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,8 +15,9 @@ from core.models.servable import Servable, load
 from core.models.standalone import TOLERANCE, standalone, verify
 from core.registry.bootstrap import ensure_first_version
 from core.registry.versions import get, read_manifest
+from core.settings import Settings
 from core.store.blobs import LocalBlobs
-from core.store.store import Store
+from core.store.store import Store, open_store
 from tests.support import tiny
 
 pytestmark = pytest.mark.slow  # not in `make check`
@@ -63,7 +66,7 @@ def test_file_of_a_pretrained_model_predicts_like_the_service(
     with sqlite_store.db.read() as conn:
         manifest = read_manifest(get(conn, 1), sqlite_store)
     servable = load(manifest, sqlite_store.blobs, Runtime("cpu"))
-    assert manifest.input_spec == pretrained.load(name).pixels
+    assert manifest.input_spec == pretrained.load(name).input_spec
     check_equals_service(joined(manifest, sqlite_store.blobs), servable)  # type: ignore[arg-type]
 
 
@@ -87,3 +90,18 @@ def test_file_of_another_version_fails_verification(blobs: LocalBlobs) -> None:
     other = tiny.make_manifest(blobs, head_seed=2, version=2)
     with pytest.raises(ParityFailure, match=r"model\.onnx of version 1 differs"):
         verify(joined(other, blobs), load(one, blobs, Runtime("cpu")))
+
+
+def test_file_of_texts_has_the_tokenizer_of_its_backbone(tmp_path: Path) -> None:
+    store = open_store(Settings(home=tmp_path, input="text"))
+    ensure_first_version(store, classes=("billing", "bug"))
+    with store.db.read() as conn:
+        manifest = read_manifest(get(conn, 1), store)
+    servable = load(manifest, store.blobs, Runtime("cpu"))
+    model = joined(manifest, store.blobs)
+    store.db.close()
+    assert verify(model, servable) <= TOLERANCE
+    metadata = onnxruntime.InferenceSession(model).get_modelmeta().custom_metadata_map
+    assert metadata["classes"] == "billing\nbug"
+    text, reader = b"the invoice is wrong", manifest.input_spec.reader(metadata)
+    assert (reader.decode(text).array == servable.reader.decode(text).array).all()

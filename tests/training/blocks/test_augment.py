@@ -7,7 +7,8 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
 from tests.training.backbones.tiny_backbone import photos  # noqa: E402
-from training.blocks.augment import Augmentation, mix_seed, mixup, save_preview  # noqa: E402
+from training.blocks.device import mix_seed  # noqa: E402
+from training.blocks.images.augment import Augmentation, mixup, save_preview  # noqa: E402
 from training.recipe import STRENGTHS  # noqa: E402
 
 pytestmark = pytest.mark.training

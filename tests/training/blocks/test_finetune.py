@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 from tests.training.backbones.tiny_backbone import CLASSES, photos, tiny_backbone  # noqa: E402
 from tests.training.tiny_task import RECIPE  # noqa: E402
 from training.blocks.finetune import AVERAGED, CANCELLED, FINISHED, RAW, Tuned, tune  # noqa: E402
+from training.blocks.images.inputs import PixelInputs  # noqa: E402
 from training.head.head import ABSENT_BIAS, Head  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
@@ -135,22 +136,23 @@ def test_checkpoint_of_other_arguments_is_deleted(task, tuned, tmp_path) -> None
 def test_tuning_can_overfit_a_dozen_photos(task, tmp_path) -> None:
     backbone, *_ = task
     pixels_NHWC, y_N = photos(12, seed=5)
-    twice_NHWC, twice_N = np.concatenate([pixels_NHWC] * 2), np.concatenate([y_N] * 2)
+    twice = PixelInputs(np.concatenate([pixels_NHWC] * 2))
+    twice_N = np.concatenate([y_N] * 2)
     recipe = dataclasses.replace(
         RECIPE, depth=4, epochs=150, label_smoothing=0.0, augment="none", patience=150
     )
     zero = Head(CLASSES, np.zeros((24, 3), np.float32), np.zeros(3, np.float32))
-    ended = tune(backbone, zero, twice_NHWC, twice_N, np.arange(24) >= 12, recipe, tmp_path)
+    ended = tune(backbone, zero, twice, twice_N, np.arange(24) >= 12, recipe, tmp_path)
     assert ended.after.accuracy == 1
     assert ended.history[-1].train_loss < 0.05
 
 
 def test_class_without_training_rows_stays_unpredicted_and_harms_nothing(task, tmp_path) -> None:
-    backbone, head, pixels_NHWC, y_N, is_held_out_N = task
+    backbone, head, inputs, y_N, is_held_out_N = task
     bias_K = np.append(head.bias_K, np.float32(ABSENT_BIAS))
     weights_DK = np.pad(head.weights_DK, ((0, 0), (0, 1)))
     wider = Head((*CLASSES, "unseen"), weights_DK, bias_K)
-    ended = tune(backbone, wider, pixels_NHWC, y_N, is_held_out_N, RECIPE, tmp_path)
+    ended = tune(backbone, wider, inputs, y_N, is_held_out_N, RECIPE, tmp_path)
     assert ended.improved
     assert ended.head.bias_K[3] == np.float32(ABSENT_BIAS)
     assert max(epoch.train_loss for epoch in ended.history) < 3
@@ -164,10 +166,10 @@ def test_microbatches_of_one_add_up_to_the_same_step(task, tuned, tmp_path) -> N
             module.p = 0.0
     recipe = dataclasses.replace(RECIPE, epochs=1)
     whole = tune(backbone, *task[1:], recipe, tmp_path / "whole")
-    import training.blocks.learner as learner
+    import training.blocks.images.activations as activations
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learner, "learning_batch", lambda *_: 1)
+        patch.setattr(activations, "learning_batch", lambda *_: 1)
         single = tune(backbone, *task[1:], recipe, tmp_path / "single")
     assert single.history[0].train_loss == pytest.approx(whole.history[0].train_loss, abs=1e-4)
     assert single.history[0].raw.loss == pytest.approx(whole.history[0].raw.loss, abs=1e-3)

@@ -63,12 +63,12 @@ def test_progress_rises_to_one_and_reports_losses(task, tmp_path) -> None:
 
 
 def test_run_that_cannot_improve_returns_the_start_and_stops_early(task, tmp_path) -> None:
-    backbone, _, pixels_NHWC, y_N, is_held_out_N = task
+    backbone, _, inputs, y_N, is_held_out_N = task
     shuffled_N = y_N.copy()
     shuffled_N[~is_held_out_N] = np.random.default_rng(1).permutation(y_N[~is_held_out_N])
-    head = probe(backbone, pixels_NHWC, y_N)
+    head = probe(backbone, inputs.pixels_NHWC, y_N)
     recipe = dataclasses.replace(RECIPE, patience=2, epochs=20)
-    ended = tune(backbone, head, pixels_NHWC, shuffled_N, is_held_out_N, recipe, tmp_path)
+    ended = tune(backbone, head, inputs, shuffled_N, is_held_out_N, recipe, tmp_path)
     assert ended.reason == EARLY_STOP
     assert not ended.improved
     assert ended.weights == START
@@ -87,6 +87,6 @@ def test_loss_that_is_not_finite_ends_the_run_with_the_remedy(task, tmp_path) ->
 
 
 def test_tuning_without_held_out_rows_is_refused(task, tmp_path) -> None:
-    backbone, head, pixels_NHWC, y_N, is_held_out_N = task
+    backbone, head, inputs, y_N, is_held_out_N = task
     with pytest.raises(NotEnoughLabels, match="0 held-out rows"):
-        tune(backbone, head, pixels_NHWC, y_N, np.zeros_like(is_held_out_N), RECIPE, tmp_path)
+        tune(backbone, head, inputs, y_N, np.zeros_like(is_held_out_N), RECIPE, tmp_path)

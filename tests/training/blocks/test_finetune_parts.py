@@ -11,9 +11,9 @@ from core.models import starter  # noqa: E402
 from tests.training.backbones.tiny_backbone import CLASSES, photos, probe, tiny_backbone  # noqa: E402
 from training.backbones.backbone import starter_backbone  # noqa: E402
 from training.blocks import checkpoint as checkpoint  # noqa: E402
-from training.blocks.activation_cache import Activations  # noqa: E402
-from training.blocks.augment import Augmentation  # noqa: E402
 from training.blocks.device import Compute, learning_batch  # noqa: E402
+from training.blocks.images.activations import PixelActivations  # noqa: E402
+from training.blocks.images.augment import Augmentation  # noqa: E402
 from training.blocks.tail import Average, Tail  # noqa: E402
 from training.head.head import Head  # noqa: E402
 from training.recipe import BlocksRecipe  # noqa: E402
@@ -35,9 +35,11 @@ def tail_of(backbone=None, depth=2) -> Tail:
     return Tail(backbone, head, np.arange(3), depth).eval()
 
 
-def activations(tmp_path, tail=None, views=2, limit_mb=100.0, strength="medium") -> Activations:
+def activations(
+    tmp_path, tail=None, views=2, limit_mb=100.0, strength="medium"
+) -> PixelActivations:
     pixels_NHWC, _ = photos(40)
-    return Activations(
+    return PixelActivations(
         tail or tail_of(),
         Compute("cpu"),
         pixels_NHWC,
@@ -57,8 +59,8 @@ def test_cached_activations_equal_computed_ones(tmp_path, depth) -> None:
     size_px = starter.pixel_spec().size_px
     tail = tail_of(backbone, depth)
 
-    def make(name: str, limit_mb: float) -> Activations:
-        return Activations(
+    def make(name: str, limit_mb: float) -> PixelActivations:
+        return PixelActivations(
             tail,
             Compute("cpu"),
             pixels_NHWC,

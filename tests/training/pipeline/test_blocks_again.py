@@ -26,7 +26,8 @@ from training.worker.trainer import Trainer
 torch = pytest.importorskip("torch")
 
 from tests.training.backbones.tiny_backbone import photos, probe, tiny_backbone  # noqa: E402
-from training.blocks.inputs import digest  # noqa: E402
+from training.blocks.images.inputs import PixelInputs  # noqa: E402
+from training.blocks.rows import digest  # noqa: E402
 
 pytestmark = pytest.mark.training
 
@@ -123,7 +124,9 @@ def test_checkpoint_depends_on_the_weights_where_a_run_starts() -> None:
     head = probe(pretrained, pixels_NHWC, y_N)
 
     def checkpoint(backbone: object) -> str:
-        return digest(backbone, head, pixels_NHWC, y_N, is_held_out_N, RECIPE.blocks, 0)
+        return digest(
+            backbone, head, PixelInputs(pixels_NHWC), y_N, is_held_out_N, RECIPE.blocks, 0
+        )
 
     assert checkpoint(present) == checkpoint(pretrained)
     with torch.no_grad():

@@ -52,7 +52,7 @@ def run_of(store: Store, settings: Settings, recipe: Recipe, tier: str, wanted: 
 
 def to_int8(store: Store, settings: Settings, recipe: Recipe, candidate: BackboneRef) -> Run:
     """Do the run that `evergreen backbone use NAME --int8` requests."""
-    photos_NHWC = labelled_photos(store, candidate.pixels, Limits())
+    photos_NHWC = labelled_photos(store, candidate.input_spec, Limits())
     wanted = {"backbone": as_int8(candidate, photos_NHWC, store.blobs)[0].to_json()}
     return run_of(store, settings, recipe, "backbone", wanted)
 

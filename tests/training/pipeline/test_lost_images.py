@@ -149,7 +149,7 @@ def test_photos_for_int8_leave_a_missing_image_out(
     assert num_usable >= MIN_PHOTOS
     spec = BackboneRef.from_manifest(
         versions.read_manifest(live(starter_store), starter_store)
-    ).pixels
+    ).input_spec
     assert len(labelled_photos(starter_store, spec, Limits())) == num_usable
 
 
@@ -162,7 +162,7 @@ def test_store_that_does_not_respond_leaves_nothing_out(
     label(starter_store, digits_of("three")[:40])
     spec = BackboneRef.from_manifest(
         versions.read_manifest(live(starter_store), starter_store)
-    ).pixels
+    ).input_spec
     monkeypatch.setattr(LocalBlobs, "get", refused)
     with pytest.raises(StoreError):
         labelled_photos(starter_store, spec, Limits())

@@ -1,9 +1,10 @@
-"""Imports: upload an archive of labelled images, follow its import, cancel it."""
+"""Imports: upload an archive or a table, follow its import, cancel it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -13,10 +14,13 @@ from starlette.concurrency import run_in_threadpool
 from core.errors import InvalidRequest, UnsupportedMediaType
 from core.exchange.importing import jobs
 from core.exchange.importing.jobs import Import
-from core.exchange.reading.archive import check_end
 from core.exchange.reading.items import Layout
 from core.exchange.reading.source import shown
+from core.exchange.sources import Options, check_file, has_tables, table_format
+from core.exchange.tables.columns import MAX_NAME_CHARACTERS, Columns
+from core.exchange.tables.table import Format
 from core.ids import new_id
+from core.inputs.kind import InputKind
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.system.host import this_host
 from service.api import uploads
@@ -29,7 +33,15 @@ from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["imports"])
 
-_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
+_ANY = "application/octet-stream"
+_TYPES = ("application/zip", "application/x-zip-compressed", _ANY)
+_TABLES: dict[str, Format] = {
+    "text/csv": "csv",
+    "text/tab-separated-values": "csv",
+    "application/x-ndjson": "json",
+    "application/jsonl": "json",
+    "application/json": "json",
+}
 # A file system takes at most 255.
 _MAX_NAME_CHARACTERS = 300
 _POLL_EVERY_S = 0.5
@@ -41,7 +53,8 @@ _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}} for kind in sorted(_TYPES)
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in sorted({*_TYPES, *_TABLES})
         },
     }
 }
@@ -59,7 +72,7 @@ async def upload(
     serving: ServingDep,
     caller: CallerDep,
     name: Annotated[
-        str, Query(max_length=_MAX_NAME_CHARACTERS, description="What to call the archive.")
+        str, Query(max_length=_MAX_NAME_CHARACTERS, description="What to call the file.")
     ] = "archive.zip",
     layout: Annotated[
         Layout,
@@ -69,25 +82,32 @@ async def upload(
         ),
     ] = "auto",
     who: Annotated[str | None, Query(max_length=MAX_WHO_CHARACTERS, description=WHO)] = None,
+    text: Annotated[
+        str,
+        Query(max_length=MAX_NAME_CHARACTERS, description="The column of a table with the texts."),
+    ] = "text",
+    label: Annotated[
+        str,
+        Query(max_length=MAX_NAME_CHARACTERS, description="The column of a table with the labels."),
+    ] = "label",
 ) -> ImportResponse:
-    """Import the labelled images of a zip archive: one folder per class, or images with a file of
-    labels (CSV, JSON lines, or Label Studio's JSON).
+    """Import the labelled inputs of a zip archive: one folder per class, or files with a file of
+    labels (CSV, JSON lines, or Label Studio's JSON). A home of texts takes such a file alone, too.
 
-    The archive is stored before the response, and worked on after it.
+    The file is stored before the response, and worked on after it.
     """
     author = caller.who(who)
     check_plain("name", name, _MAX_NAME_CHARACTERS)
-    _check_headers(request)
+    options = _options(request, serving.store.kind, name, Columns(text, label))
     import_id = new_id()
     files = serving.importer.files
     path = files.path(import_id)
     limit = serving.settings.max_import_bytes
     num_bytes = await uploads.save_body(request, path, limit, files.check_room)
     try:
-        await run_in_threadpool(check_end, path, name)
-        record = await run_in_threadpool(
-            _add, serving, caller, import_id, shown(name), num_bytes, author, layout
-        )
+        await run_in_threadpool(check_file, path, name, serving.store.kind, options)
+        add = partial(_add, serving, caller, import_id, shown(name), num_bytes, author, layout)
+        record = await run_in_threadpool(add, options)
     except BaseException:
         await asyncio.shield(run_in_threadpool(files.delete, import_id))
         raise
@@ -156,12 +176,16 @@ async def events(
         await asyncio.sleep(_POLL_EVERY_S)
 
 
-def _check_headers(request: Request) -> None:
-    """Raises UnsupportedMediaType, InvalidRequest."""
+def _options(request: Request, kind: InputKind, name: str, columns: Columns) -> Options:
+    """How the body is read, by the headers. Raises UnsupportedMediaType, InvalidRequest."""
     content_type = media_type(request)
-    if content_type not in _TYPES:
+    takes_tables = has_tables(kind)
+    known = {*_TYPES, *_TABLES} if takes_tables else {*_TYPES}
+    if content_type not in known:
+        tables = ", a table as text/csv or application/x-ndjson" if takes_tables else ""
         raise UnsupportedMediaType(
             f"the Content-Type is {content_type[:100]!r}; send a zip archive as application/zip"
+            f"{tables}; this home classifies {kind.plural}"
         )
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -170,6 +194,10 @@ def _check_headers(request: Request) -> None:
         )
     if "upgrade" in request.headers:
         raise InvalidRequest("send the archive without the header Upgrade")
+    table = _TABLES.get(content_type)
+    if content_type == _ANY and takes_tables:
+        table = table_format(name)
+    return Options(columns, table)
 
 
 def _add(
@@ -180,6 +208,7 @@ def _add(
     num_bytes: int,
     who: str,
     layout: Layout,
+    options: Options,
 ) -> Import:
     with serving.store.db.write() as conn:
         return jobs.add(
@@ -190,6 +219,7 @@ def _add(
             who=who,
             host=this_host(),
             layout=layout,
+            options=options.to_json(),
             by=caller.actor(who),
             now=serving.store.db.clock(),
         )

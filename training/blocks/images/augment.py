@@ -20,6 +20,7 @@ from torch import Tensor
 
 from core.system.files import writing_whole
 from training.backbones.torchvision_import import transforms
+from training.blocks.device import mix_seed
 from training.recipe import Strength
 
 # The smallest crop, as a share of the area. The jitter of brightness, contrast and saturation; hue
@@ -63,12 +64,6 @@ class Augmentation:
                 pixels_CHW = torch.from_numpy(pixels_HWC.copy()).permute(2, 0, 1)
                 varied.append(self._transform(pixels_CHW).permute(1, 2, 0))
         return torch.stack(varied)
-
-
-def mix_seed(*numbers: int) -> int:
-    """Mix whole numbers >= 0 into one seed of 63 bits."""
-    low, high = np.random.SeedSequence(numbers).generate_state(2)
-    return (int(high) << 31) ^ int(low)
 
 
 def mixup(

@@ -1,0 +1,1 @@
+"""Tables of labelled texts: CSV, JSON lines, and lists of JSON."""
