@@ -14,7 +14,8 @@ from core.exchange.reading import junk
 from core.exchange.reading.archive import Archive, check_end
 from core.exchange.reading.folder import Folder
 from core.exchange.reading.material import IMAGES, Material
-from core.exchange.reading.source import Source, shown
+from core.exchange.reading.source import Source
+from core.exchange.reading.source_file import shown
 from core.exchange.tables.columns import DEFAULT, Columns
 from core.exchange.tables.table import BY_SUFFIX, FORMATS, Format, Table, read_rows
 from core.inputs.kind import InputKind
