@@ -97,7 +97,7 @@ COMMANDS = (
         "export-labels",
         _TEACH,
         "cli.export_labels:export_labels",
-        "Write all labelled images to a zip archive.",
+        "Write all labelled images or texts to a file.",
     ),
     Command(
         "queue",
@@ -115,9 +115,9 @@ COMMANDS = (
         "lost-images",
         _TEACH,
         "cli.lost_images:list_lost_images",
-        "List the labelled images that are lost, or erase some.",
+        "List the labelled images or texts that are lost, or erase some.",
     ),
-    Command("erase", _TEACH, "cli.erase:app", "Erase an image and what was made of it."),
+    Command("erase", _TEACH, "cli.erase:app", "Erase an image or a text and what was made of it."),
     Command("retrain", _TEACH, "cli.retrain:retrain", "Train on all labels so far."),
     Command(
         "backbone",

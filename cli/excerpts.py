@@ -18,7 +18,10 @@ def excerpt_of(store: Store, digest: str) -> str | None:
         return None
 
 
-def cut(excerpt: str | None) -> str:
-    """As it stands in a column."""
+def under(excerpt: str | None, item_id: str) -> str:
+    """A cell: the excerpt, and what it is called by below it, which leaves it more room than
+    beside it."""
     text = excerpt or ""
-    return text if len(text) <= _COLUMN_CHARACTERS else f"{text[: _COLUMN_CHARACTERS - 1]}…"
+    if len(text) > _COLUMN_CHARACTERS:
+        text = f"{text[: _COLUMN_CHARACTERS - 1]}…"
+    return f"{text}\n{item_id}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.console import out, percent, table
-from cli.excerpts import cut
+from cli.excerpts import under
 from core.errors import InputError
 from core.predict import PredictionResult
 
@@ -43,9 +43,10 @@ def print_one(outcome: Outcome, result: PredictionResult, top: int) -> None:
 
 
 def print_many(outcomes: list[Outcome], *, has_excerpts: bool) -> None:
-    columns = ("File", *(("Text",) if has_excerpts else ()), "Label", "Conf.", "Prediction")
-    shown = table(*columns, right=("Conf.",))
-    shown.columns[-1].no_wrap = True
+    middle = ("Label", "Conf.")
+    columns = ("Text, prediction", *middle) if has_excerpts else (*middle, "Prediction")
+    shown = table("File", *columns, right=("Conf.",))
+    shown.columns[-1].no_wrap = not has_excerpts
     results = [each.result for each in outcomes if isinstance(each.result, PredictionResult)]
     for outcome in outcomes:
         result = outcome.result
@@ -54,13 +55,11 @@ def print_many(outcomes: list[Outcome], *, has_excerpts: bool) -> None:
         prediction = result.prediction
         mark = "?" * result.abstains + "!" * bool(prediction.unfamiliar)
         mark += "*" * bool(result.is_truncated)
-        shown.add_row(
-            outcome.name,
-            *((cut(outcome.excerpt),) if has_excerpts else ()),
-            prediction.label + mark,
-            percent(prediction.confidence),
-            prediction.id,
-        )
+        row = prediction.label + mark, percent(prediction.confidence)
+        if has_excerpts:
+            shown.add_row(outcome.name, under(outcome.excerpt, prediction.id), *row)
+        else:
+            shown.add_row(outcome.name, *row, prediction.id)
     out.print(shown)
     if any(result.abstains for result in results):
         out.print("?  too unsure to rely on")

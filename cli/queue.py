@@ -10,7 +10,7 @@ import typer
 from cli import home
 from cli.actor import actor
 from cli.console import err, iso, out, percent, print_json, table
-from cli.excerpts import cut, excerpt_of
+from cli.excerpts import excerpt_of, under
 from cli.predict import load_champion
 from core.errors import InvalidRequest
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
@@ -80,15 +80,21 @@ def _kind(by: By) -> review_queue.By:
 
 def _print(shown: Queue, excerpts: _Excerpts) -> None:
     has_excerpts = any(excerpt is not None for excerpt in excerpts.values())
-    first = ("Text",) if has_excerpts else ()
     if shown.by == "suspect":
-        listed = table(*first, "Label", "Predicted", "Why", "Example", right=("Example",))
+        columns, last = ("Label", "Predicted", "Why"), "Example"
     else:
-        listed = table(*first, "Predicted", "Conf.", "Why", "Prediction", right=("Conf.",))
-    listed.columns[-1].no_wrap = True
+        columns, last = ("Predicted", "Conf.", "Why"), "Prediction"
+    listed = table(
+        *((f"Text, {last.lower()}", *columns) if has_excerpts else (*columns, last)),
+        right=("Conf.", "Example"),
+    )
+    listed.columns[-1].no_wrap = not has_excerpts
     for item in shown.items:
-        excerpt = (cut(excerpts[_image_of(item)]),) if has_excerpts else ()
-        listed.add_row(*excerpt, *_row(item))
+        *row, item_id = _row(item)
+        if has_excerpts:
+            listed.add_row(under(excerpts[_image_of(item)], item_id), *row)
+        else:
+            listed.add_row(*row, item_id)
     out.print(listed)
     err.print(f"{len(shown.items)} of {shown.num_waiting:,}")
     if shown.by != "suspect":
