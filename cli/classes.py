@@ -11,6 +11,7 @@ from cli import home
 from cli.actor import actor
 from cli.console import ago, as_json, count, err, out, percent, print_json, table
 from core.class_names import NONE_OF_THESE
+from core.inputs.kind import InputKind
 from core.labelling import batches, class_changes
 from core.labelling.class_changes import ClassChange
 from core.plain_text import check_who
@@ -45,7 +46,7 @@ def listing(
         listed = [as_json(each) for each in found.classes]
         print_json({"classes": listed, "none_of_these": none, "can_learn": found.can_learn})
         return
-    _print(found)
+    _print(found, store.kind)
 
 
 @app.command()
@@ -70,7 +71,7 @@ def merge(
 
 @app.command()
 def delete(name: _Name, who: _Who = "anonymous") -> None:
-    """Take the label of a class from all its images."""
+    """Take the label of a class from all that have it."""
     _change(who, lambda store, **by: class_changes.delete(store, name, **by))
 
 
@@ -85,16 +86,18 @@ def undo(
         undone = batches.undo(store, batch, who=who, now=store.db.clock(), by=actor())
     changed = count(undone.restored or undone.retracted, "label")
     verb = "given back" if undone.restored else "retracted"
-    kept = f"; {count(undone.kept, 'image')} labelled since: unchanged" if undone.kept else ""
+    others = count(undone.kept, store.kind.noun)
+    kept = f"; {others} labelled since: unchanged" if undone.kept else ""
     out.print(f"Batch {batch} is undone: {changed} {verb}{kept}.", soft_wrap=True)
 
 
-def _print(found: ClassList) -> None:
+def _print(found: ClassList, kind: InputKind) -> None:
     if not found.classes and not found.num_none_of_these:
-        out.print("Nothing is labelled yet: evergreen label photo.jpg cat")
+        out.print("Nothing is labelled yet: evergreen label FILE LABEL")
         return
-    columns = ("Class", "Images", "Held out", "Accuracy", "Judged", "Last label", "Live")
-    shown = table(*columns, right=("Images", "Held out", "Accuracy", "Judged"))
+    inputs = kind.plural.capitalize()
+    columns = ("Class", inputs, "Held out", "Accuracy", "Judged", "Last label", "Live")
+    shown = table(*columns, right=(inputs, "Held out", "Accuracy", "Judged"))
     for each in found.classes:
         shown.add_row(
             each.name,
@@ -119,7 +122,7 @@ def _change(who: str, change: Callable[..., ClassChange]) -> None:
         changed = change(store, who=who, now=store.db.clock(), by=actor())
     what = "have no label" if changed.name is None else f"are labelled {changed.name!r}"
     out.print(
-        f"{count(changed.changed, 'image')} {what} now. "
+        f"{count(changed.changed, store.kind.noun)} {what} now. "
         f"To take it back: evergreen classes undo {changed.batch_id}",
         soft_wrap=True,
     )

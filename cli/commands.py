@@ -74,8 +74,13 @@ COMMANDS = (
     Command("gc", _RUN, "cli.gc:gc", "Delete what the recipe says is too old."),
     Command("audit", _RUN, "cli.audit:list_events", "Show who did what, newest first."),
     Command("key", _RUN, "cli.key:app", "Make, list and revoke keys."),
-    Command("predict", _TEACH, "cli.predict:predict", "Classify image files with the champion."),
-    Command("label", _TEACH, "cli.label:label", "Label an image, or retract a label."),
+    Command(
+        "predict",
+        _TEACH,
+        "cli.predict:predict",
+        "Classify image files or texts with the champion.",
+    ),
+    Command("label", _TEACH, "cli.label:label", "Label an image or a text, or retract a label."),
     Command(
         "classes",
         _TEACH,
@@ -92,7 +97,7 @@ COMMANDS = (
         "export-labels",
         _TEACH,
         "cli.export_labels:export_labels",
-        "Write all labelled images to a zip archive.",
+        "Write all labelled images or texts to a file.",
     ),
     Command(
         "queue",
@@ -110,9 +115,9 @@ COMMANDS = (
         "lost-images",
         _TEACH,
         "cli.lost_images:list_lost_images",
-        "List the labelled images that are lost, or erase some.",
+        "List the labelled images or texts that are lost, or erase some.",
     ),
-    Command("erase", _TEACH, "cli.erase:app", "Erase an image and what was made of it."),
+    Command("erase", _TEACH, "cli.erase:app", "Erase an image or a text and what was made of it."),
     Command("retrain", _TEACH, "cli.retrain:retrain", "Train on all labels so far."),
     Command(
         "backbone",

@@ -1,4 +1,4 @@
-"""`evergreen erase`: erase an image, by its example or by a prediction of it."""
+"""`evergreen erase`: erase an input, by its example or by a prediction of it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from cli.actor import actor
 from cli.console import as_json, count, err, out, print_json
 from core.erased import Erasure
 from core.erasure.erase import Eraser
+from core.inputs.kind import InputKind
 from core.retention.policy import load_retention_policy
 from core.settings import load_settings
 from service.inference import erasing
 from service.inference.spool import Spool, open_spool
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Erase an image and what was made of it."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Erase an image or a text and what was made of it.",
 )
 _Who = Annotated[str, typer.Option(help="Who erases.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")]
@@ -31,10 +34,10 @@ def example(
     who: _Who = "anonymous",
     json: _Json = False,
 ) -> None:
-    """Erase a labelled image, with its labels. Near-duplicates are other examples, and stay."""
+    """Erase a labelled input, with its labels. Near-duplicates are other examples, and stay."""
     with _opened() as (eraser, _):
         erasure = eraser.erase_example(example_id, who, actor())
-    _print(erasure, json)
+    _print(erasure, eraser.store.kind, json)
 
 
 @app.command()
@@ -43,10 +46,10 @@ def prediction(
     who: _Who = "anonymous",
     json: _Json = False,
 ) -> None:
-    """Erase the image of a prediction, all predictions of it, and its labels if it has any."""
+    """Erase the input of a prediction, all predictions of it, and its labels if it has any."""
     with _opened() as (eraser, spool):
         erasure = erasing.erase_prediction(eraser, spool, prediction_id, who, actor())
-    _print(erasure, json)
+    _print(erasure, eraser.store.kind, json)
 
 
 @contextmanager
@@ -58,7 +61,7 @@ def _opened() -> Iterator[tuple[Eraser, Spool]]:
         yield erasing.eraser(settings, store, spool, policy), spool
 
 
-def _print(erasure: Erasure, json: bool) -> None:
+def _print(erasure: Erasure, kind: InputKind, json: bool) -> None:
     receipt = erasure.receipt
     if json:
         print_json(as_json(erasure))
@@ -66,7 +69,7 @@ def _print(erasure: Erasure, json: bool) -> None:
     blanked = count(len(receipt.get("labels", ())), "label")
     deleted = count(receipt["predictions"], "prediction")
     out.print(
-        f"Erased image {erasure.image}: {blanked} blanked, {deleted} deleted.", soft_wrap=True
+        f"Erased {kind.noun} {erasure.image}: {blanked} blanked, {deleted} deleted.", soft_wrap=True
     )
     for version in receipt["versions"]:
         out.print(f"Version {version['version']} saw it: {version['fate']}.")

@@ -23,17 +23,18 @@ def export_labels(
         Path, typer.Argument(metavar="PATH", help="The file to write, or a folder to write it to.")
     ],
     format: Annotated[
-        str, typer.Option(metavar="|".join(FORMATS), help="How labels and images are laid out.")
+        str, typer.Option(metavar="|".join(FORMATS), help="How labels and inputs are laid out.")
     ] = "folder",
     no_images: Annotated[
         bool, typer.Option("--no-images", help="Only the file of labels, without an archive.")
     ] = False,
 ) -> None:
-    """Write all labelled images to a zip archive.
+    """Write all labelled images or texts to a file.
 
-    It has the label, the side, the author and the time of each image, and `evergreen import` takes
-    it. A folder archive has train and held_out with one folder per class, and labels.csv. Images
-    that are lost are left out, and named.
+    It has the label, the side, the author and the time of each, and `evergreen import` takes it. A
+    folder archive has train and held_out with one folder per class, and labels.csv. Texts stand in
+    the rows of csv, jsonl and label-studio. In csv an apostrophe precedes a cell that a spreadsheet
+    would take for a formula. csv has no images. What is lost is left out, and named.
     """
     with home.opened_existing(load_settings()) as store:
         export = Export.begin(store, _format(format), not no_images)
@@ -51,8 +52,8 @@ def export_labels(
                 num_bytes = sum(to.write(piece) for piece in export.pieces())
         except OSError as error:
             raise InvalidRequest(f"{target} cannot be written: {error.strerror}") from error
-    images = count(export.num_exported, "image")
-    out.print(f"{target}  {images}, {num_bytes:,} bytes", soft_wrap=True)
+    exported = count(export.num_exported, store.kind.noun)
+    out.print(f"{target}  {exported}, {num_bytes:,} bytes", soft_wrap=True)
     for left_out in export.left_out:
         err.print(f"Left out, {left_out['why']}: example {left_out['id']}", soft_wrap=True)
     if export.num_left_out > len(export.left_out):

@@ -21,7 +21,7 @@ from rich.text import Text
 from cli.console import count, err, out, print_json, table
 from core.exchange.importing.labeller import Labeller
 from core.exchange.reading.items import KINDS, Item, Kind
-from core.exchange.reading.source import shown
+from core.exchange.reading.source_file import shown
 from core.labelling import labels
 from core.labelling.census import MIN_CLASSES, MIN_EXAMPLES_OF_CLASS, take_census
 from core.registry import workers

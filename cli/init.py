@@ -9,15 +9,19 @@ import typer
 from sqlalchemy import make_url
 
 from cli import home
-from cli.console import count, out
+from cli.console import count, out, some
 from core.errors import InvalidRequest
+from core.exchange.sources import has_tables
 from core.inputs import kinds
 from core.inputs.kind import InputKind
 from core.models import pretrained
 from core.registry import promotions, versions
+from core.registry.versions import Version
 from core.registry.zero_shot import check_names
 from core.settings import Settings, load_settings
 from core.store.store import Store
+
+_MOST_NAMES = 8
 
 
 def init(
@@ -57,7 +61,8 @@ def init(
         for name, place in _places(settings, store).items():
             # Not in a table, which would wrap a long path, and that cannot be copied.
             out.print(f"{name:<10}{place}", soft_wrap=True)
-        out.print("Next: evergreen serve")
+        by_table = "evergreen import FILE.csv, or " if has_tables(store.kind) else ""
+        out.print(f"Next: {by_table}evergreen serve")
 
 
 def _of_kind(settings: Settings, name: str) -> Settings:
@@ -82,13 +87,22 @@ def _places(settings: Settings, store: Store) -> dict[str, str]:
     with store.db.read() as conn:
         live = promotions.newest_activation(conn)
         version = versions.get(conn, live.version) if live else None
-    classes = count(len(version.classes), "class") if version else ""
     return {
         "Home": str(settings.home.absolute()),
+        "Input": store.kind.plural,
         "Database": _without_password(settings.resolved_database_url),
         "Blobs": settings.resolved_blob_url,
-        "Champion": f"version {version.number}, {classes}" if version else "none",
+        "Champion": _champion(version) if version else "none",
     }
+
+
+def _champion(version: Version) -> str:
+    if not version.classes:
+        return f"version {version.number}, no classes yet: label some"
+    classes = count(len(version.classes), "class")
+    if version.metrics.get("zero_shot"):
+        classes += f", by their names: {some(version.classes, _MOST_NAMES)}"
+    return f"version {version.number}, {classes}"
 
 
 def _without_password(url: str) -> str:

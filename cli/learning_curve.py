@@ -8,6 +8,7 @@ import typer
 
 from cli import home
 from cli.console import err, iso, out, percent, print_json, table
+from core.inputs.kind import InputKind
 from core.review import insights
 from core.settings import load_settings
 
@@ -29,20 +30,21 @@ def learning_curve(
         print_json(fields | {"computed_at": iso(curve["computed_at"])})
         return
     if curve["points"]:
-        _print(curve)
+        _print(curve, store.kind)
     out.print(curve["text"], soft_wrap=True)
     if curve["version"] is not None:
         err.print(f"Measured with the labels of version {curve['version']}.")
 
 
-def _print(curve: dict[str, Any]) -> None:
+def _print(curve: dict[str, Any], kind: InputKind) -> None:
     points = table("Labels", "Accuracy", "95 % interval", "", right=("Labels", "Accuracy"))
-    for name, kind in (("points", ""), ("forecast", "expected")):
+    for name, what in (("points", ""), ("forecast", "expected")):
         for point in curve[name]:
             accuracy, interval = percent(point["accuracy"]), _interval(point["interval"])
-            points.add_row(f"{point['labels']:,}", accuracy, interval, kind)
+            points.add_row(f"{point['labels']:,}", accuracy, interval, what)
     out.print(points)
-    classes = table("Class", "Images", "Accuracy", "More labels gain", right=("Images", "Accuracy"))
+    inputs = kind.plural.capitalize()
+    classes = table("Class", inputs, "Accuracy", "More labels gain", right=(inputs, "Accuracy"))
     for each in curve["classes"]:
         accuracy = "-" if each["accuracy"] is None else percent(each["accuracy"])
         gain = each["gain_expected"]

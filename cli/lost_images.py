@@ -9,6 +9,7 @@ import typer
 from cli import home
 from cli.actor import actor
 from cli.console import ago, as_json, count, err, out, print_json, table
+from core.inputs.kind import InputKind
 from core.labelling import lost_images
 from core.labelling.lost_images import LostImage
 from core.settings import load_settings
@@ -24,9 +25,9 @@ def list_lost_images(
     who: Annotated[str, typer.Option(help="Who erases.")] = "anonymous",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the labelled images that are lost, or erase some.
+    """List the labelled images or texts that are lost, or erase some.
 
-    They are missing or damaged in the blob store. Restore them, or label the same photos again.
+    They are missing or damaged in the blob store. Restore them, or label the same ones again.
     """
     with home.opened_existing(load_settings()) as store:
         for example_id in erase or ():
@@ -42,12 +43,12 @@ def list_lost_images(
     if json:
         print_json([as_json(lost) for lost in found])
         return
-    _print(found, total)
+    _print(found, total, store.kind)
 
 
-def _print(found: list[LostImage], total: int) -> None:
+def _print(found: list[LostImage], total: int, kind: InputKind) -> None:
     if not found:
-        out.print("No image is known to be lost. `evergreen doctor` checks each of them.")
+        out.print(f"No {kind.noun} is known to be lost. `evergreen doctor` checks each of them.")
         return
     shown = table("Example", "Label", "Problem", "Found", "SHA-256", right=("Example",))
     for lost in found:

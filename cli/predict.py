@@ -1,76 +1,107 @@
-"""`evergreen predict`: classify files with the champion, in this process."""
+"""`evergreen predict`: classify inputs with the champion, in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cli import home
-from cli.console import err, out, percent, print_json, table
+from cli.console import err, print_json
 from cli.exit_codes import DONE, INPUT
-from cli.image_file import naming, read_image
+from cli.input_file import naming, read_input, read_lines, to_bytes
+from cli.prediction_report import Outcome, as_json, print_many, print_one
 from core import predictions
-from core.errors import InputError, NotReady
+from core.errors import InputError, InvalidRequest, NotReady
 from core.models.backbones import Runtime
 from core.models.servable import Servable, load
-from core.predict import PredictionResult
-from core.predict import predict as predict_image
+from core.predict import predict as predict_input
 from core.registry import promotions, versions
 from core.retention.capture import Capture
 from core.retention.policy import load_capture_policy
 from core.settings import Settings, load_settings
 from core.store.store import Store
 
-_UNFAMILIAR = "unlike everything labelled"
+# The name of an input, and how to get its bytes, which raises InputError.
+_Given = tuple[str, bytes | InputError]
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE...]", help="Files of one input each. -: standard input."),
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="A text itself. May be repeated.")
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Each line of the files is a text of its own.")
+    ] = False,
     top: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Classify image files with the champion.
+    """Classify image files or texts with the champion.
 
     It needs no server. Each prediction is stored, so that its id can be labelled.
     """
     settings = load_settings()
-    results: list[tuple[Path, PredictionResult | InputError]] = []
+    if not files and not text:
+        raise InvalidRequest("nothing to classify is named: name files, - or --text")
+    outcomes: list[Outcome] = []
+    is_one = not lines and len(files or ()) + len(text or ()) == 1
     with home.opened(settings) as store:
-        for path, result in _predict_all(files, store, settings):
-            results.append((path, result))
-            if isinstance(result, InputError):
-                err.print(f"evergreen: {result}", soft_wrap=True)
-            elif not json and len(files) == 1:
-                _print_one(path, result, top)
+        given = _given(files or [], text or [], store, settings, lines=lines)
+        for outcome in _predict_all(given, store, settings):
+            outcomes.append(outcome)
+            if isinstance(outcome.result, InputError):
+                err.print(f"evergreen: {outcome.result}", soft_wrap=True)
+            elif not json and is_one:
+                print_one(outcome, outcome.result, top)
     if json:
-        print_json([_as_json(path, result, top) for path, result in results])
-    elif len(files) > 1:
-        _print_many([(p, r) for p, r in results if isinstance(r, PredictionResult)])
-    has_failed = any(isinstance(result, InputError) for _, result in results)
+        print_json([as_json(outcome, top) for outcome in outcomes])
+    elif not is_one:
+        print_many(outcomes, has_excerpts=store.kind.has_excerpts)
+    has_failed = any(isinstance(outcome.result, InputError) for outcome in outcomes)
     raise typer.Exit(INPUT if has_failed else DONE)
 
 
-def _predict_all(
-    files: list[Path], store: Store, settings: Settings
-) -> Iterator[tuple[Path, PredictionResult | InputError]]:
-    """Predict each file. Yields its result, or the error."""
+def _given(
+    files: list[Path], texts: list[str], store: Store, settings: Settings, *, lines: bool
+) -> Iterator[_Given]:
+    """Raises InvalidRequest if an option is not for the inputs of this home."""
+    for number, text in enumerate(texts, start=1):
+        yield f"text {number}", to_bytes(text, store.kind)
+    for path in files:
+        if lines:
+            yield from read_lines(path, settings, store.kind)
+            continue
+        try:
+            with naming(path):
+                yield str(path), read_input(path, settings, store.kind)
+        except InputError as error:
+            yield str(path), error
+
+
+def _predict_all(given: Iterator[_Given], store: Store, settings: Settings) -> Iterator[Outcome]:
+    """Predict each input. Yields its result, or the error."""
     servable = load_champion(store, settings)
     limits = settings.limits
     capture = Capture(load_capture_policy(settings.recipe), store.disk)
-    for path in files:
+    for name, content in given:
+        if isinstance(content, InputError):
+            yield Outcome(name, content)
+            continue
         try:
-            with naming(path):
-                image = read_image(path, settings)
+            with naming(name):
                 now = store.db.clock()
-                result = predict_image(servable, image, store, limits, capture, now)
+                result = predict_input(servable, content, store, limits, capture, now)
         except InputError as error:
-            yield path, error
+            yield Outcome(name, error)
             continue
         predictions.add(store.db, [result.prediction])
-        yield path, result
+        yield Outcome(name, result, store.kind.excerpt(content))
 
 
 def load_champion(store: Store, settings: Settings) -> Servable:
@@ -83,51 +114,3 @@ def load_champion(store: Store, settings: Settings) -> Servable:
     manifest = versions.read_manifest(version, store)
     runtime = Runtime(settings.device, settings.onnx_threads, cache=settings.home / "cache")
     return load(manifest, store.blobs, runtime)
-
-
-def _print_one(path: Path, result: PredictionResult, top: int) -> None:
-    prediction = result.prediction
-    unsure = ", too unsure to rely on" if result.abstains else ""
-    unfamiliar = f", {_UNFAMILIAR}" if prediction.unfamiliar else ""
-    out.print(
-        f"{path}: {prediction.label}, {percent(prediction.confidence)} "
-        f"(version {prediction.version}{unsure}{unfamiliar})",
-        soft_wrap=True,
-    )
-    shown = table("Class", "Confidence", right=("Confidence",))
-    for name, confidence in result.best(top):
-        shown.add_row(name, percent(confidence))
-    out.print(shown)
-    out.print(f"Is it something else? evergreen label {prediction.id} LABEL", soft_wrap=True)
-
-
-def _print_many(results: list[tuple[Path, PredictionResult]]) -> None:
-    shown = table("File", "Label", "Conf.", "Prediction", right=("Conf.",))
-    shown.columns[-1].no_wrap = True
-    for path, result in results:
-        prediction = result.prediction
-        mark = "?" * result.abstains + "!" * bool(prediction.unfamiliar)
-        shown.add_row(
-            str(path), prediction.label + mark, percent(prediction.confidence), prediction.id
-        )
-    out.print(shown)
-    if any(result.abstains for _, result in results):
-        out.print("?  too unsure to rely on")
-    if any(result.prediction.unfamiliar for _, result in results):
-        out.print(f"!  {_UNFAMILIAR}")
-
-
-def _as_json(path: Path, result: PredictionResult | InputError, top: int) -> dict[str, Any]:
-    if isinstance(result, InputError):
-        return {"file": str(path), "error": {"code": result.code, "detail": str(result)}}
-    prediction = result.prediction
-    return {
-        "file": str(path),
-        "prediction_id": prediction.id,
-        "version": prediction.version,
-        "label": prediction.label,
-        "confidence": prediction.confidence,
-        "abstains": result.abstains,
-        "unfamiliar": prediction.unfamiliar,
-        "top": [{"label": name, "confidence": c} for name, c in result.best(top)],
-    }

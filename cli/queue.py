@@ -10,6 +10,7 @@ import typer
 from cli import home
 from cli.actor import actor
 from cli.console import err, iso, out, percent, print_json, table
+from cli.excerpts import excerpt_of, under
 from cli.predict import load_champion
 from core.errors import InvalidRequest
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
@@ -18,6 +19,9 @@ from core.review.queue import show as review_queue
 from core.review.queue.rankings import QueueItem
 from core.review.queue.show import MAX_SHOWN, Queue
 from core.settings import load_settings
+
+# By digest; None: lists show none.
+_Excerpts = dict[str, str | None]
 
 
 class By(enum.StrEnum):
@@ -58,10 +62,11 @@ def queue(
             reviewer=name,
             actor=actor(),
         )
+        excerpts = {each: excerpt_of(store, each) for each in map(_image_of, shown.items)}
     if json:
-        print_json(_as_json(shown))
+        print_json(_as_json(shown, excerpts))
     elif shown.items:
-        _print(shown)
+        _print(shown, excerpts)
     else:
         out.print(f"Nothing: {shown.hint}", soft_wrap=True)
 
@@ -73,18 +78,33 @@ def _kind(by: By) -> review_queue.By:
     raise InvalidRequest(f"{by} is no queue")
 
 
-def _print(shown: Queue) -> None:
+def _print(shown: Queue, excerpts: _Excerpts) -> None:
+    has_excerpts = any(excerpt is not None for excerpt in excerpts.values())
     if shown.by == "suspect":
-        listed = table("Label", "Predicted", "Why", "Example", right=("Example",))
+        columns, last = ("Label", "Predicted", "Why"), "Example"
     else:
-        listed = table("Predicted", "Conf.", "Why", "Prediction", right=("Conf.",))
-    listed.columns[-1].no_wrap = True
+        columns, last = ("Predicted", "Conf.", "Why"), "Prediction"
+    listed = table(
+        *((f"Text, {last.lower()}", *columns) if has_excerpts else (*columns, last)),
+        right=("Conf.", "Example"),
+    )
+    listed.columns[-1].no_wrap = not has_excerpts
     for item in shown.items:
-        listed.add_row(*_row(item))
+        *row, item_id = _row(item)
+        if has_excerpts:
+            listed.add_row(under(excerpts[_image_of(item)], item_id), *row)
+        else:
+            listed.add_row(*row, item_id)
     out.print(listed)
     err.print(f"{len(shown.items)} of {shown.num_waiting:,}")
     if shown.by != "suspect":
         out.print("Label one: evergreen label PREDICTION LABEL", soft_wrap=True)
+
+
+def _image_of(item: QueueItem) -> str:
+    record = item.prediction or item.example
+    assert record is not None
+    return record.image
 
 
 def _row(item: QueueItem) -> tuple[str, ...]:
@@ -95,10 +115,10 @@ def _row(item: QueueItem) -> tuple[str, ...]:
     return example.label or "", example.predicted or "", item.why, str(example.id)
 
 
-def _as_json(shown: Queue) -> dict[str, Any]:
+def _as_json(shown: Queue, excerpts: _Excerpts) -> dict[str, Any]:
     return {
         "by": shown.by,
-        "items": [_item(item) for item in shown.items],
+        "items": [{**_item(item), "excerpt": excerpts[_image_of(item)]} for item in shown.items],
         "waiting": shown.num_waiting,
         "hint": shown.hint,
     }

@@ -44,7 +44,7 @@ def replay(
     out.print(f"replayed   {result.replayed}", soft_wrap=True)
     if result.left_out:
         named = some(tuple(map(str, result.left_out)), most=10)
-        out.print(f"{count(len(result.left_out), 'image')} could not be read: {named}")
+        out.print(f"{count(len(result.left_out), store.kind.noun)} could not be read: {named}")
     if result.is_same:
         out.print("The files are the same.")
         return

@@ -17,6 +17,8 @@ from cli import home, serve_access
 from cli.console import count, err
 from cli.serve_access import Access
 from core.errors import InvalidRequest, NotReady
+from core.exchange.sources import material_of
+from core.inputs.kind import InputKind
 from core.registry import promotions, versions
 from core.retention.policy import load_capture_policy
 from core.settings import PREFIX, Settings, load_settings
@@ -44,7 +46,7 @@ def serve() -> None:
                 raise NotReady("there is no champion: promote a version with `evergreen promote N`")
             num_classes = len(versions.get(conn, live.version).classes)
         access = serve_access.prepare(settings, address, store.db)
-    err.print(welcome(settings, live.version, num_classes, access), soft_wrap=True)
+    err.print(welcome(settings, live.version, num_classes, access, store.kind), soft_wrap=True)
     command = bentoml_command(address, settings)
     # BentoML replaces this process, so signals reach it directly.
     os.execvpe(command[0], command, environment(settings, os.environ))
@@ -112,9 +114,13 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
     return variables
 
 
-def welcome(settings: Settings, version: int, num_classes: int, access: Access) -> str:
+def welcome(
+    settings: Settings, version: int, num_classes: int, access: Access, kind: InputKind
+) -> str:
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{settings.port}"
+    example = kind.wire.form_example
+    label, _, _ = material_of(kind).example.partition("/")
     command = "evergreen" if shutil.which("evergreen") else sys.argv[0]
     return f"""\
 Evergreen starts on {url} with version {version} ({count(num_classes, "class")}).
@@ -122,8 +128,8 @@ It stores everything in {settings.home.absolute()}
 {access.text}
 
 Try, from another terminal:
-  curl{access.curl} -F image=@photo.jpg {url}/v1/predict
-  curl{access.curl} -F image=@photo.jpg -F label=cat {url}/v1/feedback
+  curl{access.curl} -F {example} {url}/v1/predict
+  curl{access.curl} -F {example} -F label={label} {url}/v1/feedback
   {command} status
 or open {url} in a browser. Ctrl-C stops it.
 """

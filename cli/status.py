@@ -28,6 +28,7 @@ def _as_json(record: Status) -> dict[str, Any]:
     live, version = record.activation, record.champion
     return {
         "home": record.home,
+        "input": record.kind.name,
         "champion": live
         and version
         and {

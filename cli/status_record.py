@@ -9,6 +9,7 @@ from core import runs
 from core.class_names import is_class
 from core.doctor import degraded
 from core.doctor.degraded import Degraded
+from core.inputs.kind import InputKind
 from core.labelling import labels
 from core.labelling.census import Census, read_census
 from core.registry import promotions, versions, workers
@@ -23,6 +24,7 @@ from core.store.store import Store
 @dataclass(frozen=True, slots=True)
 class Status:
     home: str
+    kind: InputKind
     champion: Version | None
     activation: Activation | None
     promotion: Promotion | None
@@ -49,6 +51,7 @@ def read_status(settings: Settings, store: Store, now: float) -> Status:
         num_waiting, oldest, _ = labels.count_after(conn, runs.newest_snapshot(conn))
         return Status(
             home=str(settings.home.absolute()),
+            kind=store.kind,
             champion=versions.get(conn, live.version) if live else None,
             activation=live,
             promotion=promotions.pending(conn),

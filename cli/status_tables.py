@@ -72,7 +72,7 @@ def _waiting(status: Status) -> str:
         news = f"{status.num_waiting:,} not trained on yet, since {ago(status.oldest_waiting)}"
     if status.census.is_enough:
         return news
-    need = f"{MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS} images"
+    need = f"{MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS} {status.kind.plural}"
     return f"{news}; too few to train: it needs {need} each"
 
 
@@ -104,7 +104,7 @@ def _processes(status: Status) -> Table:
 
 
 def _labels(status: Status) -> Table:
-    """The classes: training images, held-out images, and whether the champion knows the class."""
+    """The classes: examples trained on and held out, and whether the champion knows the class."""
     shown = table("Class", "Train", "Held out", "", right=("Train", "Held out"))
     known = status.champion.classes if status.champion else ()
     trained = status.census.num_trained

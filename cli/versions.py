@@ -57,7 +57,7 @@ def listing(
     if json:
         print_json([_as_json(each, number, lost.get(each.number, {})) for each in newest])
         return
-    out.print(versions_tables.list_of(newest, number, lost))
+    out.print(versions_tables.list_of(newest, number, lost, store.kind))
     if len(newest) == limit:
         err.print(f"Only the newest {limit:,} are listed; --limit takes more.")
 
@@ -86,8 +86,9 @@ def show(
         _end_with(problems)
         return
     out.print(f"Version {number}{', the champion' if is_champion else ''}", style="bold")
-    out.print(versions_tables.facts(version, manifest))
-    if analysis is not None and (known := versions_tables.known_unknowns(analysis.summary)):
+    out.print(versions_tables.facts(version, manifest, store.kind))
+    summary = {} if analysis is None else analysis.summary
+    if known := versions_tables.known_unknowns(summary, store.kind):
         out.print(known, soft_wrap=True)
     checks = version.gate.get("checks", ())
     if checks:

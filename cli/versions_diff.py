@@ -114,7 +114,7 @@ class _Embedder:
 def _print_coverage(
     held_out: HeldOut, num_judged: int, num_left_out: int, scores: Sequence[VersionScores]
 ) -> None:
-    why = "their images cannot be read; the log says why"
+    why = "their contents cannot be read; the log says why"
     note = describe_coverage(held_out, num_judged, num_left_out, scores, why)
     if note:
         err.print(note)

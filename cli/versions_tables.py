@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import count, moment, percent, some, table
+from core.inputs.kind import InputKind
 from core.models.manifest import Manifest
 from core.registry.versions import Version
 
@@ -18,11 +19,15 @@ _JUDGES = {"hold-out": "hold-out", "cross-validation": "cross-val."}
 
 
 def list_of(
-    listed: list[Version], champion_number: int | None, lost: dict[int, dict[str, str]]
+    listed: list[Version],
+    champion_number: int | None,
+    lost: dict[int, dict[str, str]],
+    kind: InputKind,
 ) -> Table:
+    inputs = kind.plural.capitalize()
     shown = table(
-        *("No.", "", "Created", "Classes", "Images", "Accuracy", "Judged by", "Gate"),
-        right=("No.", "Images", "Accuracy"),
+        *("No.", "", "Created", "Classes", inputs, "Accuracy", "Judged by", "Gate"),
+        right=("No.", inputs, "Accuracy"),
     )
     for version in listed:
         is_champion = version.number == champion_number
@@ -48,7 +53,7 @@ def _gate(version: Version) -> str:
     return decision if version.retired_at is None else f"{decision}, retired"
 
 
-def facts(version: Version, manifest: Manifest | None) -> Table:
+def facts(version: Version, manifest: Manifest | None, kind: InputKind) -> Table:
     metrics = version.metrics
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
@@ -57,12 +62,12 @@ def facts(version: Version, manifest: Manifest | None) -> Table:
         "Created": moment(version.created_at),
         "Classes": some(version.classes, _MOST_CLASSES),
         "Retired": moment(version.retired_at) if version.retired_at else "",
-        "Trained on": _trained_on(manifest) if manifest else "",
+        "Trained on": _trained_on(manifest, kind) if manifest else "",
         "After version": str(version.parent) if version.parent else "",
         "Run": version.run_id or "",
     }
     if metrics.get("accuracy") is not None:
-        judged = f"{count(metrics['num_judged'], 'image')} by {metrics['judged_by']}"
+        judged = f"{count(metrics['num_judged'], kind.noun)} by {metrics['judged_by']}"
         rows["Accuracy"] = f"{_accuracy(version)} of {judged}"
     if metrics.get("zero_shot"):
         rows["Predicts by"] = "the names of the classes (zero-shot)"
@@ -79,8 +84,8 @@ def facts(version: Version, manifest: Manifest | None) -> Table:
     return grid
 
 
-def _trained_on(manifest: Manifest) -> str:
-    return f"{count(manifest.num_trained, 'image')}, {manifest.num_held_out:,} held out"
+def _trained_on(manifest: Manifest, kind: InputKind) -> str:
+    return f"{count(manifest.num_trained, kind.noun)}, {manifest.num_held_out:,} held out"
 
 
 def checks(checks: list[dict[str, Any]]) -> Table:
@@ -109,10 +114,10 @@ def _accuracy(version: Version) -> str:
     return "-" if accuracy is None else percent(accuracy)
 
 
-def known_unknowns(summary: Mapping[str, Any]) -> str | None:
-    """How many images of no class a version finds unfamiliar. None: there are none."""
+def known_unknowns(summary: Mapping[str, Any], kind: InputKind) -> str | None:
+    """How many inputs of no class a version finds unfamiliar. None: there are none."""
     known = summary.get("known_unknowns", {})
     if known.get("unfamiliar_share") is None:
         return None
-    number, share = count(known["examples"], "image"), percent(known["unfamiliar_share"])
+    number, share = count(known["examples"], kind.noun), percent(known["unfamiliar_share"])
     return f"Of {number} that are none of these, it finds {share} unfamiliar."

@@ -225,7 +225,9 @@ def describe_invalid(problem: Mapping[str, Any]) -> str:
     place = ".".join(map(str, problem["loc"])) or "the body"
     value = problem.get("input")
     # A body, a list or what is no Unicode may hold a text, which no message quotes.
-    is_hidden = problem["type"] in ("missing", "string_unicode") or isinstance(value, dict | list)
+    is_hidden = problem["type"] in ("missing", "string_unicode") or (
+        isinstance(value, dict | list) and value
+    )
     shown = "" if is_hidden else f" is {reprlib.repr(value)[:60]}"
     reason = str(problem["msg"]).removeprefix("Value error, ")
     return f"{place}{shown}: {reason[:1].lower()}{reason[1:]}"

@@ -62,7 +62,7 @@ def of_disk(disk: FreeDisk) -> Iterator[Degraded]:
         yield Degraded(
             "disk",
             disk.low_since,
-            "less disk is free than EVERGREEN_MIN_FREE_DISK_MB: images of predictions are not kept",
+            "less disk is free than EVERGREEN_MIN_FREE_DISK_MB: what predictions get is not kept",
             "free some disk",
         )
 
@@ -73,7 +73,7 @@ def _lost_images(conn: Connection) -> Iterator[Degraded]:
         yield Degraded(
             "lost-images",
             since,
-            f"{number:,} labelled images are missing or damaged, and runs leave them out",
+            f"{number:,} labelled examples are missing or damaged, and runs leave them out",
             "restore them from a backup, label the same photos again, or erase them: "
             "GET /v1/lost-images lists them",
         )

@@ -14,7 +14,8 @@ from core.exchange.reading import junk
 from core.exchange.reading.archive import Archive, check_end
 from core.exchange.reading.folder import Folder
 from core.exchange.reading.material import IMAGES, Material
-from core.exchange.reading.source import Source, shown
+from core.exchange.reading.source import Source
+from core.exchange.reading.source_file import shown
 from core.exchange.tables.columns import DEFAULT, Columns
 from core.exchange.tables.table import BY_SUFFIX, FORMATS, Format, Table, read_rows
 from core.inputs.kind import InputKind
@@ -24,7 +25,7 @@ from core.inputs.tokens.kind import TOKENS
 _TEXTS = Material(
     noun="text",
     plural="texts",
-    example="praise/1.txt",
+    example="billing/1.txt",
     column="text",
     why_ignored=junk.why_no_text,
     why_folder_ignored=junk.why_ignored,

@@ -73,11 +73,11 @@ def check_enough(census: Census) -> None:
 
 
 def describe_missing(census: Census) -> str:
-    need = f"training needs {MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS} images each"
+    need = f"training needs {MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS} examples each"
     if not census.num_trained:
         return f"nothing is labelled yet; {need}: post images to /v1/feedback"
     counts = ", ".join(f"{name!r}: {n}" for name, n in list(census.num_trained.items())[:10])
-    return f"there are too few labels ({counts}); {need}: label images of another class"
+    return f"there are too few labels ({counts}); {need}: label examples of another class"
 
 
 def has_left_a_class(conn: Connection, snapshot: int) -> bool:

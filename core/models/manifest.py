@@ -110,7 +110,17 @@ def read_fields(content: bytes) -> dict[str, Any]:
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    names = ("numpy", "scipy", "onnx", "pillow", "torch", "torchvision", "timm", "tokenizers")
+    names = (
+        "numpy",
+        "scipy",
+        "onnx",
+        "pillow",
+        "torch",
+        "torchvision",
+        "timm",
+        "tokenizers",
+        "transformers",
+    )
     versions = {DISTRIBUTION: release()}
     for name in (*names, "onnxruntime-gpu", "onnxruntime"):
         try:

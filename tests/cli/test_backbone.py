@@ -90,7 +90,7 @@ def test_backbone_of_an_older_version_keeps_its_pixels(
         run("init", "--backbone", "starter")
     run("import", write_photos(tmp_path / "album", per_class=10))
     assert run("backbone", "use", "starter").exit_code == 0
-    assert requested_backbone().pixels == older != starter.pixel_spec()
+    assert requested_backbone().input_spec == older != starter.pixel_spec()
 
 
 def test_bundled_backbone_needs_no_torch(
@@ -104,4 +104,4 @@ def test_bundled_backbone_needs_no_torch(
     candidate = requested_backbone()
     assert (candidate.name, candidate.embedding_size) == ("starter", 960)
     assert candidate.digest == sha256(starter.backbone_onnx())
-    assert candidate.pixels == starter.pixel_spec()
+    assert candidate.input_spec == starter.pixel_spec()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from tests.end_to_end.axe import violations
-from tests.end_to_end.review_page import ReviewPage, until_analysed, until_learnt
+from tests.end_to_end.review_page import ReviewPage, until_learnt
 from tests.support.server import Server
 from tests.support.tickets import LabelledText, tickets
 from tests.support.wait import wait_until
@@ -24,6 +25,21 @@ SETTINGS = {"EVERGREEN_RUN_TRAINER": "true", "EVERGREEN_INPUT": "text"}
 _TRICK = '<img src=x onerror="document.title=1">'
 _TURNED = "read \u202e this"
 _BULK = 12
+# Two classes that four texts tell apart.
+_INVOICES = (
+    "I was charged twice, please refund one payment.",
+    "The invoice has the wrong amount.",
+    "My credit card was billed for a plan that I cancelled.",
+    "Please send me a corrected invoice.",
+    "The refund of my payment has not arrived.",
+)
+_GARDENS = (
+    "The tulips in our garden are in full bloom.",
+    "Roses need sun and a lot of water.",
+    "We planted tomatoes next to the apple trees.",
+    "The lawn is green again after the rain.",
+    "Bees love the lavender on the balcony.",
+)
 _VIEWS = ("try", "review?by=predictions", "review?by=examples", "learn", "data", "example/1")
 
 
@@ -41,7 +57,6 @@ def taught(server: Server) -> None:
     asked = {"texts": [*texts, f"{_TRICK} was on my invoice", f"{_TURNED} invoice"]}
     items = server.http.post("/v1/predict", json=asked).raise_for_status().json()["items"]
     assert [each["problem"] for each in items if each["problem"]] == []
-    until_analysed(server)
 
 
 @pytest.fixture
@@ -67,8 +82,8 @@ def ask(page: ReviewPage, *texts: str) -> None:
     )
 
 
-def teach(page: ReviewPage, label: str, texts: list[LabelledText]) -> None:
-    page.at("teach-texts").send_keys("\n".join(each.text for each in texts))
+def teach(page: ReviewPage, label: str, texts: Sequence[str]) -> None:
+    page.at("teach-texts").send_keys("\n".join(texts))
     page.at("teach-label").send_keys(label)
     page.click(page.at("teach-send"))
     page.until(lambda: f"stored as {label}" in page.text("teach-result"), "the labels")
@@ -81,19 +96,19 @@ def num_labelled(server: Server) -> int:
 
 def test_first_texts_lead_to_a_model_of_two_classes(page: ReviewPage, server: Server) -> None:
     page.open()
-    first, *others = of_class("billing", 5, seed=3)
-    ask(page, first.text)
+    first, *others = _INVOICES
+    ask(page, first)
     card = page.one(".card")
     assert "It knows no class yet" in card.text
     card.find_element("css selector", "input").send_keys("billing", Keys.ENTER)
     page.until(lambda: "billing is stored as label" in card.text, "the first label")
     teach(page, "billing", others)
     page.until(lambda: "A second class" in page.one(".guide [aria-current=step]").text, "the guide")
-    teach(page, "praise", of_class("praise", 5, seed=3))
+    teach(page, "garden", _GARDENS)
+    until_learnt(server)
     page.until(lambda: page.text("figure-classes") == "2", "a version of the two classes")
     page.until(lambda: card.find_elements("tag name", "h2"), "the answer, by itself")
     assert card.find_element("tag name", "h2").text == "billing"
-    until_learnt(server)
     requested = page.requested()
     assert [url for url in requested if not url.startswith(f"{server.url}/")] == []
 
@@ -167,12 +182,17 @@ def test_texts_to_try_and_to_review_have_no_violation(page: ReviewPage, taught: 
 def test_every_view_of_texts_has_names_and_fits_a_narrow_screen(
     page: ReviewPage, taught: None
 ) -> None:
+    until_learnt(page.server)  # the views change with a version
     for view in _VIEWS:
         page.open(view)
         page.until(lambda: page.all("main button, main input, main .tile"), "the view")
-        controls = [e for e in page.all("button, input, textarea, a, .tile") if e.is_displayed()]
-        nameless = [e for e in controls if not e.accessible_name]
-        assert [e.get_attribute("outerHTML") for e in nameless] == [], view
-        assert "photo" not in page.one("main").text.lower(), view
+        page.until(lambda: nameless(page) == [], f"a name of every control of {view}")
+        page.until(lambda: "photo" not in page.one("main").text.lower(), f"the words of {view}")
         with page.narrow():
             page.until(lambda: page.width() == 360, f"{view} to fit a narrow screen")
+
+
+def nameless(page: ReviewPage) -> list[str | None]:
+    """The controls that a screen reader cannot name."""
+    controls = [e for e in page.all("button, input, textarea, a, .tile") if e.is_displayed()]
+    return [e.get_attribute("outerHTML") for e in controls if not e.accessible_name]

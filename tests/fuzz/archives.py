@@ -13,7 +13,8 @@ from pathlib import Path
 from core.errors import InputError
 from core.exchange.reading.archive import Archive
 from core.exchange.reading.plan import make_plan
-from core.exchange.reading.source import SourceFile, Unreadable
+from core.exchange.reading.source import Unreadable
+from core.exchange.reading.source_file import SourceFile
 from tests.fuzz.target import Target
 
 _MAX_BYTES = 100_000

@@ -86,7 +86,7 @@ def read_subject(store: Store) -> Subject | None:
     if not rows:
         raise NotEnoughLabels(
             f"version {version.number} cannot be analysed: none of its examples has an embedding "
-            "any more; label images, and train again"
+            "any more; label more, and train again"
         )
     manifest = versions.read_manifest(version, store)
     fields = None if saw_erased else manifest.recipe.get("penalty")

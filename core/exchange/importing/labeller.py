@@ -17,7 +17,7 @@ from core.exchange.importing.known import Known, decide, known_labels
 from core.exchange.importing.loading import Loaded
 from core.exchange.importing.report import Report
 from core.exchange.reading.items import Item, Kind
-from core.exchange.reading.source import shown
+from core.exchange.reading.source_file import shown
 from core.labelling import batches, classes, examples, label_audit, labels
 from core.labelling.examples import Example
 from core.labelling.labels import LabelEvent

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.exchange.reading.items import KINDS, Kind
-from core.exchange.reading.source import shown
+from core.exchange.reading.source_file import shown
 
 MAX_PROBLEMS = 1_000
 

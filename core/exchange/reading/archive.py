@@ -21,7 +21,8 @@ from types import TracebackType
 
 from core.errors import InvalidArchive
 from core.exchange.reading.material import IMAGES, Material
-from core.exchange.reading.source import SourceFile, Unreadable, shown
+from core.exchange.reading.source import Unreadable
+from core.exchange.reading.source_file import SourceFile, shown
 
 MAX_ENTRIES = 1_000_000
 # Of the table at its end, which is read at once.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from core.errors import InvalidRequest
 from core.exchange.reading.material import IMAGES, Material
-from core.exchange.reading.source import SourceFile, Unreadable
+from core.exchange.reading.source import Unreadable
+from core.exchange.reading.source_file import SourceFile
 
 
 class Folder:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from core.class_names import normalise
 from core.errors import InputError, InvalidLabel, InvalidRequest
 from core.exchange.reading.items import Item, Layout, set_aside
-from core.exchange.reading.source import Source, SourceFile, shown
+from core.exchange.reading.source import Source
+from core.exchange.reading.source_file import SourceFile, shown
 from core.exchange.reading.splits import is_split_folder, side_of
 
 _NO_CLASS = "not in a folder of a class"

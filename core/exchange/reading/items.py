@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from core.exchange.reading.source import SourceFile
+from core.exchange.reading.source_file import SourceFile
 
 Kind = Literal[
     "added",

@@ -13,7 +13,8 @@ from core.exchange.reading.junk import NO_TEXT, TEXT
 from core.exchange.reading.label_rows import LabelRow, decode_text, read_csv, read_json_lines
 from core.exchange.reading.label_studio import read_tasks
 from core.exchange.reading.references import BadReference, References
-from core.exchange.reading.source import Source, SourceFile, Unreadable, shown
+from core.exchange.reading.source import Source, Unreadable
+from core.exchange.reading.source_file import SourceFile, shown
 from core.exchange.reading.splits import side_of
 
 MAX_BYTES = 100_000_000

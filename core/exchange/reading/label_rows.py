@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import InvalidArchive
-from core.exchange.reading.source import shown
+from core.exchange.reading.source_file import shown
 
 _IMAGE = ("image", "file", "path", "filename", "file_name", "filepath", "image_path")
 _LABEL = ("label", "class", "labels", "category", "class_name")

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import InvalidArchive
 from core.exchange.reading.label_rows import LabelRow, row_of_object
-from core.exchange.reading.source import shown
+from core.exchange.reading.source_file import shown
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _MAX_TASKS = 1_000_000

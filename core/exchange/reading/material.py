@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.exchange.reading import junk
 from core.exchange.reading.items import Item
-from core.exchange.reading.source import SourceFile
+from core.exchange.reading.source_file import SourceFile
 
 #: The items of a label file whose rows hold the inputs themselves. Raises InvalidRequest if it has
 #: no column of them, InvalidArchive.

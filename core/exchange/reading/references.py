@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from core.exchange.reading.source import SourceFile
+from core.exchange.reading.source_file import SourceFile
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 _UPLOAD = re.compile(r"^/?data/upload/")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from core.errors import InvalidRequest
-from core.exchange.reading.source import shown
+from core.exchange.reading.source_file import shown
 
 TEXT, LABEL, SPLIT = "text", "label", "split"
 MAX_NAME_CHARACTERS = 200

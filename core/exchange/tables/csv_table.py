@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from core.errors import InvalidArchive
 from core.exchange.reading.label_rows import LabelRow
-from core.exchange.reading.source import shown
+from core.exchange.reading.source_file import shown
 from core.exchange.tables.columns import Columns
 from core.exchange.tables.csv_cells import EXPORTED, unescaped
 from core.exchange.tables.rows import MAX_ROW_BYTES, MAX_ROWS, TextRow, problem

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 from core.errors import InvalidArchive, UndecodableText
 from core.exchange.reading.label_rows import LabelRow
 from core.exchange.reading.label_studio import labels_of_task, scan
-from core.exchange.reading.source import Unreadable, shown
+from core.exchange.reading.source import Unreadable
+from core.exchange.reading.source_file import shown
 from core.exchange.tables.columns import SPLIT, Columns
 from core.exchange.tables.rows import MAX_ROW_BYTES, MAX_ROWS, TextRow, problem
 from core.inputs.tokens import text as texts

@@ -17,7 +17,8 @@ from core.errors import InvalidArchive
 from core.exchange.reading.items import Item
 from core.exchange.reading.label_file import item_of
 from core.exchange.reading.material import Material
-from core.exchange.reading.source import SourceFile, Unreadable, shown
+from core.exchange.reading.source import Unreadable
+from core.exchange.reading.source_file import SourceFile, shown
 from core.exchange.tables.columns import Columns
 from core.exchange.tables.csv_table import CsvTable
 from core.exchange.tables.json_table import JsonTable

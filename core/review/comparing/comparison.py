@@ -147,7 +147,7 @@ def describe_coverage(
     """What a reader must know of the examples that were judged. None: nothing."""
     found = []
     if not len(held_out):
-        found.append("No labelled image is held out yet: about one in five is, so label more.")
+        found.append("No labelled example is held out yet: about one in five is, so label more.")
     elif not num_judged and not num_left_out:
         found.append("No held-out example has a class that is known here: label more of them.")
     crossed = sorted({each.version for each in scores if each.judged_by == "cross-validation"})

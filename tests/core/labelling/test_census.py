@@ -52,7 +52,7 @@ def test_held_out_examples_are_counted_separately() -> None:
 
 
 def test_message_says_which_labels_are_missing() -> None:
-    need = "training needs 2 classes of 2 images each"
+    need = "training needs 2 classes of 2 examples each"
     with pytest.raises(NotEnoughLabels, match=f"nothing is labelled yet; {need}"):
         check_enough(take_census([]))
     with pytest.raises(NotEnoughLabels, match=rf"too few labels \('cat': 3, 'dog': 1\); {need}"):

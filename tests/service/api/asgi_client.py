@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.inputs.pixels.kind import PIXELS
 from service.api.request_middleware import RequestMiddleware
 from service.processes.drain import Drain
 from service.traffic.admission import Admission
@@ -48,7 +49,12 @@ class Client:
 
 
 def limited(app: ASGIApp, admission: Admission, max_bytes: int = 10_000_000) -> RequestMiddleware:
-    serving = SimpleNamespace(admission=admission, is_batching=False, drain=Drain(0.0, 1.0))
+    serving = SimpleNamespace(
+        admission=admission,
+        is_batching=False,
+        drain=Drain(0.0, 1.0),
+        store=SimpleNamespace(kind=PIXELS),
+    )
     state = State({"serving": serving})
     return RequestMiddleware(app, state, max_bytes)
 

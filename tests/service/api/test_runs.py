@@ -98,7 +98,7 @@ def test_retrain_with_one_image_of_a_class_says_what_is_missing(fresh: TestClien
         label(fresh, name, seed)
     response = fresh.post("/v1/retrain")
     assert_problem.problem(
-        response, 409, "not-enough-labels", "'cat': 2, 'dog': 1", "2 images each"
+        response, 409, "not-enough-labels", "'cat': 2, 'dog': 1", "2 examples each"
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
 from core.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from core.inputs.pixels.kind import PIXELS
 from service.oip import messages, tensors
 from service.oip.messages import InferenceRequest, Output
 
@@ -47,7 +48,7 @@ def test_outputs_can_be_read_back(
         chunk, rest = (rest[:size], rest[size:]) if size is not None else (None, rest)
         if output.name == "label":
             found = tensor.get("data") or tensors.read_bytes(
-                memoryview(chunk or b""), (len(labels),), ""
+                memoryview(chunk or b""), (len(labels),), "", PIXELS.encode
             )
             assert found == (encoded if output.is_binary else labels)
         else:
@@ -202,7 +203,7 @@ def test_damaged_compressed_bodies_are_refused() -> None:
 def test_message_of_more_elements_than_a_batch_is_refused_before_it_is_parsed(element: str) -> None:
     head = request(tensor={"data": ["here"]}).decode()
     body = head.replace('"here"', ",".join([element] * 200_000)).encode()
-    with pytest.raises(InvalidRequest, match=r"the limit is .* send fewer images") as caught:
+    with pytest.raises(InvalidRequest, match=r"the limit is .* send fewer inputs") as caught:
         messages.read(body, None, 100_000)
     assert caught.value.__cause__ is None
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from core.errors import InvalidRequest
+from core.inputs.pixels.kind import PIXELS
 from service.oip import tensors
 
 SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, max_side=4)
@@ -29,13 +30,13 @@ def test_bytes_are_the_same_in_each_form(elements: list[bytes]) -> None:
     in_json: list[Any] = [base64.b64encode(element).decode() for element in elements]
     column = [[text] for text in in_json]
     for sent in (binary, in_json, column):
-        assert tensors.read_bytes(sent, (len(elements),), "image") == elements
+        assert tensors.read_bytes(sent, (len(elements),), "image", PIXELS.encode) == elements
 
 
 @given(st.binary(max_size=40), st.integers(1, 3))
 def test_binary_data_is_read_or_refused(content: bytes, num: int) -> None:
     try:
-        found = tensors.read_bytes(memoryview(content), (num,), "image")
+        found = tensors.read_bytes(memoryview(content), (num,), "image", PIXELS.encode)
     except InvalidRequest:
         return
     assert tensors.to_binary(found) == content

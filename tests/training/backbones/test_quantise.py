@@ -173,7 +173,7 @@ def test_backbone_ref_keeps_what_it_was_quantised_from(
     assert result.content == in_int8
     assert after.quantised_from == before.digest
     assert blobs.get(after.digest) == in_int8
-    assert (after.name, after.pixels, after.snapshot) == ("tiny", before.pixels, 7)
+    assert (after.name, after.input_spec, after.snapshot) == ("tiny", before.input_spec, 7)
     assert after.tuned_from == before.tuned_from
     assert BackboneRef.from_json(after.to_json()) == after
     asked_by_an_older_release = before.to_json()

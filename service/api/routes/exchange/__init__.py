@@ -1,1 +1,1 @@
-"""Routes for labelled images in and out."""
+"""Routes for labelled inputs in and out."""

@@ -1,4 +1,4 @@
-"""GET /v1/export: the labelled set, as an archive or a file of labels."""
+"""GET /v1/export: the labelled set, as an archive or a file of rows."""
 
 from __future__ import annotations
 
@@ -35,15 +35,18 @@ def export(
         Format,
         Query(
             description="folder: train and held_out, with a folder per class, and labels.csv. "
-            "jsonl: images and labels.jsonl. label-studio: images and tasks.json."
+            "csv: only labels.csv, in which no cell is a formula of a spreadsheet: an apostrophe "
+            "precedes such a one, and an import takes it away. jsonl: labels.jsonl. label-studio: "
+            "tasks.json, and the form that shows them. Images stand beside these files, and texts "
+            "in their rows."
         ),
     ] = "folder",
     images: Annotated[
-        Flag, Query(description="false: only the file of labels, without an archive.")
+        Flag, Query(description="false: only the file of rows, without an archive.")
     ] = True,
 ) -> StreamingResponse:
-    """Download all labelled images as of now, with label, side, author and time. POST /v1/imports
-    takes the archive. Images that are lost are named in its file report.json."""
+    """Download all labelled images or texts as of now, with label, side, author and time. POST
+    /v1/imports takes the file. What is lost is named in the file report.json of an archive."""
     prepared = Export.begin(serving.store, format, images)
     audit.record_read(
         serving.store.db,

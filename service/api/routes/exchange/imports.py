@@ -15,7 +15,7 @@ from core.errors import InvalidRequest, UnsupportedMediaType
 from core.exchange.importing import jobs
 from core.exchange.importing.jobs import Import
 from core.exchange.reading.items import Layout
-from core.exchange.reading.source import shown
+from core.exchange.reading.source_file import shown
 from core.exchange.sources import Options, check_file, has_tables, table_format
 from core.exchange.tables.columns import MAX_NAME_CHARACTERS, Columns
 from core.exchange.tables.table import Format

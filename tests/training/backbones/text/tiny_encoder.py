@@ -77,21 +77,29 @@ def tiny_encoder(family: str = "bert", pooling: str = MEAN) -> TextEncoder:
     return module
 
 
-def randomise(module: torch.nn.Module) -> None:
-    """Weights under which texts of different words, orders and lengths are far apart."""
+def randomise(module: torch.nn.Module, spread: float = 0.3) -> None:
+    """Weights under which texts of different words, orders and lengths are far apart.
+
+    The less the layers' weights spread, the more of a text's words is left in its embedding.
+    """
     generator = torch.Generator().manual_seed(7)
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point():
             noise = torch.randn(tensor.shape, generator=generator)
             is_scale = name.endswith("LayerNorm.weight") or name.endswith("layer_norm.weight")
-            tensor.copy_(1 + 0.1 * noise if is_scale else 0.3 * noise)
+            scale = 0.3 if "_embeddings." in name else spread
+            tensor.copy_(1 + 0.1 * noise if is_scale else scale * noise)
 
 
-def write_folder(folder: Path, family: str, *, head: bool = False) -> Any:
+def write_folder(folder: Path, family: str, *, head: bool = False, spread: float = 0.3) -> Any:
     """Write an encoder as transformers does, with `head` as part of a model for masked words.
 
     Returns the model of transformers, in inference mode.
     """
+    # transformers imports torchvision too, and must find it loaded by our module.
+    from training.backbones import torchvision_import
+
+    assert torchvision_import
     import transformers
 
     prefix = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "mpnet": "MPNet"}
@@ -100,7 +108,7 @@ def write_folder(folder: Path, family: str, *, head: bool = False) -> Any:
     )
     kind = "ForMaskedLM" if head else "Model"
     model = getattr(transformers, f"{prefix[family]}{kind}")(config).eval()
-    randomise(model)
+    randomise(model, spread)
     model.save_pretrained(folder)
     (folder / "tokenizer.json").write_text(tokenizer_json())
     return model.base_model
