@@ -135,8 +135,8 @@ def _kind_of(champion: Servable) -> InputKind:
 def _no_pool(champion: Servable) -> str:
     kind = _kind_of(champion)
     return (
-        f"no {kind.noun} waits for a label: send {kind.plural} to /v1/predict, and let [capture] of "
-        "the recipe keep them"
+        f"no {kind.noun} waits for a label: send {kind.plural} to /v1/predict, and let [capture] "
+        "of the recipe keep them"
     )
 
 
