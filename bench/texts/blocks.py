@@ -30,8 +30,11 @@ COLUMNS = (
 
 
 def row_of(task: Task, per_class: int, num_draws: int, progress: Progress) -> list[str]:
+    import torch
+
     from training.backbones.text.starter import starter
 
+    torch.set_num_threads(1)
     encoder = starter()
     inputs = tokenise(encoder, task.texts)
     x_ND = embed(encoder, inputs, np.arange(len(inputs)))
