@@ -233,6 +233,8 @@ def _apply_request(recipe: TuningRecipe, run: Run, num_blocks: int) -> TuningRec
     chosen = {name: wanted[name] for name in ("epochs", "minutes") if wanted.get(name)}
     if wanted.get("share"):
         chosen["depth"] = max(1, round(wanted["share"] * num_blocks))
+    if "epochs" in chosen:  # a plan counts inputs alone, and encoders of texts overfit sooner
+        chosen["epochs"] = min(chosen["epochs"], 2 * recipe.epochs)
     recipe = replace(recipe, **chosen)
     return replace(recipe, depth=min(recipe.depth, num_blocks))
 
