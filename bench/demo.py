@@ -10,9 +10,6 @@ acknowledgement of the last label until every worker answers with the new versio
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from bench.command_line import evergreen
 from tests.support import tickets
 from tests.support.digits import digits
 from tests.support.learning import Example, measure_accuracy, send_labels, wait_until_live
-from tests.support.server import ROOT, Server, running
+from tests.support.server import Server, running
 
 NUM_TEST = 300
 
@@ -57,7 +55,8 @@ def main() -> None:
         table.add_column(name, justify="left" if name == "the gate" else "right")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        _init(home, demo.init)
+        if demo.init:
+            evergreen(home, "init", *demo.init)
         with running(home) as server:
             console.print(f"Serving on {server.url} with {server.num_workers} workers.")
             classes, accuracy = str(server.status()["classes"]), measure_accuracy(server, test)
@@ -95,14 +94,6 @@ def _of_tickets() -> Demo:
 
 
 DEMOS = {"image": _of_digits, "text": _of_tickets}
-
-
-def _init(home: Path, options: tuple[str, ...]) -> None:
-    """Make the home of a server. Raises CalledProcessError."""
-    if options:
-        env = os.environ | {"EVERGREEN_HOME": str(home), "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "cli", "init", *options]
-        subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True)
 
 
 def send_labels_with_bar(server: Server, examples: Sequence[Example], title: str) -> int:

@@ -1,4 +1,4 @@
-"""Accuracy by number of labels, on texts: python -m bench.texts [--draws 10] [--markdown]
+"""Accuracy by number of labels, on texts: python -m bench.texts [--draws 10] [--blocks 3]
 
 Two sets need no download: descriptions of Debian packages in twelve sections, and support tickets
 made by templates. The head of Evergreen, on the backbone of a new home of texts, is compared with
@@ -18,14 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
-from scipy.stats import t as student
 from threadpoolctl import threadpool_limits
 
 from bench.learning.tables import cells
 from bench.tables import bar, show
-from bench.texts import debian, tf_idf
-from bench.texts.tasks import DEBIAN, TICKETS, Task, load
-from training.dataset import Dataset
+from bench.texts import blocks, debian, tf_idf
+from bench.texts.tasks import DEBIAN, TICKETS, Task, accuracy_of, interval, load
 from training.head.calibration import expected_calibration_error
 from training.head.fit import fit_head
 from training.recipe import HeadRecipe
@@ -41,6 +39,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--blocks", type=int, default=0, metavar="DRAWS", help="also tune blocks")
     parser.add_argument("--sizes", type=int, nargs="+", default=[5, 20, 50])
     parser.add_argument("--sets", nargs="+", choices=[DEBIAN, TICKETS], default=[DEBIAN, TICKETS])
     parser.add_argument("--sections", nargs="+", default=debian.SECTIONS, help="of Debian")
@@ -48,13 +47,17 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=default, help="keeps embeddings")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
-    rows = []
+    rows, blocks_rows = [], []
     with threadpool_limits(1), bar() as progress:
         for name in options.sets:
             task = load(name, options.sections, options.cache, progress)
             for per_class in options.sizes:
                 rows.append(row_of(task, per_class, options.draws, progress))
+            for per_class in options.sizes if options.blocks else ():
+                blocks_rows.append(blocks.row_of(task, per_class, options.blocks, progress))
     show("Accuracy on texts: mean ± spread over draws", COLUMNS, rows, markdown=options.markdown)
+    if blocks_rows:
+        show(blocks.TITLE, blocks.COLUMNS, blocks_rows, markdown=options.markdown)
 
 
 def row_of(task: Task, per_class: int, num_draws: int, progress: Progress) -> list[str]:
@@ -71,34 +74,22 @@ def row_of(task: Task, per_class: int, num_draws: int, progress: Progress) -> li
         other = float((predicted_N == task.y_N[judging_N]).mean())
         measured.append((accuracy, other, calibration, head_s, other_s))
         progress.advance(bar_of_draws)
-    head, other, *rest = cells(measured, (".3f", ".3f", ".3f", ".2f", ".2f"))
+    head, words, *rest = cells(measured, (".3f", ".3f", ".3f", ".2f", ".2f"))
     gain = interval([100 * (ours - theirs) for ours, theirs, *_ in measured])
-    return [task.name, str(per_class), head, other, gain, *rest]
+    return [task.name, str(per_class), head, words, gain, *rest]
 
 
 def judge_head(
     task: Task, labelled_N: NDArray[np.intp], judging_N: NDArray[np.intp]
 ) -> tuple[float, float, float]:
     """Fit a head. Returns its accuracy, its calibration error, and CPU seconds of the fit."""
-    ids = labelled_N.astype(np.int64)
-    dataset = Dataset(
-        task.classes, task.x_ND[labelled_N], task.y_N[labelled_N], ids.astype(str), ids, len(ids)
-    )
+    dataset = task.dataset(labelled_N, task.x_ND)
     began = time.process_time()
     head = fit_head(dataset, HeadRecipe(), score_all=False).head
     seconds = time.process_time() - began
-    probs_NK, y_N = head.probabilities(task.x_ND[judging_N]), task.y_N[judging_N]
-    accuracy = float((probs_NK.argmax(axis=1) == y_N).mean())
-    return accuracy, expected_calibration_error(probs_NK, y_N), seconds
-
-
-def interval(values: list[float]) -> str:
-    """The mean with its 95 % interval over draws, by Student's t."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return f"{mean:+.1f}"
-    margin = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    return f"{mean:+.1f} [{mean - margin:+.1f}, {mean + margin:+.1f}]"
+    x_ND, y_N = task.x_ND[judging_N], task.y_N[judging_N]
+    calibration = expected_calibration_error(head.probabilities(x_ND), y_N)
+    return accuracy_of(head, x_ND, y_N), calibration, seconds
 
 
 if __name__ == "__main__":

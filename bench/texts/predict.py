@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from bench.command_line import evergreen
 from bench.compared_servers import EVERGREEN, ComparedServer, StartedServer
 from bench.during_training import until_idle
 from bench.http_client import post
@@ -66,7 +67,8 @@ def main() -> None:
             running_evergreen(home, workers=options.workers, EVERGREEN_INPUT="text")
         )
         model = home / "model.onnx"
-        model.write_bytes(teach(server))
+        # Not by its route: the memory that this takes would count as that of a serving worker.
+        evergreen(home, "export", str(teach(server)), str(model))
         servers = [
             up.enter_context(_paused(EVERGREEN, None, server.port, server.pid, texts)),
             up.enter_context(_peer(model, texts, options)),
@@ -87,16 +89,14 @@ def main() -> None:
     print(f"Texts: {describe(texts)}.")
 
 
-def teach(server: Server) -> bytes:
-    """Label tickets until a version that learnt them is live. Returns its model.onnx."""
+def teach(server: Server) -> int:
+    """Label tickets until a version that learnt them is live. Returns its number."""
     examples = tickets(_NUM_LABELS)
     seconds, run = wait_until_live(server, send_labels(server, examples), examples[0])
     if seconds is None:
         raise SystemExit(f"the version that learnt the tickets was held back: {run['reason']}")
     until_idle(server)
-    version = server.status()["version"]
-    response = server.http.get(f"/v1/versions/{version}/model.onnx", timeout=60)
-    return response.raise_for_status().content
+    return int(server.status()["version"])
 
 
 @contextlib.contextmanager
