@@ -58,8 +58,10 @@ async def read_body(receive: Receive, length: int | None, max_bytes: int) -> byt
         raise _too_slow(loop.time() >= ends_at) from None
 
 
-def checked(scope: Scope, body: bytes, length: int | None, max_json_bytes: int | None) -> bytes:
-    """The body as the routes read it. With `max_json_bytes` None, the route takes no JSON.
+def checked(
+    scope: Scope, body: bytes, length: int | None, json_limits: json_bodies.Limits | None
+) -> bytes:
+    """The body as the routes read it. With `json_limits` None, the route takes no JSON.
 
     Raises InvalidRequest, UnsupportedMediaType, BodyTooLarge.
     """
@@ -73,9 +75,9 @@ def checked(scope: Scope, body: bytes, length: int | None, max_json_bytes: int |
                 f"the Content-Encoding is {value.decode('latin-1')[:40]!r}, which this route does "
                 "not take; send the body as it is"
             )
-        if max_json_bytes is not None and name == b"content-type":
+        if json_limits is not None and name == b"content-type":
             is_json = media_type_of(value.decode("latin-1")) == JSON
-    return json_bodies.to_utf8(body, max_json_bytes) if is_json and max_json_bytes else body
+    return json_bodies.to_utf8(body, json_limits) if is_json and json_limits else body
 
 
 def _check_complete(scope: Scope, body: bytes, length: int | None) -> None:

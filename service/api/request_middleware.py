@@ -117,7 +117,7 @@ class RequestMiddleware:
         if admission is not None:  # a request that would be refused now need not be read
             admission.check(timeout_s)
         body = await request_bodies.read_body(receive, length, self._max_bytes)
-        body = request_bodies.checked(scope, body, length, self._max_json_bytes(scope["path"]))
+        body = request_bodies.checked(scope, body, length, self._json_limits(scope["path"]))
         if admission is None:
             return body, None
         # Not before the body is there: slow clients would keep others out.
@@ -136,12 +136,12 @@ class RequestMiddleware:
         serving = getattr(self._state, "serving", None)
         return serving.admission if has_input and serving is not None else None
 
-    def _max_json_bytes(self, path: str) -> int | None:
+    def _json_limits(self, path: str) -> json_bodies.Limits | None:
         """None: what the route takes is no JSON."""
         serving = getattr(self._state, "serving", None)
         if serving is not None and serving.store.kind.wire.json_field is not None:
-            return json_bodies.limit_of(path, serving.limits.max_characters)
-        return None if path in _PREDICT_PATHS else json_bodies.limit_of(path, 0)
+            return json_bodies.limits_of(path, serving.limits.max_characters)
+        return None if path in _PREDICT_PATHS else json_bodies.limits_of(path, 0)
 
     def _is_plain(self, scope: Scope) -> bool:
         """Raises UnsupportedMediaType."""

@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from core import runs
 from core.errors import InvalidRequest
-from service.api import input_contract, request_bodies
+from service.api import input_contract, json_bodies, request_bodies
 from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
 from tests.support import images
@@ -107,7 +107,7 @@ def test_lost_body_is_never_taken_for_an_empty_one(
         "client": ("127.0.0.1", 1),
     }
     with pytest.raises(InvalidRequest, match="without the header Upgrade"):
-        request_bodies.checked(scope, b"", length, max_json_bytes=1_000)
+        request_bodies.checked(scope, b"", length, json_limits=json_bodies.DEFAULT_LIMITS)
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -125,7 +125,7 @@ def test_lost_body_is_never_taken_for_an_empty_one(
 def test_body_that_arrives_behind_an_offer_to_upgrade_is_taken() -> None:
     headers = [(b"upgrade", b"h2c"), (b"content-length", b"2")]
     scope = {"type": "http", "path": "/v1/retrain", "headers": headers}
-    assert request_bodies.checked(scope, b"{}", 2, max_json_bytes=1_000) == b"{}"
+    assert request_bodies.checked(scope, b"{}", 2, json_limits=json_bodies.DEFAULT_LIMITS) == b"{}"
 
 
 @pytest.mark.parametrize(
