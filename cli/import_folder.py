@@ -35,9 +35,11 @@ from core.store.store import Store
 from core.system.host import available_cores
 
 # Files that a thread loads at a time, and labels of a transaction.
-_LOADED = 8
+_LOADED = 32
 _BATCH = 32
 _MAX_THREADS = 8
+# Threads that store inputs: a disk makes several durable at once.
+_WRITERS = 4
 
 
 def import_folder(
@@ -88,7 +90,8 @@ def import_folder(
         plan = make_plan(opened, _known_names(store), chosen)
         detail = {"name": source.name}
         labeller = ByClass(WHO, actor(), Report(), detail, kind.noun, joined=plan.joined)
-        loader = Loader.of(opened, store, settings, dry=dry_run)
+        writers = stack.enter_context(ThreadPoolExecutor(_WRITERS, "import-store"))
+        loader = Loader.of(opened, store, settings, dry=dry_run, writers=writers)
         has_stopped = _import(plan, loader, labeller)
         if as_record:
             as_json(labeller, is_dry_run=dry_run)

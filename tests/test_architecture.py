@@ -50,6 +50,26 @@ def imported_names(source: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+# A kind by its name, its constant or the class of its spec.
+_ASKS_FOR_A_KIND = re.compile(
+    r"""[!=]= ?"(image|text)"|"(image|text)" ?[!=]=|\bin \("(image|text)"|kind\.name ?[!=]="""
+    r"""|[!=]= ?[\w.]*kind\.name|isinstance\([^)]*(PixelSpec|TokenSpec|TextKind|Pixels)\b"""
+    r"""|\bis (not )?(PIXELS|TOKENS)\b"""
+)
+# Where each kind has a room of its own, and who picks the room.
+_ROOMS_OF_KINDS = ("core/inputs/", "training/backbones/", "training/blocks/")
+
+
+def test_nobody_asks_which_kind_of_input_it_is() -> None:
+    """Code calls the kind of the home. What differs is a method or a field of it."""
+    asking = {
+        path: [match[0] for match in _ASKS_FOR_A_KIND.finditer(source)]
+        for path, source in FILES.items()
+        if not path.startswith(_ROOMS_OF_KINDS) and _ASKS_FOR_A_KIND.search(source)
+    }
+    assert asking == {}
+
+
 def test_sqlalchemy_is_a_connection_or_a_url_outside_core() -> None:
     """An import contract protects a whole library, not the names in it."""
     allowed = {"sqlalchemy.Connection", "sqlalchemy.make_url"}

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from core.errors import InputError
+
 #: One decoded input, or a batch of them: uint8 pixels or int64 tokens.
 Array = NDArray[Any]
 
@@ -117,6 +119,8 @@ class InputKind(Protocol):
     needs_exact_products: bool
     #: Whether lists show an excerpt of each input.
     has_excerpts: bool
+    #: What is wrong with an input that cannot be decoded.
+    undecodable: type[InputError]
     #: The content types of stored inputs.
     stored_types: str
     #: The content type of previews, and the ending of their files.

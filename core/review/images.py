@@ -54,8 +54,9 @@ def read_of_example(store: Store, example_id: int, image: str) -> bytes:
         problem = lost_blobs.problem_of(error) or ""
         lost_images.mark_lost(store, {image: problem}, store.db.clock())
         raise ImageLost(
-            f"the image of example {example_id} is {problem} in the blob store: restore it from a "
-            "backup, or label the same photo again; GET /v1/lost-images lists all of them"
+            f"the {store.kind.noun} of example {example_id} is {problem} in the blob store: "
+            "restore it from a backup, or label the same again; GET /v1/lost-images lists all of "
+            "them"
         ) from error
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import UndecodableImage
+from core.errors import InputError, UndecodableImage
 from core.inputs.kind import Array, Limits, Wire
 from core.inputs.pixels import fingerprint, formats, thumbnail, trailing
 from core.inputs.pixels.decoding import PixelSpec, size_of
@@ -33,6 +33,7 @@ class Pixels:
     # On a CPU without VNNI, exact products would take the time that int8 is to save.
     needs_exact_products = False
     has_excerpts = False
+    undecodable: type[InputError] = UndecodableImage
     stored_types = "image/*"
     preview_type = thumbnail.MEDIA_TYPE
     preview_suffix = ".jpg"

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from core.errors import InputError, SpecMismatch
+from core.errors import InputError, SpecMismatch, UndecodableText
 from core.inputs.kind import Array, InputKind, Limits, Wire
 from core.inputs.tokens import excerpt, reader
 from core.inputs.tokens import text as texts
@@ -113,6 +113,7 @@ class TextKind:
     # equal with exact products.
     needs_exact_products = True
     has_excerpts = True
+    undecodable: type[InputError] = UndecodableText
     stored_types = "text/plain"
     preview_type = MEDIA_TYPE
     preview_suffix = ".txt"

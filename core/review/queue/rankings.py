@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from core.inputs import kinds
+from core.inputs.kind import InputKind
 from core.models.servable import Servable
 from core.predictions import Prediction
 from core.review.items import ExampleItem, Found
@@ -21,10 +23,6 @@ from core.review.queue.suspects import read_suspects
 
 # Unfamiliar images are compared with all references, so many at once.
 _COMPARED = 256
-_NO_POOL = (
-    "no image waits for a label: send images to /v1/predict, and let [capture] of the recipe keep "
-    "them"
-)
 _NO_ANALYSIS = (
     "no labels were analysed yet: label at least two classes, and let a run of the trainer end"
 )
@@ -78,7 +76,11 @@ def by_doubt(conn: Connection, champion: Servable, taken: set[str], limit: int) 
     def placed(row: int, stands_for: int = 0) -> Candidate:
         def make() -> QueueItem:
             prediction = as_predicted_now(pool, scores, row)
-            why = f"stands for {stands_for} images" if few and stands_for > 1 else ""
+            why = (
+                f"stands for {stands_for} {_kind_of(champion).plural}"
+                if few and stands_for > 1
+                else ""
+            )
             return QueueItem(why or f"margin {prediction.margin:.2f}", prediction)
 
         return Candidate(keys[row], make, pool.x_ND[row])
@@ -86,7 +88,7 @@ def by_doubt(conn: Connection, champion: Servable, taken: set[str], limit: int) 
     candidates = [placed(int(free_N[row]), stands_for) for row, stands_for in order]
     candidates += [_unplaced(each, f"margin {each.margin:.2f}") for each in pool.others]
     candidates += [placed(row) for row in np.flatnonzero(is_taken_N).tolist()]
-    return Ranking(candidates, pool.x_ND, len(pool), _NO_POOL)
+    return Ranking(candidates, pool.x_ND, len(pool), _no_pool(champion))
 
 
 def by_unfamiliarity(conn: Connection, champion: Servable) -> Ranking:
@@ -126,6 +128,18 @@ def by_suspicion(conn: Connection, found: Found | None, most: int) -> Ranking:
     return Ranking(candidates, _NO_DIRECTIONS, number, _NO_SUSPECT)
 
 
+def _kind_of(champion: Servable) -> InputKind:
+    return kinds.of_spec(champion.manifest.input_spec)
+
+
+def _no_pool(champion: Servable) -> str:
+    kind = _kind_of(champion)
+    return (
+        f"no {kind.noun} waits for a label: send {kind.plural} to /v1/predict, and let [capture] "
+        "of the recipe keep them"
+    )
+
+
 def _key(prediction: Prediction) -> str:
     return f"prediction {prediction.id}"
 
@@ -145,9 +159,10 @@ def _suspect(item: ExampleItem, group: str) -> Candidate:
 
 
 def _ranking(champion: Servable, pool: Pool, candidates: Sequence[Candidate]) -> Ranking:
-    hint = f"none of the {len(pool):,} images that wait is unlike everything labelled"
+    plural = _kind_of(champion).plural
+    hint = f"none of the {len(pool):,} {plural} that wait is unlike everything labelled"
     if champion.references is None:
         hint = (
             f"version {champion.version} cannot say what is unfamiliar: label more, and train again"
         )
-    return Ranking(candidates, pool.x_ND, len(pool), hint if len(pool) else _NO_POOL)
+    return Ranking(candidates, pool.x_ND, len(pool), hint if len(pool) else _no_pool(champion))

@@ -72,10 +72,7 @@ class PredictionResponse(BaseModel):
     note: str | None = Field(
         description="What the sender should know, such as that words are unknown. Null: nothing."
     )
-    zero_shot: bool = Field(
-        description="The version knows nothing but the names of the classes: nobody has labelled "
-        "anything yet."
-    )
+    zero_shot: bool = Field(description="The version has seen no labels, and goes by class names.")
 
     @staticmethod
     def from_record(result: PredictionResult, top: int) -> PredictionResponse:

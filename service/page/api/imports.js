@@ -2,15 +2,14 @@
 
 import { Problem, read, send, who } from "./http.js";
 
-const TYPES = { csv: "text/csv", jsonl: "application/jsonl", json: "application/json" }; // else a zip
-
-/** Send a file, with `parameters` of the query. `onProgress(fraction)` tells how much is sent; `signal` aborts it. */
+/** Send a file, which the server reads by its name, with `parameters` of the query.
+ * `onProgress(fraction)` tells how much is sent; `signal` aborts it. */
 export function upload(file, parameters, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch does not tell how much is sent
     const query = new URLSearchParams({ name: file.name, ...parameters, ...(who() ? { who: who() } : {}) });
     request.open("POST", `v1/imports?${query}`);
-    request.setRequestHeader("Content-Type", TYPES[file.name.toLowerCase().split(".").pop()] ?? "application/zip");
+    request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";
     request.upload.addEventListener("progress", (event) => event.lengthComputable && onProgress(event.loaded / event.total));
     request.addEventListener("load", () => {

@@ -10,6 +10,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from core.errors import ImageTooLarge
+from core.inputs.pixels import thumbnail
 from core.store.blobs import sha256
 from service.inference import thumbnails
 from service.inference.serving_process import ServingProcess
@@ -61,7 +62,7 @@ def test_thumbnail_is_a_small_jpeg_of_any_format_and_is_made_once(
     first = client.get(path)
     assert (first.status_code, first.headers["content-type"]) == (200, "image/jpeg")
     assert size_of(first.content) == (320, 240)
-    monkeypatch.setattr(thumbnails, "thumbnail", None)
+    monkeypatch.setattr(thumbnail, "thumbnail", None)
     assert client.get(path).content == first.content
 
 
@@ -144,7 +145,7 @@ def test_image_beyond_todays_limit_has_no_thumbnail_but_is_there(
         raise ImageTooLarge("too large")
 
     path = label(client, new_image())
-    monkeypatch.setattr(thumbnails, "thumbnail", refuse)
+    monkeypatch.setattr(thumbnail, "thumbnail", refuse)
     refused = client.get(f"{path}?size=thumbnail")
     assert_problem.problem(refused, 422, "undecodable-image", "too large", "size=whole")
     assert client.get(path).status_code == 200

@@ -170,6 +170,8 @@ def test_lists_have_excerpts_and_texts_are_served(client: TestClient) -> None:
     whole = client.get(f"{path}/text")
     assert (whole.text, whole.headers["content-type"]) == (text, "text/plain; charset=utf-8")
     assert client.get(f"{path}/text?size=thumbnail").text == listed["excerpt"]
+    (event, *_) = client.get("/v1/events?action=text.read").json()["events"]
+    assert event["subject"] == f"prediction {prediction['prediction_id']}"
     queue = client.get("/v1/queue").json()["items"]
     assert all(item["prediction"]["excerpt"] for item in queue)
     examples = client.get("/v1/examples").json()["examples"]

@@ -97,7 +97,7 @@ async def _make(
     try:
         return await serving.thumbnails.make(image, partial(source.read, image), deadline)
     except InputError as error:
-        raise type(error)(
+        raise serving.store.kind.undecodable(
             f"the {serving.store.kind.noun} of {source.subject} has no thumbnail ({error}); get it "
             "with size=whole"
         ) from error

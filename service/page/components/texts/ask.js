@@ -75,12 +75,12 @@ function makeField({ id, rows, placeholder, label, isByLine, changed }) {
   async function take([chosen]) {
     say(problem, null);
     const sort = sortOf(chosen);
-    if (sort === "table" && may("train")) {
+    if (sort === "import" && may("train")) {
       hand(chosen);
       navigate("data");
     } else if (sort !== "lines") {
-      say(problem, sort === "table"
-        ? `${chosen.name} is a table: whoever may train imports it. Take a .txt file with one text per line.`
+      say(problem, sort === "import"
+        ? `${chosen.name} is to be imported, by whoever may train. Take a .txt file with one text per line.`
         : `${chosen.name} is no file of texts: take .txt with one text per line, .csv or .jsonl.`);
     } else {
       try {

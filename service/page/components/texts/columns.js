@@ -11,8 +11,8 @@ const SHOWN_ROWS = 4;
 /** Resolves with {text, label}, or with null after a cancel. What cannot be read here is left to the
  * server, which says what is wrong with it. */
 export async function chooseColumns(file) {
-  const isJsonl = !/\.[ct]sv$/i.test(file.name);
-  const table = await readStart(file, isJsonl);
+  const isJson = !/\.[ct]sv$/i.test(file.name);
+  const table = await readStart(file, isJson);
   if (table === null || table.columns.length < 2) return {};
   const [text, label] = guess(table);
   const fields = [["text", "Texts", text], ["label", "Classes", label]].map(([name, title, chosen]) => {
@@ -37,11 +37,11 @@ export async function chooseColumns(file) {
   return answer && Object.fromEntries(fields.map(({ name, select }) => [name, select.value]));
 }
 
-async function readStart(file, isJsonl) {
+async function readStart(file, isJson) {
   let start = file.slice(0, READ_BYTES);
   if (file.size > READ_BYTES) start = await wholeCharacters(start);
   try {
-    return readTable(await readFile(start), isJsonl);
+    return readTable(await readFile(start), isJson);
   } catch {
     return null;
   }

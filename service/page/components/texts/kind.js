@@ -33,9 +33,9 @@ export const TEXTS = {
     },
   },
   imports: {
-    about: "A CSV or JSONL file with texts and their classes.",
+    about: "A CSV or JSONL file with texts and their classes, Label Studio's JSON, or a zip with a folder for each class.",
     choose: "Choose a file",
-    accept: ".csv,.jsonl,text/csv",
+    accept: ".csv,.tsv,.jsonl,.ndjson,.json,.zip",
     unit: "line",
     prepare: chooseColumns,
   },

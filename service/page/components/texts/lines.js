@@ -3,9 +3,9 @@
 /** The lines that are not blank, each a text. */
 export const linesOf = (text) => text.split(/\r\n|\r|\n/).map((line) => line.trim()).filter(Boolean);
 
-/** What a file of texts is by its name: `lines`, `table` or null. */
+/** What a file of texts is by its name: `lines`, `import` or null. */
 export function sortOf({ name, type }) {
-  if (/\.(csv|tsv|jsonl|ndjson)$/i.test(name)) return "table";
+  if (/\.(csv|tsv|jsonl|ndjson|json|zip)$/i.test(name)) return "import";
   return /\.(txt|text|log|md)$/i.test(name) || type === "text/plain" ? "lines" : null;
 }
 

@@ -4,22 +4,27 @@
 const MAX_ROWS = 200;
 const DELIMITERS = [",", ";", "\t"];
 
-/** {columns, rows}: a row is a list of strings, in the order of the columns. */
-export const readTable = (text, isJsonl) => (isJsonl ? ofJsonl(text) : ofCsv(text));
+/** {columns, rows}: a row is a list of strings, in the order of the columns. There are no columns to
+ * choose from where it is Label Studio's JSON. */
+export const readTable = (text, isJson) => (isJson ? ofJson(text) : ofCsv(text));
 
-function ofJsonl(text) {
-  const objects = [];
-  for (const line of text.split("\n").slice(0, MAX_ROWS)) {
-    try {
-      const read = JSON.parse(line);
-      if (read && typeof read === "object" && !Array.isArray(read)) objects.push(read);
-    } catch {
-      // A blank line, or the last one, which the excerpt has cut.
-    }
-  }
+function ofJson(text) {
+  const list = parsed(text);
+  const all = Array.isArray(list) ? list.slice(0, MAX_ROWS) : text.split("\n", MAX_ROWS).map(parsed);
+  const objects = all.filter((each) => each && typeof each === "object" && !Array.isArray(each));
+  if (objects.some(({ data }) => data && typeof data === "object")) return { columns: [], rows: [] };
   const columns = [...new Set(objects.flatMap(Object.keys))];
   const shown = (value) => (typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value));
   return { columns, rows: objects.map((each) => columns.map((column) => shown(each[column]))) };
+}
+
+/** Undefined: a blank line, or the last one, which the excerpt has cut. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** As RFC 4180 has it: quotes hold delimiters and line ends, and are doubled within. The delimiter is

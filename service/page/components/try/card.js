@@ -83,7 +83,7 @@ export function makeCard(asked, { onRemove }) {
       el("div", { class: "signs" },
         answer.abstains && el("span", { class: "badge warn", title: "The model is too unsure: tell it what this is." }, "unsure"),
         answer.unfamiliar && el("span", { class: "badge warn" }, "unlike everything labelled"),
-        answer.zero_shot && el("span", { class: "badge warn", title: "Nothing is labelled yet: it compares with the names of the classes." }, "guessed by the classes' names"),
+        answer.zero_shot && el("span", { class: "badge warn", title: "Nothing is labelled yet: it compares with the names of the classes." }, "by class names alone"),
         answer.truncated && el("span", { class: "badge warn", title: "It is longer than the model reads." }, "only its beginning was read")),
       answer.note && el("p", { class: "quiet fine sentence" }, answer.note),
       hasChanged() && el("p", { class: hasLearned() ? "change good" : "change" }, describeChange()),
