@@ -25,7 +25,7 @@ def of_prediction(conn: Connection, prediction_id: str) -> str:
     if prediction is None:
         raise UnknownPrediction(
             f"prediction {prediction_id[:40]!r} does not exist; GET /v1/predictions lists those "
-            "whose images are kept"
+            "whose inputs are kept"
         )
     if not named(conn, [prediction.image]):
         raise ImageNotKept(_not_kept(prediction_id, NOT_KEPT.get(prediction.capture or "")))
@@ -71,6 +71,6 @@ def read_of_prediction(store: Store, prediction_id: str, image: str) -> bytes:
 
 def _not_kept(prediction_id: str, why: str | None) -> str:
     return (
-        f"the image of prediction {prediction_id} is not kept"
-        f"{f' ({why})' if why else ''}; GET /v1/predictions lists those whose images are"
+        f"the input of prediction {prediction_id} is not kept"
+        f"{f' ({why})' if why else ''}; GET /v1/predictions lists those whose inputs are"
     )
