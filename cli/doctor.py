@@ -79,6 +79,7 @@ def _examine(
         report.findings.extend(schema)
         if any(finding.is_open for finding in schema):
             return report
+        report.findings.extend(home_check.check_packages(store.kind))
         report.findings.extend(database_check.check_processes(store.db))
         report.findings.extend(home_check.check_leftovers(settings, repair=repair))
         report.findings.extend(home_check.check_caches(settings, repair=repair))
