@@ -129,3 +129,10 @@ def test_home_of_texts_says_what_to_install(
     checked = run("doctor")
     assert checked.exit_code != 0
     assert "problem   packages: texts need the package tokenizers" in checked.stdout
+
+
+def test_backbone_of_images_is_not_distilled_from_texts(texts: Path, run: Run) -> None:
+    pytest.importorskip("torch", reason="the training extra is not installed")
+    refused = run("distil", "--teacher", "starter")
+    assert refused.exit_code == 2
+    assert "this home holds texts: name folders of images by --images" in refused.stderr
