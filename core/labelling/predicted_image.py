@@ -15,7 +15,7 @@ def prediction_of(store: Store, prediction_id: str) -> Prediction:
     if prediction is None:
         raise UnknownPrediction(
             f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
-            "answered with, or send the image itself: a prediction is not kept for ever, nor if "
+            "answered with, or send the input itself: a prediction is not kept for ever, nor if "
             "it is made while the store is down and the spool full"
         )
     return prediction
@@ -28,6 +28,6 @@ def read_image(store: Store, prediction: Prediction) -> bytes:
     except BlobMissing as error:
         why = NOT_KEPT.get(prediction.capture or "", "its file is gone")
         raise ImageNotKept(
-            f"the image of prediction {prediction.id} is not kept ({why}); send the image itself "
+            f"the input of prediction {prediction.id} is not kept ({why}); send the input itself "
             "with its label"
         ) from error

@@ -16,7 +16,7 @@ from tests.support import images
 @pytest.mark.parametrize("prediction_id", ["0190-nope", "", "nul\x00", "ü" * 36])
 def test_label_of_unknown_prediction_is_not_found(client: TestClient, prediction_id: str) -> None:
     response = label_prediction(client, prediction_id, "cat")
-    assert_problem.problem(response, 404, "unknown-prediction", "send the image itself")
+    assert_problem.problem(response, 404, "unknown-prediction", "send the input itself")
 
 
 BAD_LABELS = [
