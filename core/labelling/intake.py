@@ -206,7 +206,7 @@ def _append_to(
             _check_same(conn, earlier, request, image)
             return IntakeResult(earlier, is_new=False)
     if prediction_id is not None and predictions.get(conn, prediction_id) is None:
-        raise UnknownPrediction("this prediction was erased; send the input itself with its label")
+        raise UnknownPrediction("this prediction was erased; send its input with the label")
     if not isinstance(new, str):  # it has just been stored
         lost_blobs.clear(conn, [image])
     label = classes.join(conn, request.label)

@@ -73,7 +73,7 @@ def erase(
         found = listing(conn, limit=1, after=example_id - 1)
     if not found or found[0].example_id != example_id:
         raise UnknownExample(
-            f"example {example_id} has no lost input; GET /v1/lost-images lists those that have"
+            f"example {example_id} is not lost; GET /v1/lost-images lists those that are"
         )
     if _is_back(store, found[0].image):
         mark_found(store, [found[0].image])
