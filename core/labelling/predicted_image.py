@@ -26,7 +26,6 @@ def read_image(store: Store, prediction: Prediction) -> bytes:
     try:
         return store.blobs.get(prediction.image)
     except BlobMissing as error:
-        noun = store.kind.noun
         why = NOT_KEPT.get(prediction.capture or "", "its file is gone")
         raise ImageNotKept(
             f"the input of prediction {prediction.id} is not kept ({why}); send the input itself "

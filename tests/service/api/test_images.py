@@ -10,7 +10,6 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from core.errors import ImageTooLarge
-from core.inputs.pixels import thumbnail
 from core.store.blobs import sha256
 from service.inference import thumbnails
 from service.inference.serving_process import ServingProcess
