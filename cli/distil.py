@@ -17,6 +17,7 @@ from cli.console import err, out
 from core import audit
 from core.errors import InvalidRequest, NotReady
 from core.labelling import examples
+from core.models import pretrained, starter
 from core.settings import load_settings
 from core.store.store import Store
 
@@ -101,12 +102,22 @@ def distil(
         result = start(tuple(open_source(path) for path in images))
     else:
         with home.opened_existing(settings) as store:
+            _check(store)
             result = start((_captured(store),))
     if not result.is_finished:
         err.print("Stopped. The same command with --resume continues.")
         raise typer.Exit(_INTERRUPTED)
     out.print(f"{result.student}  {result.images_seen:,} views, loss {result.loss:.3f}")
     err.print(f"To use it: evergreen backbone use starter --weights {result.student}")
+
+
+def _check(store: Store) -> None:
+    """Raises InvalidRequest if what the home holds is nothing that a student takes."""
+    if starter.NAME not in pretrained.names(store.kind):
+        raise InvalidRequest(
+            f"distil makes backbones for images, and this home holds {store.kind.plural}: name "
+            "folders of images by --images"
+        )
 
 
 def _captured(store: Store) -> Source:

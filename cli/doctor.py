@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -68,8 +68,9 @@ def _examine(
     report = Report()
     report.findings.extend(home_check.check_permissions(settings, repair=repair))
     report.findings.extend(home_check.check_disk(settings))
-    with home.opened_as_it_is(settings) as store:
+    with ExitStack() as stack:
         try:
+            store = stack.enter_context(home.opened_as_it_is(settings))
             report.findings.extend(database_check.check_integrity(store.db, reads=reads))
             schema = list(database_check.check_schema(store.db, repair=repair))
         except StoreError as error:
@@ -79,6 +80,7 @@ def _examine(
         report.findings.extend(schema)
         if any(finding.is_open for finding in schema):
             return report
+        report.findings.extend(home_check.check_packages(store.kind))
         report.findings.extend(database_check.check_processes(store.db))
         report.findings.extend(home_check.check_leftovers(settings, repair=repair))
         report.findings.extend(home_check.check_caches(settings, repair=repair))

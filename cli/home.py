@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 
 from cli.console import err
 from core.errors import InvalidRequest, NotReady
+from core.inputs import kinds
 from core.registry import versions
 from core.settings import Settings
 from core.store.store import Store, open_store
@@ -20,11 +21,13 @@ def opened(settings: Settings, backbone: str = "", classes: Sequence[str] = ()) 
     """Open the store. Creates it, with version 1 of this backbone and these classes, if there is
     none.
 
-    Raises InvalidRequest, StoreError.
+    Raises InvalidRequest, StoreError, SpecMismatch if a package is not installed.
     """
     if not exists(settings):
+        kinds.wished(settings.input).check_installed()
         err.print(f"Creating a new home in {settings.home.absolute()}")
     with _closing(open_store(settings)) as store:
+        store.kind.check_installed()
         with store.db.read() as conn:
             is_empty = versions.newest_number(conn) is None
         if is_empty:

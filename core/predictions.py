@@ -18,9 +18,9 @@ SWEPT = "swept"
 #: Why the image of a prediction is not there, by what the row says.
 NOT_KEPT = {
     "none": 'the recipe says keep = "none"',
-    "not sampled": "the recipe keeps a share of the images, and this was not among them",
-    "not doubtful": "the recipe keeps images of doubtful predictions only",
-    "hourly limit": "there were more images in that hour than max_per_hour of the recipe",
+    "not sampled": "the recipe keeps a share of the predictions, and this was not among them",
+    "not doubtful": "the recipe keeps doubtful predictions only",
+    "hourly limit": "there were more predictions in that hour than max_per_hour of the recipe",
     LOW_DISK: "less disk was free than EVERGREEN_MIN_FREE_DISK_MB",
     SWEPT: "it was swept, as max_days or max_gb of the recipe says",
 }

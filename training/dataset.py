@@ -79,7 +79,7 @@ class TrainingSet:
         text = describe_left_out(self.left_out)
         if self.embedded_only:
             named = _name(self.embedded_only)
-            text += f"; trained on stored embeddings, as their images are lost: {named}"
+            text += f"; trained on stored embeddings, as their inputs are lost: {named}"
         return text
 
 
@@ -88,7 +88,7 @@ def describe_left_out(example_ids: Sequence[int]) -> str:
     if not example_ids:
         return ""
     named = _name(example_ids)
-    return f"; left out, as their images are missing, damaged or above a limit: {named}"
+    return f"; left out, as their inputs are missing, damaged or above a limit: {named}"
 
 
 def _name(example_ids: Sequence[int]) -> str:

@@ -116,7 +116,7 @@ class BlobCheck:
         named = "; ".join(use.text for use in needed[:_MOST_NAMED])
         remedy = "restore it from a backup"
         if needed[0].area == "images":
-            remedy += ", label the same photo again, or erase it: evergreen lost-images"
+            remedy += ", label the same input again, or erase it: evergreen lost-images"
         text = f"{named}: blob {digest} is {problem}"
         self.report.add(Finding(needed[0].area, text, remedy, repaired=repaired))
         return not repaired
@@ -126,7 +126,7 @@ class BlobCheck:
         for number, text in (
             (
                 self._num_without_image,
-                "images of predictions without a label that are gone",
+                "inputs of predictions without a label that are gone",
             ),
             (report.num_orphans, "blobs that no row names, which are left as they are"),
         ):

@@ -74,7 +74,7 @@ def _lost_images(conn: Connection) -> Iterator[Degraded]:
             "lost-images",
             since,
             f"{number:,} labelled examples are missing or damaged, and runs leave them out",
-            "restore them from a backup, label the same photos again, or erase them: "
+            "restore them from a backup, label the same inputs again, or erase them: "
             "GET /v1/lost-images lists them",
         )
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from core.doctor.findings import Finding, fact
+from core.errors import SpecMismatch
+from core.inputs.kind import InputKind
 from core.settings import Settings
 from core.system.files import count_unfinished, sweep
 
@@ -34,6 +36,13 @@ def check_permissions(settings: Settings, *, repair: bool) -> Iterator[Finding]:
             repaired = "made writable" if repair and _chmod(folder, 0o700) else ""
             text = f"{folder} cannot be read and written by this user"
             yield Finding("permissions", text, f"chown or chmod {folder}", repaired=repaired)
+
+
+def check_packages(kind: InputKind) -> Iterator[Finding]:
+    try:
+        kind.check_installed()
+    except SpecMismatch as error:
+        yield Finding("packages", str(error), "without it no version can be loaded")
 
 
 def check_disk(settings: Settings) -> Iterator[Finding]:

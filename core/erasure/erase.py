@@ -86,7 +86,7 @@ class Eraser:
             if earlier is None:
                 raise UnknownPrediction(
                     f"prediction {prediction_id[:40]!r} does not exist; its row may have been "
-                    "swept, or erased with another prediction of the same image"
+                    "swept, or erased with another prediction of the same input"
                 )
             return earlier
 

@@ -16,9 +16,10 @@ def describe(store: Store, moment: float, receipt: dict[str, Any], is_emptied: b
     texts = [
         f"backups from before {at}, until `evergreen backup --keep` deletes them: after one of "
         "them is restored, erase again",
-        "spools of other machines: what they hold of it is dropped, not stored",
-        "thumbnails on other machines, which are no longer shown, and are deleted within minutes",
-        "browsers that have shown it, in their caches",
+        "spools of other machines: what they hold of the input is dropped, not stored",
+        "thumbnails on other machines and excerpts in the memory of other workers, which are no "
+        "longer shown, and are deleted within minutes",
+        "browsers that have shown the input, in their caches",
         "the audit: who labelled it and who read it, without the label",
     ]
     if store.db.is_sqlite:
@@ -43,12 +44,12 @@ def describe(store: Store, moment: float, receipt: dict[str, Any], is_emptied: b
     if later:
         texts.append(
             f"heads and reference vectors of version {', '.join(later)}, until a version that did "
-            "not see it is promoted"
+            "not see the input is promoted"
         )
     if kept:
         texts.append(
             f"weights of version {', '.join(kept)}: the recipe keeps them, or their backbone was "
-            "tuned with it; `evergreen retrain --blocks` tunes one without it"
+            "tuned with the input; `evergreen retrain --blocks` tunes one without it"
         )
     if receipt["near_duplicates"]:
         texts.append("its near-duplicates, which are other examples: erase each of them")

@@ -127,6 +127,9 @@ class InputKind(Protocol):
     preview_type: str
     preview_suffix: str
 
+    def check_installed(self) -> None:
+        """Raises SpecMismatch if a package that its inputs need is not installed."""
+
     def read_spec(self, fields: Any) -> InputSpec:
         """Raises SpecMismatch."""
 

@@ -75,7 +75,7 @@ def check_enough(census: Census) -> None:
 def describe_missing(census: Census) -> str:
     need = f"training needs {MIN_CLASSES} classes of {MIN_EXAMPLES_OF_CLASS} examples each"
     if not census.num_trained:
-        return f"nothing is labelled yet; {need}: post labelled examples to /v1/feedback"
+        return f"nothing is labelled yet; {need}: send labels to /v1/feedback"
     counts = ", ".join(f"{name!r}: {n}" for name, n in list(census.num_trained.items())[:10])
     return f"there are too few labels ({counts}); {need}: label examples of another class"
 

@@ -102,7 +102,7 @@ def image_of(conn: Connection, example_id: int) -> str:
     if image is None:
         raise UnknownExample(f"example {example_id} does not exist; GET /v1/examples lists them")
     if erased.is_erased(image):
-        raise UnknownExample(f"example {example_id} was erased; nothing of its image is left")
+        raise UnknownExample(f"example {example_id} was erased; nothing of it is left")
     return image
 
 

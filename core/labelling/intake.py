@@ -206,14 +206,14 @@ def _append_to(
             _check_same(conn, earlier, request, image)
             return IntakeResult(earlier, is_new=False)
     if prediction_id is not None and predictions.get(conn, prediction_id) is None:
-        raise UnknownPrediction("this prediction was erased; send the image with its label")
+        raise UnknownPrediction("this prediction was erased; send its input with the label")
     if not isinstance(new, str):  # it has just been stored
         lost_blobs.clear(conn, [image])
     label = classes.join(conn, request.label)
     example = examples.find(conn, image)
     if example is None:
         if isinstance(new, str):  # its example was erased since `label_prediction` read it
-            raise UnknownPrediction("the image was erased; send it again")
+            raise UnknownPrediction("the input was erased; send it again")
         check_not_swept(conn, blobs, image)
         example = examples.add(conn, new, label, now)
     event = labels.append(
@@ -233,6 +233,6 @@ def _check_same(conn: Connection, earlier: LabelEvent, request: LabelRequest, im
     is_same_class = earlier.label is not None and class_names.is_same(earlier.label, request.label)
     if not is_same_class or example is None or example.id != earlier.example_id:
         raise IdempotencyConflict(
-            f"the Idempotency-Key {request.idempotency_key!r} came before with another image or "
+            f"the Idempotency-Key {request.idempotency_key!r} came before with another input or "
             "label; use a new key for a new label"
         )

@@ -73,11 +73,11 @@ def erase(
         found = listing(conn, limit=1, after=example_id - 1)
     if not found or found[0].example_id != example_id:
         raise UnknownExample(
-            f"example {example_id} has no lost image; GET /v1/lost-images lists those that have"
+            f"example {example_id} is not lost; GET /v1/lost-images lists those that are"
         )
     if _is_back(store, found[0].image):
         mark_found(store, [found[0].image])
-        raise UnknownExample(f"the image of example {example_id} is there again, and is not lost")
+        raise UnknownExample(f"the input of example {example_id} is there again, and is not lost")
     with store.db.write() as conn:
         labels.lock_order(conn)
         retractions = blanking.retract_all(conn, example_id, who=who, now=now)

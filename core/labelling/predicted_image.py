@@ -15,8 +15,8 @@ def prediction_of(store: Store, prediction_id: str) -> Prediction:
     if prediction is None:
         raise UnknownPrediction(
             f"prediction {prediction_id[:40]!r} does not exist; send the id that a prediction "
-            f"answered with, or send the {store.kind.noun} itself: a prediction is not kept for "
-            "ever, nor if it is made while the store is down and the spool full"
+            "answered with, or send the input itself: a prediction is not kept for ever, nor if "
+            "it is made while the store is down and the spool full"
         )
     return prediction
 
@@ -26,9 +26,8 @@ def read_image(store: Store, prediction: Prediction) -> bytes:
     try:
         return store.blobs.get(prediction.image)
     except BlobMissing as error:
-        noun = store.kind.noun
         why = NOT_KEPT.get(prediction.capture or "", "its file is gone")
         raise ImageNotKept(
-            f"the {noun} of prediction {prediction.id} is not kept ({why}); send the {noun} itself "
+            f"the input of prediction {prediction.id} is not kept ({why}); send the input itself "
             "with its label"
         ) from error

@@ -38,4 +38,4 @@ def check_not_swept(conn: Connection, blobs: Blobs, *images: str) -> None:
     doomed = select(doomed_blobs.c.digest).where(doomed_blobs.c.digest.in_(images))
     for image in conn.scalars(doomed).all():
         if not blobs.has(image):
-            raise ImageSwept(f"image {image} was swept while it was labelled; send it again")
+            raise ImageSwept(f"input {image} was swept while it was labelled; send it again")

@@ -25,7 +25,7 @@ def of_prediction(conn: Connection, prediction_id: str) -> str:
     if prediction is None:
         raise UnknownPrediction(
             f"prediction {prediction_id[:40]!r} does not exist; GET /v1/predictions lists those "
-            "whose images are kept"
+            "that are kept"
         )
     if not named(conn, [prediction.image]):
         raise ImageNotKept(_not_kept(prediction_id, NOT_KEPT.get(prediction.capture or "")))
@@ -54,9 +54,8 @@ def read_of_example(store: Store, example_id: int, image: str) -> bytes:
         problem = lost_blobs.problem_of(error) or ""
         lost_images.mark_lost(store, {image: problem}, store.db.clock())
         raise ImageLost(
-            f"the {store.kind.noun} of example {example_id} is {problem} in the blob store: "
-            "restore it from a backup, or label the same again; GET /v1/lost-images lists all of "
-            "them"
+            f"the input of example {example_id} is {problem} in the blob store: restore it from a "
+            "backup, or label the same input again; GET /v1/lost-images lists all of them"
         ) from error
 
 
@@ -71,6 +70,6 @@ def read_of_prediction(store: Store, prediction_id: str, image: str) -> bytes:
 
 def _not_kept(prediction_id: str, why: str | None) -> str:
     return (
-        f"the image of prediction {prediction_id} is not kept"
-        f"{f' ({why})' if why else ''}; GET /v1/predictions lists those whose images are"
+        f"the input of prediction {prediction_id} is not kept"
+        f"{f' ({why})' if why else ''}; GET /v1/predictions lists those that are"
     )

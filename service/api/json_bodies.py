@@ -63,9 +63,10 @@ def to_utf8(body: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
             f"0x{body[error.start]:02x}; send JSON in UTF-8"
         ) from error
     except json.JSONDecodeError as error:
+        # Some messages end in the word that the place begins with.
+        why = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
         raise InvalidRequest(
-            f"the body is no JSON: {error.msg[:1].lower()}{error.msg[1:]} at line {error.lineno}, "
-            f"column {error.colno}"
+            f"the body is no JSON: {why} at line {error.lineno}, column {error.colno}"
         ) from error
     except RecursionError as error:
         raise InvalidRequest("the body is JSON nested too deeply; send fewer levels") from error

@@ -107,14 +107,14 @@ def replay(body: bytes, receive: Receive) -> Receive:
 def _too_large(size: str, max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(
         f"the body has {size} bytes; the limit is {max_bytes:,} (EVERGREEN_MAX_BODY_MB); send "
-        "less at once, or a smaller copy of the image"
+        "less at once, or a smaller input"
     )
 
 
 def _too_slow(is_over: bool) -> SlowBody:
     if is_over:
         return SlowBody(
-            f"the body is incomplete after {WHOLE_S:g} seconds: send a smaller copy of the image, "
+            f"the body is incomplete after {WHOLE_S:g} seconds: send less, "
             "or use a faster connection"
         )
     return SlowBody(

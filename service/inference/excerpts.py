@@ -26,13 +26,21 @@ _KEPT_S = 300.0
 class Excerpts:
     """For many threads."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float] = time.monotonic,
+        kept_s: float = _KEPT_S,
+    ) -> None:
         self._blobs = store.blobs
         self._kind = store.kind
         self._clock = clock
+        self._kept_s = kept_s
         self._lock = threading.Lock()
         # By digest, oldest first, with the time when it was read.
         self._kept: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        # Forgets what is old even if nobody reads a list again. None: nothing is kept.
+        self._timer: threading.Timer | None = None
         # It starts a thread when there is work.
         self._pool = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="excerpts")
 
@@ -65,6 +73,7 @@ class Excerpts:
             self._kept |= {image: (excerpt, now) for image, excerpt in new.items()}
             while len(self._kept) > _MOST_KEPT:
                 self._kept.popitem(last=False)
+            self._forget_later()
         return found | new
 
     def forget(self, image: str) -> None:
@@ -72,6 +81,10 @@ class Excerpts:
             self._kept.pop(image, None)
 
     def stop(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            if self._timer is not None:
+                self._timer.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _read_one(self, image: str) -> str | None:
@@ -81,6 +94,18 @@ class Excerpts:
             return None
 
     def _forget_old(self) -> None:
-        oldest = self._clock() - _KEPT_S
+        oldest = self._clock() - self._kept_s
         while self._kept and next(iter(self._kept.values()))[1] < oldest:
             self._kept.popitem(last=False)
+
+    def _forget_later(self) -> None:
+        if self._kept and self._timer is None:
+            self._timer = threading.Timer(self._kept_s, self._on_time)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _on_time(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._forget_old()
+            self._forget_later()

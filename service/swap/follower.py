@@ -66,7 +66,8 @@ class Follower:
                 return
             first_error = first_error or error
         raise StoreError(
-            "no version can be loaded; restore the blob store, or begin with an empty home folder"
+            f"no version can be loaded: {first_error or 'none was ever live'}; mend that, or "
+            "restore a backup"
         ) from first_error
 
     @property

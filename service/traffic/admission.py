@@ -42,8 +42,8 @@ class Deadline:
         """Raises DeadlineExceeded."""
         if self.remaining_s <= 0:
             raise DeadlineExceeded(
-                f"the image waited longer than the {self.timeout_ms:,} ms that the request allows "
-                f"({TIMEOUT_HEADER}); allow more time, or send fewer images"
+                f"the input waited longer than the {self.timeout_ms:,} ms that the request allows "
+                f"({TIMEOUT_HEADER}); allow more time, or send fewer inputs"
             )
 
 
@@ -105,7 +105,7 @@ class Admission:
 
     def _refuse(self, why: str) -> None:
         raise Overloaded(
-            f"{self.in_flight} images are in flight here, and {why}; try again in a second, "
+            f"{self.in_flight} inputs are in flight here, and {why}; try again in a second, "
             "or add workers"
         )
 

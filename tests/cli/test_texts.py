@@ -114,3 +114,25 @@ def test_words_of_other_commands_are_those_of_texts(texts: Path, run: Run) -> No
     assert "2 texts each" in " ".join(run("status").stdout.split())
     assert "Erased text" in run("erase", "example", "1").stdout
     assert run("doctor").exit_code == 0
+
+
+def test_home_of_texts_says_what_to_install(
+    no_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    refused = run("init", "--input", "text")
+    assert "pip install 'evergreen-classifier[text]'" in refused.stderr
+    assert not no_home.exists()
+    tiny_text.open_home(Settings(home=no_home)).db.close()
+    # Otherwise its workers would end and start again for ever.
+    assert "pip install 'evergreen-classifier[text]'" in run("serve").stderr
+    checked = run("doctor")
+    assert checked.exit_code != 0
+    assert "problem   packages: texts need the package tokenizers" in checked.stdout
+
+
+def test_backbone_of_images_is_not_distilled_from_texts(texts: Path, run: Run) -> None:
+    pytest.importorskip("torch", reason="the training extra is not installed")
+    refused = run("distil", "--teacher", "starter")
+    assert refused.exit_code == 2
+    assert "this home holds texts: name folders of images by --images" in refused.stderr

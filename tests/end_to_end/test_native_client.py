@@ -67,7 +67,7 @@ def test_prediction_can_be_corrected(client: Any, server: Server) -> None:
             images.twenty_thousand_square(), 422, ("400,000,000", "50,000,000"), id="too-large"
         ),
         pytest.param(
-            bytes(MAX_BODY_BYTES + 1), 413, ("200,001", "200,000", "smaller copy"), id="over-limit"
+            bytes(MAX_BODY_BYTES + 1), 413, ("200,001", "200,000", "smaller input"), id="over-limit"
         ),
     ],
 )

@@ -38,7 +38,7 @@ def learning_curve(
 def _measured(subject: Subject, scored: OutOfFold | None, recipe: Recipe) -> dict[str, Any]:
     dataset = subject.dataset
     if dataset is None or scored is None:
-        text = "It is too early to say: label at least two images of two classes each."
+        text = "It is too early to say: label at least two examples of two classes each."
         curve: dict[str, Any] = {
             "points": [],
             "forecast": [],

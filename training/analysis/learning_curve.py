@@ -77,7 +77,7 @@ def describe(measured: Measured, classes: tuple[str, ...], num_labels: int) -> d
     if not is_judged or num_fitted_P.max() < enough:
         more = int(np.ceil(num_labels * (enough / num_fitted_P.max() - 1)))
         many = f"about {max(more, len(classes)):,} " if more > 0 else ""
-        text = f"It is too early to say: label {many}more images, of all classes."
+        text = f"It is too early to say: label {many}more examples, of all classes."
         return curve | {"verdict": TOO_EARLY, "text": text}
     curve["forecast"] = [
         _forecast_point(forecasts, factor * num_labels, factor * now, now, len(measured.label_M))

@@ -91,7 +91,7 @@ def decide(
         return Verdict(False)
     counts = score(outcomes)
     measured = (
-        f"of {counts.labelled} images labelled since its activation, version {live} got "
+        f"of {counts.labelled} inputs labelled since its activation, version {live} got "
         f"{counts.champion_right} right, and version {before} before it {counts.shadow_right} "
         f"({b} only version {before}, {c} only version {live}; "
         f"evidence {math.exp(min(log_measured, 20)):.1f}, threshold {math.exp(log_threshold):.1f})"

@@ -38,6 +38,9 @@ class Pixels:
     preview_type = thumbnail.MEDIA_TYPE
     preview_suffix = ".jpg"
 
+    def check_installed(self) -> None:
+        """Every installation has what images need."""
+
     def read_spec(self, fields: Any) -> PixelSpec:
         return PixelSpec.from_json(fields)
 

@@ -118,6 +118,9 @@ class TextKind:
     preview_type = MEDIA_TYPE
     preview_suffix = ".txt"
 
+    def check_installed(self) -> None:
+        reader.check_installed()
+
     def read_spec(self, fields: Any) -> TokenSpec:
         """Raises SpecMismatch."""
         return TokenSpec.from_json(fields)

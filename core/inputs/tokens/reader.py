@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,18 +113,23 @@ def build(metadata: Mapping[str, str], vocab_size: int, max_tokens: int) -> Text
     return TextReader(tokenizer, max_tokens, _unknown_id(tokenizer, fields))
 
 
+def check_installed() -> None:
+    """Raises SpecMismatch."""
+    if find_spec("tokenizers") is None:
+        raise SpecMismatch(
+            "texts need the package tokenizers, which is not installed: pip install "
+            "'evergreen-classifier[text]'"
+        )
+
+
 def _parse(tokenizer_json: str) -> Tokenizer:
     # Nothing of it is ever downloaded, and a worker runs texts in threads of its own.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        # Imported here: an installation for images does not have it.
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise SpecMismatch(
-            "texts need the package tokenizers, which is not installed: pip install "
-            "'evergreen-classifier[text]'"
-        ) from error
+    check_installed()
+    # Imported here: an installation for images does not have it.
+    from tokenizers import Tokenizer
+
     try:
         return Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # the package raises nothing more exact

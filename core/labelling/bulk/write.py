@@ -153,7 +153,7 @@ class _Writing:
         prediction = target.prediction
         if prediction is not None and prediction.id not in self._predictions:
             doom_again(self._conn, target.image)  # it may have been stored for this label
-            raise UnknownPrediction("this prediction was erased; send the image with its label")
+            raise UnknownPrediction("this prediction was erased; send its input with the label")
         example_id = self._example_ids.get(target.image)
         if example_id is None:
             example_id = self._add_example(target)

@@ -23,6 +23,10 @@ from core.review.queue.suspects import read_suspects
 
 # Unfamiliar images are compared with all references, so many at once.
 _COMPARED = 256
+_NO_POOL = (
+    "no prediction waits for a label: call /v1/predict, and let [capture] of the recipe keep what "
+    "it is sent"
+)
 _NO_ANALYSIS = (
     "no labels were analysed yet: label at least two classes, and let a run of the trainer end"
 )
@@ -76,11 +80,7 @@ def by_doubt(conn: Connection, champion: Servable, taken: set[str], limit: int) 
     def placed(row: int, stands_for: int = 0) -> Candidate:
         def make() -> QueueItem:
             prediction = as_predicted_now(pool, scores, row)
-            why = (
-                f"stands for {stands_for} {_kind_of(champion).plural}"
-                if few and stands_for > 1
-                else ""
-            )
+            why = f"stands for {stands_for} predictions" if few and stands_for > 1 else ""
             return QueueItem(why or f"margin {prediction.margin:.2f}", prediction)
 
         return Candidate(keys[row], make, pool.x_ND[row])
@@ -159,8 +159,7 @@ def _suspect(item: ExampleItem, group: str) -> Candidate:
 
 
 def _ranking(champion: Servable, pool: Pool, candidates: Sequence[Candidate]) -> Ranking:
-    plural = _kind_of(champion).plural
-    hint = f"none of the {len(pool):,} {plural} that wait is unlike everything labelled"
+    hint = f"none of the {len(pool):,} predictions that wait is unlike everything labelled"
     if champion.references is None:
         hint = (
             f"version {champion.version} cannot say what is unfamiliar: label more, and train again"

@@ -114,7 +114,7 @@ def test_what_nothing_needs_is_no_problem(sqlite_full: Store, url: str) -> None:
     assert report.is_sound
     assert recorded(sqlite_full) == {}
     texts = [finding.text for finding in report.findings]
-    assert "images of predictions without a label that are gone: 1" in texts
+    assert "inputs of predictions without a label that are gone: 1" in texts
     assert f"not there, and not needed: example {event.example_id}" in texts
 
 

@@ -91,7 +91,7 @@ def test_prediction_goes_with_all_of_its_image(store: Store) -> None:
     assert (erasure.example_id, erasure.receipt["predictions"]) == (None, 2)
     assert not store.blobs.has(sha256(IMAGE))
     assert eraser(store).erase_prediction(named, "bob") == erasure
-    with pytest.raises(UnknownPrediction, match="with another prediction of the same image"):
+    with pytest.raises(UnknownPrediction, match="with another prediction of the same input"):
         eraser(store).erase_prediction(same, "bob")
     with store.db.read() as conn:
         assert predictions.get(conn, other) is not None

@@ -210,7 +210,7 @@ def test_image_that_was_not_kept_is_asked_for(store: Store) -> None:
     prediction_id = predict(store, OTHER)
     label(store)  # the store is there
     store.blobs.delete(sha256(OTHER))
-    with pytest.raises(ImageNotKept, match="send the image itself"):
+    with pytest.raises(ImageNotKept, match="send the input itself"):
         intake.label_prediction(store, prediction_id, CAT, LIMITS, now=1.0)
     label(store, image=OTHER)
     intake.label_prediction(store, prediction_id, CAT, LIMITS, now=2.0)

@@ -89,7 +89,7 @@ def test_erasing_retracts_every_label_of_the_example_and_no_other(store: Store) 
     assert {event.who for event in events} == {"me"}
     assert current(store) == [(sha256(OTHER), "cat")]
     assert listed(store) == []
-    with pytest.raises(UnknownExample, match="no lost image"):
+    with pytest.raises(UnknownExample, match="is not lost"):
         lost_images.erase(store, 1, who="me", now=4.0)
 
 

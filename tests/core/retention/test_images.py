@@ -49,7 +49,7 @@ def test_old_image_goes_and_its_row_says_so(store: Store) -> None:
     row = get(store, old_id)
     assert row is not None
     assert (row.kept_bytes, row.capture) == (None, "swept")
-    with pytest.raises(ImageNotKept, match=r"it was swept.*send the image itself"):
+    with pytest.raises(ImageNotKept, match=r"it was swept.*send the input itself"):
         label_by_id(store, old_id)
     assert store.blobs.get(sha256(new)) == new
     label_by_id(store, new_id)

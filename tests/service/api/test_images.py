@@ -10,7 +10,6 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from core.errors import ImageTooLarge
-from core.inputs.pixels import thumbnail
 from core.store.blobs import sha256
 from service.inference import thumbnails
 from service.inference.serving_process import ServingProcess
@@ -62,7 +61,7 @@ def test_thumbnail_is_a_small_jpeg_of_any_format_and_is_made_once(
     first = client.get(path)
     assert (first.status_code, first.headers["content-type"]) == (200, "image/jpeg")
     assert size_of(first.content) == (320, 240)
-    monkeypatch.setattr(thumbnail, "thumbnail", None)
+    monkeypatch.setattr("core.inputs.pixels.thumbnail.thumbnail", None)
     assert client.get(path).content == first.content
 
 
@@ -145,9 +144,9 @@ def test_image_beyond_todays_limit_has_no_thumbnail_but_is_there(
         raise ImageTooLarge("too large")
 
     path = label(client, new_image())
-    monkeypatch.setattr(thumbnail, "thumbnail", refuse)
+    monkeypatch.setattr("core.inputs.pixels.thumbnail.thumbnail", refuse)
     refused = client.get(f"{path}?size=thumbnail")
-    assert_problem.problem(refused, 422, "undecodable-image", "too large", "size=whole")
+    assert_problem.problem(refused, 422, "image-too-large", "too large", "size=whole")
     assert client.get(path).status_code == 200
 
 

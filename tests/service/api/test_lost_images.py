@@ -42,7 +42,7 @@ def test_lost_images_are_listed_page_by_page_and_erased(fresh: TestClient) -> No
     assert len(erased.json()["retracted"]) == 1
     assert fresh.get("/v1/status").json()["labels"]["examples"] == {"cat": 2}
     again = fresh.delete(f"/v1/lost-images/{ids[0]}")
-    assert_problem.problem(again, 404, "unknown-example", "no lost image")
+    assert_problem.problem(again, 404, "unknown-example", "is not lost")
 
 
 def test_image_that_is_sent_again_leaves_the_list(fresh: TestClient) -> None:

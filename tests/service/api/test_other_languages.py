@@ -98,6 +98,7 @@ def test_json_is_read_in_every_encoding_of_unicode(
         (b'{"version": 1, "why": "\\ud800"}', ("why", "unicode")),
         (b"[" * 100_000, ("nested too deeply",)),
         (b"nonsense", ("no JSON", "line 1, column 1")),
+        (b'{"version": "1', ("no JSON: unterminated string starting at line 1, column 13",)),
         (b"", ("field required",)),
     ],
 )

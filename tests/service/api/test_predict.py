@@ -187,7 +187,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     serving.stop()
 
 
-LIMIT = ("20,000", "EVERGREEN_MAX_BODY_MB", "send a smaller copy")
+LIMIT = ("20,000", "EVERGREEN_MAX_BODY_MB", "a smaller input")
 
 
 @pytest.mark.parametrize("way", ["raw", "form"])

@@ -52,8 +52,8 @@ def test_table_comes_in_and_goes_out_in_every_format(texts: TestClient) -> None:
 @pytest.mark.parametrize(
     ("content", "headers", "query", "status", "words"),
     [
-        (TABLE, CSV, {}, 422, "its columns are 'body', 'topic'"),
-        (TABLE.encode("utf-16"), CSV, {}, 422, "UTF-16"),
+        (TABLE, CSV, {}, 422, "table.csv has no column 'text'; its columns are 'body', 'topic'"),
+        (TABLE.encode("utf-16"), CSV, {}, 422, "table.csv is UTF-16"),
         ("x", {"Content-Type": "application/x-ndjson"}, {}, 422, "no JSON object"),
         ("x", {"Content-Type": "image/png"}, {}, 415, "text/csv"),
         (TABLE, CSV, {"text": "b" * 201}, 422, "at most 200"),

@@ -149,13 +149,16 @@ def test_batch_of_labels_takes_texts(client: TestClient) -> None:
             {"text": " ", "label": "praise"},
             {"prediction_id": prediction["prediction_id"], "label": "bug"},
             {"text": "a batch of thanks", "label": "praise"},
+            {"text": "zanzibar \ud800", "label": "praise"},
         ]
     }
-    response = client.post("/v1/feedback/batch", json=body)
+    response = client.post("/v1/feedback/batch", content=json.dumps(body), headers=JSON)
     assert response.status_code == 200, response.text
     results = response.json()["results"]
-    assert [each["status"] for each in results] == ["stored", "refused", "stored", "already"]
-    assert results[1]["problem"]["code"] == "undecodable-text"
+    expected = ["stored", "refused", "stored", "already", "refused"]
+    assert [each["status"] for each in results] == expected
+    assert {results[i]["problem"]["code"] for i in (1, 4)} == {"undecodable-text"}
+    assert "zanzibar" not in response.text
 
 
 def test_lists_have_excerpts_and_texts_are_served(client: TestClient) -> None:
@@ -221,8 +224,8 @@ def test_no_text_is_logged_or_quoted(client: TestClient, caplog: pytest.LogCaptu
             "/v1/feedback/batch", json={"labels": [{"text": secret, "example_id": 1, "label": "a"}]}
         ),
         client.post(
-            "/v1/feedback/batch",
-            content=f'{{"labels": [{{"text": "{secret}\\ud800", "label": "a"}}]}}',
+            "/v1/feedback",
+            content=f'{{"text": "{secret}\\ud800", "label": "a"}}',
             headers=JSON,
         ),
     ]

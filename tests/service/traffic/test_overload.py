@@ -124,7 +124,7 @@ def test_expected_wait_follows_the_pace_of_recent_images() -> None:
         assert admission.expected_wait_s == pytest.approx(1.8, rel=0.1)
         admission.check()
         admission.check(timeout_s=5.0)
-        with pytest.raises(Overloaded, match=r"18 images.*1\.[78] s.*limit is 0\.5 s"):
+        with pytest.raises(Overloaded, match=r"18 inputs.*1\.[78] s.*limit is 0\.5 s"):
             admission.check(timeout_s=1.0)
         with (
             admission.reserve(num_images=5),
@@ -149,7 +149,7 @@ def test_admission_counts_images_in_flight_until_they_are_released() -> None:
     with (
         admission.reserve(num_images=2),
         admission.reserve(num_images=5),
-        pytest.raises(Overloaded, match="7 images"),
+        pytest.raises(Overloaded, match="7 inputs"),
     ):
         admission.check()
     with pytest.raises(ValueError, match="lost"), admission.reserve(num_images=3):

@@ -77,7 +77,7 @@ def test_few_labels_are_too_early() -> None:
         measured({"cat": [0.5] * 4, "dog": [0.5] * 4}), tuple(map(str, range(60))), 500
     )
     assert (curve["verdict"], curve["forecast"]) == ("too early", [])
-    assert "label about 100 more images" in curve["text"]
+    assert "label about 100 more examples" in curve["text"]
 
 
 def test_so_many_more_labels_as_it_asks_for_are_enough() -> None:
@@ -87,14 +87,14 @@ def test_so_many_more_labels_as_it_asks_for_are_enough() -> None:
         found = measure(data, data.part(slice(0)), scored, HeadRecipe(), is_backbone_tuned=False)
         return str(describe(found, data.classes, num_rows)["text"])
 
-    assert "label about 8 more images" in text(24)
+    assert "label about 8 more examples" in text(24)
     assert "too early" not in text(24 + 8)
 
 
 def test_few_judges_ask_for_more_labels_without_a_number() -> None:
     falls = [0.4, 0.29, 0.21, 0.15]
     curve = describe(measured({"cat": falls, "dog": falls}, num_judged=12), CLASSES, 500)
-    assert curve["text"] == "It is too early to say: label more images, of all classes."
+    assert curve["text"] == "It is too early to say: label more examples, of all classes."
 
 
 def test_class_that_is_wrong_and_falls_gains_most() -> None:

@@ -85,7 +85,7 @@ def test_worse_version_gives_way_to_the_one_before_it_with_the_reason(
     with caplog.at_level(logging.WARNING):
         newest = check_and_advance(healing_store)
     assert (newest.version, newest.who) == (2, promotions.SELF_HEALING)
-    assert newest.why.startswith("rolled back automatically: of 10 images labelled since")
+    assert newest.why.startswith("rolled back automatically: of 10 inputs labelled since")
     assert "healing.rolled_back" in caplog.text
     with healing_store.db.read() as conn:
         assert activations.count_by(conn, promotions.SELF_HEALING) == 1

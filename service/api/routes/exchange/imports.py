@@ -72,8 +72,12 @@ async def upload(
     serving: ServingDep,
     caller: CallerDep,
     name: Annotated[
-        str, Query(max_length=_MAX_NAME_CHARACTERS, description="What to call the file.")
-    ] = "archive.zip",
+        str,
+        Query(
+            max_length=_MAX_NAME_CHARACTERS,
+            description="What to call the file. Empty: archive.zip, or table.csv for a table.",
+        ),
+    ] = "",
     layout: Annotated[
         Layout,
         Query(
@@ -99,6 +103,7 @@ async def upload(
     author = caller.who(who)
     check_plain("name", name, _MAX_NAME_CHARACTERS)
     options = _options(request, serving.store.kind, name, Columns(text, label))
+    name = name or ("archive.zip" if options.table is None else f"table.{options.table}")
     import_id = new_id()
     files = serving.importer.files
     path = files.path(import_id)

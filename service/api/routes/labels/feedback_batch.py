@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header
 from starlette.concurrency import run_in_threadpool
 
-from core.errors import EvergreenError, NotReady, Overloaded
+from core.errors import EvergreenError, InputError, NotReady, Overloaded
 from core.labelling import intake, predicted_image
 from core.labelling.bulk.targets import BulkLabel, Target, find_targets
 from core.labelling.bulk.write import store_labels
@@ -64,10 +64,13 @@ async def give(
     if any(each.text is not None for each in body.labels):
         refuse_strings("text", serving.store.kind)
     wanted = await run_in_threadpool(_read_labels, serving.store, body.labels)
-    targets = await run_in_threadpool(find_targets, serving.store, wanted)
+    readable = [each for each in wanted if isinstance(each, BulkLabel)]
+    found = iter(await run_in_threadpool(find_targets, serving.store, readable))
     targets = [
-        _if_it_waits(serving, each.prediction_id, target)
-        for each, target in zip(wanted, targets, strict=True)
+        _if_it_waits(serving, each.prediction_id, next(found))
+        if isinstance(each, BulkLabel)
+        else each
+        for each in wanted
     ]
     prepared = await _prepare(serving, targets, deadline or Deadline.after(_DEFAULT_TIMEOUT_MS))
     now = serving.store.db.clock()
@@ -75,16 +78,18 @@ async def give(
     return FeedbackBatchResponse.from_record(stored)
 
 
-def _read_labels(store: Store, labels: Sequence[BulkLabelRequest]) -> list[BulkLabel]:
-    return [
-        BulkLabel(
-            each.label,
-            each.example_id,
-            each.prediction_id,
-            None if each.text is None else intake.kept(store, store.kind.encode(each.text)),
-        )
-        for each in labels
-    ]
+def _read_labels(
+    store: Store, labels: Sequence[BulkLabelRequest]
+) -> list[BulkLabel | EvergreenError]:
+    return [_read_label(store, each) for each in labels]
+
+
+def _read_label(store: Store, each: BulkLabelRequest) -> BulkLabel | EvergreenError:
+    try:
+        content = None if each.text is None else intake.kept(store, store.kind.encode(each.text))
+    except InputError as error:
+        return error
+    return BulkLabel(each.label, each.example_id, each.prediction_id, content)
 
 
 def _if_it_waits(

@@ -88,7 +88,7 @@ def test_image_that_is_not_kept_is_not_shown(store: Store) -> None:
     wait(store, 1, CAT, kept_bytes=None)
     shown_ = show(store)
     assert shown_.items == []
-    assert "send images to /v1/predict" in (shown_.hint or "")
+    assert "call /v1/predict" in (shown_.hint or "")
 
 
 def test_copies_of_one_image_do_not_fill_the_pool(
@@ -110,7 +110,7 @@ def test_few_labels_show_what_stands_for_most(store: Store) -> None:
     first, second = show(store, limit=2).items
     assert first.prediction is not None
     assert second.prediction is not None
-    assert first.why == "stands for 7 images"
+    assert first.why == "stands for 7 predictions"
     assert second.prediction.id == alone
 
 
@@ -139,7 +139,7 @@ def test_unfamiliar_queue_says_why_it_is_empty(store: Store) -> None:
     cannot = show(store, "unfamiliar").hint
     none = show(store, "unfamiliar", champion=Champion(references=references())).hint
     assert "version 2 cannot say" in (cannot or "")
-    assert "none of the 1 images" in (none or "")
+    assert "none of the 1 predictions" in (none or "")
 
 
 def test_least_probable_label_is_suspected_first(store: Store) -> None:
