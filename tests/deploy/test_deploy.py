@@ -35,7 +35,7 @@ def test_extras_in_the_comments_of_the_bento_are_those_of_the_project() -> None:
         name: [Requirement(line) for line in re.findall(r"# - (.+)", lines)]
         for name, lines in re.findall(r"# (\w+)(?::.*)?\n((?:\s+# - .+\n)+)", text)
     }
-    assert set(found) == {"postgres", "s3", "training"}
+    assert set(found) == {"postgres", "s3", "text", "training"}
     extras = PROJECT["optional-dependencies"]
     for name, requirements in found.items():
         assert requirements == [Requirement(line) for line in extras[name]]

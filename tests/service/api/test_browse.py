@@ -59,6 +59,7 @@ def test_examples_are_listed_with_what_is_known(filled: TestClient) -> None:
     assert first.pop("labelled_at").endswith("Z")
     assert first == {
         "id": 1,
+        "excerpt": None,
         "label": "cat",
         "held_out": False,
         "source": "feedback",
@@ -147,7 +148,8 @@ def test_predictions_without_a_label_are_listed_newest_first(filled: TestClient)
     times = [each["created_at"] for each in every]
     assert times == sorted(times, reverse=True)
     assert every[0].keys() == {
-        *("id", "image", "version", "label", "confidence", "margin", "unfamiliar", "created_at")
+        *("id", "image", "excerpt", "version", "label"),
+        *("confidence", "margin", "unfamiliar", "created_at"),
     }
     assert get(filled, "/v1/predictions", version=2)["predictions"] == []
     label = every[0]["label"]
