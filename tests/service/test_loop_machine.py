@@ -18,8 +18,8 @@ from tests.support import tiny
 
 # With `CI` set, Hypothesis makes the same sequences each time.
 BOUNDED = settings(
-    max_examples=6,
-    stateful_step_count=40,
+    max_examples=4,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -26,8 +26,6 @@ FILL = -1
 # 8,192, and the work grows with the square.
 _MIN_TOKENS, _MAX_TOKENS = 3, 8_192
 _GOLDEN_TOKENS = 32
-# All vocabularies have so many.
-_PROBE_TOKENS = 24
 _NO_LIMITS = Limits(max_characters=sys.maxsize)
 
 
@@ -146,9 +144,8 @@ class TextKind:
         lengths_B = np.count_nonzero(batch >= 0, axis=1)
         return [batch[row : row + 1, :length] for row, length in enumerate(lengths_B)]
 
-    def probe(self, shapes: Sequence[Sequence[Any]]) -> Array:
-        """The same few tokens for any backbone, whatever its vocabulary."""
-        return np.arange(1, _PROBE_TOKENS + 1, dtype=np.int64)[None]
+    def probe(self, shapes: Sequence[Sequence[Any]]) -> None:
+        """None: the optimised form of an encoder loads in the same time, and was 10 % slower."""
 
     def encode(self, value: str) -> bytes:
         return texts.to_bytes(value)

@@ -1,4 +1,4 @@
-"""A year in fast motion: people predict, label and retrain every day, and the home levels off."""
+"""Half a year in fast motion: people predict, label and retrain every day, and the home levels off."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from core.store.store import Store
 from core.system import files
 from tests.support import images, tiny
 
-# Slow: a year takes seconds. Not in `make check`.
+# Slow: half a year takes seconds. Not in `make check`.
 pytestmark = pytest.mark.slow
 
 DAY = 86_400.0
 BEGIN = 20_000 * DAY
-NUM_DAYS = 366
+NUM_DAYS = 184
 # The longest limit, and a month more.
-LEVEL_AFTER = 150
+LEVEL_AFTER = 75
 PREDICTIONS_A_DAY = 3
 SWEEP_EVERY = 5  # days
-CAPTURE = CapturePolicy(max_days=30)
+CAPTURE = CapturePolicy(max_days=15)
 RETENTION = RetentionPolicy(
-    prediction_days=120, run_days=60, version_days=60, idempotency_key_days=30
+    prediction_days=60, run_days=30, version_days=30, idempotency_key_days=15
 )
 LIMITS = Limits()
 
@@ -91,7 +91,7 @@ class Home:
             runs.set_snapshot(conn, run.id, snapshot, {}, num_trained=10)
         manifest = tiny.make_manifest(
             self.store.blobs,
-            backbone_seed=day // 60,
+            backbone_seed=day // 30,
             head_seed=day,
             run_id=run.id,
             snapshot=snapshot,
@@ -99,7 +99,7 @@ class Home:
         )
         with self.store.db.write(durable=False) as conn:
             rows = labels.current(conn, snapshot)
-            rows = rows if day % 60 == 0 else rows[-1:]
+            rows = rows if day % 30 == 0 else rows[-1:]
             vectors = [(row.example_id, np.ones(4, np.float32)) for row in rows]
             embeddings.put(conn, manifest.backbone, vectors)
             number = versions.publish(conn, self.store, manifest, tiny.PASSED).version
@@ -157,17 +157,17 @@ def test_home_levels_off_and_everything_that_was_learnt_stays(sqlite_store: Stor
     slack = SWEEP_EVERY + 1
     # Of three predictions a day one is labelled, and one has the image of another.
     assert largest == {
-        "other-images": pytest.approx(30, abs=slack),
-        "predictions": pytest.approx(120 * 2, abs=2 * slack),
-        "shadow_answers": pytest.approx(120 * 2, abs=2 * slack),
+        "other-images": pytest.approx(15, abs=slack),
+        "predictions": pytest.approx(60 * 2, abs=2 * slack),
+        "shadow_answers": pytest.approx(60 * 2, abs=2 * slack),
         "runs": pytest.approx(MIN_RUNS, abs=slack),
-        "versions": pytest.approx(60, abs=slack),
-        "keys": pytest.approx(30, abs=slack),
-        # Of the first version, and of the versions of 60 days, in which it changes once.
+        "versions": pytest.approx(30, abs=slack),
+        "keys": pytest.approx(15, abs=slack),
+        # Of the first version, and of the versions of 30 days, in which it changes once.
         "backbones": 3,
         "to-delete": 0,
     }
-    early, late = max(unlabelled_bytes[:20]), max(unlabelled_bytes[20:])
+    early, late = max(unlabelled_bytes[:10]), max(unlabelled_bytes[10:])
     assert late <= 1.1 * early, unlabelled_bytes
 
     assert all(sqlite_store.blobs.get(digest) == each for digest, each in home.labelled.items())
