@@ -26,7 +26,7 @@ serve-text: $(TEXT_READY)
 	@EVERGREEN_INPUT=text EVERGREEN_HOME="$${EVERGREEN_HOME:-evergreen-texts}" $(BIN)/evergreen serve
 
 test: $(TEST_READY)
-	$(BIN)/pytest -n 2 $(if $(CI),--cov)
+	$(BIN)/pytest -n 2 --dist worksteal $(if $(CI),--cov)
 
 check: $(TEST_READY)
 	$(BIN)/ruff format --check .
