@@ -1,4 +1,4 @@
-"""Half a year in fast motion: people predict, label and retrain every day, and the home levels off."""
+"""Half a year in fast motion: people predict, label and retrain every day. The home levels off."""
 
 from __future__ import annotations
 
