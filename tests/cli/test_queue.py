@@ -25,12 +25,12 @@ def test_prediction_is_listed_until_it_is_labelled(home: Path, run: Run, tmp_pat
     assert "evergreen label PREDICTION LABEL" in shown
     assert "others were shown" in " ".join(run("queue", "--reviewer", "bob").stdout.split())
     run("label", item["id"], "cat")
-    assert "no prediction waits for a label" in run("queue").stdout
+    assert "no image waits for a label" in run("queue").stdout
 
 
 def test_empty_queue_says_what_to_do(home: Path, run: Run) -> None:
     assert "no labels were analysed yet" in run("queue", "--by", "suspect").stdout
-    assert "no prediction waits" in run("queue", "--by", "unfamiliar").stdout
+    assert "no image waits" in run("queue", "--by", "unfamiliar").stdout
 
 
 def test_bad_option_is_an_input_error(home: Path, run: Run) -> None:

@@ -98,7 +98,7 @@ def test_run_names_an_example_that_it_knows_by_its_embedding_only(
     lost_images.mark_lost(starter_store, {lost: "missing", back: "missing"}, time.time())
     run = retrain(starter_store, trainer)
     assert run.reason is not None
-    assert "stored embeddings, as their images are lost: 1 example (3)" in run.reason
+    assert "stored embeddings, as their inputs are lost: 1 example (3)" in run.reason
     assert listed(starter_store) == {3: "missing"}
 
 

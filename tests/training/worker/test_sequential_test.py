@@ -133,7 +133,7 @@ def test_reason_names_counts_and_evidence() -> None:
     found = [*[BOTH_RIGHT] * 80, *[ONLY_BEFORE] * 15, *[ONLY_LIVE] * 2, *[BOTH_WRONG] * 3]
     verdict = decide(5, 4, found, Tally(4, 100, 83), 2)
     assert verdict.is_worse
-    for part in ("of 100 images", "version 5 got 82 right", "version 4 before it 95"):
+    for part in ("of 100 inputs", "version 5 got 82 right", "version 4 before it 95"):
         assert part in verdict.why
     assert "15 only version 4, 2 only version 5" in verdict.why
     assert "threshold 10.0" in verdict.why

@@ -88,7 +88,7 @@ def test_image_that_is_not_kept_is_not_shown(store: Store) -> None:
     wait(store, 1, CAT, kept_bytes=None)
     shown_ = show(store)
     assert shown_.items == []
-    assert "call /v1/predict" in (shown_.hint or "")
+    assert "send images to /v1/predict" in (shown_.hint or "")
 
 
 def test_copies_of_one_image_do_not_fill_the_pool(
