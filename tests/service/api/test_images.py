@@ -146,7 +146,7 @@ def test_image_beyond_todays_limit_has_no_thumbnail_but_is_there(
     path = label(client, new_image())
     monkeypatch.setattr("core.inputs.pixels.thumbnail.thumbnail", refuse)
     refused = client.get(f"{path}?size=thumbnail")
-    assert_problem.problem(refused, 422, "image-too-large", "size=whole")
+    assert_problem.problem(refused, 422, "undecodable-image", "size=whole")
     assert client.get(path).status_code == 200
 
 
