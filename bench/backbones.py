@@ -14,8 +14,9 @@ import time
 
 import numpy as np
 
-from core.models import pretrained, starter
 from core.models.backbones import Backbone, Runtime
+from core.models.pretrained import choice as pretrained
+from core.models.pretrained import starter
 from training.backbones.backbone import build
 from training.backbones.export import export_backbone
 from training.backbones.names import STARTER

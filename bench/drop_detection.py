@@ -22,8 +22,8 @@ from rich.table import Table
 
 from core.inputs.pixels import decoding as pixels
 from core.models.backbones import Runtime
+from core.models.pretrained.starter import NAME as STARTER
 from core.models.servable import load
-from core.models.starter import NAME as STARTER
 from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings

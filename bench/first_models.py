@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from bench.learning.photos import Network, Photos, embeddings, read
 from bench.learning.tables import show
 from bench.learning.tasks import judge
-from core.models import starter
+from core.models.pretrained import starter
 from training.backbones.names import STARTER
 from training.dataset import Dataset
 from training.gate.evaluate import method_of

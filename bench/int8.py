@@ -27,8 +27,8 @@ from threadpoolctl import threadpool_limits
 from bench.learning.photos import Network, data_sets, embeddings, pixels, read
 from bench.learning.tables import Follow, cells, following, news, per_class, show, size
 from bench.learning.tasks import Task, judge_head, load
-from core.models import pretrained
 from core.models.backbones import Backbone, Runtime
+from core.models.pretrained import choice as pretrained
 from training.backbones.quantise import evenly, quantise
 
 SECOND = "torchvision/mobilenet_v2"

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.learning.photos import Network, embeddings, read
 from bench.tables import bar, show
-from core.models import pretrained
+from core.models.pretrained import choice as pretrained
 from training.analysis import example_map
 from training.analysis.curve_points import measure
 from training.analysis.learning_curve import FACTORS, describe

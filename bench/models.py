@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from core.inputs.pixels.decoding import PixelSpec
-from core.models import pretrained, standalone
+from core.models import standalone
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest
+from core.models.pretrained import choice as pretrained
 from core.models.servable import HeadSession, golden
 from core.registry import promotions, versions
 from core.registry.bootstrap import ensure_first_version

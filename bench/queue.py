@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from bench.learning.heads import flipped
 from bench.learning.photos import PARTS, Network, embeddings, read
 from bench.tables import bar, show
-from core.models import pretrained
+from core.models.pretrained import choice as pretrained
 from core.review.analysis import Analysis
 from core.review.directions import from_int8, to_int8
 from core.review.queue.doubt import doubtful_first, is_few

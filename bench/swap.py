@@ -31,8 +31,8 @@ from bench.photo_mix import describe, make_photos, request_order
 from bench.swap_statistics import Cycle, growth, old_after_new, p99_ratio, slope, split
 from bench.swap_versions import backbone_onnx, publish_backbones, publish_heads
 from bench.tables import bar, failures, show
-from core.models import lite0
 from core.models.backbones import Backbone, Runtime
+from core.models.pretrained import lite0
 from core.registry import promotions
 from core.registry.wait import PromotionWaiter
 from core.settings import Settings

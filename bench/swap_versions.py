@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.models import first_manifest
-from core.models import lite0
 from core.models.backbones import Backbone, Runtime
 from core.models.binding import bind_weights
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest
+from core.models.pretrained import lite0
 from core.models.servable import HeadSession, golden
 from core.registry import versions
 from core.store.store import Store

@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from bench.tables import show
 from core import runs
-from core.models import pretrained
+from core.models.pretrained import choice as pretrained
 from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings

@@ -17,7 +17,7 @@ from cli.follow_run import follow, has_trainer
 from core import audit, runs
 from core.errors import InvalidRequest, NotReady
 from core.labelling.census import require_enough
-from core.models import pretrained
+from core.models.pretrained import choice as pretrained
 from core.registry import promotions, versions
 from core.settings import Settings, load_settings
 from core.store.store import Store

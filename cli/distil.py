@@ -17,7 +17,8 @@ from cli.console import err, out
 from core import audit
 from core.errors import InvalidRequest, NotReady
 from core.labelling import examples
-from core.models import pretrained, starter
+from core.models.pretrained import choice as pretrained
+from core.models.pretrained import starter
 from core.settings import load_settings
 from core.store.store import Store
 

@@ -14,7 +14,7 @@ from core.errors import InvalidRequest
 from core.exchange.sources import has_tables
 from core.inputs import kinds
 from core.inputs.kind import InputKind
-from core.models import pretrained
+from core.models.pretrained import choice as pretrained
 from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.registry.zero_shot import check_names

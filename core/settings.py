@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from core.access_settings import ExpandedPath, ExpandedUrl
 from core.errors import InvalidRequest
-from core.input_settings import InputSettings
+from core.setting_groups.access import ExpandedPath, ExpandedUrl
+from core.setting_groups.inputs import InputSettings
 from core.system.host import available_cores
 
 PREFIX = "EVERGREEN_"

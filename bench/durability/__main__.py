@@ -25,7 +25,7 @@ from bench.durability.clients import Clients
 from bench.durability.ledger import Ledger, Verdict, check
 from bench.durability.scenarios import MAY_NOT_KEEP_PREDICTIONS, SCENARIOS, Place
 from bench.tables import show
-from core.models import starter
+from core.models.pretrained import starter
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import Store, open_store

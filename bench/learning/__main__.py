@@ -23,7 +23,8 @@ from bench.learning import blocks, heads, stream, wrong_labels
 from bench.learning.photos import data_sets
 from bench.learning.tables import following, news, per_class, show
 from bench.learning.tasks import FILES, load
-from core.models import pretrained, starter
+from core.models.pretrained import choice as pretrained
+from core.models.pretrained import starter
 from training.recipe import BlocksRecipe
 
 SIZES: tuple[int | None, ...] = (5, 20, 100, None)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.learning.photos import Network, Photos, embeddings, read
 from bench.learning.tables import Follow
-from core.models import pretrained
+from core.models.pretrained import choice as pretrained
 from training.dataset import Dataset
 from training.head.calibration import expected_calibration_error
 from training.head.fit import fit_head

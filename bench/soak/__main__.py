@@ -23,7 +23,7 @@ from bench.load_results import percentile
 from bench.soak.load import Load
 from bench.soak.samples import Sample, Trend, take, trend
 from bench.tables import show
-from core.models import starter
+from core.models.pretrained import starter
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.store import open_store

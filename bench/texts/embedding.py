@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.models import minilm, pretrained
 from core.models.backbones import Backbone, Runtime
+from core.models.pretrained import choice as pretrained
+from core.models.pretrained import minilm
 
 
 def embed(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from core.errors import SpecMismatch
-from core.models import pretrained
 from core.models.head_onnx import head_onnx
+from core.models.pretrained import choice as pretrained
 from core.store.blobs import Blobs, sha256
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from core.audit import SERVICE
 from core.errors import InvalidRequest
-from core.models import pretrained
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
 from core.models.manifest import Manifest, code_revision, library_versions
+from core.models.pretrained import choice as pretrained
 from core.models.servable import HeadSession, golden
 from core.registry import promotions, versions
 from core.registry.zero_shot import zero_shot_head

@@ -12,10 +12,10 @@ import numpy as np
 
 from core import class_names
 from core.errors import InputError, InvalidRequest
-from core.models import pretrained
 from core.models.backbones import Backbone
 from core.models.head_onnx import LinearHead
-from core.models.pretrained import Pretrained
+from core.models.pretrained import choice as pretrained
+from core.models.pretrained.choice import Pretrained
 
 MIN_CLASSES = 2
 _SEPARATORS = re.compile(r"[\s_-]+")

@@ -24,8 +24,9 @@ from sqlalchemy import (
 )
 
 from core.errors import StoreError
-from core.store import migration, schema, sqlite
+from core.store import migration, schema
 from core.store.clock import DatabaseClock
+from core.store.drivers import sqlite
 from core.store.drivers.commit_watch import CommitWatch
 from core.store.drivers.errors import as_store_error, parse_url
 from core.store.drivers.notify_watch import NotifyWatch

@@ -1,8 +1,7 @@
 """Empty SQLite's write-ahead log, so that no byte of what was deleted stays in it.
 
 The database file holds none either: each connection overwrites with zeros what it deletes
-(`core/store/sqlite.py`). PostgreSQL keeps old rows until it vacuums, and its log until it is
-recycled.
+(`drivers/sqlite.py`). PostgreSQL keeps old rows until it vacuums, and its log until it is recycled.
 """
 
 from __future__ import annotations

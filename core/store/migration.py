@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, Engine, inspect, text
 
 from core.errors import MigrationNeeded, StoreError
-from core.store import schema, sqlite
+from core.store import schema
+from core.store.drivers import sqlite
 
 
 def revision(conn: Connection) -> str | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from core import runs
-from core.models import lite0, pretrained, starter
+from core.models.pretrained import choice as pretrained
+from core.models.pretrained import lite0, starter
 from core.registry import versions
 from core.settings import load_settings
 from core.store.blobs import sha256

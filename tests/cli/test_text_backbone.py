@@ -18,7 +18,7 @@ from core.inputs.kind import Limits
 from core.inputs.tokens.kind import TokenSpec
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
-from core.models import minilm
+from core.models.pretrained import minilm
 from core.registry.versions import read_manifest
 from core.settings import load_settings
 from core.store.store import Store, open_store

@@ -15,8 +15,8 @@ from core import class_names
 from core.errors import EvergreenError
 from core.inputs.pixels.decoding import PixelSpec
 from core.models.manifest import Manifest
+from core.models.pretrained.torch_file import read_tensors
 from core.models.references import References
-from core.models.torch_file import read_tensors
 from core.predictions import Prediction
 from core.store.blobs import sha256
 from service.inference.spool import Damaged, Spool

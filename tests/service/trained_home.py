@@ -13,7 +13,7 @@ from core import runs
 from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
-from core.models import starter
+from core.models.pretrained import starter
 from core.registry import promotions
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings

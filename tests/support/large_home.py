@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, text
 
-from core.models import starter
+from core.models.pretrained import starter
 from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
 from core.store.store import Store

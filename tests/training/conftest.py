@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.models import starter
+from core.models.pretrained import starter
 from core.registry.bootstrap import ensure_first_version
 from core.settings import Settings
 from core.store.database import Database

@@ -12,8 +12,8 @@ from core import runs
 from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import IntakeResult, LabelRequest
-from core.models import starter
 from core.models.binding import bind_weights
+from core.models.pretrained import starter
 from core.registry import promotions, versions
 from core.registry.versions import Version
 from core.runs import Run

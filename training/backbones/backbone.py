@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from core.errors import InvalidRequest, SpecMismatch
 from core.inputs.pixels.decoding import PixelSpec
-from core.models import lite0, starter
 from core.models.binding import bound_weights
+from core.models.pretrained import lite0, starter
 from training.backbones import weights as weight_files
 from training.backbones.blocks import Parts
 from training.backbones.download import fetch

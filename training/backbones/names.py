@@ -17,7 +17,8 @@ from core.errors import InvalidRequest
 from core.inputs.kind import InputKind
 from core.inputs.pixels.kind import PIXELS
 from core.inputs.tokens.kind import TOKENS
-from core.models import lite0, pretrained, starter
+from core.models.pretrained import choice as pretrained
+from core.models.pretrained import lite0, starter
 
 LITE0 = lite0.NAME
 STARTER = starter.NAME

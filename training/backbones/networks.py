@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import InvalidRequest
-from core.models import minilm
+from core.models.pretrained import minilm
 from training.backbones import backbone as of_images
 from training.backbones.backbone import Backbone
 from training.backbones.download import fetch_folder

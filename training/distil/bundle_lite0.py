@@ -10,7 +10,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from core.models import lite0
+from core.models.pretrained import lite0
 from training.backbones.backbone import build
 from training.backbones.export import export_graph
 

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 import training.backbones.torchvision_import  # noqa: F401
-from core.models import minilm
 from core.models.graphs.bert_int8 import inputs_of_layer
+from core.models.pretrained import minilm
 
 # isort: split
 # It imports torchvision.

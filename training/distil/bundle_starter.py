@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from core.inputs.pixels.decoding import PixelSpec, decode
-from core.models import starter
 from core.models.binding import bind_weights
+from core.models.pretrained import starter
 from training.backbones.backbone import StarterBackbone, load_weights
 from training.backbones.export import export_graph
 

@@ -15,7 +15,7 @@ from core.doctor.findings import Report
 from core.errors import StoreError
 from core.labelling import retractions
 from core.labelling.intake import LabelRequest
-from core.models import starter
+from core.models.pretrained import starter
 from core.registry import version_files, versions
 from core.store import lost_blobs
 from core.store.blob_folder import PREFIXES, BlobFolder

@@ -12,9 +12,10 @@ import pytest
 
 from core.errors import ChecksumMismatch
 from core.inputs.pixels.decoding import PixelSpec
-from core.models import backbones, starter
+from core.models import backbones
 from core.models.backbones import Backbone, Runtime
 from core.models.onnx_sessions import Sessions
+from core.models.pretrained import starter
 from core.models.servable import load
 from core.store.blobs import LocalBlobs
 from tests.support import tiny

@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 
 from core.errors import ParityFailure
-from core.models import pretrained
 from core.models.backbones import Runtime
 from core.models.manifest import Manifest
+from core.models.pretrained import choice as pretrained
 from core.models.servable import Servable, load
 from core.models.standalone import TOLERANCE, standalone, verify
 from core.registry.bootstrap import ensure_first_version

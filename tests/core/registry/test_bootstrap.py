@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from core.models import lite0, pretrained, starter
 from core.models.backbones import Runtime
+from core.models.pretrained import choice as pretrained
+from core.models.pretrained import lite0, starter
 from core.models.servable import load
 from core.registry import activations, promotions, versions
 from core.registry.bootstrap import ensure_first_version

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from core.errors import ArtifactError, PromotionFailed, SignatureMismatch, SpecMismatch
-from core.models import starter
+from core.models.pretrained import starter
 from core.registry import version_files, versions
 from core.registry.bootstrap import ensure_first_version
 from core.registry.versions import Version

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from core.errors import InvalidRequest, NoClasses
-from core.models import minilm
 from core.models.backbones import Runtime
+from core.models.pretrained import minilm
 from core.models.servable import Servable, load
 from core.registry import versions
 from core.registry.bootstrap import ensure_first_version

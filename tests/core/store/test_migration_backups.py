@@ -50,7 +50,7 @@ def test_database_that_cannot_be_copied_is_not_migrated(
     def is_full(_path: Path, *, durable: bool, is_private: bool = True) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("core.store.sqlite.writing_whole", is_full)
+    monkeypatch.setattr("core.store.drivers.sqlite.writing_whole", is_full)
     with pytest.raises(StoreError, match=r"cannot be copied.*No space left"):
         db.ensure_schema()
     with db.read() as conn:

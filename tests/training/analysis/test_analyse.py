@@ -19,7 +19,7 @@ from core.errors import NotEnoughLabels
 from core.inputs.kind import Limits
 from core.labelling import embeddings, intake
 from core.labelling.intake import LabelRequest
-from core.models import starter
+from core.models.pretrained import starter
 from core.registry.bootstrap import ensure_first_version
 from core.retention.policy import RetentionPolicy
 from core.review import analyses, insights

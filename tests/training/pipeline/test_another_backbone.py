@@ -7,8 +7,8 @@ import time
 import pytest
 
 from core import leases, runs
-from core.models import starter
 from core.models.backbones import Runtime
+from core.models.pretrained import starter
 from core.models.servable import load
 from core.registry import activations
 from core.registry.versions import read_manifest

@@ -10,7 +10,7 @@ import pytest
 
 from core import runs
 from core.erasure.erase import Eraser
-from core.models import starter
+from core.models.pretrained import starter
 from core.registry.bootstrap import ensure_first_version
 from core.retention.policy import RetentionPolicy
 from core.review import lineage

@@ -9,8 +9,8 @@ import pytest
 
 from core import leases, runs
 from core.audit import Actor
-from core.models import starter
 from core.models.backbones import Runtime
+from core.models.pretrained import starter
 from core.registry import promotions, signing, versions
 from core.settings import Settings
 from core.store.signer import Signer

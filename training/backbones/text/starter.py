@@ -5,7 +5,7 @@ Its own file has the weights in int8, by other names than those of an encoder th
 
 from __future__ import annotations
 
-from core.models import minilm
+from core.models.pretrained import minilm
 from training.backbones import weights as weight_files
 from training.backbones.text.architecture import MEAN, Architecture
 from training.backbones.text.encoder import TextEncoder

@@ -14,8 +14,9 @@ from sqlalchemy import insert, select, update
 
 from core.errors import StoreError
 from core.settings import Settings
-from core.store import schema, sqlite
+from core.store import schema
 from core.store.database import Database
+from core.store.drivers import sqlite
 from core.store.drivers.time_limits import TimeLimits
 from core.store.store import Store
 from tests.core.rows import PREDICTION, insert_predictions, num_predictions

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from core.errors import SpecMismatch
-from core.models.torch_file import read_tensors
+from core.models.pretrained.torch_file import read_tensors
 
 pytestmark = pytest.mark.slow  # not in `make check`
 

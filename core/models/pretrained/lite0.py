@@ -23,7 +23,7 @@ from core.errors import SpecMismatch
 from core.inputs.pixels.decoding import PixelSpec
 from core.models.binding import bind_weights
 from core.models.head_onnx import LinearHead
-from core.models.torch_file import read_tensors
+from core.models.pretrained.torch_file import read_tensors
 
 FILES = files("core.models") / "lite0_files"
 

@@ -12,10 +12,11 @@ import pytest
 from core import class_names
 from core.errors import SpecMismatch
 from core.inputs.pixels.decoding import decode
-from core.models import lite0, pretrained
 from core.models.backbones import Backbone, Runtime
+from core.models.pretrained import choice as pretrained
+from core.models.pretrained import lite0
 
-HYMENOPTERA = Path(__file__).parents[4] / "shared" / "data" / "hymenoptera" / "val"
+HYMENOPTERA = Path(__file__).parents[5] / "shared" / "data" / "hymenoptera" / "val"
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from core.inputs.kind import InputKind, InputSpec
 from core.inputs.pixels.kind import PIXELS
 from core.inputs.tokens.kind import TOKENS
-from core.models import lite0, minilm, starter
 from core.models.head_onnx import LinearHead
+from core.models.pretrained import lite0, minilm, starter
 
 #: Of homes of images, the default first.
 NAMES = (lite0.NAME, starter.NAME)

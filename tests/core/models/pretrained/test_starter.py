@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 
 from core.errors import SpecMismatch
-from core.models import starter
 from core.models.binding import bind_weights, bound_weights
+from core.models.pretrained import starter
 
 # onnxruntime may split work differently by batch size; embeddings reach about 4.
 BATCH_ATOL = 1e-5

@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import SpecMismatch
-from core.models import backbones, minilm
+from core.models import backbones
 from core.models.backbones import Backbone, Runtime
 from core.models.onnx_sessions import Sessions
+from core.models.pretrained import minilm
 from tests.support import tiny
 
 # The texts have 9, 10, 5 and 12 tokens.

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.access_settings import AccessSettings
 from core.inputs.kind import Limits
+from core.setting_groups.access import AccessSettings
 
 
 class InputSettings(AccessSettings):
