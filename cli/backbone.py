@@ -16,6 +16,8 @@ from cli.console import err, out
 from cli.follow_run import follow, has_trainer
 from core import audit, runs
 from core.errors import InvalidRequest, NotReady
+from core.inputs import kinds
+from core.inputs.kind import InputKind
 from core.labelling.census import require_enough
 from core.models.pretrained import choice as pretrained
 from core.registry import promotions, versions
@@ -23,7 +25,7 @@ from core.settings import Settings, load_settings
 from core.store.store import Store
 from training.backbones.backbone_ref import BackboneRef
 from training.backbones.costs import MEASURED
-from training.backbones.names import all_names, require_kind
+from training.backbones.names import OTHER_NAMES, all_names, require_kind
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -38,21 +40,30 @@ def backbone() -> None:
 
 @app.command("list")
 def names() -> None:
-    """List all backbones, with what they cost and gain where it was measured."""
+    """List what the home can use, with costs and gains where they were measured."""
+    kind = _kind(load_settings())
+    listed = all_names(kind)
+    is_measured = any(name in MEASURED for name in listed)
     table = Table(box=None, header_style="")
     table.add_column("backbone")
-    for heading in ("MB", "x starter", "20 labels", "100 labels"):
+    for heading in ("MB", "x starter", "20 labels", "100 labels") if is_measured else ():
         table.add_column(heading, justify="right")
-    for name in all_names():
-        table.add_row(name, *_cells(name))
+    for name in listed:
+        table.add_row(name, *(_cells(name) if is_measured else ()))
     out.print(table)
-    err.print(
-        "MB: the file. x starter: time of a photo on one core, over the starter's.\n"
-        "20 labels, 100 labels: right answers on five kinds of flowers, so many a class.\n"
-        "timm/NAME is any model of timm that embeds images.\n"
-        "Texts: hf/NAME is a repository of Hugging Face. A folder has config.json, tokenizer.json\n"
-        "and model.safetensors. Either is of the family bert, distilbert, roberta or mpnet."
-    )
+    if is_measured:
+        err.print(
+            "MB: the file. x starter: time of a photo on one core, over the starter's.\n"
+            "20 labels, 100 labels: right answers on five kinds of flowers, so many a class."
+        )
+    err.print(OTHER_NAMES[kind.spec_key])
+
+
+def _kind(settings: Settings) -> InputKind:
+    if not home.exists(settings):
+        return kinds.wished(settings.input)
+    with home.opened_existing(settings) as store:
+        return store.kind
 
 
 def _cells(name: str) -> list[str]:
@@ -97,14 +108,14 @@ def use(
             candidate = _bundled(store, name)
         else:
             candidate = _built(store, settings, name, weights)
-        candidate = _with_its_pixels(store, candidate)
+        candidate = _with_its_spec(store, candidate)
         if int8 and candidate.quantised_from is None:
             candidate = _quantised(store, settings, candidate)
         _request_run(store, settings, candidate, wait)
 
 
-def _with_its_pixels(store: Store, candidate: BackboneRef) -> BackboneRef:
-    """A backbone keeps the pixels of its first version, of which embeddings are stored."""
+def _with_its_spec(store: Store, candidate: BackboneRef) -> BackboneRef:
+    """A backbone keeps the input spec of its first version, by which embeddings are stored."""
     with store.db.read() as conn:
         first = versions.first_of_backbone(conn, candidate.digest)
     if first is None:

@@ -13,11 +13,12 @@ from core import runs
 from core.models.pretrained import choice as pretrained
 from core.models.pretrained import lite0, starter
 from core.registry import versions
-from core.settings import load_settings
+from core.settings import Settings, load_settings
 from core.store.blobs import sha256
 from core.store.store import open_store
 from tests.cli.conftest import Run
 from tests.cli.photo_folder import write_photos
+from tests.support import tiny_text
 from training.backbones.backbone_ref import BackboneRef
 from training.backbones.costs import MEASURED
 from training.backbones.names import parse
@@ -48,6 +49,19 @@ def test_list_says_what_the_pretrained_backbones_cost_and_gain(run: Run) -> None
     for name in pretrained.NAMES:
         assert re.fullmatch(r"\d+ \d+\.\d \d+ % \d+ %", " ".join(rows[name]))
     assert float(rows[lite0.NAME][1]) > float(rows[starter.NAME][1]) == 1
+
+
+def test_list_is_of_the_inputs_of_the_home(
+    no_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_text.open_home(Settings(home=no_home)).db.close()
+    of_home = run("backbone", "list")
+    monkeypatch.setenv("EVERGREEN_HOME", f"{no_home}-new")
+    monkeypatch.setenv("EVERGREEN_INPUT", "text")
+    for listed in (of_home, run("backbone", "list")):
+        assert listed.stdout.split() == ["backbone", *pretrained.TEXT_NAMES]
+        assert "hf/NAME" in listed.stderr
+        assert "photo" not in listed.stderr
 
 
 def test_costs_are_of_backbones_that_exist() -> None:

@@ -7,17 +7,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from core.audit import SERVICE
 from core.inputs.kind import Limits
 from core.labelling import intake
 from core.labelling.intake import LabelRequest
 from core.models.backbones import Backbone, Runtime
 from core.models.head_onnx import head_onnx
-from core.models.manifest import Manifest
 from core.models.servable import HeadSession, golden
-from core.registry import promotions, versions
 from core.settings import Settings
 from core.store.store import Store, open_store
+from tests.support import tiny
 from tests.training.backbones.text.tiny_encoder import WORDS, tiny_encoder
 from training.backbones.networks import export
 from training.backbones.text.quantise import quantise
@@ -33,36 +31,20 @@ def open_text_store(settings: Settings) -> Store:
     model = quantise(float32)
     head = head_onnx(np.zeros((encoder.embedding_size, 0), np.float32), np.zeros(0, np.float32))
     runtime = Runtime("cpu")
-    digest = store.blobs.put(model)
     spec = encoder.input_spec
-    manifest = Manifest(
-        version=0,
-        parent=None,
-        run_id=None,
-        tier="head",
+    manifest = tiny.plain_manifest(
         created_at=time.time(),
         classes=(),
         input_spec=spec,
         backbone_name=encoder.name,
-        backbone=digest,
+        backbone=store.blobs.put(model),
         head=store.blobs.put(head),
         embedding_size=encoder.embedding_size,
-        backbone_snapshot=0,
-        temperature=1.0,
         abstain_below=None,
-        snapshot=0,
-        num_trained=0,
-        num_held_out=0,
-        metrics={},
-        parity=0.0,
         quantised_from=store.blobs.put(float32),
-        golden=golden(Backbone(model, digest, runtime), HeadSession(head, runtime), spec),
+        golden=golden(Backbone(model, "", runtime), HeadSession(head, runtime), spec),
     )
-    with store.db.write() as conn:
-        gate = {"promote": True, "reason": "the first version"}
-        first = versions.publish(conn, store, manifest, gate, SERVICE)
-        promotions.request(conn, first.version, who="tests", why="first", now=time.time())
-        promotions.advance(conn, time.time())
+    tiny.activate(store, tiny.publish(store, manifest), time.time())
     return store
 
 

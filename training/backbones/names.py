@@ -56,6 +56,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 
 #: The libraries of encoders of texts.
 OF_TEXTS = (HF, FOLDER, *pretrained.TEXT_NAMES)
+#: What else a home can use, by the key of its kind.
+OTHER_NAMES = {
+    PIXELS.spec_key: "timm/NAME is any model of timm that embeds images.",
+    TOKENS.spec_key: (
+        "hf/NAME is a repository of Hugging Face. A folder has config.json, tokenizer.json and\n"
+        "model.safetensors. Either is of the family bert, distilbert, roberta or mpnet."
+    ),
+}
 _BUNDLED = (*pretrained.NAMES, *pretrained.TEXT_NAMES)
 _MODEL = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
 _REPOSITORY = re.compile(r"(?=.{1,96}$)\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
@@ -115,9 +123,13 @@ def is_folder(name: str) -> bool:
     )
 
 
-def all_names() -> list[str]:
-    """Return every name but timm's, those with bundled weights first."""
-    return [*_BUNDLED, *(f"{TORCHVISION}/{model}" for model in sorted(_FAMILY_OF))]
+def all_names(kind: InputKind) -> list[str]:
+    """Return what a home of this kind can use, those with bundled weights first.
+
+    Left out are the names that nobody can list: see `OTHER_NAMES`.
+    """
+    more = () if kind.spec_key == TOKENS.spec_key else sorted(_FAMILY_OF)
+    return [*pretrained.names(kind), *(f"{TORCHVISION}/{model}" for model in more)]
 
 
 def suggest(model: str, library: str, models: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""How blocks are tuned for each kind of input. Nothing else of training asks for a kind."""
+"""How blocks are tuned for each kind of input. Nothing else that tunes asks for a kind."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,9 @@ def _tune_champion(
     inputs, dataset = _read(context, start.digest, manifest.input_spec, rows, folder, progress)
     backbone = from_onnx(manifest.backbone_name, store.blobs.get(start.digest, keep=True))
     recipe = _apply_request(
-        room_of(manifest.input_spec).recipe(context.recipe), run, len(backbone.blocks)
+        room_of(manifest.input_spec).recipe(context.recipe),
+        run.parameters.get("wanted", {}),
+        len(backbone.blocks),
     )
     tuned = _tune(context, recipe, backbone, dataset, inputs, folder, progress)
     # Raises if tuning stopped because the run was cancelled or handed back.
@@ -227,9 +230,10 @@ def _tune(
     )
 
 
-def _apply_request(recipe: TuningRecipe, run: Run, num_blocks: int) -> TuningRecipe:
+def _apply_request(
+    recipe: TuningRecipe, wanted: Mapping[str, Any], num_blocks: int
+) -> TuningRecipe:
     """Apply the request or the plan to the recipe."""
-    wanted = run.parameters.get("wanted", {})
     chosen = {name: wanted[name] for name in ("epochs", "minutes") if wanted.get(name)}
     if wanted.get("share"):
         chosen["depth"] = max(1, round(wanted["share"] * num_blocks))

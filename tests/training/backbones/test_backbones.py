@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="the training extra is not installed
 
 from core.errors import InvalidRequest, SpecMismatch  # noqa: E402
 from core.inputs.pixels.decoding import PixelSpec  # noqa: E402
+from core.inputs.pixels.kind import PIXELS  # noqa: E402
 from tests.training.backbones.random_backbone import in_torch, random_backbone  # noqa: E402
 from training.backbones import export, names  # noqa: E402
 from training.backbones.backbone import Backbone, build, from_onnx  # noqa: E402
@@ -172,7 +173,7 @@ def test_each_name_is_one_of_torchvisions() -> None:
     named = [model for models in names.FAMILIES.values() for model in models]
     assert len(named) == len(set(named))
     assert set(named) <= known
-    assert names.all_names()[:2] == ["efficientnet-lite0", "starter"]
+    assert names.all_names(PIXELS)[:2] == ["efficientnet-lite0", "starter"]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
-from core.models import starter  # noqa: E402
 from core.models.binding import bound_weights  # noqa: E402
+from core.models.pretrained import starter  # noqa: E402
 from training.backbones.backbone import StarterBackbone, load_weights, starter_backbone  # noqa: E402
 from training.backbones.export import export_backbone, export_graph  # noqa: E402
 from training.distil import bundle_starter  # noqa: E402

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
-from core.models import lite0  # noqa: E402
 from core.models.backbones import Backbone, Runtime  # noqa: E402
+from core.models.pretrained import lite0  # noqa: E402
 from core.models.pretrained.torch_file import read_tensors  # noqa: E402
 from training.backbones.backbone import build  # noqa: E402
 from training.backbones.export import export_backbone, export_graph  # noqa: E402

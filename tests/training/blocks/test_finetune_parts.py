@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 
-from core.models import starter  # noqa: E402
+from core.models.pretrained import starter  # noqa: E402
 from tests.training.backbones.tiny_backbone import CLASSES, photos, probe, tiny_backbone  # noqa: E402
 from training.backbones.backbone import starter_backbone  # noqa: E402
 from training.blocks import checkpoint as checkpoint  # noqa: E402

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from training.pipeline import run as run_module
 from training.pipeline.context import RunContext, open_context
 from training.pipeline.progress import Progress
 from training.pipeline.run import attempt
-from training.recipe import BlocksRecipe, PlannerPolicy, Recipe
+from training.recipe import BlocksRecipe, PlannerPolicy, Recipe, TextBlocksRecipe
 from training.worker.trainer import Trainer
 
 pytest.importorskip("torch")
@@ -34,6 +35,17 @@ def claim_blocks(store: Store, wanted: dict[str, object]) -> Run:
         claimed = leases.claim(conn, "test", time.time(), runs.LONG)
     assert claimed is not None
     return claimed
+
+
+def test_plan_has_at_most_twice_the_epochs_of_the_recipe() -> None:
+    from training.pipeline.tune_blocks import _apply_request  # which needs torch
+
+    recipe = TextBlocksRecipe(epochs=5, depth=3)
+    planned = {"epochs": 20, "share": 0.45, "reason": "few and different"}
+    chosen = _apply_request(recipe, planned, num_blocks=13)
+    assert (chosen.epochs, chosen.depth) == (10, 6)
+    assert _apply_request(recipe, planned | {"epochs": 4}, num_blocks=13).epochs == 4
+    assert _apply_request(recipe, {}, num_blocks=2) == replace(recipe, depth=2)
 
 
 def test_blocks_are_tuned_judged_on_held_out_examples_and_served(

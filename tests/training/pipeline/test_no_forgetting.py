@@ -66,17 +66,19 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
     ensure_first_version(store)
     trainer = Trainer(store, Recipe(), settings)
     steps = []
+    judges: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(ORDER), AT_A_TIME):
         for name in ORDER[start : start + AT_A_TIME]:
             label(store, digits_of(name)[:LABELS_A_CLASS])
         run = retrain(store, trainer)
         assert run.outcome == "promoted", run
-        steps.append(_step(store, ORDER[: start + AT_A_TIME]))
+        steps.append(_step(store, ORDER[: start + AT_A_TIME], judges))
     store.db.close()
     return steps
 
 
-def _step(store: Store, classes: tuple[str, ...]) -> Step:
+def _step(store: Store, classes: tuple[str, ...], judges: dict[str, NDArray[np.float32]]) -> Step:
+    """`judges` are embeddings by class, to which those of new classes are added."""
     version = live(store)
     manifest = versions.read_manifest(version, store)
     backbone = load(manifest, store.blobs, Runtime(provider="cpu")).backbone
@@ -89,9 +91,13 @@ def _step(store: Store, classes: tuple[str, ...]) -> Step:
     with threadpool_limits(1):  # as in a run; with more threads, sums are added in another order
         again = fit_head(training, HeadRecipe(), score_all=score_all, penalty=penalty).head
         at_once = fit_head(training, HeadRecipe(), score_all=score_all).head
-    judges = [digit for name in classes for digit in digits_of(name)[-JUDGES_A_CLASS:]]
-    x_ND = backbone.embed(np.stack([pixels.decode(d.image, manifest.input_spec) for d in judges]))
-    names = [digit.label for digit in judges]
+    for name in classes[len(judges) :]:
+        images = [digit.image for digit in digits_of(name)[-JUDGES_A_CLASS:]]
+        judges[name] = backbone.embed(
+            np.stack([pixels.decode(image, manifest.input_spec) for image in images])
+        )
+    x_ND = np.concatenate([judges[name] for name in classes])
+    names = [name for name in classes for _ in range(JUDGES_A_CLASS)]
     return Step(
         classes,
         store.blobs.get(manifest.head),

@@ -31,8 +31,6 @@ class TextEncoder(nn.Module):  # type: ignore[misc]  # torch is typed as Any her
     The blocks share the network's weights and are not part of the module tree.
     """
 
-    #: The embeddings are not fine-tuned: words that no label has would stay behind the others.
-    first_tunable = 1
     blocks: nn.ModuleList
     #: The embeddings of tokens are never tuned. They are up to half of the weights, and those of
     #: words that no labelled text has would stay behind.

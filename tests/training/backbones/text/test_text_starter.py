@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training extra is not installed")
 pytest.importorskip("transformers", reason="the text-training extra is not installed")
 
-from core.models import minilm  # noqa: E402
 from core.models.backbones import Backbone, Runtime  # noqa: E402
+from core.models.pretrained import minilm  # noqa: E402
 from training.backbones.networks import export, from_onnx  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]  # builds 22 million weights
