@@ -12,7 +12,7 @@ from core.labelling import lost_images
 from core.labelling.lost_images import LostImage
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas.bodies import moment
+from service.api.schemas.bodies import Limit, PlainNumber, WholeNumber, moment
 
 router = APIRouter(tags=["lost images"])
 
@@ -48,8 +48,8 @@ class Erased(BaseModel):
 @router.get("/v1/lost-images", response_model=LostImageList)
 def listing(
     serving: ServingDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    after: Annotated[int, Query(ge=0, description="Only examples above this id.")] = 0,
+    limit: Limit = 50,
+    after: Annotated[int, Query(ge=0, description="Only examples above this id."), PlainNumber] = 0,
 ) -> LostImageList:
     """List the labelled examples whose images are missing or damaged, by the example's id.
 
@@ -66,7 +66,7 @@ def listing(
 
 @router.delete("/v1/lost-images/{example_id}", response_model=Erased)
 def erase(
-    example_id: int, serving: ServingDep, caller: CallerDep, who: str | None = None
+    example_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: str | None = None
 ) -> Erased:
     """Take an example whose image is lost out of learning: its labels are retracted. DELETE
     /v1/examples/{example_id} blanks them too, and erases what else there is of it."""
