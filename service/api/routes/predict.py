@@ -11,7 +11,8 @@ from core.inputs import kinds
 from service.api import input_contract
 from service.api.dependencies import TimeoutHeader, deadline_of, serving_of, ticket_of
 from service.api.input_bodies import read_inputs
-from service.api.schemas.bodies import Limit, PredictionList, PredictionResponse, WholeNumber
+from service.api.schemas.bodies import Limit, WholeNumber
+from service.api.schemas.predictions import PredictionList, PredictionResponse
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
 
