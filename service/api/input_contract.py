@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.inputs.kind import InputKind, Wire
-from service.api.input_bodies import MAX_INPUTS
+from service.api.json_bodies import MAX_INPUTS
 from service.api.request_bodies import FORM, JSON
 from service.api.schemas.bodies import FeedbackRequest
 
