@@ -49,9 +49,8 @@ async def predict(
     inputs = await read_inputs(request, serving.store.kind)
     if not inputs.is_list:
         return await predict_one(serving, inputs.first, ticket, deadline, top, version)
-    ticket.resize(len(inputs.contents))
     servable = await serving.predictor.servable(version)
-    results = await serving.predictor.predict_many(servable, inputs.contents, deadline)
+    results = await serving.predictor.predict_many(servable, inputs.contents, ticket, deadline)
     return _response(_body(PredictionList.from_records(results, top)))
 
 
