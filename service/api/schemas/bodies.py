@@ -46,6 +46,12 @@ Limit = Annotated[int, Field(ge=1, le=1000), PlainNumber]
 AnyUuid = BeforeValidator(ids.canonical)
 
 
+class Authored(BaseModel, extra="forbid"):
+    who: str | None = Field(
+        None, description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS}
+    )
+
+
 class LabelOfOne(BaseModel, extra="forbid"):
     """A label, and what it is for: one of the two ids, or the text itself."""
 
@@ -63,10 +69,8 @@ class LabelOfOne(BaseModel, extra="forbid"):
         return self
 
 
-class FeedbackRequest(LabelOfOne):
-    who: str | None = Field(
-        None, description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS}
-    )
+class FeedbackRequest(LabelOfOne, Authored):
+    pass
 
 
 class FeedbackResponse(BaseModel):

@@ -12,6 +12,7 @@ from core.labelling import lost_images
 from core.labelling.lost_images import LostImage
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.query_types import Who
 from service.api.schemas.bodies import Limit, PlainNumber, WholeNumber, moment
 
 router = APIRouter(tags=["lost images"])
@@ -66,7 +67,7 @@ def listing(
 
 @router.delete("/v1/lost-images/{example_id}", response_model=Erased)
 def erase(
-    example_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: str | None = None
+    example_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: Who = None
 ) -> Erased:
     """Take an example whose image is lost out of learning: its labels are retracted. DELETE
     /v1/examples/{example_id} blanks them too, and erases what else there is of it."""
