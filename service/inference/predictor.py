@@ -1,6 +1,6 @@
 """The way of an input through a worker: decode, score, record.
 
-The thread that decodes an image also scores it, unless there is a batcher. It also records the
+The thread that decodes an input also scores it, unless there is a batcher. It also records the
 prediction, unless the store is remote or there is a batcher: then an I/O thread does.
 """
 
@@ -47,7 +47,7 @@ class Predictor:
         num_io_threads: int,
         batcher: Batcher | None = None,
     ) -> None:
-        """`max_parallel` images are computed in parallel. Without I/O threads, which a batcher
+        """`max_parallel` inputs are computed in parallel. Without I/O threads, which a batcher
         needs, the thread that computes a prediction also records it."""
         self._clock = store.db.clock
         self._kind = store.kind

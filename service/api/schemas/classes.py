@@ -48,7 +48,7 @@ class NoneOfThese(BaseModel):
 class ClassListResponse(BaseModel):
     classes: list[ClassResponse] = Field(description="By name.")
     next_after: str | None = Field(description="Send it as `after` for the next ones; null: none.")
-    none_of_these: NoneOfThese = Field(description="The label of images that are in no class.")
+    none_of_these: NoneOfThese = Field(description="The label of inputs that are in no class.")
     can_learn: bool = Field(description="There are enough labels to train on.")
 
 

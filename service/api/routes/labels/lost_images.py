@@ -1,4 +1,4 @@
-"""Lost images: labelled examples whose images are missing or damaged. DELETE erases one."""
+"""Lost images: labelled examples whose inputs are missing or damaged. DELETE erases one."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def listing(
     limit: Limit = 50,
     after: Annotated[int, Query(ge=0, description="Only examples above this id."), PlainNumber] = 0,
 ) -> LostImageList:
-    """List the labelled examples whose images are missing or damaged, by the example's id.
+    """List the labelled examples whose images or texts are missing or damaged, by the example's id.
 
-    To get one back, restore its blob from a backup, or label the same photo again.
+    To get one back, restore its blob from a backup, or label the same input again.
     """
     with serving.store.db.read() as conn:
         found = lost_images.listing(conn, limit=limit + 1, after=after)
@@ -69,7 +69,7 @@ def listing(
 def erase(
     example_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: Who = None
 ) -> Erased:
-    """Take an example whose image is lost out of learning: its labels are retracted. DELETE
+    """Take an example whose image or text is lost out of learning: its labels are retracted. DELETE
     /v1/examples/{example_id} blanks them too, and erases what else there is of it."""
     who = caller.who(who)
     now = serving.store.db.clock()
