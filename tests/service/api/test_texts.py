@@ -205,6 +205,8 @@ def test_status_and_contract_say_what_the_home_takes(client: TestClient) -> None
     assert taken.keys() == {"text/plain", "multipart/form-data", "application/json"}
     fields = paths["/v1/feedback"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert "text" in fields["properties"]
+    imported = paths["/v1/imports"]["post"]["requestBody"]["content"]
+    assert imported["application/json"] == {"schema": {}}, "rows of any shape are read later"
 
 
 def test_no_text_is_logged_or_quoted(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
