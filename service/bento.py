@@ -35,7 +35,7 @@ from core.store.home_kind import read_kind
 from service.api.app import build_routes, create_app
 from service.api.routes import bentoml as bentoml_routes
 from service.api.routes.predict import DEFAULT_TOP, predict_here
-from service.api.schemas.bodies import PredictionResponse
+from service.api.schemas.predictions import PredictionResponse
 from service.inference.serving_process import ServingProcess
 from service.processes import parent_watch, placement
 from service.processes.trainer_supervisor import Supervisor

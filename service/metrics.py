@@ -66,21 +66,21 @@ not_kept = Counter(
 )
 abstentions = Counter("evergreen_abstentions", "Predictions that abstain.")
 unfamiliar = Counter(
-    "evergreen_unfamiliar_predictions", "Predictions for images unlike everything labelled."
+    "evergreen_unfamiliar_predictions", "Predictions for inputs unlike everything labelled."
 )
 images_not_kept = Counter(
     "evergreen_images_not_kept",
-    "Images of predictions that were not kept, by reason.",
+    "Inputs of predictions that were not kept, by reason.",
     ["reason"],
 )
 shed = Counter("evergreen_shed", "Predictions rejected because too many were in flight.")
 deadlines_exceeded = Counter(
     "evergreen_deadlines_exceeded",
-    "Images whose deadline passed before work on them started.",
+    "Inputs whose deadline passed before work on them started.",
 )
 batch_size = Histogram(
     "evergreen_batch_size",
-    "Images in a batch, where batching is on.",
+    "Inputs in a batch, where batching is on.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
 forwarded = Counter(
@@ -212,7 +212,7 @@ class _State(Collector):
             now - oldest if oldest is not None else 0.0,
         )
         yield GaugeMetricFamily(
-            "evergreen_lost_images", "Labelled images that are missing or damaged.", num_lost
+            "evergreen_lost_images", "Labelled inputs that are missing or damaged.", num_lost
         )
         yield CounterMetricFamily(
             "evergreen_self_healing",

@@ -20,12 +20,11 @@ from starlette.exceptions import HTTPException
 from core.errors import EvergreenError, InputError, InvalidRequest, UnsupportedMediaType
 from core.inputs import kinds
 from core.inputs.kind import InputKind, Wire
+from service.api.json_bodies import MAX_INPUTS
 from service.api.request_bodies import FORM, JSON, media_type, media_type_of
 
 # Fields of a form other than the input; each is a label, an id or a name.
 _MAX_FIELDS = 16
-# Inputs of one request: they share a response, so the first waits for the last.
-MAX_INPUTS = 64
 
 
 @dataclass(frozen=True, slots=True)

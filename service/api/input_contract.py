@@ -9,12 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.exchange.sources import has_tables
+from core.exchange.tables.table import Format
 from core.inputs.kind import InputKind, Wire
-from service.api.input_bodies import MAX_INPUTS
+from service.api.json_bodies import MAX_INPUTS
 from service.api.request_bodies import FORM, JSON
 from service.api.schemas.bodies import FeedbackRequest
 
-_PREDICT, _FEEDBACK = "/v1/predict", "/v1/feedback"
+# Of an archive, or of a table whose format its name tells.
+ANY_FILE = "application/octet-stream"
+ARCHIVES = ("application/zip", "application/x-zip-compressed", ANY_FILE)
+TABLES: dict[str, Format] = {
+    "text/csv": "csv",
+    "text/tab-separated-values": "csv",
+    "application/x-ndjson": "json",
+    "application/jsonl": "json",
+    JSON: "json",
+}
 _BYTES: dict[str, Any] = {"type": "string", "format": "binary"}
 _CHARACTERS: dict[str, Any] = {"type": "string", "minLength": 1}
 
@@ -52,10 +63,21 @@ def of_feedback(taken: Sequence[InputKind]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def of_import(taken: Sequence[InputKind]) -> dict[str, Any]:
+    """The `openapi_extra` of the route."""
+    types = {*ARCHIVES, *TABLES} if any(map(has_tables, taken)) else {*ARCHIVES}
+    # A schema of JSON would be of its value, which is known when the import has read the rows.
+    content = {name: {"schema": {} if name == JSON else _BYTES} for name in sorted(types)}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def of_home(document: dict[str, Any], kind: InputKind) -> None:
     """Leave the bodies of this kind alone in the document."""
-    for path, bodies in ((_PREDICT, of_predict), (_FEEDBACK, of_feedback)):
+    for path, bodies in _BODIES.items():
         document["paths"][path]["post"] |= bodies([kind])
+
+
+_BODIES = {"/v1/predict": of_predict, "/v1/feedback": of_feedback, "/v1/imports": of_import}
 
 
 def _schema(wire: Wire) -> dict[str, Any]:

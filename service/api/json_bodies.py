@@ -17,8 +17,15 @@ from core.errors import BodyTooLarge, InvalidRequest
 MAX_BYTES = 500_000
 # 500 labels of 100 characters, each escaped, are as long.
 LARGER = {"/v1/feedback/batch": 1_000_000}
+# Inputs of one prediction: they share a response, so the first waits for the last.
+MAX_INPUTS = 64
 # Where JSON carries inputs: how many of the longest there may be.
-MOST_INPUTS = {"/v1/predict": 64, "/predict": 1, "/v1/feedback": 1, "/v1/feedback/batch": 64}
+_MOST_INPUTS = {
+    "/v1/predict": MAX_INPUTS,
+    "/predict": 1,
+    "/v1/feedback": 1,
+    "/v1/feedback/batch": MAX_INPUTS,
+}
 # Of a character that is escaped.
 _CHARACTER_BYTES = 6
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -38,7 +45,7 @@ DEFAULT_LIMITS = Limits(MAX_BYTES, MAX_BYTES)
 def limits_of(path: str, max_characters: int) -> Limits:
     """Those of a route. `max_characters` is of an input; 0: JSON carries none."""
     others = LARGER.get(path, MAX_BYTES)
-    num_characters = MOST_INPUTS.get(path, 0) * max_characters
+    num_characters = _MOST_INPUTS.get(path, 0) * max_characters
     return Limits(others + _CHARACTER_BYTES * num_characters, others)
 
 

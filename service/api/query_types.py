@@ -1,11 +1,15 @@
-"""Times and flags, as a query has them. Numbers are in `service/api/schemas/bodies.py`."""
+"""Times, flags and authors, as a query has them. Numbers are in `service/api/schemas/bodies.py`."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
 
+from fastapi import Query
 from pydantic import AwareDatetime, BeforeValidator
+
+from core.plain_text import MAX_WHO_CHARACTERS
+from service.api.schemas.bodies import WHO
 
 
 def _time(value: Any) -> Any:
@@ -28,3 +32,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 Time = Annotated[AwareDatetime, BeforeValidator(_time)]
 # Of a query.
 Flag = Annotated[bool, BeforeValidator(_flag)]
+# `Caller.who` checks it.
+Who = Annotated[
+    str | None, Query(description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS})
+]

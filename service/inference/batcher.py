@@ -69,7 +69,7 @@ class Batcher:
     async def predict(
         self, servable: Servable, batch: Array, deadline: Deadline | None = None
     ) -> Scores:
-        """The scores of these images, in order, as `servable.predict` gives them.
+        """The scores of these inputs, in order, as `servable.predict` gives them.
 
         A call that is cancelled before its batch starts is not run. Raises DeadlineExceeded,
         InvalidRequest, NotReady, and what the model raises.

@@ -1,6 +1,6 @@
 """The way of an input through a worker: decode, score, record.
 
-The thread that decodes an image also scores it, unless there is a batcher. It also records the
+The thread that decodes an input also scores it, unless there is a batcher. It also records the
 prediction, unless the store is remote or there is a batcher: then an I/O thread does.
 """
 
@@ -25,7 +25,7 @@ from service.inference.recorder import Recorder
 from service.inference.shadow_recorder import ShadowRecorder
 from service.swap.slot import Slot
 from service.swap.swap import Swap
-from service.traffic.admission import Deadline
+from service.traffic.admission import Deadline, Ticket
 
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
@@ -47,7 +47,7 @@ class Predictor:
         num_io_threads: int,
         batcher: Batcher | None = None,
     ) -> None:
-        """`max_parallel` images are computed in parallel. Without I/O threads, which a batcher
+        """`max_parallel` inputs are computed in parallel. Without I/O threads, which a batcher
         needs, the thread that computes a prediction also records it."""
         self._clock = store.db.clock
         self._kind = store.kind
@@ -57,6 +57,8 @@ class Predictor:
         self._capture = capture
         self.max_parallel = max_parallel
         self.batcher = batcher
+        # Inputs of one request: while some are computed, the next ones are at hand.
+        self._most_at_a_time = 2 * (batcher.max_batch if batcher else max_parallel)
         self._compute_pool = ThreadPoolExecutor(max_parallel, thread_name_prefix="compute")
         self._io_pool = (
             ThreadPoolExecutor(num_io_threads, thread_name_prefix="io") if num_io_threads else None
@@ -148,22 +150,30 @@ class Predictor:
         self,
         servable: Servable,
         contents: Sequence[bytes | EvergreenError],
+        ticket: Ticket,
         deadline: Deadline | None = None,
     ) -> list[PredictionResult | EvergreenError]:
         """Predict all with one version, in order. An input that fails gets its own error, as does
-        one that came as an error."""
+        one that came as an error.
 
-        async def predict_or_error(
-            content: bytes | EvergreenError,
-        ) -> PredictionResult | EvergreenError:
-            if isinstance(content, EvergreenError):
-                return content
-            try:
-                return await self.predict(servable, content, deadline)
-            except EvergreenError as error:
-                return error
+        A few are in flight at a time, so that other requests are admitted, and come in between.
+        """
+        results: dict[int, PredictionResult | EvergreenError] = {}
+        waiting = iter(enumerate(contents))
 
-        return list(await asyncio.gather(*map(predict_or_error, contents)))
+        async def work() -> None:
+            for i, content in waiting:
+                try:
+                    if isinstance(content, EvergreenError):
+                        raise content
+                    with ticket.of_one():
+                        results[i] = await self.predict(servable, content, deadline)
+                except EvergreenError as error:
+                    results[i] = error
+
+        ticket.resize(0)
+        await asyncio.gather(*(work() for _ in range(self._most_at_a_time)))
+        return [results[i] for i in range(len(contents))]
 
     async def score_batch(
         self, servable: Servable, batch: Array, deadline: Deadline | None

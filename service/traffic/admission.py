@@ -120,9 +120,15 @@ class Ticket:
         self.resize(num_images)
 
     def resize(self, num_images: int) -> None:
-        """Set how many images the request has here; 0 while another worker predicts."""
+        """Set how many images the request has here; 0 while another worker predicts, or while each
+        image has a ticket."""
         self._admission.add(num_images - self._num_images)
         self._num_images = num_images
+
+    def of_one(self) -> Ticket:
+        """A further one, for an image of a request whose images take turns: each counts while its
+        turn lasts. It is admitted, as the request was."""
+        return Ticket(self._admission, 1)
 
     def release(self) -> None:
         """The images are done. Further calls do nothing."""

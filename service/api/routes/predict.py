@@ -11,7 +11,8 @@ from core.inputs import kinds
 from service.api import input_contract
 from service.api.dependencies import TimeoutHeader, deadline_of, serving_of, ticket_of
 from service.api.input_bodies import read_inputs
-from service.api.schemas.bodies import Limit, PredictionList, PredictionResponse, WholeNumber
+from service.api.schemas.bodies import Limit, WholeNumber
+from service.api.schemas.predictions import PredictionList, PredictionResponse
 from service.inference.serving_process import ServingProcess
 from service.traffic.admission import Deadline, Ticket
 
@@ -48,9 +49,8 @@ async def predict(
     inputs = await read_inputs(request, serving.store.kind)
     if not inputs.is_list:
         return await predict_one(serving, inputs.first, ticket, deadline, top, version)
-    ticket.resize(len(inputs.contents))
     servable = await serving.predictor.servable(version)
-    results = await serving.predictor.predict_many(servable, inputs.contents, deadline)
+    results = await serving.predictor.predict_many(servable, inputs.contents, ticket, deadline)
     return _response(_body(PredictionList.from_records(results, top)))
 
 

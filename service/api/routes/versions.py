@@ -50,7 +50,8 @@ def listing(
 
 @router.get("/v1/versions/{number}", response_model=VersionDetail)
 def one(number: WholeNumber, serving: ServingDep) -> VersionDetail:
-    """Return a version with its manifest: classes, pixels, digests, snapshot, metrics, libraries.
+    """Return a version with its manifest: classes, input spec, digests, snapshot, metrics and
+    libraries.
 
     `shadow` compares its shadow predictions with the champion's.
     """
@@ -88,7 +89,7 @@ async def model(
     caller: CallerDep,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Download the version as one verified ONNX file: uint8 pixels in, probabilities out."""
+    """Download the version as one verified ONNX file: pixels or tokens in, probabilities out."""
     version = await run_in_threadpool(_version, number, serving)
     export = serving.exports.known(version.manifest)
     if export is None:

@@ -9,9 +9,8 @@ from pydantic import BaseModel, Field
 
 from core.class_names import MAX_LABEL_CHARACTERS
 from core.labelling.class_changes import MAX_MERGED, ClassChange
-from core.plain_text import MAX_WHO_CHARACTERS
 from core.review.listing.class_list import ListedClass
-from service.api.schemas.bodies import WHO, moment_or_none
+from service.api.schemas.bodies import Authored, moment_or_none
 
 _NAME: dict[str, Any] = {"minLength": 1, "maxLength": MAX_LABEL_CHARACTERS}
 _ClassName = Annotated[str, Field(json_schema_extra=_NAME)]
@@ -49,27 +48,21 @@ class NoneOfThese(BaseModel):
 class ClassListResponse(BaseModel):
     classes: list[ClassResponse] = Field(description="By name.")
     next_after: str | None = Field(description="Send it as `after` for the next ones; null: none.")
-    none_of_these: NoneOfThese = Field(description="The label of images that are in no class.")
+    none_of_these: NoneOfThese = Field(description="The label of inputs that are in no class.")
     can_learn: bool = Field(description="There are enough labels to train on.")
 
 
-class _Who(BaseModel, extra="forbid"):
-    who: str | None = Field(
-        None, description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS}
-    )
-
-
-class RenameRequest(_Who):
+class RenameRequest(Authored):
     from_: _ClassName = Field(alias="from")
     to: _ClassName
 
 
-class MergeRequest(_Who):
+class MergeRequest(Authored):
     from_: list[_ClassName] = Field(alias="from", min_length=1, max_length=MAX_MERGED)
     to: _ClassName = Field(description="One of them, a further class, or a new one.")
 
 
-class DeleteRequest(_Who):
+class DeleteRequest(Authored):
     name: _ClassName
 
 

@@ -24,8 +24,8 @@ class ErasedVersion(BaseModel):
 class Receipt(BaseModel):
     """What was erased, and what is left."""
 
-    image: str = Field(description="SHA-256 of the image, which is deleted.")
-    example_id: int | None = Field(description="Null: the image was never labelled.")
+    image: str = Field(description="SHA-256 of the image or text, which is deleted.")
+    example_id: int | None = Field(description="Null: the input was never labelled.")
     prediction_id: str | None = Field(description="Null: the example was named.")
     erased_at: datetime.datetime
     finished_at: datetime.datetime | None = Field(
@@ -37,11 +37,11 @@ class Receipt(BaseModel):
         default_factory=dict,
         description="SHA-256 of each embedding, which is deleted, by that of its backbone.",
     )
-    predictions: int = Field(description="Rows of the image, which are deleted.")
+    predictions: int = Field(description="Rows of the input, which are deleted.")
     shadow_answers: int = Field(description="Answers of shadows to them, which are deleted.")
     spooled: int = Field(description="Spooled predictions of this machine, which are deleted.")
     thumbnails: int = Field(
-        0, description="Cached pictures of it on this machine, which are deleted."
+        0, description="Cached thumbnails of it on this machine, which are deleted."
     )
     labels: list[int] = Field(
         default_factory=list,

@@ -8,22 +8,18 @@ from pydantic import BaseModel, Field
 
 from core.labelling.bulk.targets import MAX_LABELS
 from core.labelling.bulk.write import BulkResult, BulkResults
-from core.plain_text import MAX_WHO_CHARACTERS
-from service.api.schemas.bodies import WHO, LabelOfOne
+from service.api.schemas.bodies import Authored, LabelOfOne
 
 
 class BulkLabelRequest(LabelOfOne):
     label: str = Field(description="What cannot be a label is refused alone.")
 
 
-class FeedbackBatchRequest(BaseModel, extra="forbid"):
+class FeedbackBatchRequest(Authored):
     labels: list[BulkLabelRequest] = Field(
         min_length=1,
         max_length=MAX_LABELS,
         description="Each with one of the two ids, or with a text.",
-    )
-    who: str | None = Field(
-        None, description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS}
     )
 
 

@@ -42,7 +42,7 @@ class MapResponse(BaseModel):
 
 
 class CurvePoint(BaseModel):
-    labels: int = Field(description="Labelled images of all classes, held-out ones too.")
+    labels: int = Field(description="Labelled inputs of all classes, held-out ones too.")
     accuracy: float = Field(description="0 to 1.")
     interval: tuple[float, float] = Field(description=_INTERVAL)
 
@@ -50,7 +50,7 @@ class CurvePoint(BaseModel):
 class CurveClass(BaseModel):
     name: str
     examples: int
-    accuracy: float | None = Field(description="Null: it has too few images to be learnt.")
+    accuracy: float | None = Field(description="Null: it has too few examples to be learnt.")
     interval: tuple[float, float] | None = Field(description=_INTERVAL)
     gain_expected: float | None = Field(
         description="Of its accuracy, with as many more labels as a class has on average."

@@ -54,7 +54,7 @@ class ShadowScore(BaseModel):
     answers: int = Field(description="Shadow predictions, during any champion.")
     agreement: float = Field(description="Share of them that agree with the champion.")
     labelled: int = Field(
-        description="How many of the last 1,000 labels are of images that it predicted."
+        description="How many of the last 1,000 labels are of inputs that it predicted."
     )
     accuracy: float | None = Field(
         description="Share of the labelled ones that this version got right."

@@ -33,9 +33,9 @@ class LabelStatus(BaseModel):
 
 class DiskStatus(BaseModel):
     free_bytes: int = Field(description="Now.")
-    min_free_bytes: int = Field(description="Below it, images of predictions are not kept.")
+    min_free_bytes: int = Field(description="Below it, inputs of predictions are not kept.")
     keeps_images: bool = Field(
-        description="Whether images of predictions are kept, so that they can be labelled by id."
+        description="Whether inputs of predictions are kept, so that they can be labelled by id."
     )
 
 
@@ -47,7 +47,7 @@ class ClockStatus(BaseModel):
 
 
 class LostImageStatus(BaseModel):
-    count: int = Field(description="Labelled images that are missing or damaged.")
+    count: int = Field(description="Labelled inputs that are missing or damaged.")
     examples: list[int] = Field(description="The first few; GET /v1/lost-images lists them all.")
 
 
@@ -81,7 +81,7 @@ class Status(BaseModel):
     classes: int
     answered_by: int = Field(description="The process that served this request.")
     max_batch: int | None = Field(
-        description="Most images in a batch of this process; null: batching is off."
+        description="Most inputs in a batch of this process; null: batching is off."
     )
     started_at: datetime.datetime
     degraded: list[DegradedStatus] = Field(

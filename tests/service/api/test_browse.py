@@ -117,6 +117,7 @@ def test_times_have_an_offset_and_a_plus_may_be_a_space(filled: TestClient) -> N
         ("since=0", "invalid-request", "such as 2026-12-01T08:00:00Z"),
         ("since=2026-13-01T00:00Z", "invalid-request", "month"),
         ("held_out=1", "invalid-request", "send true or false"),
+        ("suspected=1", "invalid-request", "send true or false"),
     ],
 )
 def test_what_is_wrong_with_a_query_is_said(

@@ -70,7 +70,13 @@ def test_unknown_is_404(trained_client: TestClient, path: str, code: str) -> Non
 
 @pytest.mark.parametrize(
     "query",
-    ["examples/1?limit=0", "examples/1?before=x", "versions/2/examples?after=-1", "examples/x"],
+    [
+        "examples/1?limit=0",
+        "examples/1?before=x",
+        "examples/1_0",
+        "examples/x",
+        "versions/2/examples?after=-1",
+    ],
 )
 def test_invalid_page_is_refused(trained_client: TestClient, query: str) -> None:
     assert_problem.problem(trained_client.get(f"/v1/{query}"), 422, "invalid-request")

@@ -55,5 +55,5 @@ def test_image_that_is_sent_again_leaves_the_list(fresh: TestClient) -> None:
 
 
 def test_bad_limits_are_refused(client: TestClient) -> None:
-    for query in ("limit=0", "limit=1001", "after=-1", "before=3"):
+    for query in ("limit=0", "limit=1001", "after=-1", "after=1_0", "before=3"):
         assert client.get(f"/v1/lost-images?{query}").status_code == 422

@@ -153,6 +153,12 @@ def test_feedback_documents_both_bodies_and_both_responses(document: dict[str, A
     assert headers == {"idempotency-key", "x-request-timeout-ms"}
 
 
+def test_import_documents_no_table_where_tables_are_refused(document: dict[str, Any]) -> None:
+    content = document["paths"]["/v1/imports"]["post"]["requestBody"]["content"]
+    zips = {"application/zip", "application/x-zip-compressed"}
+    assert content.keys() == {*zips, "application/octet-stream"}
+
+
 @pytest.mark.parametrize("place", ["", "/versions/{version}"])
 def test_infer_documents_json_with_and_without_binary_data(
     document: dict[str, Any], place: str

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
 from core import predictions
 from service.inference.serving_process import ServingProcess
 from tests.service import assert_problem
+from tests.service.conftest import app_of, settings_in
+from tests.service.trained_home import start_with_the_starter
 from tests.support import images
+
+JPEG = {"Content-Type": "image/jpeg"}
 
 
 def post(client: TestClient, *sent: bytes, **options: Any) -> Any:
@@ -55,6 +62,35 @@ def test_each_prediction_is_recorded_and_can_be_corrected(
 def test_top_holds_for_every_item(client: TestClient) -> None:
     items = post(client, images.jpeg(), images.png(), params={"top": 2})["items"]
     assert [len(item["prediction"]["top"]) for item in items] == [2, 2]
+
+
+def test_other_requests_come_between_the_images_of_a_large_one(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    serving = start_with_the_starter(settings.model_copy(update={"max_wait_s": 600.0}))
+    one, files = images.jpeg(), [("image", ("a.jpg", images.jpeg(seed=1)))] * 64
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(app_of(serving))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            large = asyncio.create_task(client.post("/v1/predict", files=files))
+            while serving.admission.in_flight < 2:  # its images have begun
+                await asyncio.sleep(0)
+            most = 0
+            while not large.done():
+                most = max(most, serving.admission.in_flight)
+                response = await client.post("/v1/predict", content=one, headers=JPEG)
+                assert response.status_code == 200, response.text
+                answers_before.append(not large.done())
+            assert most <= 2 * serving.predictor.max_parallel
+            assert all(item["prediction"] for item in (await large).json()["items"])
+
+    answers_before: list[bool] = []
+    try:
+        asyncio.run(run())
+    finally:
+        serving.stop()
+    assert sum(answers_before) >= 3
+    assert serving.admission.in_flight == 0
 
 
 def test_too_many_images_are_refused(client: TestClient) -> None:

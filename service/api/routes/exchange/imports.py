@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -18,14 +18,15 @@ from core.exchange.reading.items import Layout
 from core.exchange.reading.source_file import shown
 from core.exchange.sources import Options, check_file, has_tables, table_format
 from core.exchange.tables.columns import MAX_NAME_CHARACTERS, Columns
-from core.exchange.tables.table import Format
 from core.ids import new_id
+from core.inputs import kinds
 from core.inputs.kind import InputKind
 from core.plain_text import MAX_WHO_CHARACTERS, check_plain
 from core.system.host import this_host
-from service.api import uploads
+from service.api import input_contract, uploads
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import ServingDep
+from service.api.input_contract import ANY_FILE, ARCHIVES, TABLES
 from service.api.request_bodies import media_type
 from service.api.schemas.bodies import WHO, AnyUuid, Limit
 from service.api.schemas.exchange import ImportList, ImportResponse
@@ -33,15 +34,6 @@ from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["imports"])
 
-_ANY = "application/octet-stream"
-_TYPES = ("application/zip", "application/x-zip-compressed", _ANY)
-_TABLES: dict[str, Format] = {
-    "text/csv": "csv",
-    "text/tab-separated-values": "csv",
-    "application/x-ndjson": "json",
-    "application/jsonl": "json",
-    "application/json": "json",
-}
 # A file system takes at most 255.
 _MAX_NAME_CHARACTERS = 300
 _POLL_EVERY_S = 0.5
@@ -49,22 +41,12 @@ _LISTED_PROBLEMS = 10
 
 ImportId = Annotated[str, AnyUuid]
 
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in sorted({*_TYPES, *_TABLES})
-        },
-    }
-}
-
 
 @router.post(
     uploads.PATH,
     status_code=202,
     response_model=ImportResponse,
-    openapi_extra=_BODY,
+    openapi_extra=input_contract.of_import(kinds.ALL),
 )
 async def upload(
     request: Request,
@@ -185,7 +167,7 @@ def _options(request: Request, kind: InputKind, name: str, columns: Columns) -> 
     """How the body is read, by the headers. Raises UnsupportedMediaType, InvalidRequest."""
     content_type = media_type(request)
     takes_tables = has_tables(kind)
-    known = {*_TYPES, *_TABLES} if takes_tables else {*_TYPES}
+    known = {*ARCHIVES, *TABLES} if takes_tables else {*ARCHIVES}
     if content_type not in known:
         tables = ", a table as text/csv or application/x-ndjson" if takes_tables else ""
         raise UnsupportedMediaType(
@@ -199,8 +181,8 @@ def _options(request: Request, kind: InputKind, name: str, columns: Columns) -> 
         )
     if "upgrade" in request.headers:
         raise InvalidRequest("send the archive without the header Upgrade")
-    table = _TABLES.get(content_type)
-    if content_type == _ANY and takes_tables:
+    table = TABLES.get(content_type)
+    if content_type == ANY_FILE and takes_tables:
         table = table_format(name)
     return Options(columns, table)
 

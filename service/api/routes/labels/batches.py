@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query
 
 from core.access.roles import Role
 from core.labelling import batches
-from core.plain_text import MAX_WHO_CHARACTERS
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.query_types import Who
 from service.api.schemas.batches import BatchList, BatchResponse, UndoneResponse
 from service.api.schemas.bodies import Limit, WholeNumber
 
@@ -38,7 +38,7 @@ def undo(
     batch_id: WholeNumber,
     serving: ServingDep,
     caller: CallerDep,
-    who: Annotated[str | None, Query(json_schema_extra={"maxLength": MAX_WHO_CHARACTERS})] = None,
+    who: Who = None,
 ) -> UndoneResponse:
     """Undo a batch as one. Labels that were given since stay. Repeated, it answers the same.
 

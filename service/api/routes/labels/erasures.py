@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from core.erased import Erasure
 from core.erasure.erase import Eraser
-from core.plain_text import MAX_WHO_CHARACTERS
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas.bodies import WHO, WholeNumber
+from service.api.query_types import Who
+from service.api.schemas.bodies import WholeNumber
 from service.api.schemas.erasures import Receipt
 from service.inference import erasing
 from service.inference.serving_process import ServingProcess
 
 router = APIRouter(tags=["erasure"])
 
-_Who = Annotated[
-    str | None, Query(description=WHO, json_schema_extra={"maxLength": MAX_WHO_CHARACTERS})
-]
-
 
 @router.delete("/v1/examples/{example_id}", response_model=Receipt)
 def example(
-    example_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: _Who = None
+    example_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: Who = None
 ) -> Receipt:
     """Erase a labelled input: its bytes, thumbnail, embeddings and predictions are deleted, its
     labels are retracted and blanked, and the next version is trained without it. Near-duplicates
@@ -37,7 +31,7 @@ def example(
 
 @router.delete("/v1/predictions/{prediction_id}", response_model=Receipt)
 def prediction(
-    prediction_id: str, serving: ServingDep, caller: CallerDep, who: _Who = None
+    prediction_id: str, serving: ServingDep, caller: CallerDep, who: Who = None
 ) -> Receipt:
     """Erase the input of a prediction: all predictions of the same input are deleted, and if it was
     labelled, its example is erased too. Once more, it answers the same receipt."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
@@ -15,11 +15,11 @@ from core.inputs import kinds
 from core.labelling import intake, predicted_image, retractions
 from core.labelling.intake import IntakeResult, PreparedImage
 from core.labelling.label_request import MAX_KEY_CHARACTERS, LabelRequest, check
-from core.plain_text import MAX_WHO_CHARACTERS
 from service.api import input_contract
 from service.api.access.caller import Caller, CallerDep
 from service.api.dependencies import DeadlineDep, ServingDep
 from service.api.input_bodies import read_form, refuse_strings
+from service.api.query_types import Who
 from service.api.request_bodies import FORM, JSON, media_type
 from service.api.schemas.bodies import FeedbackRequest, FeedbackResponse, WholeNumber
 from service.inference.serving_process import ServingProcess
@@ -68,7 +68,7 @@ def take_back(
     feedback_id: WholeNumber,
     serving: ServingDep,
     caller: CallerDep,
-    who: Annotated[str | None, Query(json_schema_extra={"maxLength": MAX_WHO_CHARACTERS})] = None,
+    who: Who = None,
 ) -> FeedbackResponse:
     """Retract a label. The example gets back the label that it had before, if any.
 

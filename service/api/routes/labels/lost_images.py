@@ -1,4 +1,4 @@
-"""Lost images: labelled examples whose images are missing or damaged. DELETE erases one."""
+"""Lost images: labelled examples whose inputs are missing or damaged. DELETE erases one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from core.labelling import lost_images
 from core.labelling.lost_images import LostImage
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
-from service.api.schemas.bodies import moment
+from service.api.query_types import Who
+from service.api.schemas.bodies import Limit, PlainNumber, WholeNumber, moment
 
 router = APIRouter(tags=["lost images"])
 
@@ -48,12 +49,12 @@ class Erased(BaseModel):
 @router.get("/v1/lost-images", response_model=LostImageList)
 def listing(
     serving: ServingDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    after: Annotated[int, Query(ge=0, description="Only examples above this id.")] = 0,
+    limit: Limit = 50,
+    after: Annotated[int, Query(ge=0, description="Only examples above this id."), PlainNumber] = 0,
 ) -> LostImageList:
-    """List the labelled examples whose images are missing or damaged, by the example's id.
+    """List the labelled examples whose images or texts are missing or damaged, by the example's id.
 
-    To get one back, restore its blob from a backup, or label the same photo again.
+    To get one back, restore its blob from a backup, or label the same input again.
     """
     with serving.store.db.read() as conn:
         found = lost_images.listing(conn, limit=limit + 1, after=after)
@@ -66,9 +67,9 @@ def listing(
 
 @router.delete("/v1/lost-images/{example_id}", response_model=Erased)
 def erase(
-    example_id: int, serving: ServingDep, caller: CallerDep, who: str | None = None
+    example_id: WholeNumber, serving: ServingDep, caller: CallerDep, who: Who = None
 ) -> Erased:
-    """Take an example whose image is lost out of learning: its labels are retracted. DELETE
+    """Take an example whose image or text is lost out of learning: its labels are retracted. DELETE
     /v1/examples/{example_id} blanks them too, and erases what else there is of it."""
     who = caller.who(who)
     now = serving.store.db.clock()

@@ -51,7 +51,7 @@ def listing(
         Flag | None, Query(description="Whether the label is what the analysis predicts.")
     ] = None,
     suspected: Annotated[
-        bool | None,
+        Flag | None,
         Query(
             description="Whether the label is suspected: another class is more likely than it, and "
             "nobody gave the same label twice."

@@ -15,6 +15,7 @@ from core.review import images, items, lineage
 from core.runs import Run
 from service.api.access.caller import CallerDep
 from service.api.dependencies import ServingDep
+from service.api.schemas.bodies import Limit, PlainNumber, WholeNumber
 from service.api.schemas.lineage import (
     ExampleDetail,
     ExampleOfVersion,
@@ -25,7 +26,7 @@ from service.api.schemas.lineage import (
 
 router = APIRouter(tags=["lineage"])
 
-_Limit = Annotated[int, Query(ge=1, le=1000, description="Most entries of the list.")]
+_Limit = Annotated[Limit, Query(description="Most entries of the list.")]
 
 
 @router.get("/v1/predictions/{prediction_id}", response_model=PredictionDetail)
@@ -52,11 +53,13 @@ def prediction(prediction_id: str, serving: ServingDep, caller: CallerDep) -> Pr
 
 @router.get("/v1/examples/{example_id}", response_model=ExampleDetail)
 def example(
-    example_id: int,
+    example_id: WholeNumber,
     serving: ServingDep,
     caller: CallerDep,
     limit: _Limit = 100,
-    before: Annotated[int | None, Query(description="Only versions below this number.")] = None,
+    before: Annotated[
+        WholeNumber | None, Query(description="Only versions below this number.")
+    ] = None,
 ) -> ExampleDetail:
     """Return an example: its label events, oldest first, and the versions that saw it,
     newest first. A version that saw it was trained on it, or judged on it if it is held out.
@@ -83,11 +86,13 @@ def example(
 
 @router.get("/v1/versions/{number}/examples", response_model=ExamplesOfVersion)
 def examples_of_version(
-    number: int,
+    number: WholeNumber,
     serving: ServingDep,
     caller: CallerDep,
     limit: _Limit = 100,
-    after: Annotated[int, Query(ge=0, lt=2**63, description="Only examples above this id.")] = 0,
+    after: Annotated[
+        int, Query(ge=0, lt=2**63, description="Only examples above this id."), PlainNumber
+    ] = 0,
 ) -> ExamplesOfVersion:
     """List the examples that a version was trained or judged on, with their labels of that moment,
     by id. A page may have fewer than `limit`; the last one has no `next_after`."""
