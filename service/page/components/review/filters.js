@@ -44,7 +44,7 @@ export function makeFilters() {
   const about = el("p", { class: "quiet" });
 
   function show(source, names) {
-    const all = sources(words().many);
+    const all = sources();
     put(tabs, all.map(([name, title]) => el("a", {
       href: address("review", { by: name }), "aria-current": source.name === name ? "page" : null,
     }, title)));
