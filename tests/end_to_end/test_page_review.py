@@ -174,3 +174,12 @@ def test_keys_are_listed_and_everything_has_a_name(page: ReviewPage) -> None:
     assert [e.get_attribute("outerHTML") for e in nameless] == []
     with page.narrow():
         page.until(lambda: page.width() == 360, "the page to fit a narrow screen")
+
+
+def test_list_that_is_shown_is_in_view_on_a_narrow_screen(page: ReviewPage) -> None:
+    with page.narrow():
+        page.review("by=examples")
+        current = page.one(".sources [aria-current]").rect
+        tabs = page.one(".sources").rect
+    assert current["x"] >= tabs["x"]
+    assert current["x"] + current["width"] <= tabs["x"] + tabs["width"] + 1
