@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from selenium.webdriver.common.by import By
 
-from tests.end_to_end.page import WAIT_S, Page
+from tests.end_to_end.page import Page
+from tests.end_to_end.review_page import until_learnt
 from tests.service.trained_home import UNFAMILIAR
 from tests.support.server import Server
 
@@ -70,9 +70,9 @@ def test_page_corrects_teaches_and_rolls_back(
     for name, files in photos.items():
         page.teach(name, *files)
         assert f"{len(files)} photos stored as {name}" in page.text("teach-result")
-    page.until(lambda: page.text("live-text") != "Version 1 is live", "another version")
-    until_idle(server)
+    until_learnt(server)
     newest = server.status()["version"]
+    assert newest > 1
     page.until(lambda: page.text("live-text") == f"Version {newest} is live", "the newest version")
     assert page.text("figure-classes") == "2"
     # The photo is answered again by itself, and says what changed.
@@ -156,14 +156,3 @@ def nameless(page: Page) -> list[str | None]:
 def labelled(server: Server) -> int:
     labels = server.status()["labels"]
     return sum(labels["examples"].values()) + int(labels["held_out"])
-
-
-def until_idle(server: Server) -> None:
-    """Wait until no label and no run is waiting, so that the version stays."""
-    deadline = time.monotonic() + WAIT_S
-    while True:
-        status = server.status()
-        if not status["runs"] and not status["labels"]["waiting"]:
-            return
-        assert time.monotonic() < deadline, status
-        time.sleep(0.05)
