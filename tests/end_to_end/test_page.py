@@ -19,7 +19,6 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 NUM_WORKERS = 2
 SETTINGS = {"EVERGREEN_RUN_TRAINER": "true"}
 
-_VIEWS = ("try", "review", "learn", "versions", "data", "example/1", "versions/1/diff/2")
 # Text that would run if the page inserted it as HTML.
 _TRICK = '<img src=x onerror="document.title=1">'
 
@@ -129,28 +128,6 @@ def test_photos_can_be_dropped_or_pasted(
     page.until(lambda: page.all('.card[aria-busy="false"] h2'), "the prediction")
     assert page.one(".card img").get_attribute("alt") == "held.png"
     assert page.console() == []
-
-
-@pytest.mark.parametrize("view", _VIEWS)
-def test_controls_have_names_and_fit_a_narrow_screen(
-    view: str, page: Page, photos: dict[str, list[Path]]
-) -> None:
-    page.open(view)
-    if view == "try":
-        page.choose(photos["blue"][1])
-    page.until(lambda: len(page.all("main button, main input, main a")) > 0, "the view")
-    page.until(lambda: nameless(page) == [], "a name of every control")
-    size = {"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": True}
-    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    width = page.browser.execute_script("return document.documentElement.scrollWidth")
-    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert width == 320
-
-
-def nameless(page: Page) -> list[str | None]:
-    """The controls that a screen reader cannot name."""
-    controls = [e for e in page.all("button, input, select, a") if e.is_displayed()]
-    return [e.get_attribute("outerHTML") for e in controls if not e.accessible_name]
 
 
 def labelled(server: Server) -> int:

@@ -168,13 +168,3 @@ def test_name_of_a_class_stays_text(page: ReviewPage) -> None:
     assert [each for each in images if str(each.get_attribute("src")).endswith("/x")] == []
     assert page.browser.title.startswith("Data")
     assert page.console() == []
-
-
-def test_everything_has_a_name_and_fits_a_narrow_screen(page: ReviewPage) -> None:
-    page.until(lambda: page.one(".map").is_displayed(), "the map")
-    until_learnt(page.server)  # the table changes with a version
-    controls = [e for e in page.all("main button, main input, main a") if e.is_displayed()]
-    assert len(controls) > 12
-    assert [e.get_attribute("outerHTML") for e in controls if not e.accessible_name] == []
-    with page.narrow():
-        page.until(lambda: page.width() == 360, "the page to fit a narrow screen")
