@@ -1,4 +1,4 @@
-"""axe-core, which finds what a view of the page makes hard to use."""
+"""axe-core, which finds what a view of the page makes hard to use; and what is cut off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tests.end_to_end.review_page import ReviewPage
 from tests.support.external_programs import unavailable
 
-_SIZES = ((1280, 900), (360, 760))
+_SIZES = ((1280, 900), (320, 640))
 _RUN = """
 const done = arguments[arguments.length - 1];
 const rules = {"focus-order-semantics": {enabled: true}};
@@ -45,6 +45,8 @@ def violations(page: ReviewPage) -> list[Any]:
             page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
             problems = page.browser.execute_async_script(_RUN)
             found += [(scheme, width, *problem) for problem in problems]
+        if (needed := page.width()) > width:
+            found.append(("any", width, "width", "", f"{needed} pixels are needed"))
     page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     return found

@@ -1,4 +1,4 @@
-"""axe-core finds no fault in a view of the page: light and dark, wide and narrow."""
+"""axe-core finds no fault in a view of the page, light and dark, and it fits a narrow screen."""
 
 from __future__ import annotations
 
@@ -89,3 +89,9 @@ def test_violation_is_found(page: ReviewPage) -> None:
         "document.querySelector('main').append(document.createElement('input'))"
     )
     assert {problem[2] for problem in violations(page)} == {"label"}
+
+
+def test_what_is_too_wide_is_found(page: ReviewPage) -> None:
+    page.open("learn")
+    page.browser.execute_script("document.querySelector('main').style.minWidth = '400px'")
+    assert [(width, what) for _, width, what, *_ in violations(page)] == [(320, "width")]

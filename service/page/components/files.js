@@ -2,7 +2,7 @@
 
 /** Call `take(files)` with files chosen in a file input, or dropped on its zone. `isWanted(file)` says
  * which ones of a dropped folder. */
-export function acceptFiles(zone, input, take, isWanted = (file) => file.type.startsWith("image/")) {
+export function acceptFiles(zone, input, take, isWanted = () => true) {
   input.addEventListener("change", () => {
     const files = [...input.files];
     input.value = ""; // so that the same file can be chosen again

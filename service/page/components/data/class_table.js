@@ -44,7 +44,7 @@ export function makeClassTable(onChange) {
     frame.hidden = !classes.length && !none.examples;
     message.hidden = !frame.hidden;
     if (frame.hidden) say(`Nothing is labelled yet. Label ${words().many} in Review, or import a file below.`);
-    const most = Math.max(1, ...classes.map(({ examples, held_out: heldOut }) => examples + heldOut));
+    const most = Math.max(1, ...classes.map(({ examples }) => examples));
     const focused = rows.contains(document.activeElement) ? document.activeElement.ariaLabel : null;
     put(rows, classes.map((each) => row(each, most)), none.examples > 0 && rowOfNone(none));
     if (focused) [...rows.querySelectorAll("button")].find((button) => button.ariaLabel === focused)?.focus();
@@ -57,17 +57,18 @@ export function makeClassTable(onChange) {
   }
 
   function row({ name, examples, held_out: heldOut, accuracy, judged, last_label_at: last, in_champion: isKnown }, most) {
-    const share = bar((examples + heldOut) / most, "share");
-    fill(share, examples / most, "--trained");
+    const trained = examples - heldOut;
+    const share = bar(examples / most, "share");
+    fill(share, trained / most, "--trained");
     return el("tr", {},
       el("th", { scope: "row" }, el("a", { href: address("review", { by: "examples", class: name }) }, name), !isKnown && el("span", { class: "badge", title: "The live version does not know it yet" }, "new"), share),
-      el("td", { class: "number", "data-name": "to train on" }, whole(examples)), el("td", { class: "number", "data-name": "held out" }, whole(heldOut)),
+      el("td", { class: "number", "data-name": "to train on" }, whole(trained)), el("td", { class: "number", "data-name": "held out" }, whole(heldOut)),
       el("td", { class: "number", "data-name": "accuracy", title: judged ? `of ${counted(judged, "held-out ")}` : `no held-out ${words().one} yet` }, accuracy === null ? "–" : percent(accuracy)),
       el("td", { "data-name": "last label" }, last ? when(last) : "–"),
       el("td", {}, may("train") && el("div", { class: "buttons" },
         action("Rename", name, () => rename(name)),
         action("Merge", name, () => merge(name)),
-        action("Delete", name, () => remove(name, examples + heldOut)))));
+        action("Delete", name, () => remove(name, examples)))));
   }
 
   const rowOfNone = ({ name, examples }) => el("tr", { class: "no-class" },

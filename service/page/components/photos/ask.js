@@ -6,6 +6,8 @@ import { count } from "../../format.js";
 import { givePhoto } from "../../outbox.js";
 import { acceptFiles } from "../files.js";
 
+const isPhoto = ({ type }) => type.startsWith("image/");
+
 /** A photo of this computer. */
 function asked(file) {
   const url = URL.createObjectURL(file);
@@ -37,14 +39,14 @@ export function makeAsk(add) {
     el("span", { class: "quiet" },
       el("span", { class: "with-mouse" }, "or paste them, or ", el("span", { class: "as-link" }, "choose files")),
       el("span", { class: "with-touch" }, "and see what they are")));
-  acceptFiles(element, files, take);
+  acceptFiles(element, files, take, isPhoto);
   return { element, focus: () => files.focus(), listen: () => acceptPaste(take) };
 }
 
 /** Returns the function that ends it. */
 function acceptPaste(take) {
   const hear = (event) => {
-    const files = [...(event.clipboardData?.files ?? [])].filter((f) => f.type.startsWith("image/"));
+    const files = [...(event.clipboardData?.files ?? [])].filter(isPhoto);
     if (!files.length) return;
     event.preventDefault();
     take(files);
@@ -64,7 +66,7 @@ export function makeChooser(changed) {
     chosen = chosen.concat(added);
     show();
     changed(true);
-  });
+  }, isPhoto);
 
   function show() {
     text.textContent = chosen.length ? `${count(chosen.length, "photo")} chosen` : "Choose the photos";

@@ -31,7 +31,7 @@ const has = (names, name) => names.some((each) => isSameClass(each, name));
 /** Read the classes again. Those that are gone lose their digit. */
 export async function loadClasses() {
   const { classes } = await readClasses();
-  const names = classes.filter(({ examples, held_out: heldOut }) => examples + heldOut > 0)
+  const names = classes.filter(({ examples }) => examples > 0)
     .sort((one, other) => other.examples - one.examples).map(({ name }) => name);
   const kept = order.filter((name) => has(names, name));
   order = [...kept, ...names.filter((name) => !has(kept, name))];

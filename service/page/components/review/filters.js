@@ -44,10 +44,11 @@ export function makeFilters() {
   const about = el("p", { class: "quiet" });
 
   function show(source, names) {
-    const all = sources(words().many);
+    const all = sources();
     put(tabs, all.map(([name, title]) => el("a", {
       href: address("review", { by: name }), "aria-current": source.name === name ? "page" : null,
     }, title)));
+    tabs.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     put(about, source.ids ? `${counted(source.ids.length)} chosen on the map.` : all.find(([name]) => name === source.name)[2]);
     put(choices, (CHOICES[source.name] ?? []).map(([filter, title, options]) => choice(source, filter, title, options ?? ofClasses(names, source.filters[filter]))));
     choices.hidden = !CHOICES[source.name];

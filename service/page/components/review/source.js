@@ -3,17 +3,16 @@
 
 import * as api from "../../api/review.js";
 import { isSameClass } from "../../format.js";
+import { titleWords, words } from "../../inputs.js";
 
-/** Name, title and what is in it; `many` is the word for what it holds. */
-export const sources = (many) => [
+/** Name, title and what is in it. */
+export const sources = () => [
   ["doubt", "Most doubtful", "Predictions whose labels would teach the most."],
   ["suspect", "Suspect labels", "Labels that the model, trained without them, does not believe."],
-  ["unfamiliar", "Unfamiliar", `${many[0].toUpperCase()}${many.slice(1)} unlike everything labelled.`],
-  ["predictions", "All predictions", `Predictions whose ${many} are still kept, the newest first.`],
-  ["examples", "All labelled", `All ${many} with a label.`],
+  ["unfamiliar", "Unfamiliar", `${titleWords().many} unlike everything labelled.`],
+  ["predictions", "All predictions", `Predictions whose ${words().many} are still kept, the newest first.`],
+  ["examples", "All labelled", `All ${words().many} with a label.`],
 ];
-
-const NAMES = sources("items").map(([name]) => name);
 
 // The filters that each list of the API takes.
 const FILTERS = {
@@ -31,7 +30,7 @@ export function readSource(params) {
     const ids = params.ids.split(",").filter((id) => /^\d{1,18}$/.test(id));
     return { name: "ids", filters: {}, ids: [...new Set(ids)].slice(0, MAX_IDS).map(Number) };
   }
-  if (NAMES.includes(params.by)) return withFilters(params.by, params);
+  if (sources().some(([name]) => name === params.by)) return withFilters(params.by, params);
   return withFilters(FILTERS.examples.some((name) => params[name]) ? "examples" : "doubt", params);
 }
 
