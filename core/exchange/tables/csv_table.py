@@ -65,9 +65,12 @@ class CsvTable:
         return csv.reader(lines, delimiter=self._delimiter, strict=True)
 
     def _header_line(self) -> str:
-        line = next(self._lines, "")
-        if line.lower().startswith("sep=") and len(line.rstrip("\r\n")) == len("sep=;"):
+        try:
             line = next(self._lines, "")
+            if line.lower().startswith("sep=") and len(line.rstrip("\r\n")) == len("sep=;"):
+                line = next(self._lines, "")
+        except csv.Error as error:
+            raise InvalidArchive(f"{shown(self._name)} has no header: {error}") from error
         return line
 
     def _row(self, place: str, cells: Sequence[str], offset: int) -> TextRow:
