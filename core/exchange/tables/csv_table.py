@@ -18,7 +18,7 @@ from core.exchange.reading.label_rows import LabelRow
 from core.exchange.reading.source_file import shown
 from core.exchange.tables.columns import Columns
 from core.exchange.tables.csv_cells import EXPORTED, unescaped
-from core.exchange.tables.rows import MAX_ROW_BYTES, MAX_ROWS, TextRow, problem
+from core.exchange.tables.rows import MAX_ROW_BYTES, TextRow, problem
 
 _DELIMITERS = (",", ";", "\t", "|")
 _BYTES = "latin-1"
@@ -49,10 +49,6 @@ class CsvTable:
                 continue
             if cells is None:
                 return
-            if number > MAX_ROWS + 1:
-                raise InvalidArchive(
-                    f"{shown(self._name)} has more than {MAX_ROWS:,} rows; import several"
-                )
             if cells:
                 yield self._row(place, cells, offset)
 
