@@ -30,7 +30,7 @@ class ComparedServer:
     name: str
     # None for Evergreen itself.
     peer: Peer | None
-    # `plain`, as in tutorials, or `evergreen`.
+    # `plain`, as in tutorials, or `evergreen`; `tokens` of texts.
     decoder: str
     # The checkout of Evergreen.
     root: Path = ROOT

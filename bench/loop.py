@@ -40,7 +40,7 @@ from tests.support.learning import Example, wait_until_live
 from tests.support.server import Server, running
 from tests.support.tickets import LabelledText
 
-_PAUSE_S = 0.3
+PAUSE_S = 0.3
 
 console = Console()
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[200, 2000])
     parser.add_argument("--burst", type=int, default=0)
     parser.add_argument("--blocks", action="store_true")
-    parser.add_argument("--pause", type=float, default=_PAUSE_S, help="seconds before each trial")
+    parser.add_argument("--pause", type=float, default=PAUSE_S, help="seconds before each trial")
     options = parser.parse_args()
     is_text = options.input == "text"
     table = Table(title=f"The loop on {available_cores()} cores, {platform.processor() or 'CPU'}")

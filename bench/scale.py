@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.loop import memory_of_workers, one_by_one, quantile
+from bench.loop import PAUSE_S, memory_of_workers, one_by_one, quantile
 from core.audit import Actor
 from core.inputs.kind import Limits
 from core.inputs.pixels.kind import PIXELS
@@ -53,7 +53,7 @@ def main() -> None:
             began = time.perf_counter()
             console.print("Waiting for the first version of these labels ...")
             first_s = wait_for_first(server, began)
-            live, held_back = one_by_one(server, list(pool))
+            live, held_back = one_by_one(server, list(pool), PAUSE_S)
             memory = memory_of_workers(server)
     table = Table(title=f"{options.labels:,} labels of {options.classes} classes")
     table.add_column("figure")

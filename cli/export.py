@@ -36,7 +36,8 @@ def export(
 ) -> None:
     """Write a version to disk as ONNX.
 
-    The file is complete: it takes uint8 pixels, returns probabilities, and holds the classes.
+    The file is complete: it takes uint8 pixels, or the tokens of a text, and returns probabilities.
+    It holds the classes, and of texts the tokenizer.
     """
     with home.opened_existing(load_settings()) as store:
         with store.db.read() as conn:

@@ -1,10 +1,13 @@
-"""A request of every peer: decode, run onnxruntime on one thread, return the best five classes."""
+"""A request of every peer: decode, run onnxruntime on one thread, return the best five classes.
+
+An image is decoded to pixels, a text to tokens.
+"""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,13 @@ from PIL import Image
 
 # The environment variables that configure a peer.
 MODEL, DECODER, WORKERS, PORT = "PEER_MODEL", "PEER_DECODER", "PEER_WORKERS", "PEER_PORT"
+#: The decoder of texts.
+TOKENS = "tokens"
 _TOP = 5
+_MAX_TOKENS = 256
+
+# The inputs of the ONNX file, of one image or text.
+Feed = Callable[[bytes], dict[str, Any]]
 
 
 class Classifier:
@@ -26,17 +35,37 @@ class Classifier:
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         about = self._session.get_modelmeta().custom_metadata_map
         self._classes = about["classes"].split("\n")
-        size_px, crop_fraction = int(about["size_px"]), float(about["crop_fraction"])
-        self._decode = decoder(os.environ[DECODER], size_px, crop_fraction)
+        self._feed = feed(os.environ[DECODER], about)
 
-    def classify(self, image: bytes) -> dict[str, Any]:
-        pixels_HWC = self._decode(image)
-        (probabilities_BK,) = self._session.run(["probabilities"], {"pixels": pixels_HWC[None]})
+    def classify(self, content: bytes) -> dict[str, Any]:
+        (probabilities_BK,) = self._session.run(["probabilities"], self._feed(content))
         best = np.argsort(-probabilities_BK[0])[:_TOP]
         top = [
             {"label": self._classes[k], "confidence": float(probabilities_BK[0, k])} for k in best
         ]
         return {"worker": os.getpid(), "top": top}
+
+
+def feed(name: str, about: Mapping[str, str]) -> Feed:
+    """`about` is the metadata of the ONNX file."""
+    if name == TOKENS:
+        return tokens(about["tokenizer"])
+    decode = decoder(name, int(about["size_px"]), float(about["crop_fraction"]))
+    return lambda image: {"pixels": decode(image)[None]}
+
+
+def tokens(tokenizer: str) -> Feed:
+    from tokenizers import Tokenizer
+
+    loaded = Tokenizer.from_str(tokenizer)
+    loaded.enable_truncation(_MAX_TOKENS)
+    loaded.no_padding()
+
+    def of_text(text: bytes) -> dict[str, Any]:
+        ids_1T = np.array([loaded.encode(text.decode()).ids], np.int64)
+        return {"input_ids": ids_1T, "attention_mask": np.ones_like(ids_1T)}
+
+    return of_text
 
 
 def decoder(name: str, size_px: int, crop_fraction: float) -> Callable[[bytes], Any]:

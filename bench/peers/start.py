@@ -60,7 +60,7 @@ def running(
 ) -> Iterator[tuple[int, int]]:
     """Start a peer. Yields its port and pid once it answers a prediction of `body`.
 
-    `decoder` is `plain` or `evergreen`. Raises RuntimeError, TimeoutError.
+    `decoder` is `plain`, `evergreen` or `tokens`. Raises RuntimeError, TimeoutError.
     """
     port = free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("EVERGREEN_", "BENTOML_"))}

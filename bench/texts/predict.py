@@ -24,7 +24,8 @@ from bench.during_training import until_idle
 from bench.http_client import post
 from bench.load_generator import Generator, Plan
 from bench.loop import check_torch_is_not_loaded, memory_of_workers
-from bench.peers.start import Peer, missing
+from bench.peers.classifier import TOKENS
+from bench.peers.start import PEERS, Peer, missing
 from bench.peers.start import running as running_peer
 from bench.predict import Measurements, measure
 from bench.tables import bar, failures, show
@@ -36,12 +37,7 @@ from tests.support.server import Server
 from tests.support.server import running as running_evergreen
 from tests.support.tickets import tickets
 
-PEER = Peer(
-    "FastAPI + uvicorn",
-    "tokenizers",
-    ("-m", "bench.texts.fastapi_peer"),
-    content_type="text/plain; charset=utf-8",
-)
+PEER = replace(PEERS[0], package="tokenizers", content_type="text/plain; charset=utf-8")
 _NUM_LABELS = 200
 
 
@@ -109,7 +105,7 @@ def _peer(
         options.peers_python,
         model,
         workers=options.workers,
-        decoder="evergreen",
+        decoder=TOKENS,
         body=texts[0].content,
     )
     with running as (port, pid), _paused(PEER.name, PEER, port, pid, texts) as started:
@@ -126,7 +122,7 @@ def _paused(
     plan = Plan(port, requests, tuple(range(len(texts))), 2, 8)
     pause(pid)
     try:
-        yield StartedServer(ComparedServer(name, peer, "evergreen"), pid, plan)
+        yield StartedServer(ComparedServer(name, peer, TOKENS), pid, plan)
     finally:
         resume(pid)
 

@@ -19,19 +19,16 @@ from core.exchange.reading.source_file import shown
 from core.exchange.tables.columns import DEFAULT, Columns
 from core.exchange.tables.table import BY_SUFFIX, FORMATS, Format, Table, read_rows
 from core.inputs.kind import InputKind
-from core.inputs.pixels.kind import PIXELS
 from core.inputs.tokens.kind import TOKENS
 
 _TEXTS = Material(
-    noun="text",
-    plural="texts",
+    kind=TOKENS,
     example="billing/1.txt",
-    column="text",
     why_ignored=junk.why_no_text,
     why_folder_ignored=junk.why_ignored,
     read_rows=partial(read_rows, DEFAULT),
 )
-_MATERIALS: dict[InputKind, Material] = {PIXELS: IMAGES, TOKENS: _TEXTS}
+_MATERIALS = {each.kind: each for each in (IMAGES, _TEXTS)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,23 @@ def test_archive_of_an_export_brings_everything_into_an_empty_home(
         done = json.loads(run("import", tmp_path / "all.zip", "--json").stdout)
         assert done["counts"]["added"] == 16
         monkeypatch.setenv("EVERGREEN_HOME", str(home))
+
+
+def test_ending_of_an_export_says_its_format(home: Path, tmp_path: Path, run: Run) -> None:
+    run("import", write_photos(tmp_path / "album", per_class=2))
+    for name in ("a.csv", "a.jsonl", "a.json"):
+        rows = run("export-labels", tmp_path / name, "--no-images")
+        assert "4 images" in rows.stdout
+        assert run("export-labels", tmp_path / name, "--format", "folder").exit_code == 2
+    assert (tmp_path / "a.csv").read_text().startswith("image,label,")
+    assert json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])["label"] == "blue"
+    assert len(json.loads((tmp_path / "a.json").read_text())) == 4
+    refused = run("export-labels", tmp_path / "b.json")
+    assert "b.zip with --format label-studio, or only the file of labels" in refused.stderr
+    assert not (tmp_path / "b.json").exists()
+    assert run("export-labels", tmp_path / "b.zip", "--no-images").exit_code == 2
+    assert run("export-labels", tmp_path / "any").exit_code == 0
+    assert zipfile.is_zipfile(tmp_path / "any")
 
 
 def _num_labels(run: Run) -> int:

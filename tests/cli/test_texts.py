@@ -38,7 +38,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 
 
 def test_table_is_imported_and_exported_and_imported_again(
-    texts: Path, table: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    texts: Path, table: Path, tmp_path: Path, run: Run
 ) -> None:
     refused = run("import", table)
     assert refused.exit_code == 2
@@ -53,6 +53,14 @@ def test_table_is_imported_and_exported_and_imported_again(
     exported = run("export-labels", tmp_path, "--format", "csv")
     assert "12 texts" in exported.stdout
     again = run("import", exported.stdout.split("  ")[0])
+    for words in (("a.csv",), ("a.jsonl",), ("a.json", "--no-images"), ("a.zip",)):
+        file = tmp_path / words[0]
+        run("export-labels", file, *words[1:])
+        counts = json.loads(run("import", file, "--dry-run", "--json").stdout)["counts"]
+        assert counts["already"] == 12
+    assert (tmp_path / "a.csv").read_text().startswith("text,label,")
+    refused = run("export-labels", tmp_path / "b.zip", "--format", "csv")
+    assert "b.csv with --format csv" in refused.stderr
     assert row_of("bug", again.stdout) == ["bug", "-", "4", "-", "-"]
 
 
@@ -103,7 +111,7 @@ def test_options_for_texts_are_refused_in_a_home_of_images(
         assert result.exit_code == 2
         assert "this home classifies images" in result.stderr
     assert "--lines is for texts" in run("predict", "--lines", table).stderr
-    assert "text" in run("init", "--input", "text").stderr
+    assert "this home classifies images, and" in run("init", "--input", "text").stderr
 
 
 def test_words_of_other_commands_are_those_of_texts(texts: Path, run: Run) -> None:

@@ -128,13 +128,10 @@ class Export:
             content = self.store.blobs.get(row.image)
             return _Found(content, texts.read(content, _NO_LIMITS) if rows.is_in_rows else None)
         except UNUSABLE_IMAGE as error:
-            self._leave_out(row, error.code)
+            self.num_left_out += 1
+            if len(self.left_out) < _MAX_LEFT_OUT:
+                self.left_out.append({"id": row.id, "sha256": row.image, "why": error.code})
             return None
-
-    def _leave_out(self, row: LabelledImage, why: str) -> None:
-        self.num_left_out += 1
-        if len(self.left_out) < _MAX_LEFT_OUT:
-            self.left_out.append({"id": row.id, "sha256": row.image, "why": why})
 
     def _report(self) -> str:
         fields = {

@@ -53,14 +53,14 @@ class RowFormat:
         name = f"{row.id}.{self.layout.suffix_of(content)}"
         if self.format == "folder":
             return f"{_split(row)}/{folder_name(row.label)}/{name}"
-        return f"{self.layout.folder}/{name}"
+        return f"{self.layout.kind.plural}/{name}"
 
     def piece(self, row: LabelledImage, path: str | None, text: str | None = None) -> str:
         """`path`: that in the archive; None: the inputs stay on the server. `text`: the input
         itself, where rows have it."""
         shown = text
         if shown is None:
-            shown = self.layout.address.format(row.id) if path is None else path
+            shown = self.layout.address(row.id) if path is None else path
         moment = datetime.datetime.fromtimestamp(row.labelled_at, datetime.UTC)
         at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         values = (shown, row.label, _split(row), row.who, at, row.source, row.image, row.id)

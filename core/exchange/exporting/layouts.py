@@ -1,4 +1,4 @@
-"""How the inputs of each kind stand in an export: images as files, texts in the rows."""
+"""Where an export has the inputs of each kind: images as files, texts in the rows."""
 
 from __future__ import annotations
 
@@ -22,22 +22,33 @@ _SUFFIXES = {
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    # The column of the input, and that of its file in a folder.
-    column: str
-    file_column: str
-    # Of files in archives that are no folder of classes.
-    folder: str
-    # Where the server has the input.
-    address: str
-    # The element of Label Studio that shows it.
-    tag: str
+    kind: InputKind
     # Whether rows have the input itself.
     is_in_rows: bool
     # The ending of a file's name.
     suffix_of: Callable[[bytes], str]
 
+    @property
+    def column(self) -> str:
+        """Of the input."""
+        return self.kind.wire.field
 
-def suffix_of_image(content: bytes) -> str:
+    @property
+    def file_column(self) -> str:
+        """Of the input's file in a folder."""
+        return "file" if self.is_in_rows else self.column
+
+    @property
+    def tag(self) -> str:
+        """The element of Label Studio that shows the input."""
+        return self.column.capitalize()
+
+    def address(self, example_id: int) -> str:
+        """Where the server has the input."""
+        return f"/v1/examples/{example_id}/{self.column}?size=whole"
+
+
+def _suffix_of_image(content: bytes) -> str:
     try:
         reader = reader_of(content)
     except UndecodableImage:  # HEIC, on an installation that does not read it
@@ -46,29 +57,9 @@ def suffix_of_image(content: bytes) -> str:
     return _SUFFIXES.get(name, name.lower())
 
 
-def _suffix_of_text(content: bytes) -> str:
-    return "txt"
-
-
-_LAYOUTS: dict[InputKind, Layout] = {
-    PIXELS: Layout(
-        column="image",
-        file_column="image",
-        folder="images",
-        address="/v1/examples/{}/image?size=whole",
-        tag="Image",
-        is_in_rows=False,
-        suffix_of=suffix_of_image,
-    ),
-    TOKENS: Layout(
-        column="text",
-        file_column="file",
-        folder="texts",
-        address="/v1/examples/{}/text?size=whole",
-        tag="Text",
-        is_in_rows=True,
-        suffix_of=_suffix_of_text,
-    ),
+_LAYOUTS = {
+    PIXELS: Layout(PIXELS, is_in_rows=False, suffix_of=_suffix_of_image),
+    TOKENS: Layout(TOKENS, is_in_rows=True, suffix_of=lambda content: "txt"),
 }
 
 

@@ -50,10 +50,11 @@ def label_by_folders(source: Source, layout: Layout, wrapper: int = 0) -> list[I
         side = None if where.split_at is None else side_of(parts[where.split_at])
         items.append(Item(file, labels[folder], side))
     if not labels:
-        of = source.material
+        kind = source.material.kind
         raise InvalidRequest(
-            f"{source.name} holds no {of.plural} in folders; put them into one folder per class, "
-            f"as in {of.example}, or add a file labels.csv with the columns {of.column} and label"
+            f"{source.name} holds no {kind.plural} in folders; put them into one folder per class, "
+            f"as in {source.material.example}, or add a file labels.csv with the columns "
+            f"{kind.wire.field} and label"
         )
     return items
 

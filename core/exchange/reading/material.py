@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from core.exchange.reading import junk
 from core.exchange.reading.items import Item
 from core.exchange.reading.source_file import SourceFile
+from core.inputs.kind import InputKind
+from core.inputs.pixels.kind import PIXELS
 
 #: The items of a label file whose rows hold the inputs themselves. Raises InvalidRequest if it has
 #: no column of them, InvalidArchive.
@@ -16,12 +18,9 @@ ReadRows = Callable[[bytes, SourceFile], list[Item]]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    noun: str
-    plural: str
+    kind: InputKind
     # The path of an input in the folder of its class, as an example.
     example: str
-    # What the label file of an archive may name the input by.
-    column: str
     # Why a file is no input by its name alone.
     why_ignored: Callable[[Sequence[str]], str | None]
     # The same of a folder.
@@ -31,10 +30,8 @@ class Material:
 
 
 IMAGES = Material(
-    noun="image",
-    plural="images",
+    kind=PIXELS,
     example="cat/photo.jpg",
-    column="image",
     why_ignored=junk.why_no_image,
     why_folder_ignored=junk.why_no_image,
 )

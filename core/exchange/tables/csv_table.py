@@ -18,7 +18,7 @@ from core.exchange.reading.label_rows import LabelRow
 from core.exchange.reading.source_file import shown
 from core.exchange.tables.columns import Columns
 from core.exchange.tables.csv_cells import EXPORTED, unescaped
-from core.exchange.tables.rows import MAX_ROW_BYTES, MAX_ROWS, TextRow, problem
+from core.exchange.tables.rows import MAX_ROW_BYTES, TextRow, problem
 
 _DELIMITERS = (",", ";", "\t", "|")
 _BYTES = "latin-1"
@@ -49,10 +49,6 @@ class CsvTable:
                 continue
             if cells is None:
                 return
-            if number > MAX_ROWS + 1:
-                raise InvalidArchive(
-                    f"{shown(self._name)} has more than {MAX_ROWS:,} rows; import several"
-                )
             if cells:
                 yield self._row(place, cells, offset)
 
@@ -65,9 +61,12 @@ class CsvTable:
         return csv.reader(lines, delimiter=self._delimiter, strict=True)
 
     def _header_line(self) -> str:
-        line = next(self._lines, "")
-        if line.lower().startswith("sep=") and len(line.rstrip("\r\n")) == len("sep=;"):
+        try:
             line = next(self._lines, "")
+            if line.lower().startswith("sep=") and len(line.rstrip("\r\n")) == len("sep=;"):
+                line = next(self._lines, "")
+        except csv.Error as error:
+            raise InvalidArchive(f"{shown(self._name)} has no header: {error}") from error
         return line
 
     def _row(self, place: str, cells: Sequence[str], offset: int) -> TextRow:

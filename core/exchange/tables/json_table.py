@@ -13,7 +13,7 @@ from core.exchange.reading.label_studio import labels_of_task, scan
 from core.exchange.reading.source import Unreadable
 from core.exchange.reading.source_file import shown
 from core.exchange.tables.columns import SPLIT, Columns
-from core.exchange.tables.rows import MAX_ROW_BYTES, MAX_ROWS, TextRow, problem
+from core.exchange.tables.rows import MAX_ROW_BYTES, TextRow, problem
 from core.inputs.tokens import text as texts
 
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -34,10 +34,6 @@ class JsonTable:
 
     def rows(self) -> Iterator[TextRow]:
         for number, (row, offset) in enumerate(self._pieces(), start=1):
-            if number > MAX_ROWS:
-                raise InvalidArchive(
-                    f"{shown(self._name)} has more than {MAX_ROWS:,} rows; import several"
-                )
             place = f"{'task' if self._is_list else 'line'} {number:,}"
             if row is None:
                 yield problem(place, f"more than {MAX_ROW_BYTES:,} bytes")

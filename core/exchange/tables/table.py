@@ -22,7 +22,7 @@ from core.exchange.reading.source_file import SourceFile, shown
 from core.exchange.tables.columns import Columns
 from core.exchange.tables.csv_table import CsvTable
 from core.exchange.tables.json_table import JsonTable
-from core.exchange.tables.rows import TableFormat, TextRow
+from core.exchange.tables.rows import MAX_ROWS, TableFormat, TextRow
 
 Format = Literal["csv", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -66,7 +66,7 @@ class Table:
     def labelled(self) -> list[Item]:
         """One for each row."""
         if self._items is None:
-            self._items = list(_items(self._format.rows(), (), is_inline=False))
+            self._items = list(_items(self._format.rows(), self.name, ()))
         return self._items
 
     def read(self, file: SourceFile, max_bytes: int) -> bytes:
@@ -104,14 +104,17 @@ def read_rows(columns: Columns, content: bytes, file: SourceFile) -> list[Item]:
     """The items of a table in an archive. Raises InvalidArchive, InvalidRequest."""
     format = BY_SUFFIX[file.parts[-1].casefold().rpartition(".")[2]]
     table = read_header(io.BytesIO(content), format, shown(file.path), columns)
-    return list(_items(table.rows(), file.parts, is_inline=True))
+    return list(_items(table.rows(), shown(file.path), file.parts))
 
 
-def _items(rows: Iterable[TextRow], parents: tuple[str, ...], *, is_inline: bool) -> Iterator[Item]:
-    for row in rows:
+def _items(rows: Iterable[TextRow], name: str, archived: tuple[str, ...]) -> Iterator[Item]:
+    """`archived`: the path of the table in an archive, of which items keep their text."""
+    for number, row in enumerate(rows, start=1):
+        if number > MAX_ROWS:
+            raise InvalidArchive(f"{name} has more than {MAX_ROWS:,} rows; import several")
         place = (row.offset, row.num_bytes)
-        content = row.text if is_inline else None
-        file = SourceFile((*parents, row.place), place, content=content)
+        content = row.text if archived else None
+        file = SourceFile((*archived, row.place), place, content=content)
         if row.says.problem is None and not row.text.strip():
             yield Item(file, kind="ignored", why="without a text")
         else:

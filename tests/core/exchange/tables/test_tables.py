@@ -163,7 +163,14 @@ def test_more_rows_than_the_limit_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert rows.MAX_ROWS >= 100_000
-    monkeypatch.setattr("core.exchange.tables.csv_table.MAX_ROWS", 2)
+    monkeypatch.setattr("core.exchange.tables.table.MAX_ROWS", 2)
     assert len(read(tmp_path, "a.csv", "text,label\n" + "a,x\n" * 2)[0]) == 2
     with pytest.raises(InvalidArchive, match="more than 2 rows"):
         read(tmp_path, "a.csv", "text,label\n" + "a,x\n" * 3)
+
+
+def test_endless_first_line_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.exchange.tables.csv_table.MAX_ROW_BYTES", 20)
+    for content in ("a" * 21, "sep=;\n" + "a" * 21):
+        with pytest.raises(InvalidArchive, match="has no header: a line has more than 20 bytes"):
+            read(tmp_path, "a.csv", content)
