@@ -55,7 +55,7 @@ def init(
     has_existed = home.exists(settings)
     names = [name for name in classes.split(",") if name.strip()]
     if not has_existed:
-        _check(kinds.wished(settings.input), backbone, names)
+        _check(kinds.requested(settings.input), backbone, names)
     with home.opened(settings, backbone, names) as store:
         out.print("This home exists already." if has_existed else "Ready.")
         for name, place in _places(settings, store).items():
