@@ -49,4 +49,5 @@ def test_neighbours_need_no_classes(serving: ServingProcess, client: TestClient)
         embeddings.put(conn, champion.manifest.backbone, rows)
     response = client.get("/v1/neighbours?example=2")  # it has no embedding
     assert response.status_code == 200, response.text
-    assert [each["example"]["id"] for each in response.json()["neighbours"]] == [1]
+    (near,) = response.json()["neighbours"]
+    assert (near["example"]["id"], near["example"]["excerpt"]) == (1, text)
