@@ -24,7 +24,7 @@ def opened(settings: Settings, backbone: str = "", classes: Sequence[str] = ()) 
     Raises InvalidRequest, StoreError, SpecMismatch if a package is not installed.
     """
     if not exists(settings):
-        kinds.wished(settings.input).check_installed()
+        kinds.requested(settings.input).check_installed()
         err.print(f"Creating a new home in {settings.home.absolute()}")
     with _closing(open_store(settings)) as store:
         store.kind.check_installed()

@@ -83,7 +83,7 @@ def import_folder(
         store = None
         if home.exists(settings):
             store = stack.enter_context(home.opened(settings))
-        kind = kinds.wished(settings.input) if store is None else store.kind
+        kind = kinds.requested(settings.input) if store is None else store.kind
         opened = stack.enter_context(sources.opened(source, kind, Columns(text, label)))
         if store is None and not dry_run:
             store = stack.enter_context(home.opened(settings))

@@ -17,7 +17,7 @@ from core.inputs.kind import InputKind
 from core.models.pretrained import choice as pretrained
 from core.registry import promotions, versions
 from core.registry.versions import Version
-from core.registry.zero_shot import check_names
+from core.registry.zero_shot import read_names
 from core.settings import Settings, load_settings
 from core.store.store import Store
 
@@ -55,7 +55,7 @@ def init(
     has_existed = home.exists(settings)
     names = [name for name in classes.split(",") if name.strip()]
     if not has_existed:
-        _check(kinds.wished(settings.input), backbone, names)
+        _check(kinds.requested(settings.input), backbone, names)
     with home.opened(settings, backbone, names) as store:
         out.print("This home exists already." if has_existed else "Ready.")
         for name, place in _places(settings, store).items():
@@ -72,7 +72,7 @@ def _of_kind(settings: Settings, name: str) -> Settings:
 
 
 def _check(kind: InputKind, backbone: str, class_names: Sequence[str]) -> None:
-    """Raises InvalidLabel or InvalidRequest before anything is created."""
+    """Raises InvalidLabel, InvalidRequest or SpecMismatch before anything is created."""
     known = pretrained.names(kind)
     if backbone and backbone not in known:
         raise InvalidRequest(
@@ -80,7 +80,7 @@ def _check(kind: InputKind, backbone: str, class_names: Sequence[str]) -> None:
             f"{' or '.join(known)}, and train on another one later with `evergreen backbone use`"
         )
     if class_names:
-        check_names(backbone or known[0], class_names)
+        read_names(backbone or known[0], class_names)
 
 
 def _places(settings: Settings, store: Store) -> dict[str, str]:

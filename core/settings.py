@@ -87,16 +87,16 @@ class Settings(InputSettings):
         "auto", description="where models run: auto, cpu or cuda; auto uses a GPU if there is one"
     )
     min_free_disk_mb: float = Field(
-        500.0, ge=0, description="free disk, in MB, below which images of predictions are not kept"
+        500.0, ge=0, description="free disk, in MB, below which inputs of predictions are not kept"
     )
     batching: Literal["auto", "on", "off"] = Field(
-        "auto", description="predict queued images in batches: auto, on or off; auto: on a GPU"
+        "auto", description="predict queued inputs in batches: auto, on or off; auto: on a GPU"
     )
-    max_batch: int = Field(32, ge=1, le=1024, description="most images in a batch")
+    max_batch: int = Field(32, ge=1, le=1024, description="most inputs in a batch")
     max_in_flight: int = Field(
         64,
         ge=1,
-        description="most images in flight in each serving process; beyond it requests are "
+        description="most inputs in flight in each serving process; beyond it requests are "
         "rejected (503)",
     )
     max_wait_s: float = Field(

@@ -79,15 +79,15 @@ app = create_app(SETTINGS)
 def kind_of_home(settings: Settings) -> InputKind:
     """That of the home, or the one that a new home gets, also where the database cannot be read:
     opening the store says then what is wrong."""
-    wished = kinds.wished(settings.input)
+    requested = kinds.requested(settings.input)
     url = settings.resolved_database_url
     if url.startswith("sqlite") and not (settings.home / "evergreen.db").exists():
-        return wished
+        return requested
     db = Database(url, TimeLimits(settings.store_connect_s, settings.store_timeout_s))
     try:
         return read_kind(db)
     except StoreError:
-        return wished
+        return requested
     finally:
         db.close()
 

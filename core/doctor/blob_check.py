@@ -111,7 +111,7 @@ class BlobCheck:
                 self._unlabelled.extend(use.text for use in those)
             return False
         repaired = ""
-        if self.repair and self.bundled.restore(digest, self.store.blobs):
+        if self.repair and self.bundled.restore(digest, self.store):
             repaired = "stored again, as it comes with this release"
         named = "; ".join(use.text for use in needed[:_MOST_NAMED])
         remedy = "restore it from a backup"

@@ -40,7 +40,7 @@ class Decoded:
 
 
 class Fingerprint(Protocol):
-    """Tells near-duplicates. Two have at least one of four bands in common, mostly."""
+    """Finds near-duplicates. Two have at least one of four bands in common, mostly."""
 
     @property
     def thumb(self) -> bytes:

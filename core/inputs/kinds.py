@@ -22,7 +22,7 @@ def named(name: str) -> InputKind:
     return next(kind for kind in ALL if kind.name == name)
 
 
-def wished(name: str) -> InputKind:
+def requested(name: str) -> InputKind:
     """Of a new home, by the setting EVERGREEN_INPUT, which may be empty."""
     return named(name) if name else DEFAULT
 

@@ -59,7 +59,7 @@ class Backbone:
         inputs = {each.name: each.shape for each in session.get_inputs()}
         self._kind = kinds.of_graph(inputs)
         self.is_exact = self._kind.needs_exact_products and cuts_products_off()
-        if self.is_exact and not is_optimised:
+        if self.is_exact:  # such a backbone has no probe, so none is optimised
             session = runtime.session(model, is_exact=True)
         self.probe = self._kind.probe([inputs[name] for name in self._kind.onnx_inputs])
         self.providers: list[str] = session.get_providers()
@@ -203,7 +203,7 @@ class Runtime:
         every other process loads the backbone itself."""
         try:
             with cache.scratch() as path:
-                self._sessions.optimise(model, path, is_exact=backbone.is_exact)
+                self._sessions.optimise(model, path)
                 again = Backbone(path, backbone.digest, self, is_optimised=True)
                 expected_BD = _embed_probe(backbone)
                 _check_same(expected_BD, again)

@@ -73,7 +73,9 @@ class Sessions:
         `optimise` wrote. With `is_exact`, no sum of two products of 8-bit integers is cut off at 16
         bits (see `core/system/host.py`). onnxruntime holds the GIL while it parses bytes, but not
         while it reads a file. Raises SpecMismatch."""
-        options = self._options(is_exact)
+        options = self._options()
+        if is_exact:
+            options.add_session_config_entry("session.x64quantprecision", "1")
         if is_optimised:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.load_model_format", "ORT")
@@ -90,20 +92,18 @@ class Sessions:
         options.add_session_config_entry("session.disable_prepacking", "1")
         return self._open(model, options, [CPU])
 
-    def optimise(self, model: Path, to: Path, *, is_exact: bool = False) -> None:
+    def optimise(self, model: Path, to: Path) -> None:
         """Write the model as onnxruntime rewrites it for this CPU. Constants are folded, nodes are
         fused and weights are in the order of its convolutions (onnxruntime's guide, "Graph
         Optimizations in ONNX Runtime", offline mode). The format needs no parsing ("ORT Format
-        Models"). `is_exact` is as in `open`. Raises SpecMismatch."""
-        options = self._options(is_exact)
+        Models"). Raises SpecMismatch."""
+        options = self._options()
         options.add_session_config_entry("session.save_model_format", "ORT")
         options.optimized_model_filepath = str(to)
         self._open(model, options, [CPU])
 
-    def _options(self, is_exact: bool = False) -> Any:
+    def _options(self) -> Any:
         options = ort.SessionOptions()
-        if is_exact:
-            options.add_session_config_entry("session.x64quantprecision", "1")
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         # A thread that spins while it waits takes CPU time from other workers.

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import class_names
 from core.errors import InputError, InvalidRequest
@@ -21,10 +23,11 @@ MIN_CLASSES = 2
 _SEPARATORS = re.compile(r"[\s_-]+")
 
 
-def check_names(model: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The names in their display form, in order. `model` is the name of a pretrained one.
+def read_names(model: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The names in their display form, in order, and each as an input of the backbone. `model` is
+    the name of a pretrained one.
 
-    Raises InvalidLabel, InvalidRequest.
+    Raises InvalidLabel, SpecMismatch, or InvalidRequest if these cannot be the classes.
     """
     if model not in pretrained.ZERO_SHOT:
         raise InvalidRequest(
@@ -44,21 +47,21 @@ def check_names(model: str, names: Sequence[str]) -> tuple[str, ...]:
             f"{len(found)} class is named, and at least {MIN_CLASSES} are needed: name more, such "
             "as billing,bug,praise, or none and label a few texts"
         )
-    return tuple(found.values())
-
-
-def zero_shot_head(model: Pretrained, backbone: Backbone, names: Sequence[str]) -> LinearHead:
-    """logits = scale * cosine. Raises InvalidLabel, or InvalidRequest if it cannot read a name."""
-    classes = check_names(model.name, names)
-    reader = backbone.reader(model.input_spec)
-    rows = []
-    for name in classes:
+    reader = pretrained.ZERO_SHOT[model]()
+    inputs = {}
+    for name in found.values():
         # billing_question and billing-question read as two words.
         text = _SEPARATORS.sub(" ", name).strip() or name
         try:
-            tokens = reader.decode(text.encode()).array
+            inputs[name] = reader.decode(text.encode()).array
         except InputError as error:
             raise InvalidRequest(f"the class {name!r} cannot be read: {error}") from error
-        rows.append(backbone.embed(tokens[np.newaxis])[0])
+    return inputs
+
+
+def zero_shot_head(model: Pretrained, backbone: Backbone, names: Sequence[str]) -> LinearHead:
+    """logits = scale * cosine. Raises as `read_names` does."""
+    classes = read_names(model.name, names)
+    rows = [backbone.embed(array[np.newaxis])[0] for array in classes.values()]
     weights_DK = np.ascontiguousarray(np.stack(rows, axis=1) * np.float32(model.zero_shot_scale))
-    return LinearHead(classes, weights_DK, np.zeros(len(rows), np.float32))
+    return LinearHead(tuple(classes), weights_DK, np.zeros(len(rows), np.float32))

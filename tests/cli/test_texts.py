@@ -139,6 +139,13 @@ def test_home_of_texts_says_what_to_install(
     assert "problem   packages: texts need the package tokenizers" in checked.stdout
 
 
+def test_classes_that_cannot_be_read_leave_no_home_behind(no_home: Path, run: Run) -> None:
+    refused = run("init", "--input", "text", "--classes", "\u0301,bug")
+    assert refused.exit_code == 2
+    assert "cannot be read: the text has nothing" in refused.stderr
+    assert not no_home.exists()
+
+
 def test_backbone_of_images_is_not_distilled_from_texts(texts: Path, run: Run) -> None:
     pytest.importorskip("torch", reason="the training extra is not installed")
     refused = run("distil", "--teacher", "starter")

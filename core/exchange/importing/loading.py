@@ -82,7 +82,7 @@ class Loader:
         writers: Executor | None = None,
         should_stop: Callable[[], bool] = bool,
     ) -> Loader:
-        kind = kinds.wished(settings.input) if store is None else store.kind
+        kind = kinds.requested(settings.input) if store is None else store.kind
         limits = settings.limits
         max_bytes = settings.max_body_bytes
         return Loader(source, store, kind, limits, max_bytes, dry, writers, should_stop)

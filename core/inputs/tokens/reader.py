@@ -30,7 +30,7 @@ _CHARACTERS_PER_TOKEN = 8
 # Where the beginning has no space to be cut at, its last tokens may be others than those of the
 # whole text. So many are not trusted.
 _NUM_AT_CUT = 64
-# From this share of unknown tokens on, the sender is told.
+# From this share of unknown tokens on, the answer has a note.
 _MAX_UNKNOWN = 1 / 3
 
 
@@ -70,7 +70,7 @@ class TextReader:
         return self._encode(text)
 
     def _encode(self, text: str) -> Encoding:
-        # `encode` holds the interpreter's lock: one hostile text would stop a worker for 0.2 s.
+        # `encode` holds the GIL: one hostile text would stop a worker for 0.2 s.
         return self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0]
 
     def _note(self, ids: list[int]) -> str | None:

@@ -18,8 +18,8 @@ from core.models.pretrained import lite0, minilm, starter
 NAMES = (lite0.NAME, starter.NAME)
 #: Of homes of texts.
 TEXT_NAMES = (minilm.NAME,)
-#: They can predict by the names of classes alone.
-ZERO_SHOT = frozenset(TEXT_NAMES)
+#: What reads the names of classes for those that can predict by these alone.
+ZERO_SHOT = {minilm.NAME: minilm.reader}
 
 
 class Pretrained(NamedTuple):

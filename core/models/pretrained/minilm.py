@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from core.errors import SpecMismatch
+from core.inputs.kind import Reader
 from core.inputs.tokens.kind import TokenSpec
 from core.inputs.tokens.reader import METADATA_KEY
 from core.models.graphs.bert_int8 import BertInt8, Range, Table
@@ -97,6 +98,11 @@ def weights() -> dict[str, NDArray[np.float32]]:
 def token_spec() -> TokenSpec:
     """The first 256 tokens of a text, as the model was trained."""
     return TokenSpec(max_tokens=MAX_TOKENS, vocab_size=len(_vocabulary()))
+
+
+def reader() -> Reader:
+    """That of the backbone, without the weights. Raises SpecMismatch if `tokenizers` is missing."""
+    return token_spec().reader({METADATA_KEY: tokenizer_json()})
 
 
 def tokenizer_json() -> str:

@@ -67,9 +67,9 @@ def num_optimised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     optimise = Sessions.optimise
 
-    def counted(sessions: Sessions, model: Path, to: Path, *, is_exact: bool) -> None:
+    def counted(sessions: Sessions, model: Path, to: Path) -> None:
         made.append(1)
-        optimise(sessions, model, to, is_exact=is_exact)
+        optimise(sessions, model, to)
 
     monkeypatch.setattr(Sessions, "optimise", counted)
     return made
@@ -174,8 +174,8 @@ def test_form_that_gives_another_embedding_is_not_cached(
 ) -> None:
     other, optimise = blobs.put(tiny.backbone_onnx(seed=2)), Sessions.optimise
 
-    def another(sessions: Sessions, _model: Path, to: Path, *, is_exact: bool) -> None:
-        optimise(sessions, blobs._path(other), to, is_exact=is_exact)
+    def another(sessions: Sessions, _model: Path, to: Path) -> None:
+        optimise(sessions, blobs._path(other), to)
 
     monkeypatch.setattr(Sessions, "optimise", another)
     check_same(opened(digest, blobs, cache), blobs)

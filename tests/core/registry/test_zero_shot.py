@@ -13,7 +13,7 @@ from core.models.pretrained import minilm
 from core.models.servable import Servable, load
 from core.registry import versions
 from core.registry.bootstrap import ensure_first_version
-from core.registry.zero_shot import check_names
+from core.registry.zero_shot import read_names
 from core.settings import Settings
 from core.store.store import Store, open_store
 
@@ -79,8 +79,9 @@ def test_home_of_images_takes_no_names_and_no_model_of_texts(tmp_path: Path) -> 
         (["billing"], "at least 2"),
         (["bug", "Bug "], "spellings of one class"),
         (["bug", "none of these"], "is no class"),
+        (["bug", "\u0301"], "cannot be read: the text has nothing"),
     ],
 )
 def test_names_that_are_no_classes_are_refused(names: list[str], problem: str) -> None:
     with pytest.raises(InvalidRequest, match=problem):
-        check_names(minilm.NAME, names)
+        read_names(minilm.NAME, names)

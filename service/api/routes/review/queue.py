@@ -116,7 +116,7 @@ async def nearest(
 async def _embed(
     serving: ServingProcess, champion: Servable, query: neighbours.Query
 ) -> neighbours.Floats:
-    """Embed the input as a prediction would, in turn with predictions. Raises ImageNotKept,
+    """In turn with predictions. A version without classes embeds too. Raises ImageNotKept,
     ImageLost."""
 
     def decode() -> Array:
@@ -124,8 +124,9 @@ async def _embed(
         return champion.reader.decode(content, serving.limits).array
 
     array = await serving.review_thread.run(decode)
-    scores = await serving.predictor.score_batch(champion, array[np.newaxis], None)
-    x_D: neighbours.Floats = unit(scores.embedding_BD[:1].astype(np.float32))[0]
+    embed = champion.backbone.embed
+    embedding_BD = await serving.predictor.compute(embed, array[np.newaxis])
+    x_D: neighbours.Floats = unit(embedding_BD.astype(np.float32))[0]
     return x_D
 
 
