@@ -61,7 +61,7 @@ def names() -> None:
 
 def _kind(settings: Settings) -> InputKind:
     if not home.exists(settings):
-        return kinds.wished(settings.input)
+        return kinds.requested(settings.input)
     with home.opened_existing(settings) as store:
         return store.kind
 

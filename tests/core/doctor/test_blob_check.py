@@ -15,13 +15,11 @@ from core.doctor.findings import Report
 from core.errors import StoreError
 from core.labelling import retractions
 from core.labelling.intake import LabelRequest
-from core.models.pretrained import minilm, starter
 from core.registry import version_files, versions
-from core.settings import Settings
 from core.store import lost_blobs
 from core.store.blob_folder import PREFIXES, BlobFolder
 from core.store.blobs import LocalBlobs, sha256
-from core.store.store import Store, open_store
+from core.store.store import Store
 from tests.core.labelled_store import IMAGE, OTHER, label, predict
 from tests.support import images, tiny
 
@@ -135,19 +133,6 @@ def test_bundled_blob_is_stored_again_by_a_repair_only(sqlite_full: Store, url: 
     ]
     assert sqlite_full.blobs.get(digest) == tiny.backbone_onnx()
     assert recorded(sqlite_full) == {}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["image", "text"])
-def test_backbones_of_this_release_are_bundled(tmp_path: Path, kind: str) -> None:
-    store = open_store(Settings(home=tmp_path, input=kind))
-    made = {"image": [starter.backbone_onnx], "text": [minilm.backbone_onnx, minilm.float32_onnx]}
-    bundled = Bundled()
-    for digest in (sha256(make()) for make in made[kind]):
-        assert bundled.restore(digest, store)
-        assert store.blobs.has(digest)
-    assert not bundled.restore("f" * 64, store)
-    store.db.close()
 
 
 def test_backbone_that_a_run_waits_for_is_checked(sqlite_full: Store, url: str) -> None:
